@@ -1,0 +1,15 @@
+//! Pacegate: a trace-based performance regression gate for CI pipelines.
+//!
+//! The modules stand on floors; a file imports only from floors below its own
+//! (`tests/it/floors.rs` holds this).
+//!
+//! | floor | modules | what they are |
+//! |---|---|---|
+//! | 0 | [`stats`] | numerics: knows `f64`, not stages |
+//! | 1 | [`model`], [`gate`] | plain data; pure decisions |
+//! | 3 | [`report`] | a comparison as Markdown, HTML view, text and JSON |
+
+pub mod gate;
+pub mod model;
+pub mod report;
+pub mod stats;

@@ -1,0 +1,3 @@
+//! The `pacegate` binary: hands over to `cli`.
+
+fn main() {}

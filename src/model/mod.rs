@@ -1,0 +1,12 @@
+//! Plain data and the invariants it keeps: what a span, a run, a stage, a policy and a
+//! verdict *are*. No decisions, no input or output, no clock.
+
+pub mod comparison;
+pub mod environment;
+pub mod ids;
+pub mod policy;
+pub mod run;
+pub mod span;
+pub mod stage;
+pub mod time;
+pub mod trace;

@@ -1,0 +1,1 @@
+//! The one test binary: everything that needs more than a function call.
