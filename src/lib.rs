@@ -9,7 +9,10 @@
 //! | 1 | [`model`], [`gate`] | plain data; pure decisions |
 //! | 3 | [`report`] | a comparison as Markdown, HTML view, text and JSON |
 
+pub mod clock;
 pub mod gate;
+pub mod ingest;
 pub mod model;
 pub mod report;
 pub mod stats;
+pub mod store;

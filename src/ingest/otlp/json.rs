@@ -1,0 +1,200 @@
+//! `ExportTraceServiceRequest` from OTLP's JSON: hexadecimal ids in any case, unknown fields
+//! passed over, `null` the same as absent. Counted before anything is kept.
+
+use std::sync::Arc;
+
+use super::json_message::{AnyValue, Bounded, CountRequest, Double, Integer, KeyValue, Request, WireSpan};
+use super::{nanoseconds, span_kind};
+use crate::ingest::{ATTRIBUTES_READ, Decoded, IngestError, Limits, VALUE_DEPTH};
+use crate::model::ids::{IdError, SpanId, TraceId};
+use crate::model::span::{AttributeValue, Attributes, Resource, Span, SpanEvent, SpanLink, SpanStatus};
+
+/// Reads an OTLP request: one JSON document.
+///
+/// # Errors
+/// [`IngestError`] when the text is not such a document or holds too many spans. A span with
+/// an unusable id is rejected by itself.
+pub fn decode_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
+    let malformed =
+        |e: serde_json::Error| IngestError::Malformed { format: "OTLP JSON", reason: e.to_string() };
+    // The reader of objects would take a list of their fields as well.
+    if body.trim_ascii_start().first().is_some_and(|b| *b != b'{') {
+        let reason = "an object with `resourceSpans` is expected at line 1".to_owned();
+        return Err(IngestError::Malformed { format: "OTLP JSON", reason });
+    }
+    // Counted before memory is taken: an object takes two bytes here and hundreds there. A
+    // brace inside a text counts too, which only makes the limit a little stricter.
+    if body.iter().filter(|b| matches!(b, b'{' | b'[')).count() > limits.values {
+        return Err(IngestError::TooManyValues { limit: limits.values });
+    }
+    let spans = serde_json::from_slice::<CountRequest>(body).map_err(malformed)?.resource_spans.0;
+    if spans > limits.spans {
+        return Err(IngestError::TooManySpans { limit: limits.spans });
+    }
+    let request: Request = serde_json::from_slice(body).map_err(malformed)?;
+    let mut decoded = Decoded::default();
+    for resource_spans in request.resource_spans {
+        let attributes = attributes(resource_spans.resource.unwrap_or_default().attributes, VALUE_DEPTH);
+        let resource = Arc::new(Resource { attributes });
+        for scope_spans in resource_spans.scope_spans {
+            for span in scope_spans.spans {
+                match read_span(span, &resource) {
+                    Ok(span) => decoded.spans.push(span),
+                    Err(error) => decoded.rejected.add(|| error.to_string()),
+                }
+            }
+        }
+    }
+    Ok(decoded)
+}
+
+fn read_span(span: WireSpan, resource: &Arc<Resource>) -> Result<Span, IdError> {
+    let status = span.status.unwrap_or_default();
+    Ok(Span {
+        trace_id: span.trace_id.unwrap_or_default().parse::<TraceId>()?,
+        span_id: span.span_id.unwrap_or_default().parse::<SpanId>()?,
+        parent_span_id: span.parent_span_id.filter(|id| !id.is_empty()).map(|id| id.parse()).transpose()?,
+        name: span.name.unwrap_or_default(),
+        kind: span_kind(span.kind.0),
+        start_ns: nanoseconds(span.start_time_unix_nano.0.cast_unsigned()),
+        end_ns: nanoseconds(span.end_time_unix_nano.0.cast_unsigned()),
+        status: match status.code.0 {
+            1 => SpanStatus::Ok,
+            2 => SpanStatus::Error(status.message.unwrap_or_default()),
+            _ => SpanStatus::Unset,
+        },
+        attributes: attributes(span.attributes, VALUE_DEPTH),
+        events: span
+            .events
+            .kept
+            .into_iter()
+            .map(|event| SpanEvent {
+                name: event.name.unwrap_or_default(),
+                time_ns: nanoseconds(event.time_unix_nano.0.cast_unsigned()),
+                attributes: attributes(event.attributes, VALUE_DEPTH),
+            })
+            .collect(),
+        links: span
+            .links
+            .kept
+            .into_iter()
+            .filter_map(|link| {
+                Some(SpanLink {
+                    trace_id: link.trace_id?.parse().ok()?,
+                    span_id: link.span_id?.parse().ok()?,
+                    attributes: attributes(link.attributes, VALUE_DEPTH),
+                })
+            })
+            .collect(),
+        resource: resource.clone(),
+    })
+}
+
+fn attributes(list: Bounded<KeyValue, ATTRIBUTES_READ>, depth: usize) -> Attributes {
+    Attributes(
+        list.kept
+            .into_iter()
+            .map(|pair| (pair.key.unwrap_or_default(), value(pair.value.unwrap_or_default(), depth)))
+            .collect(),
+    )
+}
+
+fn value(any: AnyValue, depth: usize) -> AttributeValue {
+    if depth == 0 {
+        return AttributeValue::Empty;
+    }
+    if let Some(text) = any.string_value {
+        AttributeValue::String(text)
+    } else if let Some(boolean) = any.bool_value {
+        AttributeValue::Bool(boolean)
+    } else if let Some(Integer(integer)) = any.int_value {
+        AttributeValue::Int(integer)
+    } else if let Some(Double(double)) = any.double_value {
+        AttributeValue::Double(double)
+    } else if let Some(list) = any.array_value {
+        AttributeValue::Array(list.values.kept.into_iter().map(|v| value(v, depth - 1)).collect())
+    } else if let Some(map) = any.kvlist_value {
+        AttributeValue::Map(attributes(map.values, depth - 1))
+    } else if let Some(base64) = any.bytes_value {
+        use base64::Engine;
+        let decoded = base64::engine::general_purpose::STANDARD.decode(base64);
+        decoded.map_or(AttributeValue::Empty, AttributeValue::Bytes)
+    } else {
+        AttributeValue::Empty
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::otlp::encode_json;
+
+    fn body(span: &str) -> String {
+        format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#)
+    }
+
+    const IDS: &str = r#""traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174""#;
+
+    #[test]
+    fn accepts_what_strict_readers_reject() {
+        let text = body(&format!(
+            r#"{{{IDS},"parentSpanId":null,"kind":"SPAN_KIND_SERVER","unknown":{{"a":[1]}},"events":null,
+            "startTimeUnixNano":1544712660000000000,"endTimeUnixNano":"1544712661000000000","status":{{"code":2}},
+            "attributes":[{{"key":"a","value":{{"arrayValue":{{}}}}}},{{"key":"b","value":{{"doubleValue":"NaN"}}}},
+            {{"key":"c","value":null}},{{"key":"d","value":{{"intValue":"-5"}}}},{{"key":"e","value":{{"bytesValue":"AQI="}}}}]}}"#
+        ));
+        let decoded = decode_json(text.as_bytes(), Limits::default()).expect("readable");
+        let span = &decoded.spans[0];
+        assert_eq!(span.trace_id.to_string(), "5b8efff798038103d269b633813fc60c");
+        assert_eq!(span.end_ns - span.start_ns, 1_000_000_000);
+        assert_eq!(span.kind, crate::model::span::SpanKind::Server);
+        assert_eq!(span.attributes.get("a"), Some(&AttributeValue::Array(vec![])));
+        assert!(matches!(span.attributes.get("b"), Some(AttributeValue::Double(d)) if d.is_nan()));
+        assert_eq!(span.attributes.get("d"), Some(&AttributeValue::Int(-5)));
+        assert_eq!(span.attributes.get("e"), Some(&AttributeValue::Bytes(vec![1, 2])));
+    }
+
+    #[test]
+    fn what_is_written_reads_back_the_same() {
+        let text = body(&format!(
+            r#"{{{IDS},"name":"n","kind":5,"startTimeUnixNano":"1","endTimeUnixNano":"2","status":{{"code":2,"message":"m"}},
+            "events":[{{"name":"exception","timeUnixNano":"1","attributes":[{{"key":"k","value":{{"boolValue":true}}}}]}}],
+            "links":[{{{IDS}}}],"attributes":[{{"key":"inf","value":{{"doubleValue":"-Infinity"}}}},
+            {{"key":"m","value":{{"kvlistValue":{{"values":[{{"key":"x","value":{{"stringValue":"y"}}}}]}}}}}}]}}"#
+        ));
+        let first = decode_json(text.as_bytes(), Limits::default()).expect("readable").spans;
+        let written = encode_json(&first).expect("writable");
+        assert_eq!(decode_json(&written, Limits::default()).expect("readable").spans, first);
+    }
+
+    #[test]
+    fn garbage_is_refused_with_its_place() {
+        for (text, part) in
+            [("", "EOF"), ("[]", "line 1"), (r#"{"resourceSpans":7}"#, "list"), ("{\"a\":", "EOF")]
+        {
+            let error = decode_json(text.as_bytes(), Limits::default()).expect_err(text).to_string();
+            assert!(
+                error.starts_with("the body is not OTLP JSON") && error.contains(part),
+                "{text}: {error}"
+            );
+        }
+        let deep = format!(r#"{{"x":{}"#, "[".repeat(100_000));
+        assert!(decode_json(deep.as_bytes(), Limits::default()).is_err(), "depth is bounded");
+    }
+
+    #[test]
+    fn too_many_spans_or_values_are_counted_before_they_are_kept() {
+        let text = body(&vec!["{}"; 11].join(","));
+        let few = Limits { spans: 10, ..Limits::default() };
+        assert_eq!(decode_json(text.as_bytes(), few), Err(IngestError::TooManySpans { limit: 10 }));
+        let few = Limits { values: 10, ..Limits::default() };
+        assert_eq!(decode_json(text.as_bytes(), few), Err(IngestError::TooManyValues { limit: 10 }));
+    }
+
+    #[test]
+    fn a_span_with_a_wrong_id_is_rejected_by_itself() {
+        let text = body(&format!(r#"{{{IDS}}},{{"traceId":"00","spanId":"x"}}"#));
+        let decoded = decode_json(text.as_bytes(), Limits::default()).expect("readable");
+        assert_eq!((decoded.spans.len(), decoded.rejected.count), (1, 1));
+    }
+}

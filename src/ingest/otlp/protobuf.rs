@@ -1,0 +1,382 @@
+//! `ExportTraceServiceRequest` from protobuf. Reads straight into our spans, without an owned
+//! copy of the message in between: what is not needed is passed over where it stands.
+
+use std::sync::Arc;
+
+use super::wire::{Allowance, Fields, Value, WireError};
+use super::{nanoseconds, span_kind};
+use crate::ingest::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits, VALUE_DEPTH};
+use crate::model::ids::{IdError, SpanId, TraceId};
+use crate::model::span::{
+    AttributeValue, Attributes, Resource, Span, SpanEvent, SpanKind, SpanLink, SpanStatus,
+};
+
+/// Reads an OTLP request.
+///
+/// # Errors
+/// [`IngestError`] when the bytes are not such a message or hold too many spans. A span with
+/// an unusable id is rejected by itself.
+pub fn decode_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
+    let malformed = |e: WireError| match e {
+        WireError::TooManyValues => IngestError::TooManyValues { limit: limits.values },
+        e => IngestError::Malformed { format: "OTLP protobuf", reason: e.to_string() },
+    };
+    // Counted first: a span takes two bytes on the wire and hundreds in memory.
+    if count_spans(body).map_err(malformed)? > limits.spans {
+        return Err(IngestError::TooManySpans { limit: limits.spans });
+    }
+    let mut decoded = Decoded::default();
+    let mut left = Allowance(limits.values);
+    let mut fields = Fields::new(body);
+    while let Some((number, value)) = fields.next().map_err(malformed)? {
+        if let (1, Some(resource_spans)) = (number, value.bytes()) {
+            read_resource_spans(resource_spans, &mut decoded, &mut left).map_err(malformed)?;
+        }
+    }
+    Ok(decoded)
+}
+
+fn count_spans(body: &[u8]) -> Result<usize, WireError> {
+    let mut count = 0;
+    let mut request = Fields::new(body);
+    while let Some((number, value)) = request.next()? {
+        let (1, Some(resource_spans)) = (number, value.bytes()) else { continue };
+        let mut fields = Fields::new(resource_spans);
+        while let Some((number, value)) = fields.next()? {
+            let (2, Some(scope_spans)) = (number, value.bytes()) else { continue };
+            let mut fields = Fields::new(scope_spans);
+            while let Some((number, value)) = fields.next()? {
+                count += usize::from(number == 2 && value.bytes().is_some());
+            }
+        }
+    }
+    Ok(count)
+}
+
+fn read_resource_spans(message: &[u8], decoded: &mut Decoded, left: &mut Allowance) -> Result<(), WireError> {
+    // The resource may stand after its spans on the wire.
+    let mut attributes = Attributes::default();
+    let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next()? {
+        if let (1, Some(resource)) = (number, value.bytes()) {
+            let mut fields = Fields::new(resource);
+            while let Some((number, value)) = fields.next()? {
+                if number == 1 {
+                    read_attribute(value, &mut attributes, VALUE_DEPTH, left)?;
+                }
+            }
+        }
+    }
+    let resource = Arc::new(Resource { attributes });
+    let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next()? {
+        let (2, Some(scope_spans)) = (number, value.bytes()) else { continue };
+        let mut fields = Fields::new(scope_spans);
+        while let Some((number, value)) = fields.next()? {
+            if let (2, Some(span)) = (number, value.bytes()) {
+                read_span(span, &resource, decoded, left)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_span(
+    message: &[u8],
+    resource: &Arc<Resource>,
+    decoded: &mut Decoded,
+    left: &mut Allowance,
+) -> Result<(), WireError> {
+    let (mut trace_id, mut span_id, mut parent_span_id) = (&[][..], &[][..], &[][..]);
+    let (mut name, mut kind, mut start_ns, mut end_ns) = ("", SpanKind::Unspecified, 0, 0);
+    let (mut attributes, mut events, mut links) = (Attributes::default(), Vec::new(), Vec::new());
+    let mut status = SpanStatus::Unset;
+    let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next()? {
+        match (number, value) {
+            (1, Value::Bytes(bytes)) => trace_id = bytes,
+            (2, Value::Bytes(bytes)) => span_id = bytes,
+            (4, Value::Bytes(bytes)) => parent_span_id = bytes,
+            (5, value) => name = value.text()?.unwrap_or_default(),
+            (6, Value::Varint(number)) => kind = span_kind(i64::try_from(number).unwrap_or(0)),
+            (7, Value::Fixed64(time)) => start_ns = nanoseconds(time),
+            (8, Value::Fixed64(time)) => end_ns = nanoseconds(time),
+            (9, value) => read_attribute(value, &mut attributes, VALUE_DEPTH, left)?,
+            (11, Value::Bytes(event)) if events.len() < EVENTS_READ => events.push(read_event(event, left)?),
+            (13, Value::Bytes(link)) if links.len() < EVENTS_READ => links.extend(read_link(link, left)?),
+            (15, Value::Bytes(message)) => status = read_status(message)?,
+            _ => {}
+        }
+    }
+    let ids = || -> Result<_, IdError> {
+        let parent = (!parent_span_id.is_empty()).then(|| SpanId::from_bytes(parent_span_id)).transpose()?;
+        Ok((TraceId::from_bytes(trace_id)?, SpanId::from_bytes(span_id)?, parent))
+    };
+    match ids() {
+        Ok((trace_id, span_id, parent_span_id)) => decoded.spans.push(Span {
+            trace_id,
+            span_id,
+            parent_span_id,
+            name: name.to_owned(),
+            kind,
+            start_ns,
+            end_ns,
+            status,
+            attributes,
+            events,
+            links,
+            resource: resource.clone(),
+        }),
+        Err(error) => decoded.rejected.add(|| error.to_string()),
+    }
+    Ok(())
+}
+
+fn read_event(message: &[u8], left: &mut Allowance) -> Result<SpanEvent, WireError> {
+    left.spend()?;
+    let mut event = SpanEvent { name: String::new(), time_ns: 0, attributes: Attributes::default() };
+    let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next()? {
+        match (number, value) {
+            (1, Value::Fixed64(time)) => event.time_ns = nanoseconds(time),
+            (2, value) => value.text()?.unwrap_or_default().clone_into(&mut event.name),
+            (3, value) => read_attribute(value, &mut event.attributes, VALUE_DEPTH, left)?,
+            _ => {}
+        }
+    }
+    Ok(event)
+}
+
+/// A link to an unusable id is passed over: it refers to nothing.
+fn read_link(message: &[u8], left: &mut Allowance) -> Result<Option<SpanLink>, WireError> {
+    left.spend()?;
+    let (mut trace_id, mut span_id, mut attributes) = (&[][..], &[][..], Attributes::default());
+    let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next()? {
+        match (number, value) {
+            (1, Value::Bytes(bytes)) => trace_id = bytes,
+            (2, Value::Bytes(bytes)) => span_id = bytes,
+            (4, value) => read_attribute(value, &mut attributes, VALUE_DEPTH, left)?,
+            _ => {}
+        }
+    }
+    Ok(match (TraceId::from_bytes(trace_id), SpanId::from_bytes(span_id)) {
+        (Ok(trace_id), Ok(span_id)) => Some(SpanLink { trace_id, span_id, attributes }),
+        _ => None,
+    })
+}
+
+fn read_status(message: &[u8]) -> Result<SpanStatus, WireError> {
+    let (mut description, mut code) = ("", 0);
+    let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next()? {
+        match (number, value) {
+            (2, value) => description = value.text()?.unwrap_or_default(),
+            (3, Value::Varint(number)) => code = number,
+            _ => {}
+        }
+    }
+    Ok(match code {
+        1 => SpanStatus::Ok,
+        2 => SpanStatus::Error(description.to_owned()),
+        _ => SpanStatus::Unset,
+    })
+}
+
+fn read_attribute(
+    value: Value<'_>,
+    into: &mut Attributes,
+    depth: usize,
+    left: &mut Allowance,
+) -> Result<(), WireError> {
+    let Some(message) = value.bytes() else { return Ok(()) };
+    if into.0.len() >= ATTRIBUTES_READ {
+        return Ok(());
+    }
+    left.spend()?;
+    let (mut key, mut any) = ("", AttributeValue::Empty);
+    let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next()? {
+        match (number, value) {
+            (1, value) => key = value.text()?.unwrap_or_default(),
+            (2, Value::Bytes(message)) => any = read_value(message, depth, left)?,
+            _ => {}
+        }
+    }
+    into.0.push((key.to_owned(), any));
+    Ok(())
+}
+
+fn read_value(message: &[u8], depth: usize, left: &mut Allowance) -> Result<AttributeValue, WireError> {
+    if depth == 0 {
+        return Ok(AttributeValue::Empty);
+    }
+    let mut any = AttributeValue::Empty;
+    let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next()? {
+        any = match (number, value) {
+            (1, value) => AttributeValue::String(value.text()?.unwrap_or_default().to_owned()),
+            (2, Value::Varint(number)) => AttributeValue::Bool(number != 0),
+            (3, Value::Varint(number)) => AttributeValue::Int(number.cast_signed()),
+            (4, Value::Fixed64(bits)) => AttributeValue::Double(f64::from_bits(bits)),
+            (5, Value::Bytes(list)) => {
+                let mut values = Vec::new();
+                let mut fields = Fields::new(list);
+                while let Some((number, value)) = fields.next()? {
+                    if let (1, Some(message), true) = (number, value.bytes(), values.len() < ATTRIBUTES_READ)
+                    {
+                        left.spend()?;
+                        values.push(read_value(message, depth - 1, left)?);
+                    }
+                }
+                AttributeValue::Array(values)
+            }
+            (6, Value::Bytes(list)) => {
+                let mut map = Attributes::default();
+                let mut fields = Fields::new(list);
+                while let Some((number, value)) = fields.next()? {
+                    if number == 1 {
+                        read_attribute(value, &mut map, depth - 1, left)?;
+                    }
+                }
+                AttributeValue::Map(map)
+            }
+            (7, Value::Bytes(bytes)) => AttributeValue::Bytes(bytes.to_vec()),
+            _ => continue,
+        };
+    }
+    Ok(any)
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::common::v1 as common;
+    use opentelemetry_proto::tonic::resource::v1 as resource;
+    use opentelemetry_proto::tonic::trace::v1 as trace;
+    use prost::Message;
+
+    use super::*;
+
+    fn text(key: &str, value: &str) -> common::KeyValue {
+        common::KeyValue {
+            key: key.into(),
+            value: Some(common::AnyValue {
+                value: Some(common::any_value::Value::StringValue(value.into())),
+            }),
+            ..Default::default()
+        }
+    }
+
+    fn request(spans: Vec<trace::Span>) -> Vec<u8> {
+        ExportTraceServiceRequest {
+            resource_spans: vec![trace::ResourceSpans {
+                resource: Some(resource::Resource {
+                    attributes: vec![text("service.name", "engine")],
+                    ..Default::default()
+                }),
+                scope_spans: vec![trace::ScopeSpans { spans, ..Default::default() }],
+                ..Default::default()
+            }],
+        }
+        .encode_to_vec()
+    }
+
+    fn span(span_id: Vec<u8>) -> trace::Span {
+        trace::Span { trace_id: vec![1; 16], span_id, name: "build".into(), ..Default::default() }
+    }
+
+    #[test]
+    fn reads_what_another_implementation_writes() {
+        let sent = trace::Span {
+            parent_span_id: vec![3; 8],
+            kind: 4,
+            start_time_unix_nano: 5,
+            end_time_unix_nano: u64::MAX,
+            attributes: vec![
+                text("stage.name", "build"),
+                common::KeyValue {
+                    key: "n".into(),
+                    value: Some(common::AnyValue { value: Some(common::any_value::Value::IntValue(-7)) }),
+                    ..Default::default()
+                },
+                common::KeyValue {
+                    key: "nan".into(),
+                    value: Some(common::AnyValue {
+                        value: Some(common::any_value::Value::DoubleValue(f64::NAN)),
+                    }),
+                    ..Default::default()
+                },
+            ],
+            events: vec![trace::span::Event {
+                time_unix_nano: 9,
+                name: "exception".into(),
+                attributes: vec![text("exception.type", "Boom")],
+                dropped_attributes_count: 0,
+            }],
+            status: Some(trace::Status { message: "bad".into(), code: 2 }),
+            ..span(vec![2; 8])
+        };
+        let decoded = decode_protobuf(&request(vec![sent]), Limits::default()).expect("readable");
+        let span = &decoded.spans[0];
+        assert_eq!(span.parent_span_id.map(|id| id.to_string()).as_deref(), Some("0303030303030303"));
+        assert_eq!((span.kind, span.start_ns, span.end_ns), (SpanKind::Producer, 5, i64::MAX));
+        assert_eq!(span.attributes.text("stage.name").as_deref(), Some("build"));
+        assert_eq!(span.attributes.get("n"), Some(&AttributeValue::Int(-7)));
+        assert!(matches!(span.attributes.get("nan"), Some(AttributeValue::Double(d)) if d.is_nan()));
+        assert_eq!(span.events[0].attributes.text("exception.type").as_deref(), Some("Boom"));
+        assert_eq!(span.status, SpanStatus::Error("bad".into()));
+        assert_eq!(span.resource.attributes.text("service.name").as_deref(), Some("engine"));
+    }
+
+    #[test]
+    fn a_span_with_a_wrong_id_is_rejected_by_itself() {
+        let decoded = decode_protobuf(&request(vec![span(vec![2; 7]), span(vec![2; 8])]), Limits::default());
+        let decoded = decoded.expect("readable");
+        assert_eq!((decoded.spans.len(), decoded.rejected.count), (1, 1));
+        let message = decoded.rejected.message().expect("a reason");
+        assert!(message.contains("a span id has 8 bytes"), "{message}");
+    }
+
+    #[test]
+    fn too_many_spans_are_counted_before_any_is_read() {
+        let body = request((0..=5_u8).map(|i| span(vec![i + 1; 8])).collect());
+        let error = decode_protobuf(&body, Limits { spans: 5, ..Limits::default() }).expect_err("six spans");
+        assert_eq!(error, IngestError::TooManySpans { limit: 5 });
+    }
+
+    #[test]
+    fn empty_attributes_by_the_million_are_refused() {
+        let empty = vec![common::KeyValue::default(); 200];
+        let spans =
+            (1..=60_u8).map(|i| trace::Span { attributes: empty.clone(), ..span(vec![i; 8]) }).collect();
+        let error = decode_protobuf(&request(spans), Limits { values: 10_000, ..Limits::default() });
+        assert_eq!(error, Err(IngestError::TooManyValues { limit: 10_000 }));
+    }
+
+    #[test]
+    fn values_nested_beyond_the_limit_are_dropped() {
+        let mut value = common::AnyValue { value: Some(common::any_value::Value::IntValue(1)) };
+        for _ in 0..60 {
+            value = common::AnyValue {
+                value: Some(common::any_value::Value::ArrayValue(common::ArrayValue { values: vec![value] })),
+            };
+        }
+        let nested = common::KeyValue { key: "deep".into(), value: Some(value), ..Default::default() };
+        let body = request(vec![trace::Span { attributes: vec![nested], ..span(vec![2; 8]) }]);
+        let decoded = decode_protobuf(&body, Limits::default()).expect("readable");
+        let mut depth = 0;
+        let mut value = decoded.spans[0].attributes.get("deep");
+        while let Some(AttributeValue::Array(list)) = value {
+            depth += 1;
+            value = list.first();
+        }
+        assert_eq!(depth, VALUE_DEPTH);
+    }
+
+    #[test]
+    fn garbage_is_refused_with_a_reason() {
+        let error = decode_protobuf(b"\x0a\xff\xff\xff\xff\x0f", Limits::default()).expect_err("garbage");
+        assert_eq!(error.to_string(), "the body is not OTLP protobuf: it ends in the middle of a field");
+    }
+}

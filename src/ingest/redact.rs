@@ -1,0 +1,213 @@
+//! What is kept of a span: no secrets by their key, no text, list or name beyond its bound.
+//! It runs before anything is stored.
+
+use std::sync::Arc;
+
+use crate::model::span::{AttributeValue, Attributes, Resource, Span, SpanStatus};
+
+/// Attributes kept of a span, event or resource.
+const ATTRIBUTES_KEPT: usize = 50;
+/// Characters kept of a text.
+const TEXT_KEPT: usize = 1_000;
+/// Events kept of a span.
+const EVENTS_KEPT: usize = 20;
+/// Links kept of a span.
+const LINKS_KEPT: usize = 20;
+/// What stands in a secret's place.
+const MASK: &str = "[redacted]";
+
+/// A key that contains one of these holds a secret.
+const SECRET_WORDS: [&str; 8] =
+    ["password", "passwd", "token", "secret", "key", "authorization", "cookie", "credential"];
+/// Unless what remains without these says nothing of the kind.
+const HARMLESS_WORDS: [&str; 9] = [
+    "primary_key",
+    "foreign_key",
+    "partition_key",
+    "routing_key",
+    "sort_key",
+    "cache.key",
+    "cache_key",
+    "keyspace",
+    "keyboard",
+];
+/// Keys that begin so are kept before others when there are too many.
+const IMPORTANT: [&str; 12] = [
+    "pipeline.",
+    "stage.",
+    "cicd.",
+    "ci.",
+    "vcs.",
+    "github.",
+    "service.",
+    "test.",
+    "exception.",
+    "error",
+    "os.",
+    "host.",
+];
+
+/// Bounds and cleans spans. Resources that were shared stay shared.
+pub fn redact(spans: &mut [Span]) {
+    let mut last: Option<(Arc<Resource>, Arc<Resource>)> = None;
+    for span in spans {
+        span.resource = match &last {
+            Some((from, to)) if Arc::ptr_eq(from, &span.resource) => to.clone(),
+            _ => {
+                let mut resource = (*span.resource).clone();
+                redact_attributes(&mut resource.attributes);
+                let cleaned = Arc::new(resource);
+                last = Some((span.resource.clone(), cleaned.clone()));
+                cleaned
+            }
+        };
+        cut(&mut span.name);
+        redact_attributes(&mut span.attributes);
+        if let SpanStatus::Error(message) = &mut span.status {
+            cut(message);
+        }
+        if span.events.len() > EVENTS_KEPT {
+            keep_important(&mut span.events, EVENTS_KEPT, |event| event_matters(&event.name));
+        }
+        for event in &mut span.events {
+            cut(&mut event.name);
+            redact_attributes(&mut event.attributes);
+        }
+        span.links.truncate(LINKS_KEPT);
+        for link in &mut span.links {
+            redact_attributes(&mut link.attributes);
+        }
+    }
+}
+
+fn redact_attributes(attributes: &mut Attributes) {
+    if attributes.0.len() > ATTRIBUTES_KEPT {
+        keep_important(&mut attributes.0, ATTRIBUTES_KEPT, |(key, _)| {
+            IMPORTANT.iter().any(|p| key.starts_with(p))
+        });
+    }
+    for (key, value) in &mut attributes.0 {
+        cut(key);
+        if is_secret(key) {
+            *value = AttributeValue::String(MASK.to_owned());
+        } else {
+            bound_value(value);
+        }
+    }
+}
+
+fn bound_value(value: &mut AttributeValue) {
+    match value {
+        AttributeValue::String(text) => cut(text),
+        AttributeValue::Bytes(bytes) => bytes.truncate(TEXT_KEPT),
+        AttributeValue::Array(values) => {
+            values.truncate(ATTRIBUTES_KEPT);
+            values.iter_mut().for_each(bound_value);
+        }
+        // The depth is bounded where values are read.
+        AttributeValue::Map(attributes) => redact_attributes(attributes),
+        AttributeValue::Bool(_)
+        | AttributeValue::Int(_)
+        | AttributeValue::Double(_)
+        | AttributeValue::Empty => {}
+    }
+}
+
+fn is_secret(key: &str) -> bool {
+    let mut key = key.to_ascii_lowercase();
+    for harmless in HARMLESS_WORDS {
+        if key.contains(harmless) {
+            key = key.replace(harmless, "");
+        }
+    }
+    SECRET_WORDS.iter().any(|word| key.contains(word))
+}
+
+/// Events that say how a span began, ended or failed.
+fn event_matters(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["exception", "error", "fail", "start", "end", "complete"].iter().any(|word| name.contains(word))
+}
+
+/// Keeps at most `limit` elements, the important ones before others, in their order.
+fn keep_important<T>(list: &mut Vec<T>, limit: usize, important: impl Fn(&T) -> bool) {
+    let important_ones = list.iter().filter(|e| important(e)).count();
+    let mut others_left = limit.saturating_sub(important_ones);
+    let mut left = limit;
+    list.retain(|element| {
+        let keep = left > 0
+            && (important(element) || {
+                let room = others_left > 0;
+                others_left = others_left.saturating_sub(1);
+                room
+            });
+        left -= usize::from(keep);
+        keep
+    });
+}
+
+/// Cuts a text at its bound and says so with an ellipsis.
+fn cut(text: &mut String) {
+    // Fewer bytes than characters allowed: nothing to count.
+    if text.len() > TEXT_KEPT
+        && let Some((at, _)) = text.char_indices().nth(TEXT_KEPT)
+    {
+        text.truncate(at);
+        text.push('…');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::{Limits, otlp};
+
+    fn one_span(json: &str) -> Span {
+        let body = format!(
+            r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"api_token","value":{{"stringValue":"t0p"}}}}]}},
+            "scopeSpans":[{{"spans":[{{"traceId":"{}","spanId":"{}",{json}}}]}}]}}]}}"#,
+            "1".repeat(32),
+            "2".repeat(16)
+        );
+        let mut spans = otlp::decode_json(body.as_bytes(), Limits::default()).expect("readable").spans;
+        redact(&mut spans);
+        spans.remove(0)
+    }
+
+    #[test]
+    fn values_under_secret_keys_are_masked_and_harmless_ones_kept() {
+        let span = one_span(
+            r#""attributes":[{"key":"db.Password","value":{"stringValue":"hunter2"}},
+            {"key":"primary_key","value":{"intValue":7}},{"key":"primary_key_secret","value":{"intValue":7}},
+            {"key":"nested","value":{"kvlistValue":{"values":[{"key":"cookie","value":{"stringValue":"c"}}]}}}]"#,
+        );
+        let all = format!("{span:?}");
+        for secret in ["hunter2", "t0p", "\"c\""] {
+            assert!(!all.contains(secret), "{secret} in {all}");
+        }
+        assert_eq!(span.attributes.get("primary_key"), Some(&AttributeValue::Int(7)));
+        assert_eq!(span.attributes.text("primary_key_secret").as_deref(), Some(MASK));
+    }
+
+    #[test]
+    fn a_name_of_a_million_characters_is_cut() {
+        let span = one_span(&format!(r#""name":"{}""#, "é".repeat(1_000_000)));
+        assert_eq!(span.name.chars().count(), TEXT_KEPT + 1);
+    }
+
+    #[test]
+    fn important_attributes_and_events_survive_a_crowd() {
+        let crowd: Vec<String> =
+            (0..100).map(|i| format!(r#"{{"key":"a{i}","value":{{"intValue":1}}}}"#)).collect();
+        let events: Vec<String> = (0..100).map(|i| format!(r#"{{"name":"tick-{i}"}}"#)).collect();
+        let span = one_span(&format!(
+            r#""attributes":[{},{{"key":"stage.name","value":{{"stringValue":"test"}}}}],"events":[{},{{"name":"exception"}}]"#,
+            crowd.join(","),
+            events.join(",")
+        ));
+        assert_eq!(span.attributes.0.len(), ATTRIBUTES_KEPT);
+        assert_eq!(span.attributes.text("stage.name").as_deref(), Some("test"));
+        assert_eq!(span.events.len(), EVENTS_KEPT);
+        assert_eq!(span.events.last().map(|e| e.name.as_str()), Some("exception"));
+    }
+}

@@ -1,0 +1,107 @@
+//! Errors seen in runs.
+
+use super::{StoreError, Tx, on_db};
+use crate::model::ids::{RepoId, RunId};
+use crate::model::stage::{StageError, StageKey};
+use crate::model::time::Timestamp;
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    run_id: String,
+    stage_key: String,
+    path: String,
+    signature: String,
+    error_type: String,
+    message: String,
+}
+
+impl Row {
+    fn into_error(self) -> Result<(String, StageError), StoreError> {
+        let path =
+            serde_json::from_str(&self.path).map_err(|e| StoreError::unreadable("an error's path", e))?;
+        Ok((
+            self.run_id,
+            StageError {
+                stage: StageKey::from_stored(self.stage_key),
+                path,
+                signature: self.signature,
+                error_type: self.error_type,
+                message: self.message,
+            },
+        ))
+    }
+}
+
+impl Tx {
+    /// Writes the errors of a run in place of those it had.
+    pub async fn record_errors(
+        &mut self,
+        repo: RepoId,
+        run: &RunId,
+        errors: &[StageError],
+    ) -> Result<(), StoreError> {
+        on_db!(self, conn => {
+            sqlx::query("DELETE FROM stage_errors WHERE repo_id = $1 AND run_id = $2")
+                .bind(repo.0)
+                .bind(&run.0)
+                .execute(&mut *conn)
+                .await?;
+            for (ordinal, error) in (0_i64..).zip(errors) {
+                let path =
+                    serde_json::to_string(&error.path).map_err(|e| StoreError::unreadable("an error's path", e))?;
+                sqlx::query(
+                    "INSERT INTO stage_errors (repo_id, run_id, ordinal, stage_key, path, signature, error_type, message)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                )
+                .bind(repo.0)
+                .bind(&run.0)
+                .bind(ordinal)
+                .bind(error.stage.as_str())
+                .bind(path)
+                .bind(&error.signature)
+                .bind(&error.error_type)
+                .bind(&error.message)
+                .execute(&mut *conn)
+                .await?;
+            }
+        });
+        Ok(())
+    }
+
+    /// The errors of one run.
+    pub async fn errors(&mut self, repo: RepoId, run: &RunId) -> Result<Vec<StageError>, StoreError> {
+        let rows: Vec<Row> = on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT run_id, stage_key, path, signature, error_type, message FROM stage_errors
+                 WHERE repo_id = $1 AND run_id = $2 ORDER BY ordinal",
+            )
+            .bind(repo.0)
+            .bind(&run.0)
+            .fetch_all(&mut *conn)
+            .await?
+        });
+        rows.into_iter().map(|row| row.into_error().map(|(_, error)| error)).collect()
+    }
+
+    /// The errors of all runs that began within a span of time, with their run's identifier.
+    pub(super) async fn errors_between(
+        &mut self,
+        repo: RepoId,
+        oldest: Timestamp,
+        newest: Timestamp,
+    ) -> Result<Vec<(String, StageError)>, StoreError> {
+        let rows: Vec<Row> = on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT e.run_id, e.stage_key, e.path, e.signature, e.error_type, e.message
+                 FROM runs r JOIN stage_errors e ON e.repo_id = r.repo_id AND e.run_id = r.run_id
+                 WHERE r.repo_id = $1 AND r.started_at BETWEEN $2 AND $3 ORDER BY e.run_id, e.ordinal",
+            )
+            .bind(repo.0)
+            .bind(oldest.0)
+            .bind(newest.0)
+            .fetch_all(&mut *conn)
+            .await?
+        });
+        rows.into_iter().map(Row::into_error).collect()
+    }
+}

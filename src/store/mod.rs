@@ -1,0 +1,171 @@
+//! Everything that is kept: the two databases behind one set of functions, and the object
+//! store for raw traces. All SQL of the crate is in this folder; each text runs on both
+//! databases, so it keeps to what both understand.
+
+mod checks;
+mod comparisons;
+mod connect;
+mod deliveries;
+mod errors;
+mod pull_requests;
+mod queue;
+mod repositories;
+mod runs;
+mod samples;
+mod spans;
+mod tokens;
+pub mod traces;
+
+use std::sync::Arc;
+
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+use tokio::sync::Notify;
+
+pub use checks::CheckRow;
+pub use comparisons::{ComparisonRow, NewComparison};
+pub use connect::DatabaseUrl;
+pub use deliveries::DeliveryRow;
+pub use pull_requests::PullRequestRow;
+pub use queue::{ClaimedJob, DeadJob, JobCounts, LeaseToken, NewJob, Settlement};
+pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, RepositoryRow};
+pub use runs::{RunFilter, StoredRun};
+pub use spans::{OpenTrace, SpanBatch};
+pub use tokens::TokenRow;
+
+/// Why the store could not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused or could not be reached.
+    #[error("the database could not do this; it may be down, full or locked by another program")]
+    Database(#[from] sqlx::Error),
+    /// The tables could not be brought up to date.
+    #[error("the database's tables could not be brought up to date; was it written by a newer Pacegate?")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// Not a URL of a database we know.
+    #[error("`{0}` is not a database URL: write sqlite://FILE or postgres://USER@HOST/NAME")]
+    Url(String),
+    /// A row holds something that this version can't read.
+    #[error("{what} in the database can't be read by this version")]
+    Unreadable {
+        /// Which column.
+        what: &'static str,
+        /// What was wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The object store refused or could not be reached.
+    #[error("the store of raw traces could not do this; check PACEGATE_TRACES_URL and its permissions")]
+    Traces(#[from] object_store::Error),
+}
+
+impl StoreError {
+    fn unreadable(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unreadable { what, source: source.into() }
+    }
+}
+
+/// A database: SQLite for one process, PostgreSQL for many. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Db {
+    pools: Pools,
+    /// Rung after every commit that pushed a job, so that this process's workers look at once.
+    pub job_pushed: Arc<Notify>,
+}
+
+#[derive(Debug, Clone)]
+enum Pools {
+    /// SQLite has one writer; readers never wait for it (write-ahead log).
+    Sqlite {
+        write: SqlitePool,
+        read: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+/// A transaction. Dropped without [`Tx::commit`] it leaves nothing behind.
+#[derive(Debug)]
+pub struct Tx {
+    inner: TxInner,
+    job_pushed: Option<Arc<Notify>>,
+    pushed: bool,
+}
+
+#[derive(Debug)]
+enum TxInner {
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
+/// Runs one body with a connection of whichever database a transaction is on. The body is
+/// compiled twice, so a text or a type that one driver does not know is a compile error.
+macro_rules! on_db {
+    ($tx:expr, $conn:ident => $body:expr) => {
+        match &mut $tx.inner {
+            $crate::store::TxInner::Sqlite(transaction) => {
+                let $conn = &mut **transaction;
+                $body
+            }
+            $crate::store::TxInner::Postgres(transaction) => {
+                let $conn = &mut **transaction;
+                $body
+            }
+        }
+    };
+}
+pub(in crate::store) use on_db;
+
+impl Db {
+    /// A transaction that will write. On SQLite it takes the one writer's place at once, so
+    /// that it can't fail half-way because another one wrote.
+    pub async fn write(&self) -> Result<Tx, StoreError> {
+        let inner = match &self.pools {
+            Pools::Sqlite { write, .. } => TxInner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Postgres(pool) => TxInner::Postgres(pool.begin().await?),
+        };
+        Ok(Tx { inner, job_pushed: Some(self.job_pushed.clone()), pushed: false })
+    }
+
+    /// A transaction that only reads.
+    pub async fn read(&self) -> Result<Tx, StoreError> {
+        let inner = match &self.pools {
+            Pools::Sqlite { read, .. } => TxInner::Sqlite(read.begin().await?),
+            Pools::Postgres(pool) => TxInner::Postgres(pool.begin().await?),
+        };
+        Ok(Tx { inner, job_pushed: None, pushed: false })
+    }
+
+    /// Closes every connection, waiting for those in use.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// "`SQLite`" or "`PostgreSQL`", for people.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.pools {
+            Pools::Sqlite { .. } => "SQLite",
+            Pools::Postgres(_) => "PostgreSQL",
+        }
+    }
+}
+
+impl Tx {
+    /// Makes everything that was done in this transaction last, all or nothing.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        match self.inner {
+            TxInner::Sqlite(transaction) => transaction.commit().await?,
+            TxInner::Postgres(transaction) => transaction.commit().await?,
+        }
+        if let (true, Some(bell)) = (self.pushed, self.job_pushed) {
+            bell.notify_waiters();
+            bell.notify_one();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! Pull requests and the heads they had, as GitHub told them.
+
+use super::{StoreError, Tx, on_db};
+use crate::model::ids::{CommitSha, PrNumber, RepoId};
+use crate::model::time::Timestamp;
+
+/// A pull request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRequestRow {
+    /// Its number.
+    pub number: PrNumber,
+    /// Neither merged nor closed.
+    pub is_open: bool,
+    /// Its newest head.
+    pub head_sha: CommitSha,
+    /// The branch it is to be merged into.
+    pub base_branch: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    number: i64,
+    is_open: i64,
+    head_sha: String,
+    base_branch: String,
+}
+
+impl TryFrom<Row> for PullRequestRow {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            number: PrNumber(row.number),
+            is_open: row.is_open != 0,
+            head_sha: row.head_sha.parse().map_err(|e| StoreError::unreadable("a pull request's head", e))?,
+            base_branch: row.base_branch,
+        })
+    }
+}
+
+impl Tx {
+    /// Records the present state of a pull request, as GitHub answered it.
+    pub async fn record_pull_request(
+        &mut self,
+        repo: RepoId,
+        row: &PullRequestRow,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        on_db!(self, conn => {
+            sqlx::query(
+                "INSERT INTO pull_requests (repo_id, number, is_open, head_sha, base_branch, updated_at)
+                 VALUES ($1, $2, $3, $4, $5, $6)
+                 ON CONFLICT (repo_id, number) DO UPDATE SET is_open = excluded.is_open,
+                    head_sha = excluded.head_sha, base_branch = excluded.base_branch,
+                    updated_at = excluded.updated_at",
+            )
+            .bind(repo.0)
+            .bind(row.number.0)
+            .bind(i64::from(row.is_open))
+            .bind(row.head_sha.as_str())
+            .bind(&row.base_branch)
+            .bind(now.0)
+            .execute(&mut *conn)
+            .await?;
+        });
+        Ok(())
+    }
+
+    /// Records a head of a pull request. Of several reports the earliest time stays, so that
+    /// the order of heads does not depend on the order of deliveries.
+    pub async fn record_head(
+        &mut self,
+        repo: RepoId,
+        number: PrNumber,
+        head_sha: &CommitSha,
+        seen_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        on_db!(self, conn => {
+            sqlx::query(
+                "INSERT INTO pull_request_heads (repo_id, number, head_sha, seen_at) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (repo_id, number, head_sha) DO UPDATE SET seen_at =
+                    CASE WHEN excluded.seen_at < pull_request_heads.seen_at
+                         THEN excluded.seen_at ELSE pull_request_heads.seen_at END",
+            )
+            .bind(repo.0)
+            .bind(number.0)
+            .bind(head_sha.as_str())
+            .bind(seen_at.0)
+            .execute(&mut *conn)
+            .await?;
+        });
+        Ok(())
+    }
+
+    /// A pull request by number.
+    pub async fn pull_request(
+        &mut self,
+        repo: RepoId,
+        number: PrNumber,
+    ) -> Result<Option<PullRequestRow>, StoreError> {
+        let row: Option<Row> = on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT number, is_open, head_sha, base_branch FROM pull_requests WHERE repo_id = $1 AND number = $2",
+            )
+            .bind(repo.0)
+            .bind(number.0)
+            .fetch_optional(&mut *conn)
+            .await?
+        });
+        row.map(TryInto::try_into).transpose()
+    }
+
+    /// The pull request that has, or had, this head: of several, one whose newest head it is,
+    /// then an open one, then the newest.
+    pub async fn pull_request_of_head(
+        &mut self,
+        repo: RepoId,
+        head_sha: &CommitSha,
+    ) -> Result<Option<PullRequestRow>, StoreError> {
+        let row: Option<Row> = on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT p.number, p.is_open, p.head_sha, p.base_branch
+                 FROM pull_request_heads h
+                 JOIN pull_requests p ON p.repo_id = h.repo_id AND p.number = h.number
+                 WHERE h.repo_id = $1 AND h.head_sha = $2
+                 ORDER BY CASE WHEN p.head_sha = h.head_sha THEN 0 ELSE 1 END, p.is_open DESC, p.number DESC
+                 LIMIT 1",
+            )
+            .bind(repo.0)
+            .bind(head_sha.as_str())
+            .fetch_optional(&mut *conn)
+            .await?
+        });
+        row.map(TryInto::try_into).transpose()
+    }
+
+    /// The heads of a pull request, oldest first.
+    pub async fn heads_of(&mut self, repo: RepoId, number: PrNumber) -> Result<Vec<CommitSha>, StoreError> {
+        let rows: Vec<String> = on_db!(self, conn => {
+            sqlx::query_scalar(
+                "SELECT head_sha FROM pull_request_heads WHERE repo_id = $1 AND number = $2 ORDER BY seen_at, head_sha",
+            )
+            .bind(repo.0)
+            .bind(number.0)
+            .fetch_all(&mut *conn)
+            .await?
+        });
+        rows.into_iter()
+            .map(|sha| sha.parse().map_err(|e| StoreError::unreadable("a pull request's head", e)))
+            .collect()
+    }
+}

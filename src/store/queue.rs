@@ -1,0 +1,329 @@
+//! The job queue: one table, one SQL text for both databases. A job is delivered at least
+//! once: its lease is `visible_at` in the future plus the token of the process that holds it,
+//! and a settlement counts only from the holder of both token and attempt.
+//!
+//! Times come from the caller's clock. Processes may disagree by less than a lease (a minute)
+//! before one could take a job that another still runs; the fence keeps even that harmless.
+
+use std::time::Duration;
+
+use super::{Db, StoreError, Tx, TxInner, on_db};
+use crate::clock::Randomness;
+use crate::model::time::Timestamp;
+
+/// A job to push.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// What is to be done: the name of a job of `jobs/`.
+    pub kind: &'static str,
+    /// Its parameters, as JSON.
+    pub payload: String,
+    /// A second job of this kind and key is not pushed, until done jobs are swept.
+    pub dedupe_key: Option<String>,
+    /// Jobs of one serial key run one at a time.
+    pub serial_key: Option<String>,
+    /// Not before.
+    pub run_at: Timestamp,
+    /// After so many attempts it is dead: people have to look.
+    pub max_attempts: i64,
+}
+
+/// A job this process may run until its lease ends.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct ClaimedJob {
+    /// Identifier.
+    pub job_id: String,
+    /// What is to be done.
+    pub kind: String,
+    /// Its parameters, as JSON.
+    pub payload: String,
+    /// This attempt's number, from 1.
+    pub attempts: i64,
+    /// After so many it is dead.
+    pub max_attempts: i64,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// It is done.
+    Done,
+    /// It was too early: again later, and this attempt does not count.
+    Postpone(Duration),
+    /// It failed and may succeed later.
+    Retry(Duration, String),
+    /// It can't succeed.
+    Dead(String),
+}
+
+/// The token under which a process holds its jobs: random, new at each start, so that a
+/// restarted process never mistakes its predecessor's jobs for its own.
+#[derive(Debug, Clone)]
+pub struct LeaseToken(String);
+
+impl LeaseToken {
+    /// A new token.
+    #[must_use]
+    pub fn new(chance: &Randomness) -> Self {
+        Self(hex::encode(chance.bytes::<16>()))
+    }
+}
+
+/// A job that was given up, for people.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct DeadJob {
+    /// Identifier.
+    pub job_id: String,
+    /// What was to be done.
+    pub kind: String,
+    /// Attempts made.
+    pub attempts: i64,
+    /// Why the last one failed.
+    pub last_error: Option<String>,
+}
+
+/// How many jobs there are, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct JobCounts {
+    /// Waiting or running.
+    pub open: i64,
+    /// Given up.
+    pub dead: i64,
+}
+
+/// A job with equal visible_at and an earlier id goes first; one that waits for a retry lets
+/// later ones of its serial key pass.
+macro_rules! claim_sql {
+    ($lock:literal) => {
+        concat!(
+            "WITH ready AS MATERIALIZED (
+                SELECT j.job_id FROM jobs j
+                WHERE j.state = 0 AND j.visible_at <= $1 AND j.attempts < j.max_attempts
+                  AND (j.serial_key IS NULL OR j.token IS NOT NULL OR NOT EXISTS (
+                    SELECT 1 FROM jobs b
+                    WHERE b.state = 0 AND b.serial_key = j.serial_key AND b.job_id <> j.job_id
+                      AND (b.token IS NOT NULL OR (b.visible_at, b.job_id) < (j.visible_at, j.job_id))))
+                ORDER BY j.visible_at, j.job_id LIMIT $4 ",
+            $lock,
+            ")
+             UPDATE jobs SET visible_at = $2, token = $3, running_key = serial_key, attempts = attempts + 1
+             WHERE job_id IN (SELECT job_id FROM ready)
+             RETURNING job_id, kind, payload, attempts, max_attempts"
+        )
+    };
+}
+
+impl Tx {
+    /// Pushes a job as part of this transaction. `false`: one with this kind and dedupe key is
+    /// there already, nothing was pushed, and the transaction is still good.
+    pub async fn push_job(
+        &mut self,
+        job: &NewJob,
+        chance: &Randomness,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let job_id = chance.ulid(now);
+        let pushed = on_db!(self, conn => {
+            // The conflict target is named: a bare one would hide a clash of ids.
+            sqlx::query(
+                "INSERT INTO jobs (job_id, kind, payload, dedupe_key, serial_key, visible_at, max_attempts, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (kind, dedupe_key) DO NOTHING",
+            )
+            .bind(job_id)
+            .bind(job.kind)
+            .bind(&job.payload)
+            .bind(&job.dedupe_key)
+            .bind(&job.serial_key)
+            .bind(job.run_at.0)
+            .bind(job.max_attempts)
+            .bind(now.0)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected()
+        }) > 0;
+        if pushed {
+            if let TxInner::Postgres(transaction) = &mut self.inner {
+                sqlx::query("NOTIFY pacegate_jobs").execute(&mut **transaction).await?;
+            }
+            self.pushed = true;
+        }
+        Ok(pushed)
+    }
+
+    /// Settles an attempt. `false`: the lease was lost, somebody else runs the job now.
+    pub async fn settle_job(
+        &mut self,
+        token: &LeaseToken,
+        job: &ClaimedJob,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (state, visible_at, given_back, error) = match settlement {
+            Settlement::Done => (2_i64, now, 0_i64, None),
+            Settlement::Postpone(after) => (0, now.after(*after), 1, None),
+            Settlement::Retry(after, error) if job.attempts < job.max_attempts => {
+                (0, now.after(*after), 0, Some(error.as_str()))
+            }
+            Settlement::Retry(_, error) | Settlement::Dead(error) => (3, now, 0, Some(error.as_str())),
+        };
+        let settled = on_db!(self, conn => {
+            sqlx::query(
+                "UPDATE jobs SET token = NULL, running_key = NULL, state = $1, visible_at = $2,
+                    attempts = attempts - $3, last_error = COALESCE($4, last_error)
+                 WHERE job_id = $5 AND token = $6 AND attempts = $7 AND state = 0",
+            )
+            .bind(state)
+            .bind(visible_at.0)
+            .bind(given_back)
+            .bind(error)
+            .bind(&job.job_id)
+            .bind(&token.0)
+            .bind(job.attempts)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected()
+        });
+        Ok(settled == 1)
+    }
+
+    /// Jobs given up, newest first.
+    pub async fn dead_jobs(&mut self, limit: i64) -> Result<Vec<DeadJob>, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT job_id, kind, attempts, last_error FROM jobs WHERE state = 3
+                 ORDER BY visible_at DESC LIMIT $1",
+            )
+            .bind(limit)
+            .fetch_all(&mut *conn)
+            .await?
+        }))
+    }
+
+    /// How many jobs are open and dead.
+    pub async fn count_jobs(&mut self) -> Result<JobCounts, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT (SELECT COUNT(*) FROM jobs WHERE state = 0) AS open,
+                        (SELECT COUNT(*) FROM jobs WHERE state = 3) AS dead",
+            )
+            .fetch_one(&mut *conn)
+            .await?
+        }))
+    }
+
+    /// Lets every dead job run again, with all its attempts.
+    pub async fn revive_dead_jobs(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query("UPDATE jobs SET state = 0, attempts = 0, visible_at = $1 WHERE state = 3")
+                .bind(now.0)
+                .execute(&mut *conn)
+                .await?
+                .rows_affected()
+        }))
+    }
+
+    /// Deletes done jobs that ended before a time; with them their dedupe keys are forgotten.
+    pub async fn sweep_done_jobs(&mut self, before: Timestamp) -> Result<u64, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query("DELETE FROM jobs WHERE state = 2 AND visible_at < $1")
+                .bind(before.0)
+                .execute(&mut *conn)
+                .await?
+                .rows_affected()
+        }))
+    }
+
+    async fn extend_leases(&mut self, token: &LeaseToken, until: Timestamp) -> Result<(), StoreError> {
+        on_db!(self, conn => {
+            sqlx::query("UPDATE jobs SET visible_at = $1 WHERE token = $2 AND state = 0")
+                .bind(until.0)
+                .bind(&token.0)
+                .execute(&mut *conn)
+                .await?;
+        });
+        Ok(())
+    }
+
+    /// Attempts are counted at the claim, so a job that kills its process is buried too.
+    async fn bury_expired(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query(
+                "UPDATE jobs SET state = 3, token = NULL, running_key = NULL, visible_at = $1,
+                    last_error = COALESCE(last_error, 'the process ended while it ran this job for the last time')
+                 WHERE state = 0 AND visible_at <= $1 AND attempts >= max_attempts",
+            )
+            .bind(now.0)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected()
+        }))
+    }
+}
+
+impl Db {
+    /// Takes up to `slots` jobs that are due, under a lease of this length.
+    pub async fn claim_jobs(
+        &self,
+        token: &LeaseToken,
+        now: Timestamp,
+        lease: Duration,
+        slots: usize,
+    ) -> Result<Vec<ClaimedJob>, StoreError> {
+        let mut tx = self.write().await?;
+        let slots = i64::try_from(slots).unwrap_or(i64::MAX);
+        let claimed = match &mut tx.inner {
+            TxInner::Sqlite(transaction) => {
+                let claim = sqlx::query_as::<_, ClaimedJob>(claim_sql!(""));
+                let claim = claim.bind(now.0).bind(now.after(lease).0).bind(&token.0).bind(slots);
+                claim.fetch_all(&mut **transaction).await
+            }
+            TxInner::Postgres(transaction) => {
+                let claim = sqlx::query_as::<_, ClaimedJob>(claim_sql!("FOR UPDATE SKIP LOCKED"));
+                let claim = claim.bind(now.0).bind(now.after(lease).0).bind(&token.0).bind(slots);
+                claim.fetch_all(&mut **transaction).await
+            }
+        };
+        match claimed {
+            Ok(jobs) => {
+                tx.commit().await?;
+                Ok(jobs)
+            }
+            // Two jobs of one serial key were about to run at once: the unique running_key
+            // stopped it. Nothing was claimed; the next look finds the one that may run.
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps this process's leases alive and buries jobs whose last attempt died.
+    pub async fn keep_leases(
+        &self,
+        token: &LeaseToken,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<u64, StoreError> {
+        let mut tx = self.write().await?;
+        tx.extend_leases(token, now.after(lease)).await?;
+        let buried = tx.bury_expired(now).await?;
+        tx.commit().await?;
+        Ok(buried)
+    }
+
+    /// Waits until another process of a PostgreSQL database says it pushed a job. On SQLite,
+    /// and when listening fails, it never returns: polling goes on regardless.
+    pub async fn listen_for_jobs(&self) {
+        if let super::Pools::Postgres(pool) = &self.pools {
+            match sqlx::postgres::PgListener::connect_with(pool).await {
+                Ok(mut listener) => {
+                    if listener.listen("pacegate_jobs").await.is_ok() {
+                        while listener.recv().await.is_ok() {
+                            self.job_pushed.notify_one();
+                        }
+                    }
+                }
+                Err(error) => tracing::warn!(error = %error, "can't listen for jobs; polling goes on"),
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,147 @@
+//! Spans of traces that are still arriving. A batch is kept as it was accepted (redacted and
+//! bounded); the run is made of all batches once the root is there and it has become quiet.
+
+use super::{StoreError, Tx, on_db};
+use crate::clock::Randomness;
+use crate::model::ids::{RepoId, TraceId};
+use crate::model::time::Timestamp;
+
+/// What is known of a trace that is arriving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct OpenTrace {
+    /// When its newest batch came, microseconds since the epoch.
+    pub last_at: i64,
+    /// How many batches came.
+    pub batches: i64,
+    /// How many spans came, repeated ones counted again.
+    pub spans: i64,
+    /// 1 once a span without a parent came.
+    pub has_root: i64,
+    /// How often it became a run.
+    pub collections: i64,
+}
+
+impl Tx {
+    /// Keeps a batch of spans of one trace and returns the trace's state with it. The row of
+    /// the trace is locked until this transaction ends, so collecting sees whole batches.
+    pub async fn add_span_batch(
+        &mut self,
+        repo: RepoId,
+        trace: TraceId,
+        batch: &SpanBatch<'_>,
+        chance: &Randomness,
+        now: Timestamp,
+    ) -> Result<OpenTrace, StoreError> {
+        let trace_id = trace.to_string();
+        let batch_id = chance.ulid(now);
+        Ok(on_db!(self, conn => {
+            let state: OpenTrace = sqlx::query_as(
+                "INSERT INTO open_traces (repo_id, trace_id, first_at, last_at, batches, spans, has_root)
+                 VALUES ($1, $2, $3, $3, 1, $4, $5)
+                 ON CONFLICT (repo_id, trace_id) DO UPDATE SET last_at = excluded.last_at,
+                    batches = open_traces.batches + 1, spans = open_traces.spans + excluded.spans,
+                    has_root = CASE WHEN excluded.has_root = 1 THEN 1 ELSE open_traces.has_root END
+                 RETURNING last_at, batches, spans, has_root, collections",
+            )
+            .bind(repo.0)
+            .bind(&trace_id)
+            .bind(now.0)
+            .bind(batch.spans)
+            .bind(i64::from(batch.has_root))
+            .fetch_one(&mut *conn)
+            .await?;
+            sqlx::query("INSERT INTO span_batches (repo_id, trace_id, batch_id, body) VALUES ($1, $2, $3, $4)")
+                .bind(repo.0)
+                .bind(&trace_id)
+                .bind(&batch_id)
+                .bind(batch.body)
+                .execute(&mut *conn)
+                .await?;
+            state
+        }))
+    }
+
+    /// The state of a trace that is arriving.
+    pub async fn open_trace(
+        &mut self,
+        repo: RepoId,
+        trace: TraceId,
+    ) -> Result<Option<OpenTrace>, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT last_at, batches, spans, has_root, collections FROM open_traces
+                 WHERE repo_id = $1 AND trace_id = $2",
+            )
+            .bind(repo.0)
+            .bind(trace.to_string())
+            .fetch_optional(&mut *conn)
+            .await?
+        }))
+    }
+
+    /// Every batch of a trace, in the order of arrival: OTLP JSON each.
+    pub async fn span_batches(&mut self, repo: RepoId, trace: TraceId) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query_scalar("SELECT body FROM span_batches WHERE repo_id = $1 AND trace_id = $2 ORDER BY batch_id")
+                .bind(repo.0)
+                .bind(trace.to_string())
+                .fetch_all(&mut *conn)
+                .await?
+        }))
+    }
+
+    /// Marks a trace as collected in the state it was read in. `false`: more came meanwhile,
+    /// and what was made of it must not be kept.
+    pub async fn mark_collected(
+        &mut self,
+        repo: RepoId,
+        trace: TraceId,
+        read: OpenTrace,
+    ) -> Result<bool, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query(
+                "UPDATE open_traces SET collections = collections + 1
+                 WHERE repo_id = $1 AND trace_id = $2 AND batches = $3 AND collections = $4",
+            )
+            .bind(repo.0)
+            .bind(trace.to_string())
+            .bind(read.batches)
+            .bind(read.collections)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected()
+        }) == 1)
+    }
+
+    /// Forgets the batches of traces that have been quiet since a time, and returns how many
+    /// traces never had a root.
+    pub async fn sweep_open_traces(&mut self, before: Timestamp) -> Result<i64, StoreError> {
+        Ok(on_db!(self, conn => {
+            let rootless: i64 =
+                sqlx::query_scalar("SELECT COUNT(*) FROM open_traces WHERE last_at < $1 AND has_root = 0")
+                    .bind(before.0)
+                    .fetch_one(&mut *conn)
+                    .await?;
+            sqlx::query(
+                "DELETE FROM span_batches WHERE EXISTS (SELECT 1 FROM open_traces t
+                 WHERE t.repo_id = span_batches.repo_id AND t.trace_id = span_batches.trace_id AND t.last_at < $1)",
+            )
+            .bind(before.0)
+            .execute(&mut *conn)
+            .await?;
+            sqlx::query("DELETE FROM open_traces WHERE last_at < $1").bind(before.0).execute(&mut *conn).await?;
+            rootless
+        }))
+    }
+}
+
+/// Spans of one trace that came in one request.
+#[derive(Debug, Clone, Copy)]
+pub struct SpanBatch<'a> {
+    /// OTLP JSON.
+    pub body: &'a [u8],
+    /// How many spans it holds.
+    pub spans: i64,
+    /// Whether one of them has no parent.
+    pub has_root: bool,
+}
