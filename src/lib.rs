@@ -10,8 +10,12 @@
 //! | 3 | [`report`] | a comparison as Markdown, HTML view, text and JSON |
 
 pub mod clock;
+pub mod config;
 pub mod gate;
+pub mod github;
 pub mod ingest;
+pub mod jobs;
+pub mod metrics;
 pub mod model;
 pub mod report;
 pub mod stats;

@@ -289,7 +289,7 @@ fn glob_text<'a>(parts: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// `500ms`, `2s`, `10m`, `1h`, or a bare number of seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

@@ -233,15 +233,29 @@ impl Tx {
         }))
     }
 
-    async fn extend_leases(&mut self, token: &LeaseToken, until: Timestamp) -> Result<(), StoreError> {
-        on_db!(self, conn => {
-            sqlx::query("UPDATE jobs SET visible_at = $1 WHERE token = $2 AND state = 0")
+    async fn extend_leases(&mut self, token: &LeaseToken, until: Timestamp) -> Result<Vec<String>, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query_scalar("UPDATE jobs SET visible_at = $1 WHERE token = $2 AND state = 0 RETURNING job_id")
                 .bind(until.0)
                 .bind(&token.0)
-                .execute(&mut *conn)
-                .await?;
-        });
-        Ok(())
+                .fetch_all(&mut *conn)
+                .await?
+        }))
+    }
+
+    /// Gives back every job this process holds, as if it had never taken them.
+    pub async fn release_jobs(&mut self, token: &LeaseToken, now: Timestamp) -> Result<u64, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query(
+                "UPDATE jobs SET token = NULL, running_key = NULL, visible_at = $1, attempts = attempts - 1
+                 WHERE token = $2 AND state = 0",
+            )
+            .bind(now.0)
+            .bind(&token.0)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected()
+        }))
     }
 
     /// Attempts are counted at the claim, so a job that kills its process is buried too.

@@ -1,0 +1,173 @@
+//! The App's identity: a short-lived JWT for the App itself, and installation tokens that are
+//! minted for one repository with only the permissions a job needs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::GitHubError;
+use super::client::{RepoClient, Transport};
+use crate::clock::Clock;
+use crate::model::ids::{InstallationId, RepoName};
+use crate::model::time::Timestamp;
+
+/// What a job may do to a repository. Each is exactly what its calls need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Read pull requests.
+    ReadPullRequests,
+    /// Write check runs.
+    WriteChecks,
+    /// Write check runs and comments on pull requests.
+    Publish,
+}
+
+#[derive(Serialize)]
+struct Permissions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pull_requests: Option<&'static str>,
+}
+
+impl Purpose {
+    fn permissions(self) -> Permissions {
+        let (checks, pull_requests) = match self {
+            Self::ReadPullRequests => (None, Some("read")),
+            Self::WriteChecks => (Some("write"), None),
+            Self::Publish => (Some("write"), Some("write")),
+        };
+        Permissions { checks, pull_requests }
+    }
+}
+
+/// The App as GitHub describes it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AppFacts {
+    /// Its name.
+    pub name: String,
+    /// Its short name: comments are signed `{slug}[bot]`.
+    pub slug: String,
+    /// Permissions it asks for.
+    #[serde(default)]
+    pub permissions: HashMap<String, String>,
+    /// Events it subscribed to.
+    #[serde(default)]
+    pub events: Vec<String>,
+}
+
+/// The App. Cheap to clone; clones share their tokens.
+#[derive(Clone)]
+pub struct App {
+    id: u64,
+    key: Arc<EncodingKey>,
+    transport: Transport,
+    clock: Clock,
+    tokens: Arc<Mutex<HashMap<TokenKey, CachedToken>>>,
+}
+
+type TokenKey = (InstallationId, RepoName, Purpose);
+
+#[derive(Clone)]
+struct CachedToken {
+    token: SecretString,
+    expires_at: Timestamp,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "App({})", self.id)
+    }
+}
+
+#[derive(Serialize)]
+struct Claims {
+    iat: i64,
+    exp: i64,
+    iss: String,
+}
+
+#[derive(Serialize)]
+struct TokenRequest<'a> {
+    repositories: [&'a str; 1],
+    permissions: Permissions,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: SecretString,
+    expires_at: String,
+}
+
+impl App {
+    /// An App with its private key (PEM, RSA).
+    ///
+    /// # Errors
+    /// [`GitHubError::Configuration`] when the key or the address can't be used.
+    pub fn new(id: u64, private_key: &SecretString, api_url: &str, clock: Clock) -> Result<Self, GitHubError> {
+        let key = EncodingKey::from_rsa_pem(private_key.expose_secret().as_bytes()).map_err(|e| {
+            GitHubError::Configuration(format!("PACEGATE_GITHUB_PRIVATE_KEY is not an RSA private key in PEM: {e}"))
+        })?;
+        let transport = Transport::new(api_url, clock.clone())?;
+        Ok(Self { id, key: Arc::new(key), transport, clock, tokens: Arc::default() })
+    }
+
+    /// A JWT that says "this is the App": valid from a minute ago (clocks differ) for nine
+    /// minutes (GitHub allows ten).
+    fn jwt(&self) -> Result<SecretString, GitHubError> {
+        let now = self.clock.now().as_secs();
+        let claims = Claims { iat: now - 60, exp: now + 9 * 60, iss: self.id.to_string() };
+        jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.key)
+            .map(SecretString::from)
+            .map_err(|e| GitHubError::Configuration(format!("PACEGATE_GITHUB_PRIVATE_KEY can't sign: {e}")))
+    }
+
+    /// The App as GitHub knows it: proves that id and key belong together.
+    pub async fn facts(&self) -> Result<AppFacts, GitHubError> {
+        self.transport.with_token(&self.jwt()?)?.get("/app").await
+    }
+
+    /// A client for one repository, with a token that can do no more than the purpose.
+    pub async fn repository(
+        &self,
+        installation: InstallationId,
+        repo: &RepoName,
+        purpose: Purpose,
+    ) -> Result<RepoClient, GitHubError> {
+        let token = self.token(installation, repo, purpose).await?;
+        Ok(RepoClient { transport: self.transport.with_token(&token)?, repo: repo.clone(), app_id: self.id })
+    }
+
+    async fn token(
+        &self,
+        installation: InstallationId,
+        repo: &RepoName,
+        purpose: Purpose,
+    ) -> Result<SecretString, GitHubError> {
+        let key = (installation, repo.clone(), purpose);
+        let now = self.clock.now();
+        {
+            let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            tokens.retain(|_, cached| cached.expires_at > now.after(Duration::from_mins(5)));
+            if let Some(cached) = tokens.get(&key) {
+                return Ok(cached.token.clone());
+            }
+        }
+        let request = TokenRequest { repositories: [repo.name()], permissions: purpose.permissions() };
+        let route = format!("/app/installations/{}/access_tokens", installation.0);
+        let answer: TokenAnswer = self.transport.with_token(&self.jwt()?)?.post(&route, &request).await?;
+        let expires_at = Timestamp::parse_rfc3339(&answer.expires_at).unwrap_or(now);
+        let cached = CachedToken { token: answer.token.clone(), expires_at };
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(key, cached);
+        Ok(answer.token)
+    }
+
+    /// Forgets the tokens of a repository: GitHub no longer takes one of them.
+    pub fn forget_tokens(&self, repo: &RepoName) {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, name, _), _| name != repo);
+    }
+}

@@ -1,0 +1,90 @@
+//! Spans that were pushed become a run: once the root is there and the trace has been quiet.
+//! Spans that come later make the run again from all of them.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::{Job, JobError, Work};
+use crate::gate::identity::RunIdentity;
+use crate::gate::measure::{Provenance, measure};
+use crate::ingest::{Limits, otlp};
+use crate::model::ids::{RepoId, RunId, TraceId};
+use crate::model::run::Lineage;
+use crate::model::time::Timestamp;
+use crate::model::trace::Trace;
+
+/// Late spans make a run again at most so often.
+const COLLECTIONS: i64 = 20;
+
+pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) -> Result<(), JobError> {
+    let mut tx = work.db.read().await?;
+    let (Some(open), Some(repository)) = (tx.open_trace(repo, trace_id).await?, tx.repository(repo).await?) else {
+        return Ok(()); // swept, or the repository was removed
+    };
+    let quiet_at = Timestamp(open.last_at).after(work.settle);
+    let now = work.clock.now();
+    if now < quiet_at {
+        return Err(JobError::TooEarly(quiet_at.since(now)));
+    }
+    if open.collections >= COLLECTIONS {
+        tracing::warn!(repo = %repository.name, trace = %trace_id, "late spans are no longer added to this run");
+        return Ok(());
+    }
+    let batches = tx.span_batches(repo, trace_id).await?;
+    drop(tx);
+    let Some((trace, raw)) = tokio::task::spawn_blocking(move || read_trace(&batches)).await?? else {
+        return Ok(());
+    };
+    let identity = RunIdentity::of(&trace);
+    let Some(head_sha) = identity.head_sha.clone() else {
+        tracing::warn!(
+            repo = %repository.name, trace = %trace_id,
+            "a trace names no commit: set vcs.ref.head.revision in OTEL_RESOURCE_ATTRIBUTES; it is not measured"
+        );
+        let mut tx = work.db.write().await?;
+        tx.mark_collected(repo, trace_id, open).await?;
+        tx.commit().await?;
+        return Ok(());
+    };
+    let mut tx = work.db.read().await?;
+    let pull_request = tx.pull_request_of_head(repo, &head_sha).await?.filter(|pr| pr.is_open);
+    drop(tx);
+    let lineage = match pull_request {
+        // A fork's `main` is not ours: what GitHub says of the head counts before its branch.
+        Some(pr) => Lineage::PullRequest { number: pr.number },
+        None => identity.lineage(),
+    };
+    let provenance =
+        Provenance { id: RunId(work.chance.ulid(now)), repo: repository.name, head_sha: head_sha.clone(), lineage };
+    let measured = tokio::task::spawn_blocking(move || measure(&trace, identity, provenance)).await?;
+    // Before the run that refers to it.
+    work.traces.put(repo, trace_id, raw).await?;
+    let collections = open.collections + 1;
+    let mut tx = work.db.write().await?;
+    if !tx.mark_collected(repo, trace_id, open).await? {
+        return Err(JobError::TooEarly(Duration::from_millis(100)));
+    }
+    let id = tx.record_run(repo, &measured.run, collections).await?;
+    tx.record_samples(repo, &id, &measured.stages).await?;
+    tx.record_errors(repo, &id, &measured.errors).await?;
+    let evaluate = Job::EvaluateHead { repo, head_sha, cause: format!("run {id} {collections}") };
+    evaluate.push(&mut tx, now, &work.chance, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn read_trace(batches: &[Vec<u8>]) -> Result<Option<(Trace, Vec<u8>)>, JobError> {
+    let unreadable = |e: Box<dyn std::error::Error + Send + Sync>| JobError::Unreadable(e);
+    // What was accepted is within the limits already, batch by batch.
+    let limits = Limits { spans: usize::MAX, values: usize::MAX };
+    let mut spans = Vec::new();
+    for batch in batches {
+        spans.extend(otlp::decode_json(batch, limits).map_err(|e| unreadable(e.into()))?.spans);
+    }
+    let Some(trace) = Trace::build(spans) else { return Ok(None) };
+    let json = otlp::encode_json(trace.spans()).map_err(|e| unreadable(e.into()))?;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&json).map_err(|e| unreadable(e.into()))?;
+    let raw = gzip.finish().map_err(|e| unreadable(e.into()))?;
+    Ok(Some((trace, raw)))
+}

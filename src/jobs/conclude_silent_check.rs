@@ -1,0 +1,40 @@
+//! A check no trace came for is concluded as neutral, with the reason: nothing waits forever.
+
+use super::publishing::{client, ensure_check_run, of_report};
+use super::{JobError, Work};
+use crate::github::app_auth::Purpose;
+use crate::github::checks::CheckRunState;
+use crate::model::ids::{CommitSha, RepoId};
+use crate::report::check::gave_up;
+use crate::report::format;
+
+pub(super) async fn conclude_silent_check(
+    work: &Work,
+    repo: RepoId,
+    head_sha: &CommitSha,
+    evaluation: i64,
+) -> Result<(), JobError> {
+    let mut tx = work.db.read().await?;
+    let concluded = tx.check(repo, head_sha, evaluation).await?.is_none_or(|check| check.concluded_at.is_some());
+    drop(tx);
+    if concluded {
+        return Ok(());
+    }
+    let Some((_, client)) = client(work, repo, Purpose::WriteChecks).await? else { return Ok(()) };
+    let check_run = ensure_check_run(work, &client, repo, head_sha, evaluation).await?;
+    let reason = format!(
+        "no complete trace of this commit arrived within {}. Does its pipeline send spans here, with \
+         vcs.ref.head.revision set to this commit?",
+        format::duration(work.check_timeout.as_secs_f64())
+    );
+    let output = gave_up(head_sha, &reason);
+    let state = CheckRunState::Completed(output.conclusion.as_str());
+    let output = of_report(output);
+    if !check_run.shows(&state, &output) {
+        client.update_check_run(check_run.id, &state, None, &output).await?;
+    }
+    let mut tx = work.db.write().await?;
+    tx.conclude_check(repo, head_sha, evaluation, None, work.clock.now()).await?;
+    tx.commit().await?;
+    Ok(())
+}

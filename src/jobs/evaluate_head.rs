@@ -1,0 +1,138 @@
+//! Judges a head: its runs, and those of the pull request's earlier heads, against the
+//! baseline of the base branch. The decision is pure (`gate/`); here it gets its inputs.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::{Job, JobError, Work};
+use crate::gate::{baseline, compare, conclude, fit};
+use crate::metrics::Metrics;
+use crate::model::comparison::RunComparison;
+use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId};
+use crate::model::policy::GatePolicy;
+use crate::model::run::{Lineage, MeasuredRun};
+use crate::store::{NewComparison, RepositoryRow, RunFilter, Tx};
+
+/// Runs of a pull request that are judged together: its newest pushes and their reruns.
+const CANDIDATE_RUNS: usize = 8;
+
+/// One pipeline's candidate and the history it is held against.
+struct Case {
+    candidate: Vec<MeasuredRun>,
+    history: Vec<MeasuredRun>,
+}
+
+pub(super) async fn evaluate_head(work: &Work, repo: RepoId, head_sha: &CommitSha) -> Result<(), JobError> {
+    let policy = GatePolicy::default();
+    let mut tx = work.db.read().await?;
+    let Some(repository) = tx.repository(repo).await? else { return Ok(()) };
+    let evaluation = tx.newest_check(repo, head_sha).await?.map_or(1, |check| check.evaluation);
+    let known = tx.pull_request_of_head(repo, head_sha).await?;
+    let cases = gather(&mut tx, &repository, head_sha, &policy).await?;
+    drop(tx);
+    let Some(newest) = cases.iter().filter_map(|case| case.candidate.last()).max_by_key(|m| m.run.started_at) else {
+        return Ok(()); // nothing was measured on this head yet
+    };
+    let newest_run = newest.run.id.clone();
+    let pull_request = known.as_ref().map(|pr| pr.number).or_else(|| claimed_pull_request(newest));
+    let base_branch = known.map(|pr| pr.base_branch).or_else(|| repository.default_branch.clone());
+    let digest = digest_of(&cases, evaluation, base_branch.as_deref());
+    let name = repository.name.clone();
+    let comparison =
+        tokio::task::spawn_blocking(move || judge(cases, &name, base_branch.as_deref(), &policy)).await?;
+    let Some(comparison) = comparison else { return Ok(()) };
+
+    let now = work.clock.now();
+    let id = ComparisonId(work.chance.ulid(now));
+    let mut tx = work.db.write().await?;
+    let new = NewComparison {
+        head_sha,
+        evaluation,
+        inputs_digest: &digest,
+        run: &newest_run,
+        pull_request,
+        comparison: &comparison,
+    };
+    let id = tx.record_comparison(repo, &id, &new, now).await?;
+    let publish = Job::PublishComparison { repo, head_sha: head_sha.clone(), comparison: id };
+    publish.push(&mut tx, now, &work.chance, now).await?;
+    tx.commit().await?;
+    Metrics::count(&work.metrics.comparisons, "head", comparison.verdict.as_str());
+    Ok(())
+}
+
+fn claimed_pull_request(measured: &MeasuredRun) -> Option<PrNumber> {
+    match measured.run.lineage {
+        Lineage::PullRequest { number } => Some(number),
+        Lineage::Branch { .. } | Lineage::Unknown => None,
+    }
+}
+
+/// The candidate of each pipeline that ran on this head, oldest first, with its history.
+async fn gather(
+    tx: &mut Tx,
+    repository: &RepositoryRow,
+    head_sha: &CommitSha,
+    policy: &GatePolicy,
+) -> Result<Vec<Case>, JobError> {
+    let (repo, name) = (repository.id, &repository.name);
+    let mut by_pipeline: BTreeMap<String, Vec<MeasuredRun>> = BTreeMap::new();
+    for measured in tx.measured_runs(repo, name, &RunFilter::Head(head_sha.clone()), 50).await? {
+        by_pipeline.entry(measured.run.pipeline.clone()).or_default().push(measured);
+    }
+    let mut cases = Vec::with_capacity(by_pipeline.len());
+    for (pipeline, of_head) in by_pipeline {
+        let Some(newest) = of_head.first().map(|m| m.run.clone()) else { continue };
+        let mut candidate = of_head;
+        if let Lineage::PullRequest { number } = newest.lineage {
+            // Earlier pushes of the same change are samples of it too.
+            let of_change = tx.measured_runs(repo, name, &RunFilter::PullRequest(number), 50).await?;
+            candidate.extend(of_change.into_iter().filter(|m| {
+                m.run.pipeline == pipeline && m.run.head_sha != *head_sha && m.run.started_at <= newest.started_at
+            }));
+            candidate.sort_by(|a, b| (b.run.started_at, &b.run.id).cmp(&(a.run.started_at, &a.run.id)));
+        }
+        candidate.truncate(CANDIDATE_RUNS);
+        candidate.reverse();
+        // Room for runs that turn out not to be comparable.
+        let limit = i64::from(policy.baseline().runs) * 2 + 50;
+        let history =
+            tx.measured_runs(repo, name, &RunFilter::Pipeline(pipeline, newest.started_at), limit).await?;
+        cases.push(Case { candidate, history });
+    }
+    Ok(cases)
+}
+
+/// The same runs, collected as often, under the same rules: the same comparison.
+fn digest_of(cases: &[Case], evaluation: i64, base_branch: Option<&str>) -> String {
+    let mut digest = Sha256::new();
+    digest.update(format!("{evaluation} {base_branch:?}\n"));
+    for case in cases {
+        for measured in case.candidate.iter().chain(&case.history) {
+            let total: i64 = measured.stages.iter().fold(0, |sum, s| sum.wrapping_add(s.duration_ns));
+            let run = &measured.run;
+            digest.update(format!("{} {:?} {} {total}\n", run.id, run.lineage, measured.stages.len()));
+        }
+    }
+    hex::encode(digest.finalize())
+}
+
+fn judge(
+    cases: Vec<Case>,
+    repo: &crate::model::ids::RepoName,
+    base_branch: Option<&str>,
+    policy: &GatePolicy,
+) -> Option<RunComparison> {
+    let comparisons: Vec<RunComparison> = cases
+        .into_iter()
+        .filter_map(|case| {
+            let newest = &case.candidate.last()?.run;
+            let as_of = newest.started_at;
+            let chosen = baseline::choose(&case.history, newest, base_branch, policy, as_of);
+            let fitted = fit::fit(&chosen, policy);
+            Some(compare::compare(&fitted, &case.candidate, repo, policy))
+        })
+        .collect();
+    conclude::conclude(comparisons)
+}

@@ -1,0 +1,295 @@
+//! What a worker runs: one file for each job. Here are the closed set of jobs, how they are
+//! pushed, and the one place that decides whether an error means trying again.
+
+mod announce_check;
+mod collect_run;
+mod conclude_silent_check;
+mod evaluate_head;
+mod handle_delivery;
+mod publish_comparison;
+mod publishing;
+mod retain;
+pub mod worker;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, Randomness};
+use crate::github::app_auth::App;
+use crate::github::{GitHubError, RetryClass};
+use crate::metrics::Metrics;
+use crate::model::ids::{CommitSha, ComparisonId, RepoId, RepoName, TraceId};
+use crate::model::time::Timestamp;
+use crate::store::traces::TraceStore;
+use crate::store::{ClaimedJob, Db, NewJob, Settlement, StoreError, Tx};
+
+/// Everything a job may use.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// The database.
+    pub db: Db,
+    /// Raw traces.
+    pub traces: TraceStore,
+    /// GitHub; none in local mode.
+    pub app: Option<App>,
+    /// The time.
+    pub clock: Clock,
+    /// Chance.
+    pub chance: Randomness,
+    /// Counters.
+    pub metrics: Metrics,
+    /// How long a run has to be quiet after its root span.
+    pub settle: Duration,
+    /// How long a check waits for a trace.
+    pub check_timeout: Duration,
+    /// Where people reach the pages.
+    pub public_url: Option<String>,
+}
+
+impl Work {
+    /// The absolute address of a comparison's page, when people can reach it.
+    #[must_use]
+    pub fn page_url(&self, repo: &RepoName, id: &ComparisonId) -> Option<String> {
+        let base = self.public_url.as_deref()?.trim_end_matches('/');
+        Some(format!("{base}/{repo}/comparisons/{id}"))
+    }
+}
+
+/// A job, with its parameters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "job", rename_all = "snake_case")]
+pub enum Job {
+    /// Act on a webhook delivery.
+    HandleDelivery {
+        /// Which.
+        delivery_id: String,
+    },
+    /// Make a run of the spans that were pushed.
+    CollectRun {
+        /// Whose.
+        repo: RepoId,
+        /// Which trace.
+        trace: TraceId,
+        /// How often it was collected before.
+        collections: i64,
+    },
+    /// Judge a head.
+    EvaluateHead {
+        /// Where.
+        repo: RepoId,
+        /// Which.
+        head_sha: CommitSha,
+        /// What made it necessary: a second push for the same reason is not needed.
+        cause: String,
+    },
+    /// Show on GitHub that a head's check is on its way.
+    AnnounceCheck {
+        /// Where.
+        repo: RepoId,
+        /// Which.
+        head_sha: CommitSha,
+        /// Which evaluation.
+        evaluation: i64,
+    },
+    /// Put the newest comparison of a head on GitHub.
+    PublishComparison {
+        /// Where.
+        repo: RepoId,
+        /// Which.
+        head_sha: CommitSha,
+        /// The comparison that made it necessary.
+        comparison: ComparisonId,
+    },
+    /// Conclude a check no trace came for.
+    ConcludeSilentCheck {
+        /// Where.
+        repo: RepoId,
+        /// Which.
+        head_sha: CommitSha,
+        /// Which evaluation.
+        evaluation: i64,
+    },
+}
+
+impl Job {
+    /// The name under which it is stored and counted.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::HandleDelivery { .. } => "handle_delivery",
+            Self::CollectRun { .. } => "collect_run",
+            Self::EvaluateHead { .. } => "evaluate_head",
+            Self::AnnounceCheck { .. } => "announce_check",
+            Self::PublishComparison { .. } => "publish_comparison",
+            Self::ConcludeSilentCheck { .. } => "conclude_silent_check",
+        }
+    }
+
+    /// Two pushes with one key are one job.
+    fn dedupe_key(&self) -> String {
+        match self {
+            Self::HandleDelivery { delivery_id } => delivery_id.clone(),
+            Self::CollectRun { repo, trace, collections } => format!("{}:{trace}:{collections}", repo.0),
+            Self::EvaluateHead { repo, head_sha, cause } => format!("{}:{head_sha}:{cause}", repo.0),
+            Self::PublishComparison { repo, comparison, .. } => format!("{}:{comparison}", repo.0),
+            Self::AnnounceCheck { repo, head_sha, evaluation }
+            | Self::ConcludeSilentCheck { repo, head_sha, evaluation } => {
+                format!("{}:{head_sha}:{evaluation}", repo.0)
+            }
+        }
+    }
+
+    /// Jobs that write about one head, or make its verdict, run one at a time.
+    fn serial_key(&self) -> Option<String> {
+        match self {
+            Self::HandleDelivery { .. } | Self::CollectRun { .. } => None,
+            Self::EvaluateHead { repo, head_sha, .. } => Some(format!("evaluate:{}:{head_sha}", repo.0)),
+            Self::AnnounceCheck { repo, head_sha, .. }
+            | Self::PublishComparison { repo, head_sha, .. }
+            | Self::ConcludeSilentCheck { repo, head_sha, .. } => Some(format!("publish:{}:{head_sha}", repo.0)),
+        }
+    }
+
+    /// Pushes the job as part of a transaction. `false`: the same job was pushed before.
+    pub async fn push(&self, tx: &mut Tx, run_at: Timestamp, chance: &Randomness, now: Timestamp) -> Result<bool, StoreError> {
+        let job = NewJob {
+            kind: self.kind(),
+            payload: serde_json::to_string(self).unwrap_or_default(),
+            dedupe_key: Some(self.dedupe_key()),
+            serial_key: self.serial_key(),
+            run_at,
+            // With the delays below: more than two hours of trying.
+            max_attempts: 30,
+        };
+        tx.push_job(&job, chance, now).await
+    }
+}
+
+/// Why a job did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// It is too early.
+    #[error("it is too early")]
+    TooEarly(Duration),
+    /// It needs something that is not there and never will be.
+    #[error("{0}")]
+    Impossible(String),
+    /// The store could not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// GitHub could not.
+    #[error(transparent)]
+    GitHub(#[from] GitHubError),
+    /// The computation ended without a result: a defect of ours.
+    #[error("a computation ended without a result")]
+    Computation(#[from] tokio::task::JoinError),
+    /// What was stored can't be read any more: a defect of ours.
+    #[error("what was stored can't be read")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl JobError {
+    /// What becomes of the job. The only place that decides between again and never.
+    fn settlement(&self, job: &ClaimedJob, chance: &Randomness) -> Settlement {
+        let text = error_chain(self);
+        match self {
+            Self::TooEarly(after) => Settlement::Postpone(*after),
+            Self::Impossible(_) | Self::Unreadable(_) => Settlement::Dead(text),
+            Self::Store(StoreError::Unreadable { .. } | StoreError::Url(_)) => Settlement::Dead(text),
+            Self::Store(_) | Self::Computation(_) => Settlement::Retry(backoff(job.attempts, chance), text),
+            Self::GitHub(error) => match error.retry_class() {
+                RetryClass::After(wait) => Settlement::Retry(wait + jitter(wait, chance), text),
+                RetryClass::Backoff => Settlement::Retry(backoff(job.attempts, chance), text),
+                RetryClass::Never => Settlement::Dead(text),
+            },
+        }
+    }
+}
+
+/// 1, 2, 4 … seconds, at most five minutes, and up to a quarter more, so that jobs that failed
+/// together do not come back together.
+fn backoff(attempt: i64, chance: &Randomness) -> Duration {
+    let doublings = u32::try_from((attempt - 1).clamp(0, 9)).unwrap_or(0);
+    let delay = Duration::from_secs(1 << doublings).min(Duration::from_mins(5));
+    delay + jitter(delay, chance)
+}
+
+fn jitter(delay: Duration, chance: &Randomness) -> Duration {
+    let [byte] = chance.bytes::<1>();
+    delay.min(Duration::from_mins(1)) * u32::from(byte) / 1024
+}
+
+/// An error and its causes in one line: for the log and for people who look at dead jobs.
+#[must_use]
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text.chars().take(2_000).collect()
+}
+
+/// Runs one job.
+async fn run(work: &Work, job: Job) -> Result<(), JobError> {
+    match job {
+        Job::HandleDelivery { delivery_id } => handle_delivery::handle_delivery(work, &delivery_id).await,
+        Job::CollectRun { repo, trace, .. } => collect_run::collect_run(work, repo, trace).await,
+        Job::EvaluateHead { repo, head_sha, .. } => evaluate_head::evaluate_head(work, repo, &head_sha).await,
+        Job::AnnounceCheck { repo, head_sha, evaluation } => {
+            announce_check::announce_check(work, repo, &head_sha, evaluation).await
+        }
+        Job::PublishComparison { repo, head_sha, .. } => {
+            publish_comparison::publish_comparison(work, repo, &head_sha).await
+        }
+        Job::ConcludeSilentCheck { repo, head_sha, evaluation } => {
+            conclude_silent_check::conclude_silent_check(work, repo, &head_sha, evaluation).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claimed(attempts: i64) -> ClaimedJob {
+        ClaimedJob { job_id: "j".into(), kind: "k".into(), payload: "{}".into(), attempts, max_attempts: 30 }
+    }
+
+    #[test]
+    fn github_s_own_delay_is_kept_and_refusals_are_final() {
+        let chance = Randomness::seeded(7);
+        let settle = |error: GitHubError| JobError::GitHub(error).settlement(&claimed(3), &chance);
+        let wait = Duration::from_mins(7);
+        match settle(GitHubError::RateLimited { call: "POST /x".into(), wait }) {
+            Settlement::Retry(after, _) => assert!(after >= wait && after < wait + Duration::from_secs(20)),
+            other => panic!("{other:?}"),
+        }
+        let refused = GitHubError::Refused { call: "POST /x".into(), status: 422, message: "no".into() };
+        assert!(matches!(settle(refused), Settlement::Dead(text) if text.contains("422")));
+        let down = GitHubError::Unavailable { call: "POST /x".into(), reason: "502".into() };
+        assert!(matches!(settle(down), Settlement::Retry(..)));
+    }
+
+    #[test]
+    fn delays_grow_to_five_minutes_and_last_longer_than_an_hour() {
+        let chance = Randomness::seeded(7);
+        let delays: Vec<Duration> = (1..=30).map(|attempt| backoff(attempt, &chance)).collect();
+        assert!(delays.windows(2).take(7).all(|pair| pair[0] < pair[1]), "{delays:?}");
+        assert!(delays.iter().all(|d| *d <= Duration::from_secs(315)), "{delays:?}");
+        assert!(delays.iter().sum::<Duration>() > Duration::from_hours(1), "{delays:?}");
+    }
+
+    #[test]
+    fn jobs_survive_their_storage() {
+        let job = Job::CollectRun {
+            repo: RepoId(1),
+            trace: TraceId::from_bytes(&[7; 16]).expect("an id"),
+            collections: 0,
+        };
+        let text = serde_json::to_string(&job).expect("writable");
+        assert_eq!(serde_json::from_str::<Job>(&text).expect("readable"), job);
+    }
+}

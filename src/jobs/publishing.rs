@@ -1,0 +1,94 @@
+//! What the jobs that write to GitHub share: may we, and the check run of an evaluation,
+//! found before it is made.
+
+use super::{JobError, Work};
+use crate::github::app_auth::Purpose;
+use crate::github::checks::{CheckRun, CheckRunAnnotation, CheckRunOutput};
+use crate::github::{GitHubError, RepoClient};
+use crate::model::ids::{CommitSha, RepoId};
+use crate::report::check::{CheckOutput, PendingCheck, pending};
+use crate::store::RepositoryRow;
+
+/// A client for a repository; none in local mode, or when no active installation covers it.
+pub(super) async fn client(
+    work: &Work,
+    repo: RepoId,
+    purpose: Purpose,
+) -> Result<Option<(RepositoryRow, RepoClient)>, JobError> {
+    let Some(app) = &work.app else { return Ok(None) };
+    let mut tx = work.db.read().await?;
+    let Some(repository) = tx.repository(repo).await? else { return Ok(None) };
+    let Some(installation) = repository.installation else { return Ok(None) };
+    match tx.installation(installation).await? {
+        Some(row) if !row.suspended => {}
+        _ => return Ok(None),
+    }
+    drop(tx);
+    let client = app.repository(installation, &repository.name, purpose).await?;
+    Ok(Some((repository, client)))
+}
+
+/// A refused token is forgotten, so that the next attempt mints a new one.
+pub(super) fn noticing_refusals<T>(
+    work: &Work,
+    repository: &RepositoryRow,
+    result: Result<T, GitHubError>,
+) -> Result<T, JobError> {
+    if let (Err(GitHubError::Refused { status: 401, .. }), Some(app)) = (&result, &work.app) {
+        app.forget_tokens(&repository.name);
+    }
+    Ok(result?)
+}
+
+/// Names an evaluation of a head on GitHub: with it a check run is found again even when this
+/// process died before it could note its number.
+pub(super) fn external_id(head_sha: &CommitSha, evaluation: i64) -> String {
+    format!("{head_sha}:{evaluation}")
+}
+
+/// The check run of an evaluation: found on GitHub, else made.
+pub(super) async fn ensure_check_run(
+    work: &Work,
+    client: &RepoClient,
+    repo: RepoId,
+    head_sha: &CommitSha,
+    evaluation: i64,
+) -> Result<CheckRun, JobError> {
+    let external_id = external_id(head_sha, evaluation);
+    let found = client.find_check_run(head_sha, &external_id).await?;
+    let check_run = match found {
+        Some(check_run) => check_run,
+        None => client.create_check_run(head_sha, &external_id, None, &of_pending(pending(head_sha))).await?,
+    };
+    let mut tx = work.db.write().await?;
+    tx.begin_check(repo, head_sha, evaluation, work.clock.now()).await?;
+    tx.record_check_run(repo, head_sha, evaluation, check_run.id).await?;
+    tx.commit().await?;
+    Ok(check_run)
+}
+
+/// A pending check as GitHub takes it.
+pub(super) fn of_pending(pending: PendingCheck) -> CheckRunOutput {
+    CheckRunOutput { title: pending.title, summary: pending.summary, text: None, annotations: Vec::new() }
+}
+
+/// A report's check as GitHub takes it.
+pub(super) fn of_report(check: CheckOutput) -> CheckRunOutput {
+    CheckRunOutput {
+        title: check.title,
+        summary: check.summary,
+        text: Some(check.text).filter(|text| !text.is_empty()),
+        annotations: check
+            .annotations
+            .into_iter()
+            .map(|a| CheckRunAnnotation {
+                path: a.path,
+                start_line: a.start_line,
+                end_line: a.end_line,
+                annotation_level: a.level.as_str(),
+                title: a.title,
+                message: a.message,
+            })
+            .collect(),
+    }
+}

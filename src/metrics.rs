@@ -1,0 +1,84 @@
+//! What the service counts, in Prometheus' text format. Labels are from closed sets only:
+//! nothing a sender chooses becomes one.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// A label with a word of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Outcome {
+    /// What it was about.
+    pub kind: &'static str,
+    /// How it ended.
+    pub outcome: &'static str,
+}
+
+/// The counters. Cheap to clone; clones count together.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Spans by `accepted` / `rejected`.
+    pub spans: Family<Outcome, Counter>,
+    /// Requests refused whole, by the reason's kind.
+    pub refused_requests: Family<Outcome, Counter>,
+    /// Job attempts by kind and outcome.
+    pub jobs: Family<Outcome, Counter>,
+    /// Webhook deliveries by outcome.
+    pub deliveries: Family<Outcome, Counter>,
+    /// Comparisons by verdict.
+    pub comparisons: Family<Outcome, Counter>,
+    open_jobs: Gauge<i64, AtomicI64>,
+    dead_jobs: Gauge<i64, AtomicI64>,
+    registry: Arc<Registry>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("pacegate");
+        let spans = Family::default();
+        registry.register("spans", "Spans pushed to the service", spans.clone());
+        let refused_requests = Family::default();
+        registry.register("refused_requests", "Requests with spans that were refused whole", refused_requests.clone());
+        let jobs = Family::default();
+        registry.register("job_attempts", "Attempts of jobs", jobs.clone());
+        let deliveries = Family::default();
+        registry.register("deliveries", "Webhook deliveries", deliveries.clone());
+        let comparisons = Family::default();
+        registry.register("comparisons", "Comparisons made", comparisons.clone());
+        let open_jobs = Gauge::default();
+        registry.register("open_jobs", "Jobs that wait or run", open_jobs.clone());
+        let dead_jobs = Gauge::default();
+        registry.register("dead_jobs", "Jobs that were given up and need somebody to look", dead_jobs.clone());
+        let registry = Arc::new(registry);
+        Self { spans, refused_requests, jobs, deliveries, comparisons, open_jobs, dead_jobs, registry }
+    }
+}
+
+impl Metrics {
+    /// Counts one more.
+    pub fn count(family: &Family<Outcome, Counter>, kind: &'static str, outcome: &'static str) {
+        Self::count_many(family, kind, outcome, 1);
+    }
+
+    /// Counts several more.
+    pub fn count_many(family: &Family<Outcome, Counter>, kind: &'static str, outcome: &'static str, by: u64) {
+        family.get_or_create(&Outcome { kind, outcome }).inc_by(by);
+    }
+
+    /// Everything, as Prometheus reads it.
+    ///
+    /// # Errors
+    /// None in practice: writing to memory does not fail.
+    pub fn encode(&self, open_jobs: i64, dead_jobs: i64) -> Result<String, std::fmt::Error> {
+        self.open_jobs.set(open_jobs);
+        self.dead_jobs.set(dead_jobs);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
