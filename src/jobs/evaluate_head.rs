@@ -36,6 +36,8 @@ pub(super) async fn evaluate_head(work: &Work, repo: RepoId, head_sha: &CommitSh
     };
     let newest_run = newest.run.id.clone();
     let pull_request = known.as_ref().map(|pr| pr.number).or_else(|| claimed_pull_request(newest));
+    // What GitHub has not named as a pull request's head has nowhere to be published.
+    let is_known = known.is_some();
     let base_branch = known.map(|pr| pr.base_branch).or_else(|| repository.default_branch.clone());
     let digest = digest_of(&cases, evaluation, base_branch.as_deref());
     let name = repository.name.clone();
@@ -55,8 +57,10 @@ pub(super) async fn evaluate_head(work: &Work, repo: RepoId, head_sha: &CommitSh
         comparison: &comparison,
     };
     let id = tx.record_comparison(repo, &id, &new, now).await?;
-    let publish = Job::PublishComparison { repo, head_sha: head_sha.clone(), comparison: id };
-    publish.push(&mut tx, now, &work.chance, now).await?;
+    if is_known {
+        let publish = Job::PublishComparison { repo, head_sha: head_sha.clone(), comparison: id };
+        publish.push(&mut tx, now, &work.chance, now).await?;
+    }
     tx.commit().await?;
     Metrics::count(&work.metrics.comparisons, "head", comparison.verdict.as_str());
     Ok(())
