@@ -4,5 +4,10 @@
 //! `identity` and `extract` read a trace, `baseline` chooses the past, `fit` learns from it,
 //! `compare` judges (with `common_mode`, `errors` and `attribute`), `conclude` joins pipelines.
 
+pub mod extract;
+#[cfg(test)]
+mod fixture;
+pub mod identity;
+pub mod propagation;
 pub mod stage_key;
 pub mod template;
