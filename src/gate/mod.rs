@@ -4,10 +4,23 @@
 //! `identity` and `extract` read a trace, `baseline` chooses the past, `fit` learns from it,
 //! `compare` judges (with `common_mode`, `errors` and `attribute`), `conclude` joins pipelines.
 
+pub mod attribute;
+pub mod baseline;
+mod calibrate;
+mod columns;
+pub mod common_mode;
+pub mod compare;
+pub mod conclude;
+pub mod errors;
 pub mod extract;
+pub mod fit;
 #[cfg(test)]
 mod fixture;
 pub mod identity;
-pub mod propagation;
+mod judge;
+mod propagation;
+#[cfg(test)]
+mod scenarios;
 pub mod stage_key;
-pub mod template;
+mod template;
+pub mod words;
