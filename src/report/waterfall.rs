@@ -159,16 +159,16 @@ fn in_tree_order(stages: &[StageSample]) -> Vec<Row<'_>> {
 /// The keys that get a row.
 fn choose<'a>(stages: &'a [StageSample], marks: Marks<'_>) -> HashSet<&'a StageKey> {
     let by_key: HashMap<&StageKey, &StageSample> = stages.iter().map(|s| (&s.key, s)).collect();
-    let weight = |s: &StageSample| {
-        (marks.slower.contains(&s.key), marks.critical.contains(&s.key), s.duration_ns)
-    };
+    let weight =
+        |s: &StageSample| (marks.slower.contains(&s.key), marks.critical.contains(&s.key), s.duration_ns);
     let mut wanted: Vec<&StageSample> = by_key.values().copied().collect();
     wanted.sort_by(|a, b| weight(b).cmp(&weight(a)).then_with(|| a.key.cmp(&b.key)));
     let mut chosen: HashSet<&StageKey> = HashSet::new();
     for stage in wanted {
+        // Longer than fits is not chosen; the bound also ends a circle.
         let mut line = Vec::new();
         let mut at = Some(stage);
-        while let Some(s) = at.filter(|s| !chosen.contains(&s.key) && !line.contains(&&s.key)) {
+        while let Some(s) = at.filter(|s| !chosen.contains(&s.key) && line.len() <= ROWS) {
             line.push(&s.key);
             at = s.parent.as_ref().and_then(|p| by_key.get(p)).copied();
         }
