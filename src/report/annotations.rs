@@ -59,16 +59,16 @@ pub fn of(report: &Report) -> Vec<Annotation> {
     };
     let stages = report.slower().filter_map(|stage| {
         let level = if stage.verdict == StageVerdict::Regressed { confirmed } else { Level::Notice };
-        at(stage.location.as_ref()?, level, stage_title(stage), stage_message(stage))
+        at(stage.location.as_ref()?, level, &stage_title(stage), stage_message(stage))
     });
     let errors = report.unfamiliar_errors().filter_map(|error| {
         let level = if error.verdict == ErrorVerdict::New { confirmed } else { Level::Notice };
-        at(error.location.as_ref()?, level, error_title(error), error_message(error))
+        at(error.location.as_ref()?, level, &error_title(error), error_message(error))
     });
     stages.chain(errors).collect()
 }
 
-fn at(location: &Location, level: Level, title: String, message: String) -> Option<Annotation> {
+fn at(location: &Location, level: Level, title: &str, message: String) -> Option<Annotation> {
     let path = location.path.as_str();
     let is_inside = !path.is_empty()
         && path.len() <= 1_000

@@ -19,29 +19,27 @@ pub fn sparkline(history_s: &[f64], candidates: usize, label: &str) -> String {
     }
     let low = finite().fold(f64::INFINITY, f64::min);
     let high = finite().fold(f64::NEG_INFINITY, f64::max);
-    // Equal values make a line in the middle; noise of one percent is not drawn as mountains.
+    // Equal values make a line in the middle; a few percent of noise are not drawn as mountains.
     let middle = f64::midpoint(low, high);
-    let reach = ((high - low) / 2.0).max(middle.abs() * 0.05).max(1e-9);
+    let reach = ((high - low) / 2.0).max(middle.abs() * 0.15).max(1e-9);
     let y = |v: f64| HEIGHT / 2.0 - (v - middle) / reach * (HEIGHT / 2.0 - MARGIN);
     let step = (WIDTH - 2.0 * MARGIN) / as_f64(history_s.len() - 1);
     let x = |i: usize| MARGIN + as_f64(i) * step;
 
-    let first_candidate = history_s.len().saturating_sub(candidates);
     let mut path = String::new();
     let mut pen_down = false;
-    for (i, v) in history_s.iter().take(first_candidate).enumerate() {
+    for (i, v) in history_s.iter().enumerate() {
         if v.is_finite() {
             let _ = write!(path, "{}{:.1} {:.1}", if pen_down { 'L' } else { 'M' }, x(i), y(*v));
         }
         pen_down = v.is_finite();
     }
-    let marks: String = history_s
-        .iter()
-        .enumerate()
-        .skip(first_candidate)
-        .filter(|(_, v)| v.is_finite())
-        .map(|(i, v)| format!(r#"<circle class="spark-now" cx="{:.1}" cy="{:.1}" r="3"/>"#, x(i), y(*v)))
-        .collect();
+    let mut marks = String::new();
+    for (i, v) in history_s.iter().enumerate().skip(history_s.len().saturating_sub(candidates)) {
+        if v.is_finite() {
+            let _ = write!(marks, r#"<circle class="spark-now" cx="{:.1}" cy="{:.1}" r="3"/>"#, x(i), y(*v));
+        }
+    }
     format!(
         r#"<svg class="spark" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img"><title>{}: {} to {}, {}</title><path class="spark-line" d="{path}"/>{marks}</svg>"#,
         escape::html(label),

@@ -34,8 +34,8 @@ pub fn prose(text: &str) -> String {
     let mut at_start = true;
     for c in text.chars() {
         match c {
-            '<' | '>' | '&' | '|' | '$' => out.push_str(&inert(c)),
-            '\\' | '`' | '*' | '_' | '~' | '[' | ']' | '!' => out.extend(['\\', c]),
+            '<' | '>' | '&' | '|' | '$' | '[' | ']' => out.push_str(&inert(c)),
+            '\\' | '`' | '*' | '_' | '~' | '!' => out.extend(['\\', c]),
             // Would begin a heading, a list or a rule at the beginning of a line.
             '#' | '-' | '+' | '=' | '.' | ')' if at_start => out.extend(['\\', c]),
             _ => out.push(c),
@@ -121,16 +121,9 @@ fn decoded_once(text: &str) -> String {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         let end = rest.bytes().take(12).position(|b| b == b';');
-        match end.and_then(|end| entity(&rest[1..end]).map(|c| (c, end))) {
-            Some((c, end)) => {
-                out.push(c);
-                rest = &rest[end + 1..];
-            }
-            None => {
-                out.push('&');
-                rest = &rest[1..];
-            }
-        }
+        let (c, length) = end.and_then(|end| entity(&rest[1..end]).map(|c| (c, end + 1))).unwrap_or(('&', 1));
+        out.push(c);
+        rest = &rest[length..];
     }
     out.push_str(rest);
     out
@@ -276,7 +269,7 @@ mod tests {
 
     #[test]
     fn prose_and_plain_carry_no_markup() {
-        assert_eq!(prose("# *x* [y](z) `q` _w_"), "\\#\u{200b} \\*x\\* \\[y\\](z) \\`q\\` \\_w\\_");
+        assert_eq!(prose("# *x* [y](z) `q` _w_"), "\\#\u{200b} \\*x\\* &#91;y&#93;(z) \\`q\\` \\_w\\_");
         assert_eq!(prose("1. one"), "1\\. one");
         assert_eq!(prose("- one"), "\\- one");
         assert_eq!(prose("<!-- x --> @me"), "&lt;!-- x --&gt; @\u{200b}me".replace("!--", "\\!--"));

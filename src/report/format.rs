@@ -86,6 +86,16 @@ pub fn or_dash(value: Option<f64>, show: fn(f64) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
 }
 
+/// The end of a text that is too wide, after a `…`: of a path, the end says more.
+#[must_use]
+pub fn tail(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    std::iter::once('…').chain(text.chars().skip(length + 1 - width)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,5 +134,6 @@ mod tests {
         assert_eq!([0, 999, 5_000, 1_234_567].map(number), ["0", "999", "5,000", "1,234,567"]);
         assert_eq!(count(1, "run", "runs"), "1 run");
         assert_eq!(or_dash(None, ratio), "-");
+        assert_eq!((tail("CI / test", 9), tail("CI / tests", 9)), ("CI / test".into(), "… / tests".into()));
     }
 }

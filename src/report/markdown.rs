@@ -7,8 +7,9 @@ use crate::model::comparison::{ErrorComparison, ErrorVerdict, StageComparison, S
 use super::headline::{certainty, leaf, outcome, parents, unversioned};
 use super::{Report, escape, format};
 
-/// GitHub refuses more than 65,535 characters; bytes are counted, which is never fewer.
-pub const SIZE_BUDGET: usize = 60_000;
+/// GitHub refuses more than 65,535 characters. Bytes are counted, which is never fewer, and
+/// there is room left for a marker.
+pub const SIZE_BUDGET: usize = 59_900;
 
 /// How many entries of each list are shown.
 #[derive(Debug, Clone, Copy)]
@@ -47,38 +48,30 @@ pub fn fitted(render: impl Fn(&Limits) -> String) -> String {
 pub fn lead(report: &Report) -> String {
     let comparison = report.comparison();
     let took = format::duration(comparison.wall_clock.candidate_s);
-    let mut out = match comparison.wall_clock.baseline_median_s {
+    let wall_clock = match comparison.wall_clock.baseline_median_s {
         Some(usual) => format!("The pipeline took **{took}**, usually {}.", format::duration(usual)),
         None => format!("The pipeline took **{took}**."),
     };
-    if comparison.baseline.runs > 0 {
-        out += &format!(
-            " Compared {} of this change with {}.",
+    let compared = (comparison.baseline.runs > 0).then(|| {
+        format!(
+            "Compared {} of this change with {}.",
             format::count(comparison.candidate_runs, "run", "runs"),
             format::count(comparison.baseline.runs, "earlier run", "earlier runs")
-        );
-    }
-    if let Some(sentence) = runner(comparison.runner_factor) {
-        out += " ";
-        out += &sentence;
-    }
-    out
+        )
+    });
+    let sentences = [Some(wall_clock), compared, runner(comparison.runner_factor)];
+    sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// The runner's speed in a sentence, when it is worth one.
 #[must_use]
 pub fn runner(factor: Option<f64>) -> Option<String> {
     let factor = factor.filter(|f| f.is_finite() && *f > 0.0)?;
-    let sentence = |times: f64, word: &str| {
-        format!("The runner was {} as {word} as usual; ratios leave that out.", format::ratio(times))
-    };
-    if factor >= 1.015 {
-        Some(sentence(factor, "slow"))
-    } else if factor <= 0.985 {
-        Some(sentence(1.0 / factor, "fast"))
-    } else {
-        None
-    }
+    let is_worth_it = !(0.985..1.015).contains(&factor);
+    is_worth_it.then(|| {
+        let times = format::ratio(factor);
+        format!("On this runner everything took {times} as long as usual; the ratios leave that out.")
+    })
 }
 
 /// The table a reviewer reads first; empty without findings.
@@ -119,7 +112,8 @@ fn stage_cell(stage: &StageComparison, bold: bool) -> String {
     let name = escape::code(leaf(stage));
     let name = if bold { format!("**{name}**") } else { name };
     match parents(&stage.path) {
-        Some(parents) => format!("{name}<br><sub>{}</sub>", escape::code(&parents)),
+        // Small text that wraps overlaps itself on GitHub: it has to stay one line.
+        Some(parents) => format!("{name}<br><sub>{}</sub>", escape::code(&format::tail(&parents, 48))),
         None => name,
     }
 }

@@ -103,11 +103,13 @@ impl Report {
 
     /// Stages that are confirmed slower and not explained by a deeper one: the critical path
     /// first, then the largest increase.
+    #[must_use]
     pub fn regressed(&self) -> impl ExactSizeIterator<Item = &StageComparison> + Clone {
         self.regressed.iter().map(|i| &self.comparison.stages[*i])
     }
 
     /// Stages that one sample says are slower, in the order of [`Self::regressed`].
+    #[must_use]
     pub fn suspect(&self) -> impl ExactSizeIterator<Item = &StageComparison> + Clone {
         self.suspect.iter().map(|i| &self.comparison.stages[*i])
     }
@@ -118,6 +120,7 @@ impl Report {
     }
 
     /// Stages that are confirmed faster, the largest gain first.
+    #[must_use]
     pub fn improved(&self) -> impl ExactSizeIterator<Item = &StageComparison> + Clone {
         self.improved.iter().map(|i| &self.comparison.stages[*i])
     }

@@ -3,7 +3,7 @@
 
 use crate::model::comparison::{RunVerdict, StageComparison, StageVerdict};
 
-use super::headline::{badge, certainty, headline};
+use super::headline::{certainty, headline};
 use super::markdown::runner;
 use super::{Report, escape, format};
 
@@ -48,7 +48,7 @@ impl Report {
     pub fn terminal(&self, colour: Colour) -> String {
         let comparison = self.comparison();
         let verdict =
-            colour.paint(verdict_paint(comparison.verdict), &badge(comparison.verdict).to_uppercase());
+            colour.paint(verdict_paint(comparison.verdict), &comparison.verdict.as_str().to_uppercase());
         let mut blocks =
             vec![format!("{verdict}  {}", colour.paint(Paint::Bold, &headline(self, escape::readable)))];
         blocks.push(self.terminal_lead());
@@ -143,7 +143,7 @@ fn table(stages: &[&StageComparison], colour: Colour) -> String {
         .map(|stage| {
             let critical = if stage.critical { ", critical path" } else { "" };
             [
-                shortened(&escape::readable(&stage.path.join(" / "))),
+                format::tail(&escape::readable(&stage.path.join(" / ")), PATH_WIDTH),
                 format::or_dash(stage.baseline_median_s, format::duration),
                 format::or_dash(stage.candidate_s, format::duration),
                 format::or_dash(stage.ratio, format::ratio),
@@ -175,12 +175,4 @@ fn aligned(row: &[String; 6], widths: &[usize; 6]) -> String {
     let [name, before, now, ratio, change, sure] = row;
     let [w0, w1, w2, w3, w4, _] = widths;
     format!("{name:<w0$}  {before:>w1$}  {now:>w2$}  {ratio:>w3$}  {change:>w4$}  {sure}")
-}
-
-fn shortened(path: &str) -> String {
-    let length = path.chars().count();
-    if length <= PATH_WIDTH {
-        return path.to_owned();
-    }
-    std::iter::once('…').chain(path.chars().skip(length - PATH_WIDTH + 1)).collect()
 }

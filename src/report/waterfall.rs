@@ -101,12 +101,13 @@ fn bar(row: &Row<'_>, y: f64, marks: Marks<'_>, x: impl Fn(i64) -> f64) -> Strin
         stage.asynchronous.then_some("asynchronous"),
         (stage.result != RunResult::Success).then_some(stage.result.as_str()),
     ];
-    let about: String = about.into_iter().flatten().map(|word| format!(", {word}")).collect();
+    let took_and_why =
+        std::iter::once(took.as_str()).chain(about.into_iter().flatten()).collect::<Vec<_>>().join(", ");
     let (from, to) = (x(stage.start_offset_ns), x(stage.end_offset_ns.max(stage.start_offset_ns)));
     let indent = 4.0 + as_f64(row.depth.min(DEEPEST_INDENT)) * INDENT;
     let room = ((NAMES - indent) / 7.2).max(8.0);
     format!(
-        r#"<g><title>{}{count}: {took}{about}</title><text x="{indent:.0}" y="{:.1}">{}{count}</text><rect class="{class}" x="{from:.1}" y="{:.1}" width="{:.1}" height="14" rx="2"/><text class="took" x="{:.1}" y="{:.1}">{took}</text></g>"#,
+        r#"<g><title>{}{count}: {took_and_why}</title><text x="{indent:.0}" y="{:.1}">{}{count}</text><rect class="{class}" x="{from:.1}" y="{:.1}" width="{:.1}" height="14" rx="2"/><text class="took" x="{:.1}" y="{:.1}">{took}</text></g>"#,
         escape::html(&stage.path.join(" / ")),
         y + 15.0,
         escape::html(&shortened(name, room, count.len())),
