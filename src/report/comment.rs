@@ -52,6 +52,8 @@ impl Report {
         let icon = match comparison.verdict {
             RunVerdict::Regressed => "🔴",
             RunVerdict::Suspect => "🟡",
+            // An error the policy does not gate on is still worth a look.
+            _ if self.has_findings() => "🟡",
             RunVerdict::Inconclusive => "⚪",
             RunVerdict::Pass | RunVerdict::Improved => "🟢",
         };

@@ -1,7 +1,7 @@
 //! The one sentence that says how it went, and the words every rendering shares. It escapes
 //! nothing: callers hand in the form of a name their medium needs.
 
-use crate::model::comparison::{ErrorVerdict, RunVerdict, StageComparison, StageVerdict};
+use crate::model::comparison::{BaselineSummary, ErrorVerdict, RunVerdict, StageComparison, StageVerdict};
 
 use super::{Report, format};
 
@@ -63,6 +63,30 @@ pub fn badge(verdict: RunVerdict) -> &'static str {
         RunVerdict::Inconclusive => "can't say yet",
         RunVerdict::Suspect => "suspect",
         RunVerdict::Regressed => "slower",
+    }
+}
+
+/// The runner's speed in a sentence, when it is worth one.
+#[must_use]
+pub fn runner(factor: Option<f64>) -> Option<String> {
+    let factor = factor.filter(|f| f.is_finite() && *f > 0.0)?;
+    let is_worth_it = !(0.985..1.015).contains(&factor);
+    is_worth_it.then(|| {
+        let times = format::ratio(factor);
+        format!("On this runner everything took {times} as long as usual; the ratios leave that out.")
+    })
+}
+
+/// What the change was held against, in a sentence. `sha` is how the medium shows a commit.
+#[must_use]
+pub fn baseline(baseline: &BaselineSummary, sha: fn(&str) -> String) -> String {
+    let runs = format::count(baseline.runs, "comparable run", "comparable runs");
+    match (baseline.runs, &baseline.from_sha, &baseline.to_sha) {
+        (0, _, _) => "No earlier run could be compared with.".to_owned(),
+        (_, Some(from), Some(to)) => {
+            format!("{runs} of the base branch, from {} to {}.", sha(from.short()), sha(to.short()))
+        }
+        _ => format!("{runs} of the base branch."),
     }
 }
 

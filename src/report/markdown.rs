@@ -4,8 +4,8 @@
 
 use crate::model::comparison::{ErrorComparison, ErrorVerdict, StageComparison, StageVerdict};
 
-use super::headline::{certainty, leaf, outcome, parents, unversioned};
-use super::{Report, escape, format};
+use super::headline::{certainty, leaf, outcome, parents, runner, unversioned};
+use super::{Report, escape, format, headline};
 
 /// GitHub refuses more than 65,535 characters. Bytes are counted, which is never fewer, and
 /// there is room left for a marker.
@@ -61,17 +61,6 @@ pub fn lead(report: &Report) -> String {
     });
     let sentences = [Some(wall_clock), compared, runner(comparison.runner_factor)];
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
-}
-
-/// The runner's speed in a sentence, when it is worth one.
-#[must_use]
-pub fn runner(factor: Option<f64>) -> Option<String> {
-    let factor = factor.filter(|f| f.is_finite() && *f > 0.0)?;
-    let is_worth_it = !(0.985..1.015).contains(&factor);
-    is_worth_it.then(|| {
-        let times = format::ratio(factor);
-        format!("On this runner everything took {times} as long as usual; the ratios leave that out.")
-    })
 }
 
 /// The table a reviewer reads first; empty without findings.
@@ -194,15 +183,7 @@ fn outcome_cell(stage: &StageComparison) -> String {
 #[must_use]
 pub fn baseline(report: &Report, limits: &Limits) -> String {
     let baseline = &report.comparison().baseline;
-    let first = match (baseline.runs, &baseline.from_sha, &baseline.to_sha) {
-        (0, _, _) => "No earlier run could be compared with.".to_owned(),
-        (n, Some(from), Some(to)) => {
-            let runs = format::count(n, "comparable run", "comparable runs");
-            format!("{runs} of the base branch, from `{}` to `{}`.", from.short(), to.short())
-        }
-        (n, _, _) => format!("{} of the base branch.", format::count(n, "comparable run", "comparable runs")),
-    };
-    let mut lines = vec![first];
+    let mut lines = vec![headline::baseline(baseline, |sha| format!("`{sha}`"))];
     if !baseline.excluded.is_empty() {
         lines.extend([String::new(), "Left out:".to_owned(), String::new()]);
         lines.extend(baseline.excluded.iter().take(limits.sentences).map(|exclusion| {

@@ -3,8 +3,7 @@
 
 use crate::model::comparison::{RunVerdict, StageComparison, StageVerdict};
 
-use super::headline::{certainty, headline};
-use super::markdown::runner;
+use super::headline::{certainty, headline, runner};
 use super::{Report, escape, format};
 
 /// Whether escape sequences for colour are written.

@@ -8,7 +8,7 @@ use crate::model::stage::{StageKey, StageSample};
 use crate::model::time::Timestamp;
 use crate::report::check::CheckOutput;
 use crate::report::comment::Comment;
-use crate::report::{Report, chart, escape, format, headline, markdown, waterfall};
+use crate::report::{Report, chart, escape, format, headline, waterfall};
 
 /// How far what GitHub gets has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl ComparisonPage {
     }
 
     fn runner(&self) -> Option<String> {
-        markdown::runner(self.report.comparison().runner_factor)
+        headline::runner(self.report.comparison().runner_factor)
     }
 
     fn findings(&self) -> Vec<StageView> {
@@ -106,17 +106,7 @@ impl ComparisonPage {
     }
 
     fn baseline(&self) -> String {
-        let baseline = &self.report.comparison().baseline;
-        match (baseline.runs, &baseline.from_sha, &baseline.to_sha) {
-            (0, _, _) => "No earlier run could be compared with.".to_owned(),
-            (n, Some(from), Some(to)) => {
-                let runs = format::count(n, "comparable run", "comparable runs");
-                format!("{runs} of the base branch, from {} to {}.", from.short(), to.short())
-            }
-            (n, _, _) => {
-                format!("{} of the base branch.", format::count(n, "comparable run", "comparable runs"))
-            }
-        }
+        headline::baseline(&self.report.comparison().baseline, str::to_owned)
     }
 
     fn excluded(&self) -> Vec<String> {
