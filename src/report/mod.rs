@@ -1,1 +1,189 @@
-//! From a comparison to what people read. One model, several renderings.
+//! From a comparison to what people read. [`Report`] decides once what is a finding, what the
+//! headline says and how a check concludes; check, comment, page, JSON and terminal only
+//! render it, so they can't disagree. No clock, no randomness, no input or output.
+
+pub mod annotations;
+pub mod chart;
+pub mod check;
+pub mod comment;
+pub mod escape;
+pub mod format;
+pub mod headline;
+pub mod json;
+pub mod markdown;
+pub mod page;
+pub mod terminal;
+pub mod waterfall;
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use crate::model::comparison::{
+    ErrorComparison, ErrorVerdict, RunComparison, RunVerdict, StageComparison, StageVerdict,
+};
+use crate::model::ids::PrNumber;
+use crate::model::policy::{CommentRule, Mode};
+use crate::model::stage::StageKey;
+
+/// What a report has to know besides the comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReportContext {
+    /// Whether a regression fails the check.
+    pub mode: Mode,
+    /// When a comment is posted.
+    pub comment: CommentRule,
+    /// Where a comment would go; without one there is none.
+    pub pull_request: Option<PrNumber>,
+    /// Absolute address of the comparison's page.
+    pub page_url: Option<String>,
+}
+
+/// How a completed check ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conclusion {
+    /// Nothing got slower.
+    Success,
+    /// A confirmed regression, in gate mode.
+    Failure,
+    /// Something to know that blocks nobody.
+    Neutral,
+}
+
+impl Conclusion {
+    /// GitHub's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Neutral => "neutral",
+        }
+    }
+}
+
+/// One comparison, ready to be shown anywhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    comparison: RunComparison,
+    context: ReportContext,
+    regressed: Vec<usize>,
+    suspect: Vec<usize>,
+    improved: Vec<usize>,
+}
+
+impl Report {
+    /// Sorts out what a reader has to know first.
+    #[must_use]
+    pub fn new(comparison: RunComparison, context: ReportContext) -> Self {
+        let pick = |rank: u8| {
+            let mut places = unexplained(&comparison.stages, rank);
+            places.sort_by(|a, b| most_important_first(&comparison.stages[*a], &comparison.stages[*b]));
+            places
+        };
+        let (regressed, suspect) = (pick(2), pick(1));
+        let mut improved: Vec<usize> = (0..comparison.stages.len())
+            .filter(|i| comparison.stages[*i].verdict == StageVerdict::Improved)
+            .filter(|i| comparison.stages[*i].explained_by.is_none())
+            .collect();
+        improved.sort_by(|a, b| most_important_first(&comparison.stages[*a], &comparison.stages[*b]));
+        Self { comparison, context, regressed, suspect, improved }
+    }
+
+    /// What the gate said.
+    #[must_use]
+    pub fn comparison(&self) -> &RunComparison {
+        &self.comparison
+    }
+
+    /// What the report was made for.
+    #[must_use]
+    pub fn context(&self) -> &ReportContext {
+        &self.context
+    }
+
+    /// Stages that are confirmed slower and not explained by a deeper one: the critical path
+    /// first, then the largest increase.
+    #[must_use]
+    pub fn regressed(&self) -> impl ExactSizeIterator<Item = &StageComparison> + Clone {
+        self.regressed.iter().map(|i| &self.comparison.stages[*i])
+    }
+
+    /// Stages that one sample says are slower, in the order of [`Self::regressed`].
+    #[must_use]
+    pub fn suspect(&self) -> impl ExactSizeIterator<Item = &StageComparison> + Clone {
+        self.suspect.iter().map(|i| &self.comparison.stages[*i])
+    }
+
+    /// [`Self::regressed`], then [`Self::suspect`].
+    pub fn slower(&self) -> impl Iterator<Item = &StageComparison> + Clone {
+        self.regressed().chain(self.suspect())
+    }
+
+    /// Stages that are confirmed faster, the largest gain first.
+    #[must_use]
+    pub fn improved(&self) -> impl ExactSizeIterator<Item = &StageComparison> + Clone {
+        self.improved.iter().map(|i| &self.comparison.stages[*i])
+    }
+
+    /// Errors with this verdict, as the gate ordered them.
+    pub fn errors(&self, verdict: ErrorVerdict) -> impl Iterator<Item = &ErrorComparison> + Clone {
+        self.comparison.errors.iter().filter(move |e| e.verdict == verdict)
+    }
+
+    /// Errors a reader has to know: new ones, then those seen once.
+    pub fn unfamiliar_errors(&self) -> impl Iterator<Item = &ErrorComparison> + Clone {
+        self.errors(ErrorVerdict::New).chain(self.errors(ErrorVerdict::Suspect))
+    }
+
+    /// True when somebody has something to look at.
+    #[must_use]
+    pub fn has_findings(&self) -> bool {
+        self.slower().next().is_some() || self.unfamiliar_errors().next().is_some()
+    }
+
+    /// How the check ends. Only a confirmed regression fails it, and only in gate mode.
+    #[must_use]
+    pub fn conclusion(&self) -> Conclusion {
+        match (self.comparison.verdict, self.context.mode) {
+            (RunVerdict::Regressed, Mode::Gate) => Conclusion::Failure,
+            (RunVerdict::Regressed | RunVerdict::Suspect | RunVerdict::Inconclusive, _) => {
+                Conclusion::Neutral
+            }
+            (RunVerdict::Pass | RunVerdict::Improved, _) => Conclusion::Success,
+        }
+    }
+}
+
+/// 2 for confirmed slower, 1 for suspected, 0 for the rest.
+fn rank(stage: &StageComparison) -> u8 {
+    match stage.verdict {
+        StageVerdict::Regressed => 2,
+        StageVerdict::Suspect => 1,
+        _ => 0,
+    }
+}
+
+/// The stages of this rank that no equally certain finding explains. If every one of them
+/// points at another (the gate never says so, a stored comparison might), all are told.
+fn unexplained(stages: &[StageComparison], wanted: u8) -> Vec<usize> {
+    let ranks: HashMap<&StageKey, u8> = stages.iter().map(|s| (&s.key, rank(s))).collect();
+    let explained = |stage: &StageComparison| {
+        stage.explained_by.as_ref().and_then(|by| ranks.get(by)).is_some_and(|by| *by >= wanted)
+    };
+    let flagged: Vec<usize> = (0..stages.len()).filter(|i| rank(&stages[*i]) == wanted).collect();
+    let open: Vec<usize> = flagged.iter().copied().filter(|i| !explained(&stages[*i])).collect();
+    let told_elsewhere = || stages.iter().any(|s| rank(s) > wanted);
+    if open.is_empty() && !told_elsewhere() { flagged } else { open }
+}
+
+fn most_important_first(a: &StageComparison, b: &StageComparison) -> Ordering {
+    let change = |s: &StageComparison| s.increase_s.filter(|x| x.is_finite()).unwrap_or(0.0).abs();
+    b.critical
+        .cmp(&a.critical)
+        .then_with(|| change(b).total_cmp(&change(a)))
+        .then_with(|| a.path.cmp(&b.path))
+        .then_with(|| a.key.cmp(&b.key))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! A candidate against a fitted baseline: every stage's and error's verdict, and the run's.
+//! Puts together what `judge`, `errors` and `attribute` say; reads and writes nothing.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::attribute::{critical_path, explain};
+use super::columns::seconds;
+use super::conclude::{run_verdict, sort_stages};
+use super::errors::judge_errors;
+use super::fit::{FittedBaseline, FittedStage, RunResiduals};
+use super::judge::{Judgement, Observed, judge};
+use super::words::counted;
+use crate::model::comparison::{RunComparison, RunVerdict, StageComparison, StageVerdict, WallClock};
+use crate::model::ids::RepoName;
+use crate::model::policy::GatePolicy;
+use crate::model::run::{MeasuredRun, RunResult};
+use crate::model::stage::{StageKey, StageSample};
+
+/// Judges the runs of one change, oldest first, all of one pipeline. The newest run says which
+/// stages there are; the older ones are further samples. None when there is no run.
+#[must_use]
+pub fn compare(
+    fitted: &FittedBaseline,
+    candidate: &[MeasuredRun],
+    repo: &RepoName,
+    policy: &GatePolicy,
+) -> Option<RunComparison> {
+    let newest = candidate.last()?;
+    let mut notes = newest.run.notes.clone();
+    let same_runner =
+        |run: &&MeasuredRun| fitted.runner.as_ref().is_none_or(|class| *class == run.run.runner);
+    let comparable: Vec<&MeasuredRun> = candidate.iter().filter(same_runner).collect();
+    if comparable.len() < candidate.len() {
+        let n = candidate.len() - comparable.len();
+        notes.push(format!(
+            "{} of this change used another kind of runner than the baseline",
+            counted(n, "run")
+        ));
+    }
+    let scene = Scene {
+        fitted,
+        policy,
+        newest,
+        newest_is_comparable: same_runner(&newest),
+        models: comparable.iter().map(|run| fitted.residuals(run)).collect(),
+        samples: by_stage(&comparable),
+    };
+    let mut judged = scene.present_stages(&mut notes);
+    judged.extend(scene.absent_stages());
+    let (mut stages, own_finding): (Vec<StageComparison>, Vec<bool>) = judged.into_iter().unzip();
+    explain(&mut stages, &own_finding);
+    let critical = critical_path(&newest.stages);
+    let on_path: HashSet<&StageKey> = critical.iter().collect();
+    stages
+        .iter_mut()
+        .for_each(|s| s.critical = on_path.contains(&s.key) && s.verdict != StageVerdict::Removed);
+    sort_stages(&mut stages);
+    let errors = judge_errors(&fitted.errors, &candidate.iter().collect::<Vec<_>>(), policy);
+    let runner_factor = scene.models.last().filter(|_| scene.newest_is_comparable && fitted.summary.runs > 0);
+    let mut comparison = RunComparison {
+        verdict: RunVerdict::Pass,
+        repo: repo.clone(),
+        head_sha: newest.run.head_sha.clone(),
+        candidate_runs: candidate.len(),
+        baseline: fitted.summary.clone(),
+        runner_factor: runner_factor.map(|m| m.runner.exp()),
+        wall_clock: WallClock {
+            candidate_s: seconds(newest.run.duration_ns),
+            baseline_median_s: fitted.wall_median_s,
+            critical_path: critical,
+        },
+        stages,
+        errors,
+        notes,
+    };
+    comparison.verdict = run_verdict(&comparison, policy.errors().gate);
+    Some(comparison)
+}
+
+/// Everything one comparison looks at.
+struct Scene<'a> {
+    fitted: &'a FittedBaseline,
+    policy: &'a GatePolicy,
+    newest: &'a MeasuredRun,
+    newest_is_comparable: bool,
+    models: Vec<RunResiduals>,
+    /// By stage: position among the comparable runs, and the sample.
+    samples: BTreeMap<&'a StageKey, Vec<(usize, &'a StageSample)>>,
+}
+
+fn by_stage<'a>(runs: &[&'a MeasuredRun]) -> BTreeMap<&'a StageKey, Vec<(usize, &'a StageSample)>> {
+    let mut samples: BTreeMap<&StageKey, Vec<(usize, &StageSample)>> = BTreeMap::new();
+    for (at, run) in runs.iter().enumerate() {
+        for stage in &run.stages {
+            samples.entry(&stage.key).or_default().push((at, stage));
+        }
+    }
+    samples
+}
+
+impl Scene<'_> {
+    fn present_stages(&self, notes: &mut Vec<String>) -> Vec<(StageComparison, bool)> {
+        let mut ignored = 0;
+        let mut judged = Vec::with_capacity(self.newest.stages.len());
+        for stage in &self.newest.stages {
+            if self.policy.stage(&stage.path).ignore {
+                ignored += 1;
+            } else {
+                judged.push(self.present(stage));
+            }
+        }
+        if ignored > 0 {
+            let are = if ignored == 1 { "is" } else { "are" };
+            notes.push(format!("{} {are} ignored by the policy", counted(ignored, "stage")));
+        }
+        judged
+    }
+
+    fn present(&self, sample: &StageSample) -> (StageComparison, bool) {
+        let fitted = self.fitted.stages.get(&sample.key);
+        let observed: Vec<Observed> = self
+            .samples
+            .get(&sample.key)
+            .into_iter()
+            .flatten()
+            .filter(|(_, s)| s.result == RunResult::Success)
+            .map(|(at, s)| Observed {
+                seconds: s.seconds(),
+                residual: self.models[*at].residuals.get(&s.key).copied(),
+                runner_factor: self.models[*at].runner.exp(),
+            })
+            .collect();
+        let refused = if !self.newest_is_comparable {
+            Some(format!(
+                "it ran on another kind of runner ({}) than the baseline",
+                self.newest.run.runner.describe()
+            ))
+        } else {
+            incomplete(sample.result)
+        };
+        let mut comparison = self.blank(&sample.key, &sample.path, sample.parent.as_ref(), fitted);
+        comparison.samples = observed.len();
+        comparison.history_candidates = observed.len();
+        comparison.history_s.extend(observed.iter().map(|s| s.seconds));
+        comparison.candidate_s = Some(sample.seconds());
+        if let Some(why) = refused {
+            comparison.reason.clone_from(&why);
+            comparison.verdict = StageVerdict::NotComparable(why);
+            return (comparison, false);
+        }
+        let judgement = judge(self.fitted, fitted, &observed, self.policy, self.policy.stage(&sample.path));
+        let over_budget = judgement.over_budget;
+        (apply(comparison, judgement), over_budget)
+    }
+
+    fn absent_stages(&self) -> Vec<(StageComparison, bool)> {
+        let here: HashSet<&StageKey> = self.newest.stages.iter().map(|s| &s.key).collect();
+        let missing = |(key, stage): &(&StageKey, &FittedStage)| {
+            !here.contains(key) && stage.expected && !self.policy.stage(&stage.path).ignore
+        };
+        let absent = |(key, stage): (&StageKey, &FittedStage)| {
+            let mut comparison = self.blank(key, &stage.path, stage.parent.as_ref(), Some(stage));
+            if self.newest.run.result == RunResult::Success {
+                comparison.verdict = StageVerdict::Removed;
+                comparison.reason = "in the baseline, not in this change".to_owned();
+            } else {
+                let why = "it was not reached: the run did not succeed".to_owned();
+                comparison.reason.clone_from(&why);
+                comparison.verdict = StageVerdict::NotComparable(why);
+            }
+            (comparison, false)
+        };
+        self.fitted.stages.iter().filter(missing).map(absent).collect()
+    }
+
+    fn blank(
+        &self,
+        key: &StageKey,
+        path: &[String],
+        parent: Option<&StageKey>,
+        fitted: Option<&FittedStage>,
+    ) -> StageComparison {
+        StageComparison {
+            key: key.clone(),
+            path: path.to_vec(),
+            parent: parent.cloned(),
+            verdict: StageVerdict::Pass,
+            candidate_s: None,
+            baseline_median_s: fitted.filter(|f| f.samples > 0).map(|f| f.median_s),
+            ratio: None,
+            increase_s: None,
+            score: None,
+            threshold: None,
+            samples: 0,
+            baseline_samples: fitted.map_or(0, |f| f.samples),
+            critical: false,
+            explained_by: None,
+            reason: String::new(),
+            location: None,
+            history_s: fitted.map(|f| f.history_s.clone()).unwrap_or_default(),
+            history_candidates: 0,
+        }
+    }
+}
+
+fn apply(mut comparison: StageComparison, judgement: Judgement) -> StageComparison {
+    comparison.verdict = judgement.verdict;
+    comparison.reason = judgement.reason;
+    comparison.candidate_s = Some(judgement.candidate_s);
+    comparison.ratio = judgement.ratio;
+    comparison.increase_s = judgement.increase_s;
+    comparison.score = judgement.score;
+    // An infinite threshold (nothing could be calibrated) is no number to show or store.
+    comparison.threshold = judgement.threshold.filter(|t| t.is_finite());
+    comparison
+}
+
+/// Why a stage's duration is not that of a complete one.
+fn incomplete(result: RunResult) -> Option<String> {
+    let why = match result {
+        RunResult::Success => return None,
+        RunResult::Failure | RunResult::Error => "it failed, and what fails stops early",
+        RunResult::Timeout => "it timed out",
+        RunResult::Cancellation => "it was cancelled",
+        RunResult::Skip => "it was skipped",
+    };
+    Some(why.to_owned())
+}

@@ -1,0 +1,78 @@
+//! From many verdicts to one: a run's from its stages and errors, a commit's from its
+//! pipelines, and the order in which findings are told. Judges no duration.
+
+use super::attribute::flag;
+use super::errors::sort_errors;
+use crate::model::comparison::{ErrorVerdict, RunComparison, RunVerdict, StageComparison, StageVerdict};
+
+/// The worst of stages and errors. A stage that a deeper one explains adds nothing; an error
+/// counts as a regression only when errors gate.
+#[must_use]
+pub fn run_verdict(comparison: &RunComparison, errors_gate: bool) -> RunVerdict {
+    let of_stage = |stage: &StageComparison| match stage.verdict {
+        StageVerdict::Regressed if stage.explained_by.is_none() => Some(RunVerdict::Regressed),
+        StageVerdict::Suspect if stage.explained_by.is_none() => Some(RunVerdict::Suspect),
+        StageVerdict::Improved => Some(RunVerdict::Improved),
+        StageVerdict::Pass | StageVerdict::Regressed | StageVerdict::Suspect => Some(RunVerdict::Pass),
+        _ => None,
+    };
+    // Without any history every error is unseen: that says nothing of this change.
+    let of_error = |verdict: ErrorVerdict, history: usize| match verdict {
+        ErrorVerdict::New if errors_gate => Some(RunVerdict::Regressed),
+        ErrorVerdict::New | ErrorVerdict::Suspect if history > 0 => Some(RunVerdict::Suspect),
+        _ => None,
+    };
+    let stages = comparison.stages.iter().filter_map(of_stage).max();
+    let errors = comparison.errors.iter().filter_map(|e| of_error(e.verdict, e.baseline_runs)).max();
+    // Nothing could be judged: that is not a pass.
+    stages.unwrap_or(RunVerdict::Inconclusive).max(errors.unwrap_or(RunVerdict::Pass))
+}
+
+/// Findings first: regressed, suspect, those that a deeper one explains, improved, new and
+/// removed, then all others; findings on the critical path before others, each by path.
+pub fn sort_stages(stages: &mut [StageComparison]) {
+    let rank = |stage: &StageComparison| match (&stage.verdict, &stage.explained_by) {
+        (StageVerdict::Regressed, None) => 0,
+        (StageVerdict::Suspect, None) => 1,
+        (StageVerdict::Regressed | StageVerdict::Suspect, Some(_)) => 2,
+        (StageVerdict::Improved, _) => 3,
+        (StageVerdict::New | StageVerdict::Removed, _) => 4,
+        _ => 5,
+    };
+    let place = |stage: &StageComparison| (rank(stage), flag(&stage.verdict) > 0 && !stage.critical);
+    stages.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.path.cmp(&b.path)));
+}
+
+/// One comparison of the pipelines of one commit. None of none. The verdict is the worst; an
+/// inconclusive pipeline beside one that passed stays visible in its stages. The summary and
+/// the runner are those of the pipeline with the largest baseline, the wall clock that of the
+/// longest: the one that people wait for.
+#[must_use]
+pub fn conclude(comparisons: Vec<RunComparison>) -> Option<RunComparison> {
+    let largest = comparisons.iter().rev().max_by_key(|c| c.baseline.runs)?;
+    let longest = comparisons
+        .iter()
+        .rev()
+        .max_by(|a, b| a.wall_clock.candidate_s.total_cmp(&b.wall_clock.candidate_s))?;
+    let mut joined = RunComparison {
+        verdict: comparisons.iter().map(|c| c.verdict).max()?,
+        candidate_runs: comparisons.iter().map(|c| c.candidate_runs).max()?,
+        wall_clock: longest.wall_clock.clone(),
+        stages: Vec::new(),
+        errors: Vec::new(),
+        notes: Vec::new(),
+        ..largest.clone()
+    };
+    for comparison in comparisons {
+        joined.stages.extend(comparison.stages);
+        joined.errors.extend(comparison.errors);
+        for note in comparison.notes {
+            if !joined.notes.contains(&note) {
+                joined.notes.push(note);
+            }
+        }
+    }
+    sort_stages(&mut joined.stages);
+    sort_errors(&mut joined.errors);
+    Some(joined)
+}

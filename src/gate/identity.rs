@@ -1,0 +1,309 @@
+//! Whose run a trace is, as far as its spans say: repository, commit, branch or pull request,
+//! attempt, pipeline, result, kind of runner. These are claims of the producer: whether the
+//! producer may speak for that repository is decided elsewhere.
+
+use crate::model::environment::RunnerClass;
+use crate::model::ids::{CommitSha, PrNumber, RepoName};
+use crate::model::run::{Lineage, RunResult};
+use crate::model::span::{AttributeValue, Attributes, Span};
+use crate::model::trace::Trace;
+
+use super::stage_key::{stable_name, stage_name};
+
+/// Longest identifier of a run that is kept, in characters.
+const MAX_EXTERNAL_ID_CHARS: usize = 200;
+/// Labels of a runner that are kept.
+const MAX_LABELS: usize = 20;
+
+/// What a trace says about its run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunIdentity {
+    /// The repository as OWNER/NAME, if it can be derived.
+    pub repo_claim: Option<String>,
+    /// The commit that was measured.
+    pub head_sha: Option<CommitSha>,
+    /// The branch, without `refs/heads/`.
+    pub branch: Option<String>,
+    /// The pull request.
+    pub change: Option<PrNumber>,
+    /// The producer's own identifier of the run.
+    pub external_id: Option<String>,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// Name of the pipeline, varying parts templated.
+    pub pipeline: String,
+    /// How the run ended.
+    pub result: RunResult,
+    /// What it ran on.
+    pub runner: RunnerClass,
+}
+
+impl RunIdentity {
+    /// Reads the root span, then the others, parents first; of each the span's own attributes
+    /// before its resource's.
+    #[must_use]
+    pub fn of(trace: &Trace) -> Self {
+        let root = trace.span(trace.root());
+        let (branch, change) = line_of_development(trace);
+        Self {
+            repo_claim: repository(trace),
+            head_sha: first(trace, &SHA_KEYS, |text| text.parse().ok()),
+            branch,
+            change,
+            external_id: first(trace, &EXTERNAL_ID_KEYS, |text| one_line(text, MAX_EXTERNAL_ID_CHARS)),
+            attempt: first(trace, &ATTEMPT_KEYS, |text| text.parse().ok().filter(|n| *n > 0)).unwrap_or(1),
+            pipeline: pipeline_name(trace),
+            result: root_result(root),
+            runner: runner_class(trace),
+        }
+    }
+
+    /// Which line of development the run is on. A pull request wins over a branch: its head
+    /// branch may be called `main` too, and what it measured must not become a baseline.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        match (self.change, &self.branch) {
+            (Some(number), _) => Lineage::PullRequest { number },
+            (None, Some(name)) => Lineage::Branch { name: name.clone() },
+            (None, None) => Lineage::Unknown,
+        }
+    }
+}
+
+const SHA_KEYS: [&str; 6] = [
+    "vcs.ref.head.revision",
+    "vcs.repository.ref.revision",
+    "github.sha",
+    "ci.commit.sha",
+    "git.commit.sha",
+    "git.commit.id",
+];
+const BRANCH_KEYS: [&str; 6] =
+    ["vcs.ref.head.name", "vcs.ref.head", "github.head_ref", "ci.branch", "git.branch", "github.ref_name"];
+const CHANGE_KEYS: [&str; 3] = ["vcs.change.id", "github.pull_request.number", "ci.pull_request.number"];
+const EXTERNAL_ID_KEYS: [&str; 5] =
+    ["cicd.pipeline.run.id", "pipeline.run.id", "ci.pipeline.run.id", "github.run_id", "pipeline.id"];
+const ATTEMPT_KEYS: [&str; 4] =
+    ["cicd.pipeline.run.attempt", "github.run_attempt", "ci.pipeline.run.attempt", "pipeline.attempt"];
+const PIPELINE_KEYS: [&str; 4] =
+    ["cicd.pipeline.name", "pipeline.name", "ci.pipeline.name", "github.workflow"];
+const RESULT_KEYS: [&str; 6] = [
+    "cicd.pipeline.result",
+    "cicd.pipeline.run.result",
+    "cicd.pipeline.run.status",
+    "ci.pipeline.status",
+    "pipeline.result",
+    "pipeline.status",
+];
+
+/// Name of the trace's pipeline: what it says, else the root's name.
+#[must_use]
+pub fn pipeline_name(trace: &Trace) -> String {
+    // `path@refs/heads/main` is GitHub's way to name a workflow at one commit.
+    let without_ref = |text: String| text.split("@refs/").next().unwrap_or_default().to_owned();
+    first(trace, &PIPELINE_KEYS, Some)
+        .map_or_else(|| stage_name(trace.span(trace.root())), |name| stable_name(&without_ref(name)))
+}
+
+/// How the root says that the run ended: in words, else by its status.
+#[must_use]
+pub fn root_result(root: &Span) -> RunResult {
+    let by_status = if root.failed() { RunResult::Failure } else { RunResult::Success };
+    RESULT_KEYS.iter().find_map(|key| RunResult::parse(&root.text(&[key])?)).unwrap_or(by_status)
+}
+
+/// The first value of any of the keys that `read` accepts: keys in their order for each span,
+/// the root span before the others.
+fn first<T>(trace: &Trace, keys: &[&str], read: impl Fn(String) -> Option<T>) -> Option<T> {
+    trace.spans().iter().find_map(|span| keys.iter().find_map(|key| span.text(&[key]).and_then(&read)))
+}
+
+fn one_line(text: String, chars: usize) -> Option<String> {
+    let text = text.trim();
+    let kept: String = text.chars().take(chars).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    (!kept.is_empty()).then_some(kept)
+}
+
+fn repository(trace: &Trace) -> Option<String> {
+    let checked = |text: String| text.parse::<RepoName>().ok().map(|repo| repo.to_string());
+    let of_span = |span: &Span| {
+        let name = span.text(&["vcs.repository.name"]);
+        let owner = span.text(&["vcs.owner.name", "vcs.repository.owner"]);
+        name.clone()
+            .and_then(checked)
+            .or_else(|| checked(format!("{}/{}", owner?, name?)))
+            .or_else(|| {
+                of_url(&span.text(&["vcs.repository.url.full", "vcs.repository.url"])?).and_then(checked)
+            })
+            .or_else(|| span.text(&["github.repository", "ci.repository"]).and_then(checked))
+    };
+    trace.spans().iter().find_map(of_span)
+}
+
+/// `https://host/OWNER/NAME.git`, `ssh://git@host/OWNER/NAME`, `git@host:OWNER/NAME.git`.
+fn of_url(url: &str) -> Option<String> {
+    let url = url.split(['?', '#']).next()?;
+    let path = match url.split_once("://") {
+        Some((_, rest)) => rest.split_once('/')?.1,
+        None => url.split_once(':')?.1,
+    };
+    let mut parts = path.trim_matches('/').split('/');
+    let (owner, name) = (parts.next()?, parts.next()?);
+    Some(format!("{owner}/{}", name.strip_suffix(".git").unwrap_or(name)))
+}
+
+/// Branch and pull request. A reference to a pull request or a tag is no branch.
+fn line_of_development(trace: &Trace) -> (Option<String>, Option<PrNumber>) {
+    let number =
+        |text: &str| text.trim_start_matches(['#', '!']).parse().ok().filter(|n| *n > 0).map(PrNumber);
+    let stated = first(trace, &CHANGE_KEYS, |text| number(&text));
+    let is_tag = first(trace, &["vcs.ref.head.type", "github.ref_type"], Some).is_some_and(|t| t == "tag");
+    let named = first(trace, &BRANCH_KEYS, |text| one_line(text, 255));
+    let Some(named) = named else { return (None, stated) };
+    // `refs/pull/12/merge`, which GitHub shortens to `12/merge`.
+    let pull = named.strip_prefix("refs/pull/").unwrap_or(&named);
+    if let Some(of_pull) = pull.strip_suffix("/merge").or(pull.strip_suffix("/head")).and_then(number) {
+        return (None, stated.or(Some(of_pull)));
+    }
+    let branch = named.strip_prefix("refs/heads/").unwrap_or(&named);
+    let is_branch = !is_tag && !branch.is_empty() && !branch.starts_with("refs/");
+    (is_branch.then(|| branch.to_owned()), stated)
+}
+
+fn runner_class(trace: &Trace) -> RunnerClass {
+    let os = first(trace, &["os.type", "runner.os", "github.runner.os"], |t| one_line(t, 40));
+    let arch = first(trace, &["host.arch", "runner.arch", "github.runner.arch"], |t| one_line(t, 40));
+    let labels = trace.spans().iter().find_map(|span| {
+        let of = |attributes: &Attributes| {
+            LABEL_KEYS.iter().find_map(|key| attributes.get(key).map(labels).filter(|l| !l.is_empty()))
+        };
+        of(&span.attributes).or_else(|| of(&span.resource.attributes))
+    });
+    RunnerClass {
+        os: os.map(|os| match os.to_ascii_lowercase().as_str() {
+            "macos" | "osx" => "darwin".to_owned(),
+            other => other.to_owned(),
+        }),
+        arch: arch.map(|arch| match arch.to_ascii_lowercase().as_str() {
+            "x64" | "x86_64" => "amd64".to_owned(),
+            "aarch64" => "arm64".to_owned(),
+            other => other.to_owned(),
+        }),
+        labels: labels.unwrap_or_default(),
+    }
+}
+
+const LABEL_KEYS: [&str; 3] = ["cicd.worker.labels", "runner.labels", "github.runner.labels"];
+
+fn labels(value: &AttributeValue) -> Vec<String> {
+    let words: Vec<String> = match value {
+        AttributeValue::Array(items) => items.iter().filter_map(AttributeValue::to_text).collect(),
+        other => other.to_text().unwrap_or_default().split(',').map(str::to_owned).collect(),
+    };
+    let mut labels: Vec<String> = words.into_iter().filter_map(|w| one_line(w, 60)).collect();
+    labels.sort();
+    labels.dedup();
+    labels.truncate(MAX_LABELS);
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::fixture::{SpanBuilder, trace};
+    use crate::model::span::SpanStatus;
+
+    fn of(attributes: &[(&str, &str)]) -> RunIdentity {
+        RunIdentity::of(&trace(vec![
+            SpanBuilder::new(1, "pipeline-execution-77").attributes(attributes).build(),
+        ]))
+    }
+
+    #[test]
+    fn the_conventions_and_their_aliases_are_read() {
+        let identity = of(&[
+            ("cicd.pipeline.name", "nightly-8812"),
+            ("cicd.pipeline.result", "timeout"),
+            ("cicd.pipeline.run.id", "r-7"),
+            ("vcs.owner.name", "acme"),
+            ("vcs.repository.name", "my-app"),
+            ("vcs.ref.head.revision", "0123456789ABCDEF"),
+            ("vcs.ref.head.name", "refs/heads/feature/x"),
+            ("github.run_attempt", "3"),
+            ("os.type", "Linux"),
+            ("host.arch", "x86_64"),
+            ("runner.labels", "self-hosted, gpu"),
+        ]);
+        assert_eq!(identity.repo_claim.as_deref(), Some("acme/my-app"));
+        assert_eq!(identity.head_sha.as_ref().map(CommitSha::as_str), Some("0123456789abcdef"));
+        assert_eq!(identity.pipeline, "nightly-{n}");
+        assert_eq!((identity.attempt, identity.result), (3, RunResult::Timeout));
+        assert_eq!(identity.lineage(), Lineage::Branch { name: "feature/x".into() });
+        assert_eq!(identity.runner.describe(), "linux amd64 gpu self-hosted");
+        assert_eq!(identity.external_id.as_deref(), Some("r-7"));
+    }
+
+    #[test]
+    fn a_bare_trace_has_a_pipeline_and_nothing_else() {
+        let identity = of(&[]);
+        assert_eq!(identity.pipeline, "pipeline-execution-{n}");
+        assert_eq!((identity.attempt, identity.result), (1, RunResult::Success));
+        assert_eq!(identity.lineage(), Lineage::Unknown);
+        assert_eq!((identity.repo_claim, identity.head_sha, identity.external_id), (None, None, None));
+    }
+
+    #[test]
+    fn repositories_are_derived_from_what_there_is() {
+        for (attributes, expected) in [
+            (&[("vcs.repository.name", "acme/app")][..], Some("acme/app")),
+            (&[("vcs.repository.name", "app")], None),
+            (&[("vcs.repository.url.full", "https://github.com/acme/app.git")], Some("acme/app")),
+            (&[("vcs.repository.url.full", "git@github.com:acme/app.git")], Some("acme/app")),
+            (&[("vcs.repository.url.full", "https://github.com/acme/app?x=1")], Some("acme/app")),
+            (&[("vcs.repository.url.full", "https://github.com/")], None),
+            (&[("vcs.repository.name", "app"), ("github.repository", "acme/app")], Some("acme/app")),
+            (&[("github.repository", "../../etc")], None),
+        ] {
+            assert_eq!(of(attributes).repo_claim.as_deref(), expected, "{attributes:?}");
+        }
+    }
+
+    #[test]
+    fn pull_requests_win_over_branches_and_tags_are_neither() {
+        for (attributes, expected) in [
+            (&[("vcs.change.id", "12"), ("vcs.ref.head.name", "main")][..], Some(12)),
+            (&[("github.ref_name", "12/merge")], Some(12)),
+            (&[("vcs.ref.head", "refs/pull/9/head")], Some(9)),
+            (&[("vcs.change.id", "none")], None),
+            (&[("vcs.ref.head.name", "v1.2"), ("vcs.ref.head.type", "tag")], None),
+            (&[("vcs.ref.head.name", "refs/tags/v1.2")], None),
+        ] {
+            let lineage = expected.map_or(Lineage::Unknown, |n| Lineage::PullRequest { number: PrNumber(n) });
+            assert_eq!(of(attributes).lineage(), lineage, "{attributes:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_where_the_specification_says_text_and_the_root_comes_first() {
+        let root =
+            SpanBuilder::new(1, "root").int("vcs.change.id", 31).resource(&[("github.sha", "abcdef0")]);
+        let child = SpanBuilder::new(2, "child")
+            .parent(1)
+            .int("github.run_attempt", 2)
+            .attributes(&[("github.sha", "1111111"), ("cicd.pipeline.result", "failure")]);
+        let identity = RunIdentity::of(&trace(vec![root.build(), child.build()]));
+        assert_eq!((identity.change, identity.attempt), (Some(PrNumber(31)), 2));
+        assert_eq!(identity.head_sha.as_ref().map(CommitSha::as_str), Some("abcdef0"));
+        assert_eq!(identity.result, RunResult::Success, "a child's result is not the run's");
+    }
+
+    #[test]
+    fn a_failed_root_is_a_failed_run_unless_it_says_otherwise() {
+        let failed = SpanBuilder::new(1, "root").status(SpanStatus::Error(String::new()));
+        assert_eq!(RunIdentity::of(&trace(vec![failed.build()])).result, RunResult::Failure);
+        let cancelled = SpanBuilder::new(1, "root")
+            .status(SpanStatus::Error(String::new()))
+            .attributes(&[("cicd.pipeline.run.status", "cancelled")]);
+        assert_eq!(RunIdentity::of(&trace(vec![cancelled.build()])).result, RunResult::Cancellation);
+    }
+}

@@ -1,0 +1,115 @@
+//! The one sticky comment on a pull request: whether there is one, and its text. Quiet when
+//! fine. Posting it, finding the earlier one and checking its author are `github/`'s.
+
+use crate::model::comparison::RunVerdict;
+use crate::model::policy::{CommentRule, Mode};
+
+use super::headline::headline;
+use super::markdown::{
+    Limits, baseline, error_list, findings_table, fitted, folded, known_errors, lead, notes, paragraphs,
+    stages_table,
+};
+use super::{Report, escape, format};
+
+/// First line of every comment of ours, by which an earlier one is found. Escaping lets no
+/// name form it, and an author check stands beside it.
+pub const MARKER: &str = "<!-- pacegate:comment:v1 -->";
+
+/// What becomes of the comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Comment {
+    /// Create it, or replace ours.
+    Post(String),
+    /// Replace ours if there is one; never create one.
+    ResolveOnly(String),
+    /// Leave everything as it is.
+    Silent,
+}
+
+impl Report {
+    /// Whether a comment is due, and its text with the [`MARKER`] as its first line.
+    #[must_use]
+    pub fn comment(&self) -> Comment {
+        if self.context().pull_request.is_none() {
+            return Comment::Silent;
+        }
+        match self.context().comment {
+            CommentRule::Never => Comment::Silent,
+            CommentRule::Always => Comment::Post(marked(&self.comment_body())),
+            CommentRule::OnFindings if self.has_findings() => Comment::Post(marked(&self.comment_body())),
+            CommentRule::OnFindings => Comment::ResolveOnly(marked(&self.resolved_body())),
+        }
+    }
+
+    /// The comment's text without the marker, whatever the rule says.
+    #[must_use]
+    pub fn comment_body(&self) -> String {
+        fitted(|limits| self.full_body(limits))
+    }
+
+    fn full_body(&self, limits: &Limits) -> String {
+        let comparison = self.comparison();
+        let icon = match comparison.verdict {
+            RunVerdict::Regressed => "🔴",
+            RunVerdict::Suspect => "🟡",
+            // An error the policy does not gate on is still worth a look.
+            _ if self.has_findings() => "🟡",
+            RunVerdict::Inconclusive => "⚪",
+            RunVerdict::Pass | RunVerdict::Improved => "🟢",
+        };
+        let stages = format::count(comparison.stages.len(), "stage", "stages");
+        let runs = match comparison.baseline.runs {
+            0 => "Baseline: none yet".to_owned(),
+            n => format!("Baseline: {}", format::count(n, "run", "runs")),
+        };
+        let notes = notes(self, limits);
+        paragraphs([
+            format!("### {icon} {}", headline(self, escape::code)),
+            lead(self),
+            findings_table(self, limits),
+            error_list(self, limits),
+            self.consequence().to_owned(),
+            folded(&format!("All {stages}"), &paragraphs([stages_table(self, limits), known_errors(self)])),
+            folded(&runs, &baseline(self, limits)),
+            if notes.is_empty() {
+                String::new()
+            } else {
+                folded(&format!("Notes ({})", format::number(comparison.notes.len())), &notes)
+            },
+            self.footer(),
+        ])
+    }
+
+    /// What the outcome means for the person who reads it.
+    fn consequence(&self) -> &'static str {
+        match (self.comparison().verdict, self.context().mode) {
+            (RunVerdict::Regressed, Mode::Gate) => "This fails the check.",
+            (RunVerdict::Regressed, Mode::Advisory) => "Advisory mode: the check stays neutral.",
+            (RunVerdict::Suspect, _) => {
+                "One run proves nothing, so nothing is blocked. The next push or re-run decides."
+            }
+            _ => "",
+        }
+    }
+
+    fn resolved_body(&self) -> String {
+        let what = match self.comparison().verdict {
+            RunVerdict::Inconclusive => "### ⚪ The earlier finding could not be judged again",
+            _ => "### 🟢 Resolved: what was found here earlier is gone",
+        };
+        let now = format!("{} at `{}`.", headline(self, escape::code), self.comparison().head_sha.short());
+        paragraphs([what.to_owned(), format!("{now} {}", lead(self)), self.footer()])
+    }
+
+    fn footer(&self) -> String {
+        let page = self.context().page_url.as_deref();
+        let page = page.map(|url| escape::link("Full report", url)).filter(|link| link.starts_with('['));
+        let commit = format!("commit `{}`", self.comparison().head_sha.short());
+        let parts: Vec<String> = page.into_iter().chain([commit, "Pacegate".to_owned()]).collect();
+        format!("<sub>{}</sub>", parts.join(" · "))
+    }
+}
+
+fn marked(body: &str) -> String {
+    format!("{MARKER}\n{body}\n")
+}

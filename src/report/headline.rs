@@ -1,0 +1,181 @@
+//! The one sentence that says how it went, and the words every rendering shares. It escapes
+//! nothing: callers hand in the form of a name their medium needs.
+
+use crate::model::comparison::{BaselineSummary, ErrorVerdict, RunVerdict, StageComparison, StageVerdict};
+
+use super::{Report, format};
+
+/// The stage's own name, without what holds it.
+#[must_use]
+pub fn leaf(stage: &StageComparison) -> &str {
+    stage.path.last().map_or_else(|| unversioned(stage.key.as_str()), String::as_str)
+}
+
+/// What holds a stage of this path, pipeline first; none for the pipeline itself.
+#[must_use]
+pub fn parents(path: &[String]) -> Option<String> {
+    match path {
+        [] | [_] => None,
+        [parents @ .., _] => Some(parents.join(" / ")),
+    }
+}
+
+/// A key for people: the path in it.
+#[must_use]
+pub fn unversioned(key: &str) -> &str {
+    key.strip_prefix(crate::model::stage::StageKey::VERSION).unwrap_or(key)
+}
+
+/// How sure a finding is: `confirmed in 2 runs`, `seen once`.
+#[must_use]
+pub fn certainty(stage: &StageComparison) -> String {
+    match (&stage.verdict, stage.samples) {
+        (StageVerdict::Regressed | StageVerdict::Improved, 2..) => {
+            format!("confirmed in {} runs", format::number(stage.samples))
+        }
+        (StageVerdict::Regressed | StageVerdict::Improved, _) => "confirmed".to_owned(),
+        (_, 2..) => format!("seen once in {} runs", format::number(stage.samples)),
+        _ => "seen once".to_owned(),
+    }
+}
+
+/// What became of one stage, in a word or a few.
+#[must_use]
+pub fn outcome(stage: &StageComparison) -> &'static str {
+    match stage.verdict {
+        StageVerdict::Pass => "as usual",
+        StageVerdict::Suspect => "slower, seen once",
+        StageVerdict::Regressed => "slower",
+        StageVerdict::Improved => "faster",
+        StageVerdict::New => "new",
+        StageVerdict::Removed => "gone",
+        StageVerdict::Inconclusive(_) => "can't say",
+        StageVerdict::NotComparable(_) => "not comparable",
+    }
+}
+
+/// A comparison's outcome in a word or two, for a badge.
+#[must_use]
+pub fn badge(verdict: RunVerdict) -> &'static str {
+    match verdict {
+        RunVerdict::Pass => "no slowdown",
+        RunVerdict::Improved => "faster",
+        RunVerdict::Inconclusive => "can't say yet",
+        RunVerdict::Suspect => "suspect",
+        RunVerdict::Regressed => "slower",
+    }
+}
+
+/// The runner's speed in a sentence, when it is worth one.
+#[must_use]
+pub fn runner(factor: Option<f64>) -> Option<String> {
+    let factor = factor.filter(|f| f.is_finite() && *f > 0.0)?;
+    let is_worth_it = !(0.985..1.015).contains(&factor);
+    is_worth_it.then(|| {
+        let times = format::ratio(factor);
+        format!("On this runner everything took {times} as long as usual; the ratios leave that out.")
+    })
+}
+
+/// What the change was held against, in a sentence. `sha` is how the medium shows a commit.
+#[must_use]
+pub fn baseline(baseline: &BaselineSummary, sha: fn(&str) -> String) -> String {
+    let runs = format::count(baseline.runs, "comparable run", "comparable runs");
+    match (baseline.runs, &baseline.from_sha, &baseline.to_sha) {
+        (0, _, _) => "No earlier run could be compared with.".to_owned(),
+        (_, Some(from), Some(to)) => {
+            format!("{runs} of the base branch, from {} to {}.", sha(from.short()), sha(to.short()))
+        }
+        _ => format!("{runs} of the base branch."),
+    }
+}
+
+/// The outcome in one sentence without a full stop. `name` makes a stage's name safe for the
+/// medium.
+#[must_use]
+pub fn headline(report: &Report, name: fn(&str) -> String) -> String {
+    let slower = slower_parts(report, name);
+    if slower.is_empty() { quiet(report, name) } else { slower.join("; ") }
+}
+
+fn slower_parts(report: &Report, name: fn(&str) -> String) -> Vec<String> {
+    let mut parts = Vec::new();
+    let new_errors = report.errors(ErrorVerdict::New).count();
+    let suspect_errors = report.errors(ErrorVerdict::Suspect).count();
+    let mut suspects = report.suspect();
+    let mut regressed = report.regressed();
+    if let Some(worst) = regressed.next() {
+        parts.push(format!("{}, confirmed", change(worst, name)));
+        if regressed.len() > 0 {
+            parts.push(format!("{} slower", format::count(regressed.len(), "more stage", "more stages")));
+        }
+    }
+    if new_errors > 0 {
+        parts.push(format::count(new_errors, "new error", "new errors"));
+    }
+    if regressed.len() == 0
+        && report.regressed().len() == 0
+        && let Some(first) = suspects.next()
+    {
+        parts.push(format!("{}, seen once", change(first, name)));
+        if suspects.len() > 0 {
+            parts.push(format!(
+                "{} seen slower once",
+                format::count(suspects.len(), "more stage", "more stages")
+            ));
+        }
+    } else if suspects.len() > 0 {
+        parts.push(format!("{} seen slower once", format::count(suspects.len(), "stage", "stages")));
+    }
+    if suspect_errors > 0 {
+        parts.push(format!("{} seen once", format::count(suspect_errors, "unknown error", "unknown errors")));
+    }
+    parts
+}
+
+fn change(stage: &StageComparison, name: fn(&str) -> String) -> String {
+    let name = name(leaf(stage));
+    let by = stage.increase_s.filter(|s| s.is_finite());
+    match (stage.ratio.filter(|r| r.is_finite()), by, stage.candidate_s) {
+        (Some(ratio), by, _) if ratio >= 1.005 => {
+            let by = by.map_or_else(String::new, |s| format!(" ({})", format::change(s)));
+            format!("{name} {} slower{by}", format::short_ratio(ratio))
+        }
+        (Some(ratio), by, _) if ratio > 0.0 && stage.verdict == StageVerdict::Improved => {
+            let by = by.map_or_else(String::new, |s| format!(" ({})", format::change(s)));
+            format!("{name} {} faster{by}", format::short_ratio(1.0 / ratio))
+        }
+        // Slow by a limit of the policy, not by its history.
+        (_, _, Some(took)) => format!("{name} took {}", format::duration(took)),
+        _ => format!("{name} slower"),
+    }
+}
+
+fn quiet(report: &Report, name: fn(&str) -> String) -> String {
+    let comparison = report.comparison();
+    let runs = comparison.baseline.runs;
+    match comparison.verdict {
+        RunVerdict::Pass => {
+            let judged = comparison.stages.iter().filter(|s| s.verdict == StageVerdict::Pass).count();
+            match judged {
+                0 => "No slowdown found".to_owned(),
+                n => format!("No slowdown in {}", format::count(n, "stage", "stages")),
+            }
+        }
+        RunVerdict::Improved => {
+            let mut improved = report.improved();
+            let first = improved.next().map_or_else(|| "Faster than usual".to_owned(), |s| change(s, name));
+            match improved.len() {
+                0 => first,
+                n => format!("{first}; {} faster", format::count(n, "more stage", "more stages")),
+            }
+        }
+        RunVerdict::Inconclusive if runs == 0 => "Nothing to compare with yet".to_owned(),
+        RunVerdict::Inconclusive => {
+            format!("Can't say yet: compared with {}", format::count(runs, "run", "runs"))
+        }
+        // Without a finding to name: only a comparison from elsewhere gets here.
+        RunVerdict::Suspect => "Something looked slower, once".to_owned(),
+        RunVerdict::Regressed => "Slower than usual".to_owned(),
+    }
+}

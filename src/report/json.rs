@@ -1,0 +1,201 @@
+//! The verdict JSON that scripts lean on, field for field as the contract has it: schema 1,
+//! every field always there, `null` where nothing is known. Names leave as they came: who
+//! shows them escapes them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::comparison::{
+    ErrorComparison, Exclusion, Location, RunComparison, StageComparison, StageVerdict,
+};
+
+/// Version of the document's shape; a field may be added without a new one.
+pub const SCHEMA: u32 = 1;
+
+/// The whole document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VerdictJson {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// `pass`, `suspect`, `regressed`, `improved` or `inconclusive`.
+    pub verdict: String,
+    /// `OWNER/NAME`.
+    pub repo: String,
+    /// The candidate's newest commit.
+    pub head_sha: String,
+    /// What it was held against.
+    pub baseline: BaselineJson,
+    /// How many times as long as usual everything took.
+    pub runner_factor: Option<f64>,
+    /// The whole run.
+    pub wall_clock: WallClockJson,
+    /// Every stage, in the gate's order.
+    pub stages: Vec<StageJson>,
+    /// Every error of the candidate.
+    pub errors: Vec<ErrorJson>,
+    /// What else a reader has to know.
+    pub notes: Vec<String>,
+}
+
+/// `baseline`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaselineJson {
+    /// How many runs.
+    pub runs: usize,
+    /// Commit of the oldest.
+    pub from_sha: Option<String>,
+    /// Commit of the newest.
+    pub to_sha: Option<String>,
+    /// Runs that were left out, by reason.
+    pub excluded: Vec<Exclusion>,
+}
+
+/// `wall_clock`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WallClockJson {
+    /// Seconds; `null` when it is not a number.
+    pub candidate_s: Option<f64>,
+    /// Seconds.
+    pub baseline_median_s: Option<f64>,
+    /// Stage keys, outermost first.
+    pub critical_path: Vec<String>,
+}
+
+/// One of `stages`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageJson {
+    /// Identity.
+    pub key: String,
+    /// Names, pipeline first.
+    pub path: Vec<String>,
+    /// The run's words, or `new`, `removed`, `not_comparable`.
+    pub verdict: String,
+    /// Seconds; `null` when removed.
+    pub candidate_s: Option<f64>,
+    /// Seconds; `null` when new.
+    pub baseline_median_s: Option<f64>,
+    /// How many times as long.
+    pub ratio: Option<f64>,
+    /// Seconds.
+    pub increase_s: Option<f64>,
+    /// Comparable with `threshold`.
+    pub score: Option<f64>,
+    /// What the score has to exceed.
+    pub threshold: Option<f64>,
+    /// Candidate samples.
+    pub samples: usize,
+    /// Baseline samples.
+    pub baseline_samples: usize,
+    /// On the critical path.
+    pub critical: bool,
+    /// Key of the responsible stage.
+    pub explained_by: Option<String>,
+    /// One sentence.
+    pub reason: String,
+    /// The line a reader would change.
+    pub location: Option<Location>,
+}
+
+/// One of `errors`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorJson {
+    /// Stage key.
+    pub stage: String,
+    /// Identity.
+    pub signature: String,
+    /// Exception type.
+    #[serde(rename = "type")]
+    pub error_type: String,
+    /// As sent.
+    pub message: String,
+    /// `new`, `known`, `flaky` or `suspect`.
+    pub verdict: String,
+    /// `0 of 143 runs`.
+    pub seen: String,
+    /// The line a reader would change.
+    pub location: Option<Location>,
+}
+
+impl VerdictJson {
+    /// The document as indented text with a closing newline.
+    ///
+    /// # Errors
+    /// None that a value of this type can cause; the serializer's signature has one.
+    pub fn to_text(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
+    }
+}
+
+impl From<&RunComparison> for VerdictJson {
+    fn from(comparison: &RunComparison) -> Self {
+        let baseline = &comparison.baseline;
+        let wall_clock = &comparison.wall_clock;
+        Self {
+            schema: SCHEMA,
+            verdict: comparison.verdict.as_str().to_owned(),
+            repo: comparison.repo.to_string(),
+            head_sha: comparison.head_sha.to_string(),
+            baseline: BaselineJson {
+                runs: baseline.runs,
+                from_sha: baseline.from_sha.as_ref().map(ToString::to_string),
+                to_sha: baseline.to_sha.as_ref().map(ToString::to_string),
+                excluded: baseline.excluded.clone(),
+            },
+            runner_factor: comparison.runner_factor.and_then(tidy),
+            wall_clock: WallClockJson {
+                candidate_s: tidy(wall_clock.candidate_s),
+                baseline_median_s: wall_clock.baseline_median_s.and_then(tidy),
+                critical_path: wall_clock.critical_path.iter().map(ToString::to_string).collect(),
+            },
+            stages: comparison.stages.iter().map(StageJson::from).collect(),
+            errors: comparison.errors.iter().map(ErrorJson::from).collect(),
+            notes: comparison.notes.clone(),
+        }
+    }
+}
+
+impl From<&StageComparison> for StageJson {
+    fn from(stage: &StageComparison) -> Self {
+        let reason = match &stage.verdict {
+            StageVerdict::Inconclusive(why) | StageVerdict::NotComparable(why) if stage.reason.is_empty() => {
+                why
+            }
+            _ => &stage.reason,
+        };
+        Self {
+            key: stage.key.to_string(),
+            path: stage.path.clone(),
+            verdict: stage.verdict.as_str().to_owned(),
+            candidate_s: stage.candidate_s.and_then(tidy),
+            baseline_median_s: stage.baseline_median_s.and_then(tidy),
+            ratio: stage.ratio.and_then(tidy),
+            increase_s: stage.increase_s.and_then(tidy),
+            score: stage.score.and_then(tidy),
+            threshold: stage.threshold.and_then(tidy),
+            samples: stage.samples,
+            baseline_samples: stage.baseline_samples,
+            critical: stage.critical,
+            explained_by: stage.explained_by.as_ref().map(ToString::to_string),
+            reason: reason.clone(),
+            location: stage.location.clone(),
+        }
+    }
+}
+
+impl From<&ErrorComparison> for ErrorJson {
+    fn from(error: &ErrorComparison) -> Self {
+        Self {
+            stage: error.stage.to_string(),
+            signature: error.signature.clone(),
+            error_type: error.error_type.clone(),
+            message: error.message.clone(),
+            verdict: error.verdict.as_str().to_owned(),
+            seen: error.seen(),
+            location: error.location.clone(),
+        }
+    }
+}
+
+/// Six decimals: microseconds, and no tails of binary fractions. JSON has no infinities.
+fn tidy(value: f64) -> Option<f64> {
+    value.is_finite().then(|| (value * 1e6).round() / 1e6)
+}

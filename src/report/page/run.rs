@@ -1,0 +1,67 @@
+//! One run: where its time went, and its errors.
+
+use askama::Template;
+
+use super::{Site, lineage, when};
+use crate::model::run::PipelineRun;
+use crate::model::stage::{StageError, StageKey, StageSample};
+use crate::report::{escape, format, waterfall};
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Template)]
+#[template(path = "run.html")]
+pub struct RunPage {
+    /// Around it.
+    pub site: Site,
+    /// The run.
+    pub run: PipelineRun,
+    /// The repository's runs.
+    pub repo_href: String,
+    /// What was measured.
+    pub stages: Vec<StageSample>,
+    /// What went wrong.
+    pub errors: Vec<StageError>,
+    /// The stages that decided when it ended, if that is known.
+    pub critical_path: Vec<StageKey>,
+    /// The raw trace, if it is kept.
+    pub trace_href: Option<String>,
+    /// Its comparison.
+    pub comparison_href: Option<String>,
+}
+
+impl RunPage {
+    fn svg(&self) -> String {
+        waterfall::waterfall(&self.stages, waterfall::Marks { critical: &self.critical_path, slower: &[] })
+    }
+
+    fn pipeline(&self) -> String {
+        escape::readable(&self.run.pipeline)
+    }
+
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("Result", self.run.result.as_str().to_owned()),
+            ("Took", format::duration_ns(self.run.duration_ns)),
+            ("Started (UTC)", when(self.run.started_at)),
+            ("Branch or PR", lineage(&self.run.lineage)),
+            ("Commit", self.run.head_sha.short().to_owned()),
+            ("Attempt", self.run.attempt.to_string()),
+            ("Runner", escape::readable(&self.run.runner.describe())),
+        ]
+    }
+
+    fn error_rows(&self) -> Vec<(String, String, String)> {
+        let row = |e: &StageError| {
+            (
+                escape::readable(&e.error_type),
+                escape::readable(&e.message),
+                escape::readable(&e.path.join(" / ")),
+            )
+        };
+        self.errors.iter().map(row).collect()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.run.notes.iter().map(|note| escape::readable(note)).collect()
+    }
+}
