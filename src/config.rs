@@ -15,7 +15,9 @@ use crate::store::DatabaseUrl;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Part of the App's credentials is missing: half an App would fail on its first job.
-    #[error("{missing} is missing; the App needs PACEGATE_GITHUB_APP_ID, PACEGATE_GITHUB_PRIVATE_KEY and PACEGATE_GITHUB_WEBHOOK_SECRET, and local mode none of them")]
+    #[error(
+        "{missing} is missing; the App needs PACEGATE_GITHUB_APP_ID, PACEGATE_GITHUB_PRIVATE_KEY and PACEGATE_GITHUB_WEBHOOK_SECRET, and local mode none of them"
+    )]
     HalfAnApp {
         /// Which variable.
         missing: &'static str,
@@ -38,7 +40,12 @@ pub enum ConfigError {
 #[derive(Debug, Clone, Args)]
 pub struct StoreArgs {
     /// Database: sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME
-    #[arg(long, env = "PACEGATE_DATABASE_URL", default_value = "sqlite://pacegate.db", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "PACEGATE_DATABASE_URL",
+        default_value = "sqlite://pacegate.db",
+        hide_env_values = true
+    )]
     pub database_url: DatabaseUrl,
     /// Raw traces: file:FOLDER or s3://BUCKET/PREFIX
     #[arg(long, env = "PACEGATE_TRACES_URL", default_value = "file:./pacegate-traces")]
@@ -139,9 +146,8 @@ impl GitHubArgs {
     /// [`ConfigError`] when only a part is there or the key can't be used.
     pub fn credentials(&self, clock: &Clock) -> Result<Option<Credentials>, ConfigError> {
         // A variable that is set to nothing is not set: compose files do that.
-        let given = |secret: &Option<SecretString>| {
-            secret.clone().filter(|s| !s.expose_secret().trim().is_empty())
-        };
+        let given =
+            |secret: &Option<SecretString>| secret.clone().filter(|s| !s.expose_secret().trim().is_empty());
         let (key, secret) = (given(&self.github_private_key), given(&self.github_webhook_secret));
         let missing = |missing| ConfigError::HalfAnApp { missing };
         let (id, key, secret) = match (self.github_app_id, key, secret) {
@@ -194,7 +200,9 @@ mod tests {
 
     #[test]
     fn no_credentials_are_local_mode_and_half_of_them_a_mistake() {
-        let read = |args: GitHubArgs| args.credentials(&Clock::system()).map(|c| c.is_some()).map_err(|e| e.to_string());
+        let read = |args: GitHubArgs| {
+            args.credentials(&Clock::system()).map(|c| c.is_some()).map_err(|e| e.to_string())
+        };
         assert_eq!(read(args(None, None, None)), Ok(false));
         assert_eq!(read(args(None, Some(" "), Some(""))), Ok(false), "empty is not set");
         for (half, missing) in [

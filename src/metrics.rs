@@ -43,7 +43,11 @@ impl Default for Metrics {
         let spans = Family::default();
         registry.register("spans", "Spans pushed to the service", spans.clone());
         let refused_requests = Family::default();
-        registry.register("refused_requests", "Requests with spans that were refused whole", refused_requests.clone());
+        registry.register(
+            "refused_requests",
+            "Requests with spans that were refused whole",
+            refused_requests.clone(),
+        );
         let jobs = Family::default();
         registry.register("job_attempts", "Attempts of jobs", jobs.clone());
         let deliveries = Family::default();
@@ -53,7 +57,11 @@ impl Default for Metrics {
         let open_jobs = Gauge::default();
         registry.register("open_jobs", "Jobs that wait or run", open_jobs.clone());
         let dead_jobs = Gauge::default();
-        registry.register("dead_jobs", "Jobs that were given up and need somebody to look", dead_jobs.clone());
+        registry.register(
+            "dead_jobs",
+            "Jobs that were given up and need somebody to look",
+            dead_jobs.clone(),
+        );
         let registry = Arc::new(registry);
         Self { spans, refused_requests, jobs, deliveries, comparisons, open_jobs, dead_jobs, registry }
     }

@@ -18,6 +18,7 @@ pub mod fit;
 mod fixture;
 pub mod identity;
 mod judge;
+pub mod measure;
 mod propagation;
 #[cfg(test)]
 mod scenarios;

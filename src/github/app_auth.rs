@@ -108,9 +108,16 @@ impl App {
     ///
     /// # Errors
     /// [`GitHubError::Configuration`] when the key or the address can't be used.
-    pub fn new(id: u64, private_key: &SecretString, api_url: &str, clock: Clock) -> Result<Self, GitHubError> {
+    pub fn new(
+        id: u64,
+        private_key: &SecretString,
+        api_url: &str,
+        clock: Clock,
+    ) -> Result<Self, GitHubError> {
         let key = EncodingKey::from_rsa_pem(private_key.expose_secret().as_bytes()).map_err(|e| {
-            GitHubError::Configuration(format!("PACEGATE_GITHUB_PRIVATE_KEY is not an RSA private key in PEM: {e}"))
+            GitHubError::Configuration(format!(
+                "PACEGATE_GITHUB_PRIVATE_KEY is not an RSA private key in PEM: {e}"
+            ))
         })?;
         let transport = Transport::new(api_url, clock.clone())?;
         Ok(Self { id, key: Arc::new(key), transport, clock, tokens: Arc::default() })

@@ -135,7 +135,9 @@ impl RepoClient {
             );
             let list: CheckRunList = self.transport.get(&route).await?;
             let last = list.check_runs.len() < 100 || list.total_count <= page * 100;
-            if let Some(found) = list.check_runs.into_iter().find(|run| run.external_id.as_deref() == Some(external_id)) {
+            if let Some(found) =
+                list.check_runs.into_iter().find(|run| run.external_id.as_deref() == Some(external_id))
+            {
                 return Ok(Some(found));
             }
             if last {
@@ -175,7 +177,8 @@ impl RepoClient {
         output: &CheckRunOutput,
     ) -> Result<(), GitHubError> {
         let route = format!("/repos/{}/check-runs/{id}", self.repo);
-        let mut batches: Vec<&[CheckRunAnnotation]> = output.annotations.chunks(ANNOTATIONS_PER_REQUEST).collect();
+        let mut batches: Vec<&[CheckRunAnnotation]> =
+            output.annotations.chunks(ANNOTATIONS_PER_REQUEST).collect();
         if batches.is_empty() {
             batches.push(&[]);
         }

@@ -57,12 +57,20 @@ impl Transport {
         self.read("GET", route, sent).await
     }
 
-    pub(super) async fn post<B: Serialize, T: DeserializeOwned>(&self, route: &str, body: &B) -> Result<T, GitHubError> {
+    pub(super) async fn post<B: Serialize, T: DeserializeOwned>(
+        &self,
+        route: &str,
+        body: &B,
+    ) -> Result<T, GitHubError> {
         let sent = self.octocrab._post(route, Some(body)).await;
         self.read("POST", route, sent).await
     }
 
-    pub(super) async fn patch<B: Serialize, T: DeserializeOwned>(&self, route: &str, body: &B) -> Result<T, GitHubError> {
+    pub(super) async fn patch<B: Serialize, T: DeserializeOwned>(
+        &self,
+        route: &str,
+        body: &B,
+    ) -> Result<T, GitHubError> {
         let sent = self.octocrab._patch(route, Some(body)).await;
         self.read("PATCH", route, sent).await
     }
@@ -175,6 +183,9 @@ mod tests {
         assert_eq!(wait(403, &[("x-ratelimit-remaining", "12"), ("x-ratelimit-reset", "1060")]), None);
         assert_eq!(wait(404, &[("retry-after", "7")]), None);
         assert_eq!(wait(403, &[("retry-after", "99999999999")]), Some(Duration::from_hours(24)));
-        assert_eq!(wait(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "3")]), Some(Duration::from_secs(1)));
+        assert_eq!(
+            wait(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "3")]),
+            Some(Duration::from_secs(1))
+        );
     }
 }

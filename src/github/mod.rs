@@ -82,9 +82,10 @@ impl GitHubError {
             Self::Unavailable { .. } => RetryClass::Backoff,
             // A token may have been revoked in flight, an installation may be settling.
             Self::Refused { status: 401, .. } => RetryClass::Backoff,
-            Self::NotFound { .. } | Self::Refused { .. } | Self::Unreadable { .. } | Self::Configuration(_) => {
-                RetryClass::Never
-            }
+            Self::NotFound { .. }
+            | Self::Refused { .. }
+            | Self::Unreadable { .. }
+            | Self::Configuration(_) => RetryClass::Never,
         }
     }
 }

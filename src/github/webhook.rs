@@ -12,7 +12,9 @@ use crate::model::ids::{CommitSha, RepoName};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
     /// No signature, or not made with a secret of ours.
-    #[error("the signature is missing or wrong; do GitHub and PACEGATE_GITHUB_WEBHOOK_SECRET have the same secret?")]
+    #[error(
+        "the signature is missing or wrong; do GitHub and PACEGATE_GITHUB_WEBHOOK_SECRET have the same secret?"
+    )]
     Signature,
     /// Signed, but not what GitHub's description promises for the event.
     #[error("the payload of `{event}` can't be read: {reason}")]
@@ -206,7 +208,12 @@ fn installation_repositories(body: &[u8]) -> Result<Option<Event>, serde_json::E
     }
     let payload: Payload = serde_json::from_slice(body)?;
     let suspended = payload.installation.suspended_at.is_some();
-    Ok(Some(present(payload.installation, suspended, payload.repositories_added, payload.repositories_removed)))
+    Ok(Some(present(
+        payload.installation,
+        suspended,
+        payload.repositories_added,
+        payload.repositories_removed,
+    )))
 }
 
 fn present(
@@ -273,7 +280,11 @@ mod tests {
         for wrong in [None, Some(""), Some("sha256="), Some("sha256=zz"), Some("sha1=00")] {
             assert_eq!(verify(&secrets, wrong, b""), Err(WebhookError::Signature), "{wrong:?}");
         }
-        assert_eq!(verify(&[], Some("sha256=00"), b""), Err(WebhookError::Signature), "no secret, no entrance");
+        assert_eq!(
+            verify(&[], Some("sha256=00"), b""),
+            Err(WebhookError::Signature),
+            "no secret, no entrance"
+        );
     }
 
     #[test]

@@ -18,7 +18,8 @@ const COLLECTIONS: i64 = 20;
 
 pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) -> Result<(), JobError> {
     let mut tx = work.db.read().await?;
-    let (Some(open), Some(repository)) = (tx.open_trace(repo, trace_id).await?, tx.repository(repo).await?) else {
+    let (Some(open), Some(repository)) = (tx.open_trace(repo, trace_id).await?, tx.repository(repo).await?)
+    else {
         return Ok(()); // swept, or the repository was removed
     };
     let quiet_at = Timestamp(open.last_at).after(work.settle);
@@ -54,8 +55,12 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         Some(pr) => Lineage::PullRequest { number: pr.number },
         None => identity.lineage(),
     };
-    let provenance =
-        Provenance { id: RunId(work.chance.ulid(now)), repo: repository.name, head_sha: head_sha.clone(), lineage };
+    let provenance = Provenance {
+        id: RunId(work.chance.ulid(now)),
+        repo: repository.name,
+        head_sha: head_sha.clone(),
+        lineage,
+    };
     let measured = tokio::task::spawn_blocking(move || measure(&trace, identity, provenance)).await?;
     // Before the run that refers to it.
     work.traces.put(repo, trace_id, raw).await?;

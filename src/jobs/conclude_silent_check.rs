@@ -15,7 +15,8 @@ pub(super) async fn conclude_silent_check(
     evaluation: i64,
 ) -> Result<(), JobError> {
     let mut tx = work.db.read().await?;
-    let concluded = tx.check(repo, head_sha, evaluation).await?.is_none_or(|check| check.concluded_at.is_some());
+    let concluded =
+        tx.check(repo, head_sha, evaluation).await?.is_none_or(|check| check.concluded_at.is_some());
     drop(tx);
     if concluded {
         return Ok(());

@@ -31,7 +31,8 @@ pub(super) async fn evaluate_head(work: &Work, repo: RepoId, head_sha: &CommitSh
     let known = tx.pull_request_of_head(repo, head_sha).await?;
     let cases = gather(&mut tx, &repository, head_sha, &policy).await?;
     drop(tx);
-    let Some(newest) = cases.iter().filter_map(|case| case.candidate.last()).max_by_key(|m| m.run.started_at) else {
+    let Some(newest) = cases.iter().filter_map(|case| case.candidate.last()).max_by_key(|m| m.run.started_at)
+    else {
         return Ok(()); // nothing was measured on this head yet
     };
     let newest_run = newest.run.id.clone();
@@ -93,7 +94,9 @@ async fn gather(
             // Earlier pushes of the same change are samples of it too.
             let of_change = tx.measured_runs(repo, name, &RunFilter::PullRequest(number), 50).await?;
             candidate.extend(of_change.into_iter().filter(|m| {
-                m.run.pipeline == pipeline && m.run.head_sha != *head_sha && m.run.started_at <= newest.started_at
+                m.run.pipeline == pipeline
+                    && m.run.head_sha != *head_sha
+                    && m.run.started_at <= newest.started_at
             }));
             candidate.sort_by(|a, b| (b.run.started_at, &b.run.id).cmp(&(a.run.started_at, &a.run.id)));
         }
@@ -133,9 +136,9 @@ fn judge(
         .filter_map(|case| {
             let newest = &case.candidate.last()?.run;
             let as_of = newest.started_at;
-            let chosen = baseline::choose(&case.history, newest, base_branch, policy, as_of);
+            let chosen = baseline::choose(case.history, newest, base_branch, policy, as_of);
             let fitted = fit::fit(&chosen, policy);
-            Some(compare::compare(&fitted, &case.candidate, repo, policy))
+            compare::compare(&fitted, &case.candidate, repo, policy)
         })
         .collect();
     conclude::conclude(comparisons)

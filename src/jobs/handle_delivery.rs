@@ -11,7 +11,9 @@ use crate::store::{InstallationRow, PullRequestRow, RepositoryFacts, RepositoryR
 
 pub(super) async fn handle_delivery(work: &Work, delivery_id: &str) -> Result<(), JobError> {
     let mut tx = work.db.read().await?;
-    let Some(body) = tx.delivery(delivery_id).await?.and_then(|delivery| delivery.body) else { return Ok(()) };
+    let Some(body) = tx.delivery(delivery_id).await?.and_then(|delivery| delivery.body) else {
+        return Ok(());
+    };
     drop(tx);
     match serde_json::from_str(&body).map_err(|e| JobError::Unreadable(e.into()))? {
         Event::PullRequest { installation, repository, number, head_sha, updated_at } => {
@@ -40,7 +42,15 @@ pub(super) async fn handle_delivery(work: &Work, delivery_id: &str) -> Result<()
             Ok(())
         }
         Event::CheckRerequested { installation, repository, head_sha, external_id } => {
-            check_rerequested(work, InstallationId(installation), &repository, &head_sha, external_id, delivery_id).await
+            check_rerequested(
+                work,
+                InstallationId(installation),
+                &repository,
+                &head_sha,
+                external_id,
+                delivery_id,
+            )
+            .await
         }
     }
 }

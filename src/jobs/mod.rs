@@ -147,12 +147,20 @@ impl Job {
             Self::EvaluateHead { repo, head_sha, .. } => Some(format!("evaluate:{}:{head_sha}", repo.0)),
             Self::AnnounceCheck { repo, head_sha, .. }
             | Self::PublishComparison { repo, head_sha, .. }
-            | Self::ConcludeSilentCheck { repo, head_sha, .. } => Some(format!("publish:{}:{head_sha}", repo.0)),
+            | Self::ConcludeSilentCheck { repo, head_sha, .. } => {
+                Some(format!("publish:{}:{head_sha}", repo.0))
+            }
         }
     }
 
     /// Pushes the job as part of a transaction. `false`: the same job was pushed before.
-    pub async fn push(&self, tx: &mut Tx, run_at: Timestamp, chance: &Randomness, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn push(
+        &self,
+        tx: &mut Tx,
+        run_at: Timestamp,
+        chance: &Randomness,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let job = NewJob {
             kind: self.kind(),
             payload: serde_json::to_string(self).unwrap_or_default(),

@@ -13,7 +13,11 @@ use crate::report::comment::{Comment, MARKER};
 use crate::report::{Report, ReportContext};
 use crate::store::RepositoryRow;
 
-pub(super) async fn publish_comparison(work: &Work, repo: RepoId, head_sha: &CommitSha) -> Result<(), JobError> {
+pub(super) async fn publish_comparison(
+    work: &Work,
+    repo: RepoId,
+    head_sha: &CommitSha,
+) -> Result<(), JobError> {
     let mut tx = work.db.read().await?;
     let (Some(row), Some(pull_request)) =
         (tx.newest_comparison(repo, head_sha).await?, tx.pull_request_of_head(repo, head_sha).await?)

@@ -64,7 +64,10 @@ pub async fn run_jobs(work: Work, slots: usize, stop: CancellationToken) {
     }
     let ended = tokio::time::timeout(GRACE, async { while attempts.join_next().await.is_some() {} }).await;
     if ended.is_err() {
-        tracing::warn!(jobs = attempts.len(), "jobs still ran at the end of the grace time; they are given back");
+        tracing::warn!(
+            jobs = attempts.len(),
+            "jobs still ran at the end of the grace time; they are given back"
+        );
         attempts.shutdown().await;
     }
     heartbeat.abort();
@@ -110,7 +113,11 @@ async fn attempt(work: Work, token: LeaseToken, job: ClaimedJob, running: Runnin
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error),
         Err(cancelled) if cancelled.is_cancelled() => {
-            tracing::warn!(job = job.kind, id = job.job_id, "another process took this job; this attempt was ended");
+            tracing::warn!(
+                job = job.kind,
+                id = job.job_id,
+                "another process took this job; this attempt was ended"
+            );
             return;
         }
         Err(panicked) => Some(JobError::Computation(panicked)),
@@ -153,7 +160,11 @@ async fn settle(work: &Work, token: &LeaseToken, job: &ClaimedJob, settlement: &
         match settled.await {
             Ok(true) => return,
             Ok(false) => {
-                tracing::warn!(kind = job.kind, id = job.job_id, "the lease was lost before the job was settled");
+                tracing::warn!(
+                    kind = job.kind,
+                    id = job.job_id,
+                    "the lease was lost before the job was settled"
+                );
                 return;
             }
             Err(error) => {

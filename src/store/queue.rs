@@ -233,7 +233,11 @@ impl Tx {
         }))
     }
 
-    async fn extend_leases(&mut self, token: &LeaseToken, until: Timestamp) -> Result<Vec<String>, StoreError> {
+    async fn extend_leases(
+        &mut self,
+        token: &LeaseToken,
+        until: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query_scalar("UPDATE jobs SET visible_at = $1 WHERE token = $2 AND state = 0 RETURNING job_id")
                 .bind(until.0)
@@ -309,18 +313,22 @@ impl Db {
         }
     }
 
-    /// Keeps this process's leases alive and buries jobs whose last attempt died.
+    /// Keeps this process's leases alive, buries jobs whose last attempt died, and returns the
+    /// identifiers of the jobs this process still holds: any other it runs, it has lost.
     pub async fn keep_leases(
         &self,
         token: &LeaseToken,
         now: Timestamp,
         lease: Duration,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         let mut tx = self.write().await?;
-        tx.extend_leases(token, now.after(lease)).await?;
+        let held = tx.extend_leases(token, now.after(lease)).await?;
         let buried = tx.bury_expired(now).await?;
         tx.commit().await?;
-        Ok(buried)
+        if buried > 0 {
+            tracing::error!(jobs = buried, "jobs were given up: their process ended at every attempt");
+        }
+        Ok(held)
     }
 
     /// Waits until another process of a PostgreSQL database says it pushed a job. On SQLite,
