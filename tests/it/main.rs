@@ -2,6 +2,7 @@
 
 mod fake_github;
 mod floors;
+mod licences;
 mod postgres;
 mod repo;
 #[allow(dead_code, reason = "how tests run the binary: wider than the tests of one day")]

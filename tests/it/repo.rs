@@ -96,9 +96,9 @@ fn stamps(database: &str) -> BTreeSet<String> {
         return BTreeSet::new();
     };
     entries
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-        .filter(|name| name.ends_with(".sql"))
-        .map(|name| name.split('_').next().unwrap_or_default().to_owned())
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .filter_map(|path| path.file_name()?.to_string_lossy().split('_').next().map(str::to_owned))
         .collect()
 }
 

@@ -35,10 +35,8 @@ where
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    match tokio::time::timeout(within, polling).await {
-        Ok(found) => found,
-        Err(_) => panic!("waited {within:?} for: {what}"),
-    }
+    let found = tokio::time::timeout(within, polling).await;
+    found.unwrap_or_else(|_| panic!("waited {within:?} for: {what}"))
 }
 
 #[tokio::test]

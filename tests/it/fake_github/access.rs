@@ -84,7 +84,7 @@ pub fn mint<'a>(
     let mut scope = requested_permissions.clone().unwrap_or_else(|| installation.permissions.clone());
     scope.insert("metadata".to_owned(), "read".to_owned());
     let token = Token {
-        token: token_text(state.tokens.len()),
+        text: token_text(state.tokens.len()),
         installation_id,
         repositories,
         permissions: scope,

@@ -62,7 +62,7 @@ fn apply(check: &mut CheckRun, body: &Value) -> Result<(), Reply> {
     }
     if let Some(conclusion) = text(&body["conclusion"]) {
         check.conclusion = Some(conclusion);
-        check.status = "completed".to_owned();
+        "completed".clone_into(&mut check.status);
         check.completed_at.get_or_insert_with(now_text);
     }
     replace(&mut check.completed_at, &body["completed_at"]);
@@ -112,12 +112,10 @@ pub fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
         state.pull_requests.iter().find(|(repo, pr)| *repo == repository.id && pr.head_ref == branch);
     let sha = of_branch.map_or(given, |(_, pr)| pr.head_sha.as_str());
     let ours = state.app.as_ref().map(|app| app.id.to_string());
-    if call.parameter("app_id").is_some_and(|wanted| Some(wanted) != ours.as_deref()) {
-        return Ok(page(call, Vec::new(), listed));
-    }
     let fits = |check: &&CheckRun| {
         check.repo_id == repository.id
             && check.head_sha == sha
+            && call.parameter("app_id").is_none_or(|wanted| Some(wanted) == ours.as_deref())
             && call.parameter("check_name").is_none_or(|name| name == check.name)
             && call.parameter("status").is_none_or(|status| status == check.status)
     };
@@ -131,9 +129,5 @@ pub fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
     found.sort_by_key(|check| std::cmp::Reverse(check.id));
     let views =
         found.into_iter().map(|check| views::check_run(state, &repository, check, call.base)).collect();
-    Ok(page(call, views, listed))
-}
-
-fn listed(check_runs: Vec<Value>, total: usize) -> Value {
-    json!({ "total_count": total, "check_runs": check_runs })
+    Ok(page(call, views, |check_runs, total| json!({ "total_count": total, "check_runs": check_runs })))
 }

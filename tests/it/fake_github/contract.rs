@@ -1,4 +1,4 @@
-//! GitHub's own OpenAPI description as the judge of both sides: what the App sends and what
+//! GitHub's own description of its API as the judge of both sides: what the App sends and what
 //! this fake answers.
 //!
 //! The description is extracted by `tests/openapi/extract.mjs`; nothing of it is kept in the
@@ -26,7 +26,7 @@ pub struct Operation {
 
 struct Answer {
     schema: Validator,
-    examples: Vec<(String, Value)>,
+    examples: Vec<Value>,
 }
 
 /// All operations the fake knows.
@@ -63,20 +63,7 @@ impl Contract {
             self.operations.iter().find(|o| o.id == id).unwrap_or_else(|| panic!("no operation {id}"));
         let answer =
             operation.responses.get(&status).unwrap_or_else(|| panic!("{id} has no answer {status}"));
-        answer.examples.first().map(|(_, example)| example.clone()).expect("the description gives an example")
-    }
-
-    /// Every example of the description that its own schema refuses.
-    pub fn bad_examples(&self) -> Vec<String> {
-        let mut bad = Vec::new();
-        for operation in &self.operations {
-            for (status, answer) in &operation.responses {
-                for (name, example) in &answer.examples {
-                    bad.extend(errors(&answer.schema, example, &format!("{} {status} {name}", operation.id)));
-                }
-            }
-        }
-        bad
+        answer.examples.first().cloned().expect("the description gives an example")
     }
 }
 
@@ -92,7 +79,7 @@ impl Operation {
         };
         let responses = value["responses"].as_object().expect("answers").iter().map(|(status, answer)| {
             let examples = answer["examples"].as_object().expect("examples");
-            let examples = examples.iter().map(|(name, example)| (name.clone(), example.clone())).collect();
+            let examples = examples.values().cloned().collect();
             (status.parse().expect("a status"), Answer { schema: compile(&answer["schema"]), examples })
         });
         Self {
@@ -163,13 +150,23 @@ fn errors(schema: &Validator, value: &Value, context: &str) -> Vec<String> {
     schema
         .iter_errors(value)
         .map(|error| {
-            let mut said = error.to_string();
-            if let Some((at, _)) = said.char_indices().nth(400) {
-                said.truncate(at);
-            }
-            format!("{context}: at {:?}: {said}", error.instance_path().to_string())
+            format!(
+                "{context}: at {:?}: {}",
+                error.instance_path().to_string(),
+                shortened(&error.to_string())
+            )
         })
         .collect()
+}
+
+/// An error quotes the value first and says what is wrong with it last: the middle can go.
+fn shortened(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    if chars.len() <= 400 {
+        return text.to_owned();
+    }
+    let part = |chars: &[char]| chars.iter().collect::<String>();
+    format!("{} … {}", part(&chars[..150]), part(&chars[chars.len() - 200..]))
 }
 
 /// `%2F` and its kin in one path segment.

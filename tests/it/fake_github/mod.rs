@@ -1,7 +1,7 @@
 //! A GitHub in memory, for tests: stateful, strict, and able to fail on demand.
 //!
 //! It listens on 127.0.0.1 in a thread of its own, so a test may block. Every request and every
-//! answer is held against GitHub's official OpenAPI description; what breaks it, and every
+//! answer is held against GitHub's official description of its API; what breaks it, and every
 //! request for an unknown route, is a *violation* that fails the test in [`FakeGitHub::finish`].
 
 pub mod access;

@@ -104,7 +104,7 @@ fn access_token(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     let token = mint(state, call.number("installation_id"), call.body)?;
     let selection = if token.requested_repositories.is_some() { "selected" } else { "all" };
     let body = json!({
-        "token": token.token,
+        "token": token.text,
         "expires_at": rfc3339(token.expires_at),
         "permissions": token.permissions,
         "repository_selection": selection,

@@ -20,7 +20,7 @@ use crate::time::now_seconds;
 /// GitHub takes more, but nothing the App sends comes near it.
 const BODY_LIMIT: usize = 4 << 20;
 /// How long an answer that never comes is not given: far above any client's patience.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_mins(2);
 
 /// What the server and the test's handle share.
 pub struct Shared {

@@ -150,7 +150,8 @@ pub struct Comment {
 /// An installation token that was minted, and what was asked for.
 #[derive(Clone, Debug)]
 pub struct Token {
-    pub token: String,
+    /// What is sent as the bearer.
+    pub text: String,
     pub installation_id: u64,
     /// Ids of the repositories it reaches.
     pub repositories: Vec<u64>,
@@ -220,7 +221,7 @@ impl State {
 
     /// The token, while it is good.
     pub fn live_token(&self, token: &str) -> Option<&Token> {
-        self.tokens.iter().find(|t| t.token == token && !t.revoked && t.expires_at > now_seconds())
+        self.tokens.iter().find(|t| t.text == token && !t.revoked && t.expires_at > now_seconds())
     }
 
     pub fn violation(&mut self, what: impl Into<String>) {

@@ -57,13 +57,22 @@ pub fn repository(operation: &str, repository: &Repository) -> Value {
         }),
     );
     view["owner"]["login"] = json!(repository.owner);
+    // The description's example leaves this out, against its own schema, and is of a fork.
+    view["language"] = Value::Null;
+    for of_a_fork in ["parent", "source", "template_repository"] {
+        view.as_object_mut().expect("an object").remove(of_a_fork);
+    }
     view
 }
 
 pub fn pull_request(operation: &str, state: &State, repository: &Repository, pr: &PullRequest) -> Value {
     let mut view = overlay(
         first(CONTRACT.example(operation, 200)),
-        json!({ "number": pr.number, "state": if pr.open { "open" } else { "closed" } }),
+        json!({
+            "number": pr.number, "state": if pr.open { "open" } else { "closed" },
+            // The example's team lacks a field that its own schema requires.
+            "requested_teams": [],
+        }),
     );
     let (head_owner, head_name) = pr.head_repo.split_once('/').expect("OWNER/NAME");
     let head_id = state.repository(head_owner, head_name).map_or(repository.id + 1_000_000, |known| known.id);
