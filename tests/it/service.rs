@@ -73,7 +73,7 @@ impl Service {
     /// SIGTERM, and waits; the process must end by itself, with exit code 0.
     pub async fn terminate(mut self) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("the kill command");
+        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().expect("a shell");
         assert!(sent.success(), "no process {pid} to stop");
         let status = self.ended().await;
         assert_eq!(status.code(), Some(0), "a graceful stop ends with 0, this was {status}");

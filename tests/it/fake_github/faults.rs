@@ -49,7 +49,8 @@ impl Matcher {
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// 403, with `retry-after` in seconds when given.
+    /// 403: of the secondary limit, with that `retry-after` in seconds; without one, a plain
+    /// refusal that no waiting mends.
     Forbidden { retry_after: Option<u64> },
     /// 429 of the secondary limit, with no hint of when to come back.
     SecondaryLimit,

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod checks;
+mod client;
 pub mod comments;
 pub mod contract;
 pub mod faults;

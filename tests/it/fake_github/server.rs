@@ -22,6 +22,9 @@ const BODY_LIMIT: usize = 4 << 20;
 /// How long an answer that never comes is not given: far above any client's patience.
 const SILENCE: Duration = Duration::from_mins(2);
 
+const TOO_FAST: &str =
+    "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
+
 /// What the server and the test's handle share.
 pub struct Shared {
     pub base: String,
@@ -167,17 +170,13 @@ fn carry_out(shared: &Shared, incoming: &Incoming, index: usize) -> Reply {
 
 fn refusal_of(fault: Fault) -> Reply {
     match fault {
-        Fault::Forbidden { retry_after } => {
-            let reply =
-                Reply::refusal(403, "You have exceeded a secondary rate limit. Please wait a few minutes.");
-            match retry_after {
-                Some(seconds) => reply.header("retry-after", seconds.to_string()),
-                None => reply,
-            }
+        Fault::Forbidden { retry_after: None } => {
+            Reply::refusal(403, "Resource not accessible by integration")
         }
-        Fault::SecondaryLimit => {
-            Reply::refusal(429, "You have exceeded a secondary rate limit. Please wait a few minutes.")
+        Fault::Forbidden { retry_after: Some(seconds) } => {
+            Reply::refusal(403, TOO_FAST).header("retry-after", seconds.to_string())
         }
+        Fault::SecondaryLimit => Reply::refusal(429, TOO_FAST),
         Fault::RateLimited { reset } => Reply::refusal(403, "API rate limit exceeded for installation.")
             .header("x-ratelimit-limit", "5000".to_owned())
             .header("x-ratelimit-remaining", "0".to_owned())
