@@ -140,6 +140,10 @@ async fn what_breaks_the_description_is_refused_and_reported() {
     let wrong = [
         (json!({ "name": "n", "head_sha": HEAD, "colour": "red" }), "colour"),
         (json!({ "name": "n", "head_sha": HEAD, "status": "completed" }), "conclusion"),
+        (
+            json!({ "name": "n", "head_sha": HEAD, "output": { "title": "t", "summary": "s", "icon": "x" } }),
+            "icon",
+        ),
         (json!({ "name": "n" }), "head_sha"),
         (json!({ "name": "n", "head_sha": HEAD, "status": "done" }), "done"),
         (json!({ "name": "n", "head_sha": HEAD, "started_at": "yesterday" }), "date-time"),
@@ -151,6 +155,14 @@ async fn what_breaks_the_description_is_refused_and_reported() {
         let violations = fake.take_violations();
         assert_eq!(status, 422);
         assert!(violations.len() == 1 && violations[0].contains(word), "{word}: {violations:?}");
+    }
+    let patch = "/repos/octo-org/web/check-runs/1";
+    for (body, word) in
+        [(json!({ "status": "completed" }), "conclusion"), (json!({ "head_sha": HEAD }), "head_sha")]
+    {
+        assert_eq!(send(&fake, &token, "PATCH", patch, Some(body)).await.0, 422);
+        let violations = fake.take_violations();
+        assert!(violations.iter().any(|violation| violation.contains(word)), "{word}: {violations:?}");
     }
     let unknown = ["/repos/octo-org/web/labels", "/repos/octo-org/web/check-runs/1/annotations"];
     for path in unknown {
