@@ -1,1 +1,12 @@
 //! The one test binary: everything that needs more than a function call.
+
+mod fake_github;
+mod floors;
+mod licences;
+mod postgres;
+mod repo;
+#[allow(dead_code, reason = "how tests run the binary: wider than the tests of one day")]
+mod service;
+mod time;
+#[allow(dead_code, reason = "what tests deliver: wider than the tests of one day")]
+mod webhooks;

@@ -1,0 +1,239 @@
+//! A GitHub in memory, for tests: stateful, strict, and able to fail on demand.
+//!
+//! It listens on 127.0.0.1 in a thread of its own, so a test may block. Every request and every
+//! answer is held against GitHub's official description of its API; what breaks it, and every
+//! request for an unknown route, is a *violation* that fails the test in [`FakeGitHub::finish`].
+
+pub mod access;
+pub mod checks;
+mod client;
+pub mod comments;
+pub mod contract;
+pub mod faults;
+pub mod keys;
+pub mod reply;
+pub mod routes;
+pub mod server;
+pub mod state;
+mod tests;
+pub mod views;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+
+use axum::extract::Request;
+use tokio::sync::oneshot;
+
+pub use faults::{Fault, Matcher, Pause, Side};
+use server::Shared;
+use state::{App, CheckRun, Comment, Installation, PullRequest, Recorded, Repository, State, Token};
+
+/// The test's handle on a running fake.
+pub struct FakeGitHub {
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FakeGitHub {
+    /// Listens on a free port, with no App and no repository yet.
+    #[expect(clippy::unused_async, reason = "a test starts it as it starts everything else")]
+    pub async fn start() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("a non-blocking socket");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let shared = Arc::new(Shared { base, state: Mutex::default(), armed: Mutex::default() });
+        let (stop, stopped) = oneshot::channel();
+        let for_thread = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async move {
+                let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+                let router = axum::Router::new().fallback(move |request: Request| {
+                    let shared = Arc::clone(&for_thread);
+                    async move { server::serve(&shared, request).await }
+                });
+                tokio::select! {
+                    served = axum::serve(listener, router) => served.expect("the fake serves"),
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self { shared, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// With the App `pacegate` (id 4711), installed as 99 on the owner of `full_name`, and that
+    /// private repository (id 1296269).
+    pub async fn with_repository(full_name: &str) -> Self {
+        let fake = Self::start().await;
+        fake.app(App::new(4711, "pacegate"));
+        fake.installation(Installation::new(99, full_name.split('/').next().expect("OWNER/NAME")));
+        fake.repository(99, Repository::new(1_296_269, full_name));
+        fake
+    }
+
+    /// What `PACEGATE_GITHUB_API_URL` is set to.
+    pub fn url(&self) -> String {
+        self.shared.base.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().expect("no panic inside")
+    }
+
+    /// Sets the App.
+    pub fn app(&self, app: App) {
+        self.state().app = Some(app);
+    }
+
+    /// The App's id, and its private key as GitHub hands it out.
+    pub fn credentials(&self) -> (u64, String) {
+        let id = self.state().app.as_ref().expect("set the App first").id;
+        (id, keys::app().private_pem.clone())
+    }
+
+    /// Installs the App on an account.
+    pub fn installation(&self, installation: Installation) {
+        self.state().installations.push(installation);
+    }
+
+    /// Changes an installation: suspended, other permissions.
+    pub fn change_installation(&self, id: u64, change: impl FnOnce(&mut Installation)) {
+        change(self.state().installations.iter_mut().find(|i| i.id == id).expect("that installation"));
+    }
+
+    /// Adds a repository that an installation may see.
+    pub fn repository(&self, installation: u64, mut repository: Repository) {
+        repository.installation = Some(installation);
+        self.state().repositories.push(repository);
+    }
+
+    /// Changes a repository: taken out of the installation, renamed, made public.
+    pub fn change_repository(&self, full_name: &str, change: impl FnOnce(&mut Repository)) {
+        let mut state = self.state();
+        let id = state.repository_named(full_name).id;
+        change(state.repositories.iter_mut().find(|r| r.id == id).expect("that repository"));
+    }
+
+    /// Adds a pull request to a repository, or takes the place of one with its number.
+    pub fn pull_request(&self, full_name: &str, pr: PullRequest) {
+        let mut state = self.state();
+        let repo_id = state.repository_named(full_name).id;
+        state.pull_requests.retain(|(repo, old)| *repo != repo_id || old.number != pr.number);
+        state.pull_requests.push((repo_id, pr));
+    }
+
+    /// Puts a file at a git ref (a branch or a commit, matched as text).
+    pub fn file(&self, full_name: &str, git_ref: &str, path: &str, bytes: &[u8]) {
+        let mut state = self.state();
+        let repo_id = state.repository_named(full_name).id;
+        state.contents.insert((repo_id, git_ref.to_owned(), path.to_owned()), bytes.to_vec());
+    }
+
+    /// A comment by someone else: a person, or with `app_slug` another App.
+    pub fn foreign_comment(
+        &self,
+        full_name: &str,
+        number: u64,
+        author: &str,
+        app_slug: Option<&str>,
+        body: &str,
+    ) {
+        let mut state = self.state();
+        let (id, repo_id, now) = (state.next_id(), state.repository_named(full_name).id, routes::now_text());
+        let (author, body, app_slug) = (author.to_owned(), body.to_owned(), app_slug.map(str::to_owned));
+        let (created_at, updated_at) = (now.clone(), now);
+        state.comments.push(Comment {
+            id,
+            repo_id,
+            number,
+            body,
+            author,
+            app_slug,
+            created_at,
+            updated_at,
+            writes: 1,
+        });
+    }
+
+    /// Every minted token stops being good.
+    pub fn revoke_tokens(&self) {
+        self.state().tokens.iter_mut().for_each(|token| token.revoked = true);
+    }
+
+    /// All check runs of all repositories, oldest first.
+    pub fn check_runs(&self) -> Vec<CheckRun> {
+        self.state().check_runs.clone()
+    }
+
+    /// The comments on a pull request, oldest first.
+    pub fn comments(&self, full_name: &str, number: u64) -> Vec<Comment> {
+        let state = self.state();
+        let repo_id = state.repository_named(full_name).id;
+        state.comments.iter().filter(|c| c.repo_id == repo_id && c.number == number).cloned().collect()
+    }
+
+    /// Every token that was minted, oldest first.
+    pub fn tokens(&self) -> Vec<Token> {
+        self.state().tokens.clone()
+    }
+
+    /// Every request that came, answered or not.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.state().requests.clone()
+    }
+
+    /// How many requests for one of GitHub's operations came, such as `checks/create`.
+    pub fn count_of(&self, operation: &str) -> usize {
+        self.state().requests.iter().filter(|r| r.operation.as_deref() == Some(operation)).count()
+    }
+
+    /// Arms a fault.
+    pub fn fault(&self, matcher: Matcher, fault: Fault) {
+        self.shared.armed.lock().expect("no panic inside").fault(matcher, fault);
+    }
+
+    /// Holds the next such request on that side of its write.
+    pub fn pause_at(&self, method: &str, path_contains: &str, side: Side) -> Pause {
+        let matcher = Matcher::on(method, path_contains);
+        self.shared.armed.lock().expect("no panic inside").pause(matcher, side)
+    }
+
+    /// The violations so far, which then count no more: for tests that provoke them.
+    pub fn take_violations(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().violations)
+    }
+
+    /// Stops, and fails the test on any violation and on a fault that was armed and never met.
+    pub fn finish(mut self) {
+        self.shut_down();
+        let mut wrong = self.take_violations();
+        wrong.extend(self.shared.armed.lock().expect("no panic inside").unmet());
+        assert!(wrong.is_empty(), "GitHub would not have taken this:\n- {}", wrong.join("\n- "));
+    }
+
+    fn shut_down(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // A server that has ended already needs no word.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the fake's thread ends");
+        }
+    }
+}
+
+impl Drop for FakeGitHub {
+    fn drop(&mut self) {
+        self.shut_down();
+        let violations = self.shared.state.lock().map(|state| state.violations.clone()).unwrap_or_default();
+        if !std::thread::panicking() {
+            assert!(
+                violations.is_empty(),
+                "GitHub would not have taken this:\n- {}",
+                violations.join("\n- ")
+            );
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! An answer before it is HTTP, and GitHub's own wording of its refusals.
+
+use serde_json::{Value, json};
+
+/// Status, headers beyond the usual ones, and a body.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Value,
+}
+
+impl Reply {
+    pub fn new(status: u16, body: Value) -> Self {
+        Self { status, headers: Vec::new(), body }
+    }
+
+    pub fn ok(body: Value) -> Self {
+        Self::new(200, body)
+    }
+
+    pub fn header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub fn refusal(status: u16, message: &str) -> Self {
+        let body = json!({
+            "message": message,
+            "documentation_url": "https://docs.github.com/rest",
+            "status": status.to_string(),
+        });
+        Self::new(status, body)
+    }
+
+    pub fn not_found() -> Self {
+        Self::refusal(404, "Not Found")
+    }
+
+    /// 422, with the reason as GitHub gives it.
+    pub fn invalid(message: &str) -> Self {
+        let mut reply = Self::refusal(422, "Validation Failed");
+        reply.body["errors"] = json!([{ "resource": "Request", "code": "custom", "message": message }]);
+        reply
+    }
+}

@@ -1,0 +1,230 @@
+//! What the fake remembers, as plain data: the App, where it is installed, repositories, pull
+//! requests, check runs, comments, tokens and every request that came.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::keys;
+use crate::time::now_seconds;
+
+/// The GitHub App, with the public half of its key.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub id: u64,
+    pub slug: String,
+    pub public_key_pem: String,
+}
+
+impl App {
+    /// An App with the key pair of this test process.
+    pub fn new(id: u64, slug: &str) -> Self {
+        Self { id, slug: slug.to_owned(), public_key_pem: keys::app().public_pem.clone() }
+    }
+}
+
+/// Permission name to `read` or `write`.
+pub type Permissions = BTreeMap<String, String>;
+
+/// Builds [`Permissions`] from pairs.
+pub fn permissions(pairs: &[(&str, &str)]) -> Permissions {
+    pairs.iter().map(|(name, level)| ((*name).to_owned(), (*level).to_owned())).collect()
+}
+
+/// The App, installed on an account.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    pub id: u64,
+    pub account: String,
+    pub suspended: bool,
+    pub permissions: Permissions,
+}
+
+impl Installation {
+    /// With the permissions the App asks for.
+    pub fn new(id: u64, account: &str) -> Self {
+        let asked = [
+            ("metadata", "read"),
+            ("checks", "write"),
+            ("pull_requests", "write"),
+            ("actions", "read"),
+            ("contents", "read"),
+        ];
+        Self { id, account: account.to_owned(), suspended: false, permissions: permissions(&asked) }
+    }
+}
+
+/// A repository; `installation` is the one that may see it.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    pub id: u64,
+    pub owner: String,
+    pub name: String,
+    pub default_branch: String,
+    pub private: bool,
+    pub installation: Option<u64>,
+}
+
+impl Repository {
+    /// A private repository `OWNER/NAME` with the default branch `main`.
+    pub fn new(id: u64, full_name: &str) -> Self {
+        let (owner, name) = full_name.split_once('/').expect("OWNER/NAME");
+        Self {
+            id,
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+            default_branch: "main".to_owned(),
+            private: true,
+            installation: None,
+        }
+    }
+
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.owner, self.name)
+    }
+}
+
+/// A pull request; `head_repo` is `OWNER/NAME` and differs from its repository for a fork.
+#[derive(Clone, Debug)]
+pub struct PullRequest {
+    pub number: u64,
+    pub open: bool,
+    pub head_sha: String,
+    pub head_ref: String,
+    pub head_repo: String,
+    pub base_ref: String,
+    pub base_sha: String,
+}
+
+impl PullRequest {
+    /// An open pull request from a branch of the same repository.
+    pub fn new(number: u64, full_name: &str, head_sha: &str) -> Self {
+        Self {
+            number,
+            open: true,
+            head_sha: head_sha.to_owned(),
+            head_ref: format!("change-{number}"),
+            head_repo: full_name.to_owned(),
+            base_ref: "main".to_owned(),
+            base_sha: "b".repeat(40),
+        }
+    }
+}
+
+/// A check run as it stands; `writes` counts its POST and every PATCH.
+#[derive(Clone, Debug, Default)]
+pub struct CheckRun {
+    pub id: u64,
+    pub repo_id: u64,
+    pub name: String,
+    pub head_sha: String,
+    pub status: String,
+    pub conclusion: Option<String>,
+    pub external_id: Option<String>,
+    pub details_url: Option<String>,
+    pub started_at: Option<String>,
+    pub completed_at: Option<String>,
+    pub title: Option<String>,
+    pub summary: Option<String>,
+    pub text: Option<String>,
+    pub annotations: Vec<Value>,
+    pub images: Vec<Value>,
+    pub actions: Vec<Value>,
+    pub writes: usize,
+}
+
+/// A comment on a pull request; `app_slug` is set when an App wrote it.
+#[derive(Clone, Debug)]
+pub struct Comment {
+    pub id: u64,
+    pub repo_id: u64,
+    pub number: u64,
+    pub body: String,
+    pub author: String,
+    pub app_slug: Option<String>,
+    pub created_at: String,
+    pub updated_at: String,
+    pub writes: usize,
+}
+
+/// An installation token that was minted, and what was asked for.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// What is sent as the bearer.
+    pub text: String,
+    pub installation_id: u64,
+    /// Ids of the repositories it reaches.
+    pub repositories: Vec<u64>,
+    pub permissions: Permissions,
+    /// The request's `repositories` or `repository_ids`; `None` when it asked for all.
+    pub requested_repositories: Option<Value>,
+    /// The request's `permissions`; `None` when it asked for all.
+    pub requested_permissions: Option<Permissions>,
+    pub expires_at: i64,
+    pub revoked: bool,
+}
+
+/// One request as it came, with the status it got (`None` when it got no answer).
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub method: String,
+    pub path: String,
+    pub query: Vec<(String, String)>,
+    pub body: Option<Value>,
+    pub operation: Option<String>,
+    pub status: Option<u16>,
+}
+
+/// Everything the fake knows.
+#[derive(Default)]
+pub struct State {
+    pub app: Option<App>,
+    pub installations: Vec<Installation>,
+    pub repositories: Vec<Repository>,
+    /// By repository id.
+    pub pull_requests: Vec<(u64, PullRequest)>,
+    pub check_runs: Vec<CheckRun>,
+    pub comments: Vec<Comment>,
+    /// By repository id, git ref and path.
+    pub contents: BTreeMap<(u64, String, String), Vec<u8>>,
+    pub tokens: Vec<Token>,
+    pub requests: Vec<Recorded>,
+    pub violations: Vec<String>,
+    last_id: u64,
+}
+
+impl State {
+    /// An id not given before, as large as GitHub's are.
+    pub fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        30_000_000_000 + self.last_id
+    }
+
+    pub fn repository(&self, owner: &str, name: &str) -> Option<&Repository> {
+        self.repositories
+            .iter()
+            .find(|r| r.owner.eq_ignore_ascii_case(owner) && r.name.eq_ignore_ascii_case(name))
+    }
+
+    pub fn repository_named(&self, full_name: &str) -> &Repository {
+        let (owner, name) = full_name.split_once('/').expect("OWNER/NAME");
+        self.repository(owner, name).unwrap_or_else(|| panic!("add the repository {full_name} first"))
+    }
+
+    pub fn installation(&self, id: u64) -> Option<&Installation> {
+        self.installations.iter().find(|installation| installation.id == id)
+    }
+
+    pub fn pull_request(&self, repo_id: u64, number: u64) -> Option<&PullRequest> {
+        self.pull_requests.iter().find(|(repo, pr)| *repo == repo_id && pr.number == number).map(|(_, pr)| pr)
+    }
+
+    /// The token, while it is good.
+    pub fn live_token(&self, token: &str) -> Option<&Token> {
+        self.tokens.iter().find(|t| t.text == token && !t.revoked && t.expires_at > now_seconds())
+    }
+
+    pub fn violation(&mut self, what: impl Into<String>) {
+        self.violations.push(what.into());
+    }
+}

@@ -1,0 +1,49 @@
+//! The real PostgreSQL of the test run: a private cluster that `tests/postgres.sh` starts, and
+//! a new database in it for each test that asks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// Where `tests/postgres.sh` tells the cluster's URL.
+const VARIABLE: &str = "PACEGATE_TEST_POSTGRES_URL";
+
+/// Makes an empty database and gives its URL. Without a cluster the test fails: what was not
+/// tried on PostgreSQL has not passed.
+pub async fn fresh_database() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let cluster = std::env::var(VARIABLE).unwrap_or_else(|_| {
+        panic!("{VARIABLE} is not set: run `make test`, or `tests/postgres.sh cargo test`, which start PostgreSQL")
+    });
+    let name = format!("test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let mut connection = PgConnection::connect(&cluster).await.expect("the cluster of the tests answers");
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&mut connection)
+        .await
+        .expect("a new database");
+    connection.close().await.expect("a clean goodbye");
+    url_of(&cluster, &name)
+}
+
+/// The cluster's URL with another database in its path.
+fn url_of(cluster: &str, database: &str) -> String {
+    let mut url = reqwest::Url::parse(cluster).expect("the cluster's URL");
+    url.set_path(database);
+    url.into()
+}
+
+#[test]
+fn only_the_database_of_a_url_changes() {
+    let url = url_of("postgres://pacegate@localhost/postgres?host=/run/x", "test_1");
+    assert_eq!(url, "postgres://pacegate@localhost/test_1?host=/run/x");
+}
+
+#[tokio::test]
+async fn every_test_gets_a_database_of_its_own() {
+    let (one, two) = tokio::join!(fresh_database(), fresh_database());
+    assert_ne!(one, two);
+    for url in [one, two] {
+        let mut connection = PgConnection::connect(&url).await.expect("the new database answers");
+        sqlx::raw_sql("CREATE TABLE t (n BIGINT)").execute(&mut connection).await.expect("an empty database");
+    }
+}

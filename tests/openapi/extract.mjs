@@ -1,0 +1,135 @@
+// Takes the operations the App calls out of GitHub's official OpenAPI description and writes
+// them as plain JSON Schemas, `$ref`s resolved, to target/openapi/github.json.
+//
+// Two things are made stricter than GitHub's text: a request object that lists properties
+// takes no others, and a completed check run needs a conclusion (GitHub documents that in
+// prose and in the PATCH schema alone).
+
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const source = join(here, "../node_modules/@octokit/openapi/generated/api.github.com.json");
+const target = join(here, "../../target/openapi/github.json");
+
+const OPERATIONS = [
+  "apps/get-authenticated",
+  "apps/get-installation",
+  "apps/create-installation-access-token",
+  "apps/get-repo-installation",
+  "repos/get",
+  "pulls/get",
+  "repos/list-pull-requests-associated-with-commit",
+  "checks/create",
+  "checks/update",
+  "checks/list-for-ref",
+  "issues/list-comments",
+  "issues/create-comment",
+  "issues/update-comment",
+  "repos/get-content",
+  "rate-limit/get",
+];
+
+// What a schema may keep; the rest is prose, or OpenAPI's own.
+const DROPPED = new Set([
+  "description", "example", "examples", "default", "deprecated", "discriminator", "externalDocs",
+  "readOnly", "writeOnly", "xml", "title", "nullable",
+]);
+
+const description = JSON.parse(readFileSync(source, "utf8"));
+
+function lookUp(ref) {
+  return ref.slice(2).split("/").reduce((node, key) => node[key.replace(/~1/g, "/").replace(/~0/g, "~")], description);
+}
+
+function resolved(node, trail = []) {
+  while (node?.$ref) {
+    if (trail.includes(node.$ref)) return {}; // a cycle: anything goes below it
+    trail = [...trail, node.$ref];
+    node = lookUp(node.$ref);
+  }
+  return { node, trail };
+}
+
+/** An OpenAPI 3.0 schema as a JSON Schema; `closed` refuses fields that are not listed. */
+function schema(input, closed, trail = []) {
+  const { node, trail: path } = resolved(input, trail);
+  if (node === undefined || typeof node !== "object") return node ?? {};
+  const out = {};
+  for (const [key, value] of Object.entries(node)) {
+    if (DROPPED.has(key) || key.startsWith("x-")) continue;
+    if (key === "properties") {
+      out.properties = Object.fromEntries(
+        Object.entries(value).map(([name, sub]) => [name, schema(sub, closed, path)]),
+      );
+    } else if (key === "items" || key === "not") {
+      out[key] = schema(value, closed, path);
+    } else if (key === "additionalProperties") {
+      out[key] = typeof value === "object" ? schema(value, closed, path) : value;
+    } else if (["allOf", "anyOf", "oneOf"].includes(key)) {
+      // A branch repeats part of its parent's fields, so only a branch that stands alone is closed.
+      out[key] = value.map((sub) => schema(sub, closed && node.properties === undefined && key !== "allOf", path));
+    } else {
+      out[key] = value;
+    }
+  }
+  if (closed && out.properties !== undefined && out.additionalProperties === undefined) {
+    out.additionalProperties = false;
+  }
+  return node.nullable ? orNull(out) : out;
+}
+
+function orNull(inner) {
+  if (typeof inner.type === "string") {
+    return { ...inner, type: [inner.type, "null"], ...(inner.enum ? { enum: [...new Set([...inner.enum, null])] } : {}) };
+  }
+  return { anyOf: [inner, { type: "null" }] };
+}
+
+const conclusionWhenCompleted = {
+  if: { properties: { status: { const: "completed" } }, required: ["status"] },
+  then: { required: ["conclusion"] },
+};
+
+function operation(path, method, entry, shared) {
+  const parameters = [...(shared ?? []), ...(entry.parameters ?? [])].map((p) => resolved(p).node);
+  const body = entry.requestBody && resolved(entry.requestBody).node;
+  let request = body ? schema(body.content["application/json"].schema, true) : null;
+  if (["checks/create", "checks/update"].includes(entry.operationId)) {
+    request = { allOf: [request, conclusionWhenCompleted] };
+  }
+  const responses = {};
+  for (const [status, given] of Object.entries(entry.responses)) {
+    const content = resolved(given).node.content?.["application/json"];
+    if (content === undefined || !/^2/.test(status)) continue;
+    const examples = Object.fromEntries(
+      Object.entries(content.examples ?? {}).map(([name, example]) => [name, resolved(example).node.value]),
+    );
+    responses[status] = { schema: schema(content.schema, false), examples };
+  }
+  return {
+    id: entry.operationId,
+    method: method.toUpperCase(),
+    path,
+    query: parameters.filter((p) => p.in === "query").map((p) => p.name),
+    body_required: body?.required === true,
+    request,
+    responses,
+  };
+}
+
+const operations = [];
+for (const [path, item] of Object.entries(description.paths)) {
+  for (const [method, entry] of Object.entries(item)) {
+    if (OPERATIONS.includes(entry?.operationId)) operations.push(operation(path, method, entry, item.parameters));
+  }
+}
+const missing = OPERATIONS.filter((id) => !operations.some((found) => found.id === id));
+if (missing.length > 0) {
+  console.error(`GitHub's description has no operation ${missing.join(", ")}`);
+  process.exit(1);
+}
+mkdirSync(dirname(target), { recursive: true });
+writeFileSync(target, JSON.stringify({ version: description.info.version, operations }));
+console.log(`${operations.length} operations of GitHub's API description written`);

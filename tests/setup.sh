@@ -1,0 +1,42 @@
+#!/bin/sh
+# Installs the Debian packages that the tests need and this machine lacks. With nothing to
+# install it asks for no rights and touches nothing.
+set -eu
+
+missing=
+need() { # a package, and a command that tells whether it is there
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+has_postgres() {
+    ls /usr/lib/postgresql/*/bin/initdb || { command -v pg_config && [ -x "$(pg_config --bindir)/initdb" ]; }
+}
+
+need postgresql has_postgres
+need openssl command -v openssl
+need git command -v git
+need util-linux command -v setpriv
+need nodejs command -v node
+need npm command -v npm
+
+[ -n "$missing" ] || exit 0
+echo "Installing what the tests need:$missing"
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    as_root=sudo
+fi
+if ! command -v apt-get >/dev/null || { [ -n "$as_root" ] && ! command -v sudo >/dev/null; }; then
+    echo "These are missing and cannot be installed from here:$missing" >&2
+    exit 1
+fi
+# A cluster of its own is what Debian would make beside the binaries; the tests bring theirs.
+if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    $as_root mkdir -p /etc/postgresql-common
+    echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+fi
+$as_root apt-get update -qq
+# shellcheck disable=SC2086 # a list of packages
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
