@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::clock::Clock;
 use crate::github::app_auth::App;
+use crate::model::duration;
 use crate::model::ids::RepoName;
 use crate::store::DatabaseUrl;
 
@@ -83,10 +84,10 @@ pub enum PageAccess {
 #[derive(Debug, Clone, Args)]
 pub struct WorkArgs {
     /// How long a run has to be quiet after its root span before it is complete
-    #[arg(long, env = "PACEGATE_SETTLE", default_value = "5s", value_parser = parse_duration)]
+    #[arg(long, env = "PACEGATE_SETTLE", default_value = "5s", value_parser = duration::parse)]
     pub settle: Duration,
     /// How long a check waits for a trace before it is concluded as neutral
-    #[arg(long, env = "PACEGATE_CHECK_TIMEOUT", default_value = "2h", value_parser = parse_duration)]
+    #[arg(long, env = "PACEGATE_CHECK_TIMEOUT", default_value = "2h", value_parser = duration::parse)]
     pub check_timeout: Duration,
     /// Jobs run at once
     #[arg(long, env = "PACEGATE_JOBS", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -178,11 +179,6 @@ fn read_key(key: &SecretString) -> Result<SecretString, ConfigError> {
     std::fs::read_to_string(text)
         .map(SecretString::from)
         .map_err(|source| ConfigError::PrivateKeyFile { path: text.chars().take(200).collect(), source })
-}
-
-/// `500ms`, `5s`, `2h` or a bare number of seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    crate::model::policy::parse_duration(text)
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 //! verdict *are*. No decisions, no input or output, no clock.
 
 pub mod comparison;
+pub mod duration;
 pub mod environment;
 pub mod ids;
 pub mod policy;
 pub mod run;
 pub mod span;
+pub mod split;
 pub mod stage;
 pub mod time;
 pub mod trace;

@@ -59,7 +59,7 @@ pub struct Floors {
     /// Candidate over baseline, at least this.
     pub min_ratio: f64,
     /// Candidate minus baseline, at least this long.
-    #[serde(with = "duration_text")]
+    #[serde(with = "crate::model::duration")]
     pub min_increase: Duration,
 }
 
@@ -83,10 +83,10 @@ pub struct StageRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_ratio: Option<f64>,
     /// Instead of the default.
-    #[serde(default, with = "optional_duration_text", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::model::duration::optional", skip_serializing_if = "Option::is_none")]
     pub min_increase: Option<Duration>,
     /// Longer than this is a finding by itself, whatever the baseline.
-    #[serde(default, with = "optional_duration_text", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::model::duration::optional", skip_serializing_if = "Option::is_none")]
     pub budget: Option<Duration>,
 }
 
@@ -286,74 +286,6 @@ impl GatePolicy {
 /// `∕`, so that `*` stays within a part whatever the part is called.
 fn glob_text<'a>(parts: impl Iterator<Item = &'a str>) -> String {
     parts.map(|part| part.trim().replace('/', "\u{2215}")).collect::<Vec<_>>().join("/")
-}
-
-/// `500ms`, `2s`, `10m`, `1h`, or a bare number of seconds.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale = match unit.trim() {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("`{text}` is not a duration: write 500ms, 2s, 10m or 1h")),
-    };
-    number
-        .parse::<f64>()
-        .ok()
-        .and_then(|n| Duration::try_from_secs_f64(n * scale).ok())
-        .ok_or_else(|| format!("`{text}` is not a duration: write 500ms, 2s, 10m or 1h"))
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum DurationText {
-    Text(String),
-    Seconds(f64),
-}
-
-impl DurationText {
-    fn read(self) -> Result<Duration, String> {
-        match self {
-            Self::Text(text) => parse_duration(&text),
-            Self::Seconds(seconds) => {
-                Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{seconds}` is not a duration"))
-            }
-        }
-    }
-}
-
-mod duration_text {
-    use super::{Deserialize, Duration, DurationText};
-
-    pub fn serialize<S: serde::Serializer>(value: &Duration, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(&format_args!("{}s", value.as_secs_f64()))
-    }
-
-    pub fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-        DurationText::deserialize(d)?.read().map_err(serde::de::Error::custom)
-    }
-}
-
-mod optional_duration_text {
-    use super::{Deserialize, Duration, DurationText};
-
-    #[expect(clippy::ref_option, reason = "the signature serde asks for")]
-    pub fn serialize<S: serde::Serializer>(value: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => super::duration_text::serialize(value, s),
-            None => s.serialize_none(),
-        }
-    }
-
-    pub fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
-        Option::<DurationText>::deserialize(d)?
-            .map(DurationText::read)
-            .transpose()
-            .map_err(serde::de::Error::custom)
-    }
 }
 
 #[cfg(test)]
