@@ -1,0 +1,124 @@
+//! Who asks: the repository a token stands for, and whether a reader may see a repository.
+
+use std::net::SocketAddr;
+
+use axum::http::{HeaderMap, header};
+use base64::Engine;
+
+use super::AppState;
+use super::error::WebError;
+use crate::config::PageAccess;
+use crate::model::ids::{RepoId, RepoName};
+use crate::store::{RepositoryRow, StoreError};
+
+/// The token of a request: `Authorization: Bearer`, or the password of Basic, which is what a
+/// browser can send.
+fn token_of(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok()?;
+        let text = String::from_utf8(decoded).ok()?;
+        return text.split_once(':').map(|(_, password)| password.to_owned());
+    }
+    None
+}
+
+/// The repository that pushed spans belong to: the token's, and nothing a payload says.
+/// Without a token, the default repository, for senders on this very machine only.
+pub async fn pushing_repository(
+    state: &AppState,
+    headers: &HeaderMap,
+    peer: SocketAddr,
+) -> Result<RepositoryRow, WebError> {
+    if let Some(token) = token_of(headers) {
+        let mut tx = state.work.db.read().await?;
+        let id = tx.repository_of_token(&token).await?.ok_or(WebError::Unauthorized(
+            "this token is unknown or was revoked; `pacegate token create --repo OWNER/NAME` makes one",
+        ))?;
+        return tx.repository(id).await?.ok_or(WebError::Unauthorized("the repository of this token was removed"));
+    }
+    match &state.default_repo {
+        Some(name) if is_this_machine(headers, peer) => {
+            let mut tx = state.work.db.read().await?;
+            if let Some(row) = tx.find_repository(name).await? {
+                return Ok(row);
+            }
+            drop(tx);
+            let mut tx = state.work.db.write().await?;
+            let row = tx.ensure_repository(name, state.work.clock.now()).await?;
+            tx.commit().await?;
+            Ok(row)
+        }
+        _ => Err(WebError::Unauthorized(
+            "a token is needed: send `Authorization: Bearer TOKEN` (OTEL_EXPORTER_OTLP_HEADERS); \
+             `pacegate token create --repo OWNER/NAME` makes one",
+        )),
+    }
+}
+
+/// A peer on loopback that no proxy speaks for: behind a proxy everybody would be local.
+fn is_this_machine(headers: &HeaderMap, peer: SocketAddr) -> bool {
+    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
+    peer.ip().to_canonical().is_loopback() && !forwarded
+}
+
+/// A repository a reader asked for by name: what it may not see is not there.
+pub async fn readable_repository(
+    state: &AppState,
+    headers: &HeaderMap,
+    name: &RepoName,
+) -> Result<RepositoryRow, WebError> {
+    let mut tx = state.work.db.read().await?;
+    let row = tx.find_repository(name).await?.ok_or(WebError::NotFound)?;
+    drop(tx);
+    let of_token = repository_of_reader(state, headers).await?;
+    if may_read(state, of_token, &row) { Ok(row) } else { Err(WebError::NotFound) }
+}
+
+/// The repository of the reader's token, if it sent one that is good.
+pub async fn repository_of_reader(state: &AppState, headers: &HeaderMap) -> Result<Option<RepoId>, StoreError> {
+    match token_of(headers) {
+        Some(token) => state.work.db.read().await?.repository_of_token(&token).await,
+        None => Ok(None),
+    }
+}
+
+/// Whether a reader may see a repository. A token reads its own repository and no other.
+pub fn may_read(state: &AppState, of_token: Option<RepoId>, row: &RepositoryRow) -> bool {
+    match of_token {
+        Some(id) => id == row.id,
+        None => state.pages == PageAccess::All || !row.private,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(k, v)| (header::HeaderName::from_static(k), v.parse().expect("a value"))).collect()
+    }
+
+    #[test]
+    fn tokens_come_as_bearer_or_as_a_browser_s_password() {
+        assert_eq!(token_of(&headers(&[("authorization", "bearer abc ")])), Some("abc".into()));
+        assert_eq!(token_of(&headers(&[("authorization", "Basic bWU6YWJj")])), Some("abc".into()));
+        for wrong in ["abc", "Basic !!", "Digest abc", "Basic bWU="] {
+            assert_eq!(token_of(&headers(&[("authorization", wrong)])), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_s_clients_are_not_this_machine() {
+        let local: SocketAddr = "127.0.0.1:9".parse().expect("an address");
+        let mapped: SocketAddr = "[::ffff:127.0.0.1]:9".parse().expect("an address");
+        let remote: SocketAddr = "192.0.2.1:9".parse().expect("an address");
+        assert!(is_this_machine(&headers(&[]), local) && is_this_machine(&headers(&[]), mapped));
+        assert!(!is_this_machine(&headers(&[]), remote));
+        assert!(!is_this_machine(&headers(&[("x-forwarded-for", "127.0.0.1")]), local));
+    }
+}

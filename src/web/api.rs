@@ -1,0 +1,160 @@
+//! The API: verdicts, runs, traces and comparisons as JSON. A token reads its own repository.
+
+use std::io::Read;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+
+use super::AppState;
+use super::access::{may_read, readable_repository, repository_of_reader};
+use super::error::WebError;
+use crate::model::duration;
+use crate::model::ids::{CommitSha, ComparisonId, RepoId, RepoName, RunId};
+use crate::model::run::MeasuredRun;
+use crate::report::json::VerdictJson;
+use crate::store::{RepositoryRow, RunFilter};
+
+/// The longest an answer is held.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// Runs in one answer.
+const RUNS: i64 = 100;
+/// The largest trace that is handed out.
+const TRACE_LIMIT: u64 = 512 << 20;
+
+/// Routes below `/api/v1`.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/repos/{owner}/{repo}/commits/{sha}/verdict", get(verdict))
+        .route("/repos/{owner}/{repo}/runs", get(runs))
+        .route("/repos/{owner}/{repo}/runs/{id}", get(run))
+        .route("/repos/{owner}/{repo}/runs/{id}/trace", get(trace))
+        .route("/comparisons/{id}", get(comparison))
+}
+
+/// A repository of the path that the reader may see.
+pub(super) async fn repository(
+    state: &AppState,
+    headers: &HeaderMap,
+    owner: &str,
+    repo: &str,
+) -> Result<RepositoryRow, WebError> {
+    let name: RepoName = format!("{owner}/{repo}").parse().map_err(|_| WebError::NotFound)?;
+    readable_repository(state, headers, &name).await
+}
+
+#[derive(Deserialize)]
+struct Wait {
+    wait: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Pending {
+    status: &'static str,
+    detail: &'static str,
+}
+
+async fn verdict(
+    State(state): State<AppState>,
+    Path((owner, repo, sha)): Path<(String, String, String)>,
+    Query(query): Query<Wait>,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let row = repository(&state, &headers, &owner, &repo).await?;
+    let sha: CommitSha = sha.parse().map_err(|e| WebError::BadRequest(format!("{e}")))?;
+    let wait = query.wait.as_deref().map_or(Ok(Duration::ZERO), duration::parse).map_err(WebError::BadRequest)?;
+    let verdict = tokio::time::timeout(wait.min(LONGEST_WAIT), wait_for_verdict(&state, row.id, &sha)).await;
+    match verdict {
+        Ok(verdict) => Ok(Json(verdict?).into_response()),
+        Err(_) => match find_verdict(&state, row.id, &sha).await? {
+            Some(verdict) => Ok(Json(verdict).into_response()),
+            None => {
+                let detail = "there is no verdict for this commit yet; it is made when the trace is complete";
+                Ok((StatusCode::ACCEPTED, Json(Pending { status: "pending", detail })).into_response())
+            }
+        },
+    }
+}
+
+async fn wait_for_verdict(state: &AppState, repo: RepoId, sha: &CommitSha) -> Result<VerdictJson, WebError> {
+    loop {
+        if let Some(verdict) = find_verdict(state, repo, sha).await? {
+            return Ok(verdict);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn find_verdict(state: &AppState, repo: RepoId, sha: &CommitSha) -> Result<Option<VerdictJson>, WebError> {
+    let row = state.work.db.read().await?.newest_comparison(repo, sha).await?;
+    Ok(row.map(|row| VerdictJson::from(&row.comparison)))
+}
+
+#[derive(Deserialize)]
+struct RunsQuery {
+    sha: Option<String>,
+}
+
+async fn runs(
+    State(state): State<AppState>,
+    Path((owner, repo)): Path<(String, String)>,
+    Query(query): Query<RunsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let row = repository(&state, &headers, &owner, &repo).await?;
+    let filter = match query.sha {
+        Some(sha) => RunFilter::Head(sha.parse().map_err(|e| WebError::BadRequest(format!("{e}")))?),
+        None => RunFilter::All,
+    };
+    let runs = state.work.db.read().await?.list_runs(row.id, &row.name, &filter, RUNS).await?;
+    let runs: Vec<_> = runs.into_iter().map(|stored| stored.run).collect();
+    Ok(Json(serde_json::json!({ "runs": runs })).into_response())
+}
+
+async fn run(
+    State(state): State<AppState>,
+    Path((owner, repo, id)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let row = repository(&state, &headers, &owner, &repo).await?;
+    let mut tx = state.work.db.read().await?;
+    let stored = tx.run(row.id, &row.name, &RunId(id)).await?.ok_or(WebError::NotFound)?;
+    let stages = tx.samples(row.id, &stored.run.id).await?;
+    let errors = tx.errors(row.id, &stored.run.id).await?;
+    Ok(Json(MeasuredRun { run: stored.run, stages, errors }).into_response())
+}
+
+async fn trace(
+    State(state): State<AppState>,
+    Path((owner, repo, id)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let row = repository(&state, &headers, &owner, &repo).await?;
+    let stored = state.work.db.read().await?.run(row.id, &row.name, &RunId(id)).await?;
+    let trace_id = stored.and_then(|stored| stored.run.trace_id).ok_or(WebError::NotFound)?;
+    let gzip = state.work.traces.get(row.id, trace_id).await?.ok_or(WebError::NotFound)?;
+    let json = tokio::task::spawn_blocking(move || {
+        let mut json = Vec::new();
+        flate2::read::GzDecoder::new(gzip.as_slice()).take(TRACE_LIMIT).read_to_end(&mut json).map(|_| json)
+    });
+    let json = json.await.map_err(|e| WebError::Internal(e.into()))?.map_err(|e| WebError::Internal(e.into()))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+async fn comparison(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let id = ComparisonId(id);
+    let of_token = repository_of_reader(&state, &headers).await?;
+    let mut tx = state.work.db.read().await?;
+    let repo = tx.repository_of_comparison(&id).await?.ok_or(WebError::NotFound)?;
+    let row = tx.repository(repo).await?.filter(|row| may_read(&state, of_token, row)).ok_or(WebError::NotFound)?;
+    let found = tx.comparison(row.id, &id).await?.ok_or(WebError::NotFound)?;
+    Ok(Json(VerdictJson::from(&found.comparison)).into_response())
+}

@@ -1,0 +1,169 @@
+//! The one place that turns an error into an answer: a status and a sentence for whoever
+//! asked, the whole chain for the log. No internal text leaves.
+
+use std::any::Any;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::github::webhook::WebhookError;
+use crate::jobs::error_chain;
+use crate::report::page::{ErrorPage, Site};
+use crate::store::StoreError;
+
+/// Why a request is not answered as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    /// There is nothing there, or nothing for this reader.
+    #[error("there is nothing here; a private repository's data needs a token of that repository")]
+    NotFound,
+    /// A parameter is not of its form.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The sender did not prove who it is.
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    /// Larger than a body may be.
+    #[error("the body is larger than {limit_mib} MiB, which is the limit after decompression too")]
+    TooLarge {
+        /// The limit.
+        limit_mib: usize,
+    },
+    /// Neither of the types that are read.
+    #[error("the content type has to be application/x-protobuf or application/json")]
+    UnsupportedMediaType,
+    /// Too much at once: later, please.
+    #[error("the service has its hands full; send this again in a moment")]
+    Busy,
+    /// A delivery is refused.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
+    /// The store could not.
+    #[error("the service can't reach its data right now; try again in a moment")]
+    Store(#[from] StoreError),
+    /// A defect of ours.
+    #[error("this failed because of a defect in Pacegate; the log has the details")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl WebError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::BadRequest(_) | Self::Webhook(WebhookError::Payload { .. }) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) | Self::Webhook(WebhookError::Signature) => StatusCode::UNAUTHORIZED,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn log(&self) {
+        match self {
+            Self::Store(_) | Self::Internal(_) => {
+                tracing::error!(error = %error_chain(self), "a request could not be answered");
+            }
+            other => tracing::debug!(error = %error_chain(other), "a request was refused"),
+        }
+    }
+
+    fn finish(&self, mut response: Response) -> Response {
+        let headers = response.headers_mut();
+        match self.status() {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            }
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// RFC 9457, "Problem Details for HTTP APIs".
+#[derive(Serialize)]
+struct Problem {
+    status: u16,
+    title: String,
+    detail: String,
+}
+
+impl IntoResponse for WebError {
+    fn into_response(self) -> Response {
+        self.log();
+        let status = self.status();
+        let problem = Problem {
+            status: status.as_u16(),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            detail: self.to_string(),
+        };
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        self.finish((status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response())
+    }
+}
+
+/// The same error as a page for people.
+#[derive(Debug)]
+pub struct PageError {
+    /// What happened.
+    pub error: WebError,
+    /// Shown in the page's head.
+    pub site: Site,
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        self.error.log();
+        let status = self.error.status();
+        let page = ErrorPage { site: self.site, status: status.as_u16(), sentence: self.error.to_string() };
+        let html = page.render().unwrap_or_else(|_| "Something went wrong.".to_owned());
+        let mut response = self.error.finish((status, axum::response::Html(html)).into_response());
+        if matches!(self.error, WebError::NotFound) {
+            // A browser asks its user for a token: any user name, the token as password.
+            response
+                .headers_mut()
+                .insert(header::VARY, HeaderValue::from_static("Authorization"));
+        }
+        response
+    }
+}
+
+/// The same error as OTLP's `Status` message, in the request's own encoding.
+#[derive(Debug)]
+pub struct OtlpError {
+    /// What happened.
+    pub error: WebError,
+    /// Whether the request was JSON.
+    pub json: bool,
+}
+
+impl IntoResponse for OtlpError {
+    fn into_response(self) -> Response {
+        self.error.log();
+        let (status, message) = (self.error.status(), self.error.to_string());
+        let response = if self.json {
+            let body = serde_json::json!({ "message": message }).to_string();
+            (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+        } else {
+            let body = super::ingest::protobuf_text_field(2, &message);
+            (status, [(header::CONTENT_TYPE, "application/x-protobuf")], body).into_response()
+        };
+        self.error.finish(response)
+    }
+}
+
+/// A handler panicked: the sender gets a status, the log the text.
+#[expect(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]
+pub fn panicked(cause: Box<dyn Any + Send>) -> axum::http::Response<Body> {
+    let text = cause
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| cause.downcast_ref::<&str>().copied())
+        .unwrap_or("no text");
+    WebError::Internal(format!("panic: {text}").into()).into_response()
+}

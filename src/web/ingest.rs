@@ -1,0 +1,217 @@
+//! Spans in: OTLP over HTTP. A request is answered with success only after its spans are
+//! committed; what is refused gets an answer that says whether sending again can help.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::AppState;
+use super::access::pushing_repository;
+use super::error::{OtlpError, WebError};
+use crate::gate::identity::repository_claim;
+use crate::ingest::otlp::{decode_json, decode_protobuf, encode_json};
+use crate::ingest::redact::redact;
+use crate::ingest::{Decoded, IngestError, Limits};
+use crate::jobs::Job;
+use crate::metrics::Metrics;
+use crate::model::ids::{RepoName, TraceId};
+use crate::model::span::Span;
+use crate::store::{RepositoryRow, SpanBatch};
+
+/// The largest body, after inflation too.
+const BODY_LIMIT_MIB: usize = 64;
+/// Spans of one trace; a pipeline with more is not a pipeline.
+const TRACE_SPANS: i64 = 200_000;
+
+/// `POST /v1/traces`.
+pub async fn traces(
+    State(state): State<AppState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let json = match content_type.as_str() {
+        "application/json" => true,
+        "application/x-protobuf" => false,
+        _ => return WebError::UnsupportedMediaType.into_response(),
+    };
+    match accept(&state, peer, &headers, body, json).await {
+        Ok(outcome) => outcome.answer(json),
+        Err(error) => {
+            Metrics::count(&state.work.metrics.refused_requests, "otlp_http", refusal(&error));
+            OtlpError { error, json }.into_response()
+        }
+    }
+}
+
+fn refusal(error: &WebError) -> &'static str {
+    match error {
+        WebError::Unauthorized(_) => "unauthorized",
+        WebError::TooLarge { .. } => "too_large",
+        WebError::Busy => "busy",
+        WebError::BadRequest(_) => "malformed",
+        _ => "unavailable",
+    }
+}
+
+/// What became of a request's spans.
+#[derive(Debug, Default)]
+struct Outcome {
+    rejected: usize,
+    message: Option<String>,
+}
+
+impl Outcome {
+    /// OTLP's answer: empty, or a partial success. One that rejects nothing is a warning.
+    fn answer(self, json: bool) -> Response {
+        if json {
+            let body = match self.message {
+                None => serde_json::json!({}),
+                Some(message) => serde_json::json!({
+                    "partialSuccess": { "rejectedSpans": self.rejected.to_string(), "errorMessage": message }
+                }),
+            };
+            return (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response();
+        }
+        let mut body = Vec::new();
+        if let Some(message) = self.message {
+            let mut partial_success = vec![0x08];
+            varint(self.rejected, &mut partial_success);
+            partial_success.extend(protobuf_text_field(2, &message));
+            body.push(0x0a);
+            varint(partial_success.len(), &mut body);
+            body.extend(partial_success);
+        }
+        (StatusCode::OK, [(header::CONTENT_TYPE, "application/x-protobuf")], body).into_response()
+    }
+}
+
+fn varint(mut number: usize, into: &mut Vec<u8>) {
+    loop {
+        let bits = u8::try_from(number & 0x7f).unwrap_or(0);
+        number >>= 7;
+        if number == 0 {
+            return into.push(bits);
+        }
+        into.push(bits | 0x80);
+    }
+}
+
+/// One text field of a protobuf message: tag, length, bytes.
+pub(super) fn protobuf_text_field(number: u8, text: &str) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    varint(text.len(), &mut field);
+    field.extend(text.as_bytes());
+    field
+}
+
+async fn accept(
+    state: &AppState,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    body: Body,
+    json: bool,
+) -> Result<Outcome, WebError> {
+    // Before the body is read: who may not push may not fill our memory either.
+    let repository = pushing_repository(state, headers, peer).await?;
+    let _slot = state.ingest_slots.try_acquire().map_err(|_| WebError::Busy)?;
+    let body = to_bytes(body, BODY_LIMIT_MIB << 20).await.map_err(|e| body_error(&e))?;
+    let _decoding = state.decode_slots.acquire().await.map_err(|_| WebError::Busy)?;
+    let name = repository.name.clone();
+    let prepared = tokio::task::spawn_blocking(move || prepare(&body, json, &name))
+        .await
+        .map_err(|e| WebError::Internal(e.into()))??;
+    store(state, &repository, &prepared.batches).await?;
+    let metrics = &state.work.metrics;
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    Metrics::count_many(&metrics.spans, "otlp_http", "accepted", count(prepared.accepted));
+    Metrics::count_many(&metrics.spans, "otlp_http", "rejected", count(prepared.outcome.rejected));
+    Ok(prepared.outcome)
+}
+
+fn body_error(error: &axum::Error) -> WebError {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return WebError::TooLarge { limit_mib: BODY_LIMIT_MIB };
+        }
+        cause = error.source();
+    }
+    WebError::BadRequest(format!("the body could not be read: {error}"))
+}
+
+struct Batch {
+    trace: TraceId,
+    body: Vec<u8>,
+    spans: i64,
+    has_root: bool,
+}
+
+struct Prepared {
+    batches: Vec<Batch>,
+    accepted: usize,
+    outcome: Outcome,
+}
+
+/// Decodes, checks, cleans and groups a request's spans. Pure, and off the async threads.
+fn prepare(body: &[u8], json: bool, repository: &RepoName) -> Result<Prepared, WebError> {
+    let decode = if json { decode_json } else { decode_protobuf };
+    let Decoded { spans, mut rejected } =
+        decode(body, Limits::default()).map_err(|e: IngestError| WebError::BadRequest(e.to_string()))?;
+    let mut by_trace: BTreeMap<TraceId, Vec<Span>> = BTreeMap::new();
+    for span in spans {
+        // The token says whose these are. A payload that names another repository is a
+        // mistake that would spoil a baseline: refused, not guessed.
+        match repository_claim(&span).filter(|claim| !claim.eq_ignore_ascii_case(&repository.to_string())) {
+            Some(claim) => rejected.add(|| format!("it names the repository {claim}, but the token is for {repository}")),
+            None => by_trace.entry(span.trace_id).or_default().push(span),
+        }
+    }
+    let mut accepted = 0;
+    let mut nameless = false;
+    let mut batches = Vec::with_capacity(by_trace.len());
+    for (trace, mut spans) in by_trace {
+        accepted += spans.len();
+        redact(&mut spans);
+        let has_root = spans.iter().any(|span| span.parent_span_id.is_none());
+        nameless |= has_root && spans.iter().all(|span| span.text(&crate::gate::identity::SHA_KEYS).is_none());
+        let body = encode_json(&spans).map_err(|e| WebError::Internal(e.into()))?;
+        batches.push(Batch { trace, body, spans: i64::try_from(spans.len()).unwrap_or(i64::MAX), has_root });
+    }
+    let warning = nameless.then(|| {
+        "accepted, but no span names the commit (resource attribute vcs.ref.head.revision): without it the run \
+         can't be measured"
+            .to_owned()
+    });
+    let outcome = Outcome { rejected: rejected.count, message: rejected.message().or(warning) };
+    Ok(Prepared { batches, accepted, outcome })
+}
+
+/// One transaction: every batch, and a job for each trace that has its root.
+async fn store(state: &AppState, repository: &RepositoryRow, batches: &[Batch]) -> Result<(), WebError> {
+    if batches.is_empty() {
+        return Ok(());
+    }
+    let work = &state.work;
+    let now = work.clock.now();
+    let mut tx = work.db.write().await?;
+    for batch in batches {
+        let stored = SpanBatch { body: &batch.body, spans: batch.spans, has_root: batch.has_root };
+        let open = tx.add_span_batch(repository.id, batch.trace, &stored, &work.chance, now).await?;
+        if open.spans > TRACE_SPANS {
+            return Err(WebError::BadRequest(format!("trace {} holds more than {TRACE_SPANS} spans", batch.trace)));
+        }
+        if open.has_root == 1 {
+            let collect = Job::CollectRun { repo: repository.id, trace: batch.trace, collections: open.collections };
+            collect.push(&mut tx, now.after(work.settle), &work.chance, now).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}

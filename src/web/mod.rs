@@ -1,0 +1,106 @@
+//! The service's door: webhook, spans, pages and API on one port. Handlers are thin: check who
+//! asks and how much, hand bytes down, commit, answer.
+
+mod access;
+mod api;
+mod error;
+mod health;
+mod ingest;
+mod pages;
+mod webhook;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::routing::{get, post};
+use secrecy::SecretString;
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::decompression::RequestDecompressionLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::config::PageAccess;
+use crate::jobs::Work;
+use crate::model::ids::RepoName;
+
+/// Requests with spans that are held in memory at once; more are asked to come again.
+const INGEST_AT_ONCE: usize = 16;
+/// Of those, bodies that are decoded at once.
+const DECODE_AT_ONCE: usize = 2;
+
+/// What every handler may use. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// Database, clock, chance, counters.
+    pub work: Work,
+    /// Secrets that sign deliveries; empty in local mode.
+    pub webhook_secrets: Arc<[SecretString]>,
+    /// Repository of spans that come without a token from this machine.
+    pub default_repo: Option<RepoName>,
+    /// Which pages anybody may read.
+    pub pages: PageAccess,
+    ingest_slots: Arc<Semaphore>,
+    decode_slots: Arc<Semaphore>,
+}
+
+impl AppState {
+    /// The state of one process.
+    #[must_use]
+    pub fn new(
+        work: Work,
+        webhook_secrets: Vec<SecretString>,
+        default_repo: Option<RepoName>,
+        pages: PageAccess,
+    ) -> Self {
+        Self {
+            work,
+            webhook_secrets: webhook_secrets.into(),
+            default_repo,
+            pages,
+            ingest_slots: Arc::new(Semaphore::new(INGEST_AT_ONCE)),
+            decode_slots: Arc::new(Semaphore::new(DECODE_AT_ONCE)),
+        }
+    }
+
+    /// Whether nothing is posted: there is no App.
+    #[must_use]
+    pub fn local_mode(&self) -> bool {
+        self.work.app.is_none()
+    }
+}
+
+/// Every route.
+pub fn router(state: AppState) -> Router {
+    // A slow sender may take its time, but not forever.
+    let within = |seconds| TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(seconds));
+    let spans = post(ingest::traces)
+        .layer(RequestDecompressionLayer::new().gzip(true).deflate(true))
+        .layer(DefaultBodyLimit::disable()); // bounded after inflation, in the handler
+    Router::new()
+        .route("/v1/traces", spans)
+        .route("/webhook", post(webhook::webhook).layer(DefaultBodyLimit::max(webhook::BODY_LIMIT)))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .nest("/api/v1", api::routes())
+        .merge(pages::routes())
+        .fallback(pages::not_found)
+        .layer(within(90))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(header_layer(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header_layer(header::REFERRER_POLICY, "same-origin"))
+        .layer(header_layer(
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'",
+        ))
+        .with_state(state)
+}
+
+fn header_layer(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}

@@ -1,0 +1,65 @@
+//! `/OWNER/NAME/comparisons/ID`: one comparison, and exactly what GitHub gets of it.
+
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+
+use super::{Page, as_page, site};
+use crate::model::ids::ComparisonId;
+use crate::model::policy::GatePolicy;
+use crate::report::page::{ComparisonPage, Posting};
+use crate::report::{Report, ReportContext};
+use crate::store::{CheckRow, ComparisonRow};
+use crate::web::AppState;
+use crate::web::api::repository;
+use crate::web::error::WebError;
+
+pub async fn comparison(
+    State(state): State<AppState>,
+    Path((owner, repo, id)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Page {
+    as_page(&state, async {
+        let row = repository(&state, &headers, &owner, &repo).await?;
+        let mut tx = state.work.db.read().await?;
+        let found = tx.comparison(row.id, &ComparisonId(id)).await?.ok_or(WebError::NotFound)?;
+        let head_sha = &found.comparison.head_sha;
+        let candidate = tx.samples(row.id, &found.run).await?;
+        let check = tx.check(row.id, head_sha, found.evaluation).await?;
+        let is_known = tx.pull_request_of_head(row.id, head_sha).await?.is_some();
+        drop(tx);
+        let posting = posting(&state, &found, check, is_known && row.installation.is_some());
+        // The same report that is published: same policy, same address.
+        let policy = GatePolicy::default();
+        let context = ReportContext {
+            mode: policy.mode(),
+            comment: policy.comment(),
+            pull_request: found.pull_request,
+            page_url: state.work.page_url(&row.name, &found.id),
+        };
+        let page = ComparisonPage {
+            site: site(&state),
+            candidate,
+            posting,
+            repo_href: format!("/{}", row.name),
+            run_href: Some(format!("/{}/runs/{}", row.name, found.run)),
+            json_href: Some(format!("/api/v1/comparisons/{}", found.id)),
+            report: Report::new(found.comparison, context),
+        };
+        Ok(page.render())
+    })
+    .await
+}
+
+fn posting(state: &AppState, found: &ComparisonRow, check: Option<CheckRow>, has_place: bool) -> Posting {
+    if state.local_mode() {
+        return Posting::LocalMode;
+    }
+    match check {
+        Some(CheckRow { comparison: Some(shown), concluded_at: Some(at), .. }) if shown == found.id => {
+            Posting::Posted(at)
+        }
+        Some(CheckRow { comparison: Some(_), .. }) => Posting::Superseded,
+        _ if has_place => Posting::Queued,
+        _ => Posting::NoPullRequest,
+    }
+}

@@ -1,0 +1,33 @@
+//! `/`: the repositories a reader may see.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+
+use super::{Page, as_page, run_verdict, site, start};
+use crate::report::page::{RepositoriesPage, RepositoryRow};
+use crate::web::AppState;
+use crate::web::access::{may_read, repository_of_reader};
+
+/// Repositories on the page.
+const REPOSITORIES: i64 = 500;
+
+pub async fn repositories(State(state): State<AppState>, headers: HeaderMap) -> Page {
+    as_page(&state, async {
+        let of_token = repository_of_reader(&state, &headers).await?;
+        let overviews = state.work.db.read().await?.list_repositories(REPOSITORIES).await?;
+        let repositories = overviews
+            .into_iter()
+            .filter(|overview| may_read(&state, of_token, &overview.repository))
+            .map(|overview| RepositoryRow {
+                name: overview.repository.name.to_string(),
+                href: format!("/{}", overview.repository.name),
+                runs: usize::try_from(overview.runs).unwrap_or(0),
+                last_run: overview.last_run_at,
+                last_verdict: overview.last_verdict.as_deref().and_then(run_verdict),
+            })
+            .collect();
+        let page = RepositoriesPage { site: site(&state), repositories, start: start(&state, "OWNER/NAME") };
+        Ok(page.render())
+    })
+    .await
+}

@@ -1,0 +1,83 @@
+//! `/OWNER/NAME`: the runs of a repository; `/OWNER/NAME/runs/ID`: one of them.
+
+use std::collections::HashMap;
+
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+
+use super::{Page, as_page, run_verdict, site, start};
+use crate::model::ids::{ComparisonId, RepoName, RunId};
+use crate::report::page::{RunPage, RunRow, RunsPage};
+use crate::store::RunFilter;
+use crate::web::AppState;
+use crate::web::api::repository;
+use crate::web::error::WebError;
+
+/// Runs on the page.
+const RUNS: i64 = 100;
+
+fn comparison_href(repo: &RepoName, id: &ComparisonId) -> String {
+    format!("/{repo}/comparisons/{id}")
+}
+
+pub async fn runs(
+    State(state): State<AppState>,
+    Path((owner, repo)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Page {
+    as_page(&state, async {
+        let row = repository(&state, &headers, &owner, &repo).await?;
+        let mut tx = state.work.db.read().await?;
+        let stored = tx.list_runs(row.id, &row.name, &RunFilter::All, RUNS).await?;
+        // Newest first: the first one seen of a run is the one that counts.
+        let mut comparisons: HashMap<RunId, (ComparisonId, String)> = HashMap::new();
+        for (run, id, verdict) in tx.comparisons_of_runs(row.id, RUNS * 3).await? {
+            comparisons.entry(run).or_insert((id, verdict));
+        }
+        drop(tx);
+        let runs = stored
+            .into_iter()
+            .map(|stored| {
+                let comparison = comparisons.get(&stored.run.id);
+                RunRow {
+                    href: format!("/{}/runs/{}", row.name, stored.run.id),
+                    verdict: comparison.and_then(|(_, verdict)| run_verdict(verdict)),
+                    comparison_href: comparison.map(|(id, _)| comparison_href(&row.name, id)),
+                    run: stored.run,
+                }
+            })
+            .collect();
+        let start = start(&state, &row.name.to_string());
+        Ok(RunsPage { site: site(&state), repo: row.name, runs, older_href: None, start }.render())
+    })
+    .await
+}
+
+pub async fn run(
+    State(state): State<AppState>,
+    Path((owner, repo, id)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Page {
+    as_page(&state, async {
+        let row = repository(&state, &headers, &owner, &repo).await?;
+        let mut tx = state.work.db.read().await?;
+        let stored = tx.run(row.id, &row.name, &RunId(id)).await?.ok_or(WebError::NotFound)?;
+        let stages = tx.samples(row.id, &stored.run.id).await?;
+        let errors = tx.errors(row.id, &stored.run.id).await?;
+        let comparison = tx.newest_comparison(row.id, &stored.run.head_sha).await?;
+        drop(tx);
+        let critical_path = crate::gate::attribute::critical_path(&stages);
+        let page = RunPage {
+            site: site(&state),
+            repo_href: format!("/{}", row.name),
+            trace_href: Some(format!("/api/v1/repos/{}/runs/{}/trace", row.name, stored.run.id)),
+            comparison_href: comparison.map(|found| comparison_href(&row.name, &found.id)),
+            run: stored.run,
+            stages,
+            errors,
+            critical_path,
+        };
+        Ok(page.render())
+    })
+    .await
+}
