@@ -162,6 +162,8 @@ mod tests {
 
     const CANDIDATE: u32 = 5_000;
 
+    type Change = Box<dyn FnOnce(&mut PipelineRun)>;
+
     fn past(n: u32, change: impl FnOnce(&mut PipelineRun)) -> MeasuredRun {
         let mut measured = run(n, vec![stage("ci", 0.0, 1.0)]);
         change(&mut measured.run);
@@ -177,7 +179,6 @@ mod tests {
     #[test]
     fn each_run_that_is_left_out_has_its_reason() {
         let branch = |name: &str| Lineage::Branch { name: name.to_owned() };
-        type Change = Box<dyn FnOnce(&mut PipelineRun)>;
         let cases: Vec<(&str, Change)> = vec![
             ("failed", Box::new(|r| r.result = RunResult::Failure)),
             ("timed out", Box::new(|r| r.result = RunResult::Timeout)),

@@ -32,6 +32,29 @@ pub fn runner_level(leaves: &[LeafResidual], left_out: &[usize]) -> f64 {
     if others.len() < MIN_OTHERS { 0.0 } else { weighted_median(&others).unwrap_or(0.0) }
 }
 
+/// The leaves of one run, with the level over all of them at hand: most stages of a large
+/// pipeline ask for that one.
+#[derive(Debug, Clone)]
+pub struct RunnerRow {
+    leaves: Vec<LeafResidual>,
+    over_all: f64,
+}
+
+impl RunnerRow {
+    /// Of one run's leaves.
+    #[must_use]
+    pub fn new(leaves: Vec<LeafResidual>) -> Self {
+        let over_all = runner_level(&leaves, &[]);
+        Self { leaves, over_all }
+    }
+
+    /// See [`runner_level`].
+    #[must_use]
+    pub fn level(&self, left_out: &[usize]) -> f64 {
+        if left_out.is_empty() { self.over_all } else { runner_level(&self.leaves, left_out) }
+    }
+}
+
 /// How strongly a stage follows the runner: the slope of its residuals on the runner's level,
 /// within 0..=1.3. Shrunk to 1 in two ways: a tenth of the observed variation, as in the
 /// simulator this method was chosen with; and twice the variation that the level's own noise

@@ -51,9 +51,9 @@ pub fn compare(
     explain(&mut stages, &own_finding);
     let critical = critical_path(&newest.stages);
     let on_path: HashSet<&StageKey> = critical.iter().collect();
-    stages
-        .iter_mut()
-        .for_each(|s| s.critical = on_path.contains(&s.key) && s.verdict != StageVerdict::Removed);
+    for s in &mut stages {
+        s.critical = on_path.contains(&s.key) && s.verdict != StageVerdict::Removed;
+    }
     sort_stages(&mut stages);
     let errors = judge_errors(&fitted.errors, &candidate.iter().collect::<Vec<_>>(), policy);
     let runner_factor = scene.models.last().filter(|_| scene.newest_is_comparable && fitted.summary.runs > 0);
@@ -130,15 +130,15 @@ impl Scene<'_> {
                 runner_factor: self.models[*at].runner.exp(),
             })
             .collect();
-        let refused = if !self.newest_is_comparable {
+        let refused = if self.newest_is_comparable {
+            incomplete(sample.result)
+        } else {
             Some(format!(
                 "it ran on another kind of runner ({}) than the baseline",
                 self.newest.run.runner.describe()
             ))
-        } else {
-            incomplete(sample.result)
         };
-        let mut comparison = self.blank(&sample.key, &sample.path, sample.parent.as_ref(), fitted);
+        let mut comparison = blank(&sample.key, &sample.path, sample.parent.as_ref(), fitted);
         comparison.samples = observed.len();
         comparison.history_candidates = observed.len();
         comparison.history_s.extend(observed.iter().map(|s| s.seconds));
@@ -159,10 +159,10 @@ impl Scene<'_> {
             !here.contains(key) && stage.expected && !self.policy.stage(&stage.path).ignore
         };
         let absent = |(key, stage): (&StageKey, &FittedStage)| {
-            let mut comparison = self.blank(key, &stage.path, stage.parent.as_ref(), Some(stage));
+            let mut comparison = blank(key, &stage.path, stage.parent.as_ref(), Some(stage));
             if self.newest.run.result == RunResult::Success {
                 comparison.verdict = StageVerdict::Removed;
-                comparison.reason = "in the baseline, not in this change".to_owned();
+                "in the baseline, not in this change".clone_into(&mut comparison.reason);
             } else {
                 let why = "it was not reached: the run did not succeed".to_owned();
                 comparison.reason.clone_from(&why);
@@ -172,34 +172,33 @@ impl Scene<'_> {
         };
         self.fitted.stages.iter().filter(missing).map(absent).collect()
     }
+}
 
-    fn blank(
-        &self,
-        key: &StageKey,
-        path: &[String],
-        parent: Option<&StageKey>,
-        fitted: Option<&FittedStage>,
-    ) -> StageComparison {
-        StageComparison {
-            key: key.clone(),
-            path: path.to_vec(),
-            parent: parent.cloned(),
-            verdict: StageVerdict::Pass,
-            candidate_s: None,
-            baseline_median_s: fitted.filter(|f| f.samples > 0).map(|f| f.median_s),
-            ratio: None,
-            increase_s: None,
-            score: None,
-            threshold: None,
-            samples: 0,
-            baseline_samples: fitted.map_or(0, |f| f.samples),
-            critical: false,
-            explained_by: None,
-            reason: String::new(),
-            location: None,
-            history_s: fitted.map(|f| f.history_s.clone()).unwrap_or_default(),
-            history_candidates: 0,
-        }
+fn blank(
+    key: &StageKey,
+    path: &[String],
+    parent: Option<&StageKey>,
+    fitted: Option<&FittedStage>,
+) -> StageComparison {
+    StageComparison {
+        key: key.clone(),
+        path: path.to_vec(),
+        parent: parent.cloned(),
+        verdict: StageVerdict::Pass,
+        candidate_s: None,
+        baseline_median_s: fitted.filter(|f| f.samples > 0).map(|f| f.median_s),
+        ratio: None,
+        increase_s: None,
+        score: None,
+        threshold: None,
+        samples: 0,
+        baseline_samples: fitted.map_or(0, |f| f.samples),
+        critical: false,
+        explained_by: None,
+        reason: String::new(),
+        location: None,
+        history_s: fitted.map(|f| f.history_s.clone()).unwrap_or_default(),
+        history_candidates: 0,
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::baseline::Baseline;
 use super::calibrate::{Thresholds, calibrate, local_level, scales};
 use super::columns::{Column, Columns};
-use super::common_mode::{LeafResidual, MAX_LEAVE_OUT, MIN_OTHERS, exposure, runner_level};
+use super::common_mode::{LeafResidual, MAX_LEAVE_OUT, MIN_OTHERS, RunnerRow, exposure};
 use super::errors::ErrorHistory;
 use crate::model::comparison::BaselineSummary;
 use crate::model::environment::RunnerClass;
@@ -215,7 +215,7 @@ fn residuals_of(stages: &mut [FittedStage], columns: &Columns) -> Vec<Vec<(usize
             let with_level: Vec<(usize, f64, f64)> = column
                 .samples
                 .iter()
-                .map(|(run, y)| (*run, y - stage.usual, runner_level(&rows[*run], &stage.related)))
+                .map(|(run, y)| (*run, y - stage.usual, rows[*run].level(&stage.related)))
                 .collect();
             let pairs: Vec<(f64, f64)> = with_level.iter().map(|(_, e, g)| (*e, *g)).collect();
             let scale = Sample::new(pairs.iter().map(|(e, _)| *e).collect()).map_or(0.0, |s| mad(&s));
@@ -235,7 +235,9 @@ fn residuals_of(stages: &mut [FittedStage], columns: &Columns) -> Vec<Vec<(usize
     }
     for (stage, residuals) in stages.iter_mut().zip(&mut result) {
         let centre = median_of(residuals.iter().map(|(_, r)| *r)).unwrap_or(0.0);
-        residuals.iter_mut().for_each(|(_, r)| *r -= centre);
+        for (_, residual) in residuals.iter_mut() {
+            *residual -= centre;
+        }
         stage.usual += centre;
     }
     result
@@ -247,14 +249,14 @@ fn level_noise(stages: &[FittedStage]) -> f64 {
     if total > 0.0 { std::f64::consts::FRAC_PI_2 / total } else { 0.0 }
 }
 
-fn leaf_rows(stages: &[FittedStage], columns: &Columns) -> Vec<Vec<LeafResidual>> {
-    let mut rows = vec![Vec::new(); columns.runs];
+fn leaf_rows(stages: &[FittedStage], columns: &Columns) -> Vec<RunnerRow> {
+    let mut rows: Vec<Vec<LeafResidual>> = vec![Vec::new(); columns.runs];
     for (stage, column) in stages.iter().zip(&columns.list) {
         for (run, y) in &column.samples {
             rows[*run].extend(stage.witness(*y));
         }
     }
-    rows
+    rows.into_iter().map(RunnerRow::new).collect()
 }
 
 impl FittedStage {
@@ -281,12 +283,12 @@ impl FittedBaseline {
             .filter(|s| s.result == RunResult::Success)
             .filter_map(|s| Some((&s.key, self.stages.get(&s.key)?, log_duration(s.seconds()))))
             .collect();
-        let row: Vec<LeafResidual> = known.iter().filter_map(|(_, stage, y)| stage.witness(*y)).collect();
+        let row = RunnerRow::new(known.iter().filter_map(|(_, stage, y)| stage.witness(*y)).collect());
         let residual = |stage: &FittedStage, y: f64| {
-            y - stage.usual - stage.exposure * runner_level(&row, &stage.related) - stage.level
+            y - stage.usual - stage.exposure * row.level(&stage.related) - stage.level
         };
         RunResiduals {
-            runner: runner_level(&row, &[]),
+            runner: row.level(&[]),
             residuals: known.iter().map(|(key, stage, y)| ((*key).clone(), residual(stage, *y))).collect(),
         }
     }

@@ -50,7 +50,7 @@ impl RunIdentity {
             head_sha: first(trace, &SHA_KEYS, |text| text.parse().ok()),
             branch,
             change,
-            external_id: first(trace, &EXTERNAL_ID_KEYS, |text| one_line(text, MAX_EXTERNAL_ID_CHARS)),
+            external_id: first(trace, &EXTERNAL_ID_KEYS, |text| one_line(&text, MAX_EXTERNAL_ID_CHARS)),
             attempt: first(trace, &ATTEMPT_KEYS, |text| text.parse().ok().filter(|n| *n > 0)).unwrap_or(1),
             pipeline: pipeline_name(trace),
             result: root_result(root),
@@ -118,7 +118,7 @@ fn first<T>(trace: &Trace, keys: &[&str], read: impl Fn(String) -> Option<T>) ->
     trace.spans().iter().find_map(|span| keys.iter().find_map(|key| span.text(&[key]).and_then(&read)))
 }
 
-fn one_line(text: String, chars: usize) -> Option<String> {
+fn one_line(text: &str, chars: usize) -> Option<String> {
     let text = text.trim();
     let kept: String = text.chars().take(chars).map(|c| if c.is_control() { ' ' } else { c }).collect();
     (!kept.is_empty()).then_some(kept)
@@ -158,7 +158,7 @@ fn line_of_development(trace: &Trace) -> (Option<String>, Option<PrNumber>) {
         |text: &str| text.trim_start_matches(['#', '!']).parse().ok().filter(|n| *n > 0).map(PrNumber);
     let stated = first(trace, &CHANGE_KEYS, |text| number(&text));
     let is_tag = first(trace, &["vcs.ref.head.type", "github.ref_type"], Some).is_some_and(|t| t == "tag");
-    let named = first(trace, &BRANCH_KEYS, |text| one_line(text, 255));
+    let named = first(trace, &BRANCH_KEYS, |text| one_line(&text, 255));
     let Some(named) = named else { return (None, stated) };
     // `refs/pull/12/merge`, which GitHub shortens to `12/merge`.
     let pull = named.strip_prefix("refs/pull/").unwrap_or(&named);
@@ -171,8 +171,8 @@ fn line_of_development(trace: &Trace) -> (Option<String>, Option<PrNumber>) {
 }
 
 fn runner_class(trace: &Trace) -> RunnerClass {
-    let os = first(trace, &["os.type", "runner.os", "github.runner.os"], |t| one_line(t, 40));
-    let arch = first(trace, &["host.arch", "runner.arch", "github.runner.arch"], |t| one_line(t, 40));
+    let os = first(trace, &["os.type", "runner.os", "github.runner.os"], |t| one_line(&t, 40));
+    let arch = first(trace, &["host.arch", "runner.arch", "github.runner.arch"], |t| one_line(&t, 40));
     let labels = trace.spans().iter().find_map(|span| {
         let of = |attributes: &Attributes| {
             LABEL_KEYS.iter().find_map(|key| attributes.get(key).map(labels).filter(|l| !l.is_empty()))
@@ -200,7 +200,7 @@ fn labels(value: &AttributeValue) -> Vec<String> {
         AttributeValue::Array(items) => items.iter().filter_map(AttributeValue::to_text).collect(),
         other => other.to_text().unwrap_or_default().split(',').map(str::to_owned).collect(),
     };
-    let mut labels: Vec<String> = words.into_iter().filter_map(|w| one_line(w, 60)).collect();
+    let mut labels: Vec<String> = words.into_iter().filter_map(|w| one_line(&w, 60)).collect();
     labels.sort();
     labels.dedup();
     labels.truncate(MAX_LABELS);

@@ -165,28 +165,19 @@ fn reason(
     confirm: usize,
     runner: f64,
 ) -> String {
-    let mut text = format!(
-        "{} the median of {}, {}",
-        ratio(d.ratio),
-        counted(stage.samples, "comparable run"),
-        change(d.increase_s)
-    );
-    match verdict {
-        StageVerdict::Regressed | StageVerdict::Improved => {
-            text.push_str(&format!("; seen in {} of this change", counted(judged, "run")));
-        }
-        StageVerdict::Suspect => {
-            text.push_str(&format!(
-                "; seen in {} so far, {confirm} in a row confirm it",
-                counted(judged, "run")
-            ));
-        }
-        _ => text.push_str("; within what it usually does"),
-    }
-    if (runner - 1.0).abs() > 0.05 {
-        text.push_str(&format!(" (the runner's own {} is taken out)", ratio(runner)));
-    }
-    text
+    let seen = counted(judged, "run");
+    let sure = match verdict {
+        StageVerdict::Regressed | StageVerdict::Improved => format!("seen in {seen} of this change"),
+        StageVerdict::Suspect => format!("seen in {seen} so far, {confirm} in a row confirm it"),
+        _ => "within what it usually does".to_owned(),
+    };
+    let machine = if (runner - 1.0).abs() > 0.05 {
+        format!(" (the runner's own {} is taken out)", ratio(runner))
+    } else {
+        String::new()
+    };
+    let past = counted(stage.samples, "comparable run");
+    format!("{} the median of {past}, {}; {sure}{machine}", ratio(d.ratio), change(d.increase_s))
 }
 
 /// A stage over its budget is a finding by itself, confirmed as any other.

@@ -1,6 +1,6 @@
 //! The one definition of a quantile in this crate: type 7 of Hyndman and Fan, "Sample
 //! quantiles in statistical packages", The American Statistician 50 (1996) 361-365, which is
-//! also the default of R and NumPy. Others are not offered, so that two numbers always agree.
+//! also the default of R and `numpy`. Others are not offered, so that two numbers always agree.
 
 use super::count;
 use super::sample::Sample;

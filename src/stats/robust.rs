@@ -62,7 +62,7 @@ mod tests {
         // x = [3.1, 2.7, 9.4, 2.9, 3.3, 4.0]; np.median(x), 1.4826 * scipy.stats.median_abs_deviation(x)
         let x = sample(&[3.1, 2.7, 9.4, 2.9, 3.3, 4.0]);
         assert!((median(&x) - 3.2).abs() < 1e-12);
-        assert!((mad(&x) - 0.5930400000000001).abs() < 1e-12);
+        assert!((mad(&x) - 0.593_04).abs() < 1e-12);
         assert!(mad(&sample(&[5.0, 5.0, 5.0])).abs() < f64::EPSILON);
         // np.quantile([3, 1, 2, 10], .5, weights=[1, 1, 5, 2], method="inverted_cdf")
         assert_eq!(weighted_median(&[(3.0, 1.0), (1.0, 1.0), (2.0, 5.0), (10.0, 2.0)]), Some(2.0));

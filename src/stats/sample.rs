@@ -87,7 +87,7 @@ mod tests {
         // x = [3.1, 2.7, 9.4, 2.9, 3.3]; np.mean(x), np.std(x, ddof=1)
         let sample = Sample::new(vec![3.1, 2.7, 9.4, 2.9, 3.3]).expect("finite");
         assert!((sample.mean() - 4.28).abs() < 1e-12);
-        assert!((sample.standard_deviation() - 2.870888364252431).abs() < 1e-12);
+        assert!((sample.standard_deviation() - 2.870_888_364_252_431).abs() < 1e-12);
         assert!(Sample::new(vec![7.0]).expect("finite").standard_deviation().abs() < f64::EPSILON);
     }
 }
