@@ -9,6 +9,7 @@
 //! | 1 | [`model`], [`gate`] | plain data; pure decisions |
 //! | 3 | [`report`] | a comparison as Markdown, HTML view, text and JSON |
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod gate;
@@ -20,3 +21,4 @@ pub mod model;
 pub mod report;
 pub mod stats;
 pub mod store;
+pub mod web;

@@ -1,3 +1,7 @@
-//! The `pacegate` binary: hands over to `cli`.
+//! The `pacegate` binary: hands over to `cli` and turns its end into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pacegate::cli::main()
+}

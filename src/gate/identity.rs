@@ -70,7 +70,8 @@ impl RunIdentity {
     }
 }
 
-const SHA_KEYS: [&str; 6] = [
+/// Attributes that name the commit, the preferred one first.
+pub const SHA_KEYS: [&str; 6] = [
     "vcs.ref.head.revision",
     "vcs.repository.ref.revision",
     "github.sha",
@@ -125,19 +126,20 @@ fn one_line(text: &str, chars: usize) -> Option<String> {
 }
 
 fn repository(trace: &Trace) -> Option<String> {
+    trace.spans().iter().find_map(repository_claim)
+}
+
+/// The repository a span, or its resource, names as OWNER/NAME, if that can be derived.
+#[must_use]
+pub fn repository_claim(span: &Span) -> Option<String> {
     let checked = |text: String| text.parse::<RepoName>().ok().map(|repo| repo.to_string());
-    let of_span = |span: &Span| {
-        let name = span.text(&["vcs.repository.name"]);
-        let owner = span.text(&["vcs.owner.name", "vcs.repository.owner"]);
-        name.clone()
-            .and_then(checked)
-            .or_else(|| checked(format!("{}/{}", owner?, name?)))
-            .or_else(|| {
-                of_url(&span.text(&["vcs.repository.url.full", "vcs.repository.url"])?).and_then(checked)
-            })
-            .or_else(|| span.text(&["github.repository", "ci.repository"]).and_then(checked))
-    };
-    trace.spans().iter().find_map(of_span)
+    let name = span.text(&["vcs.repository.name"]);
+    let owner = span.text(&["vcs.owner.name", "vcs.repository.owner"]);
+    name.clone()
+        .and_then(checked)
+        .or_else(|| checked(format!("{}/{}", owner?, name?)))
+        .or_else(|| of_url(&span.text(&["vcs.repository.url.full", "vcs.repository.url"])?).and_then(checked))
+        .or_else(|| span.text(&["github.repository", "ci.repository"]).and_then(checked))
 }
 
 /// `https://host/OWNER/NAME.git`, `ssh://git@host/OWNER/NAME`, `git@host:OWNER/NAME.git`.

@@ -1,6 +1,7 @@
 //! From bytes on the wire to bounded spans. Nothing here knows who sent them or where they
 //! go; every limit is checked before memory is taken.
 
+pub mod file;
 pub mod otlp;
 pub mod redact;
 

@@ -20,9 +20,11 @@ use crate::github::app_auth::App;
 use crate::github::{GitHubError, RetryClass};
 use crate::metrics::Metrics;
 use crate::model::ids::{CommitSha, ComparisonId, RepoId, RepoName, TraceId};
+use crate::model::policy::GatePolicy;
 use crate::model::time::Timestamp;
+use crate::report::{Report, ReportContext};
 use crate::store::traces::TraceStore;
-use crate::store::{ClaimedJob, Db, NewJob, Settlement, StoreError, Tx};
+use crate::store::{ClaimedJob, ComparisonRow, Db, NewJob, Settlement, StoreError, Tx};
 
 /// Everything a job may use.
 #[derive(Debug, Clone)]
@@ -53,6 +55,19 @@ impl Work {
     pub fn page_url(&self, repo: &RepoName, id: &ComparisonId) -> Option<String> {
         let base = self.public_url.as_deref()?.trim_end_matches('/');
         Some(format!("{base}/{repo}/comparisons/{id}"))
+    }
+
+    /// The report of a stored comparison: the one that is published, shown and handed out.
+    #[must_use]
+    pub fn report(&self, repo: &RepoName, row: ComparisonRow) -> Report {
+        let policy = GatePolicy::default();
+        let context = ReportContext {
+            mode: policy.mode(),
+            comment: policy.comment(),
+            pull_request: row.pull_request,
+            page_url: self.page_url(repo, &row.id),
+        };
+        Report::new(row.comparison, context)
     }
 }
 

@@ -8,10 +8,9 @@ use crate::github::RepoClient;
 use crate::github::app_auth::Purpose;
 use crate::github::checks::CheckRunState;
 use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId};
-use crate::model::policy::GatePolicy;
+use crate::report::Report;
 use crate::report::comment::{Comment, MARKER};
-use crate::report::{Report, ReportContext};
-use crate::store::RepositoryRow;
+use crate::store::{ComparisonRow, RepositoryRow};
 
 pub(super) async fn publish_comparison(
     work: &Work,
@@ -31,25 +30,19 @@ pub(super) async fn publish_comparison(
         return Ok(()); // asked for again meanwhile: the next evaluation publishes
     }
     let Some((repository, client)) = client(work, repo, Purpose::Publish).await? else { return Ok(()) };
-    let page_url = work.page_url(&repository.name, &row.id);
-    let policy = GatePolicy::default();
-    let report = Report::new(
-        row.comparison,
-        ReportContext {
-            mode: policy.mode(),
-            comment: policy.comment(),
-            pull_request: Some(pull_request.number),
-            page_url: page_url.clone(),
-        },
-    );
-    let result = publish_check(work, &client, repo, head_sha, evaluation, &row.id, &report).await;
+    let comparison = row.id.clone();
+    // The pull request is GitHub's word, whatever the spans claimed.
+    let report =
+        work.report(&repository.name, ComparisonRow { pull_request: Some(pull_request.number), ..row });
+    let result = publish_check(work, &client, repo, head_sha, evaluation, &comparison, &report).await;
     if let Err(JobError::GitHub(error)) = result {
         return noticing_refusals(work, &repository, Err(error));
     }
     result?;
     // The comment speaks for the newest head only.
     if pull_request.head_sha == *head_sha && pull_request.is_open {
-        publish_comment(work, &client, &repository, pull_request.number, &row.id, report.comment()).await?;
+        publish_comment(work, &client, &repository, pull_request.number, &comparison, report.comment())
+            .await?;
     }
     Ok(())
 }

@@ -52,6 +52,15 @@ impl TraceStore {
         Ok(())
     }
 
+    /// Writes, reads and deletes a small object: whether the store can be used at all.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let path = Path::from(format!("{}/probe", self.prefix));
+        self.objects.put(&path, "probe".into()).await?;
+        self.objects.get(&path).await?.bytes().await?;
+        self.objects.delete(&path).await?;
+        Ok(())
+    }
+
     /// A trace, as gzip of OTLP JSON; none when it was never kept or has been dropped.
     pub async fn get(&self, repo: RepoId, trace: TraceId) -> Result<Option<Vec<u8>>, StoreError> {
         match self.objects.get(&self.path(repo, trace)).await {

@@ -39,7 +39,10 @@ pub async fn pushing_repository(
         let id = tx.repository_of_token(&token).await?.ok_or(WebError::Unauthorized(
             "this token is unknown or was revoked; `pacegate token create --repo OWNER/NAME` makes one",
         ))?;
-        return tx.repository(id).await?.ok_or(WebError::Unauthorized("the repository of this token was removed"));
+        return tx
+            .repository(id)
+            .await?
+            .ok_or(WebError::Unauthorized("the repository of this token was removed"));
     }
     match &state.default_repo {
         Some(name) if is_this_machine(headers, peer) => {
@@ -62,7 +65,8 @@ pub async fn pushing_repository(
 
 /// A peer on loopback that no proxy speaks for: behind a proxy everybody would be local.
 fn is_this_machine(headers: &HeaderMap, peer: SocketAddr) -> bool {
-    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
+    let forwarded =
+        ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
     peer.ip().to_canonical().is_loopback() && !forwarded
 }
 
@@ -80,7 +84,10 @@ pub async fn readable_repository(
 }
 
 /// The repository of the reader's token, if it sent one that is good.
-pub async fn repository_of_reader(state: &AppState, headers: &HeaderMap) -> Result<Option<RepoId>, StoreError> {
+pub async fn repository_of_reader(
+    state: &AppState,
+    headers: &HeaderMap,
+) -> Result<Option<RepoId>, StoreError> {
     match token_of(headers) {
         Some(token) => state.work.db.read().await?.repository_of_token(&token).await,
         None => Ok(None),

@@ -16,6 +16,7 @@ use super::error::WebError;
 use crate::model::duration;
 use crate::model::ids::{CommitSha, ComparisonId, RepoId, RepoName, RunId};
 use crate::model::run::MeasuredRun;
+use crate::report::comment::Comment;
 use crate::report::json::VerdictJson;
 use crate::store::{RepositoryRow, RunFilter};
 
@@ -30,6 +31,7 @@ const TRACE_LIMIT: u64 = 512 << 20;
 pub fn routes() -> Router<AppState> {
     Router::new()
         .route("/repos/{owner}/{repo}/commits/{sha}/verdict", get(verdict))
+        .route("/repos/{owner}/{repo}/commits/{sha}/report", get(report))
         .route("/repos/{owner}/{repo}/runs", get(runs))
         .route("/repos/{owner}/{repo}/runs/{id}", get(run))
         .route("/repos/{owner}/{repo}/runs/{id}/trace", get(trace))
@@ -66,7 +68,8 @@ async fn verdict(
 ) -> Result<Response, WebError> {
     let row = repository(&state, &headers, &owner, &repo).await?;
     let sha: CommitSha = sha.parse().map_err(|e| WebError::BadRequest(format!("{e}")))?;
-    let wait = query.wait.as_deref().map_or(Ok(Duration::ZERO), duration::parse).map_err(WebError::BadRequest)?;
+    let wait =
+        query.wait.as_deref().map_or(Ok(Duration::ZERO), duration::parse).map_err(WebError::BadRequest)?;
     let verdict = tokio::time::timeout(wait.min(LONGEST_WAIT), wait_for_verdict(&state, row.id, &sha)).await;
     match verdict {
         Ok(verdict) => Ok(Json(verdict?).into_response()),
@@ -89,9 +92,63 @@ async fn wait_for_verdict(state: &AppState, repo: RepoId, sha: &CommitSha) -> Re
     }
 }
 
-async fn find_verdict(state: &AppState, repo: RepoId, sha: &CommitSha) -> Result<Option<VerdictJson>, WebError> {
+async fn find_verdict(
+    state: &AppState,
+    repo: RepoId,
+    sha: &CommitSha,
+) -> Result<Option<VerdictJson>, WebError> {
     let row = state.work.db.read().await?.newest_comparison(repo, sha).await?;
     Ok(row.map(|row| VerdictJson::from(&row.comparison)))
+}
+
+/// What GitHub gets, or in local mode would get, for a commit.
+#[derive(Serialize)]
+struct Published {
+    check: PublishedCheck,
+    comment: PublishedComment,
+}
+
+#[derive(Serialize)]
+struct PublishedCheck {
+    conclusion: &'static str,
+    title: String,
+    summary: String,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct PublishedComment {
+    /// `post`, `resolve` (an earlier comment is changed, none is made) or `none`.
+    action: &'static str,
+    body: Option<String>,
+}
+
+async fn report(
+    State(state): State<AppState>,
+    Path((owner, repo, sha)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let row = repository(&state, &headers, &owner, &repo).await?;
+    let sha: CommitSha = sha.parse().map_err(|e| WebError::BadRequest(format!("{e}")))?;
+    let found =
+        state.work.db.read().await?.newest_comparison(row.id, &sha).await?.ok_or(WebError::NotFound)?;
+    let report = state.work.report(&row.name, found);
+    let check = report.check();
+    let (action, body) = match report.comment() {
+        Comment::Post(body) => ("post", Some(body)),
+        Comment::ResolveOnly(body) => ("resolve", Some(body)),
+        Comment::Silent => ("none", None),
+    };
+    let published = Published {
+        check: PublishedCheck {
+            conclusion: check.conclusion.as_str(),
+            title: check.title,
+            summary: check.summary,
+            text: check.text,
+        },
+        comment: PublishedComment { action, body },
+    };
+    Ok(Json(published).into_response())
 }
 
 #[derive(Deserialize)]
@@ -141,7 +198,8 @@ async fn trace(
         let mut json = Vec::new();
         flate2::read::GzDecoder::new(gzip.as_slice()).take(TRACE_LIMIT).read_to_end(&mut json).map(|_| json)
     });
-    let json = json.await.map_err(|e| WebError::Internal(e.into()))?.map_err(|e| WebError::Internal(e.into()))?;
+    let json =
+        json.await.map_err(|e| WebError::Internal(e.into()))?.map_err(|e| WebError::Internal(e.into()))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
@@ -154,7 +212,8 @@ async fn comparison(
     let of_token = repository_of_reader(&state, &headers).await?;
     let mut tx = state.work.db.read().await?;
     let repo = tx.repository_of_comparison(&id).await?.ok_or(WebError::NotFound)?;
-    let row = tx.repository(repo).await?.filter(|row| may_read(&state, of_token, row)).ok_or(WebError::NotFound)?;
+    let row =
+        tx.repository(repo).await?.filter(|row| may_read(&state, of_token, row)).ok_or(WebError::NotFound)?;
     let found = tx.comparison(row.id, &id).await?.ok_or(WebError::NotFound)?;
     Ok(Json(VerdictJson::from(&found.comparison)).into_response())
 }

@@ -125,9 +125,7 @@ impl IntoResponse for PageError {
         let mut response = self.error.finish((status, axum::response::Html(html)).into_response());
         if matches!(self.error, WebError::NotFound) {
             // A browser asks its user for a token: any user name, the token as password.
-            response
-                .headers_mut()
-                .insert(header::VARY, HeaderValue::from_static("Authorization"));
+            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Authorization"));
         }
         response
     }

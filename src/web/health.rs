@@ -17,7 +17,8 @@ pub async fn readyz(State(state): State<AppState>) -> Result<Response, WebError>
     Ok(if state.work.db.is_migrated().await? {
         "ready\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the database is not migrated: run `pacegate migrate`\n").into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, "the database is not migrated: run `pacegate migrate`\n")
+            .into_response()
     })
 }
 

@@ -77,7 +77,8 @@ impl Outcome {
                     "partialSuccess": { "rejectedSpans": self.rejected.to_string(), "errorMessage": message }
                 }),
             };
-            return (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response();
+            return (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body.to_string())
+                .into_response();
         }
         let mut body = Vec::new();
         if let Some(message) = self.message {
@@ -169,7 +170,9 @@ fn prepare(body: &[u8], json: bool, repository: &RepoName) -> Result<Prepared, W
         // The token says whose these are. A payload that names another repository is a
         // mistake that would spoil a baseline: refused, not guessed.
         match repository_claim(&span).filter(|claim| !claim.eq_ignore_ascii_case(&repository.to_string())) {
-            Some(claim) => rejected.add(|| format!("it names the repository {claim}, but the token is for {repository}")),
+            Some(claim) => {
+                rejected.add(|| format!("it names the repository {claim}, but the token is for {repository}"))
+            }
             None => by_trace.entry(span.trace_id).or_default().push(span),
         }
     }
@@ -180,7 +183,8 @@ fn prepare(body: &[u8], json: bool, repository: &RepoName) -> Result<Prepared, W
         accepted += spans.len();
         redact(&mut spans);
         let has_root = spans.iter().any(|span| span.parent_span_id.is_none());
-        nameless |= has_root && spans.iter().all(|span| span.text(&crate::gate::identity::SHA_KEYS).is_none());
+        nameless |=
+            has_root && spans.iter().all(|span| span.text(&crate::gate::identity::SHA_KEYS).is_none());
         let body = encode_json(&spans).map_err(|e| WebError::Internal(e.into()))?;
         batches.push(Batch { trace, body, spans: i64::try_from(spans.len()).unwrap_or(i64::MAX), has_root });
     }
@@ -205,10 +209,14 @@ async fn store(state: &AppState, repository: &RepositoryRow, batches: &[Batch]) 
         let stored = SpanBatch { body: &batch.body, spans: batch.spans, has_root: batch.has_root };
         let open = tx.add_span_batch(repository.id, batch.trace, &stored, &work.chance, now).await?;
         if open.spans > TRACE_SPANS {
-            return Err(WebError::BadRequest(format!("trace {} holds more than {TRACE_SPANS} spans", batch.trace)));
+            return Err(WebError::BadRequest(format!(
+                "trace {} holds more than {TRACE_SPANS} spans",
+                batch.trace
+            )));
         }
         if open.has_root == 1 {
-            let collect = Job::CollectRun { repo: repository.id, trace: batch.trace, collections: open.collections };
+            let collect =
+                Job::CollectRun { repo: repository.id, trace: batch.trace, collections: open.collections };
             collect.push(&mut tx, now.after(work.settle), &work.chance, now).await?;
         }
     }

@@ -9,6 +9,7 @@ mod ingest;
 mod pages;
 mod webhook;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,9 +77,10 @@ impl AppState {
 /// Every route.
 pub fn router(state: AppState) -> Router {
     // A slow sender may take its time, but not forever.
-    let within = |seconds| TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(seconds));
+    let within =
+        |seconds| TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(seconds));
     let spans = post(ingest::traces)
-        .layer(RequestDecompressionLayer::new().gzip(true).deflate(true))
+        .layer::<_, Infallible>(RequestDecompressionLayer::new().gzip(true).deflate(true))
         .layer(DefaultBodyLimit::disable()); // bounded after inflation, in the handler
     Router::new()
         .route("/v1/traces", spans)

@@ -17,6 +17,10 @@ pub enum Posting {
     Posted(Timestamp),
     /// It is on its way.
     Queued,
+    /// A newer comparison of the same head took its place.
+    Superseded,
+    /// GitHub knows no pull request with this head, or the App is not installed there.
+    NoPullRequest,
     /// There are no credentials: this is what would be sent.
     LocalMode,
 }
@@ -150,6 +154,12 @@ impl ComparisonPage {
         match self.posting {
             Posting::Posted(at) => format!("Posted on {} UTC.", when(at)),
             Posting::Queued => "About to be posted.".to_owned(),
+            Posting::Superseded => "A newer comparison of this commit is shown on GitHub.".to_owned(),
+            Posting::NoPullRequest => {
+                "Not posted: GitHub names no pull request with this head where the App is installed. \
+                 This is what would be posted."
+                    .to_owned()
+            }
             Posting::LocalMode => {
                 "Local mode: there are no GitHub credentials, so nothing is posted. This is what would be."
                     .to_owned()

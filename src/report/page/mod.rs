@@ -30,10 +30,8 @@ pub struct Site {
 pub struct Start {
     /// `OWNER/NAME`, or the word itself when none is chosen.
     pub repo: String,
-    /// Where OTLP over HTTP is received: `http://127.0.0.1:4318`.
+    /// Where OTLP over HTTP is received: `http://127.0.0.1:8080`.
     pub otlp_http: String,
-    /// Where OTLP over gRPC is received: `http://127.0.0.1:4317`.
-    pub otlp_grpc: String,
 }
 
 /// One repository in the list.

@@ -15,11 +15,7 @@ use crate::report::page::{
 const NOW: Timestamp = Timestamp(1_795_348_800_000_000);
 
 fn start() -> Start {
-    Start {
-        repo: "OWNER/NAME".into(),
-        otlp_http: "http://127.0.0.1:4318".into(),
-        otlp_grpc: "http://127.0.0.1:4317".into(),
-    }
+    Start { repo: "OWNER/NAME".into(), otlp_http: "http://127.0.0.1:8080".into() }
 }
 
 fn run(i: i64, result: RunResult, lineage: Lineage, pipeline: &str) -> PipelineRun {
@@ -205,5 +201,7 @@ fn how_far_posting_got() {
     let said = |posting| ComparisonPage { posting, ..comparison_page(fine()) }.render().expect("renders");
     assert!(said(Posting::Posted(NOW)).contains("Posted on 2026-11-22 12:00 UTC."));
     assert!(said(Posting::Queued).contains("About to be posted."));
+    assert!(said(Posting::NoPullRequest).contains("no pull request"));
+    assert!(said(Posting::Superseded).contains("A newer comparison"));
     assert!(said(Posting::Queued).contains("Nothing to say, so none is created."));
 }

@@ -5,9 +5,7 @@ use axum::http::HeaderMap;
 
 use super::{Page, as_page, site};
 use crate::model::ids::ComparisonId;
-use crate::model::policy::GatePolicy;
 use crate::report::page::{ComparisonPage, Posting};
-use crate::report::{Report, ReportContext};
 use crate::store::{CheckRow, ComparisonRow};
 use crate::web::AppState;
 use crate::web::api::repository;
@@ -28,14 +26,6 @@ pub async fn comparison(
         let is_known = tx.pull_request_of_head(row.id, head_sha).await?.is_some();
         drop(tx);
         let posting = posting(&state, &found, check, is_known && row.installation.is_some());
-        // The same report that is published: same policy, same address.
-        let policy = GatePolicy::default();
-        let context = ReportContext {
-            mode: policy.mode(),
-            comment: policy.comment(),
-            pull_request: found.pull_request,
-            page_url: state.work.page_url(&row.name, &found.id),
-        };
         let page = ComparisonPage {
             site: site(&state),
             candidate,
@@ -43,7 +33,7 @@ pub async fn comparison(
             repo_href: format!("/{}", row.name),
             run_href: Some(format!("/{}/runs/{}", row.name, found.run)),
             json_href: Some(format!("/api/v1/comparisons/{}", found.id)),
-            report: Report::new(found.comparison, context),
+            report: state.work.report(&row.name, found),
         };
         Ok(page.render())
     })

@@ -1,0 +1,196 @@
+//! `pacegate compare`: the gate on files. The same reading, measuring, judging and reporting
+//! as the service, with no server and no GitHub.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::CliError;
+use super::output::{complain, say, wants_colour};
+use crate::gate::baseline::Baseline;
+use crate::gate::identity::RunIdentity;
+use crate::gate::measure::{Provenance, measure};
+use crate::gate::{compare, conclude, fit};
+use crate::ingest::Limits;
+use crate::ingest::file::read;
+use crate::jobs::error_chain;
+use crate::model::comparison::{RunComparison, RunVerdict};
+use crate::model::ids::{CommitSha, RepoName, RunId};
+use crate::model::policy::GatePolicy;
+use crate::model::run::MeasuredRun;
+use crate::model::span::Span;
+use crate::model::split::split_by_root;
+use crate::model::trace::Trace;
+use crate::report::json::VerdictJson;
+use crate::report::terminal::Colour;
+use crate::report::{Report, ReportContext};
+
+/// The reader's own files: larger than a request may be, and still bounded.
+const LIMITS: Limits = Limits { spans: 2_000_000, values: 20_000_000 };
+const FILE_BYTES: u64 = 512 << 20;
+
+/// Arguments of `compare`.
+#[derive(Debug, Clone, Args)]
+pub struct CompareArgs {
+    /// Files or folders with the traces of past runs; each root span is one run
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    baseline: Vec<PathBuf>,
+    /// Files or folders with the traces of the change, each root span one run
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    candidate: Vec<PathBuf>,
+    /// Policy file, as in .github/pacegate.yml
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// What is printed
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// Exit with 3 when there is too little data for a verdict
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table for a terminal
+    Text,
+    /// The comment, as it would be posted
+    Markdown,
+    /// The verdict as JSON
+    Json,
+}
+
+/// `pacegate compare`. Exit code 0: pass, suspect, improved; 1: regressed; 3: inconclusive
+/// under `--strict`.
+pub fn compare(args: &CompareArgs) -> Result<ExitCode, CliError> {
+    let policy = match &args.policy {
+        Some(path) => GatePolicy::from_yaml(&text_of(path)?)
+            .map_err(|e| CliError::Input(format!("{}: {e}", path.display())))?,
+        None => GatePolicy::default(),
+    };
+    let baseline = measured(&args.baseline)?;
+    let candidate = measured(&args.candidate)?;
+    let comparison = judge(baseline, candidate, &policy)
+        .ok_or_else(|| CliError::Input("the candidate holds no run".into()))?;
+    let verdict = comparison.verdict;
+    match args.format {
+        Format::Json => {
+            let json =
+                VerdictJson::from(&comparison).to_text().map_err(|e| CliError::Input(e.to_string()))?;
+            say(&json);
+        }
+        Format::Markdown => say(&report(comparison, &policy).comment_body()),
+        Format::Text => {
+            let colour = if wants_colour() { Colour::Always } else { Colour::Never };
+            say(&report(comparison, &policy).terminal(colour));
+        }
+    }
+    Ok(ExitCode::from(match verdict {
+        RunVerdict::Regressed => 1,
+        RunVerdict::Inconclusive if args.strict => 3,
+        _ => 0,
+    }))
+}
+
+fn report(comparison: RunComparison, policy: &GatePolicy) -> Report {
+    let context =
+        ReportContext { mode: policy.mode(), comment: policy.comment(), ..ReportContext::default() };
+    Report::new(comparison, context)
+}
+
+/// Judges each pipeline of the candidate against the baseline's runs of the same pipeline.
+fn judge(
+    baseline: Vec<MeasuredRun>,
+    candidate: Vec<MeasuredRun>,
+    policy: &GatePolicy,
+) -> Option<RunComparison> {
+    let mut history = by_pipeline(baseline);
+    let comparisons = by_pipeline(candidate)
+        .into_iter()
+        .filter_map(|(pipeline, runs)| {
+            let past = history.remove(&pipeline).unwrap_or_default();
+            let fitted = fit::fit(&Baseline::of_files(past), policy);
+            let repo = runs.last()?.run.repo.clone();
+            compare::compare(&fitted, &runs, &repo, policy)
+        })
+        .collect();
+    conclude::conclude(comparisons)
+}
+
+/// Runs by pipeline, oldest first in each.
+fn by_pipeline(mut runs: Vec<MeasuredRun>) -> BTreeMap<String, Vec<MeasuredRun>> {
+    runs.sort_by_key(|measured| measured.run.started_at);
+    let mut groups: BTreeMap<String, Vec<MeasuredRun>> = BTreeMap::new();
+    for measured in runs {
+        groups.entry(measured.run.pipeline.clone()).or_default().push(measured);
+    }
+    groups
+}
+
+/// Every run in these files and folders.
+fn measured(paths: &[PathBuf]) -> Result<Vec<MeasuredRun>, CliError> {
+    let mut runs = Vec::new();
+    for file in files(paths)? {
+        let decoded = read(&bytes_of(&file)?, LIMITS)
+            .map_err(|e| CliError::Input(format!("{}: {}", file.display(), error_chain(&e))))?;
+        if let Some(message) = decoded.rejected.message() {
+            complain(&format!("{}: {message}", file.display()));
+        }
+        let groups = split_by_root(decoded.spans);
+        runs.extend(groups.into_iter().enumerate().filter_map(|(i, spans)| measured_run(&file, i, spans)));
+    }
+    Ok(runs)
+}
+
+fn measured_run(file: &Path, index: usize, spans: Vec<Span>) -> Option<MeasuredRun> {
+    let trace = Trace::build(spans)?;
+    let identity = RunIdentity::of(&trace);
+    let repo = identity.repo_claim.as_deref().and_then(|claim| claim.parse::<RepoName>().ok());
+    let provenance = Provenance {
+        id: RunId(format!("{}#{index}", file.display())),
+        repo: repo.or_else(|| "local/files".parse().ok())?,
+        // Git's own way to name no commit.
+        head_sha: identity.head_sha.clone().or_else(|| "0".repeat(40).parse::<CommitSha>().ok())?,
+        lineage: identity.lineage(),
+    };
+    Some(measure(&trace, identity, provenance))
+}
+
+/// The files themselves, and those directly in a folder, in the order of their names.
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let mut files = Vec::new();
+    for path in paths {
+        let unreadable = |e: std::io::Error| CliError::Input(format!("{}: {e}", path.display()));
+        if path.is_dir() {
+            let mut inside = Vec::new();
+            for entry in std::fs::read_dir(path).map_err(unreadable)? {
+                let entry = entry.map_err(unreadable)?.path();
+                if entry.is_file() {
+                    inside.push(entry);
+                }
+            }
+            if inside.is_empty() {
+                return Err(CliError::Input(format!("{}: the folder holds no file", path.display())));
+            }
+            inside.sort();
+            files.extend(inside);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, CliError> {
+    let unreadable = |e: std::io::Error| CliError::Input(format!("{}: {e}", path.display()));
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > FILE_BYTES {
+        return Err(CliError::Input(format!("{}: larger than {} MiB", path.display(), FILE_BYTES >> 20)));
+    }
+    std::fs::read(path).map_err(unreadable)
+}
+
+fn text_of(path: &Path) -> Result<String, CliError> {
+    String::from_utf8(bytes_of(path)?).map_err(|_| CliError::Input(format!("{}: not UTF-8", path.display())))
+}

@@ -1,0 +1,232 @@
+//! The demo's pipeline: checkout, build, test and deploy with their sub-operations, and the
+//! noise that shared runners have: a speed of the machine, heavy tails, a flaky upload, a
+//! failed run and a rerun in between.
+
+use std::sync::Arc;
+
+use crate::clock::Randomness;
+use crate::model::ids::{CommitSha, PrNumber, RepoName, SpanId, TraceId};
+use crate::model::span::{AttributeValue, Attributes, Resource, Span, SpanEvent, SpanKind, SpanStatus};
+use crate::model::time::Timestamp;
+
+/// What a run does differently from the usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// The integration tests wait for a service that is slow to answer, and say so.
+    SlowIntegrationTests,
+}
+
+/// A run to be made.
+#[derive(Debug, Clone)]
+pub struct RunPlan {
+    /// Counts the runs.
+    pub number: u32,
+    /// When it begins.
+    pub started_at: Timestamp,
+    /// The commit it measures.
+    pub head_sha: CommitSha,
+    /// What is different.
+    pub change: Change,
+    /// The pull request it belongs to; none for a run of main.
+    pub pull_request: Option<PrNumber>,
+}
+
+/// Stage, its operations and their usual seconds. Of all time, the share that depends on the
+/// machine rather than the network.
+const STAGES: [(&str, &str, &[(&str, f64, f64)]); 4] = [
+    ("checkout", "git", &[("git-clone", 9.0, 0.2), ("code-validation", 14.0, 1.0)]),
+    ("build", "build", &[("compile", 148.0, 1.0), ("package", 31.0, 1.0), ("artifact-upload", 12.0, 0.2)]),
+    (
+        "test",
+        "test",
+        &[("unit-tests", 64.0, 1.0), ("integration-tests", 92.0, 0.9), ("security-scans", 38.0, 0.8)],
+    ),
+    (
+        "deploy",
+        "deploy",
+        &[("environment-setup", 11.0, 0.3), ("deployment", 43.0, 0.3), ("health-check", 16.0, 0.2)],
+    ),
+];
+
+/// How much longer the changed integration tests take.
+const SLOWER: f64 = 1.58;
+
+const NANOS: f64 = 1e9;
+
+struct Spans<'a> {
+    chance: &'a Randomness,
+    trace_id: TraceId,
+    resource: Arc<Resource>,
+    spans: Vec<Span>,
+}
+
+/// The spans of one run, the root last, as a batching exporter sends them.
+pub fn spans(plan: &RunPlan, repo: &RepoName, chance: &Randomness) -> Vec<Span> {
+    let mut trace = Spans {
+        chance,
+        trace_id: TraceId::from_bytes(&chance.bytes::<16>()).unwrap_or_else(|_| unreachable!("not all zero")),
+        resource: resource(plan, repo),
+        spans: Vec::new(),
+    };
+    let root = trace.id();
+    // Three kinds of machine behind one label: usual, a tenth slower, a quarter slower.
+    let machine =
+        [0.0, 0.0, 0.0, 0.1, 0.1, 0.25][usize::from(chance.bytes::<1>()[0]) % 6] + 0.03 * normal(chance);
+    let fails = plan.number % 17 == 11;
+    let mut now = plan.started_at.0 * 1_000;
+    let began = now;
+    for (stage, kind, operations) in STAGES {
+        let failed = fails && stage == "deploy";
+        now = trace.stage(root, plan, (stage, kind), operations, machine, failed, now);
+    }
+    let status = if fails { SpanStatus::Error("deploy failed".into()) } else { SpanStatus::Ok };
+    let attributes = [
+        ("pipeline.name", "my-app".to_owned()),
+        ("pipeline.id", format!("pipeline-{}", 8_800 + plan.number)),
+        ("pipeline.trigger", if plan.pull_request.is_some() { "pull_request" } else { "push" }.to_owned()),
+    ];
+    trace.push(root, None, "pipeline-execution", began..now, &attributes, status);
+    let mut spans = trace.spans;
+    if let Some(span) = spans.last_mut() {
+        span.kind = SpanKind::Server;
+    }
+    spans
+}
+
+fn resource(plan: &RunPlan, repo: &RepoName) -> Arc<Resource> {
+    let mut pairs = vec![
+        ("service.name", "pipeline-engine".to_owned()),
+        ("vcs.repository.name", repo.to_string()),
+        ("vcs.ref.head.revision", plan.head_sha.to_string()),
+        ("os.type", "linux".to_owned()),
+        ("host.arch", "amd64".to_owned()),
+    ];
+    match plan.pull_request {
+        None => pairs.push(("vcs.ref.head.name", "main".to_owned())),
+        Some(number) => {
+            pairs.push(("vcs.ref.head.name", "orders-retry".to_owned()));
+            pairs.push(("vcs.change.id", number.0.to_string()));
+        }
+    }
+    if plan.number % 13 == 5 {
+        pairs.push(("cicd.pipeline.run.attempt", "2".to_owned()));
+    }
+    Arc::new(Resource { attributes: attributes(&pairs) })
+}
+
+fn attributes(pairs: &[(&str, String)]) -> Attributes {
+    Attributes(pairs.iter().map(|(k, v)| ((*k).to_owned(), AttributeValue::String(v.clone()))).collect())
+}
+
+impl Spans<'_> {
+    fn id(&self) -> SpanId {
+        SpanId::from_bytes(&self.chance.bytes::<8>()).unwrap_or_else(|_| unreachable!("not all zero"))
+    }
+
+    fn push(
+        &mut self,
+        span_id: SpanId,
+        parent_span_id: Option<SpanId>,
+        name: &str,
+        time: std::ops::Range<i64>,
+        pairs: &[(&str, String)],
+        status: SpanStatus,
+    ) {
+        self.spans.push(Span {
+            trace_id: self.trace_id,
+            span_id,
+            parent_span_id,
+            name: name.to_owned(),
+            kind: SpanKind::Internal,
+            start_ns: time.start,
+            end_ns: time.end,
+            status,
+            attributes: attributes(pairs),
+            events: Vec::new(),
+            links: Vec::new(),
+            resource: self.resource.clone(),
+        });
+    }
+
+    /// One stage with its operations, one after the other; returns when it ended.
+    #[expect(clippy::too_many_arguments, reason = "what a stage of a made-up pipeline depends on")]
+    fn stage(
+        &mut self,
+        root: SpanId,
+        plan: &RunPlan,
+        (stage, kind): (&str, &str),
+        operations: &[(&str, f64, f64)],
+        machine: f64,
+        failed: bool,
+        mut now: i64,
+    ) -> i64 {
+        let (id, began) = (self.id(), now);
+        now += nanoseconds(0.4 * (0.2 * normal(self.chance)).exp());
+        for (operation, usual_seconds, share_of_machine) in operations {
+            let noise = 0.045 * heavy_tailed(self.chance);
+            let mut seconds = usual_seconds * (machine * share_of_machine + noise).exp();
+            let is_changed = plan.change == Change::SlowIntegrationTests && *operation == "integration-tests";
+            if is_changed {
+                seconds *= SLOWER;
+            }
+            let ended = now + nanoseconds(seconds);
+            let key = if stage == "test" { "test.type" } else { "operation" };
+            let pairs = [(key, (*operation).to_owned())];
+            let operation_id = self.id();
+            self.push(operation_id, Some(id), operation, now..ended, &pairs, SpanStatus::Ok);
+            let event = if is_changed {
+                Some(exception(
+                    "OrderServiceTimeout",
+                    "order-service did not answer within 5000 ms (attempt 2 of 3)",
+                ))
+            } else if *operation == "artifact-upload" && plan.number % 9 == 4 {
+                Some(exception("ConnectionResetError", "connection reset by peer"))
+            } else {
+                None
+            };
+            if let (Some(mut event), Some(span)) = (event, self.spans.last_mut()) {
+                event.time_ns = ended - 1_000_000;
+                span.events.push(event);
+            }
+            now = ended;
+        }
+        let status = if failed { SpanStatus::Error("deploy failed".into()) } else { SpanStatus::Ok };
+        let pairs = [("stage.name", stage.to_owned()), ("stage.type", kind.to_owned())];
+        self.push(id, Some(root), &format!("{stage}-stage"), began..now, &pairs, status);
+        now
+    }
+}
+
+fn exception(kind: &str, message: &str) -> SpanEvent {
+    SpanEvent {
+        name: "exception".to_owned(),
+        time_ns: 0,
+        attributes: attributes(&[
+            ("exception.type", kind.to_owned()),
+            ("exception.message", message.to_owned()),
+        ]),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "minutes in nanoseconds")]
+fn nanoseconds(seconds: f64) -> i64 {
+    (seconds * NANOS) as i64
+}
+
+/// Uniform in (0, 1).
+fn uniform(chance: &Randomness) -> f64 {
+    (f64::from(u32::from_le_bytes(chance.bytes())) + 0.5) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// Standard normal, by Box and Muller (1958).
+fn normal(chance: &Randomness) -> f64 {
+    (-2.0 * uniform(chance).ln()).sqrt() * (std::f64::consts::TAU * uniform(chance)).cos()
+}
+
+/// Student's t with five degrees of freedom: what is left of durations has such tails.
+fn heavy_tailed(chance: &Randomness) -> f64 {
+    let chi_squared: f64 = (0..5).map(|_| normal(chance).powi(2)).sum();
+    normal(chance) / (chi_squared / 5.0).sqrt()
+}

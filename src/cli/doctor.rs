@@ -1,0 +1,161 @@
+//! `pacegate doctor`: looks at everything a service needs and says what to do.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::CliError;
+use super::output::say;
+use crate::clock::Clock;
+use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
+use crate::github::app_auth::AppFacts;
+use crate::jobs::error_chain;
+use crate::store::Db;
+use crate::store::traces::TraceStore;
+
+/// Arguments of `doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    github: GitHubArgs,
+    #[command(flatten)]
+    work: WorkArgs,
+    /// Gives every dead job all its attempts again
+    #[arg(long)]
+    revive_jobs: bool,
+}
+
+/// Permissions the App needs, and for what.
+const PERMISSIONS: [(&str, &str, &str); 2] =
+    [("checks", "write", "to post its check"), ("pull_requests", "write", "to read heads and to comment")];
+/// Events the App acts on; installation events come by themselves.
+const EVENTS: [&str; 2] = ["pull_request", "check_run"];
+
+#[derive(Default)]
+struct Findings {
+    problems: usize,
+}
+
+impl Findings {
+    fn good(&self, text: &str) {
+        let _ = self;
+        say(&format!("ok       {text}"));
+    }
+
+    fn note(&self, text: &str) {
+        let _ = self;
+        say(&format!("note     {text}"));
+    }
+
+    fn problem(&mut self, text: &str) {
+        self.problems += 1;
+        say(&format!("PROBLEM  {text}"));
+    }
+}
+
+/// `pacegate doctor`: exit code 1 when something has to be done.
+pub async fn doctor(args: DoctorArgs) -> Result<ExitCode, CliError> {
+    let mut findings = Findings::default();
+    database(&args, &mut findings).await;
+    traces(&args, &mut findings).await;
+    github(&args, &mut findings).await;
+    match &args.work.public_url {
+        Some(url) => findings.good(&format!("links lead to {url}")),
+        None => findings
+            .note("PACEGATE_PUBLIC_URL is not set: checks and comments will have no link to the pages"),
+    }
+    Ok(ExitCode::from(u8::from(findings.problems > 0)))
+}
+
+async fn database(args: &DoctorArgs, findings: &mut Findings) {
+    let url = &args.store.database_url;
+    let db = match Db::connect(url, 2).await {
+        Ok(db) => db,
+        Err(error) => return findings.problem(&format!("database {url:?}: {}", error_chain(&error))),
+    };
+    let looked = async {
+        if !db.is_migrated().await? {
+            return Ok(findings
+                .problem(&format!("database {url:?}: tables are not up to date; run `pacegate migrate`")));
+        }
+        findings.good(&format!("database {url:?} ({})", db.kind()));
+        let mut tx = db.write().await?;
+        if args.revive_jobs {
+            let revived = tx.revive_dead_jobs(Clock::system().now()).await?;
+            findings.note(&format!("{revived} dead jobs were given another chance"));
+        }
+        let counts = tx.count_jobs().await?;
+        let dead = tx.dead_jobs(5).await?;
+        tx.commit().await?;
+        if counts.dead > 0 {
+            findings.problem(&format!(
+                "{} jobs were given up; --revive-jobs runs them again; the newest:",
+                counts.dead
+            ));
+            for job in dead {
+                let error = job.last_error.unwrap_or_default();
+                findings.note(&format!("{} after {} attempts: {error}", job.kind, job.attempts));
+            }
+        } else {
+            findings.good(&format!("no job was given up; {} wait or run", counts.open));
+        }
+        Ok::<(), crate::store::StoreError>(())
+    };
+    if let Err(error) = looked.await {
+        findings.problem(&format!("database {url:?}: {}", error_chain(&error)));
+    }
+    db.close().await;
+}
+
+async fn traces(args: &DoctorArgs, findings: &mut Findings) {
+    let url = &args.store.traces_url;
+    let probe = async {
+        let store = TraceStore::open(url)?;
+        store.probe().await
+    };
+    match probe.await {
+        Ok(()) => findings.good(&format!("raw traces in {url}")),
+        Err(error) => findings.problem(&format!("raw traces in {url}: {}", error_chain(&error))),
+    }
+}
+
+async fn github(args: &DoctorArgs, findings: &mut Findings) {
+    let credentials = match args.github.credentials(&Clock::system()) {
+        Ok(Some(credentials)) => credentials,
+        Ok(None) => return findings.note("no GitHub App is configured: local mode, nothing is posted"),
+        Err(error) => return findings.problem(&error_chain(&error)),
+    };
+    match credentials.app.facts().await {
+        Ok(facts) => {
+            findings
+                .good(&format!("GitHub at {} knows the App as {}", args.github.github_api_url, facts.name));
+            app_facts(&facts, findings);
+        }
+        Err(error) => findings.problem(&format!(
+            "GitHub at {}: {}. Do App id and private key belong together, and is this machine's clock right?",
+            args.github.github_api_url,
+            error_chain(&error)
+        )),
+    }
+}
+
+fn app_facts(facts: &AppFacts, findings: &mut Findings) {
+    for (name, level, why) in PERMISSIONS {
+        match facts.permissions.get(name).map(String::as_str) {
+            Some(given) if given == level || given == "admin" => {}
+            given => findings.problem(&format!(
+                "the App has {name}:{} but needs {name}:{level} {why}; change it in the App's settings",
+                given.unwrap_or("none")
+            )),
+        }
+    }
+    for event in EVENTS {
+        if !facts.events.iter().any(|e| e == event) {
+            findings.problem(&format!(
+                "the App does not get the event {event}; subscribe to it in the App's settings"
+            ));
+        }
+    }
+}

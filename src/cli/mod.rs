@@ -1,0 +1,123 @@
+//! The command line: one file for each command. The only place that wires things together.
+
+mod compare;
+mod demo;
+mod doctor;
+mod logging;
+mod migrate;
+mod output;
+mod serve;
+mod token;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ConfigError, LogArgs};
+use crate::jobs::error_chain;
+use crate::store::StoreError;
+
+/// Finds out which stage of a CI pipeline got slower, and says so on the pull request.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the service, with workers in it
+    Serve(serve::ServeArgs),
+    /// Runs workers only, on the database of a service
+    Worker(worker::WorkerArgs),
+    /// Brings the database's tables up to date and exits
+    Migrate(migrate::MigrateArgs),
+    /// Shows everything on a made-up pipeline: history, a slowed pull request, the comment
+    Demo(demo::DemoArgs),
+    /// Judges traces in files: no server, no GitHub
+    Compare(compare::CompareArgs),
+    /// Makes, lists and revokes the tokens with which spans are pushed
+    Token(token::TokenArgs),
+    /// Checks database, credentials and reachability, and says what to do
+    Doctor(doctor::DoctorArgs),
+}
+
+/// Why a command did not do its work. Each text says what the reader can do.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store could not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file or an argument can't be used.
+    #[error("{0}")]
+    Input(String),
+    /// An address can't be listened on.
+    #[error("can't listen on {address}: is it in use? PACEGATE_LISTEN takes another")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The operating system refused something.
+    #[error("the operating system refused {what}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A request of the demo to its own service failed.
+    #[error("the demo's request failed: {0}")]
+    Demo(String),
+}
+
+/// 2: bad usage, unreadable input, or a service that can't run.
+const UNUSABLE: u8 = 2;
+
+/// Parses the command line and runs the command.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse(); // exits with 2 on bad usage
+    if let Err(error) = logging::init(&cli.log) {
+        output::complain(&error);
+        return ExitCode::from(UNUSABLE);
+    }
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&error_chain(&error));
+            ExitCode::from(UNUSABLE)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, CliError> {
+    let done = |(): ()| ExitCode::SUCCESS;
+    match command {
+        Command::Compare(args) => compare::compare(&args),
+        Command::Serve(args) => within_runtime(serve::serve(args)).map(done),
+        Command::Worker(args) => within_runtime(worker::worker(args)).map(done),
+        Command::Migrate(args) => within_runtime(migrate::migrate(args)).map(done),
+        Command::Demo(args) => within_runtime(demo::demo(args)).map(done),
+        Command::Token(args) => within_runtime(token::token(args)).map(done),
+        Command::Doctor(args) => within_runtime(doctor::doctor(args)),
+    }
+}
+
+fn within_runtime<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| CliError::System { what: "a thread pool", source })?
+        .block_on(future)
+}

@@ -1,0 +1,149 @@
+//! `pacegate serve`: the service, and the start and end of everything in it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::CliError;
+use crate::clock::{Clock, Randomness};
+use crate::config::{Credentials, GitHubArgs, PageAccess, StoreArgs, WebArgs, WorkArgs};
+use crate::jobs::{Work, worker::run_jobs};
+use crate::metrics::Metrics;
+use crate::store::Db;
+use crate::store::traces::TraceStore;
+use crate::web::{AppState, router};
+
+/// How long requests in flight may take after the stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Arguments of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub github: GitHubArgs,
+    #[command(flatten)]
+    pub work: WorkArgs,
+    #[command(flatten)]
+    pub web: WebArgs,
+    /// Serve only; `pacegate worker` processes run the jobs
+    #[arg(long, env = "PACEGATE_NO_WORKER")]
+    pub no_worker: bool,
+}
+
+/// `pacegate serve`.
+pub async fn serve(args: ServeArgs) -> Result<(), CliError> {
+    let service = Service::start(args, Clock::system(), Randomness::from_system()).await?;
+    stop_signal().await?;
+    tracing::info!("stopping: requests and jobs in flight are finished first");
+    service.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens the store and brings its tables up to date.
+pub async fn open_work(
+    store: &StoreArgs,
+    work: &WorkArgs,
+    credentials: Option<&Credentials>,
+    clock: Clock,
+    chance: Randomness,
+) -> Result<Work, CliError> {
+    let db = Db::connect(&store.database_url, u32::from(work.jobs) + 8).await?;
+    db.migrate().await?;
+    Ok(Work {
+        db,
+        traces: TraceStore::open(&store.traces_url)?,
+        app: credentials.map(|c| c.app.clone()),
+        clock,
+        chance,
+        metrics: Metrics::default(),
+        settle: work.settle,
+        check_timeout: work.check_timeout,
+        public_url: work.public_url.clone(),
+    })
+}
+
+/// A service that runs.
+pub struct Service {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What its jobs use.
+    pub work: Work,
+    stop: CancellationToken,
+    web: JoinHandle<()>,
+    workers: Option<JoinHandle<()>>,
+}
+
+impl Service {
+    /// Starts a service: when this returns, it answers.
+    pub async fn start(args: ServeArgs, clock: Clock, chance: Randomness) -> Result<Self, CliError> {
+        let credentials = args.github.credentials(&clock)?;
+        let mut work = open_work(&args.store, &args.work, credentials.as_ref(), clock, chance).await?;
+        let failed = |source| CliError::Listen { address: args.web.listen.clone(), source };
+        let listener = TcpListener::bind(&args.web.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        // In local mode whoever reads the comment sits at this machine.
+        if work.app.is_none() && work.public_url.is_none() {
+            work.public_url = Some(format!("http://{address}"));
+        }
+        let local_mode = work.app.is_none();
+        let pages = args.web.pages.unwrap_or(if local_mode { PageAccess::All } else { PageAccess::Public });
+        let secrets = credentials.map(|c| c.webhook_secrets).unwrap_or_default();
+        let state = AppState::new(work.clone(), secrets, args.web.default_repo.clone(), pages);
+        let stop = CancellationToken::new();
+        let app = router(state).into_make_service_with_connect_info::<SocketAddr>();
+        let web = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                let serving = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
+                if let Err(error) = serving.await {
+                    tracing::error!(error = %error, "the service ended");
+                }
+            }
+        });
+        let workers = (!args.no_worker)
+            .then(|| tokio::spawn(run_jobs(work.clone(), usize::from(args.work.jobs), stop.clone())));
+        tracing::info!(
+            address = %address,
+            database = work.db.kind(),
+            mode = if local_mode { "local" } else { "app" },
+            workers = !args.no_worker,
+            "listening"
+        );
+        Ok(Self { address, work, stop, web, workers })
+    }
+
+    /// Stops: no new requests, those in flight are answered, running jobs end.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let abort = self.web.abort_handle();
+        if tokio::time::timeout(GRACE, self.web).await.is_err() {
+            tracing::warn!("requests still ran at the end of the grace time; they are cut off");
+            abort.abort();
+        }
+        if let Some(workers) = self.workers {
+            // Bounded by its own grace time.
+            let _ended = workers.await;
+        }
+        self.work.db.close().await;
+    }
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub async fn stop_signal() -> Result<(), CliError> {
+    let failed = |source| CliError::System { what: "to listen for signals", source };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

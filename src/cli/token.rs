@@ -1,0 +1,94 @@
+//! `pacegate token`: who may push spans for which repository.
+
+use clap::{Args, Subcommand};
+
+use super::CliError;
+use super::output::{complain, say};
+use crate::clock::{Clock, Randomness};
+use crate::config::StoreArgs;
+use crate::model::ids::RepoName;
+use crate::model::time::Timestamp;
+use crate::store::Db;
+
+/// Arguments of `token`.
+#[derive(Debug, Clone, Args)]
+pub struct TokenArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum TokenCommand {
+    /// Makes a token and prints it, once
+    Create {
+        /// Repository the token stands for
+        #[arg(long, value_name = "OWNER/NAME")]
+        repo: RepoName,
+        /// What it is for
+        #[arg(long, default_value = "")]
+        label: String,
+    },
+    /// Lists a repository's tokens, without themselves
+    List {
+        /// Repository
+        #[arg(long, value_name = "OWNER/NAME")]
+        repo: RepoName,
+    },
+    /// Ends a token
+    Revoke {
+        /// Repository
+        #[arg(long, value_name = "OWNER/NAME")]
+        repo: RepoName,
+        /// Identifier, as `list` shows it
+        id: String,
+    },
+}
+
+/// `pacegate token`.
+pub async fn token(args: TokenArgs) -> Result<(), CliError> {
+    let (clock, chance) = (Clock::system(), Randomness::from_system());
+    let db = Db::connect(&args.store.database_url, 2).await?;
+    db.migrate().await?;
+    let mut tx = db.write().await?;
+    match args.command {
+        TokenCommand::Create { repo, label } => {
+            let repository = tx.ensure_repository(&repo, clock.now()).await?;
+            let (id, token) = tx.create_token(repository.id, &label, &chance, clock.now()).await?;
+            tx.commit().await?;
+            complain(&format!(
+                "token {id} for {repo}, in {:?}; it is shown only now:",
+                args.store.database_url
+            ));
+            say(&token);
+        }
+        TokenCommand::List { repo } => {
+            let repository = tx.find_repository(&repo).await?.ok_or_else(|| unknown(&repo))?;
+            for row in tx.list_tokens(repository.id).await? {
+                let state = match row.revoked_at {
+                    None => "in force".to_owned(),
+                    Some(at) => format!("revoked {}", Timestamp(at)),
+                };
+                say(&format!("{}  made {}  {state}  {}", row.token_id, Timestamp(row.created_at), row.label));
+            }
+        }
+        TokenCommand::Revoke { repo, id } => {
+            let repository = tx.find_repository(&repo).await?.ok_or_else(|| unknown(&repo))?;
+            if !tx.revoke_token(repository.id, &id, clock.now()).await? {
+                let message = format!(
+                    "{repo} has no token {id} in force; `pacegate token list --repo {repo}` shows them"
+                );
+                return Err(CliError::Input(message));
+            }
+            tx.commit().await?;
+            say(&format!("Token {id} of {repo} is revoked."));
+        }
+    }
+    db.close().await;
+    Ok(())
+}
+
+fn unknown(repo: &RepoName) -> CliError {
+    CliError::Input(format!("{repo} is not known here; is PACEGATE_DATABASE_URL the service's database?"))
+}

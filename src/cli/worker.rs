@@ -1,0 +1,39 @@
+//! `pacegate worker`: runs the jobs of a service in a process of its own.
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::CliError;
+use super::serve::{open_work, stop_signal};
+use crate::clock::{Clock, Randomness};
+use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
+use crate::jobs::worker::run_jobs;
+
+/// Arguments of `worker`.
+#[derive(Debug, Clone, Args)]
+pub struct WorkerArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    github: GitHubArgs,
+    #[command(flatten)]
+    work: WorkArgs,
+}
+
+/// `pacegate worker`.
+pub async fn worker(args: WorkerArgs) -> Result<(), CliError> {
+    let clock = Clock::system();
+    let credentials = args.github.credentials(&clock)?;
+    let work =
+        open_work(&args.store, &args.work, credentials.as_ref(), clock, Randomness::from_system()).await?;
+    let stop = CancellationToken::new();
+    let jobs = tokio::spawn(run_jobs(work.clone(), usize::from(args.work.jobs), stop.clone()));
+    tracing::info!(database = work.db.kind(), slots = args.work.jobs, "working");
+    stop_signal().await?;
+    tracing::info!("stopping: jobs in flight are finished first");
+    stop.cancel();
+    let _ended = jobs.await;
+    work.db.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
