@@ -40,7 +40,7 @@ pub enum ConfigError {
 /// Where data is kept.
 #[derive(Debug, Clone, Args)]
 pub struct StoreArgs {
-    /// Database: sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME
+    /// Database: `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/NAME`
     #[arg(
         long,
         env = "PACEGATE_DATABASE_URL",
@@ -48,7 +48,7 @@ pub struct StoreArgs {
         hide_env_values = true
     )]
     pub database_url: DatabaseUrl,
-    /// Raw traces: file:FOLDER or s3://BUCKET/PREFIX
+    /// Raw traces: `file:FOLDER` or `s3://BUCKET/PREFIX`
     #[arg(long, env = "PACEGATE_TRACES_URL", default_value = "file:./pacegate-traces")]
     pub traces_url: String,
 }
@@ -57,7 +57,7 @@ pub struct StoreArgs {
 /// nothing is posted and the pages show what would be.
 #[derive(Debug, Clone, Args)]
 pub struct GitHubArgs {
-    /// GitHub's API; https://HOST/api/v3 for an Enterprise Server
+    /// GitHub's API; `https://HOST/api/v3` for an Enterprise Server
     #[arg(long, env = "PACEGATE_GITHUB_API_URL", default_value = "https://api.github.com")]
     pub github_api_url: String,
     /// The App's number

@@ -79,9 +79,8 @@ impl GitHubError {
     pub fn retry_class(&self) -> RetryClass {
         match self {
             Self::RateLimited { wait, .. } => RetryClass::After(*wait),
-            Self::Unavailable { .. } => RetryClass::Backoff,
-            // A token may have been revoked in flight, an installation may be settling.
-            Self::Refused { status: 401, .. } => RetryClass::Backoff,
+            // 401: a token may have been revoked in flight, an installation may be settling.
+            Self::Unavailable { .. } | Self::Refused { status: 401, .. } => RetryClass::Backoff,
             Self::NotFound { .. }
             | Self::Refused { .. }
             | Self::Unreadable { .. }

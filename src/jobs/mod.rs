@@ -195,9 +195,6 @@ pub enum JobError {
     /// It is too early.
     #[error("it is too early")]
     TooEarly(Duration),
-    /// It needs something that is not there and never will be.
-    #[error("{0}")]
-    Impossible(String),
     /// The store could not.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -218,8 +215,9 @@ impl JobError {
         let text = error_chain(self);
         match self {
             Self::TooEarly(after) => Settlement::Postpone(*after),
-            Self::Impossible(_) | Self::Unreadable(_) => Settlement::Dead(text),
-            Self::Store(StoreError::Unreadable { .. } | StoreError::Url(_)) => Settlement::Dead(text),
+            Self::Unreadable(_) | Self::Store(StoreError::Unreadable { .. } | StoreError::Url(_)) => {
+                Settlement::Dead(text)
+            }
             Self::Store(_) | Self::Computation(_) => Settlement::Retry(backoff(job.attempts, chance), text),
             Self::GitHub(error) => match error.retry_class() {
                 RetryClass::After(wait) => Settlement::Retry(wait + jitter(wait, chance), text),

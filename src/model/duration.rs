@@ -59,7 +59,6 @@ pub mod optional {
     use super::{Deserialize, Deserializer, Duration, Serializer, Written};
 
     /// Writes a duration as text, or nothing.
-    #[expect(clippy::ref_option, reason = "the signature serde asks for")]
     pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match value {
             Some(value) => super::serialize(value, serializer),

@@ -91,7 +91,7 @@ pub struct JobCounts {
     pub dead: i64,
 }
 
-/// A job with equal visible_at and an earlier id goes first; one that waits for a retry lets
+/// A job with equal `visible_at` and an earlier id goes first; one that waits for a retry lets
 /// later ones of its serial key pass.
 macro_rules! claim_sql {
     ($lock:literal) => {

@@ -70,17 +70,18 @@ async fn verdict(
     let sha: CommitSha = sha.parse().map_err(|e| WebError::BadRequest(format!("{e}")))?;
     let wait =
         query.wait.as_deref().map_or(Ok(Duration::ZERO), duration::parse).map_err(WebError::BadRequest)?;
-    let verdict = tokio::time::timeout(wait.min(LONGEST_WAIT), wait_for_verdict(&state, row.id, &sha)).await;
-    match verdict {
-        Ok(verdict) => Ok(Json(verdict?).into_response()),
-        Err(_) => match find_verdict(&state, row.id, &sha).await? {
-            Some(verdict) => Ok(Json(verdict).into_response()),
-            None => {
-                let detail = "there is no verdict for this commit yet; it is made when the trace is complete";
-                Ok((StatusCode::ACCEPTED, Json(Pending { status: "pending", detail })).into_response())
-            }
+    let waited = tokio::time::timeout(wait.min(LONGEST_WAIT), wait_for_verdict(&state, row.id, &sha)).await;
+    let verdict = match waited {
+        Ok(verdict) => Some(verdict?),
+        Err(_) => find_verdict(&state, row.id, &sha).await?,
+    };
+    Ok(verdict.map_or_else(
+        || {
+            let detail = "there is no verdict for this commit yet; it is made when the trace is complete";
+            (StatusCode::ACCEPTED, Json(Pending { status: "pending", detail })).into_response()
         },
-    }
+        |verdict| Json(verdict).into_response(),
+    ))
 }
 
 async fn wait_for_verdict(state: &AppState, repo: RepoId, sha: &CommitSha) -> Result<VerdictJson, WebError> {

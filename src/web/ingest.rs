@@ -171,7 +171,8 @@ fn prepare(body: &[u8], json: bool, repository: &RepoName) -> Result<Prepared, W
         // mistake that would spoil a baseline: refused, not guessed.
         match repository_claim(&span).filter(|claim| !claim.eq_ignore_ascii_case(&repository.to_string())) {
             Some(claim) => {
-                rejected.add(|| format!("it names the repository {claim}, but the token is for {repository}"))
+                rejected
+                    .add(|| format!("it names the repository {claim}, but the token is for {repository}"));
             }
             None => by_trace.entry(span.trace_id).or_default().push(span),
         }

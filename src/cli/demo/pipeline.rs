@@ -33,9 +33,11 @@ pub struct RunPlan {
     pub pull_request: Option<PrNumber>,
 }
 
-/// Stage, its operations and their usual seconds. Of all time, the share that depends on the
-/// machine rather than the network.
-const STAGES: [(&str, &str, &[(&str, f64, f64)]); 4] = [
+/// Name, usual seconds, and the share of them that depends on the machine rather than the network.
+type Operation = (&'static str, f64, f64);
+
+/// Name and type of a stage, and its operations.
+const STAGES: [(&str, &str, &[Operation]); 4] = [
     ("checkout", "git", &[("git-clone", 9.0, 0.2), ("code-validation", 14.0, 1.0)]),
     ("build", "build", &[("compile", 148.0, 1.0), ("package", 31.0, 1.0), ("artifact-upload", 12.0, 0.2)]),
     (
@@ -55,7 +57,7 @@ const SLOWER: f64 = 1.58;
 
 const NANOS: f64 = 1e9;
 
-struct Spans<'a> {
+struct Recorder<'a> {
     chance: &'a Randomness,
     trace_id: TraceId,
     resource: Arc<Resource>,
@@ -64,7 +66,7 @@ struct Spans<'a> {
 
 /// The spans of one run, the root last, as a batching exporter sends them.
 pub fn spans(plan: &RunPlan, repo: &RepoName, chance: &Randomness) -> Vec<Span> {
-    let mut trace = Spans {
+    let mut trace = Recorder {
         chance,
         trace_id: TraceId::from_bytes(&chance.bytes::<16>()).unwrap_or_else(|_| unreachable!("not all zero")),
         resource: resource(plan, repo),
@@ -120,7 +122,7 @@ fn attributes(pairs: &[(&str, String)]) -> Attributes {
     Attributes(pairs.iter().map(|(k, v)| ((*k).to_owned(), AttributeValue::String(v.clone()))).collect())
 }
 
-impl Spans<'_> {
+impl Recorder<'_> {
     fn id(&self) -> SpanId {
         SpanId::from_bytes(&self.chance.bytes::<8>()).unwrap_or_else(|_| unreachable!("not all zero"))
     }
@@ -157,7 +159,7 @@ impl Spans<'_> {
         root: SpanId,
         plan: &RunPlan,
         (stage, kind): (&str, &str),
-        operations: &[(&str, f64, f64)],
+        operations: &[Operation],
         machine: f64,
         failed: bool,
         mut now: i64,

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn too_many_spans_or_values_are_counted_before_they_are_kept() {
-        let text = body(&vec!["{}"; 11].join(","));
+        let text = body(&["{}"; 11].join(","));
         let few = Limits { spans: 10, ..Limits::default() };
         assert_eq!(decode_json(text.as_bytes(), few), Err(IngestError::TooManySpans { limit: 10 }));
         let few = Limits { values: 10, ..Limits::default() };

@@ -124,7 +124,7 @@ impl Serialize for Value<'_> {
             AttributeValue::Bool(value) => map.serialize_entry("boolValue", value)?,
             AttributeValue::Int(value) => map.serialize_entry("intValue", &value.to_string())?,
             AttributeValue::Double(value) if value.is_finite() => {
-                map.serialize_entry("doubleValue", value)?
+                map.serialize_entry("doubleValue", value)?;
             }
             AttributeValue::Double(value) => map.serialize_entry("doubleValue", non_finite(*value))?,
             AttributeValue::Bytes(bytes) => {
@@ -135,7 +135,7 @@ impl Serialize for Value<'_> {
                 map.serialize_entry("arrayValue", &Values { values: List(values.iter().map(Value)) })?;
             }
             AttributeValue::Map(attributes) => {
-                map.serialize_entry("kvlistValue", &Values { values: Pairs(attributes) })?
+                map.serialize_entry("kvlistValue", &Values { values: Pairs(attributes) })?;
             }
             AttributeValue::Empty => {}
         }
