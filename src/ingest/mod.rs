@@ -1,8 +1,11 @@
 //! From bytes on the wire to bounded spans. Nothing here knows who sent them or where they
 //! go; every limit is checked before memory is taken.
 
+mod bounded;
 pub mod otlp;
 pub mod redact;
+mod tolerant;
+pub mod zipkin;
 
 use crate::model::span::Span;
 
