@@ -2,6 +2,7 @@
 //! go; every limit is checked before memory is taken.
 
 mod bounded;
+pub mod jaeger_ui;
 pub mod otlp;
 pub mod redact;
 mod tolerant;
