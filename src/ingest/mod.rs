@@ -2,9 +2,12 @@
 //! go; every limit is checked before memory is taken.
 
 mod bounded;
+pub mod file;
 pub mod jaeger_ui;
 pub mod otlp;
 pub mod redact;
+#[cfg(test)]
+mod tests;
 mod tolerant;
 pub mod zipkin;
 
