@@ -1,9 +1,15 @@
 //! From bytes on the wire to bounded spans. Nothing here knows who sent them or where they
 //! go; every limit is checked before memory is taken.
 
+mod bounded;
 pub mod file;
+pub mod jaeger_ui;
 pub mod otlp;
 pub mod redact;
+#[cfg(test)]
+mod tests;
+mod tolerant;
+pub mod zipkin;
 
 use crate::model::span::Span;
 

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use super::json_message::{AnyValue, Bounded, CountRequest, Double, Integer, KeyValue, Request, WireSpan};
+use super::json_message::{AnyValue, CountRequest, KeyValue, Request, WireSpan};
 use super::{nanoseconds, span_kind};
+use crate::ingest::bounded::{Bounded, check_values};
+use crate::ingest::tolerant::{Double, Integer};
 use crate::ingest::{ATTRIBUTES_READ, Decoded, IngestError, Limits, VALUE_DEPTH};
 use crate::model::ids::{IdError, SpanId, TraceId};
 use crate::model::span::{AttributeValue, Attributes, Resource, Span, SpanEvent, SpanLink, SpanStatus};
@@ -22,15 +24,10 @@ pub fn decode_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> 
         let reason = "an object with `resourceSpans` is expected at line 1".to_owned();
         return Err(IngestError::Malformed { format: "OTLP JSON", reason });
     }
-    // Counted before memory is taken: an object takes two bytes here and hundreds there. A
-    // brace inside a text counts too, which only makes the limit a little stricter.
-    if body.iter().filter(|b| matches!(b, b'{' | b'[')).count() > limits.values {
-        return Err(IngestError::TooManyValues { limit: limits.values });
-    }
-    let spans = serde_json::from_slice::<CountRequest>(body).map_err(malformed)?.resource_spans.0;
-    if spans > limits.spans {
-        return Err(IngestError::TooManySpans { limit: limits.spans });
-    }
+    // Counted before memory is taken.
+    check_values(body, limits)?;
+    let count: CountRequest = serde_json::from_slice(body).map_err(malformed)?;
+    count.resource_spans.0.check(limits)?;
     let request: Request = serde_json::from_slice(body).map_err(malformed)?;
     let mut decoded = Decoded::default();
     for resource_spans in request.resource_spans {
