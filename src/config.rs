@@ -89,6 +89,10 @@ pub struct WorkArgs {
     /// How long a check waits for a trace before it is concluded as neutral
     #[arg(long, env = "PACEGATE_CHECK_TIMEOUT", default_value = "2h", value_parser = duration::parse)]
     pub check_timeout: Duration,
+    /// How long a job is a process's own without a sign of life; clocks of processes that share
+    /// a database may differ by less
+    #[arg(long, env = "PACEGATE_JOB_LEASE", default_value = "60s", value_parser = duration::parse)]
+    pub job_lease: Duration,
     /// Jobs run at once
     #[arg(long, env = "PACEGATE_JOBS", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub jobs: u8,

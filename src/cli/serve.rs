@@ -66,6 +66,7 @@ pub async fn open_work(
         metrics: Metrics::default(),
         settle: work.settle,
         check_timeout: work.check_timeout,
+        lease: work.job_lease.max(Duration::from_secs(1)),
         public_url: work.public_url.clone(),
     })
 }

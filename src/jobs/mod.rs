@@ -45,6 +45,8 @@ pub struct Work {
     pub settle: Duration,
     /// How long a check waits for a trace.
     pub check_timeout: Duration,
+    /// How long a job is a process's own without a sign of life.
+    pub lease: Duration,
     /// Where people reach the pages.
     pub public_url: Option<String>,
 }

@@ -12,8 +12,6 @@ use super::{Job, JobError, Work, error_chain};
 use crate::metrics::Metrics;
 use crate::store::{ClaimedJob, LeaseToken, Settlement};
 
-/// How long a job is ours without a sign of life. Clocks of processes may differ by less.
-const LEASE: Duration = Duration::from_mins(1);
 /// How often the table is looked at when nothing rings.
 const POLL: Duration = Duration::from_secs(1);
 /// How often old rows are swept.
@@ -79,7 +77,7 @@ pub async fn run_jobs(work: Work, slots: usize, stop: CancellationToken) {
 }
 
 async fn claim(work: &Work, token: &LeaseToken, slots: usize) -> Vec<ClaimedJob> {
-    match work.db.claim_jobs(token, work.clock.now(), LEASE, slots).await {
+    match work.db.claim_jobs(token, work.clock.now(), work.lease, slots).await {
         Ok(jobs) => jobs,
         Err(error) => {
             tracing::error!(error = %error_chain(&error), "jobs could not be taken; trying again");
@@ -179,21 +177,21 @@ async fn settle(work: &Work, token: &LeaseToken, job: &ClaimedJob, settlement: &
 async fn keep_alive(work: Work, token: LeaseToken, running: Running) {
     let mut alive_at = work.clock.now();
     loop {
-        tokio::time::sleep(LEASE / 3).await;
+        tokio::time::sleep(work.lease / 3).await;
         // Looked at before the leases: a job taken after this is not in the list.
         let before: Vec<(String, AbortHandle)> = {
             let running = running.lock().unwrap_or_else(PoisonError::into_inner);
             running.iter().map(|(id, handle)| (id.clone(), handle.clone())).collect()
         };
         let now = work.clock.now();
-        let held = match work.db.keep_leases(&token, now, LEASE).await {
+        let held = match work.db.keep_leases(&token, now, work.lease).await {
             Ok(held) => {
                 alive_at = now;
                 held
             }
             Err(error) => {
                 tracing::error!(error = %error_chain(&error), "leases could not be kept alive");
-                if now.since(alive_at) < LEASE {
+                if now.since(alive_at) < work.lease {
                     continue;
                 }
                 Vec::new()

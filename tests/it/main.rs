@@ -1,8 +1,10 @@
 //! The one test binary: everything that needs more than a function call.
 
+mod end_to_end;
 mod fake_github;
 mod floors;
 mod licences;
+mod pipeline;
 mod postgres;
 mod repo;
 #[allow(dead_code, reason = "how tests run the binary: wider than the tests of one day")]

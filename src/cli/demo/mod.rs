@@ -77,6 +77,7 @@ fn service_args(args: &DemoArgs, folder: &Path) -> Result<ServeArgs, CliError> {
         work: WorkArgs {
             settle: Duration::from_millis(500),
             check_timeout: Duration::from_hours(2),
+            job_lease: Duration::from_mins(1),
             jobs: 2,
             public_url: None,
         },

@@ -1,0 +1,151 @@
+//! Deliveries: signed or refused, repeated and out of order without a difference, every real
+//! example payload answered.
+
+use super::{Database, REPO, Scene, on_both};
+use crate::fake_github::state::PullRequest;
+use crate::service::WEBHOOK_SECRET;
+use crate::webhooks::{self, delivery, sha};
+
+on_both!(repeated_and_reordered_deliveries_make_no_difference);
+async fn repeated_and_reordered_deliveries_make_no_difference(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    let (first, second) = (sha("reordered first"), sha("reordered second"));
+    let opened = scene.pull_request("opened", 7, &first);
+    let moved = scene.pull_request("synchronize", 7, &second);
+    scene.push(&service, &Scene::slowed(7, &first, 30)).await;
+    scene.push(&service, &Scene::slowed(7, &second, 10)).await;
+    // The newer one first, both three times.
+    for _ in 0..3 {
+        scene.deliver(&service, &moved).await;
+        scene.deliver(&service, &opened).await;
+    }
+    let newest = scene.concluded(&second).await;
+    scene.concluded(&first).await;
+    scene.quiet(&service, 2).await;
+    assert_eq!((scene.checks(&first).len(), scene.checks(&second).len()), (1, 1));
+    assert!(newest.title.expect("a title").contains("confirmed"), "both pushes are samples of the change");
+    let comments = scene.fake.comments(REPO, 7);
+    assert_eq!(comments.len(), 1);
+    assert!(comments[0].body.contains(&second[..7]), "the comment speaks of the newest head");
+    let (_, body) = scene.api(&service, &format!("/runs?sha={second}")).await;
+    assert_eq!(body["runs"].as_array().map(Vec::len), Some(1));
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(what_is_not_signed_is_refused);
+async fn what_is_not_signed_is_refused(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    let good = scene.pull_request("opened", 7, &sha("unsigned"));
+    let status = async |delivery: &webhooks::Delivery| {
+        let answer = delivery.to(&scene.client, &service.url()).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("a body"))
+    };
+    for signature in
+        [None, Some("sha256=00".to_owned()), Some(webhooks::signature("another secret", &good.body))]
+    {
+        let (code, body) = status(&webhooks::Delivery { signature: signature.clone(), ..good.clone() }).await;
+        assert_eq!(code, 401, "{signature:?}");
+        assert!(body.contains("signature is missing or wrong"), "{body}");
+    }
+    let mut tampered = good.clone();
+    tampered.body.push(b' ');
+    assert_eq!(status(&tampered).await.0, 401);
+    let body = vec![b' '; 26 << 20];
+    let large = webhooks::Delivery {
+        signature: Some(webhooks::signature(WEBHOOK_SECRET, &body)),
+        body,
+        ..good.clone()
+    };
+    assert_eq!(status(&large).await.0, 413);
+    let body = b"{\"action\":\"opened\"}".to_vec();
+    let odd = webhooks::Delivery {
+        signature: Some(webhooks::signature(WEBHOOK_SECRET, &body)),
+        body,
+        ..good.clone()
+    };
+    let (code, text) = status(&odd).await;
+    assert_eq!(code, 400);
+    assert!(text.contains("missing field"), "{text}");
+    assert!(scene.fake.check_runs().is_empty());
+    assert_eq!(status(&good).await.0, 202, "and the service is as good as before");
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_payload_of_github_is_answered_202() {
+    let scene = Scene::new(Database::sqlite()).await;
+    let service = scene.builder.clone().arguments(&["--no-worker"]).start().await;
+    let mut count = 0;
+    for event in webhooks::events() {
+        for payload in webhooks::examples(&event) {
+            let sent = delivery(&event, &payload, WEBHOOK_SECRET);
+            let answer = sent.to(&scene.client, &service.url()).send().await.expect("an answer");
+            let status = answer.status();
+            assert_eq!(status, 202, "{event}: {}", answer.text().await.unwrap_or_default());
+            count += 1;
+        }
+    }
+    assert!(count > 150, "{count} payloads");
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(an_installation_comes_and_goes);
+async fn an_installation_comes_and_goes(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    let installation = |action: &str| {
+        delivery("installation", &webhooks::installation(action, 99, &[&scene.repository]), WEBHOOK_SECRET)
+    };
+    scene.deliver(&service, &installation("created")).await;
+    scene.quiet(&service, 0).await;
+    scene.push_history(&service).await;
+    scene.deliver(&service, &installation("suspend")).await;
+    scene.quiet(&service, 0).await;
+    // A suspended installation must not be called: the pull request's own delivery is the
+    // last thing heard of it, and no check follows.
+    let removed = webhooks::installation_repositories("removed", 99, &[&scene.repository]);
+    scene.deliver(&service, &installation("unsuspend")).await;
+    scene.deliver(&service, &delivery("installation_repositories", &removed, WEBHOOK_SECRET)).await;
+    scene.quiet(&service, 0).await;
+    let added = webhooks::installation_repositories("added", 99, &[&scene.repository]);
+    scene.deliver(&service, &delivery("installation_repositories", &added, WEBHOOK_SECRET)).await;
+    scene.quiet(&service, 0).await;
+    let head = sha("after all that");
+    scene.deliver(&service, &scene.pull_request("opened", 7, &head)).await;
+    scene.push(&service, &Scene::slowed(7, &head, 10)).await;
+    scene.concluded(&head).await;
+    scene.quiet(&service, 1).await;
+    scene.deliver(&service, &installation("deleted")).await;
+    scene.quiet(&service, 1).await;
+    let calls = scene.fake.requests().len();
+    scene.push(&service, &Scene::slowed(7, &sha("after the end"), 5)).await;
+    scene.quiet(&service, 1).await;
+    assert_eq!(scene.fake.requests().len(), calls, "nothing is called for a removed installation");
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(a_closed_pull_request_s_comment_is_left_alone);
+async fn a_closed_pull_request_s_comment_is_left_alone(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    let head = sha("closed");
+    let mut closed = PullRequest::new(9, REPO, &head);
+    closed.open = false;
+    scene.fake.pull_request(REPO, closed.clone());
+    let payload = webhooks::pull_request("closed", &scene.repository, &closed);
+    scene.deliver(&service, &delivery("pull_request", &payload, WEBHOOK_SECRET)).await;
+    scene.push(&service, &Scene::slowed(9, &head, 10)).await;
+    scene.wait_for_runs(&service, super::HISTORY as usize + 1).await;
+    scene.quiet(&service, 0).await;
+    assert!(scene.fake.comments(REPO, 9).is_empty());
+    service.terminate().await;
+    scene.fake.finish();
+}

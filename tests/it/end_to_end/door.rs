@@ -1,0 +1,287 @@
+//! The door for spans: every sample goes in, everything hostile is refused or clamped and said
+//! so, and the service answers afterwards as before.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Database, REPO, Scene, create_token, on_both};
+use crate::pipeline::{Run, span, text};
+use crate::service::Service;
+use crate::time::now_seconds;
+use crate::webhooks::sha;
+
+/// File, content type, content encoding.
+const SAMPLES: [(&str, &str, Option<&str>); 9] = [
+    ("otlp-http-node-0.223.1.json", "application/json", None),
+    ("otlp-http-node-0.223.1.json.gz", "application/json", Some("gzip")),
+    ("otlp-http-node-0.223.1.pb", "application/x-protobuf", None),
+    ("otlp-http-python-0.66b1.json", "application/json", None),
+    ("otlp-http-python-1.45.2.pb", "application/x-protobuf", None),
+    ("otlp-http-python-1.45.2.pb.gz", "application/x-protobuf", Some("gzip")),
+    ("otlp-http-python-1.45.2.pb.zz", "application/x-protobuf", Some("deflate")),
+    ("otlp-grpc-python-1.45.2.pb", "application/x-protobuf", None),
+    ("otlp-specification-example.json", "application/json", None),
+];
+
+struct Answer {
+    status: u16,
+    content_type: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+async fn send(scene: &Scene, service: &Service, kind: &str, encoding: Option<&str>, body: Vec<u8>) -> Answer {
+    let request = scene.client.post(format!("{}/v1/traces", service.url())).header("content-type", kind);
+    let request = match encoding {
+        Some(encoding) => request.header("content-encoding", encoding),
+        None => request,
+    };
+    let answer = request.bearer_auth(&scene.token).body(body).send().await.expect("an answer");
+    Answer {
+        status: answer.status().as_u16(),
+        content_type: answer.headers()["content-type"].to_str().expect("text").to_owned(),
+        body: answer.bytes().await.expect("a body").to_vec(),
+    }
+}
+
+on_both!(every_sample_goes_in_unmodified);
+async fn every_sample_goes_in_unmodified(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    for (file, kind, encoding) in SAMPLES {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples").join(file);
+        let body = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let answer = send(&scene, &service, kind, encoding, body).await;
+        assert_eq!((answer.status, answer.content_type.as_str()), (200, kind), "{file}: {}", answer.text());
+        assert!(!answer.text().contains("rejected"), "{file}: {}", answer.text());
+    }
+    // Each trace is a run once, however many encodings brought it; the example has no root.
+    scene.quiet(&service, 0).await;
+    let (_, runs) = scene.api(&service, "/runs").await;
+    let runs = runs["runs"].as_array().expect("runs").clone();
+    let mut traces: Vec<&str> = runs.iter().filter_map(|run| run["trace_id"].as_str()).collect();
+    traces.sort_unstable();
+    traces.dedup();
+    assert_eq!(traces.len(), runs.len());
+    assert!(runs.len() >= 2, "{runs:?}");
+    for run in &runs {
+        let (status, body) =
+            scene.api(&service, &format!("/runs/{}", run["id"].as_str().expect("an id"))).await;
+        assert_eq!(status, 200);
+        assert!(body["stages"].as_array().expect("stages").len() > 10, "{body}");
+        let (status, trace) =
+            scene.api(&service, &format!("/runs/{}/trace", run["id"].as_str().expect("an id"))).await;
+        assert_eq!(status, 200);
+        assert!(trace["resourceSpans"].as_array().is_some_and(|groups| !groups.is_empty()));
+    }
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(what_is_refused_says_why);
+async fn what_is_refused_says_why(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    let (json, protobuf) = ("application/json", "application/x-protobuf");
+    let answer = send(&scene, &service, protobuf, None, b"\x0a\xff\xff\xff\xff\x0fgarbage".to_vec()).await;
+    assert_eq!((answer.status, answer.content_type.as_str()), (400, protobuf));
+    assert!(
+        answer.text().contains("is not OTLP protobuf: it ends in the middle of a field"),
+        "{}",
+        answer.text()
+    );
+    for (body, part) in [
+        (b"{\"resourceSpans\":[".to_vec(), "EOF"),
+        (b"not json".to_vec(), "is not OTLP JSON"),
+        (format!("{{\"x\":{}", "[".repeat(100_000)).into_bytes(), "OTLP JSON"),
+        (
+            format!(
+                r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}]}}]}}]}}"#,
+                vec!["{}"; 50_001].join(",")
+            )
+            .into_bytes(),
+            "more than 50000 spans",
+        ),
+    ] {
+        let answer = send(&scene, &service, json, None, body).await;
+        assert_eq!((answer.status, answer.content_type.as_str()), (400, json), "{part}");
+        assert!(answer.text().contains(part), "{part}: {}", answer.text());
+    }
+    let answer = send(&scene, &service, json, Some("gzip"), b"not gzip".to_vec()).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!(send(&scene, &service, "text/plain", None, b"{}".to_vec()).await.status, 415);
+    // 64 MiB is the limit after inflation too: 80 MiB of spaces are 80 KB on the wire.
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&vec![b' '; 80 << 20]).expect("memory");
+    let answer = send(&scene, &service, json, Some("gzip"), gzip.finish().expect("memory")).await;
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    // A token is needed, and it has to be a good one.
+    let bare = scene.client.post(format!("{}/v1/traces", service.url())).json(&json!({}));
+    for request in [bare.try_clone().expect("a request"), bare.bearer_auth("pgt_wrong")] {
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), 401);
+        assert!(answer.text().await.expect("a body").contains("token"), "it says what is missing");
+    }
+    // The payload does not choose the repository.
+    let run = Run::of_main(&sha("elsewhere"), now_seconds() - 60);
+    let mut request = run.request();
+    request["resourceSpans"][0]["resource"]["attributes"]
+        .as_array_mut()
+        .expect("attributes")
+        .push(text("vcs.repository.name", "somebody/else"));
+    let answer = scene.post_spans(&service, &request).await;
+    assert_eq!(answer.status(), 200);
+    let body: Value = answer.json().await.expect("JSON");
+    assert_eq!(body["partialSuccess"]["rejectedSpans"], "11", "{body}");
+    assert!(body["partialSuccess"]["errorMessage"].as_str().expect("a message").contains("somebody/else"));
+    scene.quiet(&service, 0).await;
+    let (_, runs) = scene.api(&service, "/runs").await;
+    assert_eq!(runs["runs"], json!([]));
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+/// A run whose spans have been spoiled in every way that can be clamped.
+fn hostile(head: &str) -> Value {
+    let run = Run::of_main(head, now_seconds() - 600);
+    let (trace, mut spans) = (run.trace_id(), run.spans());
+    let root = spans.last().expect("a root")["spanId"].as_str().expect("an id").to_owned();
+    let begin = i128::from(run.started_at) * 1_000_000_000;
+    let id = |n: u32| format!("{:016x}", 0x00c0_ffee_0000_0000_u64 + u64::from(n));
+    let mut odd = span(&trace, &id(1), &root, &"x".repeat(1_000_000), begin, begin + 1);
+    odd["attributes"] = json!([
+        { "key": "nan", "value": { "doubleValue": "NaN" } },
+        { "key": "inf", "value": { "doubleValue": "-Infinity" } },
+        { "key": "deep", "value": { "arrayValue": { "values": [{ "arrayValue": {} }] } } },
+    ]);
+    spans.push(odd);
+    spans.push(span(&trace, &id(2), &root, "negative", begin + 9_000_000_000, begin));
+    spans.push(span(&trace, &id(3), &id(4), "cycle-a", begin, begin + 1));
+    spans.push(span(&trace, &id(4), &id(3), "cycle-b", begin, begin + 1));
+    spans.push(span(&trace, &id(5), "", "second-root", begin, begin + 1));
+    spans.push(span(&trace, &id(6), "ffffffffffffffff", "orphan", begin, begin + 1));
+    for n in 0..10_000 {
+        let parent = if n == 0 { root.clone() } else { id(99 + n) };
+        spans.push(span(&trace, &id(100 + n), &parent, "deeper", begin, begin + 1));
+    }
+    json!({ "resourceSpans": [run.group(&spans)] })
+}
+
+on_both!(what_is_odd_is_clamped_and_said);
+async fn what_is_odd_is_clamped_and_said(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    let head = sha("hostile");
+    scene.push(&service, &hostile(&head)).await;
+    scene.wait_for_runs(&service, 1).await;
+    let (_, runs) = scene.api(&service, &format!("/runs?sha={head}")).await;
+    let run = &runs["runs"][0];
+    let notes = run["notes"].to_string();
+    for part in [
+        "ended before beginning",
+        "circle of parents",
+        "no parent beside the root",
+        "never came",
+        "64 levels",
+    ] {
+        assert!(notes.contains(part), "{part} in {notes}");
+    }
+    let (_, body) = scene.api(&service, &format!("/runs/{}", run["id"].as_str().expect("an id"))).await;
+    let stages = body["stages"].as_array().expect("stages");
+    assert!(stages.iter().all(|stage| stage["duration_ns"].as_i64().expect("a number") >= 0));
+    assert!(stages.iter().all(|stage| stage["key"].as_str().expect("a key").len() < 20_000));
+    // And the page of it can be looked at.
+    let page = format!("{}/{REPO}/runs/{}", service.url(), run["id"].as_str().expect("an id"));
+    let page = scene.client.get(page).bearer_auth(&scene.token).send().await.expect("an answer");
+    assert_eq!(page.status(), 200);
+    scene.push_history(&service).await;
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(a_trace_without_a_commit_is_accepted_with_a_warning);
+async fn a_trace_without_a_commit_is_accepted_with_a_warning(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    let mut request = Run::of_main(&sha("nameless"), now_seconds() - 60).request();
+    request["resourceSpans"][0]["resource"] = json!({});
+    let answer = scene.post_spans(&service, &request).await;
+    assert_eq!(answer.status(), 200);
+    let body: Value = answer.json().await.expect("JSON");
+    assert_eq!(body["partialSuccess"]["rejectedSpans"], "0");
+    assert!(
+        body["partialSuccess"]["errorMessage"].as_str().expect("a warning").contains("vcs.ref.head.revision")
+    );
+    scene.quiet(&service, 0).await;
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(late_spans_are_part_of_the_same_run);
+async fn late_spans_are_part_of_the_same_run(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    let head = sha("late");
+    let run = Run::of_main(&head, now_seconds() - 600);
+    let (early, late): (Vec<Value>, Vec<Value>) =
+        run.spans().into_iter().partition(|span| !span["name"].as_str().expect("a name").contains("tests"));
+    scene.push(&service, &json!({ "resourceSpans": [run.group(&early)] })).await;
+    scene.wait_for_runs(&service, 1).await;
+    let stages = async || {
+        let (_, runs) = scene.api(&service, "/runs").await;
+        assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1));
+        let (_, body) =
+            scene.api(&service, &format!("/runs/{}", runs["runs"][0]["id"].as_str().expect("id"))).await;
+        body["stages"].as_array().expect("stages").len()
+    };
+    let before = stages().await;
+    // Sent twice: a repeated span counts once.
+    for _ in 0..2 {
+        scene.push(&service, &json!({ "resourceSpans": [run.group(&late)] })).await;
+    }
+    crate::time::eventually("the late stages", super::PATIENCE, || async {
+        (stages().await == before + late.len()).then_some(())
+    })
+    .await;
+    scene.quiet(&service, 0).await;
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_reads_and_writes_its_own_repository_only() {
+    let scene = Scene::new(Database::sqlite()).await;
+    let service = scene.builder.start().await;
+    scene.push(&service, &Run::of_main(&sha("mine"), now_seconds() - 60).request()).await;
+    scene.wait_for_runs(&service, 1).await;
+    let other = create_token(&scene.builder, "other/repo");
+    let get = async |path: &str, token: Option<&str>| {
+        let request = scene.client.get(format!("{}{path}", service.url()));
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    for path in [format!("/api/v1/repos/{REPO}/runs"), format!("/{REPO}")] {
+        assert_eq!(get(&path, Some(&scene.token)).await, 200, "{path}");
+        assert_eq!(get(&path, Some(&other)).await, 404, "{path}");
+        assert_eq!(get(&path, None).await, 404, "a private repository is not there for strangers: {path}");
+    }
+    let output = scene.builder.run(&["token", "list", "--repo", REPO]);
+    let listed = String::from_utf8(output.stdout).expect("text");
+    assert!(!listed.contains(&scene.token), "a token is shown once");
+    let id = listed.split_whitespace().next().expect("an id").to_owned();
+    assert!(scene.builder.run(&["token", "revoke", "--repo", REPO, &id]).status.success());
+    let answer = scene.post_spans(&service, &json!({})).await;
+    assert_eq!(answer.status(), 401);
+    service.terminate().await;
+    scene.fake.finish();
+}

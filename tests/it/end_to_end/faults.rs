@@ -1,0 +1,93 @@
+//! A GitHub that limits, fails and falls silent: every check ends as it would have, and nobody
+//! is written to while GitHub asked to wait.
+
+use super::{Database, PATIENCE, REPO, Scene, on_both};
+use crate::fake_github::{Fault, Matcher};
+use crate::time::eventually;
+use crate::webhooks::sha;
+
+/// What goes wrong, at which call.
+fn faults() -> Vec<(Matcher, Fault)> {
+    vec![
+        (Matcher::on("POST", "/access_tokens"), Fault::BadGateway),
+        (Matcher::on("GET", "/pulls/"), Fault::BadGateway),
+        (Matcher::on("POST", "/check-runs"), Fault::DropAfterWrite),
+        (Matcher::on("POST", "/check-runs"), Fault::DropConnection),
+        (Matcher::on("PATCH", "/check-runs/"), Fault::Forbidden { retry_after: Some(1) }),
+        (Matcher::on("PATCH", "/check-runs/"), Fault::DropAfterWrite),
+        (Matcher::on("PATCH", "/check-runs/"), Fault::Unauthorized),
+        (Matcher::on("GET", "/check-runs?"), Fault::RateLimited { reset: crate::time::now_seconds() + 1 }),
+        (Matcher::on("GET", "/comments"), Fault::BadGateway),
+        (Matcher::on("POST", "/comments"), Fault::DropAfterWrite),
+        (Matcher::on("POST", "/comments"), Fault::Unauthorized),
+        (Matcher::on("POST", "/comments"), Fault::BadGateway),
+    ]
+}
+
+on_both!(one_fault_at_each_call);
+async fn one_fault_at_each_call(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    for (number, (matcher, fault)) in (200_u64..).zip(faults()) {
+        let head = sha(&format!("fault {number}"));
+        scene.fake.revoke_tokens(); // so that one is minted in each round
+        scene.fake.fault(matcher.clone(), fault);
+        scene.push(&service, &Scene::slowed(number, &head, 10)).await;
+        scene.deliver(&service, &scene.pull_request("opened", number, &head)).await;
+        scene.concluded(&head).await;
+        eventually("the comment", PATIENCE, || async {
+            scene.fake.comments(REPO, number).first().map(|_| ())
+        })
+        .await;
+        scene.quiet(&service, usize::try_from(number - 199).expect("small")).await;
+        assert_eq!(scene.checks(&head).len(), 1, "one check run after {fault:?}");
+        assert_eq!(scene.fake.comments(REPO, number).len(), 1, "one comment after {fault:?}");
+    }
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_write_while_github_asks_to_wait() {
+    let scene = Scene::new(Database::sqlite()).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    let head = sha("asked to wait");
+    // No hint of when to come back: the documented wait is a minute.
+    scene.fake.fault(Matcher::on("PATCH", "/check-runs/"), Fault::SecondaryLimit);
+    scene.push(&service, &Scene::slowed(1, &head, 10)).await;
+    scene.deliver(&service, &scene.pull_request("opened", 1, &head)).await;
+    let warning = eventually("the job to be put off", PATIENCE, || async {
+        service
+            .log()
+            .into_iter()
+            .find(|line| line.contains("publish_comparison") && line.contains("retry_in"))
+    })
+    .await;
+    assert!(warning.contains("GitHub asks to wait 60 s"), "{warning}");
+    assert_eq!(scene.fake.count_of("checks/update"), 1, "and it is not asked again meanwhile");
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_else_s_comment_is_never_edited() {
+    let scene = Scene::new(Database::sqlite()).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    let head = sha("forged marker");
+    let delivery = scene.pull_request("opened", 6, &head);
+    let forged = "<!-- pacegate:comment:v1 -->\nnot ours";
+    scene.fake.foreign_comment(REPO, 6, "mallory", None, forged);
+    scene.fake.foreign_comment(REPO, 6, "another-app[bot]", Some("another-app"), forged);
+    scene.push(&service, &Scene::slowed(6, &head, 10)).await;
+    scene.deliver(&service, &delivery).await;
+    scene.concluded(&head).await;
+    scene.quiet(&service, 1).await;
+    let comments = scene.fake.comments(REPO, 6);
+    assert_eq!(comments.len(), 3);
+    assert_eq!(comments.iter().filter(|comment| comment.body == forged).count(), 2, "both as they were");
+    service.terminate().await;
+    scene.fake.finish();
+}

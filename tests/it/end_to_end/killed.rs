@@ -1,0 +1,119 @@
+//! SIGKILL in every step of publishing: after a restart GitHub shows what it would have shown
+//! without. And a graceful stop, which loses nothing that was answered.
+
+use super::{Database, PATIENCE, REPO, Scene, on_both};
+use crate::fake_github::Side;
+use crate::time::eventually;
+use crate::webhooks::sha;
+
+/// Each call of publishing, held before or after GitHub does it.
+const STEPS: [(&str, &str, Side); 12] = [
+    ("POST", "/access_tokens", Side::BeforeWrite),
+    ("POST", "/access_tokens", Side::AfterWrite),
+    ("GET", "/pulls/", Side::BeforeWrite),
+    ("GET", "/check-runs?", Side::BeforeWrite),
+    ("POST", "/check-runs", Side::BeforeWrite),
+    ("POST", "/check-runs", Side::AfterWrite),
+    ("PATCH", "/check-runs/", Side::BeforeWrite),
+    ("PATCH", "/check-runs/", Side::AfterWrite),
+    ("GET", "/comments", Side::BeforeWrite),
+    ("GET", "/comments", Side::AfterWrite),
+    ("POST", "/comments", Side::BeforeWrite),
+    ("POST", "/comments", Side::AfterWrite),
+];
+
+on_both!(killed_in_each_step_of_publishing);
+async fn killed_in_each_step_of_publishing(database: Database) {
+    let scene = Scene::new(database).await;
+    let mut service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    let mut expected: Option<(Option<String>, String)> = None;
+    for (number, step) in (100_u64..).zip(std::iter::once(None).chain(STEPS.into_iter().map(Some))) {
+        let head = sha(&format!("killed {number}"));
+        let pause = step.map(|(method, path, side)| scene.fake.pause_at(method, path, side));
+        // Both are answered before the kill: what was answered must not be lost.
+        scene.push(&service, &Scene::slowed(number, &head, 10)).await;
+        scene.deliver(&service, &scene.pull_request("opened", number, &head)).await;
+        if let Some(pause) = pause {
+            pause.reached().await;
+            service.kill();
+            pause.drop_connection();
+            service = scene.builder.start().await;
+        }
+        let check = scene.concluded(&head).await;
+        let comment = eventually("the comment", PATIENCE, || async {
+            scene.fake.comments(REPO, number).first().cloned()
+        })
+        .await;
+        // One watchdog for each check so far waits for its time.
+        scene.quiet(&service, usize::try_from(number - 99).expect("small")).await;
+        assert_eq!(scene.checks(&head).len(), 1, "one check run after {step:?}");
+        assert_eq!(scene.fake.comments(REPO, number).len(), 1, "one comment after {step:?}");
+        // The noise differs with the commit: what is compared is what is said of whom.
+        let phrase = check.title.map(|title| title.split(' ').next().unwrap_or_default().to_owned());
+        let first_line = comment.body.lines().next().unwrap_or_default().to_owned();
+        let shown = (phrase, first_line);
+        assert_eq!(
+            expected.get_or_insert(shown.clone()),
+            &shown,
+            "the same as without a kill after {step:?}"
+        );
+    }
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(a_graceful_stop_loses_nothing_that_was_answered);
+async fn a_graceful_stop_loses_nothing_that_was_answered(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    let url = format!("{}/v1/traces", service.url());
+    // Clients push until the door is shut; the stop comes while they do.
+    let clients: Vec<_> = (0..4)
+        .map(|client| {
+            let (http, url, token) = (scene.client.clone(), url.clone(), scene.token.clone());
+            tokio::spawn(async move {
+                let mut accepted = 0;
+                for i in 0..10_000 {
+                    let head = sha(&format!("client {client} run {i}"));
+                    let run = crate::pipeline::Run::of_main(&head, 1_790_000_000 + i);
+                    let sent = http.post(&url).bearer_auth(&token).json(&run.request()).send().await;
+                    match sent {
+                        Ok(answer) if answer.status().is_success() => accepted += 1,
+                        _ => break,
+                    }
+                }
+                accepted
+            })
+        })
+        .collect();
+    scene.wait_for_runs(&service, 8).await;
+    service.terminate().await;
+    let mut accepted = 0;
+    for client in clients {
+        accepted += client.await.expect("a client");
+    }
+    assert!(accepted >= 8, "{accepted} requests were answered");
+    let service = scene.builder.start().await;
+    eventually("every answered run", PATIENCE, || async {
+        let text =
+            scene.client.get(format!("{}/metrics", service.url())).send().await.ok()?.text().await.ok()?;
+        text.contains("pacegate_open_jobs 0\n").then_some(())
+    })
+    .await;
+    let page = scene.client.get(format!("{}/", service.url())).bearer_auth(&scene.token).send().await;
+    let page = page.expect("an answer").text().await.expect("a page");
+    // The list of repositories counts the runs: at least every answered one. A request whose
+    // answer was lost on its way may have been stored as well.
+    let stored = runs_on(&page);
+    assert!((accepted..=accepted + 4).contains(&stored), "{accepted} answered, {stored} stored");
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+/// The number in the first numeric cell of the page.
+fn runs_on(page: &str) -> usize {
+    let cell = page.split("<td class=\"n\">").nth(1).expect("a numeric cell");
+    let digits: String = cell.chars().take_while(|c| *c != '<').filter(char::is_ascii_digit).collect();
+    digits.parse().expect("a number")
+}

@@ -1,0 +1,186 @@
+//! The story the product is for: two pushes of a slowed pipeline make one check run that says
+//! regressed and one comment; and what stands around it.
+
+use serde_json::Value;
+
+use super::{Database, HISTORY, REPO, Scene, on_both};
+use crate::fake_github::state::permissions;
+use crate::service::WEBHOOK_SECRET;
+use crate::webhooks::{self, delivery, sha};
+
+on_both!(two_pushes_of_a_slowed_pipeline);
+async fn two_pushes_of_a_slowed_pipeline(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+
+    let first = sha("first push");
+    scene.deliver(&service, &scene.pull_request("opened", 7, &first)).await;
+    crate::time::eventually("the check in progress", super::PATIENCE, || async {
+        scene.checks(&first).first().map(|check| assert_eq!(check.status, "in_progress"))
+    })
+    .await;
+    scene.push(&service, &Scene::slowed(7, &first, 30)).await;
+    let check = scene.concluded(&first).await;
+    assert_eq!((check.name.as_str(), check.conclusion.as_deref()), ("Pacegate", Some("neutral")));
+    assert_eq!(check.external_id, Some(format!("{first}:1")));
+
+    let second = sha("second push");
+    scene.deliver(&service, &scene.pull_request("synchronize", 7, &second)).await;
+    scene.push(&service, &Scene::slowed(7, &second, 10)).await;
+    let check = scene.concluded(&second).await;
+    let title = check.title.expect("a title");
+    assert!(title.contains("integration-tests") && title.contains("confirmed"), "{title}");
+    assert!(title.contains("new error"), "{title}");
+    // Two checks wait for a trace that has come: their watchdogs wait for their time.
+    scene.quiet(&service, 2).await;
+
+    assert_eq!(scene.checks(&first).len() + scene.checks(&second).len(), 2, "one check run for each head");
+    let comments = scene.fake.comments(REPO, 7);
+    assert_eq!(comments.len(), 1);
+    let body = &comments[0].body;
+    assert!(body.contains("confirmed in 2 runs") && body.contains("OrderTimeout"), "{body}");
+
+    let (status, verdict) = scene.api(&service, &format!("/commits/{second}/verdict?wait=30s")).await;
+    assert_eq!((status, verdict["verdict"].as_str()), (200, Some("regressed")));
+    let blamed: Vec<&Value> = verdict["stages"]
+        .as_array()
+        .expect("stages")
+        .iter()
+        .filter(|stage| stage["verdict"] == "regressed" && stage["explained_by"].is_null())
+        .collect();
+    assert_eq!(blamed.len(), 1, "one cause, not its ancestors: {blamed:?}");
+    assert_eq!(blamed[0]["path"], serde_json::json!(["my-app", "test", "integration-tests"]));
+    assert_eq!(verdict["baseline"]["runs"], HISTORY);
+    assert_eq!(verdict["errors"][0]["verdict"], "new");
+
+    // Each token could do what its job needs, to this repository, and nothing else.
+    for token in scene.fake.tokens() {
+        assert_eq!(token.requested_repositories, Some(serde_json::json!(["my-app"])));
+        let asked = token.requested_permissions.expect("permissions are always named");
+        let allowed = [
+            permissions(&[("pull_requests", "read")]),
+            permissions(&[("checks", "write")]),
+            permissions(&[("checks", "write"), ("pull_requests", "write")]),
+        ];
+        assert!(allowed.contains(&asked), "{asked:?}");
+    }
+    let log = service.log().join("\n");
+    let (_, key) = scene.fake.credentials();
+    let secrets: Vec<String> = scene.fake.tokens().into_iter().map(|token| token.text).collect();
+    for secret in
+        secrets.iter().map(String::as_str).chain([scene.token.as_str(), WEBHOOK_SECRET, &key[40..80]])
+    {
+        assert!(!log.contains(secret), "a secret is in the log");
+    }
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(an_unchanged_pipeline_is_left_in_peace);
+async fn an_unchanged_pipeline_is_left_in_peace(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    let head = sha("unchanged");
+    scene.deliver(&service, &scene.pull_request("opened", 3, &head)).await;
+    let mut run = crate::pipeline::Run::of_main(&head, crate::time::now_seconds() - 600);
+    run.branch = Some("change-3".into());
+    scene.push(&service, &run.request()).await;
+    let check = scene.concluded(&head).await;
+    assert_eq!(check.conclusion.as_deref(), Some("success"), "{:?}", check.title);
+    scene.quiet(&service, 1).await;
+    assert!(scene.fake.comments(REPO, 3).is_empty(), "nothing to say, so no comment");
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(a_comment_turns_into_resolved);
+async fn a_comment_turns_into_resolved(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    let (slow, fixed) = (sha("slow"), sha("fixed"));
+    scene.deliver(&service, &scene.pull_request("opened", 8, &slow)).await;
+    scene.push(&service, &Scene::slowed(8, &slow, 30)).await;
+    scene.concluded(&slow).await;
+    scene.quiet(&service, 1).await;
+    assert_eq!(scene.fake.comments(REPO, 8).len(), 1);
+    scene.deliver(&service, &scene.pull_request("synchronize", 8, &fixed)).await;
+    let mut run = crate::pipeline::Run::of_main(&fixed, crate::time::now_seconds() - 600);
+    run.branch = Some("change-8".into());
+    scene.push(&service, &run.request()).await;
+    let check = scene.concluded(&fixed).await;
+    assert_eq!(check.conclusion.as_deref(), Some("success"), "{:?}", check.title);
+    scene.quiet(&service, 2).await;
+    let comments = scene.fake.comments(REPO, 8);
+    assert_eq!(comments.len(), 1);
+    assert!(comments[0].body.to_lowercase().contains("resolved"), "{}", comments[0].body);
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(a_rerequest_is_a_new_evaluation);
+async fn a_rerequest_is_a_new_evaluation(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    let head = sha("asked for again");
+    scene.deliver(&service, &scene.pull_request("opened", 5, &head)).await;
+    scene.push(&service, &Scene::slowed(5, &head, 10)).await;
+    let first = scene.concluded(&head).await;
+    scene.quiet(&service, 1).await;
+    let again = webhooks::check_run_rerequested(
+        &scene.repository,
+        first.id,
+        &head,
+        first.external_id.as_deref().expect("an id"),
+    );
+    let again = delivery("check_run", &again, WEBHOOK_SECRET);
+    scene.deliver(&service, &again).await;
+    scene.deliver(&service, &again).await;
+    crate::time::eventually("the second check run", super::PATIENCE, || async {
+        let checks = scene.checks(&head);
+        (checks.len() == 2 && checks.iter().all(|check| check.status == "completed")).then_some(())
+    })
+    .await;
+    scene.quiet(&service, 2).await;
+    let checks = scene.checks(&head);
+    assert_eq!(checks[0].writes, first.writes, "the old check run is left as it was");
+    assert_eq!(checks[1].external_id, Some(format!("{head}:2")));
+    assert_eq!(scene.fake.comments(REPO, 5).len(), 1);
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(a_check_no_trace_comes_for_is_concluded);
+async fn a_check_no_trace_comes_for_is_concluded(database: Database) {
+    let mut scene = Scene::new(database).await;
+    scene.builder = scene.builder.clone().env("PACEGATE_CHECK_TIMEOUT", "500ms");
+    let service = scene.builder.start().await;
+    let head = sha("silent");
+    scene.deliver(&service, &scene.pull_request("opened", 2, &head)).await;
+    let check = scene.concluded(&head).await;
+    assert_eq!(check.conclusion.as_deref(), Some("neutral"));
+    let summary = check.summary.expect("a summary");
+    assert!(summary.contains("no complete trace"), "{summary}");
+    scene.quiet(&service, 0).await;
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn web_and_worker_can_be_two_processes() {
+    let scene = Scene::new(Database::postgres().await).await;
+    let service = scene.builder.clone().arguments(&["--no-worker"]).start().await;
+    let worker = scene.builder.start_worker();
+    scene.push_history(&service).await;
+    let head = sha("two processes");
+    scene.deliver(&service, &scene.pull_request("opened", 4, &head)).await;
+    scene.push(&service, &Scene::slowed(4, &head, 10)).await;
+    scene.concluded(&head).await;
+    scene.quiet(&service, 1).await;
+    worker.terminate().await;
+    service.terminate().await;
+    scene.fake.finish();
+}
