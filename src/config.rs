@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::github::app_auth::App;
 use crate::model::duration;
 use crate::model::ids::RepoName;
-use crate::store::DatabaseUrl;
+use crate::store::{DatabaseUrl, StoreError};
 
 /// A configuration that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +47,21 @@ pub struct StoreArgs {
         default_value = "sqlite://pacegate.db",
         hide_env_values = true
     )]
-    pub database_url: DatabaseUrl,
+    pub database_url: SecretString,
     /// Raw traces: `file:FOLDER` or `s3://BUCKET/PREFIX`
     #[arg(long, env = "PACEGATE_TRACES_URL", default_value = "file:./pacegate-traces")]
     pub traces_url: String,
+}
+
+impl StoreArgs {
+    /// The database's address. It may hold a password, so it is a secret until it is parsed:
+    /// no error of the command line ever repeats it.
+    ///
+    /// # Errors
+    /// [`StoreError::Url`] when it is of no form we know.
+    pub fn database(&self) -> Result<DatabaseUrl, StoreError> {
+        self.database_url.expose_secret().parse()
+    }
 }
 
 /// How GitHub is reached, and as whom. None of the three credentials: local mode, in which

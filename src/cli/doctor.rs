@@ -70,8 +70,11 @@ pub async fn doctor(args: DoctorArgs) -> Result<ExitCode, CliError> {
 }
 
 async fn database(args: &DoctorArgs, findings: &mut Findings) {
-    let url = &args.store.database_url;
-    let db = match Db::connect(url, 2).await {
+    let url = match args.store.database() {
+        Ok(url) => url,
+        Err(error) => return findings.problem(&error_chain(&error)),
+    };
+    let db = match Db::connect(&url, 2).await {
         Ok(db) => db,
         Err(error) => return findings.problem(&format!("database {url:?}: {}", error_chain(&error))),
     };

@@ -16,9 +16,10 @@ pub struct MigrateArgs {
 
 /// `pacegate migrate`.
 pub async fn migrate(args: MigrateArgs) -> Result<(), CliError> {
-    let db = Db::connect(&args.store.database_url, 2).await?;
+    let url = args.store.database()?;
+    let db = Db::connect(&url, 2).await?;
     db.migrate().await?;
-    say(&format!("The tables in {:?} are up to date.", args.store.database_url));
+    say(&format!("The tables in {url:?} are up to date."));
     db.close().await;
     Ok(())
 }

@@ -55,7 +55,7 @@ pub async fn open_work(
     clock: Clock,
     chance: Randomness,
 ) -> Result<Work, CliError> {
-    let db = Db::connect(&store.database_url, u32::from(work.jobs) + 8).await?;
+    let db = Db::connect(&store.database()?, u32::from(work.jobs) + 8).await?;
     db.migrate().await?;
     Ok(Work {
         db,

@@ -49,7 +49,8 @@ enum TokenCommand {
 /// `pacegate token`.
 pub async fn token(args: TokenArgs) -> Result<(), CliError> {
     let (clock, chance) = (Clock::system(), Randomness::from_system());
-    let db = Db::connect(&args.store.database_url, 2).await?;
+    let url = args.store.database()?;
+    let db = Db::connect(&url, 2).await?;
     db.migrate().await?;
     let mut tx = db.write().await?;
     match args.command {
@@ -57,15 +58,14 @@ pub async fn token(args: TokenArgs) -> Result<(), CliError> {
             let repository = tx.ensure_repository(&repo, clock.now()).await?;
             let (id, token) = tx.create_token(repository.id, &label, &chance, clock.now()).await?;
             tx.commit().await?;
-            complain(&format!(
-                "token {id} for {repo}, in {:?}; it is shown only now:",
-                args.store.database_url
-            ));
+            complain(&format!("token {id} for {repo}, in {url:?}; it is shown only now:"));
             say(&token);
         }
         TokenCommand::List { repo } => {
             let repository = tx.find_repository(&repo).await?.ok_or_else(|| unknown(&repo))?;
-            for row in tx.list_tokens(repository.id).await? {
+            let rows = tx.list_tokens(repository.id).await?;
+            drop(tx); // or the database would never be done closing
+            for row in rows {
                 let state = match row.revoked_at {
                     None => "in force".to_owned(),
                     Some(at) => format!("revoked {}", Timestamp(at)),

@@ -64,11 +64,18 @@ pub fn judge_errors(
 ) -> Vec<ErrorComparison> {
     let ignored =
         |e: &StageError| policy.errors().ignore.iter().any(|text| e.message.contains(text.as_str()));
+    // What only earlier pushes had is mended: the newest head's runs say which errors there are.
+    let head = candidate.last().map(|newest| &newest.run.head_sha);
+    let present: HashSet<&str> = candidate
+        .iter()
+        .filter(|run| Some(&run.run.head_sha) == head)
+        .flat_map(|run| run.errors.iter().map(|e| e.signature.as_str()))
+        .collect();
     // By signature: in how many runs, and the newest sighting.
     let mut seen: BTreeMap<&str, (usize, &StageError)> = BTreeMap::new();
     for run in candidate {
         let mut of_run = HashSet::new();
-        for error in run.errors.iter().filter(|e| !ignored(e)) {
+        for error in run.errors.iter().filter(|e| !ignored(e) && present.contains(e.signature.as_str())) {
             let entry = seen.entry(&error.signature).or_insert((0, error));
             entry.1 = error;
             if of_run.insert(error.signature.as_str()) {
@@ -162,6 +169,19 @@ mod tests {
         let runs = [one(), one()];
         let judged = judge_errors(&short, &runs.iter().collect::<Vec<_>>(), &GatePolicy::default());
         assert_eq!((judged[0].verdict, judged[0].seen().as_str()), (ErrorVerdict::Suspect, "0 of 0 runs"));
+    }
+
+    #[test]
+    fn what_the_newest_head_no_longer_shows_is_mended() {
+        let had = |n| with_error(n, "ci / unit", "port 80 busy");
+        assert!(verdicts(0, &[had(90), had(91), run(92, vec![])], "").is_empty());
+        let mut rerun = run(91, vec![]);
+        rerun.run.attempt = 2;
+        assert_eq!(
+            verdicts(0, &[had(91), rerun], ""),
+            [(ErrorVerdict::Suspect, 1)],
+            "a rerun of the same head"
+        );
     }
 
     #[test]

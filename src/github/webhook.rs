@@ -241,22 +241,18 @@ fn check_run(body: &[u8]) -> Result<Option<Event>, serde_json::Error> {
     }
     #[derive(Deserialize)]
     struct CheckRun {
-        name: String,
         head_sha: CommitSha,
         external_id: Option<String>,
     }
     let payload: Payload = serde_json::from_slice(body)?;
     Ok(match payload.installation {
-        Some(installation)
-            if payload.action == "rerequested" && payload.check_run.name == super::checks::CHECK_NAME =>
-        {
-            Some(Event::CheckRerequested {
-                installation: installation.id,
-                repository: payload.repository,
-                head_sha: payload.check_run.head_sha,
-                external_id: payload.check_run.external_id.filter(|id| !id.is_empty()),
-            })
-        }
+        // Only the App that made a check run is told that it was asked for again.
+        Some(installation) if payload.action == "rerequested" => Some(Event::CheckRerequested {
+            installation: installation.id,
+            repository: payload.repository,
+            head_sha: payload.check_run.head_sha,
+            external_id: payload.check_run.external_id.filter(|id| !id.is_empty()),
+        }),
         _ => None,
     })
 }

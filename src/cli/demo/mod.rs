@@ -64,7 +64,7 @@ async fn show(args: &DemoArgs, folder: &Path) -> Result<(), CliError> {
 fn service_args(args: &DemoArgs, folder: &Path) -> Result<ServeArgs, CliError> {
     Ok(ServeArgs {
         store: StoreArgs {
-            database_url: format!("sqlite://{}", folder.join("pacegate.db").display()).parse()?,
+            database_url: format!("sqlite://{}", folder.join("pacegate.db").display()).into(),
             traces_url: format!("file:{}", folder.join("traces").display()),
         },
         // Local mode: nothing is posted anywhere.

@@ -30,6 +30,7 @@ async fn killed_in_each_step_of_publishing(database: Database) {
     let mut expected: Option<(Option<String>, String)> = None;
     for (number, step) in (100_u64..).zip(std::iter::once(None).chain(STEPS.into_iter().map(Some))) {
         let head = sha(&format!("killed {number}"));
+        scene.fake.revoke_tokens(); // so that each round mints its own
         let pause = step.map(|(method, path, side)| scene.fake.pause_at(method, path, side));
         // Both are answered before the kill: what was answered must not be lost.
         scene.push(&service, &Scene::slowed(number, &head, 10)).await;
