@@ -1,6 +1,27 @@
 # What people and CI call. `make test` is the whole of the project's CI, on a fresh clone too.
 
-.PHONY: test setup-tests test-data
+.PHONY: demo build release run test setup-tests test-data
+
+# ---- run ----
+
+# A made-up pipeline against the real service: prints the comment on a slowed pull request and
+# leaves the pages up at http://127.0.0.1:8080. A debug build, because a newcomer waits less for it.
+demo:
+	cargo run --locked -- demo
+
+# The service on a database file in this folder, at http://127.0.0.1:8080.
+run:
+	cargo run --locked -- serve
+
+# ---- build ----
+
+# For work on the code.
+build:
+	cargo build --locked
+
+# What is installed: target/release/pacegate. The Dockerfile runs the same command.
+release:
+	cargo build --release --locked
 
 # ---- tests ----
 

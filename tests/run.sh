@@ -20,6 +20,7 @@ part() { # a name, and the command
 
 part format cargo fmt --check
 part "test data" make --no-print-directory test-data
+part "other lints" node tests/lint.mjs
 part lints cargo clippy --locked --all-targets -- -D warnings
 part documentation env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
 part "build of tests" cargo test --locked --no-run

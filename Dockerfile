@@ -1,0 +1,60 @@
+# The service as an image: built from source, one binary, no root.
+#   docker build -t pacegate .
+#   docker run -p 127.0.0.1:8080:8080 -v pacegate:/data pacegate
+# The build command is the Makefile's `release` (tests/lint.mjs holds them equal).
+
+FROM rust:1.95-slim-bookworm AS build
+
+# SQLite and aws-lc are compiled from C.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /build
+
+# The dependencies are a layer of their own: it is built again when they change, not when the
+# sources do.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && touch src/lib.rs \
+    && echo 'fn main() {}' > src/main.rs \
+    && cargo build --release --locked \
+    && rm -r src
+
+COPY migrations migrations
+COPY templates templates
+COPY src src
+# Files keep their own times, which may be older than the build above: cargo must not take
+# them for built.
+RUN touch src/lib.rs src/main.rs \
+    && cargo build --release --locked
+
+
+FROM debian:bookworm-slim
+
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin pacegate \
+    && install -d --owner=pacegate --group=pacegate /data
+
+COPY --from=build /build/target/release/pacegate /usr/local/bin/pacegate
+COPY LICENSE LICENSE-MIT LICENSE-APACHE /usr/share/doc/pacegate/
+
+# By number, so that an orchestrator can see that it is not root.
+USER 10001
+# The default database and the default folder of raw traces are relative to here.
+WORKDIR /data
+VOLUME /data
+
+ENV PACEGATE_LISTEN=0.0.0.0:8080
+EXPOSE 8080
+
+# Without curl in the image: bash speaks to the port itself.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/$(echo $PACEGATE_LISTEN | sed s/.*://) && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q '^alive' <&3"]
+
+ENTRYPOINT ["pacegate"]
+CMD ["serve"]
