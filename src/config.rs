@@ -23,6 +23,9 @@ pub enum ConfigError {
         /// Which variable.
         missing: &'static str,
     },
+    /// The App's number is none.
+    #[error("PACEGATE_GITHUB_APP_ID `{0}` is not a number; GitHub shows it as App ID in the App's settings")]
+    AppId(String),
     /// The private key names a file that can't be read.
     #[error("PACEGATE_GITHUB_PRIVATE_KEY is neither a PEM text nor a file that can be read ({path})")]
     PrivateKeyFile {
@@ -73,7 +76,7 @@ pub struct GitHubArgs {
     pub github_api_url: String,
     /// The App's number
     #[arg(long, env = "PACEGATE_GITHUB_APP_ID")]
-    pub github_app_id: Option<u64>,
+    pub github_app_id: Option<String>,
     /// The App's private key: PEM text, or the path of a file that holds it
     #[arg(long, env = "PACEGATE_GITHUB_PRIVATE_KEY", hide_env_values = true)]
     pub github_private_key: Option<SecretString>,
@@ -166,13 +169,15 @@ impl GitHubArgs {
             |secret: &Option<SecretString>| secret.clone().filter(|s| !s.expose_secret().trim().is_empty());
         let (key, secret) = (given(&self.github_private_key), given(&self.github_webhook_secret));
         let missing = |missing| ConfigError::HalfAnApp { missing };
-        let (id, key, secret) = match (self.github_app_id, key, secret) {
+        let id = self.github_app_id.as_deref().map(str::trim).filter(|id| !id.is_empty());
+        let (id, key, secret) = match (id, key, secret) {
             (None, None, None) => return Ok(None),
             (None, ..) => return Err(missing("PACEGATE_GITHUB_APP_ID")),
             (_, None, _) => return Err(missing("PACEGATE_GITHUB_PRIVATE_KEY")),
             (.., None) => return Err(missing("PACEGATE_GITHUB_WEBHOOK_SECRET")),
             (Some(id), Some(key), Some(secret)) => (id, key, secret),
         };
+        let id = id.parse().map_err(|_| ConfigError::AppId(id.chars().take(40).collect()))?;
         let app = App::new(id, &read_key(&key)?, &self.github_api_url, clock.clone())?;
         let webhook_secrets = secret
             .expose_secret()
@@ -200,10 +205,10 @@ fn read_key(key: &SecretString) -> Result<SecretString, ConfigError> {
 mod tests {
     use super::*;
 
-    fn args(id: Option<u64>, key: Option<&str>, secret: Option<&str>) -> GitHubArgs {
+    fn args(id: Option<&str>, key: Option<&str>, secret: Option<&str>) -> GitHubArgs {
         GitHubArgs {
             github_api_url: "https://api.github.com".into(),
-            github_app_id: id,
+            github_app_id: id.map(str::to_owned),
             github_private_key: key.map(|k| k.to_owned().into()),
             github_webhook_secret: secret.map(|s| s.to_owned().into()),
         }
@@ -215,12 +220,13 @@ mod tests {
             args.credentials(&Clock::system()).map(|c| c.is_some()).map_err(|e| e.to_string())
         };
         assert_eq!(read(args(None, None, None)), Ok(false));
-        assert_eq!(read(args(None, Some(" "), Some(""))), Ok(false), "empty is not set");
+        assert_eq!(read(args(Some(""), Some(" "), Some(""))), Ok(false), "empty is not set");
         for (half, missing) in [
-            (args(Some(1), None, Some("s")), "PRIVATE_KEY is missing"),
+            (args(Some("1"), None, Some("s")), "PRIVATE_KEY is missing"),
+            (args(Some("one"), Some("k"), Some("s")), "`one` is not a number"),
             (args(None, Some("k"), None), "APP_ID is missing"),
-            (args(Some(1), Some("k"), None), "WEBHOOK_SECRET is missing"),
-            (args(Some(1), Some("/no/such/file"), Some("s")), "neither a PEM text nor a file"),
+            (args(Some("1"), Some("k"), None), "WEBHOOK_SECRET is missing"),
+            (args(Some("1"), Some("/no/such/file"), Some("s")), "neither a PEM text nor a file"),
         ] {
             let error = read(half).expect_err(missing);
             assert!(error.contains(missing), "{error}");
@@ -230,7 +236,8 @@ mod tests {
     #[test]
     fn a_wrong_key_is_refused_without_showing_it() {
         let pem = "-----BEGIN RSA PRIVATE KEY-----\\nc2VjcmV0c2VjcmV0\\n-----END RSA PRIVATE KEY-----";
-        let error = args(Some(1), Some(pem), Some("s")).credentials(&Clock::system()).expect_err("not a key");
+        let error =
+            args(Some("1"), Some(pem), Some("s")).credentials(&Clock::system()).expect_err("not a key");
         assert!(error.to_string().contains("PRIVATE_KEY"), "{error}");
         assert!(!format!("{error:?}").contains("c2VjcmV0"), "{error:?}");
     }

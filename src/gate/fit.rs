@@ -26,6 +26,9 @@ use crate::stats::sample::Sample;
 pub const CLOCK_S: f64 = 0.001;
 /// A stage needs so many samples to be judged.
 pub const MIN_SAMPLES: usize = 10;
+/// With fewer, what looks confirmed stays a suspicion: the scale and the threshold are not yet
+/// known well enough to block anybody.
+pub const MIN_TO_CONFIRM: usize = 25;
 /// Baseline durations that are kept to be drawn.
 const MAX_HISTORY: usize = 60;
 /// Scatter below this share of the duration is not believed.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::calibrate::score;
-use super::fit::{FittedBaseline, FittedStage, MIN_SAMPLES};
+use super::fit::{FittedBaseline, FittedStage, MIN_SAMPLES, MIN_TO_CONFIRM};
 use super::words::{change, counted, duration, ratio};
 use crate::model::comparison::StageVerdict;
 use crate::model::policy::{GatePolicy, StagePolicy};
@@ -128,7 +128,7 @@ fn against_the_past(
     let slow = deviations.iter().rev().take_while(slower).count();
     let fast = deviations.iter().rev().take_while(faster).count();
     let (verdict, judged) = match (slow, fast) {
-        (n, _) if n >= confirm => (StageVerdict::Regressed, n),
+        (n, _) if n >= confirm && stage.samples >= MIN_TO_CONFIRM => (StageVerdict::Regressed, n),
         (n, _) if n > 0 => (StageVerdict::Suspect, n),
         (_, n) if n >= confirm => (StageVerdict::Improved, n),
         _ => (StageVerdict::Pass, 1),
@@ -168,6 +168,9 @@ fn reason(
     let seen = counted(judged, "run");
     let sure = match verdict {
         StageVerdict::Regressed | StageVerdict::Improved => format!("seen in {seen} of this change"),
+        StageVerdict::Suspect if judged >= confirm => {
+            format!("seen in {seen}, but only {MIN_TO_CONFIRM} comparable runs and more confirm it")
+        }
         StageVerdict::Suspect => format!("seen in {seen} so far, {confirm} in a row confirm it"),
         _ => "within what it usually does".to_owned(),
     };

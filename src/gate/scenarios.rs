@@ -116,6 +116,19 @@ fn a_slow_runner_is_no_slow_stage() {
 }
 
 #[test]
+fn a_short_history_suspects_and_confirms_nothing() {
+    for (runs, expected) in [(24, StageVerdict::Suspect), (25, StageVerdict::Regressed)] {
+        let mut rng = Lcg::new(5);
+        let fitted = fitted(runs, &mut rng);
+        let slow: &[(&str, f64)] = &[("test-integration", 2.5)];
+        let candidate = [pipeline(90, &mut rng, 1.0, slow), pipeline(91, &mut rng, 1.0, slow)];
+        let comparison = judged(&fitted, &candidate, "");
+        let culprit = find(&comparison, "test-integration");
+        assert_eq!(culprit.verdict, expected, "{runs} runs: {}", culprit.reason);
+    }
+}
+
+#[test]
 fn too_little_history_is_said_and_never_a_pass() {
     let mut rng = Lcg::new(4);
     for runs in [0, 5, 9] {

@@ -97,7 +97,7 @@ async fn tell(service: &Service, address: &str, clock: &Clock) -> Result<(), Cli
     let chance = Randomness::seeded(SEED);
 
     progress(&format!("Pushing {HISTORY} runs of {REPOSITORY} on main, ten days of them ..."));
-    let mut started_at = clock.now().before(Duration::from_hours(10 * 24));
+    let mut started_at = clock.now().before(Duration::from_hours(u64::from(HISTORY) * 6 + 2));
     for number in 0..HISTORY {
         started_at = started_at.after(Duration::from_hours(6));
         pusher.push(&plan(number, started_at, Change::None, None), &chance).await?;
