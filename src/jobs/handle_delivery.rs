@@ -30,7 +30,7 @@ pub(super) async fn handle_delivery(work: &Work, delivery_id: &str) -> Result<()
                 tx.record_repository(&facts(repository), row.id, now).await?;
             }
             for repository in &removed {
-                tx.detach_repository(repository.id).await?;
+                tx.detach_repository(repository.id, row.id).await?;
             }
             tx.commit().await?;
             Ok(())
