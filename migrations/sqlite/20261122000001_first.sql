@@ -48,6 +48,7 @@ CREATE TABLE pull_requests (
     is_open BIGINT NOT NULL,
     head_sha TEXT NOT NULL,
     base_branch TEXT NOT NULL,
+    is_from_fork BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (repo_id, number)
 );

@@ -173,8 +173,8 @@ impl App {
         Ok(answer.token)
     }
 
-    /// Forgets the tokens of a repository: GitHub no longer takes one of them.
-    pub fn forget_tokens(&self, repo: &RepoName) {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, name, _), _| name != repo);
+    /// Forgets every token: GitHub no longer takes one of them.
+    pub fn forget_tokens(&self) {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

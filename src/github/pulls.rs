@@ -26,6 +26,25 @@ pub struct Branch {
     pub name: String,
     /// Its newest commit.
     pub sha: CommitSha,
+    /// The repository it is in; none when that was deleted.
+    pub repo: Option<BranchRepository>,
+}
+
+/// The repository of a branch.
+#[derive(Debug, Clone, Deserialize)]
+pub struct BranchRepository {
+    /// GitHub's number.
+    pub id: i64,
+}
+
+impl PullRequest {
+    /// Whether its head is in another repository than its base, or in none any more: a branch
+    /// of that name is then not one of ours.
+    #[must_use]
+    pub fn is_from_fork(&self) -> bool {
+        let id = |branch: &Branch| branch.repo.as_ref().map(|repo| repo.id);
+        id(&self.head).is_none() || id(&self.head) != id(&self.base)
+    }
 }
 
 impl RepoClient {

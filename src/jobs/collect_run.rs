@@ -50,10 +50,16 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     let mut tx = work.db.read().await?;
     let pull_request = tx.pull_request_of_head(repo, &head_sha).await?.filter(|pr| pr.is_open);
     drop(tx);
-    let lineage = match pull_request {
-        // A fork's `main` is not ours: what GitHub says of the head counts before its branch.
-        Some(pr) => Lineage::PullRequest { number: pr.number },
-        None => identity.lineage(),
+    let lineage = match (pull_request, identity.lineage()) {
+        // Our own default branch stays what it is, even when its commit is a head too.
+        (Some(pr), Lineage::Branch { name })
+            if !pr.is_from_fork && Some(&name) == repository.default_branch.as_ref() =>
+        {
+            Lineage::Branch { name }
+        }
+        // What GitHub says of the head counts before the branch: a fork's `main` is not ours.
+        (Some(pr), _) => Lineage::PullRequest { number: pr.number },
+        (None, claimed) => claimed,
     };
     let provenance = Provenance {
         id: RunId(work.chance.ulid(now)),

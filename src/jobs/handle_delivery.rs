@@ -1,7 +1,6 @@
 //! Acts on a webhook delivery. Deliveries come late, twice and out of order, so each starts
 //! from what GitHub says now; what is written is the same whatever the order.
 
-use super::publishing::noticing_refusals;
 use super::{Job, JobError, Work};
 use crate::github::app_auth::Purpose;
 use crate::github::webhook::{Event, EventRepository};
@@ -30,7 +29,7 @@ pub(super) async fn handle_delivery(work: &Work, delivery_id: &str) -> Result<()
                 tx.record_repository(&facts(repository), row.id, now).await?;
             }
             for repository in &removed {
-                tx.detach_repository(repository.id).await?;
+                tx.detach_repository(repository.id, row.id).await?;
             }
             tx.commit().await?;
             Ok(())
@@ -92,23 +91,31 @@ async fn pull_request(
     let row = record_repository(work, &mut tx, installation, repository).await?;
     tx.commit().await?;
     let client = app.repository(installation, &row.name, Purpose::ReadPullRequests).await?;
-    let now_on_github = noticing_refusals(work, &row, client.pull_request(number).await)?;
+    let now_on_github = client.pull_request(number).await?;
 
     let now = work.clock.now();
     let is_open = now_on_github.state == "open";
+    let is_from_fork = now_on_github.is_from_fork();
     let head_sha = now_on_github.head.sha;
     let mut tx = work.db.write().await?;
-    let pull_request =
-        PullRequestRow { number, is_open, head_sha: head_sha.clone(), base_branch: now_on_github.base.name };
+    let pull_request = PullRequestRow {
+        number,
+        is_open,
+        head_sha: head_sha.clone(),
+        base_branch: now_on_github.base.name,
+        is_from_fork,
+    };
     tx.record_pull_request(row.id, &pull_request, now).await?;
     tx.record_head(row.id, number, &sent_head, sent_at).await?;
     if head_sha != sent_head {
         // Seen now for the first time; its own delivery says when it really came.
         tx.record_head(row.id, number, &head_sha, now).await?;
     }
+    // A fork's `main` is not ours; our own stays what it is, even as a head.
+    let ours = row.default_branch.as_deref().filter(|_| !is_from_fork);
     if is_open {
         for head in [&sent_head, &head_sha] {
-            tx.assign_runs_to_pull_request(row.id, head, number).await?;
+            tx.assign_runs_to_pull_request(row.id, head, number, ours).await?;
             begin_evaluation(work, &mut tx, row.id, head, 1, "announced").await?;
         }
     }

@@ -257,7 +257,7 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
 
 /// Runs one job.
 async fn run(work: &Work, job: Job) -> Result<(), JobError> {
-    match job {
+    let result = match job {
         Job::HandleDelivery { delivery_id } => handle_delivery::handle_delivery(work, &delivery_id).await,
         Job::CollectRun { repo, trace, .. } => collect_run::collect_run(work, repo, trace).await,
         Job::EvaluateHead { repo, head_sha, .. } => evaluate_head::evaluate_head(work, repo, &head_sha).await,
@@ -270,7 +270,13 @@ async fn run(work: &Work, job: Job) -> Result<(), JobError> {
         Job::ConcludeSilentCheck { repo, head_sha, evaluation } => {
             conclude_silent_check::conclude_silent_check(work, repo, &head_sha, evaluation).await
         }
+    };
+    if let (Err(JobError::GitHub(GitHubError::Refused { status: 401, .. })), Some(app)) = (&result, &work.app)
+    {
+        // A token was revoked before its time: the next attempt mints its own.
+        app.forget_tokens();
     }
+    result
 }
 
 #[cfg(test)]

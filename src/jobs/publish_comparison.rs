@@ -2,7 +2,7 @@
 //! comment. Both are found before they are made and compared before they are written, so that
 //! a second run of this job changes nothing.
 
-use super::publishing::{client, ensure_check_run, noticing_refusals, of_report};
+use super::publishing::{client, ensure_check_run, of_report};
 use super::{JobError, Work};
 use crate::github::RepoClient;
 use crate::github::app_auth::Purpose;
@@ -34,11 +34,7 @@ pub(super) async fn publish_comparison(
     // The pull request is GitHub's word, whatever the spans claimed.
     let report =
         work.report(&repository.name, ComparisonRow { pull_request: Some(pull_request.number), ..row });
-    let result = publish_check(work, &client, repo, head_sha, evaluation, &comparison, &report).await;
-    if let Err(JobError::GitHub(error)) = result {
-        return noticing_refusals(work, &repository, Err(error));
-    }
-    result?;
+    publish_check(work, &client, repo, head_sha, evaluation, &comparison, &report).await?;
     // The comment speaks for the newest head only.
     if pull_request.head_sha == *head_sha && pull_request.is_open {
         publish_comment(work, &client, &repository, pull_request.number, &comparison, report.comment())

@@ -2,9 +2,9 @@
 //! found before it is made.
 
 use super::{JobError, Work};
+use crate::github::RepoClient;
 use crate::github::app_auth::Purpose;
 use crate::github::checks::{CheckRun, CheckRunAnnotation, CheckRunOutput};
-use crate::github::{GitHubError, RepoClient};
 use crate::model::ids::{CommitSha, RepoId};
 use crate::report::check::{CheckOutput, PendingCheck, pending};
 use crate::store::RepositoryRow;
@@ -26,18 +26,6 @@ pub(super) async fn client(
     drop(tx);
     let client = app.repository(installation, &repository.name, purpose).await?;
     Ok(Some((repository, client)))
-}
-
-/// A refused token is forgotten, so that the next attempt mints a new one.
-pub(super) fn noticing_refusals<T>(
-    work: &Work,
-    repository: &RepositoryRow,
-    result: Result<T, GitHubError>,
-) -> Result<T, JobError> {
-    if let (Err(GitHubError::Refused { status: 401, .. }), Some(app)) = (&result, &work.app) {
-        app.forget_tokens(&repository.name);
-    }
-    Ok(result?)
 }
 
 /// Names an evaluation of a head on GitHub: with it a check run is found again even when this

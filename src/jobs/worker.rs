@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Job, JobError, Work, error_chain};
 use crate::metrics::Metrics;
-use crate::store::{ClaimedJob, LeaseToken, Settlement};
+use crate::store::{Attempt, ClaimedJob, LeaseToken, Settlement};
 
 /// How often the table is looked at when nothing rings.
 const POLL: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ const SWEEP: Duration = Duration::from_mins(10);
 /// How long running jobs may take to end after the stop.
 const GRACE: Duration = Duration::from_secs(20);
 
-type Running = Arc<Mutex<HashMap<String, AbortHandle>>>;
+type Running = Arc<Mutex<HashMap<Attempt, AbortHandle>>>;
 
 /// Runs jobs until `stop`, then lets those that run end and gives back what they held.
 pub async fn run_jobs(work: Work, slots: usize, stop: CancellationToken) {
@@ -104,9 +104,9 @@ async fn attempt(work: Work, token: LeaseToken, job: ClaimedJob, running: Runnin
         }
     });
     let lock = || running.lock().unwrap_or_else(PoisonError::into_inner);
-    lock().insert(job.job_id.clone(), handler.abort_handle());
+    lock().insert(job.attempt(), handler.abort_handle());
     let result = handler.await;
-    lock().remove(&job.job_id);
+    lock().remove(&job.attempt());
     let error = match result {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error),
@@ -179,12 +179,12 @@ async fn keep_alive(work: Work, token: LeaseToken, running: Running) {
     loop {
         tokio::time::sleep(work.lease / 3).await;
         // Looked at before the leases: a job taken after this is not in the list.
-        let before: Vec<(String, AbortHandle)> = {
+        let (attempts, handles): (Vec<Attempt>, Vec<AbortHandle>) = {
             let running = running.lock().unwrap_or_else(PoisonError::into_inner);
-            running.iter().map(|(id, handle)| (id.clone(), handle.clone())).collect()
+            running.iter().map(|(attempt, handle)| (attempt.clone(), handle.clone())).unzip()
         };
         let now = work.clock.now();
-        let held = match work.db.keep_leases(&token, now, work.lease).await {
+        let held = match work.db.keep_leases(&token, &attempts, now, work.lease).await {
             Ok(held) => {
                 alive_at = now;
                 held
@@ -197,8 +197,8 @@ async fn keep_alive(work: Work, token: LeaseToken, running: Running) {
                 Vec::new()
             }
         };
-        for (id, handle) in before {
-            if !held.contains(&id) {
+        for (attempt, handle) in attempts.iter().zip(handles) {
+            if !held.contains(attempt) {
                 handle.abort();
             }
         }

@@ -34,6 +34,8 @@ impl FromStr for DatabaseUrl {
                 let options = SqliteConnectOptions::from_str(url)
                     .ok()
                     .filter(|_| !url.contains(":memory:") && !url.contains("mode=memory"))
+                    // To SQLite no name is a temporary file: each connection would have its own.
+                    .filter(|options| !options.get_filename().as_os_str().is_empty())
                     .ok_or_else(|| StoreError::Url(url.to_owned()))?;
                 Ok(Self::Sqlite(Box::new(
                     options
@@ -100,7 +102,13 @@ impl Db {
     /// Brings the tables up to date. Safe to call from several processes at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match &self.pools {
-            Pools::Sqlite { write, .. } => SQLITE.run(write).await?,
+            Pools::Sqlite { write, .. } => {
+                // Under the writer's lock: for SQLite the migrator takes none of its own, and two
+                // processes that start at once would both begin with the first migration.
+                let mut transaction = write.begin_with("BEGIN IMMEDIATE").await?;
+                SQLITE.run_direct(None, &mut *transaction, false).await?;
+                transaction.commit().await?;
+            }
             Pools::Postgres(pool) => POSTGRES.run(pool).await?,
         }
         Ok(())

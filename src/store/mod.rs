@@ -26,7 +26,7 @@ pub use comparisons::{ComparisonRow, NewComparison};
 pub use connect::DatabaseUrl;
 pub use deliveries::DeliveryRow;
 pub use pull_requests::PullRequestRow;
-pub use queue::{ClaimedJob, DeadJob, JobCounts, LeaseToken, NewJob, Settlement};
+pub use queue::{Attempt, ClaimedJob, DeadJob, JobCounts, LeaseToken, NewJob, Settlement};
 pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, RepositoryRow};
 pub use runs::{RunFilter, StoredRun};
 pub use spans::{OpenTrace, SpanBatch};
@@ -125,11 +125,14 @@ impl Db {
         Ok(Tx { inner, job_pushed: Some(self.job_pushed.clone()), pushed: false })
     }
 
-    /// A transaction that only reads.
+    /// A transaction that only reads, and sees one state however long it is open.
     pub async fn read(&self) -> Result<Tx, StoreError> {
         let inner = match &self.pools {
             Pools::Sqlite { read, .. } => TxInner::Sqlite(read.begin().await?),
-            Pools::Postgres(pool) => TxInner::Postgres(pool.begin().await?),
+            // What SQLite does anyway.
+            Pools::Postgres(pool) => {
+                TxInner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
+            }
         };
         Ok(Tx { inner, job_pushed: None, pushed: false })
     }

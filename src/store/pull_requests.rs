@@ -15,6 +15,8 @@ pub struct PullRequestRow {
     pub head_sha: CommitSha,
     /// The branch it is to be merged into.
     pub base_branch: String,
+    /// Its head is in another repository.
+    pub is_from_fork: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -23,6 +25,7 @@ struct Row {
     is_open: i64,
     head_sha: String,
     base_branch: String,
+    is_from_fork: i64,
 }
 
 impl TryFrom<Row> for PullRequestRow {
@@ -34,6 +37,7 @@ impl TryFrom<Row> for PullRequestRow {
             is_open: row.is_open != 0,
             head_sha: row.head_sha.parse().map_err(|e| StoreError::unreadable("a pull request's head", e))?,
             base_branch: row.base_branch,
+            is_from_fork: row.is_from_fork != 0,
         })
     }
 }
@@ -48,17 +52,18 @@ impl Tx {
     ) -> Result<(), StoreError> {
         on_db!(self, conn => {
             sqlx::query(
-                "INSERT INTO pull_requests (repo_id, number, is_open, head_sha, base_branch, updated_at)
-                 VALUES ($1, $2, $3, $4, $5, $6)
+                "INSERT INTO pull_requests (repo_id, number, is_open, head_sha, base_branch, is_from_fork, updated_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)
                  ON CONFLICT (repo_id, number) DO UPDATE SET is_open = excluded.is_open,
                     head_sha = excluded.head_sha, base_branch = excluded.base_branch,
-                    updated_at = excluded.updated_at",
+                    is_from_fork = excluded.is_from_fork, updated_at = excluded.updated_at",
             )
             .bind(repo.0)
             .bind(row.number.0)
             .bind(i64::from(row.is_open))
             .bind(row.head_sha.as_str())
             .bind(&row.base_branch)
+            .bind(i64::from(row.is_from_fork))
             .bind(now.0)
             .execute(&mut *conn)
             .await?;
@@ -100,7 +105,7 @@ impl Tx {
     ) -> Result<Option<PullRequestRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT number, is_open, head_sha, base_branch FROM pull_requests WHERE repo_id = $1 AND number = $2",
+                "SELECT number, is_open, head_sha, base_branch, is_from_fork FROM pull_requests WHERE repo_id = $1 AND number = $2",
             )
             .bind(repo.0)
             .bind(number.0)
@@ -119,7 +124,7 @@ impl Tx {
     ) -> Result<Option<PullRequestRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT p.number, p.is_open, p.head_sha, p.base_branch
+                "SELECT p.number, p.is_open, p.head_sha, p.base_branch, p.is_from_fork
                  FROM pull_request_heads h
                  JOIN pull_requests p ON p.repo_id = h.repo_id AND p.number = h.number
                  WHERE h.repo_id = $1 AND h.head_sha = $2

@@ -43,6 +43,23 @@ pub struct ClaimedJob {
     pub max_attempts: i64,
 }
 
+/// One attempt of one job: what a lease is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Attempt {
+    /// The job.
+    pub job_id: String,
+    /// The attempt's number, from 1.
+    pub number: i64,
+}
+
+impl ClaimedJob {
+    /// This attempt.
+    #[must_use]
+    pub fn attempt(&self) -> Attempt {
+        Attempt { job_id: self.job_id.clone(), number: self.attempts }
+    }
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
@@ -158,13 +175,15 @@ impl Tx {
         settlement: &Settlement,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        // An error may quote anything; a text of PostgreSQL holds no zero byte.
+        let kept = |error: &String| Some(error.replace('\0', "\u{fffd}"));
         let (state, visible_at, given_back, error) = match settlement {
             Settlement::Done => (2_i64, now, 0_i64, None),
             Settlement::Postpone(after) => (0, now.after(*after), 1, None),
             Settlement::Retry(after, error) if job.attempts < job.max_attempts => {
-                (0, now.after(*after), 0, Some(error.as_str()))
+                (0, now.after(*after), 0, kept(error))
             }
-            Settlement::Retry(_, error) | Settlement::Dead(error) => (3, now, 0, Some(error.as_str())),
+            Settlement::Retry(_, error) | Settlement::Dead(error) => (3, now, 0, kept(error)),
         };
         let settled = on_db!(self, conn => {
             sqlx::query(
@@ -233,25 +252,35 @@ impl Tx {
         }))
     }
 
-    async fn extend_leases(
+    async fn extend_lease(
         &mut self,
         token: &LeaseToken,
+        attempt: &Attempt,
         until: Timestamp,
-    ) -> Result<Vec<String>, StoreError> {
-        Ok(on_db!(self, conn => {
-            sqlx::query_scalar("UPDATE jobs SET visible_at = $1 WHERE token = $2 AND state = 0 RETURNING job_id")
-                .bind(until.0)
-                .bind(&token.0)
-                .fetch_all(&mut *conn)
-                .await?
-        }))
+    ) -> Result<bool, StoreError> {
+        let extended = on_db!(self, conn => {
+            sqlx::query(
+                "UPDATE jobs SET visible_at = $1
+                 WHERE job_id = $2 AND token = $3 AND attempts = $4 AND state = 0",
+            )
+            .bind(until.0)
+            .bind(&attempt.job_id)
+            .bind(&token.0)
+            .bind(attempt.number)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected()
+        });
+        Ok(extended == 1)
     }
 
-    /// Gives back every job this process holds, as if it had never taken them.
+    /// Gives back every job this process holds, as if it had never taken them: they are due at
+    /// once, in their order of age, so that none is passed by a later one of its serial key.
     pub async fn release_jobs(&mut self, token: &LeaseToken, now: Timestamp) -> Result<u64, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query(
-                "UPDATE jobs SET token = NULL, running_key = NULL, visible_at = $1, attempts = attempts - 1
+                "UPDATE jobs SET token = NULL, running_key = NULL, attempts = attempts - 1,
+                    visible_at = CASE WHEN created_at < $1 THEN created_at ELSE $1 END
                  WHERE token = $2 AND state = 0",
             )
             .bind(now.0)
@@ -313,16 +342,24 @@ impl Db {
         }
     }
 
-    /// Keeps this process's leases alive, buries jobs whose last attempt died, and returns the
-    /// identifiers of the jobs this process still holds: any other it runs, it has lost.
+    /// Keeps the leases of the attempts this process runs alive, buries jobs whose last attempt
+    /// died, and returns the attempts that are still held: any other it runs, it has lost. A
+    /// job it holds but does not run (a claim or settlement whose outcome it never heard) is
+    /// left to the end of its lease, and then free for anyone.
     pub async fn keep_leases(
         &self,
         token: &LeaseToken,
+        running: &[Attempt],
         now: Timestamp,
         lease: Duration,
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Vec<Attempt>, StoreError> {
         let mut tx = self.write().await?;
-        let held = tx.extend_leases(token, now.after(lease)).await?;
+        let mut held = Vec::with_capacity(running.len());
+        for attempt in running {
+            if tx.extend_lease(token, attempt, now.after(lease)).await? {
+                held.push(attempt.clone());
+            }
+        }
         let buried = tx.bury_expired(now).await?;
         tx.commit().await?;
         if buried > 0 {

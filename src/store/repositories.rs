@@ -168,40 +168,28 @@ impl Tx {
         installation: InstallationId,
         now: Timestamp,
     ) -> Result<RepositoryRow, StoreError> {
-        let known = self.find_repository_by_github_id(facts.github_id).await?;
-        if known.as_ref().is_none_or(|k| k.name != facts.name) {
-            // Another repository may have held this name: GitHub gave it to this one.
-            let parked = format!("{}#{}", lookup_name(&facts.name), facts.github_id);
-            on_db!(self, conn => {
-                sqlx::query(
-                    "UPDATE repositories SET lookup_name = $1, removed_at = $2
-                     WHERE lookup_name = $3 AND github_id IS NOT NULL AND github_id <> $4",
-                )
-                .bind(parked)
-                .bind(now.0)
-                .bind(lookup_name(&facts.name))
-                .bind(facts.github_id)
-                .execute(&mut *conn)
-                .await?;
-            });
-        }
-        if let Some(known) = &known {
-            on_db!(self, conn => {
-                sqlx::query("UPDATE repositories SET owner = $1, name = $2, lookup_name = $3 WHERE repo_id = $4")
-                    .bind(facts.name.owner())
-                    .bind(facts.name.name())
-                    .bind(lookup_name(&facts.name))
-                    .bind(known.id.0)
-                    .execute(&mut *conn)
-                    .await?;
-            });
-        }
+        let parked = self.park_other_holders(facts, now).await?;
+        on_db!(self, conn => {
+            // Also one that lost its name to another: now we know where it went.
+            sqlx::query(
+                "UPDATE repositories SET owner = $1, name = $2, lookup_name = $3, removed_at = NULL
+                 WHERE github_id = $4",
+            )
+            .bind(facts.name.owner())
+            .bind(facts.name.name())
+            .bind(lookup_name(&facts.name))
+            .bind(facts.github_id)
+            .execute(&mut *conn)
+            .await?;
+        });
         let row = self.ensure_repository(&facts.name, now).await?;
         on_db!(self, conn => {
             sqlx::query(
-                "UPDATE repositories SET github_id = $1, installation_id = $2, private = $3,
-                    default_branch = COALESCE($4, default_branch) WHERE repo_id = $5",
+                "UPDATE repositories SET owner = $1, name = $2, github_id = $3, installation_id = $4,
+                    private = $5, default_branch = COALESCE($6, default_branch) WHERE repo_id = $7",
             )
+            .bind(facts.name.owner())
+            .bind(facts.name.name())
             .bind(facts.github_id)
             .bind(installation.0)
             .bind(i64::from(facts.private))
@@ -209,17 +197,59 @@ impl Tx {
             .bind(row.id.0)
             .execute(&mut *conn)
             .await?;
+            for made_in_advance in parked {
+                // Their makers meant the repository of this name, whatever its row.
+                sqlx::query("UPDATE tokens SET repo_id = $1 WHERE repo_id = $2")
+                    .bind(row.id.0)
+                    .bind(made_in_advance)
+                    .execute(&mut *conn)
+                    .await?;
+            }
         });
         Ok(self.repository(row.id).await?.unwrap_or(row))
     }
 
-    /// The App may no longer act on a repository. Its data stays.
-    pub async fn detach_repository(&mut self, github_id: i64) -> Result<(), StoreError> {
+    /// Takes a name from whoever holds it and is another repository than the one GitHub gave
+    /// it to: one with another number, or, when that one has its row already, one without any.
+    /// Returns the latter: rows that were made for tokens.
+    async fn park_other_holders(
+        &mut self,
+        facts: &RepositoryFacts,
+        now: Timestamp,
+    ) -> Result<Vec<i64>, StoreError> {
+        let parked: Vec<(i64, Option<i64>)> = on_db!(self, conn => {
+            sqlx::query_as(
+                // No name has a `#`, and a row number makes it unique.
+                "UPDATE repositories SET lookup_name = lookup_name || '#' || repo_id, removed_at = $1
+                 WHERE lookup_name = $2 AND (github_id <> $3 OR (github_id IS NULL
+                    AND EXISTS (SELECT 1 FROM repositories known WHERE known.github_id = $3)))
+                 RETURNING repo_id, github_id",
+            )
+            .bind(now.0)
+            .bind(lookup_name(&facts.name))
+            .bind(facts.github_id)
+            .fetch_all(&mut *conn)
+            .await?
+        });
+        Ok(parked.into_iter().filter(|(_, number)| number.is_none()).map(|(id, _)| id).collect())
+    }
+
+    /// The installation may no longer act on a repository. Its data stays. Of a repository
+    /// that went to another installation, the news from the old one may come last: it changes
+    /// nothing.
+    pub async fn detach_repository(
+        &mut self,
+        github_id: i64,
+        installation: InstallationId,
+    ) -> Result<(), StoreError> {
         on_db!(self, conn => {
-            sqlx::query("UPDATE repositories SET installation_id = NULL WHERE github_id = $1")
-                .bind(github_id)
-                .execute(&mut *conn)
-                .await?;
+            sqlx::query(
+                "UPDATE repositories SET installation_id = NULL WHERE github_id = $1 AND installation_id = $2",
+            )
+            .bind(github_id)
+            .bind(installation.0)
+            .execute(&mut *conn)
+            .await?;
         });
         Ok(())
     }

@@ -206,21 +206,26 @@ impl Tx {
     }
 
     /// A commit turned out to be the head of an open pull request: its runs are that pull
-    /// request's, whatever branch they named (a fork's `main` is not ours).
+    /// request's, whatever branch they named. Runs of `except_branch` stay that branch's: a
+    /// commit of it may be a head too (`main` to be merged into `release`).
     pub async fn assign_runs_to_pull_request(
         &mut self,
         repo: RepoId,
         head_sha: &CommitSha,
         number: PrNumber,
+        except_branch: Option<&str>,
     ) -> Result<(), StoreError> {
         on_db!(self, conn => {
             sqlx::query(
                 "UPDATE runs SET pull_request = $1, branch = NULL
-                 WHERE repo_id = $2 AND head_sha = $3 AND pull_request IS NULL",
+                 WHERE repo_id = $2 AND head_sha = $3 AND pull_request IS NULL
+                   AND (branch IS NULL OR branch <> $4)",
             )
             .bind(number.0)
             .bind(repo.0)
             .bind(head_sha.as_str())
+            // No branch has an empty name.
+            .bind(except_branch.unwrap_or_default())
             .execute(&mut *conn)
             .await?;
         });

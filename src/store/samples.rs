@@ -61,29 +61,27 @@ impl Tx {
         run: &RunId,
         samples: &[StageSample],
     ) -> Result<(), StoreError> {
-        let mut paths = Vec::with_capacity(samples.len());
+        let mut rows = Vec::with_capacity(samples.len());
         for sample in samples {
-            paths.push(
-                serde_json::to_string(&sample.path)
-                    .map_err(|e| StoreError::unreadable("a stage's path", e))?,
-            );
+            let path = serde_json::to_string(&sample.path)
+                .map_err(|e| StoreError::unreadable("a stage's path", e))?;
+            rows.push((stage_id(&sample.key), sample, path));
         }
+        // All of them, not each chunk: two runs stored at once lock the stages in one order.
+        rows.sort_by_key(|(id, _, _)| *id);
         on_db!(self, conn => {
             sqlx::query("DELETE FROM samples WHERE repo_id = $1 AND run_id = $2")
                 .bind(repo.0)
                 .bind(&run.0)
                 .execute(&mut *conn)
                 .await?;
-            for (samples, paths) in samples.chunks(CHUNK).zip(paths.chunks(CHUNK)) {
+            for rows in rows.chunks(CHUNK) {
                 let mut insert = sqlx::QueryBuilder::new(
                     "INSERT INTO stages (repo_id, stage_id, stage_key, parent_id, path) ",
                 );
-                // Sorted, so that two runs stored at once lock the stages in one order.
-                let mut rows: Vec<_> = samples.iter().zip(paths).map(|(s, path)| (stage_id(&s.key), s, path)).collect();
-                rows.sort_by_key(|(id, _, _)| *id);
                 insert.push_values(rows, |mut row, (id, sample, path)| {
                     row.push_bind(repo.0)
-                        .push_bind(id)
+                        .push_bind(*id)
                         .push_bind(sample.key.as_str())
                         .push_bind(sample.parent.as_ref().map(stage_id))
                         .push_bind(path.as_str());
@@ -94,10 +92,10 @@ impl Tx {
                     "INSERT INTO samples (repo_id, run_id, stage_id, duration_ns, count, start_offset_ns,
                         end_offset_ns, result, asynchronous) ",
                 );
-                insert.push_values(samples, |mut row, sample| {
+                insert.push_values(rows, |mut row, (id, sample, _)| {
                     row.push_bind(repo.0)
                         .push_bind(run.0.as_str())
-                        .push_bind(stage_id(&sample.key))
+                        .push_bind(*id)
                         .push_bind(sample.duration_ns)
                         .push_bind(i64::from(sample.count))
                         .push_bind(sample.start_offset_ns)
@@ -121,7 +119,8 @@ impl Tx {
                  FROM samples s
                  JOIN stages g ON g.repo_id = s.repo_id AND g.stage_id = s.stage_id
                  LEFT JOIN stages p ON p.repo_id = g.repo_id AND p.stage_id = g.parent_id
-                 WHERE s.repo_id = $1 AND s.run_id = $2 ORDER BY s.start_offset_ns, s.end_offset_ns DESC",
+                 WHERE s.repo_id = $1 AND s.run_id = $2
+                 ORDER BY s.start_offset_ns, s.end_offset_ns DESC, s.stage_id",
             )
             .bind(repo.0)
             .bind(&run.0)
@@ -162,7 +161,7 @@ impl Tx {
                  JOIN stages g ON g.repo_id = s.repo_id AND g.stage_id = s.stage_id
                  LEFT JOIN stages p ON p.repo_id = g.repo_id AND p.stage_id = g.parent_id
                  WHERE r.repo_id = $1 AND r.started_at BETWEEN $2 AND $3
-                 ORDER BY s.run_id, s.start_offset_ns, s.end_offset_ns DESC",
+                 ORDER BY s.run_id, s.start_offset_ns, s.end_offset_ns DESC, s.stage_id",
             )
             .bind(repo.0)
             .bind(oldest.0)

@@ -38,7 +38,9 @@ impl Tx {
             let state: OpenTrace = sqlx::query_as(
                 "INSERT INTO open_traces (repo_id, trace_id, first_at, last_at, batches, spans, has_root)
                  VALUES ($1, $2, $3, $3, 1, $4, $5)
-                 ON CONFLICT (repo_id, trace_id) DO UPDATE SET last_at = excluded.last_at,
+                 ON CONFLICT (repo_id, trace_id) DO UPDATE SET
+                    last_at = CASE WHEN excluded.last_at > open_traces.last_at
+                                   THEN excluded.last_at ELSE open_traces.last_at END,
                     batches = open_traces.batches + 1, spans = open_traces.spans + excluded.spans,
                     has_root = CASE WHEN excluded.has_root = 1 THEN 1 ELSE open_traces.has_root END
                  RETURNING last_at, batches, spans, has_root, collections",
@@ -117,19 +119,23 @@ impl Tx {
     /// traces never had a root.
     pub async fn sweep_open_traces(&mut self, before: Timestamp) -> Result<i64, StoreError> {
         Ok(on_db!(self, conn => {
-            let rootless: i64 =
-                sqlx::query_scalar("SELECT COUNT(*) FROM open_traces WHERE last_at < $1 AND has_root = 0")
-                    .bind(before.0)
-                    .fetch_one(&mut *conn)
-                    .await?;
-            sqlx::query(
-                "DELETE FROM span_batches WHERE EXISTS (SELECT 1 FROM open_traces t
-                 WHERE t.repo_id = span_batches.repo_id AND t.trace_id = span_batches.trace_id AND t.last_at < $1)",
+            // The trace's row first: its lock decides whether a batch that comes now finds the
+            // whole trace or begins a new one, and never the late half of it.
+            let swept: Vec<(i64, String, i64)> = sqlx::query_as(
+                "DELETE FROM open_traces WHERE last_at < $1 RETURNING repo_id, trace_id, has_root",
             )
             .bind(before.0)
-            .execute(&mut *conn)
+            .fetch_all(&mut *conn)
             .await?;
-            sqlx::query("DELETE FROM open_traces WHERE last_at < $1").bind(before.0).execute(&mut *conn).await?;
+            let mut rootless = 0;
+            for (repo, trace_id, has_root) in swept {
+                sqlx::query("DELETE FROM span_batches WHERE repo_id = $1 AND trace_id = $2")
+                    .bind(repo)
+                    .bind(trace_id)
+                    .execute(&mut *conn)
+                    .await?;
+                rootless += 1 - has_root;
+            }
             rootless
         }))
     }

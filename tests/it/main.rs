@@ -9,6 +9,7 @@ mod postgres;
 mod repo;
 #[allow(dead_code, reason = "how tests run the binary: wider than the tests of one day")]
 mod service;
+mod store;
 mod time;
 #[allow(dead_code, reason = "what tests deliver: wider than the tests of one day")]
 mod webhooks;

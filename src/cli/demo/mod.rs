@@ -50,7 +50,7 @@ pub async fn demo(args: DemoArgs) -> Result<(), CliError> {
 async fn show(args: &DemoArgs, folder: &Path) -> Result<(), CliError> {
     let clock = Clock::system();
     let service =
-        Service::start(service_args(args, folder)?, clock.clone(), Randomness::from_system()).await?;
+        Service::start(service_args(args, folder), clock.clone(), Randomness::from_system()).await?;
     let address = format!("http://{}", service.address);
     let told = tell(&service, &address, &clock).await;
     if told.is_ok() && !args.exit {
@@ -61,8 +61,8 @@ async fn show(args: &DemoArgs, folder: &Path) -> Result<(), CliError> {
     told
 }
 
-fn service_args(args: &DemoArgs, folder: &Path) -> Result<ServeArgs, CliError> {
-    Ok(ServeArgs {
+fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
+    ServeArgs {
         store: StoreArgs {
             database_url: format!("sqlite://{}", folder.join("pacegate.db").display()).into(),
             traces_url: format!("file:{}", folder.join("traces").display()),
@@ -83,7 +83,7 @@ fn service_args(args: &DemoArgs, folder: &Path) -> Result<ServeArgs, CliError> {
         },
         web: WebArgs { listen: args.listen.clone(), default_repo: None, pages: None },
         no_worker: false,
-    })
+    }
 }
 
 /// Pushes the story and prints what the service says of it.

@@ -131,6 +131,46 @@ async fn an_installation_comes_and_goes(database: Database) {
     scene.fake.finish();
 }
 
+on_both!(a_fork_s_main_is_never_a_baseline_and_our_own_stays_one);
+async fn a_fork_s_main_is_never_a_baseline_and_our_own_stays_one(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    let lineage_of = async |head: &str| {
+        let (_, body) = scene.api(&service, &format!("/runs?sha={head}")).await;
+        body["runs"][0]["lineage"].clone()
+    };
+    let open = async |pr: &PullRequest| {
+        scene.fake.pull_request(REPO, pr.clone());
+        let payload = webhooks::pull_request("opened", &scene.repository, pr);
+        scene.deliver(&service, &delivery("pull_request", &payload, WEBHOOK_SECRET)).await;
+    };
+    // Measured before GitHub said whose it is, and after.
+    let (before, after) = (sha("fork before"), sha("fork after"));
+    let now = crate::time::now_seconds();
+    scene.push(&service, &crate::pipeline::Run::of_main(&before, now - 900).request()).await;
+    scene.wait_for_runs(&service, super::HISTORY as usize + 1).await;
+    for (number, head) in [(20, &before), (21, &after)] {
+        let mut pr = PullRequest::new(number, REPO, head);
+        (pr.head_ref, pr.head_repo) = ("main".into(), "mallory/my-app".into());
+        open(&pr).await;
+    }
+    scene.concluded(&before).await;
+    scene.push(&service, &crate::pipeline::Run::of_main(&after, now - 600).request()).await;
+    scene.concluded(&after).await;
+    assert_eq!(lineage_of(&before).await, serde_json::json!({ "kind": "pull_request", "number": 20 }));
+    assert_eq!(lineage_of(&after).await, serde_json::json!({ "kind": "pull_request", "number": 21 }));
+    // Our own main, to be merged into a release branch.
+    let main = sha("main 3");
+    let mut pr = PullRequest::new(22, REPO, &main);
+    (pr.head_ref, pr.base_ref) = ("main".into(), "release".into());
+    open(&pr).await;
+    scene.concluded(&main).await;
+    assert_eq!(lineage_of(&main).await, serde_json::json!({ "kind": "branch", "name": "main" }));
+    service.terminate().await;
+    scene.fake.finish();
+}
+
 on_both!(a_closed_pull_request_s_comment_is_left_alone);
 async fn a_closed_pull_request_s_comment_is_left_alone(database: Database) {
     let scene = Scene::new(database).await;

@@ -162,6 +162,15 @@ fn hostile(head: &str) -> Value {
         { "key": "deep", "value": { "arrayValue": { "values": [{ "arrayValue": {} }] } } },
     ]);
     spans.push(odd);
+    // PostgreSQL's texts hold no zero byte.
+    let mut zeros = span(&trace, &id(7), &root, "zero\0byte", begin, begin + 1);
+    zeros["status"] = json!({ "code": 2, "message": "bad\0luck" });
+    zeros["attributes"] = json!([
+        text("stage.name", "st\0age"),
+        text("pipeline.name", "my\0app"),
+        text("cicd.pipeline.run.id", "r\0")
+    ]);
+    spans.push(zeros);
     spans.push(span(&trace, &id(2), &root, "negative", begin + 9_000_000_000, begin));
     spans.push(span(&trace, &id(3), &id(4), "cycle-a", begin, begin + 1));
     spans.push(span(&trace, &id(4), &id(3), "cycle-b", begin, begin + 1));

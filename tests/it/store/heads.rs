@@ -1,0 +1,74 @@
+//! Pull requests and their heads: what is stored does not depend on the order of deliveries.
+
+use pacegate::model::ids::PrNumber;
+use pacegate::store::PullRequestRow;
+
+use super::{Outcome, Store, at, sha, store_test};
+
+fn pull_request(number: i64, is_open: bool, head: char) -> PullRequestRow {
+    PullRequestRow {
+        number: PrNumber(number),
+        is_open,
+        head_sha: sha(head),
+        base_branch: "main".into(),
+        is_from_fork: number % 2 == 0,
+    }
+}
+
+store_test!(
+    heads_are_in_the_order_they_were_pushed_however_they_were_told,
+    async |store: &Store| -> Outcome {
+        // Each head as its own delivery told it, and the middle one again, later.
+        let reports = [('a', 10), ('b', 20), ('c', 30), ('b', 40)];
+        let orders = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 3, 0, 1], [1, 3, 2, 0]];
+        for (number, order) in (1..).zip(orders) {
+            let repo = store.repository(&format!("acme/app-{number}")).await?.id;
+            for place in order {
+                let (digit, seen) = reports[place];
+                let mut tx = store.write().await?;
+                tx.record_head(repo, PrNumber(5), &sha(digit), at(seen)).await?;
+                tx.commit().await?;
+            }
+            let heads = store.read().await?.heads_of(repo, PrNumber(5)).await?;
+            assert_eq!(heads, [sha('a'), sha('b'), sha('c')], "told in the order {order:?}");
+            assert_eq!(store.read().await?.heads_of(repo, PrNumber(6)).await?, []);
+        }
+        Ok(())
+    }
+);
+
+store_test!(a_pull_request_is_as_github_said_last, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let mut tx = store.write().await?;
+    assert_eq!(tx.pull_request(repo, PrNumber(5)).await?, None);
+    tx.record_pull_request(repo, &pull_request(5, true, 'a'), at(1)).await?;
+    let closed = PullRequestRow { base_branch: "release".into(), ..pull_request(5, false, 'b') };
+    tx.record_pull_request(repo, &closed, at(2)).await?;
+    assert_eq!(tx.pull_request(repo, PrNumber(5)).await?, Some(closed));
+    tx.commit().await
+});
+
+store_test!(a_head_leads_to_the_pull_request_that_speaks_for_it, async |store: &Store| -> Outcome {
+    let (repo, other) = (store.repository("acme/app").await?.id, store.repository("acme/other").await?.id);
+    let mut tx = store.write().await?;
+    // 1 moved on, 2 and 3 stand at `a`: 2 is open, 3 is newer.
+    for row in [pull_request(1, true, 'b'), pull_request(2, true, 'a'), pull_request(3, false, 'a')] {
+        tx.record_pull_request(repo, &row, at(1)).await?;
+        tx.record_head(repo, row.number, &sha('a'), at(1)).await?;
+        tx.record_head(repo, row.number, &row.head_sha, at(2)).await?;
+    }
+    let found = tx.pull_request_of_head(repo, &sha('a')).await?;
+    assert_eq!(found.map(|row| row.number), Some(PrNumber(2)));
+    // Of two open ones the newer.
+    tx.record_pull_request(repo, &pull_request(3, true, 'a'), at(3)).await?;
+    let found = tx.pull_request_of_head(repo, &sha('a')).await?;
+    assert_eq!(found.map(|row| row.number), Some(PrNumber(3)));
+    // An earlier head still has its pull request.
+    tx.record_pull_request(repo, &pull_request(3, true, 'c'), at(4)).await?;
+    tx.record_pull_request(repo, &pull_request(2, false, 'd'), at(4)).await?;
+    let found = tx.pull_request_of_head(repo, &sha('a')).await?;
+    assert_eq!(found.map(|row| row.number), Some(PrNumber(3)));
+    assert_eq!(tx.pull_request_of_head(repo, &sha('f')).await?, None);
+    assert_eq!(tx.pull_request_of_head(other, &sha('a')).await?, None, "another repository's commit");
+    tx.commit().await
+});

@@ -1,0 +1,96 @@
+//! A process that is gone from one moment to the next: its file holds what was committed, and
+//! nothing else.
+
+use pacegate::store::{DatabaseUrl, Db, DeliveryRow, LeaseToken, NewJob};
+use tempfile::TempDir;
+
+use super::{Outcome, Store, at, seconds};
+
+fn delivery(id: &str) -> DeliveryRow {
+    DeliveryRow { delivery_id: id.to_owned(), event: "ping".into(), body: Some("{}".into()) }
+}
+
+fn job(delivery: &str) -> NewJob {
+    NewJob {
+        kind: "handle_delivery",
+        payload: delivery.to_owned(),
+        dedupe_key: Some(delivery.to_owned()),
+        serial_key: None,
+        run_at: at(0),
+        max_attempts: 3,
+    }
+}
+
+/// Copies the files as they are at this moment: what a machine that stops now would find.
+fn as_it_is_now(from: &TempDir) -> TempDir {
+    let copy = TempDir::new().expect("a temporary folder");
+    for entry in std::fs::read_dir(from.path()).expect("a folder") {
+        let entry = entry.expect("an entry");
+        // The index of the log is shared memory: it is made again from the log.
+        if !entry.file_name().to_string_lossy().ends_with("-shm") {
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("a copy");
+        }
+    }
+    copy
+}
+
+#[tokio::test]
+async fn a_reopened_file_has_exactly_what_was_committed() {
+    Store::sqlite()
+        .await
+        .run(async |store| -> Outcome {
+            let mut tx = store.write().await?;
+            assert!(tx.record_delivery(&delivery("committed"), at(1)).await?);
+            assert!(tx.push_job(&job("committed"), &store.chance, at(1)).await?);
+            tx.commit().await?;
+            let mut tx = store.write().await?;
+            assert!(tx.record_delivery(&delivery("dropped"), at(2)).await?);
+            assert!(tx.push_job(&job("dropped"), &store.chance, at(2)).await?);
+            drop(tx);
+            // This one is open when the process is gone.
+            let mut tx = store.write().await?;
+            assert!(tx.record_delivery(&delivery("open"), at(3)).await?);
+            assert!(tx.push_job(&job("open"), &store.chance, at(3)).await?);
+
+            let copy = as_it_is_now(store.folder.as_ref().expect("a folder"));
+            let url: DatabaseUrl = format!("sqlite://{}/pacegate.db", copy.path().display()).parse()?;
+            let reopened = Db::connect(&url, 2).await?;
+            reopened.migrate().await?;
+            let mut found = reopened.read().await?;
+            assert_eq!(found.delivery("committed").await?, Some(delivery("committed")));
+            assert_eq!(found.delivery("dropped").await?, None);
+            assert_eq!(found.delivery("open").await?, None);
+            let token = LeaseToken::new(&store.chance);
+            let claimed = reopened.claim_jobs(&token, at(9), seconds(60), 10).await?;
+            assert_eq!(claimed.iter().map(|job| job.payload.as_str()).collect::<Vec<_>>(), ["committed"]);
+            drop(found);
+            reopened.close().await;
+            tx.commit().await
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_job_in_flight_outlives_its_process() {
+    Store::sqlite()
+        .await
+        .run(async |store| -> Outcome {
+            let mut tx = store.write().await?;
+            assert!(tx.push_job(&job("d"), &store.chance, at(1)).await?);
+            tx.commit().await?;
+            let claim = async |db: &Db, now| {
+                db.claim_jobs(&LeaseToken::new(&store.chance), at(now), seconds(60), 10).await
+            };
+            assert_eq!(claim(&store.db, 10).await?.len(), 1);
+            let copy = as_it_is_now(store.folder.as_ref().expect("a folder"));
+            let url: DatabaseUrl = format!("sqlite://{}/pacegate.db", copy.path().display()).parse()?;
+            let restarted = Db::connect(&url, 2).await?;
+            assert_eq!(claim(&restarted, 11).await?.len(), 0, "its lease still runs");
+            let again = claim(&restarted, 70).await?;
+            assert_eq!(again.len(), 1);
+            assert_eq!((again[0].payload.as_str(), again[0].attempts), ("d", 2));
+            restarted.close().await;
+            Ok(())
+        })
+        .await;
+}

@@ -1,0 +1,129 @@
+//! The store on both databases. [`store_test!`] runs one body twice: on SQLite in a temporary
+//! folder and on a new PostgreSQL database; without PostgreSQL the second one fails.
+//!
+//! Every time is given. Where two transactions have to meet, they do so in every order that
+//! can happen and the result must be the same.
+
+mod connections;
+mod heads;
+mod loss;
+mod measured;
+mod queue;
+mod repositories;
+mod runs;
+mod samples;
+mod schema;
+mod spans;
+mod tokens;
+mod verdicts;
+mod worker;
+
+use std::time::Duration;
+
+use pacegate::clock::Randomness;
+use pacegate::model::ids::{CommitSha, RepoName};
+use pacegate::model::time::Timestamp;
+use pacegate::store::{DatabaseUrl, Db, RepositoryRow, StoreError, Tx};
+use tempfile::TempDir;
+
+use crate::postgres::fresh_database;
+
+/// How a body of a test ends: with `?` on every call to the store.
+pub type Outcome = Result<(), StoreError>;
+
+/// A database of one test.
+pub struct Store {
+    pub db: Db,
+    pub chance: Randomness,
+    pub url: DatabaseUrl,
+    /// Gone with the test.
+    folder: Option<TempDir>,
+}
+
+impl Store {
+    /// A SQLite file, without tables.
+    pub async fn sqlite() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let url = format!("sqlite://{}/pacegate.db", folder.path().display());
+        Self::open(&url, Some(folder)).await
+    }
+
+    /// A PostgreSQL database, without tables.
+    pub async fn postgres() -> Self {
+        Self::open(&fresh_database().await, None).await
+    }
+
+    async fn open(url: &str, folder: Option<TempDir>) -> Self {
+        let url: DatabaseUrl = url.parse().expect("a database URL");
+        let db = Db::connect(&url, 6).await.expect("the database opens");
+        Self { db, chance: Randomness::seeded(7), url, folder }
+    }
+
+    /// Runs a body with the tables in place.
+    pub async fn run(self, body: impl AsyncFnOnce(&Self) -> Outcome) {
+        self.db.migrate().await.expect("tables");
+        body(&self).await.expect("the store does what it is asked for");
+        self.db.close().await;
+        drop(self.folder);
+    }
+
+    /// The same database as another process has it.
+    pub async fn again(&self) -> Result<Db, StoreError> {
+        Db::connect(&self.url, 6).await
+    }
+
+    pub async fn write(&self) -> Result<Tx, StoreError> {
+        self.db.write().await
+    }
+
+    pub async fn read(&self) -> Result<Tx, StoreError> {
+        self.db.read().await
+    }
+
+    /// A repository without an installation.
+    pub async fn repository(&self, name: &str) -> Result<RepositoryRow, StoreError> {
+        let mut tx = self.write().await?;
+        let row = tx.ensure_repository(&repo_name(name), at(0)).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+}
+
+/// `store_test!(name, async |store| { … Ok(()) })` makes the tests `name::sqlite` and
+/// `name::postgres`.
+macro_rules! store_test {
+    ($name:ident, $body:expr) => {
+        mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn sqlite() {
+                $crate::store::Store::sqlite().await.run($body).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn postgres() {
+                $crate::store::Store::postgres().await.run($body).await;
+            }
+        }
+    };
+}
+pub(in crate::store) use store_test;
+
+/// So many seconds after the tests' beginning of time.
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp(1_800_000_000_000_000 + seconds * 1_000_000)
+}
+
+pub fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub fn repo_name(text: &str) -> RepoName {
+    text.parse().expect("a repository's name")
+}
+
+/// A commit whose digits all are this one.
+pub fn sha(digit: char) -> CommitSha {
+    digit.to_string().repeat(40).parse().expect("a commit")
+}

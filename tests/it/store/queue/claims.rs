@@ -1,0 +1,100 @@
+//! Claims: in order, not too early, not more than asked for, and never one job twice.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+store_test!(jobs_are_claimed_in_the_order_they_are_due, async |store: &Store| -> Outcome {
+    let due = |payload: &str, seconds| NewJob { run_at: at(seconds), ..job(payload) };
+    store.push(&[due("c", 3), due("a", 1), due("e", 9), due("b", 2), due("b2", 2)]).await?;
+    let holder = store.holder();
+    for expected in ["a", "b", "b2", "c"] {
+        assert_eq!(holder.payloads(at(5), 1).await?, [expected]);
+    }
+    assert_eq!(holder.payloads(at(5), 1).await?, [""; 0], "`e` is not due");
+    Ok(())
+});
+
+store_test!(no_more_is_claimed_than_there_is_room_for, async |store: &Store| -> Outcome {
+    store.push(&["a", "b", "c", "d", "e"].map(job)).await?;
+    let holder = store.holder();
+    assert_eq!(holder.payloads(at(1), 0).await?, [""; 0]);
+    assert_eq!(holder.payloads(at(1), 2).await?, ["a", "b"]);
+    assert_eq!(holder.payloads(at(1), 2).await?, ["c", "d"]);
+    assert_eq!(holder.payloads(at(1), usize::MAX).await?, ["e"]);
+    assert_eq!(store.counts().await?, (5, 0), "what runs is open");
+    Ok(())
+});
+
+store_test!(a_job_is_not_claimed_before_its_time, async |store: &Store| -> Outcome {
+    store.push(&[NewJob { run_at: at(10), ..job("a") }]).await?;
+    let holder = store.holder();
+    assert_eq!(holder.payloads(Timestamp(at(10).0 - 1), 1).await?, [""; 0]);
+    let claimed = holder.one(at(10)).await?;
+    assert_eq!((claimed.kind.as_str(), claimed.payload.as_str()), ("tested", "a"));
+    assert_eq!((claimed.attempts, claimed.max_attempts), (1, 3));
+    Ok(())
+});
+
+store_test!(eight_claimers_in_two_processes_never_share_a_job, async |store: &Store| -> Outcome {
+    let jobs: Vec<NewJob> = (0..200)
+        // A quarter of them in five serial groups.
+        .map(|n| NewJob { serial_key: (n % 4 == 0).then(|| format!("s{}", n % 5)), ..job(&n.to_string()) })
+        .collect();
+    let mut tx = store.write().await?;
+    for (n, job) in (0..).zip(&jobs) {
+        assert!(tx.push_job(job, &store.chance, Timestamp(at(0).0 + n * 1_000)).await?);
+    }
+    tx.commit().await?;
+    let other = store.again().await?;
+    let mut claimers = Vec::new();
+    for n in 0..8 {
+        let db = if n % 2 == 0 { store.db.clone() } else { other.clone() };
+        let token = LeaseToken::new(&store.chance);
+        claimers.push(tokio::spawn(async move {
+            let mut done = Vec::new();
+            // Serial jobs of another claimer, or a collision on one, look like an empty queue:
+            // the end is when nothing is open.
+            while db.read().await?.count_jobs().await?.open > 0 {
+                for job in db.claim_jobs(&token, at(1), LEASE, 5).await? {
+                    let mut tx = db.write().await?;
+                    assert!(tx.settle_job(&token, &job, &Settlement::Done, at(2)).await?);
+                    tx.commit().await?;
+                    done.push(job.payload);
+                }
+            }
+            Ok::<Vec<String>, StoreError>(done)
+        }));
+    }
+    let mut all = Vec::new();
+    for claimer in claimers {
+        all.extend(claimer.await.expect("no panic")?);
+    }
+    assert_eq!(all.len(), 200);
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 200);
+    other.close().await;
+    Ok(())
+});
+
+store_test!(claims_that_meet_on_a_serial_key_claim_at_most_one, async |store: &Store| -> Outcome {
+    let other = store.again().await?;
+    for round in 0..20 {
+        let key = format!("round {round}");
+        store.push(&[serial("a", &key, at(0)), serial("b", &key, at(0))]).await?;
+        let (one, two) = (store.holder(), Holder::new(&other, &store.chance));
+        let (first, second) = tokio::join!(one.payloads(at(1), 10), two.payloads(at(1), 10));
+        let (first, second) = (first?, second?);
+        assert!(first.len() + second.len() <= 1, "{first:?} {second:?}");
+        let mut tx = store.write().await?;
+        for holder in [&one, &two] {
+            tx.release_jobs(&holder.token, at(1_000)).await?;
+        }
+        tx.commit().await?;
+        // Out of the way of the next round.
+        for _ in 0..2 {
+            let left = one.one(at(2_000)).await?;
+            assert!(one.settle(&left, Settlement::Done, at(2_000)).await?);
+        }
+    }
+    Ok(())
+});

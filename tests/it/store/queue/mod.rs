@@ -1,0 +1,118 @@
+//! The job queue, line by line of its design: pushed in the caller's transaction, claimed in
+//! order, held under a lease, settled once, one at a time of a serial key.
+
+mod claims;
+mod leases;
+mod model;
+mod pushing;
+mod serial;
+mod settling;
+
+use std::time::Duration;
+
+use pacegate::clock::Randomness;
+use pacegate::model::time::Timestamp;
+use pacegate::store::{ClaimedJob, Db, LeaseToken, NewJob, Settlement, StoreError, Tx};
+
+use super::{Outcome, Store, at, seconds, store_test};
+
+const LEASE: Duration = Duration::from_mins(1);
+
+/// A job that is known by its payload: due at once, no keys, three attempts.
+fn job(payload: &str) -> NewJob {
+    NewJob {
+        kind: "tested",
+        payload: payload.to_owned(),
+        dedupe_key: None,
+        serial_key: None,
+        run_at: at(0),
+        max_attempts: 3,
+    }
+}
+
+fn serial(payload: &str, key: &str, run_at: Timestamp) -> NewJob {
+    NewJob { serial_key: Some(key.to_owned()), run_at, ..job(payload) }
+}
+
+/// A process that holds jobs.
+struct Holder<'a> {
+    db: &'a Db,
+    token: LeaseToken,
+}
+
+impl<'a> Holder<'a> {
+    fn new(db: &'a Db, chance: &Randomness) -> Self {
+        Self { db, token: LeaseToken::new(chance) }
+    }
+
+    async fn claim(&self, now: Timestamp, slots: usize) -> Result<Vec<ClaimedJob>, StoreError> {
+        self.db.claim_jobs(&self.token, now, LEASE, slots).await
+    }
+
+    /// The payloads of what could be claimed, sorted.
+    async fn payloads(&self, now: Timestamp, slots: usize) -> Result<Vec<String>, StoreError> {
+        let mut payloads: Vec<_> = self.claim(now, slots).await?.into_iter().map(|job| job.payload).collect();
+        payloads.sort_unstable();
+        Ok(payloads)
+    }
+
+    /// The one job that could be claimed.
+    async fn one(&self, now: Timestamp) -> Result<ClaimedJob, StoreError> {
+        let mut claimed = self.claim(now, 10).await?;
+        assert_eq!(claimed.len(), 1, "{claimed:?}");
+        Ok(claimed.remove(0))
+    }
+
+    async fn settle(
+        &self,
+        job: &ClaimedJob,
+        settlement: Settlement,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.db.write().await?;
+        let settled = tx.settle_job(&self.token, job, &settlement, now).await?;
+        tx.commit().await?;
+        Ok(settled)
+    }
+
+    /// Keeps the leases of these jobs and gives the payloads of those that are still held.
+    async fn keep(&self, jobs: &[ClaimedJob], now: Timestamp) -> Result<Vec<String>, StoreError> {
+        let attempts: Vec<_> = jobs.iter().map(ClaimedJob::attempt).collect();
+        let held = self.db.keep_leases(&self.token, &attempts, now, LEASE).await?;
+        let held = jobs.iter().filter(|job| held.contains(&job.attempt()));
+        Ok(held.map(|job| job.payload.clone()).collect())
+    }
+
+    async fn release(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let mut tx = self.db.write().await?;
+        let released = tx.release_jobs(&self.token, now).await?;
+        tx.commit().await?;
+        Ok(released)
+    }
+}
+
+impl Store {
+    fn holder(&self) -> Holder<'_> {
+        Holder::new(&self.db, &self.chance)
+    }
+
+    /// Pushes jobs, each in a transaction of its own, a millisecond after the one before: so
+    /// their order is that of the list.
+    async fn push(&self, jobs: &[NewJob]) -> Outcome {
+        for (n, job) in (0..).zip(jobs) {
+            let mut tx = self.write().await?;
+            assert!(tx.push_job(job, &self.chance, Timestamp(at(0).0 + n * 1_000)).await?);
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn counts(&self) -> Result<(i64, i64), StoreError> {
+        let counts = self.read().await?.count_jobs().await?;
+        Ok((counts.open, counts.dead))
+    }
+}
+
+async fn push(tx: &mut Tx, store: &Store, job: &NewJob) -> Result<bool, StoreError> {
+    tx.push_job(job, &store.chance, at(0)).await
+}

@@ -1,0 +1,169 @@
+//! Runs: one row for a trace, however often it is collected; found by what they measured.
+
+use pacegate::model::environment::RunnerClass;
+use pacegate::model::ids::{CommitSha, PrNumber, RepoId, RunId, TraceId};
+use pacegate::model::run::{Lineage, PipelineRun, RunResult};
+use pacegate::model::time::Timestamp;
+use pacegate::store::{RunFilter, StoreError, StoredRun, Tx};
+
+use super::{Outcome, Store, at, repo_name, sha, store_test};
+
+pub fn trace(n: u8) -> TraceId {
+    TraceId::from_bytes(&[n; 16]).expect("not zero")
+}
+
+/// A run of `acme/app` on its main branch.
+pub fn run_of(id: &str, trace: Option<TraceId>, head_sha: CommitSha, started_at: Timestamp) -> PipelineRun {
+    PipelineRun {
+        id: RunId(id.into()),
+        repo: repo_name("acme/app"),
+        pipeline: "build".into(),
+        external_id: None,
+        trace_id: trace,
+        attempt: 1,
+        head_sha,
+        lineage: Lineage::Branch { name: "main".into() },
+        result: RunResult::Success,
+        runner: RunnerClass::default(),
+        started_at,
+        duration_ns: 1_000_000_000,
+        notes: Vec::new(),
+    }
+}
+
+async fn listed(
+    tx: &mut Tx,
+    repo: RepoId,
+    filter: &RunFilter,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    let runs = tx.list_runs(repo, &repo_name("acme/app"), filter, limit).await?;
+    Ok(runs.into_iter().map(|stored| stored.run.id.0).collect())
+}
+
+store_test!(a_run_is_read_as_it_was_written, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?;
+    let lineages = [
+        Lineage::Branch { name: "feature/ü".into() },
+        Lineage::PullRequest { number: PrNumber(7) },
+        Lineage::Unknown,
+    ];
+    let results = [RunResult::Success, RunResult::Timeout, RunResult::Cancellation];
+    let mut tx = store.write().await?;
+    for (n, (lineage, result)) in (1_u8..).zip(lineages.into_iter().zip(results)) {
+        let run = PipelineRun {
+            external_id: Some("run '7'".into()),
+            attempt: u32::MAX,
+            lineage,
+            result,
+            runner: RunnerClass {
+                os: Some("linux".into()),
+                arch: None,
+                labels: vec!["a,b".into(), "\"c\"".into()],
+            },
+            duration_ns: i64::MAX,
+            notes: vec!["1 span \"ended\" before\n\u{0} beginning".into(), "ünïcödé 🐢".into()],
+            ..run_of(&format!("r{n}"), Some(trace(n)), sha('a'), at(i64::from(n)))
+        };
+        assert_eq!(tx.record_run(repo.id, &run, 3).await?, run.id);
+        let read = tx.run(repo.id, &repo.name, &run.id).await?;
+        assert_eq!(read, Some(StoredRun { run, collections: 3 }));
+    }
+    assert_eq!(tx.run(repo.id, &repo.name, &RunId("nothing".into())).await?, None);
+    tx.commit().await
+});
+
+store_test!(a_trace_collected_again_is_the_same_run, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?;
+    let other = store.repository("acme/other").await?;
+    let mut tx = store.write().await?;
+    let first = run_of("r1", Some(trace(1)), sha('a'), at(1));
+    assert_eq!(tx.record_run(repo.id, &first, 1).await?, RunId("r1".into()));
+    let again = PipelineRun {
+        pipeline: "deploy".into(),
+        external_id: Some("9".into()),
+        attempt: 2,
+        lineage: Lineage::PullRequest { number: PrNumber(3) },
+        result: RunResult::Failure,
+        duration_ns: 2,
+        notes: vec!["late".into()],
+        ..run_of("r2", Some(trace(1)), sha('b'), at(2))
+    };
+    assert_eq!(tx.record_run(repo.id, &again, 2).await?, RunId("r1".into()));
+    let read = tx.run(repo.id, &repo.name, &RunId("r1".into())).await?;
+    let expected = PipelineRun { id: RunId("r1".into()), ..again };
+    assert_eq!(read, Some(StoredRun { run: expected, collections: 2 }));
+    // The same trace of another repository is another run; without a trace each is its own.
+    assert_eq!(tx.record_run(other.id, &first, 1).await?, RunId("r1".into()));
+    for id in ["r3", "r4"] {
+        assert_eq!(tx.record_run(repo.id, &run_of(id, None, sha('a'), at(1)), 1).await?.0, id);
+    }
+    assert_eq!(listed(&mut tx, repo.id, &RunFilter::All, 10).await?.len(), 3);
+    tx.commit().await
+});
+
+store_test!(one_trace_collected_twice_at_once_is_one_run, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?;
+    let other = store.again().await?;
+    let record = async |db: &pacegate::store::Db, id: &str| {
+        let mut tx = db.write().await?;
+        let id = tx.record_run(repo.id, &run_of(id, Some(trace(1)), sha('a'), at(1)), 1).await?;
+        tx.commit().await?;
+        Ok::<RunId, StoreError>(id)
+    };
+    let (one, two) = tokio::join!(record(&store.db, "r1"), record(&other, "r2"));
+    assert_eq!(one?, two?);
+    Ok(())
+});
+
+store_test!(runs_are_found_by_what_they_measured_newest_first, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let other = store.repository("acme/other").await?.id;
+    let mut tx = store.write().await?;
+    let on_pull_request = Lineage::PullRequest { number: PrNumber(5) };
+    let rows = [
+        run_of("r1", None, sha('a'), at(10)),
+        PipelineRun { lineage: on_pull_request.clone(), ..run_of("r2", None, sha('b'), at(30)) },
+        PipelineRun { pipeline: "deploy".into(), ..run_of("r3", None, sha('a'), at(20)) },
+        PipelineRun { lineage: on_pull_request, ..run_of("r4", None, sha('c'), at(20)) },
+    ];
+    for row in &rows {
+        tx.record_run(repo, row, 1).await?;
+    }
+    tx.record_run(other, &run_of("r9", None, sha('a'), at(99)), 1).await?;
+    assert_eq!(listed(&mut tx, repo, &RunFilter::All, 10).await?, ["r2", "r4", "r3", "r1"]);
+    assert_eq!(listed(&mut tx, repo, &RunFilter::All, 2).await?, ["r2", "r4"]);
+    assert_eq!(listed(&mut tx, repo, &RunFilter::Head(sha('a')), 10).await?, ["r3", "r1"]);
+    assert_eq!(listed(&mut tx, repo, &RunFilter::PullRequest(PrNumber(5)), 10).await?, ["r2", "r4"]);
+    assert!(listed(&mut tx, repo, &RunFilter::PullRequest(PrNumber(6)), 10).await?.is_empty());
+    let until = |seconds| RunFilter::Pipeline("build".into(), at(seconds));
+    assert_eq!(listed(&mut tx, repo, &until(20), 10).await?, ["r4", "r1"], "at the time itself too");
+    assert_eq!(listed(&mut tx, repo, &until(19), 10).await?, ["r1"]);
+    tx.commit().await
+});
+
+store_test!(a_head_s_runs_become_its_pull_request_s, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?;
+    let mut tx = store.write().await?;
+    let of_another = Lineage::PullRequest { number: PrNumber(4) };
+    let rows = [
+        run_of("r1", None, sha('a'), at(1)),
+        PipelineRun { lineage: Lineage::Unknown, ..run_of("r2", None, sha('a'), at(2)) },
+        PipelineRun { lineage: of_another.clone(), ..run_of("r3", None, sha('a'), at(3)) },
+        run_of("r4", None, sha('b'), at(4)),
+    ];
+    for row in &rows {
+        tx.record_run(repo.id, row, 1).await?;
+    }
+    tx.assign_runs_to_pull_request(repo.id, &sha('a'), PrNumber(5), None).await?;
+    // A commit of main that is to be merged into another branch is still a commit of main.
+    tx.assign_runs_to_pull_request(repo.id, &sha('b'), PrNumber(6), Some("main")).await?;
+    let mut lineages = Vec::new();
+    for row in &rows {
+        lineages.extend(tx.run(repo.id, &repo.name, &row.id).await?.map(|stored| stored.run.lineage));
+    }
+    let of_this = Lineage::PullRequest { number: PrNumber(5) };
+    let main = Lineage::Branch { name: "main".into() };
+    assert_eq!(lineages, [of_this.clone(), of_this, of_another, main]);
+    tx.commit().await
+});

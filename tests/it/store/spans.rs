@@ -1,0 +1,206 @@
+//! Traces that are arriving: batches come from anywhere at once, and a run is made of all of
+//! them or not at all.
+
+use pacegate::model::ids::RepoId;
+use pacegate::model::time::Timestamp;
+use pacegate::store::{Db, OpenTrace, SpanBatch, StoreError};
+use sqlx::{Connection, PgConnection};
+
+use super::runs::trace;
+use super::{Outcome, Store, at, seconds, store_test};
+use crate::postgres::fresh_database;
+use crate::time::eventually;
+
+async fn add(
+    store: &Store,
+    db: &Db,
+    repo: RepoId,
+    batch: SpanBatch<'_>,
+    now: Timestamp,
+) -> Result<OpenTrace, StoreError> {
+    let mut tx = db.write().await?;
+    let open = tx.add_span_batch(repo, trace(1), &batch, &store.chance, now).await?;
+    tx.commit().await?;
+    Ok(open)
+}
+
+fn batch(body: &[u8], has_root: bool) -> SpanBatch<'_> {
+    SpanBatch { body, spans: 3, has_root }
+}
+
+store_test!(a_trace_knows_what_came_of_it, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let other = store.repository("acme/other").await?.id;
+    assert_eq!(store.read().await?.open_trace(repo, trace(1)).await?, None);
+    let mut known = add(store, &store.db, repo, batch(b"first \0 bytes", false), at(1)).await?;
+    assert_eq!(known, OpenTrace { last_at: at(1).0, batches: 1, spans: 3, has_root: 0, collections: 0 });
+    add(store, &store.db, repo, batch(b"second", true), at(2)).await?;
+    known = add(store, &store.db, repo, batch(b"third", false), at(3)).await?;
+    assert_eq!(known, OpenTrace { last_at: at(3).0, batches: 3, spans: 9, has_root: 1, collections: 0 });
+    let mut tx = store.read().await?;
+    assert_eq!(tx.open_trace(repo, trace(1)).await?, Some(known));
+    let bodies: [&[u8]; 3] = [b"first \0 bytes", b"second", b"third"];
+    assert_eq!(tx.span_batches(repo, trace(1)).await?, bodies);
+    assert_eq!(tx.open_trace(other, trace(1)).await?, None, "another repository's trace");
+    assert!(tx.span_batches(repo, trace(2)).await?.is_empty());
+    Ok(())
+});
+
+store_test!(a_late_writer_does_not_make_a_trace_look_quiet, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    add(store, &store.db, repo, batch(b"a", true), at(10)).await?;
+    // Two processes' clocks differ, or this one waited for the other's transaction.
+    let open = add(store, &store.db, repo, batch(b"b", true), at(4)).await?;
+    assert_eq!((open.last_at, open.batches), (at(10).0, 2));
+    Ok(())
+});
+
+store_test!(batches_that_come_at_once_are_all_kept, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let other = store.again().await?;
+    let bodies: Vec<Vec<u8>> = (0..24_u8).map(|n| vec![n]).collect();
+    let mut adding = Vec::new();
+    for (n, body) in bodies.iter().enumerate() {
+        let db = if n % 2 == 0 { &store.db } else { &other };
+        adding.push(add(store, db, repo, batch(body, n == 7), at(1)));
+    }
+    let mut counts = Vec::new();
+    for state in concurrently(adding).await {
+        counts.push(state?.batches);
+    }
+    counts.sort_unstable();
+    assert_eq!(counts, (1..=24).collect::<Vec<i64>>(), "each saw its own place");
+    let mut tx = store.read().await?;
+    let open = tx.open_trace(repo, trace(1)).await?.expect("a trace");
+    assert_eq!((open.batches, open.spans, open.has_root), (24, 72, 1));
+    let mut kept = tx.span_batches(repo, trace(1)).await?;
+    kept.sort_unstable();
+    assert_eq!(kept, bodies);
+    Ok(())
+});
+
+/// Drives all of them at once within this task.
+async fn concurrently<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut waiting: Vec<_> = futures.into_iter().map(|f| (Box::pin(f), None)).collect();
+    std::future::poll_fn(|context| {
+        let mut pending = false;
+        for (future, output) in &mut waiting {
+            if output.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(value) => *output = Some(value),
+                    std::task::Poll::Pending => pending = true,
+                }
+            }
+        }
+        if pending { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, output)| output).collect()
+}
+
+store_test!(a_trace_is_collected_only_as_it_was_read, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let read = add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
+    let mut tx = store.write().await?;
+    assert!(tx.mark_collected(repo, trace(1), read).await?);
+    assert!(!tx.mark_collected(repo, trace(1), read).await?, "collected meanwhile");
+    let marked = tx.open_trace(repo, trace(1)).await?.expect("a trace");
+    assert_eq!(marked, OpenTrace { collections: 1, ..read });
+    tx.commit().await?;
+    add(store, &store.db, repo, batch(b"b", false), at(2)).await?;
+    let mut tx = store.write().await?;
+    assert!(!tx.mark_collected(repo, trace(1), marked).await?, "more came meanwhile");
+    assert!(!tx.mark_collected(repo, trace(2), marked).await?, "no such trace");
+    tx.commit().await
+});
+
+store_test!(a_batch_in_an_open_transaction_stops_the_collection, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let other = store.again().await?;
+    let read = add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
+    // The batch is written but not committed when the collector begins to mark.
+    let mut adding = store.write().await?;
+    adding.add_span_batch(repo, trace(1), &batch(b"b", false), &store.chance, at(2)).await?;
+    let marking = tokio::spawn(async move {
+        let mut tx = other.write().await?;
+        let marked = tx.mark_collected(repo, trace(1), read).await?;
+        tx.commit().await?;
+        Ok::<bool, StoreError>(marked)
+    });
+    tokio::task::yield_now().await;
+    adding.commit().await?;
+    assert!(!marking.await.expect("no panic")?, "what was read is not all there is");
+    Ok(())
+});
+
+store_test!(a_batch_that_waits_for_the_collection_opens_the_trace_again, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let other = store.again().await?;
+    let read = add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
+    let mut marking = store.write().await?;
+    assert!(marking.mark_collected(repo, trace(1), read).await?);
+    let chance = store.chance.clone();
+    let adding = tokio::spawn(async move {
+        let mut tx = other.write().await?;
+        let open = tx.add_span_batch(repo, trace(1), &batch(b"b", false), &chance, at(2)).await?;
+        tx.commit().await?;
+        Ok::<OpenTrace, StoreError>(open)
+    });
+    tokio::task::yield_now().await;
+    marking.commit().await?;
+    let open = adding.await.expect("no panic")?;
+    assert_eq!((open.batches, open.collections), (2, 1), "its job is another one than the first");
+    Ok(())
+});
+
+store_test!(old_traces_are_swept_with_their_batches, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let mut tx = store.write().await?;
+    for (n, has_root, now) in [(1, true, at(1)), (2, false, at(2)), (3, false, at(50))] {
+        tx.add_span_batch(repo, trace(n), &batch(b"x", has_root), &store.chance, now).await?;
+    }
+    assert_eq!(tx.sweep_open_traces(at(50)).await?, 1, "one of them never had a root");
+    for (n, left) in [(1, 0), (2, 0), (3, 1)] {
+        assert_eq!(tx.span_batches(repo, trace(n)).await?.len(), left, "trace {n}");
+        assert_eq!(tx.open_trace(repo, trace(n)).await?.is_some(), left == 1, "trace {n}");
+    }
+    assert_eq!(tx.sweep_open_traces(at(50)).await?, 0);
+    tx.commit().await
+});
+
+/// SQLite has one writer, so this can happen on PostgreSQL alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_batch_that_comes_during_the_sweep_keeps_its_trace_whole() {
+    let url = fresh_database().await;
+    let mut watcher = PgConnection::connect(&url).await.expect("the database answers");
+    Store::open(&url, None)
+        .await
+        .run(async |store| {
+            let repo = store.repository("acme/app").await?.id;
+            add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
+            let mut late = store.write().await?;
+            late.add_span_batch(repo, trace(1), &batch(b"b", false), &store.chance, at(100)).await?;
+            let db = store.db.clone();
+            let sweeping = tokio::spawn(async move {
+                let mut tx = db.write().await?;
+                tx.sweep_open_traces(at(50)).await?;
+                tx.commit().await
+            });
+            let watcher = tokio::sync::Mutex::new(&mut watcher);
+            eventually("the sweep to meet the late batch", seconds(20), || async {
+                let waiting = sqlx::query_scalar::<_, i64>(
+                    "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'",
+                );
+                let waiting = waiting.fetch_one(&mut **watcher.lock().await).await.expect("an answer");
+                (waiting > 0).then_some(())
+            })
+            .await;
+            late.commit().await?;
+            sweeping.await.expect("no panic")?;
+            let mut tx = store.read().await?;
+            assert!(tx.open_trace(repo, trace(1)).await?.is_some());
+            assert_eq!(tx.span_batches(repo, trace(1)).await?.len(), 2, "not the late one alone");
+            Ok(())
+        })
+        .await;
+}

@@ -1,0 +1,169 @@
+//! The worker's loop in local mode, in this process: spans that were pushed become a run, its
+//! samples and a comparison; stopping and sharing a database lose nothing and repeat nothing.
+
+mod collecting;
+mod stopping;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use pacegate::clock::Clock;
+use pacegate::ingest::otlp::encode_json;
+use pacegate::ingest::redact::redact;
+use pacegate::jobs::worker::run_jobs;
+use pacegate::jobs::{Job, Work};
+use pacegate::metrics::{Metrics, Outcome as Label};
+use pacegate::model::ids::{RepoId, SpanId, TraceId};
+use pacegate::model::span::{AttributeValue, Attributes, Resource, Span, SpanKind, SpanStatus};
+use pacegate::model::time::Timestamp;
+use pacegate::store::traces::TraceStore;
+use pacegate::store::{SpanBatch, StoreError};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Outcome, Store, at, seconds, store_test};
+use crate::time::eventually;
+
+/// How long a trace has to be quiet in these tests.
+const SETTLE: Duration = Duration::from_secs(30);
+/// When a test has failed. Nothing here waits for a real minute.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A worker's surroundings, with a clock that stands still until it is moved.
+struct Bench {
+    work: Work,
+    time: Arc<AtomicI64>,
+    traces: TempDir,
+}
+
+impl Bench {
+    fn new(store: &Store) -> Self {
+        let time = Arc::new(AtomicI64::new(at(0).0));
+        let clock = Clock::from_fn({
+            let time = Arc::clone(&time);
+            move || Timestamp(time.load(Ordering::SeqCst))
+        });
+        Self::with_clock(store, clock, time)
+    }
+
+    fn with_clock(store: &Store, clock: Clock, time: Arc<AtomicI64>) -> Self {
+        let traces = TempDir::new().expect("a temporary folder");
+        let url = format!("file:{}", traces.path().display());
+        let work = Work {
+            db: store.db.clone(),
+            traces: TraceStore::open(&url).expect("a folder for traces"),
+            app: None,
+            clock,
+            chance: store.chance.clone(),
+            metrics: Metrics::default(),
+            settle: SETTLE,
+            check_timeout: Duration::from_hours(1),
+            lease: Duration::from_mins(1),
+            public_url: None,
+        };
+        Self { work, time, traces }
+    }
+
+    /// Moves the clock and rings, as a poll a second later would.
+    fn pass(&self, duration: Duration) {
+        let micros = i64::try_from(duration.as_micros()).expect("a short while");
+        self.time.fetch_add(micros, Ordering::SeqCst);
+        self.work.db.job_pushed.notify_one();
+    }
+
+    /// Takes a batch of spans in as the service does: cleaned, stored, and with its job.
+    async fn push(&self, repo: RepoId, mut spans: Vec<Span>) -> Outcome {
+        redact(&mut spans);
+        let trace = spans[0].trace_id;
+        let batch = SpanBatch {
+            body: &encode_json(&spans).expect("JSON"),
+            spans: i64::try_from(spans.len()).expect("few spans"),
+            has_root: spans.iter().any(|span| span.parent_span_id.is_none()),
+        };
+        let (chance, now) = (&self.work.chance, self.work.clock.now());
+        let mut tx = self.work.db.write().await?;
+        let open = tx.add_span_batch(repo, trace, &batch, chance, now).await?;
+        if open.has_root == 1 {
+            let collect = Job::CollectRun { repo, trace, collections: open.collections };
+            collect.push(&mut tx, now.after(SETTLE), chance, now).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Waits until no job is open.
+    async fn drained(&self) -> Outcome {
+        let db = &self.work.db;
+        eventually("the queue to be empty", PATIENCE, || async {
+            let counted = async { db.read().await?.count_jobs().await };
+            let counts = counted.await.expect("the database answers");
+            assert_eq!(counts.dead, 0, "nothing was given up");
+            (counts.open == 0).then_some(())
+        })
+        .await;
+        Ok(())
+    }
+
+    /// How many attempts of a kind of job ended so.
+    fn ended(&self, kind: &'static str, outcome: &'static str) -> u64 {
+        self.work.metrics.jobs.get_or_create(&Label { kind, outcome }).get()
+    }
+}
+
+/// A loop that runs.
+struct Loop {
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Loop {
+    fn start(work: Work, slots: usize) -> Self {
+        let stop = CancellationToken::new();
+        Self { running: tokio::spawn(run_jobs(work, slots, stop.clone())), stop }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.expect("no panic");
+    }
+}
+
+fn texts(pairs: &[(&str, &str)]) -> Attributes {
+    let text = |value: &str| AttributeValue::String(value.to_owned());
+    Attributes(pairs.iter().map(|(key, value)| ((*key).to_owned(), text(value))).collect())
+}
+
+fn trace(n: u8) -> TraceId {
+    super::runs::trace(n)
+}
+
+/// A span one second long on commit `a…a` of the main branch; 0 is no parent.
+fn span(trace_id: TraceId, id: u8, parent: u8, name: &str) -> Span {
+    let span_id = |n: u8| SpanId::from_bytes(&[0, 0, 0, 0, 0, 0, 0, n]).ok();
+    let resource = [
+        ("vcs.ref.head.revision", super::sha('a').as_str().to_owned()),
+        ("vcs.ref.head.name", "main".to_owned()),
+        ("cicd.pipeline.name", "build".to_owned()),
+    ];
+    let resource = resource.each_ref().map(|(key, value)| (*key, value.as_str()));
+    Span {
+        trace_id,
+        span_id: span_id(id).expect("not zero"),
+        parent_span_id: span_id(parent),
+        name: name.to_owned(),
+        kind: SpanKind::Internal,
+        start_ns: at(0).0 * 1_000 + i64::from(id),
+        end_ns: at(1).0 * 1_000,
+        status: SpanStatus::Unset,
+        attributes: Attributes::default(),
+        events: Vec::new(),
+        links: Vec::new(),
+        resource: Arc::new(Resource { attributes: texts(&resource) }),
+    }
+}
+
+/// A whole trace: a pipeline with two tasks.
+fn whole(trace_id: TraceId) -> Vec<Span> {
+    vec![span(trace_id, 1, 0, "build"), span(trace_id, 2, 1, "compile"), span(trace_id, 3, 1, "test")]
+}

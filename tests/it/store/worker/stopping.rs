@@ -1,0 +1,148 @@
+//! Loops that stop, and loops that share a database.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Condvar, Mutex};
+
+use pacegate::model::ids::RunId;
+use pacegate::store::{LeaseToken, RunFilter};
+
+use super::*;
+use crate::store::repo_name;
+
+/// A clock that, once told to, holds whoever asks for the time: but not the loop itself. So a
+/// test knows that a job runs, and decides when it goes on.
+#[derive(Default)]
+struct Gate {
+    closed: AtomicBool,
+    held: tokio::sync::Notify,
+    open: (Mutex<bool>, Condvar),
+    the_loop: Mutex<Option<tokio::task::Id>>,
+    asked: AtomicI64,
+}
+
+impl Gate {
+    fn clock(self: &Arc<Self>, time: &Arc<AtomicI64>) -> Clock {
+        let (gate, time) = (Arc::clone(self), Arc::clone(time));
+        Clock::from_fn(move || {
+            let asking = tokio::task::try_id();
+            gate.asked.fetch_add(1, Ordering::SeqCst);
+            if gate.closed.load(Ordering::SeqCst)
+                && asking.is_some()
+                && asking != *gate.the_loop.lock().expect("no panic inside")
+            {
+                gate.held.notify_one();
+                let (open, bell) = &gate.open;
+                let waiting = bell.wait_while(open.lock().expect("no panic inside"), |open| !*open);
+                drop(waiting.expect("no panic inside"));
+            }
+            Timestamp(time.load(Ordering::SeqCst))
+        })
+    }
+
+    fn open(&self) {
+        *self.open.0.lock().expect("no panic inside") = true;
+        self.open.1.notify_all();
+    }
+}
+
+store_test!(a_stop_lets_the_running_job_end_and_leaves_the_rest, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let (gate, time) = (Arc::new(Gate::default()), Arc::new(AtomicI64::new(at(0).0)));
+    let bench = Bench::with_clock(store, gate.clock(&time), time);
+    // One slot: the second job waits for the first.
+    let worker = Loop::start(bench.work.clone(), 1);
+    *gate.the_loop.lock().expect("no panic inside") = Some(worker.running.id());
+    // The loop's own tasks ask once when they begin: the claim, the sweep, the signs of life.
+    eventually("the loop to be under way", PATIENCE, || async {
+        (gate.asked.load(Ordering::SeqCst) >= 3).then_some(())
+    })
+    .await;
+    bench.push(repo, whole(trace(1))).await?;
+    bench.push(repo, whole(trace(2))).await?;
+    gate.closed.store(true, Ordering::SeqCst);
+    bench.pass(SETTLE);
+    gate.held.notified().await;
+    worker.stop.cancel();
+    gate.open();
+    worker.stop().await;
+    let runs = store.read().await?.list_runs(repo, &repo_name("acme/app"), &RunFilter::All, 10).await?;
+    assert_eq!(runs.len(), 1, "the job that ran was finished");
+    assert_eq!(bench.ended("collect_run", "done"), 1);
+    // The other trace's job, and the evaluation the finished one pushed: free at once.
+    let token = LeaseToken::new(&store.chance);
+    let left = store.db.claim_jobs(&token, at(30), seconds(60), 10).await?;
+    let mut kinds: Vec<_> = left.iter().map(|job| (job.kind.as_str(), job.attempts)).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, [("collect_run", 1), ("evaluate_head", 1)]);
+    Ok(())
+});
+
+store_test!(two_loops_on_one_database_do_no_job_twice, async |store: &Store| -> Outcome {
+    const TRACES: u8 = 40;
+    let repo = store.repository("acme/app").await?.id;
+    let other = store.again().await?;
+    let bench = Bench::new(store);
+    for n in 1..=TRACES {
+        bench.push(repo, whole(trace(n))).await?;
+    }
+    bench.pass(SETTLE);
+    // The counters are shared, the pools and tokens are not.
+    let elsewhere = Work { db: other.clone(), ..bench.work.clone() };
+    let loops = [Loop::start(bench.work.clone(), 3), Loop::start(elsewhere, 3)];
+    bench.drained().await?;
+    for one in loops {
+        one.stop().await;
+    }
+    let runs = store.read().await?.list_runs(repo, &repo_name("acme/app"), &RunFilter::All, 100).await?;
+    assert_eq!(runs.len(), usize::from(TRACES));
+    assert!(runs.iter().all(|run| run.collections == 1), "{runs:?}");
+    for kind in ["collect_run", "evaluate_head"] {
+        assert_eq!(bench.ended(kind, "done"), u64::from(TRACES), "{kind}");
+        assert_eq!(bench.ended(kind, "retried"), 0, "{kind}");
+    }
+    other.close().await;
+    Ok(())
+});
+
+store_test!(a_job_that_can_t_be_read_is_given_up_and_shown, async |store: &Store| -> Outcome {
+    let bench = Bench::new(store);
+    let worker = Loop::start(bench.work.clone(), 1);
+    let unknown = pacegate::store::NewJob {
+        kind: "of_a_newer_version",
+        payload: r#"{"job":"of_a_newer_version"}"#.to_owned(),
+        dedupe_key: None,
+        serial_key: None,
+        run_at: at(0),
+        max_attempts: 30,
+    };
+    let mut tx = store.write().await?;
+    assert!(tx.push_job(&unknown, &store.chance, at(0)).await?);
+    tx.commit().await?;
+    let dead = eventually("the job to be given up", PATIENCE, || async {
+        let found = async { store.read().await?.dead_jobs(1).await };
+        found.await.expect("the database answers").pop()
+    })
+    .await;
+    assert_eq!((dead.kind.as_str(), dead.attempts), ("of_a_newer_version", 1));
+    assert!(dead.last_error.is_some_and(|error| error.contains("can't be read")));
+    worker.stop().await;
+    Ok(())
+});
+
+store_test!(a_loop_that_starts_takes_up_what_another_left, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let bench = Bench::new(store);
+    bench.push(repo, whole(trace(1))).await?;
+    bench.pass(SETTLE);
+    // A process took the job and is gone.
+    let gone = LeaseToken::new(&store.chance);
+    assert_eq!(store.db.claim_jobs(&gone, at(30), seconds(60), 1).await?.len(), 1);
+    let worker = Loop::start(bench.work.clone(), 1);
+    bench.pass(seconds(60));
+    bench.drained().await?;
+    let runs = store.read().await?.list_runs(repo, &repo_name("acme/app"), &RunFilter::All, 10).await?;
+    assert_eq!(runs.iter().map(|run| run.collections).collect::<Vec<_>>(), [1]);
+    assert_ne!(runs[0].run.id, RunId(String::new()));
+    worker.stop().await;
+    Ok(())
+});
