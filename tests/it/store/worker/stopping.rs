@@ -1,5 +1,6 @@
 //! Loops that stop, and loops that share a database.
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Condvar, Mutex};
 
@@ -17,7 +18,7 @@ struct Gate {
     held: tokio::sync::Notify,
     open: (Mutex<bool>, Condvar),
     the_loop: Mutex<Option<tokio::task::Id>>,
-    asked: AtomicI64,
+    asked: Mutex<HashSet<tokio::task::Id>>,
 }
 
 impl Gate {
@@ -25,7 +26,7 @@ impl Gate {
         let (gate, time) = (Arc::clone(self), Arc::clone(time));
         Clock::from_fn(move || {
             let asking = tokio::task::try_id();
-            gate.asked.fetch_add(1, Ordering::SeqCst);
+            gate.asked.lock().expect("no panic inside").extend(asking);
             if gate.closed.load(Ordering::SeqCst)
                 && asking.is_some()
                 && asking != *gate.the_loop.lock().expect("no panic inside")
@@ -54,14 +55,14 @@ store_test!(a_stop_lets_the_running_job_end_and_leaves_the_rest, async |store: &
     *gate.the_loop.lock().expect("no panic inside") = Some(worker.running.id());
     // The loop's own tasks ask once when they begin: the claim, the sweep, the signs of life.
     eventually("the loop to be under way", PATIENCE, || async {
-        (gate.asked.load(Ordering::SeqCst) >= 3).then_some(())
+        (gate.asked.lock().expect("no panic inside").len() >= 3).then_some(())
     })
     .await;
     bench.push(repo, whole(trace(1))).await?;
     bench.push(repo, whole(trace(2))).await?;
     gate.closed.store(true, Ordering::SeqCst);
     bench.pass(SETTLE);
-    gate.held.notified().await;
+    tokio::time::timeout(PATIENCE, gate.held.notified()).await.expect("a job that runs");
     worker.stop.cancel();
     gate.open();
     worker.stop().await;
