@@ -1,44 +1,13 @@
-//! Configuration: each flag has an environment variable `PACEGATE_<FLAG>`. Parsed once, at
-//! the start, into values that can be used; a mistake is told with what to write instead.
+//! Configuration: each flag has an environment variable `PACEGATE_<FLAG>`. Plain values here;
+//! what they open (a database, an App) is opened by `cli/`.
 
 use std::time::Duration;
 
 use clap::Args;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
-use crate::clock::Clock;
-use crate::github::app_auth::App;
 use crate::model::duration;
 use crate::model::ids::RepoName;
-use crate::store::{DatabaseUrl, StoreError};
-
-/// A configuration that can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Part of the App's credentials is missing: half an App would fail on its first job.
-    #[error(
-        "{missing} is missing; the App needs PACEGATE_GITHUB_APP_ID, PACEGATE_GITHUB_PRIVATE_KEY and PACEGATE_GITHUB_WEBHOOK_SECRET, and local mode none of them"
-    )]
-    HalfAnApp {
-        /// Which variable.
-        missing: &'static str,
-    },
-    /// The App's number is none.
-    #[error("PACEGATE_GITHUB_APP_ID `{0}` is not a number; GitHub shows it as App ID in the App's settings")]
-    AppId(String),
-    /// The private key names a file that can't be read.
-    #[error("PACEGATE_GITHUB_PRIVATE_KEY is neither a PEM text nor a file that can be read ({path})")]
-    PrivateKeyFile {
-        /// Which file.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The key or the API's address is unusable.
-    #[error(transparent)]
-    GitHub(#[from] crate::github::GitHubError),
-}
 
 /// Where data is kept.
 #[derive(Debug, Clone, Args)]
@@ -54,17 +23,6 @@ pub struct StoreArgs {
     /// Raw traces: `file:FOLDER` or `s3://BUCKET/PREFIX`
     #[arg(long, env = "PACEGATE_TRACES_URL", default_value = "file:./pacegate-traces")]
     pub traces_url: String,
-}
-
-impl StoreArgs {
-    /// The database's address. It may hold a password, so it is a secret until it is parsed:
-    /// no error of the command line ever repeats it.
-    ///
-    /// # Errors
-    /// [`StoreError::Url`] when it is of no form we know.
-    pub fn database(&self) -> Result<DatabaseUrl, StoreError> {
-        self.database_url.expose_secret().parse()
-    }
 }
 
 /// How GitHub is reached, and as whom. None of the three credentials: local mode, in which
@@ -147,98 +105,4 @@ pub struct WebArgs {
     /// Which pages anybody may read [default: all in local mode, public with an App]
     #[arg(long, env = "PACEGATE_PAGES")]
     pub pages: Option<PageAccess>,
-}
-
-/// The App's credentials, complete.
-#[derive(Debug, Clone)]
-pub struct Credentials {
-    /// The App.
-    pub app: App,
-    /// Secrets that sign deliveries.
-    pub webhook_secrets: Vec<SecretString>,
-}
-
-impl GitHubArgs {
-    /// The App's credentials; none in local mode.
-    ///
-    /// # Errors
-    /// [`ConfigError`] when only a part is there or the key can't be used.
-    pub fn credentials(&self, clock: &Clock) -> Result<Option<Credentials>, ConfigError> {
-        // A variable that is set to nothing is not set: compose files do that.
-        let given =
-            |secret: &Option<SecretString>| secret.clone().filter(|s| !s.expose_secret().trim().is_empty());
-        let (key, secret) = (given(&self.github_private_key), given(&self.github_webhook_secret));
-        let missing = |missing| ConfigError::HalfAnApp { missing };
-        let id = self.github_app_id.as_deref().map(str::trim).filter(|id| !id.is_empty());
-        let (id, key, secret) = match (id, key, secret) {
-            (None, None, None) => return Ok(None),
-            (None, ..) => return Err(missing("PACEGATE_GITHUB_APP_ID")),
-            (_, None, _) => return Err(missing("PACEGATE_GITHUB_PRIVATE_KEY")),
-            (.., None) => return Err(missing("PACEGATE_GITHUB_WEBHOOK_SECRET")),
-            (Some(id), Some(key), Some(secret)) => (id, key, secret),
-        };
-        let id = id.parse().map_err(|_| ConfigError::AppId(id.chars().take(40).collect()))?;
-        let app = App::new(id, &read_key(&key)?, &self.github_api_url, clock.clone())?;
-        let webhook_secrets = secret
-            .expose_secret()
-            .split(',')
-            .map(str::trim)
-            .filter(|s| !s.is_empty())
-            .map(|s| SecretString::from(s.to_owned()))
-            .collect();
-        Ok(Some(Credentials { app, webhook_secrets }))
-    }
-}
-
-fn read_key(key: &SecretString) -> Result<SecretString, ConfigError> {
-    let text = key.expose_secret().trim();
-    if text.contains("-----BEGIN") {
-        // Environment files can't hold line breaks: `\n` is written for them.
-        return Ok(text.replace("\\n", "\n").into());
-    }
-    std::fs::read_to_string(text)
-        .map(SecretString::from)
-        .map_err(|source| ConfigError::PrivateKeyFile { path: text.chars().take(200).collect(), source })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn args(id: Option<&str>, key: Option<&str>, secret: Option<&str>) -> GitHubArgs {
-        GitHubArgs {
-            github_api_url: "https://api.github.com".into(),
-            github_app_id: id.map(str::to_owned),
-            github_private_key: key.map(|k| k.to_owned().into()),
-            github_webhook_secret: secret.map(|s| s.to_owned().into()),
-        }
-    }
-
-    #[test]
-    fn no_credentials_are_local_mode_and_half_of_them_a_mistake() {
-        let read = |args: GitHubArgs| {
-            args.credentials(&Clock::system()).map(|c| c.is_some()).map_err(|e| e.to_string())
-        };
-        assert_eq!(read(args(None, None, None)), Ok(false));
-        assert_eq!(read(args(Some(""), Some(" "), Some(""))), Ok(false), "empty is not set");
-        for (half, missing) in [
-            (args(Some("1"), None, Some("s")), "PRIVATE_KEY is missing"),
-            (args(Some("one"), Some("k"), Some("s")), "`one` is not a number"),
-            (args(None, Some("k"), None), "APP_ID is missing"),
-            (args(Some("1"), Some("k"), None), "WEBHOOK_SECRET is missing"),
-            (args(Some("1"), Some("/no/such/file"), Some("s")), "neither a PEM text nor a file"),
-        ] {
-            let error = read(half).expect_err(missing);
-            assert!(error.contains(missing), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_key_is_refused_without_showing_it() {
-        let pem = "-----BEGIN RSA PRIVATE KEY-----\\nc2VjcmV0c2VjcmV0\\n-----END RSA PRIVATE KEY-----";
-        let error =
-            args(Some("1"), Some(pem), Some("s")).credentials(&Clock::system()).expect_err("not a key");
-        assert!(error.to_string().contains("PRIVATE_KEY"), "{error}");
-        assert!(!format!("{error:?}").contains("c2VjcmV0"), "{error:?}");
-    }
 }

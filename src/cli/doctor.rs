@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::CliError;
+use super::credentials::credentials;
 use super::output::say;
+use super::{CliError, database as database_url};
 use crate::clock::Clock;
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
 use crate::github::app_auth::AppFacts;
@@ -70,7 +71,7 @@ pub async fn doctor(args: DoctorArgs) -> Result<ExitCode, CliError> {
 }
 
 async fn database(args: &DoctorArgs, findings: &mut Findings) {
-    let url = match args.store.database() {
+    let url = match database_url(&args.store) {
         Ok(url) => url,
         Err(error) => return findings.problem(&error_chain(&error)),
     };
@@ -125,12 +126,12 @@ async fn traces(args: &DoctorArgs, findings: &mut Findings) {
 }
 
 async fn github(args: &DoctorArgs, findings: &mut Findings) {
-    let credentials = match args.github.credentials(&Clock::system()) {
-        Ok(Some(credentials)) => credentials,
+    let found = match credentials(&args.github, &Clock::system()) {
+        Ok(Some(found)) => found,
         Ok(None) => return findings.note("no GitHub App is configured: local mode, nothing is posted"),
         Err(error) => return findings.problem(&error_chain(&error)),
     };
-    match credentials.app.facts().await {
+    match found.app.facts().await {
         Ok(facts) => {
             findings
                 .good(&format!("GitHub at {} knows the App as {}", args.github.github_api_url, facts.name));

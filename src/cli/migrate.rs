@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::CliError;
 use super::output::say;
+use super::{CliError, database};
 use crate::config::StoreArgs;
 use crate::store::Db;
 
@@ -16,7 +16,7 @@ pub struct MigrateArgs {
 
 /// `pacegate migrate`.
 pub async fn migrate(args: MigrateArgs) -> Result<(), CliError> {
-    let url = args.store.database()?;
+    let url = database(&args.store)?;
     let db = Db::connect(&url, 2).await?;
     db.migrate().await?;
     say(&format!("The tables in {url:?} are up to date."));

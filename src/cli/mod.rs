@@ -1,6 +1,7 @@
 //! The command line: one file for each command. The only place that wires things together.
 
 mod compare;
+mod credentials;
 mod demo;
 mod doctor;
 mod logging;
@@ -13,10 +14,12 @@ mod worker;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use secrecy::ExposeSecret;
 
-use crate::config::{ConfigError, LogArgs};
+use self::credentials::ConfigError;
+use crate::config::{LogArgs, StoreArgs};
 use crate::jobs::error_chain;
-use crate::store::StoreError;
+use crate::store::{DatabaseUrl, StoreError};
 
 /// Finds out which stage of a CI pipeline got slower, and says so on the pull request.
 #[derive(Debug, Parser)]
@@ -112,6 +115,12 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Token(args) => within_runtime(token::token(args)).map(done),
         Command::Doctor(args) => within_runtime(doctor::doctor(args)),
     }
+}
+
+/// The database's address. It may hold a password, so it is a secret until it is parsed: no
+/// error of the command line repeats it.
+fn database(args: &StoreArgs) -> Result<DatabaseUrl, StoreError> {
+    args.database_url.expose_secret().parse()
 }
 
 fn within_runtime<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {

@@ -9,9 +9,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::CliError;
+use super::credentials::{Credentials, credentials};
+use super::{CliError, database};
 use crate::clock::{Clock, Randomness};
-use crate::config::{Credentials, GitHubArgs, PageAccess, StoreArgs, WebArgs, WorkArgs};
+use crate::config::{GitHubArgs, PageAccess, StoreArgs, WebArgs, WorkArgs};
 use crate::jobs::{Work, worker::run_jobs};
 use crate::metrics::Metrics;
 use crate::store::Db;
@@ -55,7 +56,7 @@ pub async fn open_work(
     clock: Clock,
     chance: Randomness,
 ) -> Result<Work, CliError> {
-    let db = Db::connect(&store.database()?, u32::from(work.jobs) + 8).await?;
+    let db = Db::connect(&database(store)?, u32::from(work.jobs) + 8).await?;
     db.migrate().await?;
     Ok(Work {
         db,
@@ -85,7 +86,7 @@ pub struct Service {
 impl Service {
     /// Starts a service: when this returns, it answers.
     pub async fn start(args: ServeArgs, clock: Clock, chance: Randomness) -> Result<Self, CliError> {
-        let credentials = args.github.credentials(&clock)?;
+        let credentials = credentials(&args.github, &clock)?;
         let mut work = open_work(&args.store, &args.work, credentials.as_ref(), clock, chance).await?;
         let failed = |source| CliError::Listen { address: args.web.listen.clone(), source };
         let listener = TcpListener::bind(&args.web.listen).await.map_err(failed)?;

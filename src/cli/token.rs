@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 
-use super::CliError;
 use super::output::{complain, say};
+use super::{CliError, database};
 use crate::clock::{Clock, Randomness};
 use crate::config::StoreArgs;
 use crate::model::ids::RepoName;
@@ -49,7 +49,7 @@ enum TokenCommand {
 /// `pacegate token`.
 pub async fn token(args: TokenArgs) -> Result<(), CliError> {
     let (clock, chance) = (Clock::system(), Randomness::from_system());
-    let url = args.store.database()?;
+    let url = database(&args.store)?;
     let db = Db::connect(&url, 2).await?;
     db.migrate().await?;
     let mut tx = db.write().await?;

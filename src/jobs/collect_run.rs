@@ -12,6 +12,7 @@ use crate::model::ids::{RepoId, RunId, TraceId};
 use crate::model::run::Lineage;
 use crate::model::time::Timestamp;
 use crate::model::trace::Trace;
+use crate::store::PullRequestRow;
 
 /// Late spans make a run again at most so often.
 const COLLECTIONS: i64 = 20;
@@ -47,41 +48,55 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         tx.commit().await?;
         return Ok(());
     };
-    let mut tx = work.db.read().await?;
-    let pull_request = tx.pull_request_of_head(repo, &head_sha).await?.filter(|pr| pr.is_open);
-    drop(tx);
-    let lineage = match (pull_request, identity.lineage()) {
-        // Our own default branch stays what it is, even when its commit is a head too.
-        (Some(pr), Lineage::Branch { name })
-            if !pr.is_from_fork && Some(&name) == repository.default_branch.as_ref() =>
-        {
-            Lineage::Branch { name }
-        }
-        // What GitHub says of the head counts before the branch: a fork's `main` is not ours.
-        (Some(pr), _) => Lineage::PullRequest { number: pr.number },
-        (None, claimed) => claimed,
-    };
+    let claimed = identity.lineage();
     let provenance = Provenance {
         id: RunId(work.chance.ulid(now)),
-        repo: repository.name,
+        repo: repository.name.clone(),
         head_sha: head_sha.clone(),
-        lineage,
+        lineage: claimed.clone(),
     };
-    let measured = tokio::task::spawn_blocking(move || measure(&trace, identity, provenance)).await?;
+    let mut measured = tokio::task::spawn_blocking(move || measure(&trace, identity, provenance)).await?;
     // Before the run that refers to it.
     work.traces.put(repo, trace_id, raw).await?;
     let collections = open.collections + 1;
     let mut tx = work.db.write().await?;
+    // A pull request that becomes known meanwhile either sees this run or is seen by it.
+    tx.lock_repository(repo).await?;
     if !tx.mark_collected(repo, trace_id, open).await? {
         return Err(JobError::TooEarly(Duration::from_millis(100)));
     }
+    let pull_request =
+        tx.pull_request_of_head(repo, &head_sha).await?.filter(|pr| pr.is_open || pr.is_from_fork);
+    // The run of an earlier push is a sample for the newest head as well.
+    let newest_head =
+        pull_request.as_ref().map(|pr| pr.head_sha.clone()).filter(|newest| *newest != head_sha);
+    measured.run.lineage = lineage_of(pull_request, claimed, repository.default_branch.as_deref());
     let id = tx.record_run(repo, &measured.run, collections).await?;
     tx.record_samples(repo, &id, &measured.stages).await?;
     tx.record_errors(repo, &id, &measured.errors).await?;
-    let evaluate = Job::EvaluateHead { repo, head_sha, cause: format!("run {id} {collections}") };
-    evaluate.push(&mut tx, now, &work.chance, now).await?;
+    for head_sha in std::iter::once(head_sha).chain(newest_head) {
+        let evaluate = Job::EvaluateHead { repo, head_sha, cause: format!("run {id} {collections}") };
+        evaluate.push(&mut tx, now, &work.chance, now).await?;
+    }
     tx.commit().await?;
     Ok(())
+}
+
+/// Which line of development a run is on: what GitHub says of its commit counts before what its
+/// spans say, because a fork's `main` is not ours.
+fn lineage_of(
+    pull_request: Option<PullRequestRow>,
+    claimed: Lineage,
+    default_branch: Option<&str>,
+) -> Lineage {
+    match (pull_request, claimed) {
+        // Our own default branch stays what it is, even when its commit is a head too.
+        (Some(pr), Lineage::Branch { name }) if !pr.is_from_fork && Some(name.as_str()) == default_branch => {
+            Lineage::Branch { name }
+        }
+        (Some(pr), _) => Lineage::PullRequest { number: pr.number },
+        (None, claimed) => claimed,
+    }
 }
 
 fn read_trace(batches: &[Vec<u8>]) -> Result<Option<(Trace, Vec<u8>)>, JobError> {

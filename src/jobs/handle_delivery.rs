@@ -98,6 +98,8 @@ async fn pull_request(
     let is_from_fork = now_on_github.is_from_fork();
     let head_sha = now_on_github.head.sha;
     let mut tx = work.db.write().await?;
+    // A run that is collected meanwhile either sees this pull request or is seen by it.
+    tx.lock_repository(row.id).await?;
     let pull_request = PullRequestRow {
         number,
         is_open,
@@ -113,10 +115,21 @@ async fn pull_request(
     }
     // A fork's `main` is not ours; our own stays what it is, even as a head.
     let ours = row.default_branch.as_deref().filter(|_| !is_from_fork);
-    if is_open {
+    if is_open || is_from_fork {
+        let mut joined = 0;
         for head in [&sent_head, &head_sha] {
-            tx.assign_runs_to_pull_request(row.id, head, number, ours).await?;
-            begin_evaluation(work, &mut tx, row.id, head, 1, "announced").await?;
+            joined += tx.assign_runs_to_pull_request(row.id, head, number, ours).await?;
+        }
+        if is_open {
+            for head in [&sent_head, &head_sha] {
+                begin_evaluation(work, &mut tx, row.id, head, 1, "announced").await?;
+            }
+            if joined > 0 && sent_head != head_sha {
+                // An earlier push is a sample of the change too, even when it is heard of late.
+                let cause = format!("joined by {sent_head}");
+                let again = Job::EvaluateHead { repo: row.id, head_sha, cause };
+                again.push(&mut tx, now, &work.chance, now).await?;
+            }
         }
     }
     tx.commit().await?;

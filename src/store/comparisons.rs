@@ -144,7 +144,7 @@ impl Tx {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
                 "SELECT comparison_id, evaluation, run_id, pull_request, body, created_at FROM comparisons
-                 WHERE repo_id = $1 AND head_sha = $2 ORDER BY evaluation DESC, comparison_id DESC LIMIT 1",
+                 WHERE repo_id = $1 AND head_sha = $2 ORDER BY evaluation DESC, created_at DESC, comparison_id DESC LIMIT 1",
             )
             .bind(repo.0)
             .bind(head_sha.as_str())
@@ -164,7 +164,7 @@ impl Tx {
         let rows: Vec<(String, String, String)> = on_db!(self, conn => {
             sqlx::query_as(
                 "SELECT run_id, comparison_id, verdict FROM comparisons WHERE repo_id = $1
-                 ORDER BY comparison_id DESC LIMIT $2",
+                 ORDER BY created_at DESC, comparison_id DESC LIMIT $2",
             )
             .bind(repo.0)
             .bind(limit)

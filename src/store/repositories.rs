@@ -119,6 +119,18 @@ impl Tx {
         row.map(TryInto::try_into).transpose()
     }
 
+    /// Makes other transactions that lock this repository wait until this one ends.
+    pub async fn lock_repository(&mut self, id: RepoId) -> Result<(), StoreError> {
+        on_db!(self, conn => {
+            // A write that changes nothing: both databases lock the row for it.
+            sqlx::query("UPDATE repositories SET repo_id = repo_id WHERE repo_id = $1")
+                .bind(id.0)
+                .execute(&mut *conn)
+                .await?;
+        });
+        Ok(())
+    }
+
     /// The repository GitHub numbers so.
     pub async fn find_repository_by_github_id(
         &mut self,
@@ -330,7 +342,7 @@ impl Tx {
                     (SELECT COUNT(*) FROM runs WHERE runs.repo_id = r.repo_id) AS runs,
                     (SELECT MAX(started_at) FROM runs WHERE runs.repo_id = r.repo_id) AS last_run_at,
                     (SELECT verdict FROM comparisons c WHERE c.repo_id = r.repo_id
-                     ORDER BY c.comparison_id DESC LIMIT 1) AS last_verdict
+                     ORDER BY c.created_at DESC, c.comparison_id DESC LIMIT 1) AS last_verdict
                  FROM repositories r WHERE r.removed_at IS NULL
                  ORDER BY COALESCE((SELECT MAX(started_at) FROM runs WHERE runs.repo_id = r.repo_id), 0) DESC, r.lookup_name
                  LIMIT $1",

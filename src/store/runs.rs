@@ -207,15 +207,16 @@ impl Tx {
 
     /// A commit turned out to be the head of an open pull request: its runs are that pull
     /// request's, whatever branch they named. Runs of `except_branch` stay that branch's: a
-    /// commit of it may be a head too (`main` to be merged into `release`).
+    /// commit of it may be a head too (`main` to be merged into `release`). Returns how many
+    /// runs changed hands.
     pub async fn assign_runs_to_pull_request(
         &mut self,
         repo: RepoId,
         head_sha: &CommitSha,
         number: PrNumber,
         except_branch: Option<&str>,
-    ) -> Result<(), StoreError> {
-        on_db!(self, conn => {
+    ) -> Result<u64, StoreError> {
+        Ok(on_db!(self, conn => {
             sqlx::query(
                 "UPDATE runs SET pull_request = $1, branch = NULL
                  WHERE repo_id = $2 AND head_sha = $3 AND pull_request IS NULL
@@ -227,8 +228,8 @@ impl Tx {
             // No branch has an empty name.
             .bind(except_branch.unwrap_or_default())
             .execute(&mut *conn)
-            .await?;
-        });
-        Ok(())
+            .await?
+            .rows_affected()
+        }))
     }
 }
