@@ -59,6 +59,11 @@ impl Service {
         format!("http://{}", self.address.as_ref().expect("a process that serves"))
     }
 
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Every line written to stdout and stderr so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("no panic inside").clone()
