@@ -277,7 +277,7 @@ fn the_policy_ignores_budgets_and_raises_floors() {
     let over = judged(&fitted, &normal, budget);
     assert_eq!(over.verdict, RunVerdict::Regressed);
     assert!(
-        over.stages[0].reason.contains("its budget is 10 s; seen in 2 runs"),
+        over.stages[0].reason.contains("its budget is 10.0 s; seen in 2 runs"),
         "{}",
         over.stages[0].reason
     );

