@@ -123,10 +123,8 @@ impl IntoResponse for PageError {
         let page = ErrorPage { site: self.site, status: status.as_u16(), sentence: self.error.to_string() };
         let html = page.render().unwrap_or_else(|_| "Something went wrong.".to_owned());
         let mut response = self.error.finish((status, axum::response::Html(html)).into_response());
-        if matches!(self.error, WebError::NotFound) {
-            // A browser asks its user for a token: any user name, the token as password.
-            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Authorization"));
-        }
+        // What is not there for one reader may be there for another.
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Authorization"));
         response
     }
 }
