@@ -32,6 +32,9 @@ pub struct GitHubArgs {
     /// GitHub's API; `https://HOST/api/v3` for an Enterprise Server
     #[arg(long, env = "PACEGATE_GITHUB_API_URL", default_value = "https://api.github.com")]
     pub github_api_url: String,
+    /// How long an answer of GitHub may take
+    #[arg(long, env = "PACEGATE_GITHUB_TIMEOUT", default_value = "30s", value_parser = duration::parse)]
+    pub github_timeout: Duration,
     /// The App's number
     #[arg(long, env = "PACEGATE_GITHUB_APP_ID")]
     pub github_app_id: Option<String>,

@@ -63,7 +63,7 @@ pub fn credentials(args: &GitHubArgs, clock: &Clock) -> Result<Option<Credential
         (Some(id), Some(key), Some(secret)) => (id, key, secret),
     };
     let id = id.parse().map_err(|_| ConfigError::AppId(id.chars().take(40).collect()))?;
-    let app = App::new(id, &read_key(&key)?, &args.github_api_url, clock.clone())?;
+    let app = App::new(id, &read_key(&key)?, &args.github_api_url, args.github_timeout, clock.clone())?;
     let webhook_secrets = secret
         .expose_secret()
         .split(',')
@@ -92,6 +92,7 @@ mod tests {
     fn args(id: Option<&str>, key: Option<&str>, secret: Option<&str>) -> GitHubArgs {
         GitHubArgs {
             github_api_url: "https://api.github.com".into(),
+            github_timeout: std::time::Duration::from_secs(30),
             github_app_id: id.map(str::to_owned),
             github_private_key: key.map(|k| k.to_owned().into()),
             github_webhook_secret: secret.map(|s| s.to_owned().into()),

@@ -104,7 +104,7 @@ struct TokenAnswer {
 }
 
 impl App {
-    /// An App with its private key (PEM, RSA).
+    /// An App with its private key (PEM, RSA); `timeout` bounds each answer.
     ///
     /// # Errors
     /// [`GitHubError::Configuration`] when the key or the address can't be used.
@@ -112,6 +112,7 @@ impl App {
         id: u64,
         private_key: &SecretString,
         api_url: &str,
+        timeout: Duration,
         clock: Clock,
     ) -> Result<Self, GitHubError> {
         let key = EncodingKey::from_rsa_pem(private_key.expose_secret().as_bytes()).map_err(|e| {
@@ -119,7 +120,7 @@ impl App {
                 "PACEGATE_GITHUB_PRIVATE_KEY is not an RSA private key in PEM: {e}"
             ))
         })?;
-        let transport = Transport::new(api_url, clock.clone())?;
+        let transport = Transport::new(api_url, timeout, clock.clone())?;
         Ok(Self { id, key: Arc::new(key), transport, clock, tokens: Arc::default() })
     }
 

@@ -28,16 +28,16 @@ impl Transport {
     ///
     /// # Errors
     /// [`GitHubError::Configuration`] when the address can't be used.
-    pub fn new(api_url: &str, clock: Clock) -> Result<Self, GitHubError> {
+    pub fn new(api_url: &str, timeout: Duration, clock: Clock) -> Result<Self, GitHubError> {
         let unusable = |e: &dyn std::fmt::Display| {
             GitHubError::Configuration(format!("PACEGATE_GITHUB_API_URL `{api_url}` can't be used: {e}"))
         };
         let octocrab = Octocrab::builder()
             .base_uri(api_url.trim_end_matches('/'))
             .map_err(|e| unusable(&e))?
-            .set_connect_timeout(Some(Duration::from_secs(10)))
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .set_write_timeout(Some(Duration::from_secs(30)))
+            .set_connect_timeout(Some(timeout.min(Duration::from_secs(10))))
+            .set_read_timeout(Some(timeout))
+            .set_write_timeout(Some(timeout))
             .build()
             .map_err(|e| unusable(&e))?;
         Ok(Self { octocrab, clock })

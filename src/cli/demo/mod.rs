@@ -70,6 +70,7 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
         // Local mode: nothing is posted anywhere.
         github: GitHubArgs {
             github_api_url: "https://api.github.com".into(),
+            github_timeout: Duration::from_secs(30),
             github_app_id: None,
             github_private_key: None,
             github_webhook_secret: None,

@@ -17,6 +17,10 @@ fn faults() -> Vec<(Matcher, Fault)> {
         (Matcher::on("PATCH", "/check-runs/"), Fault::DropAfterWrite),
         (Matcher::on("PATCH", "/check-runs/"), Fault::Unauthorized),
         (Matcher::on("GET", "/check-runs?"), Fault::RateLimited { reset: crate::time::now_seconds() + 1 }),
+        (Matcher::on("GET", "/pulls/"), Fault::TimeoutBeforeWrite),
+        (Matcher::on("POST", "/check-runs"), Fault::TimeoutAfterWrite),
+        (Matcher::on("PATCH", "/check-runs/"), Fault::TimeoutAfterWrite),
+        (Matcher::on("POST", "/comments"), Fault::TimeoutAfterWrite),
         (Matcher::on("GET", "/comments"), Fault::BadGateway),
         (Matcher::on("POST", "/comments"), Fault::DropAfterWrite),
         (Matcher::on("POST", "/comments"), Fault::Unauthorized),
@@ -26,7 +30,9 @@ fn faults() -> Vec<(Matcher, Fault)> {
 
 on_both!(one_fault_at_each_call);
 async fn one_fault_at_each_call(database: Database) {
-    let scene = Scene::new(database).await;
+    let mut scene = Scene::new(database).await;
+    // A silent GitHub is given up early here.
+    scene.builder = scene.builder.clone().env("PACEGATE_GITHUB_TIMEOUT", "1s");
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
     for (number, (matcher, fault)) in (200_u64..).zip(faults()) {
