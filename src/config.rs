@@ -71,6 +71,9 @@ pub struct WorkArgs {
     /// Jobs run at once
     #[arg(long, env = "PACEGATE_JOBS", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub jobs: u8,
+    /// Branch whose runs are the baseline where GitHub does not say it [default: main or master]
+    #[arg(long, env = "PACEGATE_BASE_BRANCH")]
+    pub base_branch: Option<String>,
     /// Address at which people reach the pages; links in checks and comments use it
     #[arg(long, env = "PACEGATE_PUBLIC_URL")]
     pub public_url: Option<String>,

@@ -1,13 +1,16 @@
 //! Pacegate: a trace-based performance regression gate for CI pipelines.
 //!
 //! The modules stand on floors; a file imports only from floors below its own
-//! (`tests/it/floors.rs` holds this).
+//! (`tests/it/floors` holds this).
 //!
 //! | floor | modules | what they are |
 //! |---|---|---|
 //! | 0 | [`stats`] | numerics: knows `f64`, not stages |
 //! | 1 | [`model`], [`gate`] | plain data; pure decisions |
-//! | 3 | [`report`] | a comparison as Markdown, HTML view, text and JSON |
+//! | 2 | [`store`], [`ingest`], [`github`], and [`clock`], [`metrics`], [`config`] | the world, three siblings; time, counters, settings |
+//! | 3 | [`report`] | a comparison as Markdown, page, text and JSON |
+//! | 4 | [`web`], [`jobs`] | the door; what a worker runs |
+//! | 5 | [`cli`] | commands: the only place that wires things together |
 
 pub mod cli;
 pub mod clock;

@@ -70,9 +70,14 @@ CREATE TABLE open_traces (
     last_at BIGINT NOT NULL,
     batches BIGINT NOT NULL,
     spans BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
     has_root BIGINT NOT NULL,
     -- how often it became a run: late spans open it again
     collections BIGINT NOT NULL DEFAULT 0,
+    -- how many batches were part of it when it last did: nothing else may be swept
+    collected_batches BIGINT NOT NULL DEFAULT 0,
+    -- its batches are gone: what comes now could only make half a run of it
+    swept_at BIGINT,
     PRIMARY KEY (repo_id, trace_id)
 );
 CREATE INDEX open_traces_by_age ON open_traces (last_at);
@@ -108,6 +113,8 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_by_head ON runs (repo_id, head_sha);
 CREATE INDEX runs_by_time ON runs (repo_id, started_at);
+CREATE INDEX runs_by_pipeline ON runs (repo_id, pipeline, branch, started_at);
+CREATE INDEX runs_by_pull_request ON runs (repo_id, pull_request) WHERE pull_request IS NOT NULL;
 
 -- stage_id: the first 8 bytes of SHA-256 of the key, so that samples stay small.
 CREATE TABLE stages (
@@ -159,6 +166,8 @@ CREATE TABLE comparisons (
     PRIMARY KEY (repo_id, comparison_id),
     UNIQUE (repo_id, head_sha, evaluation, inputs_digest)
 );
+
+CREATE INDEX comparisons_by_time ON comparisons (repo_id, created_at);
 
 -- One check run on GitHub: an evaluation of a head. A rerequest starts the next one.
 CREATE TABLE checks (

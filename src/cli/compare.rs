@@ -1,7 +1,7 @@
 //! `pacegate compare`: the gate on files. The same reading, measuring, judging and reporting
 //! as the service, with no server and no GitHub.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,16 +12,18 @@ use super::output::{complain, say, wants_colour};
 use crate::gate::baseline::Baseline;
 use crate::gate::identity::RunIdentity;
 use crate::gate::measure::{Provenance, measure};
+use crate::gate::words::counted;
 use crate::gate::{compare, conclude, fit};
 use crate::ingest::Limits;
 use crate::ingest::file::read;
 use crate::jobs::error_chain;
 use crate::model::comparison::{RunComparison, RunVerdict};
-use crate::model::ids::{CommitSha, RepoName, RunId};
+use crate::model::ids::{CommitSha, RepoName, RunId, TraceId};
 use crate::model::policy::GatePolicy;
 use crate::model::run::MeasuredRun;
 use crate::model::span::Span;
 use crate::model::split::split_by_root;
+use crate::model::time::Timestamp;
 use crate::model::trace::Trace;
 use crate::report::json::VerdictJson;
 use crate::report::terminal::Colour;
@@ -69,8 +71,10 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode, CliError> {
             .map_err(|e| CliError::Input(format!("{}: {e}", path.display())))?,
         None => GatePolicy::default(),
     };
-    let baseline = measured(&args.baseline)?;
-    let candidate = measured(&args.candidate)?;
+    let mut seen = HashSet::new();
+    // A run of the change is none of its past, though both sides may name its file.
+    let candidate = without_repeats(measured(&args.candidate)?, &mut seen, "candidate");
+    let baseline = without_repeats(measured(&args.baseline)?, &mut seen, "baseline");
     let comparison = judge(baseline, candidate, &policy)
         .ok_or_else(|| CliError::Input("the candidate holds no run".into()))?;
     let verdict = comparison.verdict;
@@ -99,6 +103,26 @@ fn report(comparison: RunComparison, policy: &GatePolicy) -> Report {
     Report::new(comparison, context)
 }
 
+/// Drops runs of traces that were seen before, and says so: a trace given twice is one sample.
+fn without_repeats(
+    runs: Vec<MeasuredRun>,
+    seen: &mut HashSet<(TraceId, Timestamp)>,
+    side: &str,
+) -> Vec<MeasuredRun> {
+    let before = runs.len();
+    let kept: Vec<MeasuredRun> = runs
+        .into_iter()
+        .filter(|m| m.run.trace_id.is_none_or(|id| seen.insert((id, m.run.started_at))))
+        .collect();
+    if kept.len() < before {
+        complain(&format!(
+            "{} of the {side} were given before; each counts once",
+            counted(before - kept.len(), "run")
+        ));
+    }
+    kept
+}
+
 /// Judges each pipeline of the candidate against the baseline's runs of the same pipeline.
 fn judge(
     baseline: Vec<MeasuredRun>,
@@ -109,10 +133,19 @@ fn judge(
     let comparisons = by_pipeline(candidate)
         .into_iter()
         .filter_map(|(pipeline, runs)| {
+            let others: Vec<String> = history.keys().filter(|name| **name != pipeline).cloned().collect();
             let past = history.remove(&pipeline).unwrap_or_default();
+            let is_new = past.is_empty();
             let fitted = fit::fit(&Baseline::of_files(past), policy);
             let repo = runs.last()?.run.repo.clone();
-            compare::compare(&fitted, &runs, &repo, policy)
+            let mut comparison = compare::compare(&fitted, &runs, &repo, policy)?;
+            if is_new {
+                let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+                comparison.notes.push(format!(
+                    "the baseline holds no run of the pipeline `{pipeline}`; its other pipelines: {others}"
+                ));
+            }
+            Some(comparison)
         })
         .collect();
     conclude::conclude(comparisons)

@@ -9,6 +9,7 @@ use super::output::say;
 use super::{CliError, database as database_url};
 use crate::clock::Clock;
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
+use crate::github::GitHubError;
 use crate::github::app_auth::AppFacts;
 use crate::jobs::error_chain;
 use crate::store::Db;
@@ -61,9 +62,10 @@ pub async fn doctor(args: DoctorArgs) -> Result<ExitCode, CliError> {
     let mut findings = Findings::default();
     database(&args, &mut findings).await;
     traces(&args, &mut findings).await;
-    github(&args, &mut findings).await;
+    let local_mode = github(&args, &mut findings).await;
     match &args.work.public_url {
         Some(url) => findings.good(&format!("links lead to {url}")),
+        None if local_mode => {}
         None => findings
             .note("PACEGATE_PUBLIC_URL is not set: checks and comments will have no link to the pages"),
     }
@@ -81,7 +83,9 @@ async fn database(args: &DoctorArgs, findings: &mut Findings) {
     };
     let looked = async {
         if !db.is_migrated().await? {
-            findings.problem(&format!("database {url:?}: tables are not up to date; run `pacegate migrate`"));
+            findings.note(&format!(
+                "database {url:?}: tables are not up to date; `serve` and `migrate` bring them up to date"
+            ));
             return Ok(());
         }
         findings.good(&format!("database {url:?} ({})", db.kind()));
@@ -125,24 +129,34 @@ async fn traces(args: &DoctorArgs, findings: &mut Findings) {
     }
 }
 
-async fn github(args: &DoctorArgs, findings: &mut Findings) {
+/// Returns whether this is local mode.
+async fn github(args: &DoctorArgs, findings: &mut Findings) -> bool {
     let found = match credentials(&args.github, &Clock::system()) {
         Ok(Some(found)) => found,
-        Ok(None) => return findings.note("no GitHub App is configured: local mode, nothing is posted"),
-        Err(error) => return findings.problem(&error_chain(&error)),
+        Ok(None) => {
+            findings.note("no GitHub App is configured: local mode, nothing is posted");
+            return true;
+        }
+        Err(error) => {
+            findings.problem(&error_chain(&error));
+            return false;
+        }
     };
+    let url = &args.github.github_api_url;
     match found.app.facts().await {
         Ok(facts) => {
-            findings
-                .good(&format!("GitHub at {} knows the App as {}", args.github.github_api_url, facts.name));
+            findings.good(&format!("GitHub at {url} knows the App as {}", facts.name));
             app_facts(&facts, findings);
         }
+        Err(error @ GitHubError::Unavailable { .. }) => {
+            findings.problem(&format!("GitHub at {url} can't be reached: {}", error_chain(&error)));
+        }
         Err(error) => findings.problem(&format!(
-            "GitHub at {}: {}. Do App id and private key belong together, and is this machine's clock right?",
-            args.github.github_api_url,
+            "GitHub at {url}: {}. Do App id and private key belong together, and is this machine's clock right?",
             error_chain(&error)
         )),
     }
+    false
 }
 
 fn app_facts(facts: &AppFacts, findings: &mut Findings) {

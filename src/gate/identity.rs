@@ -129,17 +129,27 @@ fn repository(trace: &Trace) -> Option<String> {
     trace.spans().iter().find_map(repository_claim)
 }
 
-/// The repository a span, or its resource, names as OWNER/NAME, if that can be derived.
+/// The repository a span's sender names as OWNER/NAME, if that can be derived. A root speaks for
+/// the run itself; any other span may describe another repository (a submodule it clones), so
+/// only its resource is asked.
 #[must_use]
 pub fn repository_claim(span: &Span) -> Option<String> {
+    let own = span.parent_span_id.is_none().then(|| claim_in(&span.attributes)).flatten();
+    own.or_else(|| claim_in(&span.resource.attributes))
+}
+
+fn claim_in(attributes: &Attributes) -> Option<String> {
     let checked = |text: String| text.parse::<RepoName>().ok().map(|repo| repo.to_string());
-    let name = span.text(&["vcs.repository.name"]);
-    let owner = span.text(&["vcs.owner.name", "vcs.repository.owner"]);
+    let name = attributes.text("vcs.repository.name");
+    let owner = attributes.first_text(&["vcs.owner.name", "vcs.repository.owner"]);
     name.clone()
         .and_then(checked)
         .or_else(|| checked(format!("{}/{}", owner?, name?)))
-        .or_else(|| of_url(&span.text(&["vcs.repository.url.full", "vcs.repository.url"])?).and_then(checked))
-        .or_else(|| span.text(&["github.repository", "ci.repository"]).and_then(checked))
+        .or_else(|| {
+            of_url(&attributes.first_text(&["vcs.repository.url.full", "vcs.repository.url"])?)
+                .and_then(checked)
+        })
+        .or_else(|| attributes.first_text(&["github.repository", "ci.repository"]).and_then(checked))
 }
 
 /// `https://host/OWNER/NAME.git`, `ssh://git@host/OWNER/NAME`, `git@host:OWNER/NAME.git`.
@@ -149,8 +159,11 @@ fn of_url(url: &str) -> Option<String> {
         Some((_, rest)) => rest.split_once('/')?.1,
         None => url.split_once(':')?.1,
     };
-    let mut parts = path.trim_matches('/').split('/');
-    let (owner, name) = (parts.next()?, parts.next()?);
+    let (owner, name) = path.trim_matches('/').split_once('/')?;
+    // Deeper paths (GitLab's subgroups) have no form as OWNER/NAME.
+    if name.contains('/') {
+        return None;
+    }
     Some(format!("{owner}/{}", name.strip_suffix(".git").unwrap_or(name)))
 }
 

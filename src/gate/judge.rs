@@ -169,7 +169,10 @@ fn reason(
     let sure = match verdict {
         StageVerdict::Regressed | StageVerdict::Improved => format!("seen in {seen} of this change"),
         StageVerdict::Suspect if judged >= confirm => {
-            format!("seen in {seen}, but only {MIN_TO_CONFIRM} comparable runs and more confirm it")
+            format!("seen in {seen}; fewer than {MIN_TO_CONFIRM} comparable runs can't confirm it")
+        }
+        StageVerdict::Suspect if stage.samples < MIN_TO_CONFIRM => {
+            format!("seen in {seen}; {MIN_TO_CONFIRM} comparable runs are needed to confirm it")
         }
         StageVerdict::Suspect => format!("seen in {seen} so far, {confirm} in a row confirm it"),
         _ => "within what it usually does".to_owned(),
@@ -180,7 +183,7 @@ fn reason(
         String::new()
     };
     let past = counted(stage.samples, "comparable run");
-    format!("{} the median of {past}, {}; {sure}{machine}", ratio(d.ratio), change(d.increase_s))
+    format!("{} the expected time ({past}), {}; {sure}{machine}", ratio(d.ratio), change(d.increase_s))
 }
 
 /// A stage over its budget is a finding by itself, confirmed as any other.

@@ -47,7 +47,7 @@ fn a_confirmed_slowdown_is_one_finding_at_its_stage() {
     assert_eq!((&culprit.verdict, culprit.samples, culprit.critical), (&StageVerdict::Regressed, 2, true));
     assert!((1.35..1.9).contains(&culprit.ratio.expect("judged")), "{culprit:?}");
     assert!(culprit.score > culprit.threshold);
-    assert!(culprit.reason.contains("the median of 40 comparable runs"), "{}", culprit.reason);
+    assert!(culprit.reason.contains("the expected time (40 comparable runs)"), "{}", culprit.reason);
     assert!(culprit.reason.contains("seen in 2 runs of this change"), "{}", culprit.reason);
     assert_eq!((culprit.history_s.len(), culprit.history_candidates), (42, 2));
     assert_eq!(find(&comparison, "ci / test").explained_by.as_ref(), Some(&culprit.key));

@@ -22,8 +22,8 @@ pub enum Purpose {
     ReadPullRequests,
     /// Write check runs.
     WriteChecks,
-    /// Write check runs and comments on pull requests.
-    Publish,
+    /// Write comments on pull requests.
+    WriteComments,
 }
 
 #[derive(Serialize)]
@@ -39,7 +39,7 @@ impl Purpose {
         let (checks, pull_requests) = match self {
             Self::ReadPullRequests => (None, Some("read")),
             Self::WriteChecks => (Some("write"), None),
-            Self::Publish => (Some("write"), Some("write")),
+            Self::WriteComments => (None, Some("write")),
         };
         Permissions { checks, pull_requests }
     }

@@ -112,6 +112,22 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// What the event is about: events about one thing are handled one at a time.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match self {
+            Self::PullRequest { repository, number, .. } => format!("pull {}:{number}", repository.id),
+            Self::InstallationPresent { installation, .. } | Self::InstallationRemoved { installation } => {
+                format!("installation {installation}")
+            }
+            Self::CheckRerequested { repository, head_sha, .. } => {
+                format!("head {}:{head_sha}", repository.id)
+            }
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Installation {
     id: i64,

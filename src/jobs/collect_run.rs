@@ -30,6 +30,10 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     }
     if open.collections >= COLLECTIONS {
         tracing::warn!(repo = %repository.name, trace = %trace_id, "late spans are no longer added to this run");
+        drop(tx);
+        let mut tx = work.db.write().await?;
+        tx.mark_collected(repo, trace_id, open).await?;
+        tx.commit().await?;
         return Ok(());
     }
     let batches = tx.span_batches(repo, trace_id).await?;
@@ -70,7 +74,17 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     // The run of an earlier push is a sample for the newest head as well.
     let newest_head =
         pull_request.as_ref().map(|pr| pr.head_sha.clone()).filter(|newest| *newest != head_sha);
-    measured.run.lineage = lineage_of(pull_request, claimed, repository.default_branch.as_deref());
+    let is_base_branch = match &claimed {
+        Lineage::Branch { name } => tx.is_base_branch(repo, name).await?,
+        Lineage::PullRequest { .. } | Lineage::Unknown => false,
+    };
+    measured.run.lineage = lineage_of(pull_request, claimed, is_base_branch);
+    if measured.run.lineage == Lineage::Unknown {
+        tracing::warn!(
+            repo = %repository.name, trace = %trace_id,
+            "a run names no branch (vcs.ref.head.name): it is measured, but is no baseline"
+        );
+    }
     let id = tx.record_run(repo, &measured.run, collections).await?;
     tx.record_samples(repo, &id, &measured.stages).await?;
     tx.record_errors(repo, &id, &measured.errors).await?;
@@ -84,14 +98,11 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
 
 /// Which line of development a run is on: what GitHub says of its commit counts before what its
 /// spans say, because a fork's `main` is not ours.
-fn lineage_of(
-    pull_request: Option<PullRequestRow>,
-    claimed: Lineage,
-    default_branch: Option<&str>,
-) -> Lineage {
+fn lineage_of(pull_request: Option<PullRequestRow>, claimed: Lineage, is_base_branch: bool) -> Lineage {
     match (pull_request, claimed) {
-        // Our own default branch stays what it is, even when its commit is a head too.
-        (Some(pr), Lineage::Branch { name }) if !pr.is_from_fork && Some(name.as_str()) == default_branch => {
+        // A branch of ours that others are merged into stays what it is, even when its commit
+        // is a head too.
+        (Some(pr), Lineage::Branch { name }) if !pr.is_from_fork && is_base_branch => {
             Lineage::Branch { name }
         }
         (Some(pr), _) => Lineage::PullRequest { number: pr.number },

@@ -1,5 +1,6 @@
 //! A check no trace came for is concluded as neutral, with the reason: nothing waits forever.
 
+use super::publish_comparison::publish_comparison;
 use super::publishing::{client, ensure_check_run, of_report};
 use super::{JobError, Work};
 use crate::github::app_auth::Purpose;
@@ -17,9 +18,15 @@ pub(super) async fn conclude_silent_check(
     let mut tx = work.db.read().await?;
     let concluded =
         tx.check(repo, head_sha, evaluation).await?.is_none_or(|check| check.concluded_at.is_some());
+    let has_verdict =
+        tx.newest_comparison(repo, head_sha).await?.is_some_and(|row| row.evaluation == evaluation);
     drop(tx);
     if concluded {
         return Ok(());
+    }
+    if has_verdict {
+        // It was made, and only its publishing went wrong.
+        return publish_comparison(work, repo, head_sha, "watchdog").await;
     }
     let Some((_, client)) = client(work, repo, Purpose::WriteChecks).await? else { return Ok(()) };
     let check_run = ensure_check_run(work, &client, repo, head_sha, evaluation).await?;

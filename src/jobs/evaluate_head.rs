@@ -1,7 +1,7 @@
 //! Judges a head: its runs, and those of the pull request's earlier heads, against the
 //! baseline of the base branch. The decision is pure (`gate/`); here it gets its inputs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
@@ -9,13 +9,16 @@ use super::{Job, JobError, Work};
 use crate::gate::{baseline, compare, conclude, fit};
 use crate::metrics::Metrics;
 use crate::model::comparison::RunComparison;
-use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId};
+use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, RunId};
 use crate::model::policy::GatePolicy;
-use crate::model::run::{Lineage, MeasuredRun};
-use crate::store::{NewComparison, RepositoryRow, RunFilter, Tx};
+use crate::model::run::{Lineage, MeasuredRun, PipelineRun};
+use crate::store::{NewComparison, PullRequestRow, RepositoryRow, RunFilter, Tx};
 
 /// Runs of a pull request that are judged together: its newest pushes and their reruns.
 const CANDIDATE_RUNS: usize = 8;
+
+/// Runs that are no baseline, of which the reason is told.
+const OTHERS_TOLD: i64 = 100;
 
 /// One pipeline's candidate and the history it is held against.
 struct Case {
@@ -23,13 +26,22 @@ struct Case {
     history: Vec<MeasuredRun>,
 }
 
-pub(super) async fn evaluate_head(work: &Work, repo: RepoId, head_sha: &CommitSha) -> Result<(), JobError> {
+pub(super) async fn evaluate_head(
+    work: &Work,
+    repo: RepoId,
+    head_sha: &CommitSha,
+    cause: String,
+) -> Result<(), JobError> {
     let policy = GatePolicy::default();
     let mut tx = work.db.read().await?;
     let Some(repository) = tx.repository(repo).await? else { return Ok(()) };
     let evaluation = tx.newest_check(repo, head_sha).await?.map_or(1, |check| check.evaluation);
     let known = tx.pull_request_of_head(repo, head_sha).await?;
-    let cases = gather(&mut tx, &repository, head_sha, &policy).await?;
+    let base_branch =
+        known.as_ref().map(|pr| pr.base_branch.clone()).or_else(|| repository.default_branch.clone());
+    let base_branch = base_branch.or_else(|| work.base_branch.clone());
+    let cases =
+        gather(&mut tx, &repository, head_sha, known.as_ref(), base_branch.as_deref(), &policy).await?;
     drop(tx);
     let Some(newest) = cases.iter().filter_map(|case| case.candidate.last()).max_by_key(|m| m.run.started_at)
     else {
@@ -39,11 +51,12 @@ pub(super) async fn evaluate_head(work: &Work, repo: RepoId, head_sha: &CommitSh
     let pull_request = known.as_ref().map(|pr| pr.number).or_else(|| claimed_pull_request(newest));
     // What GitHub has not named as a pull request's head has nowhere to be published.
     let is_known = known.is_some();
-    let base_branch = known.map(|pr| pr.base_branch).or_else(|| repository.default_branch.clone());
-    let digest = digest_of(&cases, evaluation, base_branch.as_deref());
     let name = repository.name.clone();
-    let comparison =
-        tokio::task::spawn_blocking(move || judge(cases, &name, base_branch.as_deref(), &policy)).await?;
+    let judged = tokio::task::spawn_blocking(move || {
+        let digest = digest_of(&cases, evaluation, base_branch.as_deref());
+        (digest, judge(cases, &name, base_branch.as_deref(), &policy))
+    });
+    let (digest, comparison) = judged.await?;
     let Some(comparison) = comparison else { return Ok(()) };
 
     let now = work.clock.now();
@@ -59,7 +72,7 @@ pub(super) async fn evaluate_head(work: &Work, repo: RepoId, head_sha: &CommitSh
     };
     let id = tx.record_comparison(repo, &id, &new, now).await?;
     if is_known {
-        let publish = Job::PublishComparison { repo, head_sha: head_sha.clone(), comparison: id };
+        let publish = Job::PublishComparison { repo, head_sha: head_sha.clone(), comparison: id, cause };
         publish.push(&mut tx, now, &work.chance, now).await?;
     }
     tx.commit().await?;
@@ -79,6 +92,8 @@ async fn gather(
     tx: &mut Tx,
     repository: &RepositoryRow,
     head_sha: &CommitSha,
+    known: Option<&PullRequestRow>,
+    base_branch: Option<&str>,
     policy: &GatePolicy,
 ) -> Result<Vec<Case>, JobError> {
     let (repo, name) = (repository.id, &repository.name);
@@ -91,35 +106,78 @@ async fn gather(
         let Some(newest) = of_head.first().map(|m| m.run.clone()) else { continue };
         let mut candidate = of_head;
         if let Lineage::PullRequest { number } = newest.lineage {
-            // Earlier pushes of the same change are samples of it too.
+            // Earlier pushes of the same change are samples of it too. Where GitHub says which
+            // heads the pull request had, no other commit's run is one.
+            let heads = match known {
+                Some(pr) => Some(tx.heads_of(repo, pr.number).await?),
+                None => None,
+            };
             let of_change = tx.measured_runs(repo, name, &RunFilter::PullRequest(number), 50).await?;
             candidate.extend(of_change.into_iter().filter(|m| {
                 m.run.pipeline == pipeline
                     && m.run.head_sha != *head_sha
                     && m.run.started_at <= newest.started_at
+                    && heads.as_ref().is_none_or(|heads| heads.contains(&m.run.head_sha))
             }));
             candidate.sort_by(|a, b| (b.run.started_at, &b.run.id).cmp(&(a.run.started_at, &a.run.id)));
         }
         candidate.truncate(CANDIDATE_RUNS);
         candidate.reverse();
-        // Room for runs that turn out not to be comparable.
-        let limit = i64::from(policy.baseline().runs) * 2 + 50;
-        let history =
-            tx.measured_runs(repo, name, &RunFilter::Pipeline(pipeline, newest.started_at), limit).await?;
+        let history = history(tx, repository, &newest, base_branch, policy).await?;
         cases.push(Case { candidate, history });
     }
     Ok(cases)
 }
 
-/// The same runs, collected as often, under the same rules: the same comparison.
+/// The past of a pipeline: of the base branch all that may be comparable, measured; of the rest
+/// what ran lately, unmeasured, so that it can be said why it is not.
+async fn history(
+    tx: &mut Tx,
+    repository: &RepositoryRow,
+    newest: &PipelineRun,
+    base_branch: Option<&str>,
+    policy: &GatePolicy,
+) -> Result<Vec<MeasuredRun>, JobError> {
+    let (repo, name) = (repository.id, &repository.name);
+    // Room for runs that turn out not to be comparable: failed ones, reruns.
+    let limit = i64::from(policy.baseline().runs) + 100;
+    let until = newest.started_at;
+    let mut history = Vec::new();
+    for branch in base_branch.map_or(vec!["main", "master"], |branch| vec![branch]) {
+        let filter = RunFilter::Branch(newest.pipeline.clone(), until, branch.to_owned());
+        history.extend(tx.measured_runs(repo, name, &filter, limit).await?);
+    }
+    let others =
+        tx.list_runs(repo, name, &RunFilter::Pipeline(newest.pipeline.clone(), until), OTHERS_TOLD).await?;
+    let known: BTreeSet<RunId> = history.iter().map(|m| m.run.id.clone()).collect();
+    history.extend(
+        others.into_iter().filter(|stored| !known.contains(&stored.run.id)).map(|stored| MeasuredRun {
+            run: stored.run,
+            stages: Vec::new(),
+            errors: Vec::new(),
+        }),
+    );
+    Ok(history)
+}
+
+/// Of everything that goes into a comparison: the same inputs are one comparison.
 fn digest_of(cases: &[Case], evaluation: i64, base_branch: Option<&str>) -> String {
     let mut digest = Sha256::new();
     digest.update(format!("{evaluation} {base_branch:?}\n"));
     for case in cases {
         for measured in case.candidate.iter().chain(&case.history) {
-            let total: i64 = measured.stages.iter().fold(0, |sum, s| sum.wrapping_add(s.duration_ns));
             let run = &measured.run;
-            digest.update(format!("{} {:?} {} {total}\n", run.id, run.lineage, measured.stages.len()));
+            digest.update(format!("{} {:?} {:?} {}\n", run.id, run.lineage, run.result, run.duration_ns));
+            for stage in &measured.stages {
+                digest.update(stage.key.as_str());
+                digest.update(stage.duration_ns.to_be_bytes());
+                digest.update(stage.count.to_be_bytes());
+                digest.update(stage.result.as_str());
+            }
+            for error in &measured.errors {
+                digest.update(&error.signature);
+                digest.update(b"\n");
+            }
         }
     }
     hex::encode(digest.finalize())

@@ -18,7 +18,8 @@ pub(super) async fn handle_delivery(work: &Work, delivery_id: &str) -> Result<()
         Event::PullRequest { installation, repository, number, head_sha, updated_at } => {
             let seen_at = Timestamp::parse_rfc3339(&updated_at).unwrap_or_else(|| work.clock.now());
             let head = (head_sha, seen_at);
-            pull_request(work, InstallationId(installation), &repository, PrNumber(number), head).await
+            pull_request(work, InstallationId(installation), &repository, PrNumber(number), head, delivery_id)
+                .await
         }
         Event::InstallationPresent { installation, account, suspended, repositories, removed } => {
             let now = work.clock.now();
@@ -64,19 +65,22 @@ fn facts(repository: &EventRepository) -> RepositoryFacts {
 }
 
 /// The repository of a signed delivery, recorded; the installation too, when its own delivery
-/// has not come yet.
+/// has not come yet. None when the installation was removed: this delivery comes late.
 async fn record_repository(
     work: &Work,
     tx: &mut Tx,
     installation: InstallationId,
     repository: &EventRepository,
-) -> Result<RepositoryRow, JobError> {
+) -> Result<Option<RepositoryRow>, JobError> {
     let now = work.clock.now();
+    if tx.was_removed(installation).await? {
+        return Ok(None);
+    }
     if tx.installation(installation).await?.is_none() {
         let account = repository.full_name.owner().to_owned();
         tx.record_installation(&InstallationRow { id: installation, account, suspended: false }, now).await?;
     }
-    Ok(tx.record_repository(&facts(repository), installation, now).await?)
+    Ok(Some(tx.record_repository(&facts(repository), installation, now).await?))
 }
 
 async fn pull_request(
@@ -85,10 +89,11 @@ async fn pull_request(
     repository: &EventRepository,
     number: PrNumber,
     (sent_head, sent_at): (CommitSha, Timestamp),
+    delivery_id: &str,
 ) -> Result<(), JobError> {
     let Some(app) = &work.app else { return Ok(()) };
     let mut tx = work.db.write().await?;
-    let row = record_repository(work, &mut tx, installation, repository).await?;
+    let Some(row) = record_repository(work, &mut tx, installation, repository).await? else { return Ok(()) };
     tx.commit().await?;
     let client = app.repository(installation, &row.name, Purpose::ReadPullRequests).await?;
     let now_on_github = client.pull_request(number).await?;
@@ -107,26 +112,26 @@ async fn pull_request(
         base_branch: now_on_github.base.name,
         is_from_fork,
     };
+    let before = tx.pull_request(row.id, number).await?;
     tx.record_pull_request(row.id, &pull_request, now).await?;
     tx.record_head(row.id, number, &sent_head, sent_at).await?;
     if head_sha != sent_head {
         // Seen now for the first time; its own delivery says when it really came.
         tx.record_head(row.id, number, &head_sha, now).await?;
     }
-    // A fork's `main` is not ours; our own stays what it is, even as a head.
-    let ours = row.default_branch.as_deref().filter(|_| !is_from_fork);
     if is_open || is_from_fork {
         let mut joined = 0;
         for head in [&sent_head, &head_sha] {
-            joined += tx.assign_runs_to_pull_request(row.id, head, number, ours).await?;
+            joined += tx.assign_runs_to_pull_request(row.id, head, number, is_from_fork).await?;
         }
         if is_open {
             for head in [&sent_head, &head_sha] {
                 begin_evaluation(work, &mut tx, row.id, head, 1, "announced").await?;
             }
-            if joined > 0 && sent_head != head_sha {
-                // An earlier push is a sample of the change too, even when it is heard of late.
-                let cause = format!("joined by {sent_head}");
+            // Another base, reopened, moved back to an earlier head; or an earlier push that is
+            // heard of late, and is a sample of the change too.
+            if joined > 0 || before.is_some_and(|before| before != pull_request) {
+                let cause = format!("delivery {delivery_id}");
                 let again = Job::EvaluateHead { repo: row.id, head_sha, cause };
                 again.push(&mut tx, now, &work.chance, now).await?;
             }
@@ -173,7 +178,7 @@ async fn check_rerequested(
     delivery_id: &str,
 ) -> Result<(), JobError> {
     let mut tx = work.db.write().await?;
-    let row = record_repository(work, &mut tx, installation, repository).await?;
+    let Some(row) = record_repository(work, &mut tx, installation, repository).await? else { return Ok(()) };
     // The evaluation that was asked for again is in the check run's own name, so that the
     // same wish, delivered twice, starts one evaluation.
     let newest = tx.newest_check(row.id, head_sha).await?.map_or(0, |check| check.evaluation);

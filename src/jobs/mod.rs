@@ -6,6 +6,7 @@ mod collect_run;
 mod conclude_silent_check;
 mod evaluate_head;
 mod handle_delivery;
+mod publish_comment;
 mod publish_comparison;
 mod publishing;
 mod retain;
@@ -19,7 +20,7 @@ use crate::clock::{Clock, Randomness};
 use crate::github::app_auth::App;
 use crate::github::{GitHubError, RetryClass};
 use crate::metrics::Metrics;
-use crate::model::ids::{CommitSha, ComparisonId, RepoId, RepoName, TraceId};
+use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, RepoName, TraceId};
 use crate::model::policy::GatePolicy;
 use crate::model::time::Timestamp;
 use crate::report::{Report, ReportContext};
@@ -47,6 +48,8 @@ pub struct Work {
     pub check_timeout: Duration,
     /// How long a job is a process's own without a sign of life.
     pub lease: Duration,
+    /// Branch of the baseline where GitHub does not say it.
+    pub base_branch: Option<String>,
     /// Where people reach the pages.
     pub public_url: Option<String>,
 }
@@ -81,6 +84,9 @@ pub enum Job {
     HandleDelivery {
         /// Which.
         delivery_id: String,
+        /// What it is about: deliveries about one thing are handled one at a time, so that the
+        /// one that asked GitHub last also writes last.
+        subject: String,
     },
     /// Make a run of the spans that were pushed.
     CollectRun {
@@ -117,6 +123,19 @@ pub enum Job {
         head_sha: CommitSha,
         /// The comparison that made it necessary.
         comparison: ComparisonId,
+        /// What made that necessary: equal comparisons for another reason are published again.
+        cause: String,
+    },
+    /// Put what the newest head's comparison says into the pull request's one comment.
+    PublishComment {
+        /// Where.
+        repo: RepoId,
+        /// Which pull request.
+        number: PrNumber,
+        /// The comparison that made it necessary.
+        comparison: ComparisonId,
+        /// What made that necessary.
+        cause: String,
     },
     /// Conclude a check no trace came for.
     ConcludeSilentCheck {
@@ -139,6 +158,7 @@ impl Job {
             Self::EvaluateHead { .. } => "evaluate_head",
             Self::AnnounceCheck { .. } => "announce_check",
             Self::PublishComparison { .. } => "publish_comparison",
+            Self::PublishComment { .. } => "publish_comment",
             Self::ConcludeSilentCheck { .. } => "conclude_silent_check",
         }
     }
@@ -146,10 +166,15 @@ impl Job {
     /// Two pushes with one key are one job.
     fn dedupe_key(&self) -> String {
         match self {
-            Self::HandleDelivery { delivery_id } => delivery_id.clone(),
+            Self::HandleDelivery { delivery_id, .. } => delivery_id.clone(),
             Self::CollectRun { repo, trace, collections } => format!("{}:{trace}:{collections}", repo.0),
             Self::EvaluateHead { repo, head_sha, cause } => format!("{}:{head_sha}:{cause}", repo.0),
-            Self::PublishComparison { repo, comparison, .. } => format!("{}:{comparison}", repo.0),
+            Self::PublishComparison { repo, comparison, cause, .. } => {
+                format!("{}:{comparison}:{cause}", repo.0)
+            }
+            Self::PublishComment { repo, number, comparison, cause } => {
+                format!("{}:{}:{comparison}:{cause}", repo.0, number.0)
+            }
             Self::AnnounceCheck { repo, head_sha, evaluation }
             | Self::ConcludeSilentCheck { repo, head_sha, evaluation } => {
                 format!("{}:{head_sha}:{evaluation}", repo.0)
@@ -157,10 +182,21 @@ impl Job {
         }
     }
 
+    /// Attempts after which a job is dead. With the delays below thirty are almost two hours;
+    /// what ends a check's waiting does not give up for days.
+    fn max_attempts(&self) -> i64 {
+        match self {
+            Self::ConcludeSilentCheck { .. } => 1_000,
+            _ => 30,
+        }
+    }
+
     /// Jobs that write about one head, or make its verdict, run one at a time.
     fn serial_key(&self) -> Option<String> {
         match self {
-            Self::HandleDelivery { .. } | Self::CollectRun { .. } => None,
+            Self::HandleDelivery { subject, .. } => Some(format!("delivery:{subject}")),
+            Self::CollectRun { .. } => None,
+            Self::PublishComment { repo, number, .. } => Some(format!("comment:{}:{}", repo.0, number.0)),
             Self::EvaluateHead { repo, head_sha, .. } => Some(format!("evaluate:{}:{head_sha}", repo.0)),
             Self::AnnounceCheck { repo, head_sha, .. }
             | Self::PublishComparison { repo, head_sha, .. }
@@ -184,10 +220,14 @@ impl Job {
             dedupe_key: Some(self.dedupe_key()),
             serial_key: self.serial_key(),
             run_at,
-            // With the delays below: more than two hours of trying.
-            max_attempts: 30,
+            max_attempts: self.max_attempts(),
         };
         tx.push_job(&job, chance, now).await
+    }
+
+    /// Lets the same job run again if it was given up.
+    pub async fn revive(&self, tx: &mut Tx, now: Timestamp) -> Result<bool, StoreError> {
+        tx.revive_job(self.kind(), &self.dedupe_key(), now).await
     }
 }
 
@@ -224,10 +264,20 @@ impl JobError {
             Self::GitHub(error) => match error.retry_class() {
                 RetryClass::After(wait) => Settlement::Retry(wait + jitter(wait, chance), text),
                 RetryClass::Backoff => Settlement::Retry(backoff(job.attempts, chance), text),
+                // GitHub's reads lag behind its events: what it does not know yet, or does not
+                // take yet, it may in a minute.
+                RetryClass::Never if is_early(error) && job.attempts < 7 => {
+                    Settlement::Retry(backoff(job.attempts, chance), text)
+                }
                 RetryClass::Never => Settlement::Dead(text),
             },
         }
     }
+}
+
+/// An answer that may be different in a minute, although it sounds final.
+fn is_early(error: &GitHubError) -> bool {
+    matches!(error, GitHubError::NotFound { .. } | GitHubError::Refused { status: 422, .. })
 }
 
 /// 1, 2, 4 … seconds, at most five minutes, and up to a quarter more, so that jobs that failed
@@ -258,14 +308,19 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
 /// Runs one job.
 async fn run(work: &Work, job: Job) -> Result<(), JobError> {
     let result = match job {
-        Job::HandleDelivery { delivery_id } => handle_delivery::handle_delivery(work, &delivery_id).await,
+        Job::HandleDelivery { delivery_id, .. } => handle_delivery::handle_delivery(work, &delivery_id).await,
         Job::CollectRun { repo, trace, .. } => collect_run::collect_run(work, repo, trace).await,
-        Job::EvaluateHead { repo, head_sha, .. } => evaluate_head::evaluate_head(work, repo, &head_sha).await,
+        Job::EvaluateHead { repo, head_sha, cause } => {
+            evaluate_head::evaluate_head(work, repo, &head_sha, cause).await
+        }
         Job::AnnounceCheck { repo, head_sha, evaluation } => {
             announce_check::announce_check(work, repo, &head_sha, evaluation).await
         }
-        Job::PublishComparison { repo, head_sha, .. } => {
-            publish_comparison::publish_comparison(work, repo, &head_sha).await
+        Job::PublishComparison { repo, head_sha, cause, .. } => {
+            publish_comparison::publish_comparison(work, repo, &head_sha, &cause).await
+        }
+        Job::PublishComment { repo, number, .. } => {
+            publish_comment::publish_comment(work, repo, number).await
         }
         Job::ConcludeSilentCheck { repo, head_sha, evaluation } => {
             conclude_silent_check::conclude_silent_check(work, repo, &head_sha, evaluation).await
@@ -296,8 +351,12 @@ mod tests {
             Settlement::Retry(after, _) => assert!(after >= wait && after < wait + Duration::from_secs(20)),
             other => panic!("{other:?}"),
         }
-        let refused = GitHubError::Refused { call: "POST /x".into(), status: 422, message: "no".into() };
-        assert!(matches!(settle(refused), Settlement::Dead(text) if text.contains("422")));
+        let refused = || GitHubError::Refused { call: "POST /x".into(), status: 422, message: "no".into() };
+        assert!(matches!(settle(refused()), Settlement::Retry(..)), "reads lag behind events");
+        let late = JobError::GitHub(refused()).settlement(&claimed(7), &chance);
+        assert!(matches!(late, Settlement::Dead(text) if text.contains("422")));
+        let forbidden = GitHubError::Refused { call: "POST /x".into(), status: 403, message: "no".into() };
+        assert!(matches!(settle(forbidden), Settlement::Dead(_)));
         let down = GitHubError::Unavailable { call: "POST /x".into(), reason: "502".into() };
         assert!(matches!(settle(down), Settlement::Retry(..)));
     }

@@ -1,6 +1,8 @@
 //! What the jobs that write to GitHub share: may we, and the check run of an evaluation,
 //! found before it is made.
 
+use std::time::Duration;
+
 use super::{JobError, Work};
 use crate::github::RepoClient;
 use crate::github::app_auth::Purpose;
@@ -9,7 +11,10 @@ use crate::model::ids::{CommitSha, RepoId};
 use crate::report::check::{CheckOutput, PendingCheck, pending};
 use crate::store::RepositoryRow;
 
-/// A client for a repository; none in local mode, or when no active installation covers it.
+/// How often a suspended installation is looked at again.
+const SUSPENDED: Duration = Duration::from_mins(10);
+
+/// A client for a repository; none in local mode, or when no installation covers it.
 pub(super) async fn client(
     work: &Work,
     repo: RepoId,
@@ -20,8 +25,10 @@ pub(super) async fn client(
     let Some(repository) = tx.repository(repo).await? else { return Ok(None) };
     let Some(installation) = repository.installation else { return Ok(None) };
     match tx.installation(installation).await? {
-        Some(row) if !row.suspended => {}
-        _ => return Ok(None),
+        None => return Ok(None),
+        // Nothing may be called now; what is to be said is said when it may be.
+        Some(row) if row.suspended => return Err(JobError::TooEarly(SUSPENDED)),
+        Some(_) => {}
     }
     drop(tx);
     let client = app.repository(installation, &repository.name, purpose).await?;

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::{JobError, Work};
 
-/// Spans of a trace are kept this long after the newest came: late ones still find it.
-const OPEN_TRACES: Duration = Duration::from_hours(24);
+/// Spans of a collected trace are kept this long after the newest came: late ones join it.
+const COLLECTED_TRACES: Duration = Duration::from_hours(24);
+/// A trace may wait this long for its root: pipelines with an approval do.
+const ROOTLESS_TRACES: Duration = Duration::from_hours(7 * 24);
 /// GitHub redelivers for at most 7 days.
 const DELIVERIES: Duration = Duration::from_hours(8 * 24);
 /// A done job's dedupe key holds as long as what it refers to.
@@ -14,12 +16,20 @@ const DONE_JOBS: Duration = Duration::from_hours(8 * 24);
 pub(super) async fn retain(work: &Work) -> Result<(), JobError> {
     let now = work.clock.now();
     let mut tx = work.db.write().await?;
-    let rootless = tx.sweep_open_traces(now.before(OPEN_TRACES)).await?;
+    let rootless = tx
+        .sweep_open_traces(
+            now.before(COLLECTED_TRACES),
+            now.before(ROOTLESS_TRACES),
+            // As long as the key of the job that collected it.
+            now.before(DONE_JOBS),
+            now,
+        )
+        .await?;
     tx.sweep_deliveries(now.before(DELIVERIES)).await?;
     tx.sweep_done_jobs(now.before(DONE_JOBS)).await?;
     tx.commit().await?;
     if rootless > 0 {
-        tracing::warn!(traces = rootless, "traces were dropped after a day without a root span");
+        tracing::warn!(traces = rootless, "traces were dropped after a week without a root span");
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Job, JobError, Work, error_chain};
 use crate::metrics::Metrics;
@@ -96,13 +97,14 @@ async fn give_back(work: &Work, token: &LeaseToken) -> Result<(), JobError> {
 
 /// One attempt of one job: run it, settle it. A panic is an error like any other.
 async fn attempt(work: Work, token: LeaseToken, job: ClaimedJob, running: Running) {
-    let handler = tokio::spawn({
+    // Dropped with this attempt, the handler ends too: nothing goes on after its job was given back.
+    let handler = AbortOnDropHandle::new(tokio::spawn({
         let (work, payload) = (work.clone(), job.payload.clone());
         async move {
             let job: Job = serde_json::from_str(&payload).map_err(|e| JobError::Unreadable(e.into()))?;
             super::run(&work, job).await
         }
-    });
+    }));
     let lock = || running.lock().unwrap_or_else(PoisonError::into_inner);
     lock().insert(job.attempt(), handler.abort_handle());
     let result = handler.await;

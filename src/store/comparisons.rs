@@ -154,6 +154,27 @@ impl Tx {
         row.map(TryInto::try_into).transpose()
     }
 
+    /// Up to two commits with a comparison that begin so.
+    pub async fn commits_like(
+        &mut self,
+        repo: RepoId,
+        beginning: &CommitSha,
+    ) -> Result<Vec<CommitSha>, StoreError> {
+        let rows: Vec<String> = on_db!(self, conn => {
+            // Hexadecimal digits: nothing in them means anything to LIKE.
+            sqlx::query_scalar(
+                "SELECT DISTINCT head_sha FROM comparisons WHERE repo_id = $1 AND head_sha LIKE $2 LIMIT 2",
+            )
+            .bind(repo.0)
+            .bind(format!("{beginning}%"))
+            .fetch_all(&mut *conn)
+            .await?
+        });
+        rows.into_iter()
+            .map(|sha| sha.parse().map_err(|e| StoreError::unreadable("a comparison's commit", e)))
+            .collect()
+    }
+
     /// The verdict and identifier of the newest comparison of each run of a repository that
     /// is the newest of its candidate.
     pub async fn comparisons_of_runs(

@@ -3,7 +3,6 @@
 use super::{StoreError, Tx, on_db};
 use crate::model::ids::{RepoId, RunId};
 use crate::model::stage::{StageError, StageKey};
-use crate::model::time::Timestamp;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -83,24 +82,23 @@ impl Tx {
         rows.into_iter().map(|row| row.into_error().map(|(_, error)| error)).collect()
     }
 
-    /// The errors of all runs that began within a span of time, with their run's identifier.
-    pub(super) async fn errors_between(
+    /// The errors of these runs, with their run's identifier.
+    pub(super) async fn errors_of(
         &mut self,
         repo: RepoId,
-        oldest: Timestamp,
-        newest: Timestamp,
+        runs: &[&str],
     ) -> Result<Vec<(String, StageError)>, StoreError> {
         let rows: Vec<Row> = on_db!(self, conn => {
-            sqlx::query_as(
-                "SELECT e.run_id, e.stage_key, e.path, e.signature, e.error_type, e.message
-                 FROM runs r JOIN stage_errors e ON e.repo_id = r.repo_id AND e.run_id = r.run_id
-                 WHERE r.repo_id = $1 AND r.started_at BETWEEN $2 AND $3 ORDER BY e.run_id, e.ordinal",
-            )
-            .bind(repo.0)
-            .bind(oldest.0)
-            .bind(newest.0)
-            .fetch_all(&mut *conn)
-            .await?
+            let mut select = sqlx::QueryBuilder::new(
+                "SELECT run_id, stage_key, path, signature, error_type, message FROM stage_errors WHERE repo_id = ",
+            );
+            select.push_bind(repo.0).push(" AND run_id IN (");
+            let mut list = select.separated(", ");
+            for run in runs {
+                list.push_bind(*run);
+            }
+            select.push(") ORDER BY run_id, ordinal");
+            select.build_query_as().fetch_all(&mut *conn).await?
         });
         rows.into_iter().map(Row::into_error).collect()
     }

@@ -241,6 +241,29 @@ impl Tx {
         }))
     }
 
+    /// Lets a dead job of this kind and key run again. `false`: there is none.
+    pub async fn revive_job(
+        &mut self,
+        kind: &str,
+        dedupe_key: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let revived = on_db!(self, conn => {
+            sqlx::query(
+                "UPDATE jobs SET state = 0, attempts = 0, visible_at = $1
+                 WHERE kind = $2 AND dedupe_key = $3 AND state = 3",
+            )
+            .bind(now.0)
+            .bind(kind)
+            .bind(dedupe_key)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected()
+        }) > 0;
+        self.pushed |= revived;
+        Ok(revived)
+    }
+
     /// Deletes done jobs that ended before a time; with them their dedupe keys are forgotten.
     pub async fn sweep_done_jobs(&mut self, before: Timestamp) -> Result<u64, StoreError> {
         Ok(on_db!(self, conn => {

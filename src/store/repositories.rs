@@ -306,6 +306,19 @@ impl Tx {
         }))
     }
 
+    /// Whether an installation was here and has been removed.
+    pub async fn was_removed(&mut self, id: InstallationId) -> Result<bool, StoreError> {
+        let found: Option<i64> = on_db!(self, conn => {
+            sqlx::query_scalar(
+                "SELECT installation_id FROM installations WHERE installation_id = $1 AND removed_at IS NOT NULL",
+            )
+            .bind(id.0)
+            .fetch_optional(&mut *conn)
+            .await?
+        });
+        Ok(found.is_some())
+    }
+
     /// An installation was removed: nothing may be called for its repositories any more.
     pub async fn remove_installation(
         &mut self,

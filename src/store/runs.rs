@@ -23,8 +23,10 @@ pub enum RunFilter {
     Head(CommitSha),
     /// Those of a pull request.
     PullRequest(PrNumber),
-    /// Those of a pipeline that began at or before a time.
+    /// Those of a pipeline that began at or before a time, of any line of development.
     Pipeline(String, Timestamp),
+    /// Those of them that are on a branch.
+    Branch(String, Timestamp, String),
 }
 
 #[derive(sqlx::FromRow)]
@@ -173,6 +175,18 @@ impl Tx {
                         .fetch_all(&mut *conn)
                         .await?
                 }
+                RunFilter::Branch(pipeline, until, branch) => {
+                    sqlx::query_as(select_runs!(
+                        "AND pipeline = $3 AND started_at <= $4 AND branch = $5 AND pull_request IS NULL"
+                    ))
+                    .bind(repo.0)
+                    .bind(limit)
+                    .bind(pipeline)
+                    .bind(until.0)
+                    .bind(branch)
+                    .fetch_all(&mut *conn)
+                    .await?
+                }
                 RunFilter::Pipeline(pipeline, until) => {
                     sqlx::query_as(select_runs!("AND pipeline = $3 AND started_at <= $4"))
                         .bind(repo.0)
@@ -205,31 +219,53 @@ impl Tx {
         row.map(|row| row.into_run(name)).transpose()
     }
 
-    /// A commit turned out to be the head of an open pull request: its runs are that pull
-    /// request's, whatever branch they named. Runs of `except_branch` stay that branch's: a
-    /// commit of it may be a head too (`main` to be merged into `release`). Returns how many
-    /// runs changed hands.
+    /// A commit turned out to be the head of a pull request: its runs are that pull request's,
+    /// whatever branch or pull request they named themselves. Runs of a branch of ours that
+    /// others are merged into stay that branch's: a commit of it may be a head too (`main` to
+    /// be merged into `release`). Returns how many runs changed hands.
     pub async fn assign_runs_to_pull_request(
         &mut self,
         repo: RepoId,
         head_sha: &CommitSha,
         number: PrNumber,
-        except_branch: Option<&str>,
+        is_from_fork: bool,
     ) -> Result<u64, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query(
                 "UPDATE runs SET pull_request = $1, branch = NULL
-                 WHERE repo_id = $2 AND head_sha = $3 AND pull_request IS NULL
-                   AND (branch IS NULL OR branch <> $4)",
+                 WHERE repo_id = $2 AND head_sha = $3
+                   AND (pull_request IS NULL OR NOT EXISTS (SELECT 1 FROM pull_request_heads h
+                        WHERE h.repo_id = runs.repo_id AND h.number = runs.pull_request
+                          AND h.head_sha = runs.head_sha))
+                   AND ($4 = 1 OR branch IS NULL OR (
+                        NOT EXISTS (SELECT 1 FROM repositories r
+                                    WHERE r.repo_id = runs.repo_id AND r.default_branch = runs.branch)
+                        AND NOT EXISTS (SELECT 1 FROM pull_requests p
+                                        WHERE p.repo_id = runs.repo_id AND p.base_branch = runs.branch)))",
             )
             .bind(number.0)
             .bind(repo.0)
             .bind(head_sha.as_str())
-            // No branch has an empty name.
-            .bind(except_branch.unwrap_or_default())
+            .bind(i64::from(is_from_fork))
             .execute(&mut *conn)
             .await?
             .rows_affected()
         }))
+    }
+
+    /// Whether a branch is one that others are merged into: the default branch, or the base
+    /// of a pull request.
+    pub async fn is_base_branch(&mut self, repo: RepoId, branch: &str) -> Result<bool, StoreError> {
+        let found: Option<i64> = on_db!(self, conn => {
+            sqlx::query_scalar(
+                "SELECT r.repo_id FROM repositories r WHERE r.repo_id = $1 AND (r.default_branch = $2 OR EXISTS (
+                    SELECT 1 FROM pull_requests p WHERE p.repo_id = r.repo_id AND p.base_branch = $2))",
+            )
+            .bind(repo.0)
+            .bind(branch)
+            .fetch_optional(&mut *conn)
+            .await?
+        });
+        Ok(found.is_some())
     }
 }

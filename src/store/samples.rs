@@ -1,7 +1,7 @@
 //! Stage samples. A stage's key and path are kept once a repository; a sample refers to them
 //! by a number derived from the key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 
@@ -24,9 +24,7 @@ fn stage_id(key: &StageKey) -> i64 {
 #[derive(sqlx::FromRow)]
 struct Row {
     run_id: String,
-    stage_key: String,
-    parent_key: Option<String>,
-    path: String,
+    stage_id: i64,
     duration_ns: i64,
     count: i64,
     start_offset_ns: i64,
@@ -35,13 +33,19 @@ struct Row {
     asynchronous: i64,
 }
 
+/// What the samples of a stage share.
+struct Stage {
+    key: StageKey,
+    parent: Option<StageKey>,
+    path: Vec<String>,
+}
+
 impl Row {
-    fn into_sample(self) -> Result<StageSample, StoreError> {
+    fn into_sample(self, stage: &Stage) -> Result<StageSample, StoreError> {
         Ok(StageSample {
-            key: StageKey::from_stored(self.stage_key),
-            parent: self.parent_key.map(StageKey::from_stored),
-            path: serde_json::from_str(&self.path)
-                .map_err(|e| StoreError::unreadable("a stage's path", e))?,
+            key: stage.key.clone(),
+            parent: stage.parent.clone(),
+            path: stage.path.clone(),
             duration_ns: self.duration_ns,
             count: u32::try_from(self.count).unwrap_or(u32::MAX),
             start_offset_ns: self.start_offset_ns,
@@ -110,28 +114,17 @@ impl Tx {
         Ok(())
     }
 
-    /// The samples of one run.
+    /// The samples of one run, in the order of their beginning.
     pub async fn samples(&mut self, repo: RepoId, run: &RunId) -> Result<Vec<StageSample>, StoreError> {
-        let rows: Vec<Row> = on_db!(self, conn => {
-            sqlx::query_as(
-                "SELECT s.run_id, g.stage_key, p.stage_key AS parent_key, g.path, s.duration_ns, s.count,
-                    s.start_offset_ns, s.end_offset_ns, s.result, s.asynchronous
-                 FROM samples s
-                 JOIN stages g ON g.repo_id = s.repo_id AND g.stage_id = s.stage_id
-                 LEFT JOIN stages p ON p.repo_id = g.repo_id AND p.stage_id = g.parent_id
-                 WHERE s.repo_id = $1 AND s.run_id = $2
-                 ORDER BY s.start_offset_ns, s.end_offset_ns DESC, s.stage_id",
-            )
-            .bind(repo.0)
-            .bind(&run.0)
-            .fetch_all(&mut *conn)
-            .await?
-        });
-        rows.into_iter().map(Row::into_sample).collect()
+        let rows = self.sample_rows(repo, &[run.0.as_str()]).await?;
+        let stages = self.stages(repo, &rows).await?;
+        rows.into_iter()
+            .filter_map(|row| stages.get(&row.stage_id).map(|stage| row.into_sample(stage)))
+            .collect()
     }
 
-    /// The newest runs of a pipeline that began at or before a time, newest first, with
-    /// everything measured in them: three queries, however many runs.
+    /// Runs, newest first, with everything measured in them. A few queries, however many runs;
+    /// only their own rows are read, whatever times they claim.
     pub async fn measured_runs(
         &mut self,
         repo: RepoId,
@@ -140,45 +133,76 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<MeasuredRun>, StoreError> {
         let runs = self.list_runs(repo, name, filter, limit).await?;
-        let (Some(newest), Some(oldest)) =
-            (runs.iter().map(|r| r.run.started_at).max(), runs.iter().map(|r| r.run.started_at).min())
-        else {
-            return Ok(Vec::new());
-        };
-        let mut place: HashMap<String, usize> =
-            runs.iter().enumerate().map(|(i, r)| (r.run.id.0.clone(), i)).collect();
         let mut measured: Vec<MeasuredRun> = runs
             .into_iter()
             .map(|stored| MeasuredRun { run: stored.run, stages: Vec::new(), errors: Vec::new() })
             .collect();
-        let rows: Vec<Row> = on_db!(self, conn => {
-            // A span of time may hold runs that the filter left out: they are passed over below.
-            sqlx::query_as(
-                "SELECT s.run_id, g.stage_key, p.stage_key AS parent_key, g.path, s.duration_ns, s.count,
-                    s.start_offset_ns, s.end_offset_ns, s.result, s.asynchronous
-                 FROM runs r
-                 JOIN samples s ON s.repo_id = r.repo_id AND s.run_id = r.run_id
-                 JOIN stages g ON g.repo_id = s.repo_id AND g.stage_id = s.stage_id
-                 LEFT JOIN stages p ON p.repo_id = g.repo_id AND p.stage_id = g.parent_id
-                 WHERE r.repo_id = $1 AND r.started_at BETWEEN $2 AND $3
-                 ORDER BY s.run_id, s.start_offset_ns, s.end_offset_ns DESC, s.stage_id",
-            )
-            .bind(repo.0)
-            .bind(oldest.0)
-            .bind(newest.0)
-            .fetch_all(&mut *conn)
-            .await?
-        });
+        let place: HashMap<String, usize> =
+            measured.iter().enumerate().map(|(i, m)| (m.run.id.0.clone(), i)).collect();
+        let ids: Vec<&str> = place.keys().map(String::as_str).collect();
+        let mut rows = Vec::new();
+        for ids in ids.chunks(CHUNK) {
+            rows.extend(self.sample_rows(repo, ids).await?);
+        }
+        let stages = self.stages(repo, &rows).await?;
         for row in rows {
-            if let Some(at) = place.get(&row.run_id) {
-                measured[*at].stages.push(row.into_sample()?);
+            if let (Some(at), Some(stage)) = (place.get(&row.run_id), stages.get(&row.stage_id)) {
+                measured[*at].stages.push(row.into_sample(stage)?);
             }
         }
-        for (run_id, error) in self.errors_between(repo, oldest, newest).await? {
-            if let Some(at) = place.get_mut(&run_id) {
-                measured[*at].errors.push(error);
+        for ids in ids.chunks(CHUNK) {
+            for (run_id, error) in self.errors_of(repo, ids).await? {
+                if let Some(at) = place.get(&run_id) {
+                    measured[*at].errors.push(error);
+                }
             }
         }
         Ok(measured)
+    }
+
+    async fn sample_rows(&mut self, repo: RepoId, runs: &[&str]) -> Result<Vec<Row>, StoreError> {
+        Ok(on_db!(self, conn => {
+            let mut select = sqlx::QueryBuilder::new(
+                "SELECT run_id, stage_id, duration_ns, count, start_offset_ns, end_offset_ns, result, asynchronous
+                 FROM samples WHERE repo_id = ",
+            );
+            select.push_bind(repo.0).push(" AND run_id IN (");
+            let mut list = select.separated(", ");
+            for run in runs {
+                list.push_bind(*run);
+            }
+            select.push(") ORDER BY run_id, start_offset_ns, end_offset_ns DESC, stage_id");
+            select.build_query_as().fetch_all(&mut *conn).await?
+        }))
+    }
+
+    /// The stages of these samples, each read and parsed once.
+    async fn stages(&mut self, repo: RepoId, rows: &[Row]) -> Result<HashMap<i64, Stage>, StoreError> {
+        let ids: BTreeSet<i64> = rows.iter().map(|row| row.stage_id).collect();
+        let ids: Vec<i64> = ids.into_iter().collect();
+        let mut stages = HashMap::with_capacity(ids.len());
+        for ids in ids.chunks(CHUNK) {
+            let found: Vec<(i64, String, Option<String>, String)> = on_db!(self, conn => {
+                let mut select = sqlx::QueryBuilder::new(
+                    "SELECT g.stage_id, g.stage_key, p.stage_key AS parent_key, g.path FROM stages g
+                     LEFT JOIN stages p ON p.repo_id = g.repo_id AND p.stage_id = g.parent_id
+                     WHERE g.repo_id = ",
+                );
+                select.push_bind(repo.0).push(" AND g.stage_id IN (");
+                let mut list = select.separated(", ");
+                for id in ids {
+                    list.push_bind(*id);
+                }
+                select.push(")");
+                select.build_query_as().fetch_all(&mut *conn).await?
+            });
+            for (id, key, parent, path) in found {
+                let path =
+                    serde_json::from_str(&path).map_err(|e| StoreError::unreadable("a stage's path", e))?;
+                let (key, parent) = (StageKey::from_stored(key), parent.map(StageKey::from_stored));
+                stages.insert(id, Stage { key, parent, path });
+            }
+        }
+        Ok(stages)
     }
 }

@@ -15,10 +15,14 @@ pub struct OpenTrace {
     pub batches: i64,
     /// How many spans came, repeated ones counted again.
     pub spans: i64,
+    /// How many bytes its batches take.
+    pub bytes: i64,
     /// 1 once a span without a parent came.
     pub has_root: i64,
     /// How often it became a run.
     pub collections: i64,
+    /// When its batches were dropped: it takes no more.
+    pub swept_at: Option<i64>,
 }
 
 impl Tx {
@@ -36,20 +40,22 @@ impl Tx {
         let batch_id = chance.ulid(now);
         Ok(on_db!(self, conn => {
             let state: OpenTrace = sqlx::query_as(
-                "INSERT INTO open_traces (repo_id, trace_id, first_at, last_at, batches, spans, has_root)
-                 VALUES ($1, $2, $3, $3, 1, $4, $5)
+                "INSERT INTO open_traces (repo_id, trace_id, first_at, last_at, batches, spans, has_root, bytes)
+                 VALUES ($1, $2, $3, $3, 1, $4, $5, $6)
                  ON CONFLICT (repo_id, trace_id) DO UPDATE SET
                     last_at = CASE WHEN excluded.last_at > open_traces.last_at
                                    THEN excluded.last_at ELSE open_traces.last_at END,
                     batches = open_traces.batches + 1, spans = open_traces.spans + excluded.spans,
+                    bytes = open_traces.bytes + excluded.bytes,
                     has_root = CASE WHEN excluded.has_root = 1 THEN 1 ELSE open_traces.has_root END
-                 RETURNING last_at, batches, spans, has_root, collections",
+                 RETURNING last_at, batches, spans, bytes, has_root, collections, swept_at",
             )
             .bind(repo.0)
             .bind(&trace_id)
             .bind(now.0)
             .bind(batch.spans)
             .bind(i64::from(batch.has_root))
+            .bind(i64::try_from(batch.body.len()).unwrap_or(i64::MAX))
             .fetch_one(&mut *conn)
             .await?;
             sqlx::query("INSERT INTO span_batches (repo_id, trace_id, batch_id, body) VALUES ($1, $2, $3, $4)")
@@ -71,7 +77,7 @@ impl Tx {
     ) -> Result<Option<OpenTrace>, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT last_at, batches, spans, has_root, collections FROM open_traces
+                "SELECT last_at, batches, spans, bytes, has_root, collections, swept_at FROM open_traces
                  WHERE repo_id = $1 AND trace_id = $2",
             )
             .bind(repo.0)
@@ -102,7 +108,7 @@ impl Tx {
     ) -> Result<bool, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query(
-                "UPDATE open_traces SET collections = collections + 1
+                "UPDATE open_traces SET collections = collections + 1, collected_batches = batches
                  WHERE repo_id = $1 AND trace_id = $2 AND batches = $3 AND collections = $4",
             )
             .bind(repo.0)
@@ -115,16 +121,29 @@ impl Tx {
         }) == 1)
     }
 
-    /// Forgets the batches of traces that have been quiet since a time, and returns how many
-    /// traces never had a root.
-    pub async fn sweep_open_traces(&mut self, before: Timestamp) -> Result<i64, StoreError> {
+    /// Drops the batches of traces that were collected with all of them and have been quiet
+    /// since `quiet_since`, and of those that got no root since `rootless_since`, whose number
+    /// is returned. A trace's row stays until `forget_since`, so that what comes late is not
+    /// taken for a whole trace. What waits to be collected is never dropped, however long.
+    pub async fn sweep_open_traces(
+        &mut self,
+        quiet_since: Timestamp,
+        rootless_since: Timestamp,
+        forget_since: Timestamp,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
         Ok(on_db!(self, conn => {
-            // The trace's row first: its lock decides whether a batch that comes now finds the
-            // whole trace or begins a new one, and never the late half of it.
+            // The trace's row first: its lock decides whether a batch that comes now still
+            // belongs to it.
             let swept: Vec<(i64, String, i64)> = sqlx::query_as(
-                "DELETE FROM open_traces WHERE last_at < $1 RETURNING repo_id, trace_id, has_root",
+                "UPDATE open_traces SET swept_at = $1
+                 WHERE swept_at IS NULL AND ((last_at < $2 AND has_root = 1 AND batches = collected_batches)
+                    OR (last_at < $3 AND has_root = 0))
+                 RETURNING repo_id, trace_id, has_root",
             )
-            .bind(before.0)
+            .bind(now.0)
+            .bind(quiet_since.0)
+            .bind(rootless_since.0)
             .fetch_all(&mut *conn)
             .await?;
             let mut rootless = 0;
@@ -134,8 +153,12 @@ impl Tx {
                     .bind(trace_id)
                     .execute(&mut *conn)
                     .await?;
-                rootless += 1 - has_root;
+                rootless += u64::from(has_root == 0);
             }
+            sqlx::query("DELETE FROM open_traces WHERE swept_at < $1")
+                .bind(forget_since.0)
+                .execute(&mut *conn)
+                .await?;
             rootless
         }))
     }

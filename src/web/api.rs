@@ -36,6 +36,7 @@ pub fn routes() -> Router<AppState> {
         .route("/repos/{owner}/{repo}/runs/{id}", get(run))
         .route("/repos/{owner}/{repo}/runs/{id}/trace", get(trace))
         .route("/comparisons/{id}", get(comparison))
+        .fallback(async || WebError::NotFound)
 }
 
 /// A repository of the path that the reader may see.
@@ -47,6 +48,20 @@ pub(super) async fn repository(
 ) -> Result<RepositoryRow, WebError> {
     let name: RepoName = format!("{owner}/{repo}").parse().map_err(|_| WebError::NotFound)?;
     readable_repository(state, headers, &name).await
+}
+
+/// A commit of the path: whole, or a beginning that only one known commit has.
+async fn commit(state: &AppState, repo: RepoId, text: &str) -> Result<CommitSha, WebError> {
+    let sha: CommitSha = text.parse().map_err(|e| WebError::BadRequest(format!("{e}")))?;
+    if sha.as_str().len() >= 40 {
+        return Ok(sha);
+    }
+    let mut known = state.work.db.read().await?.commits_like(repo, &sha).await?;
+    match (known.pop(), known.pop()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(WebError::NotFound),
+        (Some(_), Some(_)) => Err(WebError::BadRequest(format!("more than one commit begins with {sha}"))),
+    }
 }
 
 #[derive(Deserialize)]
@@ -67,7 +82,7 @@ async fn verdict(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let row = repository(&state, &headers, &owner, &repo).await?;
-    let sha: CommitSha = sha.parse().map_err(|e| WebError::BadRequest(format!("{e}")))?;
+    let sha = commit(&state, row.id, &sha).await?;
     let wait =
         query.wait.as_deref().map_or(Ok(Duration::ZERO), duration::parse).map_err(WebError::BadRequest)?;
     let waited = tokio::time::timeout(wait.min(LONGEST_WAIT), wait_for_verdict(&state, row.id, &sha)).await;
@@ -130,7 +145,7 @@ async fn report(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let row = repository(&state, &headers, &owner, &repo).await?;
-    let sha: CommitSha = sha.parse().map_err(|e| WebError::BadRequest(format!("{e}")))?;
+    let sha = commit(&state, row.id, &sha).await?;
     let found =
         state.work.db.read().await?.newest_comparison(row.id, &sha).await?.ok_or(WebError::NotFound)?;
     let report = state.work.report(&row.name, found);
@@ -195,6 +210,11 @@ async fn trace(
     let stored = state.work.db.read().await?.run(row.id, &row.name, &RunId(id)).await?;
     let trace_id = stored.and_then(|stored| stored.run.trace_id).ok_or(WebError::NotFound)?;
     let gzip = state.work.traces.get(row.id, trace_id).await?.ok_or(WebError::NotFound)?;
+    let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if accepts.split(',').any(|one| one.split(';').next().unwrap_or_default().trim() == "gzip") {
+        let kind = [(header::CONTENT_TYPE, "application/json"), (header::CONTENT_ENCODING, "gzip")];
+        return Ok((kind, gzip).into_response());
+    }
     let json = tokio::task::spawn_blocking(move || {
         let mut json = Vec::new();
         flate2::read::GzDecoder::new(gzip.as_slice()).take(TRACE_LIMIT).read_to_end(&mut json).map(|_| json)

@@ -114,15 +114,23 @@ pub struct PageError {
     pub error: WebError,
     /// Shown in the page's head.
     pub site: Site,
+    /// Ask the browser's user for a token: any user name, the token as password.
+    pub ask: bool,
 }
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         self.error.log();
-        let status = self.error.status();
+        // What is not there without a token may be there with one, and nobody learns which.
+        let ask = self.ask && matches!(self.error, WebError::NotFound);
+        let status = if ask { StatusCode::UNAUTHORIZED } else { self.error.status() };
         let page = ErrorPage { site: self.site, status: status.as_u16(), sentence: self.error.to_string() };
         let html = page.render().unwrap_or_else(|_| "Something went wrong.".to_owned());
         let mut response = self.error.finish((status, axum::response::Html(html)).into_response());
+        if ask {
+            let challenge = HeaderValue::from_static("Basic realm=\"a token of the repository as password\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         // What is not there for one reader may be there for another.
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Authorization"));
         response
@@ -151,6 +159,18 @@ impl IntoResponse for OtlpError {
         };
         self.error.finish(response)
     }
+}
+
+/// Why a body could not be read: too large, cut off, or not compressed as it says.
+pub fn body_error(error: &axum::Error, limit: usize) -> WebError {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return WebError::TooLarge { limit_mib: limit >> 20 };
+        }
+        cause = error.source();
+    }
+    WebError::BadRequest(format!("the body could not be read: {error}"))
 }
 
 /// A handler panicked: the sender gets a status, the log the text.

@@ -11,21 +11,23 @@ use axum::response::{IntoResponse, Response};
 
 use super::AppState;
 use super::access::pushing_repository;
-use super::error::{OtlpError, WebError};
+use super::error::{OtlpError, WebError, body_error};
 use crate::gate::identity::repository_claim;
 use crate::ingest::otlp::{decode_json, decode_protobuf, encode_json};
 use crate::ingest::redact::redact;
-use crate::ingest::{Decoded, IngestError, Limits};
+use crate::ingest::{Decoded, IngestError, Limits, Rejected};
 use crate::jobs::Job;
 use crate::metrics::Metrics;
 use crate::model::ids::{RepoName, TraceId};
 use crate::model::span::Span;
-use crate::store::{RepositoryRow, SpanBatch};
+use crate::store::{OpenTrace, RepositoryRow, SpanBatch};
 
 /// The largest body, after inflation too.
-const BODY_LIMIT_MIB: usize = 64;
+const BODY_LIMIT: usize = 64 << 20;
 /// Spans of one trace; a pipeline with more is not a pipeline.
 const TRACE_SPANS: i64 = 200_000;
+/// And so many bytes: a run is made of all of them at once.
+const TRACE_BYTES: i64 = 128 << 20;
 
 /// `POST /v1/traces`.
 pub async fn traces(
@@ -122,29 +124,30 @@ async fn accept(
     // Before the body is read: who may not push may not fill our memory either.
     let repository = pushing_repository(state, headers, peer).await?;
     let _slot = state.ingest_slots.try_acquire().map_err(|_| WebError::Busy)?;
-    let body = to_bytes(body, BODY_LIMIT_MIB << 20).await.map_err(|e| body_error(&e))?;
+    let body = to_bytes(body, BODY_LIMIT).await.map_err(|e| body_error(&e, BODY_LIMIT))?;
     let _decoding = state.decode_slots.acquire().await.map_err(|_| WebError::Busy)?;
     let name = repository.name.clone();
     let prepared = tokio::task::spawn_blocking(move || prepare(&body, json, &name))
         .await
         .map_err(|e| WebError::Internal(e.into()))??;
-    store(state, &repository, &prepared.batches).await?;
+    let mut outcome = prepared.outcome;
+    let full = store(state, &repository, &prepared.batches).await?;
+    outcome.rejected += full.count;
+    outcome.message = full.message().or(outcome.message);
+    if outcome.rejected > 0 {
+        let reason = outcome.message.as_deref().unwrap_or_default();
+        tracing::warn!(repo = %repository.name, rejected = outcome.rejected, reason, "spans were rejected");
+    }
     let metrics = &state.work.metrics;
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    Metrics::count_many(&metrics.spans, "otlp_http", "accepted", count(prepared.accepted));
-    Metrics::count_many(&metrics.spans, "otlp_http", "rejected", count(prepared.outcome.rejected));
-    Ok(prepared.outcome)
-}
-
-fn body_error(error: &axum::Error) -> WebError {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return WebError::TooLarge { limit_mib: BODY_LIMIT_MIB };
-        }
-        cause = error.source();
-    }
-    WebError::BadRequest(format!("the body could not be read: {error}"))
+    Metrics::count_many(
+        &metrics.spans,
+        "otlp_http",
+        "accepted",
+        count(prepared.accepted.saturating_sub(full.count)),
+    );
+    Metrics::count_many(&metrics.spans, "otlp_http", "rejected", count(outcome.rejected));
+    Ok(outcome)
 }
 
 struct Batch {
@@ -198,23 +201,30 @@ fn prepare(body: &[u8], json: bool, repository: &RepoName) -> Result<Prepared, W
     Ok(Prepared { batches, accepted, outcome })
 }
 
-/// One transaction: every batch, and a job for each trace that has its root.
-async fn store(state: &AppState, repository: &RepositoryRow, batches: &[Batch]) -> Result<(), WebError> {
+/// One transaction: every batch, and a job for each trace that has its root. Returns the spans
+/// of traces that take no more.
+async fn store(
+    state: &AppState,
+    repository: &RepositoryRow,
+    batches: &[Batch],
+) -> Result<Rejected, WebError> {
+    let mut rejected = Rejected::default();
     if batches.is_empty() {
-        return Ok(());
+        return Ok(rejected);
     }
     let work = &state.work;
     let now = work.clock.now();
     let mut tx = work.db.write().await?;
     for batch in batches {
+        if let Some(reason) =
+            tx.open_trace(repository.id, batch.trace).await?.and_then(|open| full(&open, batch))
+        {
+            let count = usize::try_from(batch.spans).unwrap_or(usize::MAX);
+            rejected.add_many(count, || format!("trace {} {reason}", batch.trace));
+            continue;
+        }
         let stored = SpanBatch { body: &batch.body, spans: batch.spans, has_root: batch.has_root };
         let open = tx.add_span_batch(repository.id, batch.trace, &stored, &work.chance, now).await?;
-        if open.spans > TRACE_SPANS {
-            return Err(WebError::BadRequest(format!(
-                "trace {} holds more than {TRACE_SPANS} spans",
-                batch.trace
-            )));
-        }
         if open.has_root == 1 {
             let collect =
                 Job::CollectRun { repo: repository.id, trace: batch.trace, collections: open.collections };
@@ -222,5 +232,18 @@ async fn store(state: &AppState, repository: &RepositoryRow, batches: &[Batch]) 
         }
     }
     tx.commit().await?;
-    Ok(())
+    Ok(rejected)
+}
+
+/// Why a trace takes no more, if it does not.
+fn full(open: &OpenTrace, batch: &Batch) -> Option<String> {
+    if open.swept_at.is_some() {
+        return Some("was completed long ago".to_owned());
+    }
+    let bytes = i64::try_from(batch.body.len()).unwrap_or(i64::MAX);
+    if open.spans.saturating_add(batch.spans) > TRACE_SPANS || open.bytes.saturating_add(bytes) > TRACE_BYTES
+    {
+        return Some(format!("holds more than {TRACE_SPANS} spans or {} MiB", TRACE_BYTES >> 20));
+    }
+    None
 }

@@ -33,6 +33,9 @@ const INGEST_AT_ONCE: usize = 16;
 /// Of those, bodies that are decoded at once.
 const DECODE_AT_ONCE: usize = 2;
 
+/// Deliveries that are held in memory at once; further ones wait.
+const WEBHOOKS_AT_ONCE: usize = 8;
+
 /// What every handler may use. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AppState {
@@ -46,6 +49,7 @@ pub struct AppState {
     pub pages: PageAccess,
     ingest_slots: Arc<Semaphore>,
     decode_slots: Arc<Semaphore>,
+    webhook_slots: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -64,6 +68,7 @@ impl AppState {
             pages,
             ingest_slots: Arc::new(Semaphore::new(INGEST_AT_ONCE)),
             decode_slots: Arc::new(Semaphore::new(DECODE_AT_ONCE)),
+            webhook_slots: Arc::new(Semaphore::new(WEBHOOKS_AT_ONCE)),
         }
     }
 
@@ -76,15 +81,17 @@ impl AppState {
 
 /// Every route.
 pub fn router(state: AppState) -> Router {
-    // A slow sender may take its time, but not forever.
-    let within =
-        |seconds| TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(seconds));
+    // A slow sender may take its time, but not forever. 503, because senders of spans come
+    // again after it and not after a 408.
+    let within = |seconds| {
+        TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(seconds))
+    };
     let spans = post(ingest::traces)
         .layer::<_, Infallible>(RequestDecompressionLayer::new().gzip(true).deflate(true))
         .layer(DefaultBodyLimit::disable()); // bounded after inflation, in the handler
     Router::new()
         .route("/v1/traces", spans)
-        .route("/webhook", post(webhook::webhook).layer(DefaultBodyLimit::max(webhook::BODY_LIMIT)))
+        .route("/webhook", post(webhook::webhook))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))

@@ -1,29 +1,37 @@
 //! GitHub's deliveries: verified over the raw bytes, recorded once, answered at once. What is
 //! to be done about them is a job.
 
-use axum::body::Bytes;
+use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 
 use super::AppState;
-use super::error::WebError;
-use crate::github::webhook::{parse, verify};
+use super::error::{WebError, body_error};
+use crate::github::webhook::{Event, WebhookError, parse, verify};
 use crate::jobs::Job;
 use crate::metrics::Metrics;
 use crate::store::DeliveryRow;
 
 /// GitHub caps its payloads at 25 MB.
-pub const BODY_LIMIT: usize = 25 << 20;
+const BODY_LIMIT: usize = 25 << 20;
 
 /// `POST /webhook`.
 pub async fn webhook(
     State(state): State<AppState>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<StatusCode, WebError> {
     let count = |outcome| Metrics::count(&state.work.metrics.deliveries, "github", outcome);
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    verify(&state.webhook_secrets, header("x-hub-signature-256"), &body).inspect_err(|_| count("refused"))?;
+    let signature = header("x-hub-signature-256");
+    if signature.is_none() || state.webhook_secrets.is_empty() {
+        // Before the body is read: who does not even try to sign may not fill our memory.
+        count("refused");
+        return Err(WebhookError::Signature.into());
+    }
+    let _slot = state.webhook_slots.acquire().await.map_err(|_| WebError::Busy)?;
+    let body = to_bytes(body, BODY_LIMIT).await.map_err(|e| body_error(&e, BODY_LIMIT))?;
+    verify(&state.webhook_secrets, signature, &body).inspect_err(|_| count("refused"))?;
     let (Some(event), Some(delivery_id)) = (header("x-github-event"), header("x-github-delivery")) else {
         return Err(WebError::BadRequest("X-GitHub-Event and X-GitHub-Delivery are needed".into()));
     };
@@ -31,6 +39,7 @@ pub async fn webhook(
         return Err(WebError::BadRequest("X-GitHub-Event or X-GitHub-Delivery is too long".into()));
     }
     let parsed = parse(event, &body).inspect_err(|_| count("refused"))?;
+    let subject = parsed.as_ref().map(Event::subject);
     let stored = parsed
         .map(|event| serde_json::to_string(&event))
         .transpose()
@@ -41,8 +50,14 @@ pub async fn webhook(
     let now = work.clock.now();
     let mut tx = work.db.write().await?;
     let is_new = tx.record_delivery(&row, now).await?;
-    if is_new && is_ours {
-        Job::HandleDelivery { delivery_id: row.delivery_id }.push(&mut tx, now, &work.chance, now).await?;
+    if let Some(subject) = subject {
+        let job = Job::HandleDelivery { delivery_id: row.delivery_id, subject };
+        if is_new {
+            job.push(&mut tx, now, &work.chance, now).await?;
+        } else {
+            // Somebody asked GitHub to send it again because nothing came of it.
+            job.revive(&mut tx, now).await?;
+        }
     }
     tx.commit().await?;
     count(match (is_new, is_ours) {

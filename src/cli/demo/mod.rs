@@ -80,6 +80,7 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             check_timeout: Duration::from_hours(2),
             job_lease: Duration::from_mins(1),
             jobs: 2,
+            base_branch: None,
             public_url: None,
         },
         web: WebArgs { listen: args.listen.clone(), default_repo: None, pages: None },

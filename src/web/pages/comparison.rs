@@ -16,7 +16,7 @@ pub async fn comparison(
     Path((owner, repo, id)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Page {
-    as_page(&state, async {
+    as_page(&state, &headers, async {
         let row = repository(&state, &headers, &owner, &repo).await?;
         let mut tx = state.work.db.read().await?;
         let found = tx.comparison(row.id, &ComparisonId(id)).await?.ok_or(WebError::NotFound)?;

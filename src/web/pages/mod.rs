@@ -6,11 +6,13 @@ mod runs;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::{HeaderMap, header};
 use axum::response::Html;
 use axum::routing::get;
 
 use super::AppState;
 use super::error::{PageError, WebError};
+use crate::config::PageAccess;
 use crate::model::comparison::RunVerdict;
 use crate::report::page::{Site, Start};
 
@@ -25,7 +27,7 @@ pub fn routes() -> Router<AppState> {
 
 /// Whatever no route takes.
 pub async fn not_found(State(state): State<AppState>) -> PageError {
-    page_error(&state, WebError::NotFound)
+    PageError { error: WebError::NotFound, site: site(&state), ask: false }
 }
 
 type Page = Result<Html<String>, PageError>;
@@ -34,19 +36,20 @@ fn site(state: &AppState) -> Site {
     Site { local_mode: state.local_mode() }
 }
 
-fn page_error(state: &AppState, error: impl Into<WebError>) -> PageError {
-    PageError { error: error.into(), site: site(state) }
-}
-
-/// Lets a handler use `?` and still answer with a page.
-async fn as_page<F>(state: &AppState, view: F) -> Page
+/// Lets a handler use `?` and still answer with a page. Of a page that is not there for a
+/// reader without a token, a service that keeps pages to itself asks for one.
+async fn as_page<F>(state: &AppState, headers: &HeaderMap, view: F) -> Page
 where
     F: Future<Output = Result<Result<String, askama::Error>, WebError>>,
 {
+    let failed = |error| {
+        let ask = state.pages == PageAccess::Public && !headers.contains_key(header::AUTHORIZATION);
+        Err(PageError { error, site: site(state), ask })
+    };
     match view.await {
         Ok(Ok(html)) => Ok(Html(html)),
-        Ok(Err(error)) => Err(page_error(state, WebError::Internal(error.into()))),
-        Err(error) => Err(page_error(state, error)),
+        Ok(Err(error)) => failed(WebError::Internal(error.into())),
+        Err(error) => failed(error),
     }
 }
 

@@ -7,15 +7,17 @@ use super::{Page, as_page, run_verdict, site, start};
 use crate::report::page::{RepositoriesPage, RepositoryRow};
 use crate::web::AppState;
 use crate::web::access::{may_read, repository_of_reader};
+use crate::web::error::WebError;
 
 /// Repositories on the page.
 const REPOSITORIES: i64 = 500;
 
 pub async fn repositories(State(state): State<AppState>, headers: HeaderMap) -> Page {
-    as_page(&state, async {
+    as_page(&state, &headers, async {
         let of_token = repository_of_reader(&state, &headers).await?;
         let overviews = state.work.db.read().await?.list_repositories(REPOSITORIES).await?;
-        let repositories = overviews
+        let exist = !overviews.is_empty();
+        let repositories: Vec<RepositoryRow> = overviews
             .into_iter()
             .filter(|overview| may_read(&state, of_token, &overview.repository))
             .map(|overview| RepositoryRow {
@@ -26,6 +28,9 @@ pub async fn repositories(State(state): State<AppState>, headers: HeaderMap) -> 
                 last_verdict: overview.last_verdict.as_deref().and_then(run_verdict),
             })
             .collect();
+        if exist && repositories.is_empty() {
+            return Err(WebError::NotFound); // none for this reader
+        }
         let page = RepositoriesPage { site: site(&state), repositories, start: start(&state, "OWNER/NAME") };
         Ok(page.render())
     })

@@ -25,7 +25,7 @@ pub async fn runs(
     Path((owner, repo)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Page {
-    as_page(&state, async {
+    as_page(&state, &headers, async {
         let row = repository(&state, &headers, &owner, &repo).await?;
         let mut tx = state.work.db.read().await?;
         let stored = tx.list_runs(row.id, &row.name, &RunFilter::All, RUNS).await?;
@@ -58,7 +58,7 @@ pub async fn run(
     Path((owner, repo, id)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Page {
-    as_page(&state, async {
+    as_page(&state, &headers, async {
         let row = repository(&state, &headers, &owner, &repo).await?;
         let mut tx = state.work.db.read().await?;
         let stored = tx.run(row.id, &row.name, &RunId(id)).await?.ok_or(WebError::NotFound)?;

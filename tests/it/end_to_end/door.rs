@@ -282,7 +282,11 @@ async fn a_token_reads_and_writes_its_own_repository_only() {
     for path in [format!("/api/v1/repos/{REPO}/runs"), format!("/{REPO}")] {
         assert_eq!(get(&path, Some(&scene.token)).await, 200, "{path}");
         assert_eq!(get(&path, Some(&other)).await, 404, "{path}");
-        assert_eq!(get(&path, None).await, 404, "a private repository is not there for strangers: {path}");
+    }
+    assert_eq!(get(&format!("/api/v1/repos/{REPO}/runs"), None).await, 404, "not there for strangers");
+    // A browser is asked for a token, for what is private as for what is not there at all.
+    for path in [format!("/{REPO}"), "/no/such".to_owned()] {
+        assert_eq!(get(&path, None).await, 401, "{path}");
     }
     let output = scene.builder.run(&["token", "list", "--repo", REPO]);
     let listed = String::from_utf8(output.stdout).expect("text");

@@ -4,6 +4,7 @@ use pacegate::model::environment::RunnerClass;
 use pacegate::model::ids::{CommitSha, PrNumber, RepoId, RunId, TraceId};
 use pacegate::model::run::{Lineage, PipelineRun, RunResult};
 use pacegate::model::time::Timestamp;
+use pacegate::store::PullRequestRow;
 use pacegate::store::{RunFilter, StoreError, StoredRun, Tx};
 
 use super::{Outcome, Store, at, repo_name, sha, store_test};
@@ -145,25 +146,37 @@ store_test!(runs_are_found_by_what_they_measured_newest_first, async |store: &St
 store_test!(a_head_s_runs_become_its_pull_request_s, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?;
     let mut tx = store.write().await?;
+    // One pull request had this head too, of another one it is only said by its spans.
     let of_another = Lineage::PullRequest { number: PrNumber(4) };
+    tx.record_head(repo.id, PrNumber(4), &sha('c'), at(1)).await?;
     let rows = [
         run_of("r1", None, sha('a'), at(1)),
         PipelineRun { lineage: Lineage::Unknown, ..run_of("r2", None, sha('a'), at(2)) },
         PipelineRun { lineage: of_another.clone(), ..run_of("r3", None, sha('a'), at(3)) },
         run_of("r4", None, sha('b'), at(4)),
+        PipelineRun { lineage: of_another.clone(), ..run_of("r5", None, sha('c'), at(5)) },
     ];
     for row in &rows {
         tx.record_run(repo.id, row, 1).await?;
     }
-    tx.assign_runs_to_pull_request(repo.id, &sha('a'), PrNumber(5), None).await?;
+    let into_main = PullRequestRow {
+        number: PrNumber(6),
+        is_open: true,
+        head_sha: sha('b'),
+        base_branch: "main".into(),
+        is_from_fork: false,
+    };
+    tx.record_pull_request(repo.id, &into_main, at(9)).await?;
+    tx.assign_runs_to_pull_request(repo.id, &sha('a'), PrNumber(5), true).await?;
     // A commit of main that is to be merged into another branch is still a commit of main.
-    tx.assign_runs_to_pull_request(repo.id, &sha('b'), PrNumber(6), Some("main")).await?;
+    tx.assign_runs_to_pull_request(repo.id, &sha('b'), PrNumber(6), false).await?;
+    tx.assign_runs_to_pull_request(repo.id, &sha('c'), PrNumber(7), true).await?;
     let mut lineages = Vec::new();
     for row in &rows {
         lineages.extend(tx.run(repo.id, &repo.name, &row.id).await?.map(|stored| stored.run.lineage));
     }
     let of_this = Lineage::PullRequest { number: PrNumber(5) };
     let main = Lineage::Branch { name: "main".into() };
-    assert_eq!(lineages, [of_this.clone(), of_this, of_another, main]);
+    assert_eq!(lineages, [of_this.clone(), of_this.clone(), of_this, main, of_another]);
     tx.commit().await
 });

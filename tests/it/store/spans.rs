@@ -33,10 +33,32 @@ store_test!(a_trace_knows_what_came_of_it, async |store: &Store| -> Outcome {
     let other = store.repository("acme/other").await?.id;
     assert_eq!(store.read().await?.open_trace(repo, trace(1)).await?, None);
     let mut known = add(store, &store.db, repo, batch(b"first \0 bytes", false), at(1)).await?;
-    assert_eq!(known, OpenTrace { last_at: at(1).0, batches: 1, spans: 3, has_root: 0, collections: 0 });
+    assert_eq!(
+        known,
+        OpenTrace {
+            last_at: at(1).0,
+            batches: 1,
+            spans: 3,
+            bytes: known.bytes,
+            has_root: 0,
+            collections: 0,
+            swept_at: None,
+        }
+    );
     add(store, &store.db, repo, batch(b"second", true), at(2)).await?;
     known = add(store, &store.db, repo, batch(b"third", false), at(3)).await?;
-    assert_eq!(known, OpenTrace { last_at: at(3).0, batches: 3, spans: 9, has_root: 1, collections: 0 });
+    assert_eq!(
+        known,
+        OpenTrace {
+            last_at: at(3).0,
+            batches: 3,
+            spans: 9,
+            bytes: known.bytes,
+            has_root: 1,
+            collections: 0,
+            swept_at: None,
+        }
+    );
     let mut tx = store.read().await?;
     assert_eq!(tx.open_trace(repo, trace(1)).await?, Some(known));
     let bodies: [&[u8]; 3] = [b"first \0 bytes", b"second", b"third"];
@@ -153,18 +175,28 @@ store_test!(a_batch_that_waits_for_the_collection_opens_the_trace_again, async |
     Ok(())
 });
 
-store_test!(old_traces_are_swept_with_their_batches, async |store: &Store| -> Outcome {
+store_test!(only_what_was_collected_is_swept, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let mut tx = store.write().await?;
-    for (n, has_root, now) in [(1, true, at(1)), (2, false, at(2)), (3, false, at(50))] {
+    let traces =
+        [(1, true, at(1)), (2, true, at(2)), (3, false, at(3)), (4, false, at(30)), (5, true, at(90))];
+    for (n, has_root, now) in traces {
         tx.add_span_batch(repo, trace(n), &batch(b"x", has_root), &store.chance, now).await?;
     }
-    assert_eq!(tx.sweep_open_traces(at(50)).await?, 1, "one of them never had a root");
-    for (n, left) in [(1, 0), (2, 0), (3, 1)] {
-        assert_eq!(tx.span_batches(repo, trace(n)).await?.len(), left, "trace {n}");
-        assert_eq!(tx.open_trace(repo, trace(n)).await?.is_some(), left == 1, "trace {n}");
+    let open = tx.open_trace(repo, trace(1)).await?.expect("it is there");
+    assert!(tx.mark_collected(repo, trace(1), open).await?);
+    // Quiet since 50, rootless since 20, forgotten since 10.
+    let rootless = tx.sweep_open_traces(at(50), at(20), at(10), at(100)).await?;
+    assert_eq!(rootless, 1, "the third had time enough for its root, the fourth has not");
+    let mut left = Vec::new();
+    for n in 1..=5 {
+        left.push(tx.span_batches(repo, trace(n)).await?.len());
     }
-    assert_eq!(tx.sweep_open_traces(at(50)).await?, 0);
+    assert_eq!(left, [0, 1, 0, 1, 1], "what waits to be collected stays, however old it is");
+    let swept = tx.open_trace(repo, trace(1)).await?.expect("remembered");
+    assert_eq!(swept.swept_at, Some(at(100).0), "what comes late is not taken for a whole trace");
+    tx.sweep_open_traces(at(50), at(20), at(101), at(102)).await?;
+    assert!(tx.open_trace(repo, trace(1)).await?.is_none(), "in the end it is forgotten");
     tx.commit().await
 });
 
@@ -183,7 +215,7 @@ async fn a_batch_that_comes_during_the_sweep_keeps_its_trace_whole() {
             let db = store.db.clone();
             let sweeping = tokio::spawn(async move {
                 let mut tx = db.write().await?;
-                tx.sweep_open_traces(at(50)).await?;
+                tx.sweep_open_traces(at(50), at(50), at(0), at(60)).await?;
                 tx.commit().await
             });
             let watcher = tokio::sync::Mutex::new(&mut watcher);
