@@ -3,6 +3,7 @@
 //! databases, so it keeps to what both understand.
 
 mod checks;
+mod claims;
 mod comparisons;
 mod connect;
 mod deliveries;

@@ -7,7 +7,7 @@ use crate::time::eventually;
 use crate::webhooks::sha;
 
 /// Each call of publishing, held before or after GitHub does it.
-const STEPS: [(&str, &str, Side); 12] = [
+const STEPS: [(&str, &str, Side); 14] = [
     ("POST", "/access_tokens", Side::BeforeWrite),
     ("POST", "/access_tokens", Side::AfterWrite),
     ("GET", "/pulls/", Side::BeforeWrite),
@@ -20,6 +20,9 @@ const STEPS: [(&str, &str, Side); 12] = [
     ("GET", "/comments", Side::AfterWrite),
     ("POST", "/comments", Side::BeforeWrite),
     ("POST", "/comments", Side::AfterWrite),
+    // Only a second push changes a comment.
+    ("PATCH", "/issues/comments/", Side::BeforeWrite),
+    ("PATCH", "/issues/comments/", Side::AfterWrite),
 ];
 
 on_both!(killed_in_each_step_of_publishing);
@@ -28,13 +31,27 @@ async fn killed_in_each_step_of_publishing(database: Database) {
     let mut service = scene.builder.start().await;
     scene.push_history(&service).await;
     let mut expected: Option<(Option<String>, String)> = None;
+    let mut watchdogs = 0;
     for (number, step) in (100_u64..).zip(std::iter::once(None).chain(STEPS.into_iter().map(Some))) {
+        let mut action = "opened";
+        if step.is_some_and(|(_, path, _)| path.contains("/issues/comments/")) {
+            let first = sha(&format!("before {number}"));
+            scene.push(&service, &Scene::slowed(number, &first, 20)).await;
+            scene.deliver(&service, &scene.pull_request(action, number, &first)).await;
+            eventually("the first comment", PATIENCE, || async {
+                scene.fake.comments(REPO, number).first().map(|_| ())
+            })
+            .await;
+            watchdogs += 1;
+            scene.quiet(&service, watchdogs).await;
+            action = "synchronize";
+        }
         let head = sha(&format!("killed {number}"));
         scene.fake.revoke_tokens(); // so that each round mints its own
         let pause = step.map(|(method, path, side)| scene.fake.pause_at(method, path, side));
         // Both are answered before the kill: what was answered must not be lost.
         scene.push(&service, &Scene::slowed(number, &head, 10)).await;
-        scene.deliver(&service, &scene.pull_request("opened", number, &head)).await;
+        scene.deliver(&service, &scene.pull_request(action, number, &head)).await;
         if let Some(pause) = pause {
             pause.reached().await;
             service.kill();
@@ -47,7 +64,8 @@ async fn killed_in_each_step_of_publishing(database: Database) {
         })
         .await;
         // One watchdog for each check so far waits for its time.
-        scene.quiet(&service, usize::try_from(number - 99).expect("small")).await;
+        watchdogs += 1;
+        scene.quiet(&service, watchdogs).await;
         assert_eq!(scene.checks(&head).len(), 1, "one check run after {step:?}");
         assert_eq!(scene.fake.comments(REPO, number).len(), 1, "one comment after {step:?}");
         // The noise differs with the commit: what is compared is what is said of whom.

@@ -54,6 +54,26 @@ async fn two_pushes_of_a_slowed_pipeline(database: Database) {
     assert_eq!(verdict["baseline"]["runs"], HISTORY);
     assert_eq!(verdict["errors"][0]["verdict"], "new");
 
+    // The page shows exactly what GitHub got.
+    let (_, runs) = scene.api(&service, &format!("/runs?sha={second}")).await;
+    assert_eq!(runs["runs"][0]["lineage"]["number"], 7);
+    let page = async |path: &str| {
+        let answer =
+            scene.client.get(format!("{}{path}", service.url())).bearer_auth(&scene.token).send().await;
+        unescaped(&answer.expect("an answer").text().await.expect("a page"))
+    };
+    let list = page(&format!("/{REPO}")).await;
+    let links: Vec<&str> = list.split("href=\"").filter_map(|part| part.split('"').next()).collect();
+    let newest =
+        links.iter().find(|href| href.contains("/comparisons/")).expect("a link to the newest comparison");
+    let shown = page(newest).await;
+    assert!(shown.contains("Posted on "), "it says so");
+    let check = scene.concluded(&second).await;
+    for part in [check.title, check.summary, check.text, Some(body.clone())] {
+        let part = part.expect("GitHub got all four");
+        assert!(shown.contains(&part), "the page does not show what GitHub got:\n{part}");
+    }
+
     // Each token could do what its job needs, to this repository, and nothing else.
     for token in scene.fake.tokens() {
         assert_eq!(token.requested_repositories, Some(serde_json::json!(["my-app"])));
@@ -61,7 +81,7 @@ async fn two_pushes_of_a_slowed_pipeline(database: Database) {
         let allowed = [
             permissions(&[("pull_requests", "read")]),
             permissions(&[("checks", "write")]),
-            permissions(&[("checks", "write"), ("pull_requests", "write")]),
+            permissions(&[("pull_requests", "write")]),
         ];
         assert!(allowed.contains(&asked), "{asked:?}");
     }
@@ -75,6 +95,12 @@ async fn two_pushes_of_a_slowed_pipeline(database: Database) {
     }
     service.terminate().await;
     scene.fake.finish();
+}
+
+/// HTML's text: the template engine's numeric entities read back.
+fn unescaped(html: &str) -> String {
+    let entities = [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&#38;", "&")];
+    entities.iter().fold(html.to_owned(), |text, (entity, character)| text.replace(entity, character))
 }
 
 on_both!(an_unchanged_pipeline_is_left_in_peace);
