@@ -18,6 +18,7 @@ mod tokens;
 pub mod traces;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::Notify;
@@ -32,6 +33,9 @@ pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, Rep
 pub use runs::{RunFilter, StoredRun};
 pub use spans::{OpenTrace, SpanBatch};
 pub use tokens::TokenRow;
+
+/// For a job that is due sooner than this the bell is rung at its time; polling finds the others.
+const RUNG_IN_TIME: Duration = Duration::from_mins(1);
 
 /// Why the store could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +92,8 @@ enum Pools {
 pub struct Tx {
     inner: TxInner,
     job_pushed: Option<Arc<Notify>>,
-    pushed: bool,
+    /// In how long the first of the jobs this transaction pushed or put off is due.
+    due_in: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -123,7 +128,7 @@ impl Db {
             Pools::Sqlite { write, .. } => TxInner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
             Pools::Postgres(pool) => TxInner::Postgres(pool.begin().await?),
         };
-        Ok(Tx { inner, job_pushed: Some(self.job_pushed.clone()), pushed: false })
+        Ok(Tx { inner, job_pushed: Some(self.job_pushed.clone()), due_in: None })
     }
 
     /// A transaction that only reads, and sees one state however long it is open.
@@ -135,7 +140,7 @@ impl Db {
                 TxInner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
             }
         };
-        Ok(Tx { inner, job_pushed: None, pushed: false })
+        Ok(Tx { inner, job_pushed: None, due_in: None })
     }
 
     /// Closes every connection, waiting for those in use.
@@ -166,10 +171,22 @@ impl Tx {
             TxInner::Sqlite(transaction) => transaction.commit().await?,
             TxInner::Postgres(transaction) => transaction.commit().await?,
         }
-        if let (true, Some(bell)) = (self.pushed, self.job_pushed) {
-            bell.notify_waiters();
-            bell.notify_one();
+        if let (Some(due_in), Some(bell)) = (self.due_in, self.job_pushed) {
+            if due_in.is_zero() {
+                bell.notify_waiters();
+                bell.notify_one();
+            } else if due_in < RUNG_IN_TIME {
+                tokio::spawn(async move {
+                    tokio::time::sleep(due_in).await;
+                    bell.notify_one();
+                });
+            }
         }
         Ok(())
+    }
+
+    /// Remembers that a job is due after this long, for the bell that is rung after the commit.
+    fn job_due(&mut self, due_in: Duration) {
+        self.due_in = Some(self.due_in.map_or(due_in, |first| first.min(due_in)));
     }
 }

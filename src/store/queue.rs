@@ -140,7 +140,7 @@ impl Tx {
             if let TxInner::Postgres(transaction) = &mut self.inner {
                 sqlx::query("NOTIFY pacegate_jobs").execute(&mut **transaction).await?;
             }
-            self.pushed = true;
+            self.job_due(job.run_at.since(now));
         }
         Ok(pushed)
     }
@@ -180,6 +180,9 @@ impl Tx {
             .await?
             .rows_affected()
         });
+        if let Settlement::Postpone(after) | Settlement::Retry(after, _) = settlement {
+            self.job_due(*after);
+        }
         Ok(settled == 1)
     }
 
@@ -238,7 +241,9 @@ impl Tx {
             .await?
             .rows_affected()
         }) > 0;
-        self.pushed |= revived;
+        if revived {
+            self.job_due(Duration::ZERO);
+        }
         Ok(revived)
     }
 
