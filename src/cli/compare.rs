@@ -2,6 +2,7 @@
 //! as the service, with no server and no GitHub.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -217,11 +218,17 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>, CliError> {
     let unreadable = |e: std::io::Error| CliError::Input(format!("{}: {e}", path.display()));
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > FILE_BYTES {
+    let mut bytes = Vec::new();
+    // What a device or a pipe holds, no length tells.
+    std::fs::File::open(path)
+        .map_err(unreadable)?
+        .take(FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES {
         return Err(CliError::Input(format!("{}: larger than {} MiB", path.display(), FILE_BYTES >> 20)));
     }
-    std::fs::read(path).map_err(unreadable)
+    Ok(bytes)
 }
 
 fn text_of(path: &Path) -> Result<String, CliError> {

@@ -13,6 +13,9 @@ pub fn say(text: &str) {
 
 /// Writes a diagnostic to stderr.
 pub fn complain(text: &str) {
+    // A file's name may hold what a terminal takes for a command.
+    let text: String =
+        text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
     let _closed = writeln!(std::io::stderr().lock(), "pacegate: {text}");
 }
 

@@ -13,6 +13,8 @@ use crate::model::trace::{Node, Trace};
 
 /// Most stages of one run; the shallowest are kept.
 pub const MAX_STAGES: usize = 5_000;
+/// Most bytes of all their keys: long names nested deep would repeat themselves in each.
+const MAX_KEY_BYTES: usize = 1 << 20;
 
 /// What one run measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +33,15 @@ struct Placement {
     /// By place of the span: its stage, or the nearest ancestor's that was kept.
     stage_of: HashMap<Node, usize>,
     left_out: usize,
+    key_bytes: usize,
+}
+
+impl Placement {
+    /// Whether one more stage of this name fits under another.
+    fn has_room(&self, above: usize, name: &str) -> bool {
+        let key = self.samples[above].key.as_str().len() + name.len();
+        self.samples.len() < MAX_STAGES && self.key_bytes + key < MAX_KEY_BYTES
+    }
 }
 
 /// Reads a trace. Work is linear in its spans (times the bounded depth for errors).
@@ -40,7 +51,7 @@ pub fn extract(trace: &Trace) -> Extraction {
     let mut notes = Vec::new();
     if placement.left_out > 0 {
         notes.push(format!(
-            "{} spans were too many: the {MAX_STAGES} stages nearest to the root were kept",
+            "{} spans were too many or too deep: the stages nearest to the root were kept",
             placement.left_out
         ));
     }
@@ -55,7 +66,8 @@ pub fn extract(trace: &Trace) -> Extraction {
 fn place(trace: &Trace) -> Placement {
     let root = trace.root();
     let origin = trace.span(root).start_ns;
-    let mut placement = Placement { samples: Vec::new(), stage_of: HashMap::new(), left_out: 0 };
+    let mut placement =
+        Placement { samples: Vec::new(), stage_of: HashMap::new(), left_out: 0, key_bytes: 0 };
     let mut stage_by_name: HashMap<(usize, String), usize> = HashMap::new();
     placement.samples.push(sample(trace.span(root), vec![pipeline_name(trace)], None, origin));
     placement.samples[0].result = root_result(trace.span(root));
@@ -75,12 +87,13 @@ fn place(trace: &Trace) -> Placement {
                 merge(&mut placement.samples[stage], &other, by_message);
                 stage
             }
-            None if !parent_dropped && placement.samples.len() < MAX_STAGES => {
+            None if !parent_dropped && placement.has_room(above, &name) => {
                 let holder = &placement.samples[above];
                 let mut path = holder.path.clone();
                 path.push(name.clone());
                 let mut new = sample(span, path, Some(holder.key.clone()), origin);
                 new.asynchronous = holder.asynchronous || started_by_message(trace, node);
+                placement.key_bytes += new.key.as_str().len();
                 placement.samples.push(new);
                 stage_by_name.insert((above, name), placement.samples.len() - 1);
                 placement.samples.len() - 1
@@ -260,6 +273,23 @@ mod tests {
             3_000,
             "all of the upper level"
         );
+    }
+
+    #[test]
+    fn long_names_nested_deep_are_bounded_by_what_their_keys_take() {
+        let name = |i: u32| {
+            format!("{}{}", "n".repeat(100), char::from(b'a' + u8::try_from(i % 26).expect("small")))
+        };
+        let mut spans = vec![SpanBuilder::new(1, "ci").build()];
+        for i in 2..=2_000 {
+            // Chains of sixty.
+            let parent = if i % 60 == 2 { 1 } else { i - 1 };
+            spans.push(SpanBuilder::new(i, &format!("{} {i}", name(i))).parent(parent).build());
+        }
+        let extraction = extract(&trace(spans));
+        let bytes: usize = extraction.stages.iter().map(|s| s.key.as_str().len()).sum();
+        assert!(bytes <= MAX_KEY_BYTES + 1_000, "{bytes}");
+        assert!(extraction.notes[0].contains("too many or too deep"), "{:?}", extraction.notes);
     }
 
     #[test]

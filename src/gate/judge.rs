@@ -126,7 +126,10 @@ fn against_the_past(
     // Only the newest samples in a row count: an older slow one that was followed by a normal
     // one has been answered.
     let slow = deviations.iter().rev().take_while(slower).count();
-    let fast = deviations.iter().rev().take_while(faster).count();
+    // On a machine that slows everything, what stayed as it was looks fast: a gain has to be
+    // one by the clock too.
+    let gained = samples.iter().rev().take_while(|s| s.seconds < stage.median_s).count();
+    let fast = deviations.iter().rev().take_while(faster).count().min(gained);
     let (verdict, judged) = match (slow, fast) {
         (n, _) if n >= confirm && stage.samples >= MIN_TO_CONFIRM => (StageVerdict::Regressed, n),
         (n, _) if n > 0 => (StageVerdict::Suspect, n),

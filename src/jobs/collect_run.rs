@@ -1,7 +1,6 @@
 //! Spans that were pushed become a run: once the root is there and the trace has been quiet.
 //! Spans that come later make the run again from all of them.
 
-use std::io::Write;
 use std::time::Duration;
 
 use super::{Job, JobError, Work};
@@ -14,6 +13,8 @@ use crate::model::time::Timestamp;
 use crate::model::trace::Trace;
 use crate::store::PullRequestRow;
 
+/// A run may begin so much later than now by this machine's clock.
+const CLOCKS_DIFFER: Duration = Duration::from_hours(1);
 /// Late spans make a run again at most so often.
 const COLLECTIONS: i64 = 20;
 
@@ -60,6 +61,14 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         lineage: claimed.clone(),
     };
     let mut measured = tokio::task::spawn_blocking(move || measure(&trace, identity, provenance)).await?;
+    if measured.run.started_at > now.after(CLOCKS_DIFFER) {
+        // A run of the future would be the newest for ever.
+        measured.run.started_at = now;
+        measured
+            .run
+            .notes
+            .push("its clock is ahead of this service's: taken as begun when it was received".to_owned());
+    }
     // Before the run that refers to it.
     work.traces.put(repo, trace_id, raw).await?;
     let collections = open.collections + 1;
@@ -119,9 +128,8 @@ fn read_trace(batches: &[Vec<u8>]) -> Result<Option<(Trace, Vec<u8>)>, JobError>
         spans.extend(otlp::decode_json(batch, limits).map_err(|e| unreadable(e.into()))?.spans);
     }
     let Some(trace) = Trace::build(spans) else { return Ok(None) };
-    let json = otlp::encode_json(trace.spans()).map_err(|e| unreadable(e.into()))?;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&json).map_err(|e| unreadable(e.into()))?;
+    otlp::write_json(trace.spans(), &mut gzip).map_err(|e| unreadable(e.into()))?;
     let raw = gzip.finish().map_err(|e| unreadable(e.into()))?;
     Ok(Some((trace, raw)))
 }

@@ -256,7 +256,8 @@ impl Tx {
     ) -> Result<(), StoreError> {
         on_db!(self, conn => {
             sqlx::query(
-                "UPDATE repositories SET installation_id = NULL WHERE github_id = $1 AND installation_id = $2",
+                "UPDATE repositories SET installation_id = NULL, private = 1
+                 WHERE github_id = $1 AND installation_id = $2",
             )
             .bind(github_id)
             .bind(installation.0)
@@ -319,7 +320,8 @@ impl Tx {
         Ok(found.is_some())
     }
 
-    /// An installation was removed: nothing may be called for its repositories any more.
+    /// An installation was removed: nothing may be called for its repositories any more, and
+    /// nobody says any longer that they are public.
     pub async fn remove_installation(
         &mut self,
         id: InstallationId,
@@ -331,7 +333,7 @@ impl Tx {
                 .bind(id.0)
                 .execute(&mut *conn)
                 .await?;
-            sqlx::query("UPDATE repositories SET installation_id = NULL WHERE installation_id = $1")
+            sqlx::query("UPDATE repositories SET installation_id = NULL, private = 1 WHERE installation_id = $1")
                 .bind(id.0)
                 .execute(&mut *conn)
                 .await?;

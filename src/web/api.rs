@@ -25,7 +25,7 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Runs in one answer.
 const RUNS: i64 = 100;
 /// The largest trace that is handed out.
-const TRACE_LIMIT: u64 = 512 << 20;
+const TRACE_LIMIT: u64 = 192 << 20;
 
 /// Routes below `/api/v1`.
 pub fn routes() -> Router<AppState> {
@@ -217,7 +217,11 @@ async fn trace(
     }
     let json = tokio::task::spawn_blocking(move || {
         let mut json = Vec::new();
-        flate2::read::GzDecoder::new(gzip.as_slice()).take(TRACE_LIMIT).read_to_end(&mut json).map(|_| json)
+        flate2::read::GzDecoder::new(gzip.as_slice()).take(TRACE_LIMIT).read_to_end(&mut json)?;
+        if json.len() as u64 == TRACE_LIMIT {
+            return Err(std::io::Error::other("a trace of this size is only sent compressed"));
+        }
+        Ok(json)
     });
     let json =
         json.await.map_err(|e| WebError::Internal(e.into()))?.map_err(|e| WebError::Internal(e.into()))?;

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use super::AppState;
 use super::access::pushing_repository;
 use super::error::{OtlpError, WebError, body_error};
-use crate::gate::identity::repository_claim;
+use crate::gate::identity::{SHA_KEYS, repository_claim};
 use crate::ingest::otlp::{decode_json, decode_protobuf, encode_json};
 use crate::ingest::redact::redact;
 use crate::ingest::{Decoded, IngestError, Limits, Rejected};
@@ -24,6 +24,8 @@ use crate::store::{OpenTrace, RepositoryRow, SpanBatch};
 
 /// The largest body, after inflation too.
 const BODY_LIMIT: usize = 64 << 20;
+/// The most a request may take in the store: a resource is kept with each of its traces.
+const STORED_LIMIT: usize = 128 << 20;
 /// Spans of one trace; a pipeline with more is not a pipeline.
 const TRACE_SPANS: i64 = 200_000;
 /// And so many bytes: a run is made of all of them at once.
@@ -123,13 +125,19 @@ async fn accept(
 ) -> Result<Outcome, WebError> {
     // Before the body is read: who may not push may not fill our memory either.
     let repository = pushing_repository(state, headers, peer).await?;
+    // A few for each repository, so that one slow sender does not keep the others out.
+    let _share = state.share_of(repository.id).try_acquire_owned().map_err(|_| WebError::Busy)?;
     let _slot = state.ingest_slots.try_acquire().map_err(|_| WebError::Busy)?;
     let body = to_bytes(body, BODY_LIMIT).await.map_err(|e| body_error(&e, BODY_LIMIT))?;
-    let _decoding = state.decode_slots.acquire().await.map_err(|_| WebError::Busy)?;
+    let decoding = state.decode_slots.clone().acquire_owned().await.map_err(|_| WebError::Busy)?;
     let name = repository.name.clone();
-    let prepared = tokio::task::spawn_blocking(move || prepare(&body, json, &name))
-        .await
-        .map_err(|e| WebError::Internal(e.into()))??;
+    // The place is the computation's: it can't be called off, whatever becomes of the sender.
+    let prepared = tokio::task::spawn_blocking(move || {
+        let _decoding = decoding;
+        prepare(&body, json, &name)
+    })
+    .await
+    .map_err(|e| WebError::Internal(e.into()))??;
     let mut outcome = prepared.outcome;
     let full = store(state, &repository, &prepared.batches).await?;
     outcome.rejected += full.count;
@@ -166,8 +174,11 @@ struct Prepared {
 /// Decodes, checks, cleans and groups a request's spans. Pure, and off the async threads.
 fn prepare(body: &[u8], json: bool, repository: &RepoName) -> Result<Prepared, WebError> {
     let decode = if json { decode_json } else { decode_protobuf };
-    let Decoded { spans, mut rejected } =
+    let Decoded { mut spans, mut rejected } =
         decode(body, Limits::default()).map_err(|e: IngestError| WebError::BadRequest(e.to_string()))?;
+    // Before anything else looks at them: from here on every text is short, and what spans
+    // share they still share.
+    redact(&mut spans);
     let mut by_trace: BTreeMap<TraceId, Vec<Span>> = BTreeMap::new();
     for span in spans {
         // The token says whose these are. A payload that names another repository is a
@@ -180,16 +191,20 @@ fn prepare(body: &[u8], json: bool, repository: &RepoName) -> Result<Prepared, W
             None => by_trace.entry(span.trace_id).or_default().push(span),
         }
     }
-    let mut accepted = 0;
-    let mut nameless = false;
+    let (mut accepted, mut bytes, mut nameless) = (0, 0, false);
     let mut batches = Vec::with_capacity(by_trace.len());
-    for (trace, mut spans) in by_trace {
+    for (trace, spans) in by_trace {
         accepted += spans.len();
-        redact(&mut spans);
         let has_root = spans.iter().any(|span| span.parent_span_id.is_none());
-        nameless |=
-            has_root && spans.iter().all(|span| span.text(&crate::gate::identity::SHA_KEYS).is_none());
+        nameless |= has_root && spans.iter().all(|span| span.text(&SHA_KEYS).is_none());
         let body = encode_json(&spans).map_err(|e| WebError::Internal(e.into()))?;
+        bytes += body.len();
+        if bytes > STORED_LIMIT {
+            // Each trace keeps its resource: many small traces can take more than they came in.
+            let limit = STORED_LIMIT >> 20;
+            let sentence = format!("the request's traces take more than {limit} MiB; send smaller batches");
+            return Err(WebError::BadRequest(sentence));
+        }
         batches.push(Batch { trace, body, spans: i64::try_from(spans.len()).unwrap_or(i64::MAX), has_root });
     }
     let warning = nameless.then(|| {

@@ -9,8 +9,9 @@ mod ingest;
 mod pages;
 mod webhook;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -26,14 +27,16 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::config::PageAccess;
 use crate::jobs::Work;
-use crate::model::ids::RepoName;
+use crate::model::ids::{RepoId, RepoName};
 
 /// Requests with spans that are held in memory at once; more are asked to come again.
 const INGEST_AT_ONCE: usize = 16;
+/// Of those, as many for one repository.
+const INGEST_SHARE: usize = 6;
 /// Of those, bodies that are decoded at once.
 const DECODE_AT_ONCE: usize = 2;
 
-/// Deliveries that are held in memory at once; further ones wait.
+/// Large deliveries that are held in memory at once; further ones wait.
 const WEBHOOKS_AT_ONCE: usize = 8;
 
 /// What every handler may use. Cheap to clone.
@@ -50,6 +53,7 @@ pub struct AppState {
     ingest_slots: Arc<Semaphore>,
     decode_slots: Arc<Semaphore>,
     webhook_slots: Arc<Semaphore>,
+    shares: Arc<Mutex<HashMap<RepoId, Arc<Semaphore>>>>,
 }
 
 impl AppState {
@@ -69,7 +73,14 @@ impl AppState {
             ingest_slots: Arc::new(Semaphore::new(INGEST_AT_ONCE)),
             decode_slots: Arc::new(Semaphore::new(DECODE_AT_ONCE)),
             webhook_slots: Arc::new(Semaphore::new(WEBHOOKS_AT_ONCE)),
+            shares: Arc::default(),
         }
+    }
+
+    /// A repository's share of the requests that are held in memory.
+    fn share_of(&self, repo: RepoId) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.entry(repo).or_insert_with(|| Arc::new(Semaphore::new(INGEST_SHARE))).clone()
     }
 
     /// Whether nothing is posted: there is no App.

@@ -1,6 +1,8 @@
 //! GitHub's deliveries: verified over the raw bytes, recorded once, answered at once. What is
 //! to be done about them is a job.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -15,6 +17,15 @@ use crate::store::DeliveryRow;
 /// GitHub caps its payloads at 25 MB.
 const BODY_LIMIT: usize = 25 << 20;
 
+/// Deliveries up to this size are read without waiting for a place.
+const SMALL: usize = 1 << 20;
+/// GitHub gives up after ten seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn looks_signed(signature: &str) -> bool {
+    signature.strip_prefix("sha256=").is_some_and(|hex| hex.len() == 64)
+}
+
 /// `POST /webhook`.
 pub async fn webhook(
     State(state): State<AppState>,
@@ -24,13 +35,22 @@ pub async fn webhook(
     let count = |outcome| Metrics::count(&state.work.metrics.deliveries, "github", outcome);
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let signature = header("x-hub-signature-256");
-    if signature.is_none() || state.webhook_secrets.is_empty() {
+    if !signature.is_some_and(looks_signed) || state.webhook_secrets.is_empty() {
         // Before the body is read: who does not even try to sign may not fill our memory.
         count("refused");
         return Err(WebhookError::Signature.into());
     }
-    let _slot = state.webhook_slots.acquire().await.map_err(|_| WebError::Busy)?;
-    let body = to_bytes(body, BODY_LIMIT).await.map_err(|e| body_error(&e, BODY_LIMIT))?;
+    // Nearly all deliveries are small and need no place: nobody can keep them waiting.
+    let length = header("content-length").and_then(|length| length.parse::<usize>().ok());
+    let _slot = match length {
+        Some(length) if length <= SMALL => None,
+        _ => Some(state.webhook_slots.acquire().await.map_err(|_| WebError::Busy)?),
+    };
+    let read = to_bytes(body, length.unwrap_or(BODY_LIMIT).min(BODY_LIMIT));
+    let body = tokio::time::timeout(PATIENCE, read)
+        .await
+        .map_err(|_| WebError::Busy)?
+        .map_err(|e| body_error(&e, BODY_LIMIT))?;
     verify(&state.webhook_secrets, signature, &body).inspect_err(|_| count("refused"))?;
     let (Some(event), Some(delivery_id)) = (header("x-github-event"), header("x-github-delivery")) else {
         return Err(WebError::BadRequest("X-GitHub-Event and X-GitHub-Delivery are needed".into()));

@@ -9,7 +9,7 @@ mod write;
 
 pub use json::decode_json;
 pub use protobuf::decode_protobuf;
-pub use write::encode_json;
+pub use write::{encode_json, write_json};
 
 use crate::model::span::SpanKind;
 

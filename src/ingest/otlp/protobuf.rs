@@ -54,6 +54,7 @@ fn count_spans(body: &[u8]) -> Result<usize, WireError> {
 }
 
 fn read_resource_spans(message: &[u8], decoded: &mut Decoded, left: &mut Allowance) -> Result<(), WireError> {
+    left.spend()?;
     // The resource may stand after its spans on the wire.
     let mut attributes = Attributes::default();
     let mut fields = Fields::new(message);

@@ -1,6 +1,10 @@
 //! OTLP JSON from spans: the form in which batches and raw traces are kept, and in which
 //! anyone can have them back.
 
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 
@@ -8,12 +12,31 @@ use crate::model::span::{
     AttributeValue, Attributes, Resource, Span, SpanEvent, SpanKind, SpanLink, SpanStatus,
 };
 
-/// Writes spans as one OTLP JSON document. Neighbours that share a resource share a group.
+/// Writes spans as one OTLP JSON document. Each resource stands once, however its spans are
+/// mixed with others'.
+///
+/// # Errors
+/// Only the writer's own.
+pub fn write_json(spans: &[Span], writer: impl Write) -> Result<(), serde_json::Error> {
+    let mut groups: Vec<Vec<&Span>> = Vec::new();
+    let mut place: HashMap<*const Resource, usize> = HashMap::new();
+    for span in spans {
+        let at = *place.entry(Arc::as_ptr(&span.resource)).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[at].push(span);
+    }
+    serde_json::to_writer(writer, &Request(&groups))
+}
+
+/// The same in memory.
 ///
 /// # Errors
 /// None in practice: writing to memory does not fail and every value has a form in JSON.
 pub fn encode_json(spans: &[Span]) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Request(spans))
+    let mut json = Vec::new();
+    write_json(spans, &mut json).map(|()| json)
 }
 
 /// Declares a wrapper that is written as a map of the listed fields.
@@ -46,19 +69,19 @@ impl<I: Iterator<Item = T> + Clone, T: Serialize> Serialize for List<I> {
     }
 }
 
-as_map!(Request(&'a [Span]), spans => {
-    "resourceSpans": List(spans.chunk_by(|a, b| std::sync::Arc::ptr_eq(&a.resource, &b.resource)).map(Group)),
+as_map!(Request(&'a [Vec<&'a Span>]), groups => {
+    "resourceSpans": List(groups.iter().map(|group| Group(group))),
 });
 
-as_map!(Group(&'a [Span]), spans => {
+as_map!(Group(&'a [&'a Span]), spans => {
     "resource": WireResource(&spans[0].resource),
     "scopeSpans": [Scope(spans)],
 });
 
 as_map!(WireResource(&'a Resource), resource => { "attributes": Pairs(&resource.attributes) });
 
-as_map!(Scope(&'a [Span]), spans => {
-    "spans": List(spans.iter().map(WireSpan)),
+as_map!(Scope(&'a [&'a Span]), spans => {
+    "spans": List(spans.iter().map(|span| WireSpan(span))),
 });
 
 as_map!(WireSpan(&'a Span), span => {

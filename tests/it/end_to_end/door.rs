@@ -122,6 +122,15 @@ async fn what_is_refused_says_why(database: Database) {
     gzip.write_all(&vec![b' '; 80 << 20]).expect("memory");
     let answer = send(&scene, &service, json, Some("gzip"), gzip.finish().expect("memory")).await;
     assert_eq!(answer.status, 413, "{}", answer.text());
+    // One resource is kept with each of its traces: a small request must not fill the disk.
+    let value = "x".repeat(1_000);
+    let resource: Vec<Value> = (0..50).map(|i| text(&format!("a{i}"), &value)).collect();
+    let spans: Vec<Value> =
+        (0..4_000).map(|i| span(&format!("{:032x}", i + 1), &"1".repeat(16), "", "s", 1, 2)).collect();
+    let many = json!({ "resourceSpans": [{ "resource": { "attributes": resource }, "scopeSpans": [{ "spans": spans }] }] });
+    let answer = send(&scene, &service, json, None, many.to_string().into_bytes()).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("send smaller batches"), "{}", answer.text());
     // A token is needed, and it has to be a good one.
     let bare = scene.client.post(format!("{}/v1/traces", service.url())).json(&json!({}));
     for request in [bare.try_clone().expect("a request"), bare.bearer_auth("pgt_wrong")] {
@@ -229,6 +238,21 @@ async fn a_trace_without_a_commit_is_accepted_with_a_warning(database: Database)
         body["partialSuccess"]["errorMessage"].as_str().expect("a warning").contains("vcs.ref.head.revision")
     );
     scene.quiet(&service, 0).await;
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(a_run_of_the_future_is_taken_as_received);
+async fn a_run_of_the_future_is_taken_as_received(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    let head = sha("of the future");
+    scene.push(&service, &Run::of_main(&head, 4_102_444_800).request()).await;
+    scene.wait_for_runs(&service, 1).await;
+    let (_, runs) = scene.api(&service, &format!("/runs?sha={head}")).await;
+    let run = &runs["runs"][0];
+    assert!(run["started_at"].as_i64().expect("a time") / 1_000_000 <= now_seconds(), "{run}");
+    assert!(run["notes"].to_string().contains("clock is ahead"), "{run}");
     service.terminate().await;
     scene.fake.finish();
 }
