@@ -128,7 +128,10 @@ store_test!(a_detached_repository_keeps_its_data, async |store: &Store| -> Outco
     assert_eq!(tx.repository(row.id).await?, Some(row.clone()), "another installation has no say");
     tx.detach_repository(2, HERE).await?;
     tx.detach_repository(1, HERE).await?;
-    assert_eq!(tx.repository(row.id).await?, Some(RepositoryRow { installation: None, private: true, ..row.clone() }));
+    assert_eq!(
+        tx.repository(row.id).await?,
+        Some(RepositoryRow { installation: None, private: true, ..row.clone() })
+    );
     tx.commit().await?;
     assert_eq!(record(store, 1, "acme/app").await?, row, "and comes back");
     Ok(())
