@@ -42,15 +42,6 @@ pub struct CheckRunAnnotation {
     pub message: String,
 }
 
-/// What a check run is to become.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CheckRunState {
-    /// Waits for data.
-    InProgress,
-    /// Ended with `success`, `failure` or `neutral`.
-    Completed(&'static str),
-}
-
 /// A check run of ours on GitHub.
 #[derive(Debug, Clone, Deserialize)]
 pub struct CheckRun {
@@ -80,17 +71,12 @@ pub struct ShownOutput {
 }
 
 impl CheckRun {
-    /// Whether GitHub shows this state and output already: sending it again would append the
-    /// annotations once more.
+    /// Whether GitHub shows this conclusion and output already: sending it again would append
+    /// the annotations once more.
     #[must_use]
-    pub fn shows(&self, state: &CheckRunState, output: &CheckRunOutput) -> bool {
-        let state_is_shown = match state {
-            CheckRunState::InProgress => self.status == "in_progress",
-            CheckRunState::Completed(conclusion) => {
-                self.status == "completed" && self.conclusion.as_deref() == Some(*conclusion)
-            }
-        };
-        state_is_shown
+    pub fn shows(&self, conclusion: &str, output: &CheckRunOutput) -> bool {
+        self.status == "completed"
+            && self.conclusion.as_deref() == Some(conclusion)
             && self.output.title.as_deref() == Some(output.title.as_str())
             && self.output.summary.as_deref() == Some(output.summary.as_str())
             && self.output.text.as_deref().unwrap_or_default() == output.text.as_deref().unwrap_or_default()
@@ -152,14 +138,13 @@ impl RepoClient {
         &self,
         head_sha: &CommitSha,
         external_id: &str,
-        details_url: Option<&str>,
         output: &CheckRunOutput,
     ) -> Result<CheckRun, GitHubError> {
         let request = CheckRunRequest {
             name: Some(CHECK_NAME),
             head_sha: Some(head_sha.as_str()),
             external_id: Some(external_id),
-            details_url,
+            details_url: None,
             status: "in_progress",
             conclusion: None,
             output: output.clone(),
@@ -167,12 +152,12 @@ impl RepoClient {
         self.transport.post(&format!("/repos/{}/check-runs", self.repo), &request).await
     }
 
-    /// Sets what a check run says. More than 50 annotations go in further requests, each of
+    /// Concludes a check run. More than 50 annotations go in further requests, each of
     /// which appends; the state goes with the last, so that a half-sent one is not concluded.
-    pub async fn update_check_run(
+    pub async fn conclude_check_run(
         &self,
         id: i64,
-        state: &CheckRunState,
+        conclusion: &'static str,
         details_url: Option<&str>,
         output: &CheckRunOutput,
     ) -> Result<(), GitHubError> {
@@ -184,10 +169,8 @@ impl RepoClient {
         }
         let last = batches.len() - 1;
         for (i, annotations) in batches.into_iter().enumerate() {
-            let (status, conclusion) = match state {
-                CheckRunState::Completed(conclusion) if i == last => ("completed", Some(*conclusion)),
-                CheckRunState::Completed(_) | CheckRunState::InProgress => ("in_progress", None),
-            };
+            let (status, conclusion) =
+                if i == last { ("completed", Some(conclusion)) } else { ("in_progress", None) };
             let request = CheckRunRequest {
                 name: None,
                 head_sha: None,

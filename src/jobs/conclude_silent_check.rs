@@ -4,7 +4,6 @@ use super::publish_comparison::publish_comparison;
 use super::publishing::{client, ensure_check_run, of_report};
 use super::{JobError, Work};
 use crate::github::app_auth::Purpose;
-use crate::github::checks::CheckRunState;
 use crate::model::ids::{CommitSha, RepoId};
 use crate::report::check::gave_up;
 use crate::report::format;
@@ -36,10 +35,10 @@ pub(super) async fn conclude_silent_check(
         format::duration(work.check_timeout.as_secs_f64())
     );
     let output = gave_up(head_sha, &reason);
-    let state = CheckRunState::Completed(output.conclusion.as_str());
+    let conclusion = output.conclusion.as_str();
     let output = of_report(output);
-    if !check_run.shows(&state, &output) {
-        client.update_check_run(check_run.id, &state, None, &output).await?;
+    if !check_run.shows(conclusion, &output) {
+        client.conclude_check_run(check_run.id, conclusion, None, &output).await?;
     }
     let mut tx = work.db.write().await?;
     tx.conclude_check(repo, head_sha, evaluation, None, work.clock.now()).await?;

@@ -5,7 +5,6 @@
 use super::publishing::{client, ensure_check_run, of_report};
 use super::{Job, JobError, Work};
 use crate::github::app_auth::Purpose;
-use crate::github::checks::CheckRunState;
 use crate::model::ids::{CommitSha, RepoId};
 use crate::store::ComparisonRow;
 
@@ -34,11 +33,11 @@ pub(super) async fn publish_comparison(
         work.report(&repository.name, ComparisonRow { pull_request: Some(pull_request.number), ..row });
     let check_run = ensure_check_run(work, &client, repo, head_sha, evaluation).await?;
     let check = report.check();
-    let state = CheckRunState::Completed(check.conclusion.as_str());
+    let conclusion = check.conclusion.as_str();
     let output = of_report(check);
-    if !check_run.shows(&state, &output) {
+    if !check_run.shows(conclusion, &output) {
         let details_url = report.context().page_url.as_deref();
-        client.update_check_run(check_run.id, &state, details_url, &output).await?;
+        client.conclude_check_run(check_run.id, conclusion, details_url, &output).await?;
     }
     let now = work.clock.now();
     let mut tx = work.db.write().await?;

@@ -53,7 +53,7 @@ pub(super) async fn ensure_check_run(
     let found = client.find_check_run(head_sha, &external_id).await?;
     let check_run = match found {
         Some(check_run) => check_run,
-        None => client.create_check_run(head_sha, &external_id, None, &of_pending(pending(head_sha))).await?,
+        None => client.create_check_run(head_sha, &external_id, &of_pending(pending(head_sha))).await?,
     };
     let mut tx = work.db.write().await?;
     tx.begin_check(repo, head_sha, evaluation, work.clock.now()).await?;

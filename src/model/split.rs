@@ -62,28 +62,8 @@ fn split_one_trace(spans: Vec<Span>) -> Vec<Vec<Span>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::model::span::{Attributes, SpanKind, SpanStatus};
-
-    fn span(id: u16, parent: Option<u16>, start_ns: i64, end_ns: i64) -> Span {
-        let span_id = |n: u16| SpanId::from_bytes(&u64::from(n).to_be_bytes()).expect("not zero");
-        Span {
-            trace_id: TraceId::from_bytes(&[1; 16]).expect("not zero"),
-            span_id: span_id(id),
-            parent_span_id: parent.map(span_id),
-            name: format!("span-{id}"),
-            kind: SpanKind::Internal,
-            start_ns,
-            end_ns,
-            status: SpanStatus::Unset,
-            attributes: Attributes::default(),
-            events: vec![],
-            links: vec![],
-            resource: Arc::default(),
-        }
-    }
+    use crate::model::trace::tests::span;
 
     #[test]
     fn files_are_split_at_each_root() {

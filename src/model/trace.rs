@@ -259,13 +259,14 @@ fn choose_root(spans: &[Span], parent: &[Option<usize>]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
     use crate::model::span::{Attributes, SpanKind, SpanStatus};
 
-    fn span(id: u16, parent: Option<u16>, start_ns: i64, end_ns: i64) -> Span {
+    /// A span of one trace with a number for its id; the name follows from it.
+    pub fn span(id: u16, parent: Option<u16>, start_ns: i64, end_ns: i64) -> Span {
         let span_id = |n: u16| SpanId::from_bytes(&u64::from(n).to_be_bytes()).expect("not zero");
         Span {
             trace_id: TraceId::from_bytes(&[1; 16]).expect("not zero"),
