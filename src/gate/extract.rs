@@ -6,9 +6,11 @@ use std::collections::{HashMap, HashSet};
 use super::identity::{pipeline_name, root_result};
 use super::propagation::errors_of;
 use super::stage_key::stage_name;
+use super::stage_state::{CacheStatement, Queues};
+use super::waiting::waits;
 use crate::model::run::RunResult;
 use crate::model::span::{Span, SpanKind};
-use crate::model::stage::{StageError, StageKey, StageSample};
+use crate::model::stage::{StageError, StageKey, StageKind, StageSample};
 use crate::model::trace::{Node, Trace};
 
 /// Most stages of one run; the shallowest are kept.
@@ -34,6 +36,8 @@ struct Placement {
     stage_of: HashMap<Node, usize>,
     left_out: usize,
     key_bytes: usize,
+    /// What each stage's spans said of a cache, and what the spans right below them said.
+    caches: Vec<(CacheStatement, CacheStatement)>,
 }
 
 impl Placement {
@@ -41,6 +45,24 @@ impl Placement {
     fn has_room(&self, above: usize, name: &str) -> bool {
         let key = self.samples[above].key.as_str().len() + name.len();
         self.samples.len() < MAX_STAGES && self.key_bytes + key < MAX_KEY_BYTES
+    }
+
+    fn add(&mut self, sample: StageSample) -> usize {
+        self.samples.push(sample);
+        self.caches.push((CacheStatement::Silent, CacheStatement::Silent));
+        self.samples.len() - 1
+    }
+
+    /// Takes down what a span says of a cache: for its own stage, if it has one, and for the
+    /// stage of the span that holds it.
+    fn note_cache(&mut self, span: &Span, own: Option<usize>, holder: Option<usize>) {
+        let said = CacheStatement::of(span);
+        if let Some(own) = own {
+            self.caches[own].0 = self.caches[own].0.and(said);
+        }
+        if let Some(holder) = holder {
+            self.caches[holder].1 = self.caches[holder].1.and(said);
+        }
     }
 }
 
@@ -66,12 +88,26 @@ pub fn extract(trace: &Trace) -> Extraction {
 fn place(trace: &Trace) -> Placement {
     let root = trace.root();
     let origin = trace.span(root).start_ns;
-    let mut placement =
-        Placement { samples: Vec::new(), stage_of: HashMap::new(), left_out: 0, key_bytes: 0 };
+    let mut placement = Placement {
+        samples: Vec::new(),
+        stage_of: HashMap::new(),
+        left_out: 0,
+        key_bytes: 0,
+        caches: Vec::new(),
+    };
+    let queues = Queues::of(trace);
+    let waited = waits(trace, &queues, |node| started_by_message(trace, node));
+    let measured = |node: Node, path: Vec<String>, parent: Option<StageKey>| {
+        let mut sample = sample(trace.span(node), path, parent, origin);
+        sample.kind = queues.kind(node);
+        sample.duration_ns = (sample.duration_ns - waited[node.index()]).max(0);
+        sample
+    };
     let mut stage_by_name: HashMap<(usize, String), usize> = HashMap::new();
-    placement.samples.push(sample(trace.span(root), vec![pipeline_name(trace)], None, origin));
+    placement.add(measured(root, vec![pipeline_name(trace)], None));
     placement.samples[0].result = root_result(trace.span(root));
     placement.stage_of.insert(root, 0);
+    placement.note_cache(trace.span(root), Some(0), None);
     let mut dropped: HashSet<Node> = HashSet::new();
     // Places are in breadth-first order: what is dropped at the limit is the deepest.
     for node in trace.nodes().skip(1) {
@@ -82,7 +118,7 @@ fn place(trace: &Trace) -> Placement {
         let known = stage_by_name.get(&(above, name.clone())).copied().filter(|_| !parent_dropped);
         let stage = match known {
             Some(stage) => {
-                let other = sample(span, Vec::new(), None, origin);
+                let other = measured(node, Vec::new(), None);
                 let by_message = placement.samples[above].asynchronous || started_by_message(trace, node);
                 merge(&mut placement.samples[stage], &other, by_message);
                 stage
@@ -91,12 +127,12 @@ fn place(trace: &Trace) -> Placement {
                 let holder = &placement.samples[above];
                 let mut path = holder.path.clone();
                 path.push(name.clone());
-                let mut new = sample(span, path, Some(holder.key.clone()), origin);
+                let mut new = measured(node, path, Some(holder.key.clone()));
                 new.asynchronous = holder.asynchronous || started_by_message(trace, node);
                 placement.key_bytes += new.key.as_str().len();
-                placement.samples.push(new);
-                stage_by_name.insert((above, name), placement.samples.len() - 1);
-                placement.samples.len() - 1
+                let stage = placement.add(new);
+                stage_by_name.insert((above, name), stage);
+                stage
             }
             None => {
                 placement.left_out += 1;
@@ -105,6 +141,11 @@ fn place(trace: &Trace) -> Placement {
             }
         };
         placement.stage_of.insert(node, stage);
+        let has_stage = !dropped.contains(&node);
+        placement.note_cache(span, has_stage.then_some(stage), (!parent_dropped).then_some(above));
+    }
+    for (sample, (own, parts)) in placement.samples.iter_mut().zip(&placement.caches) {
+        sample.cache = CacheStatement::settle(*own, *parts);
     }
     placement
 }
@@ -120,6 +161,8 @@ fn sample(span: &Span, path: Vec<String>, parent: Option<StageKey>, origin: i64)
         end_offset_ns: span.end_ns.saturating_sub(origin),
         result: span_result(span),
         asynchronous: false,
+        kind: StageKind::Work,
+        cache: None,
     }
 }
 
@@ -131,6 +174,9 @@ fn merge(sample: &mut StageSample, other: &StageSample, by_message: bool) {
     sample.end_offset_ns = sample.end_offset_ns.max(other.end_offset_ns);
     // A stage that was waited for even once lengthens what holds it.
     sample.asynchronous &= by_message;
+    if other.kind == StageKind::Work {
+        sample.kind = StageKind::Work;
+    }
     if severity(other.result) > severity(sample.result) {
         sample.result = other.result;
     }
@@ -166,141 +212,4 @@ fn severity(result: RunResult) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gate::fixture::{SpanBuilder, trace};
-    use crate::model::span::SpanStatus;
-
-    fn keys(extraction: &Extraction) -> Vec<String> {
-        extraction.stages.iter().map(|s| s.path.join(" / ")).collect()
-    }
-
-    #[test]
-    fn the_tree_is_named_from_the_pipeline_down() {
-        let extraction = extract(&trace(vec![
-            SpanBuilder::new(1, "pipeline-execution-9")
-                .ms(0, 900)
-                .attributes(&[("pipeline.name", "my-app")])
-                .build(),
-            SpanBuilder::new(2, "checkout-stage")
-                .parent(1)
-                .ms(10, 300)
-                .attributes(&[("stage.name", "checkout")])
-                .build(),
-            SpanBuilder::new(3, "git-clone").parent(2).ms(10, 200).build(),
-        ]));
-        assert_eq!(keys(&extraction), ["my-app", "my-app / checkout", "my-app / checkout / git-clone"]);
-        let clone = &extraction.stages[2];
-        assert_eq!(
-            (clone.duration_ns, clone.start_offset_ns, clone.end_offset_ns),
-            (190_000_000, 10_000_000, 200_000_000)
-        );
-        assert_eq!(clone.parent.as_ref(), Some(&extraction.stages[1].key));
-    }
-
-    #[test]
-    fn repeated_siblings_are_one_stage_with_the_worst_result() {
-        let failed = SpanStatus::Error("no".into());
-        let extraction = extract(&trace(vec![
-            SpanBuilder::new(1, "ci").ms(0, 900).build(),
-            SpanBuilder::new(2, "retry-1").parent(1).ms(100, 200).build(),
-            SpanBuilder::new(3, "retry-2").parent(1).ms(50, 250).status(failed).build(),
-            SpanBuilder::new(4, "step").parent(2).ms(100, 130).build(),
-            SpanBuilder::new(5, "step").parent(3).ms(60, 80).build(),
-        ]));
-        assert_eq!(keys(&extraction), ["ci", "ci / retry-{n}", "ci / retry-{n} / step"]);
-        let retry = &extraction.stages[1];
-        assert_eq!((retry.count, retry.duration_ns), (2, 300_000_000));
-        assert_eq!((retry.start_offset_ns, retry.end_offset_ns), (50_000_000, 250_000_000));
-        assert_eq!(retry.result, RunResult::Failure);
-        assert_eq!(extraction.stages[0].result, RunResult::Success, "the root's own status counts");
-        assert_eq!(extraction.stages[2].count, 2);
-    }
-
-    #[test]
-    fn what_a_message_starts_is_asynchronous_and_the_sending_is_not() {
-        let extraction = extract(&trace(vec![
-            SpanBuilder::new(1, "ci").build(),
-            SpanBuilder::new(2, "send").parent(1).kind(SpanKind::Producer).build(),
-            SpanBuilder::new(3, "process").parent(2).kind(SpanKind::Consumer).build(),
-            SpanBuilder::new(4, "inner").parent(3).build(),
-            SpanBuilder::new(5, "receive").parent(1).kind(SpanKind::Consumer).build(),
-        ]));
-        let asynchronous: Vec<&str> = extraction
-            .stages
-            .iter()
-            .filter(|s| s.asynchronous)
-            .filter_map(|s| s.path.last())
-            .map(String::as_str)
-            .collect();
-        assert_eq!(asynchronous, ["receive", "process", "inner"]);
-    }
-
-    #[test]
-    fn results_said_in_words_win_over_the_status() {
-        let extraction = extract(&trace(vec![
-            SpanBuilder::new(1, "ci").build(),
-            SpanBuilder::new(2, "a")
-                .parent(1)
-                .attributes(&[("cicd.pipeline.task.run.result", "skip")])
-                .build(),
-            SpanBuilder::new(3, "b").parent(1).attributes(&[("test.case.result.status", "fail")]).build(),
-        ]));
-        assert_eq!(extraction.stages[1].result, RunResult::Skip);
-        assert_eq!(extraction.stages[2].result, RunResult::Failure);
-    }
-
-    #[test]
-    fn too_many_stages_lose_the_deepest_and_say_so() {
-        let letters = |n: u32| -> String {
-            (0..4)
-                .scan(n, |n, _| {
-                    let c = char::from(b'g' + u8::try_from(*n % 20).expect("small"));
-                    *n /= 20;
-                    Some(c)
-                })
-                .collect()
-        };
-        let mut spans = vec![SpanBuilder::new(1, "ci").build()];
-        for i in 2..=6_000 {
-            spans.push(SpanBuilder::new(i, &letters(i)).parent(if i % 2 == 0 { 1 } else { i - 1 }).build());
-        }
-        let extraction = extract(&trace(spans));
-        assert_eq!(extraction.stages.len(), MAX_STAGES);
-        assert!(extraction.notes[0].starts_with("1000 spans"), "{:?}", extraction.notes);
-        assert_eq!(
-            extraction.stages.iter().filter(|s| s.path.len() == 2).count(),
-            3_000,
-            "all of the upper level"
-        );
-    }
-
-    #[test]
-    fn long_names_nested_deep_are_bounded_by_what_their_keys_take() {
-        let name = |i: u32| {
-            format!("{}{}", "n".repeat(100), char::from(b'a' + u8::try_from(i % 26).expect("small")))
-        };
-        let mut spans = vec![SpanBuilder::new(1, "ci").build()];
-        for i in 2..=2_000 {
-            // Chains of sixty.
-            let parent = if i % 60 == 2 { 1 } else { i - 1 };
-            spans.push(SpanBuilder::new(i, &format!("{} {i}", name(i))).parent(parent).build());
-        }
-        let extraction = extract(&trace(spans));
-        let bytes: usize = extraction.stages.iter().map(|s| s.key.as_str().len()).sum();
-        assert!(bytes <= MAX_KEY_BYTES + 1_000, "{bytes}");
-        assert!(extraction.notes[0].contains("too many or too deep"), "{:?}", extraction.notes);
-    }
-
-    #[test]
-    fn times_at_the_ends_of_the_clock_are_survived() {
-        let mut span = SpanBuilder::new(1, "ci").build();
-        (span.start_ns, span.end_ns) = (i64::MIN, i64::MAX);
-        let extraction = extract(&trace(vec![span.clone(), {
-            let mut s = SpanBuilder::new(2, "x").parent(1).build();
-            s.end_ns = i64::MAX;
-            s
-        }]));
-        assert_eq!(extraction.stages[0].duration_ns, i64::MAX);
-    }
-}
+mod tests;

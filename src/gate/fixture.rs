@@ -7,7 +7,7 @@ use crate::model::environment::RunnerClass;
 use crate::model::ids::{RunId, SpanId, TraceId};
 use crate::model::run::{Lineage, MeasuredRun, PipelineRun, RunResult};
 use crate::model::span::{AttributeValue, Attributes, Resource, Span, SpanEvent, SpanKind, SpanStatus};
-use crate::model::stage::{StageKey, StageSample};
+use crate::model::stage::{StageKey, StageKind, StageSample};
 use crate::model::time::Timestamp;
 use crate::model::trace::Trace;
 
@@ -117,6 +117,8 @@ pub fn stage(text: &str, start_s: f64, seconds: f64) -> StageSample {
         end_offset_ns: nanos(start_s + seconds),
         result: RunResult::Success,
         asynchronous: false,
+        kind: StageKind::Work,
+        cache: None,
     }
 }
 

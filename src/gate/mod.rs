@@ -23,5 +23,7 @@ mod propagation;
 #[cfg(test)]
 mod scenarios;
 pub mod stage_key;
+mod stage_state;
 mod template;
+mod waiting;
 pub mod words;

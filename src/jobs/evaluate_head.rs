@@ -172,7 +172,9 @@ fn digest_of(cases: &[Case], evaluation: i64, base_branch: Option<&str>) -> Stri
                 digest.update(stage.key.as_str());
                 digest.update(stage.duration_ns.to_be_bytes());
                 digest.update(stage.count.to_be_bytes());
-                digest.update(stage.result.as_str());
+                digest.update(stage.start_offset_ns.to_be_bytes());
+                digest.update(stage.end_offset_ns.to_be_bytes());
+                digest.update(format!("{} {:?} {:?}\n", stage.result.as_str(), stage.kind, stage.cache));
             }
             for error in &measured.errors {
                 digest.update(&error.signature);

@@ -44,6 +44,69 @@ impl fmt::Display for StageKey {
     }
 }
 
+/// What a stage's time was spent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageKind {
+    /// Work of the pipeline.
+    #[default]
+    Work,
+    /// Waiting for a runner: nothing that a change of the code can shorten or lengthen.
+    Queue,
+}
+
+impl StageKind {
+    /// The word used in the store and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Queue => "queue",
+        }
+    }
+
+    /// From its own words, in any case.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word.trim().to_ascii_lowercase().as_str() {
+            "work" => Self::Work,
+            "queue" => Self::Queue,
+            _ => return None,
+        })
+    }
+}
+
+/// Whether a stage found what it needed in a cache, where its producer said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheState {
+    /// It was there.
+    Hit,
+    /// It had to be made or fetched.
+    Miss,
+}
+
+impl CacheState {
+    /// The word used in the store and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+        }
+    }
+
+    /// From its own words and from `true` and `false`, in any case.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word.trim().to_ascii_lowercase().as_str() {
+            "hit" | "true" => Self::Hit,
+            "miss" | "false" => Self::Miss,
+            _ => return None,
+        })
+    }
+}
+
 /// Duration of one stage in one run. Repeated siblings of one name are one sample: `count`
 /// says how many, `duration_ns` is their sum.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,7 +117,8 @@ pub struct StageSample {
     pub parent: Option<StageKey>,
     /// What people read, pipeline first, of this run's templated names.
     pub path: Vec<String>,
-    /// Sum over the repeated siblings, nanoseconds, never negative.
+    /// Sum over the repeated siblings, nanoseconds, never negative; without the time that was
+    /// spent waiting for runners in it (`gate/waiting.rs`).
     pub duration_ns: i64,
     /// How many spans it stands for, at least 1.
     pub count: u32,
@@ -67,6 +131,12 @@ pub struct StageSample {
     pub result: RunResult,
     /// Work started by a message: it does not lengthen what holds it.
     pub asynchronous: bool,
+    /// What its time was spent on.
+    #[serde(default)]
+    pub kind: StageKind,
+    /// Whether a cache had what it needed; none when nobody said, or it was both.
+    #[serde(default)]
+    pub cache: Option<CacheState>,
 }
 
 impl StageSample {

@@ -51,7 +51,9 @@ impl Repairs {
 pub struct Node(u32);
 
 impl Node {
-    fn index(self) -> usize {
+    /// Its position among [`Trace::nodes`].
+    #[must_use]
+    pub fn index(self) -> usize {
         self.0 as usize
     }
 }

@@ -188,6 +188,7 @@ fn as_f64(n: impl TryInto<i64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::stage::StageKind;
 
     fn stage(name: &str, parent: Option<&str>, from: i64, to: i64) -> StageSample {
         let key = |n: &str| StageKey::from_path(&[n.to_owned()]);
@@ -201,6 +202,8 @@ mod tests {
             end_offset_ns: to * 1_000_000_000,
             result: RunResult::Success,
             asynchronous: false,
+            kind: StageKind::Work,
+            cache: None,
         }
     }
 

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{StoreError, Tx, on_db};
 use crate::model::ids::{RepoId, RepoName, RunId};
 use crate::model::run::{MeasuredRun, RunResult};
-use crate::model::stage::{StageKey, StageSample};
+use crate::model::stage::{CacheState, StageKey, StageKind, StageSample};
 
 /// Rows of a bulk insert: SQLite allows 32,766 parameters, PostgreSQL 65,535.
 const CHUNK: usize = 500;
@@ -31,6 +31,8 @@ struct Row {
     end_offset_ns: i64,
     result: String,
     asynchronous: i64,
+    kind: Option<String>,
+    cache: Option<String>,
 }
 
 /// What the samples of a stage share.
@@ -53,8 +55,19 @@ impl Row {
             result: RunResult::parse(&self.result)
                 .ok_or_else(|| StoreError::unreadable("a stage's result", self.result))?,
             asynchronous: self.asynchronous != 0,
+            kind: read_word(self.kind, "a stage's kind", StageKind::parse)?.unwrap_or_default(),
+            cache: read_word(self.cache, "a stage's cache", CacheState::parse)?,
         })
     }
+}
+
+/// A word that may be absent, but not unknown.
+fn read_word<T>(
+    word: Option<String>,
+    what: &'static str,
+    parse: fn(&str) -> Option<T>,
+) -> Result<Option<T>, StoreError> {
+    word.map(|word| parse(&word).ok_or_else(|| StoreError::unreadable(what, word))).transpose()
 }
 
 impl Tx {
@@ -94,7 +107,7 @@ impl Tx {
                 insert.build().execute(&mut *conn).await?;
                 let mut insert = sqlx::QueryBuilder::new(
                     "INSERT INTO samples (repo_id, run_id, stage_id, duration_ns, count, start_offset_ns,
-                        end_offset_ns, result, asynchronous) ",
+                        end_offset_ns, result, asynchronous, kind, cache) ",
                 );
                 insert.push_values(rows, |mut row, (id, sample, _)| {
                     row.push_bind(repo.0)
@@ -105,7 +118,9 @@ impl Tx {
                         .push_bind(sample.start_offset_ns)
                         .push_bind(sample.end_offset_ns)
                         .push_bind(sample.result.as_str())
-                        .push_bind(i64::from(sample.asynchronous));
+                        .push_bind(i64::from(sample.asynchronous))
+                        .push_bind((sample.kind != StageKind::Work).then(|| sample.kind.as_str()))
+                        .push_bind(sample.cache.map(CacheState::as_str));
                 });
                 insert.push(" ON CONFLICT (repo_id, run_id, stage_id) DO NOTHING");
                 insert.build().execute(&mut *conn).await?;
@@ -163,7 +178,8 @@ impl Tx {
     async fn sample_rows(&mut self, repo: RepoId, runs: &[&str]) -> Result<Vec<Row>, StoreError> {
         Ok(on_db!(self, conn => {
             let mut select = sqlx::QueryBuilder::new(
-                "SELECT run_id, stage_id, duration_ns, count, start_offset_ns, end_offset_ns, result, asynchronous
+                "SELECT run_id, stage_id, duration_ns, count, start_offset_ns, end_offset_ns, result, asynchronous,
+                    kind, cache
                  FROM samples WHERE repo_id = ",
             );
             select.push_bind(repo.0).push(" AND run_id IN (");

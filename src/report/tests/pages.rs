@@ -4,7 +4,7 @@ use super::*;
 use crate::model::environment::RunnerClass;
 use crate::model::ids::RunId;
 use crate::model::run::{Lineage, PipelineRun, RunResult};
-use crate::model::stage::{StageError, StageSample};
+use crate::model::stage::{StageError, StageKind, StageSample};
 use crate::model::time::Timestamp;
 use crate::report::comment::Comment;
 use crate::report::page::{
@@ -47,6 +47,8 @@ fn sample(parts: &[&str], from: i64, to: i64) -> StageSample {
         end_offset_ns: to * 1_000_000_000,
         result: RunResult::Success,
         asynchronous: false,
+        kind: StageKind::Work,
+        cache: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use pacegate::model::ids::RunId;
 use pacegate::model::run::RunResult;
-use pacegate::model::stage::{StageKey, StageSample};
+use pacegate::model::stage::{CacheState, StageKey, StageKind, StageSample};
 use pacegate::store::{Db, StoreError};
 
 use super::{Outcome, Store, at, sha, store_test};
@@ -22,6 +22,8 @@ pub fn sample(path: &[&str], start_offset_ns: i64) -> StageSample {
         end_offset_ns: start_offset_ns + 1_000,
         result: RunResult::Success,
         asynchronous: false,
+        kind: StageKind::Work,
+        cache: None,
     }
 }
 
@@ -36,10 +38,17 @@ store_test!(samples_are_read_as_they_were_written, async |store: &Store| -> Outc
     let repo = store.repository("acme/app").await?.id;
     let written = [
         StageSample { end_offset_ns: i64::MAX, duration_ns: i64::MAX, ..sample(&["build"], -5) },
-        StageSample { count: u32::MAX, end_offset_ns: 900, ..sample(&["build", "tést"], 0) },
+        StageSample {
+            count: u32::MAX,
+            end_offset_ns: 900,
+            cache: Some(CacheState::Hit),
+            ..sample(&["build", "tést"], 0)
+        },
+        StageSample { kind: StageKind::Queue, end_offset_ns: 800, ..sample(&["build", "queue-tést"], 0) },
         StageSample {
             result: RunResult::Skip,
             asynchronous: true,
+            cache: Some(CacheState::Miss),
             duration_ns: 0,
             end_offset_ns: 7,
             ..sample(&["build", "tést", "a / b"], 0)

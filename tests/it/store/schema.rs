@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{Connection, PgConnection, Row, SqliteConnection};
 
+use pacegate::model::ids::RunId;
+
 use super::Store;
+use super::samples::sample;
 use crate::postgres::fresh_database;
 
 /// What both databases must agree on.
@@ -188,4 +191,38 @@ async fn processes_migrate_one_sqlite_file_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn processes_migrate_one_postgres_database_at_once() {
     migrates_from_several_at_once(Store::postgres().await).await;
+}
+
+/// A sample as the first version wrote it is work of which no cache is known.
+#[tokio::test]
+async fn samples_from_before_the_kinds_are_work() {
+    let url = fresh_database().await;
+    let postgres = Store::open(&url, None).await;
+    let sqlite = Store::sqlite().await;
+    for store in [postgres, sqlite] {
+        store.db.migrate().await.expect("tables");
+        let repo = store.repository("acme/app").await.expect("a repository").id;
+        let run = RunId("r1".into());
+        let mut tx = store.write().await.expect("a transaction");
+        tx.record_samples(repo, &run, &[sample(&["build"], 0)]).await.expect("a stage");
+        tx.commit().await.expect("kept");
+        // The columns the first version knew, and no other.
+        let old = "INSERT INTO samples (repo_id, run_id, stage_id, duration_ns, count, start_offset_ns,
+                       end_offset_ns, result, asynchronous)
+                   SELECT repo_id, 'old', stage_id, duration_ns, count, start_offset_ns, end_offset_ns, result,
+                       asynchronous FROM samples";
+        match &store.folder {
+            Some(folder) => {
+                let file = format!("sqlite://{}", folder.path().join("pacegate.db").display());
+                let mut connection = SqliteConnection::connect(&file).await.expect("the file opens");
+                sqlx::query(old).execute(&mut connection).await.expect("a sample");
+            }
+            None => {
+                let mut connection = PgConnection::connect(&url).await.expect("the database answers");
+                sqlx::query(old).execute(&mut connection).await.expect("a sample");
+            }
+        }
+        let read = store.read().await.expect("a transaction").samples(repo, &RunId("old".into())).await;
+        assert_eq!(read.expect("samples"), [sample(&["build"], 0)]);
+    }
 }
