@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::fit::log_duration;
 use crate::model::policy::GatePolicy;
 use crate::model::run::{MeasuredRun, RunResult};
-use crate::model::stage::StageKey;
+use crate::model::stage::{StageKey, StageKind};
 
 /// One stage over the runs.
 pub struct Column {
@@ -62,7 +62,8 @@ impl Columns {
     pub fn of(runs: &[MeasuredRun], policy: &GatePolicy) -> Self {
         let mut columns = Self { list: Vec::new(), runs: runs.len(), place: HashMap::new() };
         for (at, run) in runs.iter().enumerate() {
-            for sample in &run.stages {
+            // Waiting for a runner is neither judged nor a witness of the runner's speed.
+            for sample in run.stages.iter().filter(|s| s.kind == StageKind::Work) {
                 let new_path = renamed(&sample.path, policy);
                 let (key, path, parent) = match new_path {
                     None => (sample.key.clone(), sample.path.clone(), sample.parent.clone()),

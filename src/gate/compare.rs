@@ -9,12 +9,14 @@ use super::conclude::{run_verdict, sort_stages};
 use super::errors::judge_errors;
 use super::fit::{FittedBaseline, FittedStage, RunResiduals};
 use super::judge::{Judgement, Observed, judge};
+use super::queue::{long_waits, waiting};
+use super::structure;
 use super::words::counted;
 use crate::model::comparison::{RunComparison, RunVerdict, StageComparison, StageVerdict, WallClock};
 use crate::model::ids::RepoName;
 use crate::model::policy::GatePolicy;
 use crate::model::run::{MeasuredRun, RunResult};
-use crate::model::stage::{StageKey, StageSample};
+use crate::model::stage::{StageKey, StageKind, StageSample};
 
 /// Judges the runs of one change, oldest first, all of one pipeline. The newest run says which
 /// stages there are; the older ones are further samples. None when there is no run.
@@ -46,6 +48,7 @@ pub fn compare(
         samples: by_stage(&comparable),
     };
     let mut judged = scene.present_stages(&mut notes);
+    notes.extend(long_waits(&newest.stages, &fitted.structure));
     judged.extend(scene.absent_stages());
     let (mut stages, own_finding): (Vec<StageComparison>, Vec<bool>) = judged.into_iter().unzip();
     explain(&mut stages, &own_finding);
@@ -71,8 +74,10 @@ pub fn compare(
         },
         stages,
         errors,
+        structure: Vec::new(),
         notes,
     };
+    structure::tell(&mut comparison, &fitted.structure, newest, policy);
     comparison.verdict = run_verdict(&comparison, policy.errors().gate);
     Some(comparison)
 }
@@ -105,6 +110,8 @@ impl Scene<'_> {
         for stage in &self.newest.stages {
             if self.policy.stage(&stage.path).ignore {
                 ignored += 1;
+            } else if stage.kind == StageKind::Queue {
+                judged.push((waiting(stage, &self.fitted.structure), false));
             } else {
                 judged.push(self.present(stage));
             }
@@ -174,7 +181,8 @@ impl Scene<'_> {
     }
 }
 
-fn blank(
+/// A comparison in which nothing was judged yet.
+pub(super) fn blank(
     key: &StageKey,
     path: &[String],
     parent: Option<&StageKey>,

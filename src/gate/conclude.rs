@@ -60,12 +60,14 @@ pub fn conclude(comparisons: Vec<RunComparison>) -> Option<RunComparison> {
         wall_clock: longest.wall_clock.clone(),
         stages: Vec::new(),
         errors: Vec::new(),
+        structure: Vec::new(),
         notes: Vec::new(),
         ..largest.clone()
     };
     for comparison in comparisons {
         joined.stages.extend(comparison.stages);
         joined.errors.extend(comparison.errors);
+        joined.structure.extend(comparison.structure);
         for note in comparison.notes {
             if !joined.notes.contains(&note) {
                 joined.notes.push(note);

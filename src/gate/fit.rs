@@ -11,6 +11,7 @@ use super::calibrate::{Thresholds, calibrate, local_level, scales};
 use super::columns::{Column, Columns};
 use super::common_mode::{LeafResidual, MAX_LEAVE_OUT, MIN_OTHERS, RunnerRow, exposure};
 use super::errors::ErrorHistory;
+use super::structure::BaselineStructure;
 use crate::model::comparison::BaselineSummary;
 use crate::model::environment::RunnerClass;
 use crate::model::policy::GatePolicy;
@@ -99,6 +100,8 @@ pub struct FittedBaseline {
     pub runner: Option<RunnerClass>,
     /// Errors of the base branch.
     pub errors: ErrorHistory,
+    /// The usual shape of the pipeline.
+    pub structure: BaselineStructure,
 }
 
 /// A candidate run as the model sees it.
@@ -134,6 +137,7 @@ pub fn fit(baseline: &Baseline, policy: &GatePolicy) -> FittedBaseline {
         wall_median_s: median_of(baseline.runs.iter().map(|r| super::columns::seconds(r.run.duration_ns))),
         runner: classes.first().filter(|f| classes.iter().all(|c| c == *f)).map(|c| (*c).clone()),
         errors: ErrorHistory::of(baseline, policy),
+        structure: BaselineStructure::of(&baseline.runs, policy),
     }
 }
 

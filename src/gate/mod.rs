@@ -2,7 +2,8 @@
 //! randomness, no input or output: the same data always gives the same verdict.
 //!
 //! `identity` and `extract` read a trace, `baseline` chooses the past, `fit` learns from it,
-//! `compare` judges (with `common_mode`, `errors` and `attribute`), `conclude` joins pipelines.
+//! `compare` judges (with `common_mode`, `errors` and `attribute`), `structure` tells what changed in the
+//! pipeline itself, `conclude` joins pipelines.
 
 pub mod attribute;
 pub mod baseline;
@@ -20,10 +21,12 @@ pub mod identity;
 mod judge;
 pub mod measure;
 mod propagation;
+mod queue;
 #[cfg(test)]
 mod scenarios;
 pub mod stage_key;
 mod stage_state;
+pub mod structure;
 mod template;
 mod waiting;
 pub mod words;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{CommitSha, RepoName};
 use super::stage::StageKey;
+use super::structure::StructuralChange;
 
 /// The verdict on one stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,6 +242,9 @@ pub struct RunComparison {
     pub stages: Vec<StageComparison>,
     /// Every error of the candidate.
     pub errors: Vec<ErrorComparison>,
+    /// What changed in the shape of the pipeline, the most telling first.
+    #[serde(default)]
+    pub structure: Vec<StructuralChange>,
     /// What else a reader has to know.
     pub notes: Vec<String>,
 }

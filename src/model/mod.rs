@@ -10,5 +10,6 @@ pub mod run;
 pub mod span;
 pub mod split;
 pub mod stage;
+pub mod structure;
 pub mod time;
 pub mod trace;

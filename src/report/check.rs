@@ -8,8 +8,10 @@ use crate::model::ids::CommitSha;
 use super::annotations::{self, Annotation};
 use super::headline::{certainty, headline, leaf, outcome, parents};
 use super::markdown::{
-    Limits, baseline, error_list, findings_table, fitted, known_errors, lead, notes, paragraphs, stages_table,
+    Limits, baseline, error_list, findings_table, fitted, known_errors, lead, notes, paragraphs,
+    stages_table, structure,
 };
+use super::structure::HEADING;
 use super::{Conclusion, Report, escape, format};
 
 /// GitHub's limit of a title, characters.
@@ -109,6 +111,10 @@ impl Report {
         if total > limits.findings {
             let rest = format::count(total - limits.findings, "stage", "stages");
             blocks.push(format!("_Left out here: the evidence of {rest}._"));
+        }
+        let changed = structure(self, limits);
+        if !changed.is_empty() {
+            blocks.extend([format!("### {HEADING}"), changed]);
         }
         blocks.extend(["### All stages".to_owned(), stages_table(self, limits), known_errors(self)]);
         blocks.extend(["### Baseline".to_owned(), baseline(self, limits)]);

@@ -7,8 +7,9 @@ use crate::model::policy::{CommentRule, Mode};
 use super::headline::headline;
 use super::markdown::{
     Limits, baseline, error_list, findings_table, fitted, folded, known_errors, lead, notes, paragraphs,
-    stages_table,
+    stages_table, structure,
 };
+use super::structure::HEADING;
 use super::{Report, escape, format};
 
 /// First line of every comment of ours, by which an earlier one is found. Escaping lets no
@@ -69,6 +70,10 @@ impl Report {
             findings_table(self, limits),
             error_list(self, limits),
             self.consequence().to_owned(),
+            match comparison.structure.len() {
+                0 => String::new(),
+                n => folded(&format!("{HEADING} ({})", format::number(n)), &structure(self, limits)),
+            },
             folded(&format!("All {stages}"), &paragraphs([stages_table(self, limits), known_errors(self)])),
             folded(&runs, &baseline(self, limits)),
             if notes.is_empty() {

@@ -26,6 +26,14 @@ pub fn code(text: &str) -> String {
     }
 }
 
+/// A text in Markdown that somebody copies, as a code span: as it is or not at all, at most
+/// [`SENTENCE_CAP`] characters. None when anything in it would have to be changed to be inert.
+#[must_use]
+pub fn verbatim(text: &str) -> Option<String> {
+    let is_itself = broken_up(&shown(&decoded(text), SENTENCE_CAP)) == text;
+    (is_itself && !text.contains(['<', '>', '&', '`', '|'])).then(|| format!("`{text}`"))
+}
+
 /// A sentence in Markdown that may quote a name: running text without any markup.
 #[must_use]
 pub fn prose(text: &str) -> String {
@@ -264,6 +272,17 @@ mod tests {
         ];
         for (hostile, inert) in cases {
             assert_eq!(code(hostile), inert, "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_copied_is_unchanged_or_absent() {
+        let line = r#"aliases: [{from: "CI / unit", to: "CI / test"}]"#;
+        assert_eq!(verbatim(line), Some(format!("`{line}`")));
+        for changed in
+            ["a  b", "a @b", "PR #{n}", "a`b", "<b>", "&amp;", "in\u{202e}txet", "a\nb", &"x".repeat(301)]
+        {
+            assert_eq!(verbatim(changed), None, "{changed:?}");
         }
     }
 

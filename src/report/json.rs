@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::model::comparison::{
     ErrorComparison, Exclusion, Location, RunComparison, StageComparison, StageVerdict,
 };
+use crate::model::policy::Alias;
+use crate::model::structure::{Change, Side, StructuralChange};
+
+use super::structure::{Medium, sentence};
 
 /// Version of the document's shape; a field may be added without a new one.
 pub const SCHEMA: u32 = 1;
@@ -32,6 +36,8 @@ pub struct VerdictJson {
     pub stages: Vec<StageJson>,
     /// Every error of the candidate.
     pub errors: Vec<ErrorJson>,
+    /// What changed in the pipeline itself.
+    pub structure: Vec<ChangeJson>,
     /// What else a reader has to know.
     pub notes: Vec<String>,
 }
@@ -115,6 +121,39 @@ pub struct ErrorJson {
     pub location: Option<Location>,
 }
 
+/// One of `structure`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangeJson {
+    /// `added`, `removed`, `renamed`, `reordered` or `repeated`.
+    pub change: String,
+    /// Identity of the stage.
+    pub key: String,
+    /// Names, pipeline first.
+    pub path: Vec<String>,
+    /// The path a renamed stage had.
+    pub from: Option<Vec<String>>,
+    /// Why it is taken for a renamed one.
+    pub evidence: Vec<String>,
+    /// What would keep its history, in the policy's words.
+    pub alias: Option<Alias>,
+    /// The sibling that a moved stage changed sides with.
+    pub sibling: Option<Vec<String>>,
+    /// `before` or `after` that sibling, now.
+    pub now: Option<String>,
+    /// How often it ran, when that changed.
+    pub count: Option<u32>,
+    /// How often it usually ran.
+    pub usual_count: Option<f64>,
+    /// What one of the times took, seconds.
+    pub each_s: Option<f64>,
+    /// What one usually took, seconds.
+    pub usual_each_s: Option<f64>,
+    /// How many stages came or went with it.
+    pub within: Option<usize>,
+    /// All of it in words.
+    pub sentence: String,
+}
+
 impl VerdictJson {
     /// The document as indented text with a closing newline.
     ///
@@ -148,6 +187,7 @@ impl From<&RunComparison> for VerdictJson {
             },
             stages: comparison.stages.iter().map(StageJson::from).collect(),
             errors: comparison.errors.iter().map(ErrorJson::from).collect(),
+            structure: comparison.structure.iter().map(ChangeJson::from).collect(),
             notes: comparison.notes.clone(),
         }
     }
@@ -192,6 +232,54 @@ impl From<&ErrorComparison> for ErrorJson {
             seen: error.seen(),
             location: error.location.clone(),
         }
+    }
+}
+
+impl From<&StructuralChange> for ChangeJson {
+    fn from(change: &StructuralChange) -> Self {
+        let mut json = Self {
+            change: String::new(),
+            key: change.key.to_string(),
+            path: change.path.clone(),
+            from: None,
+            evidence: Vec::new(),
+            alias: None,
+            sibling: None,
+            now: None,
+            count: None,
+            usual_count: None,
+            each_s: None,
+            usual_each_s: None,
+            within: None,
+            sentence: sentence(change, Medium { name: str::to_owned, text: str::to_owned }),
+        };
+        let word = match &change.change {
+            Change::Added { seconds, within } => {
+                (json.each_s, json.within) = (tidy(*seconds), Some(*within));
+                "added"
+            }
+            Change::Removed { usual_s, within } => {
+                (json.usual_each_s, json.within) = (usual_s.and_then(tidy), Some(*within));
+                "removed"
+            }
+            Change::Renamed { from, evidence, alias } => {
+                json.from = Some(from.clone());
+                (json.evidence, json.alias) = (evidence.clone(), alias.clone());
+                "renamed"
+            }
+            Change::Reordered { sibling, now, .. } => {
+                let now = if *now == Side::Before { "before" } else { "after" };
+                (json.sibling, json.now) = (Some(sibling.clone()), Some(now.to_owned()));
+                "reordered"
+            }
+            Change::Repeated(r) => {
+                (json.count, json.usual_count) = (Some(r.count), tidy(r.usual_count));
+                (json.each_s, json.usual_each_s) = (tidy(r.each_s), tidy(r.usual_each_s));
+                "repeated"
+            }
+        };
+        word.clone_into(&mut json.change);
+        json
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::model::comparison::{ErrorComparison, ErrorVerdict, StageComparison, StageVerdict};
 
 use super::headline::{certainty, leaf, outcome, parents, runner, unversioned};
+use super::structure::{Medium, alias_line, sentence};
 use super::{Report, escape, format, headline};
 
 /// GitHub refuses more than 65,535 characters. Bytes are counted, which is never fewer, and
@@ -203,6 +204,19 @@ pub fn notes(report: &Report, limits: &Limits) -> String {
     let notes = &report.comparison().notes;
     let lines = notes.iter().take(limits.sentences).map(|n| format!("- {}", escape::prose(n))).collect();
     with_rest(lines, notes.len(), limits.sentences, "note", "notes")
+}
+
+/// What changed in the pipeline itself, as a list; empty without any.
+#[must_use]
+pub fn structure(report: &Report, limits: &Limits) -> String {
+    let changes = &report.comparison().structure;
+    let medium = Medium { name: escape::code, text: escape::prose };
+    let lines = changes.iter().take(limits.sentences).map(|change| {
+        let alias = alias_line(change).and_then(|line| escape::verbatim(&line));
+        let keep = alias.map_or_else(String::new, |a| format!(". To keep its history, the policy needs {a}"));
+        format!("- {}{keep}", sentence(change, medium))
+    });
+    with_rest(lines.collect(), changes.len(), limits.sentences, "change", "changes")
 }
 
 /// Errors that the baseline knows, in one sentence; empty without any.

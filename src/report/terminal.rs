@@ -4,6 +4,7 @@
 use crate::model::comparison::{RunVerdict, StageComparison, StageVerdict};
 
 use super::headline::{certainty, headline, runner};
+use super::structure::{HEADING, Medium, alias_line, sentence};
 use super::{Report, escape, format};
 
 /// Whether escape sequences for colour are written.
@@ -38,6 +39,8 @@ impl Colour {
     }
 }
 
+/// Changes of the pipeline that are listed.
+const CHANGES: usize = 20;
 /// Widest path that is shown; a longer one loses its beginning, the end says more.
 const PATH_WIDTH: usize = 60;
 
@@ -58,6 +61,9 @@ impl Report {
         let errors: Vec<String> = self.unfamiliar_errors().map(terminal_error).collect();
         if !errors.is_empty() {
             blocks.push(format!("{}\n{}", colour.paint(Paint::Bold, "Errors"), errors.join("\n")));
+        }
+        if !comparison.structure.is_empty() {
+            blocks.push(format!("{}\n{}", colour.paint(Paint::Bold, HEADING), self.terminal_structure()));
         }
         blocks.push(colour.paint(Paint::Dim, &self.tally()));
         let notes: Vec<String> =
@@ -89,6 +95,21 @@ impl Report {
             format::count(comparison.candidate_runs, "candidate run", "candidate runs"),
             format::count(comparison.baseline.runs, "baseline run", "baseline runs"),
         ));
+        lines.join("\n")
+    }
+
+    fn terminal_structure(&self) -> String {
+        let changes = &self.comparison().structure;
+        let medium = Medium { name: escape::readable, text: escape::readable };
+        let mut lines = Vec::new();
+        for change in changes.iter().take(CHANGES) {
+            lines.push(format!("  {}", sentence(change, medium)));
+            let alias = alias_line(change).filter(|line| escape::readable(line) == *line);
+            lines.extend(alias.map(|line| format!("    to keep its history: {line}")));
+        }
+        if changes.len() > CHANGES {
+            lines.push(format!("  and {}", format::count(changes.len() - CHANGES, "more", "more")));
+        }
         lines.join("\n")
     }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use crate::model::run::RunResult;
-use crate::model::stage::{StageKey, StageSample};
+use crate::model::stage::{StageKey, StageKind, StageSample};
 
 use super::{escape, format};
 
@@ -89,6 +89,7 @@ fn bar(row: &Row<'_>, y: f64, marks: Marks<'_>, x: impl Fn(i64) -> f64) -> Strin
     let class = match (slower, critical, stage.result) {
         (true, _, _) => "bar slower",
         (_, _, RunResult::Failure | RunResult::Error | RunResult::Timeout) => "bar failed",
+        _ if stage.kind == StageKind::Queue => "bar queue",
         (_, true, _) => "bar critical",
         _ => "bar",
     };
@@ -98,6 +99,7 @@ fn bar(row: &Row<'_>, y: f64, marks: Marks<'_>, x: impl Fn(i64) -> f64) -> Strin
     let about = [
         slower.then_some("slower than usual"),
         critical.then_some("on the critical path"),
+        (stage.kind == StageKind::Queue).then_some("waiting for a runner"),
         stage.asynchronous.then_some("asynchronous"),
         (stage.result != RunResult::Success).then_some(stage.result.as_str()),
     ];
@@ -188,7 +190,6 @@ fn as_f64(n: impl TryInto<i64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::stage::StageKind;
 
     fn stage(name: &str, parent: Option<&str>, from: i64, to: i64) -> StageSample {
         let key = |n: &str| StageKey::from_path(&[n.to_owned()]);

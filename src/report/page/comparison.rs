@@ -8,6 +8,7 @@ use crate::model::stage::{StageKey, StageSample};
 use crate::model::time::Timestamp;
 use crate::report::check::CheckOutput;
 use crate::report::comment::Comment;
+use crate::report::structure::{HEADING, Medium, alias_line, sentence};
 use crate::report::{Report, chart, escape, format, headline, waterfall};
 
 /// How far what GitHub gets has got.
@@ -122,6 +123,15 @@ impl ComparisonPage {
 
     fn notes(&self) -> Vec<String> {
         self.report.comparison().notes.iter().map(|n| escape::readable(n)).collect()
+    }
+
+    /// What changed in the pipeline: the heading, sentences, and for a renamed stage the line of
+    /// the policy.
+    fn structure(&self) -> (&'static str, Vec<(String, Option<String>)>) {
+        let medium = Medium { name: escape::readable, text: escape::readable };
+        let alias = |change| alias_line(change).filter(|line| escape::readable(line) == *line);
+        let changes = self.report.comparison().structure.iter();
+        (HEADING, changes.map(|change| (sentence(change, medium), alias(change))).collect())
     }
 
     fn svg(&self) -> String {

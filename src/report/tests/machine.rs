@@ -141,6 +141,7 @@ fn json_is_the_contract() {
           "location": null
         }
       ],
+      "structure": [],
       "notes": [
         "The base commit has no run; its nearest measured ancestor was used."
       ]

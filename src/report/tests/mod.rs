@@ -4,6 +4,7 @@ mod comment;
 mod github;
 mod machine;
 mod pages;
+mod structure;
 
 use super::*;
 use crate::model::comparison::{BaselineSummary, Exclusion, Location, WallClock};
@@ -111,6 +112,7 @@ pub(super) fn comparison() -> RunComparison {
             error(&["CI", "lint", "Run clippy"], ErrorVerdict::Flaky),
             error(&["CI", "test", "Integration tests"], ErrorVerdict::New),
         ],
+        structure: vec![],
         notes: vec!["The base commit has no run; its nearest measured ancestor was used.".into()],
     }
 }
@@ -159,6 +161,7 @@ pub(super) fn hostile() -> RunComparison {
     }
     comparison.baseline.excluded[0].reason = HOSTILE.into();
     comparison.notes = vec![HOSTILE.into()];
+    comparison.structure = structure::changes(HOSTILE);
     comparison
 }
 
@@ -193,6 +196,7 @@ pub(super) fn overflowing() -> RunComparison {
         })
         .collect();
     comparison.notes = vec![long.clone(); 500];
+    comparison.structure = (0..100).flat_map(|_| structure::changes(&long)).collect();
     comparison.baseline.excluded = vec![Exclusion { reason: long, runs: 1 }; 500];
     comparison
 }

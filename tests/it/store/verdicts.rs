@@ -6,6 +6,7 @@ use pacegate::model::comparison::{
 };
 use pacegate::model::ids::{ComparisonId, PrNumber, RepoId, RunId};
 use pacegate::model::stage::StageKey;
+use pacegate::model::structure::{Change, EachTime, Repetition, StructuralChange};
 use pacegate::store::{CheckRow, ComparisonRow, NewComparison, StoreError, Tx};
 
 use super::{Outcome, Store, at, repo_name, sha, store_test};
@@ -71,6 +72,17 @@ pub fn comparison(head: char) -> RunComparison {
             baseline_runs_with: 2,
             baseline_runs: 30,
             location: None,
+        }],
+        structure: vec![StructuralChange {
+            key: StageKey::from_path(&["ci".into(), "test".into()]),
+            path: vec!["ci".into(), "test".into()],
+            change: Change::Repeated(Repetition {
+                count: 9,
+                usual_count: 4.0,
+                each_s: 2.1,
+                usual_each_s: 2.0,
+                each: EachTime::AsBefore,
+            }),
         }],
         notes: vec!["one".into()],
     }
