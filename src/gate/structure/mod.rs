@@ -94,6 +94,7 @@ fn changes(
         usual,
         stages: &newest.stages,
         tree: Tree::of(&nodes),
+        keys: newest.stages.iter().map(|s| &s.key).collect(),
         // What did not succeed may have stopped before the rest.
         is_complete: newest.run.result == RunResult::Success,
         runner,
@@ -125,6 +126,7 @@ struct Search<'a> {
     usual: &'a BaselineStructure,
     stages: &'a [StageSample],
     tree: Tree,
+    keys: HashSet<&'a StageKey>,
     is_complete: bool,
     runner: f64,
     policy: &'a GatePolicy,
@@ -144,11 +146,15 @@ impl Search<'_> {
             let stage = &self.stages[i];
             match by_name.remove(last(&stage.path)) {
                 Some(known) => same.push((known, i)),
-                None if stage.kind == StageKind::Work => came.push(i),
+                // A stage whose holder was not measured stands at the top: it is not new there.
+                None if stage.kind == StageKind::Work && usual.find(&stage.key).is_none() => came.push(i),
                 None => {}
             }
         }
-        let is_missed = |i: &usize| usual.stages[*i].expected && usual.stages[*i].kind == StageKind::Work;
+        let is_missed = |i: &usize| {
+            let stage = &usual.stages[*i];
+            stage.expected && stage.kind == StageKind::Work && !self.keys.contains(&stage.key)
+        };
         let mut gone: Vec<usize> = by_name.into_values().filter(is_missed).collect();
         if !self.is_complete {
             gone.clear();

@@ -68,11 +68,24 @@ pub struct Rename {
     pub evidence: Vec<String>,
 }
 
+/// Two stages that may be the same work.
 struct Scored {
     gone: usize,
     came: usize,
-    score: f64,
+    /// Names, time and parts; 0 to 2.5.
+    likeness: f64,
+    /// Whether they stand at the same place.
+    same_place: bool,
+    /// Enough for a proposal. What would only be enough at the same place still makes another
+    /// pair doubtful: jobs that run side by side begin in any order.
+    is_enough: bool,
     evidence: Vec<String>,
+}
+
+impl Scored {
+    fn score(&self) -> f64 {
+        self.likeness + if self.same_place { 0.5 } else { 0.0 }
+    }
 }
 
 /// Pairs stages of one parent, the lists in the order of their beginning. A pair that is not
@@ -91,8 +104,8 @@ pub fn renames(gone: &[Gone<'_>], came: &[Came<'_>], runner: f64) -> Vec<Rename>
         };
         for j in near {
             let names = || dice(&gone_letters[i], &came_letters[j]);
-            if let Some((score, evidence)) = resemblance(old, &came[j], names, runner) {
-                pairs.push(Scored { gone: i, came: j, score, evidence });
+            if let Some(pair) = resemblance(old, &came[j], names, runner) {
+                pairs.push(Scored { gone: i, came: j, ..pair });
             }
         }
     }
@@ -101,26 +114,30 @@ pub fn renames(gone: &[Gone<'_>], came: &[Came<'_>], runner: f64) -> Vec<Rename>
 
 /// The best pairs first; what has two pairs that are equally good has none.
 fn clear_pairs(mut pairs: Vec<Scored>, gone: usize, came: usize) -> Vec<Rename> {
-    pairs.sort_by(|a, b| b.score.total_cmp(&a.score).then((a.gone, a.came).cmp(&(b.gone, b.came))));
+    pairs.sort_by(|a, b| b.score().total_cmp(&a.score()).then((a.gone, a.came).cmp(&(b.gone, b.came))));
     let (mut by_gone, mut by_came) = (vec![Vec::new(); gone], vec![Vec::new(); came]);
     for (at, pair) in pairs.iter().enumerate() {
         by_gone[pair.gone].push(at);
         by_came[pair.came].push(at);
     }
-    let (mut gone_taken, mut came_taken) = (vec![false; gone], vec![false; came]);
+    let (mut gone_fate, mut came_fate) = (vec![Fate::Open; gone], vec![Fate::Open; came]);
     let mut chosen = Vec::new();
     for (at, pair) in pairs.iter().enumerate() {
-        if gone_taken[pair.gone] || came_taken[pair.came] {
+        let is_open = gone_fate[pair.gone] == Fate::Open && came_fate[pair.came] == Fate::Open;
+        if !pair.is_enough || !is_open {
             continue;
         }
         let rival = |other: &usize| {
-            let other = (*other != at).then(|| &pairs[*other]);
-            other.is_some_and(|other| {
-                !gone_taken[other.gone] && !came_taken[other.came] && other.score > pair.score - MARGIN
-            })
+            let is_other = *other != at;
+            let other = &pairs[*other];
+            is_other
+                && gone_fate[other.gone] != Fate::Paired
+                && came_fate[other.came] != Fate::Paired
+                && other.likeness > pair.likeness - MARGIN
         };
         let is_clear = !by_gone[pair.gone].iter().any(rival) && !by_came[pair.came].iter().any(rival);
-        (gone_taken[pair.gone], came_taken[pair.came]) = (true, true);
+        let fate = if is_clear { Fate::Paired } else { Fate::Doubtful };
+        (gone_fate[pair.gone], came_fate[pair.came]) = (fate, fate);
         if is_clear {
             chosen.push(Rename { gone: pair.gone, came: pair.came, evidence: pair.evidence.clone() });
         }
@@ -128,13 +145,18 @@ fn clear_pairs(mut pairs: Vec<Scored>, gone: usize, came: usize) -> Vec<Rename> 
     chosen
 }
 
-/// How much a pair looks like the same work, 0 to 3, and why; none when it does not.
-fn resemblance(
-    old: &Gone<'_>,
-    new: &Came<'_>,
-    names: impl Fn() -> f64,
-    runner: f64,
-) -> Option<(f64, Vec<String>)> {
+/// What became of a stage while pairs are chosen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Open,
+    Paired,
+    /// More than one pair would do, so it makes those doubtful too.
+    Doubtful,
+}
+
+/// How much a pair looks like the same work, and why; none when it does not at any place. The
+/// positions are the caller's to fill in.
+fn resemblance(old: &Gone<'_>, new: &Came<'_>, names: impl Fn() -> f64, runner: f64) -> Option<Scored> {
     let usual = old.usual?;
     let took = each_s(new.sample);
     let raw = log_ratio(took, usual.each_s);
@@ -142,21 +164,25 @@ fn resemblance(
     let limit = ALIKE_TIME.max(2.0 * usual.spread);
     let takes_as_long = off <= limit;
     let parts = shared(&old.side.parts, &new.side.parts);
+    let has_the_parts = parts.is_some_and(|share| share >= SAME_PARTS);
     // Whatever the names: without time or parts in common it is other work.
-    if !takes_as_long && parts.is_none_or(|share| share < SAME_PARTS) {
+    if !takes_as_long && !has_the_parts {
         return None;
     }
     let names = names();
-    let same_place =
-        old.side.place.after == new.side.place.after || old.side.place.before == new.side.place.before;
-    let by_name = takes_as_long && (names >= VERY_ALIKE || (names >= ALIKE && same_place));
-    let by_parts = parts.is_some_and(|share| share >= SAME_PARTS)
-        && (takes_as_long || names >= ALIKE)
-        && (same_place || names >= ALIKE);
-    // Other parts are other work, however it is called.
-    if !(by_parts || by_name && parts.is_none_or(|share| share > 0.0)) {
+    let enough = |same_place: bool| {
+        // Other parts are other work, however it is called.
+        let by_name = takes_as_long
+            && (names >= VERY_ALIKE || (names >= ALIKE && same_place))
+            && parts.is_none_or(|share| share > 0.0);
+        let by_parts = has_the_parts && (takes_as_long || names >= ALIKE) && (same_place || names >= ALIKE);
+        by_name || by_parts
+    };
+    if !enough(true) {
         return None;
     }
+    let same_place =
+        old.side.place.after == new.side.place.after || old.side.place.before == new.side.place.before;
     let mut evidence = Vec::new();
     if same_place {
         evidence.push("at the same place".to_owned());
@@ -170,9 +196,9 @@ fn resemblance(
     if names >= ALIKE {
         evidence.push(format!("the names are {} alike", percent(names)));
     }
-    let place = if same_place { 0.5 } else { 0.0 };
     let time = if takes_as_long { 0.5 * (1.0 - 0.5 * off / limit) } else { 0.0 };
-    Some((names + place + time + parts.unwrap_or(0.0), evidence))
+    let likeness = names + time + parts.unwrap_or(0.0);
+    Some(Scored { gone: 0, came: 0, likeness, same_place, is_enough: enough(same_place), evidence })
 }
 
 fn percent(share: f64) -> String {

@@ -37,7 +37,17 @@ fn changed() -> RunComparison {
 fn the_comment_folds_it() {
     let Comment::Post(text) = report(changed()).comment() else { panic!("has findings") };
     let block = text.split("<details>").find(|block| block.contains("What changed")).expect("a block");
-    assert_snapshot!(block, @"");
+    assert_snapshot!(block, @r##"
+    <summary>What changed in the pipeline (5)</summary>
+
+    - `CI / tests` looks like `CI / unit` under a new name: at the same place; looks like tests. To keep its history, the policy needs `aliases: [{from: "CI / unit", to: "CI / tests"}]`
+    - `CI / tests / scan` is new with 10 stages in it: it took 41.0 s
+    - `CI / docs / tests` is gone: it usually took 12.0 s
+    - `CI / shards / tests` ran 9 times, usually 4; 2.1 s each, as before (2.25x the count, 1.05x the time each, 2.36x in all): more work, not slower work
+    - `CI / lint / tests` now runs after `tests`; it ran before it in 58 of 60 runs
+
+    </details>
+    "##);
     assert!(
         report(changed()).check().text.contains("### What changed in the pipeline\n\n- `CI / tests` looks")
     );
@@ -47,7 +57,15 @@ fn the_comment_folds_it() {
 fn the_terminal_tells_it() {
     let text = report(changed()).terminal(Colour::Never);
     let block = text.split("\n\n").find(|block| block.starts_with("What changed")).expect("a block");
-    assert_snapshot!(block, @"");
+    assert_snapshot!(block, @r##"
+    What changed in the pipeline
+      CI / tests looks like CI / unit under a new name: at the same place; looks like tests
+        to keep its history: aliases: [{from: "CI / unit", to: "CI / tests"}]
+      CI / tests / scan is new with 10 stages in it: it took 41.0 s
+      CI / docs / tests is gone: it usually took 12.0 s
+      CI / shards / tests ran 9 times, usually 4; 2.1 s each, as before (2.25x the count, 1.05x the time each, 2.36x in all): more work, not slower work
+      CI / lint / tests now runs after tests; it ran before it in 58 of 60 runs
+    "##);
 }
 
 #[test]
