@@ -123,6 +123,7 @@ fn long_names_nested_deep_are_bounded_by_what_their_keys_take() {
 
 #[test]
 fn waiting_for_a_runner_is_a_stage_of_its_own_kind_and_no_part_of_what_holds_it() {
+    use StageKind::{Queue, Work};
     let extraction = extract(&trace(vec![
         SpanBuilder::new(1, "ci").ms(0, 160_000).build(),
         SpanBuilder::new(2, "test").parent(1).ms(0, 160_000).build(),
@@ -135,7 +136,6 @@ fn waiting_for_a_runner_is_a_stage_of_its_own_kind_and_no_part_of_what_holds_it(
         .map(|s| (s.path.last().map_or("", String::as_str), s.kind, s.duration_ns, s.end_offset_ns))
         .map(|(name, kind, took, end)| (name, kind, took / 1_000_000_000, end / 1_000_000_000))
         .collect();
-    use StageKind::{Queue, Work};
     assert_eq!(
         told,
         [

@@ -81,7 +81,7 @@ fn compare_s_json_is_the_contract_s() {
     };
     assert_eq!(
         keys(&verdict),
-        "baseline errors head_sha notes repo runner_factor schema stages verdict wall_clock"
+        "baseline errors head_sha notes repo runner_factor schema stages structure verdict wall_clock"
     );
     assert_eq!(keys(&verdict["baseline"]), "excluded from_sha runs to_sha");
     assert_eq!(keys(&verdict["wall_clock"]), "baseline_median_s candidate_s critical_path");

@@ -211,16 +211,13 @@ async fn samples_from_before_the_kinds_are_work() {
                        end_offset_ns, result, asynchronous)
                    SELECT repo_id, 'old', stage_id, duration_ns, count, start_offset_ns, end_offset_ns, result,
                        asynchronous FROM samples";
-        match &store.folder {
-            Some(folder) => {
-                let file = format!("sqlite://{}", folder.path().join("pacegate.db").display());
-                let mut connection = SqliteConnection::connect(&file).await.expect("the file opens");
-                sqlx::query(old).execute(&mut connection).await.expect("a sample");
-            }
-            None => {
-                let mut connection = PgConnection::connect(&url).await.expect("the database answers");
-                sqlx::query(old).execute(&mut connection).await.expect("a sample");
-            }
+        if let Some(folder) = &store.folder {
+            let file = format!("sqlite://{}", folder.path().join("pacegate.db").display());
+            let mut connection = SqliteConnection::connect(&file).await.expect("the file opens");
+            sqlx::query(old).execute(&mut connection).await.expect("a sample");
+        } else {
+            let mut connection = PgConnection::connect(&url).await.expect("the database answers");
+            sqlx::query(old).execute(&mut connection).await.expect("a sample");
         }
         let read = store.read().await.expect("a transaction").samples(repo, &RunId("old".into())).await;
         assert_eq!(read.expect("samples"), [sample(&["build"], 0)]);
