@@ -16,7 +16,7 @@ use crate::model::comparison::BaselineSummary;
 use crate::model::environment::RunnerClass;
 use crate::model::policy::GatePolicy;
 use crate::model::run::{MeasuredRun, RunResult};
-use crate::model::stage::StageKey;
+use crate::model::stage::{StageKey, StageKind};
 use crate::stats::count;
 use crate::stats::quantile::quantile;
 use crate::stats::robust::{mad, median_of};
@@ -287,7 +287,7 @@ impl FittedBaseline {
         let known: Vec<(&StageKey, &FittedStage, f64)> = run
             .stages
             .iter()
-            .filter(|s| s.result == RunResult::Success)
+            .filter(|s| s.result == RunResult::Success && s.kind == StageKind::Work)
             .filter_map(|s| Some((&s.key, self.stages.get(&s.key)?, log_duration(s.seconds()))))
             .collect();
         let row = RunnerRow::new(known.iter().filter_map(|(_, stage, y)| stage.witness(*y)).collect());
