@@ -112,6 +112,7 @@ mod tests {
             increase_s: Some(increase_s),
             score: None,
             threshold: None,
+            probability: None,
             samples: 2,
             baseline_samples: 60,
             critical: false,

@@ -3,10 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::fit::log_duration;
 use crate::model::policy::GatePolicy;
 use crate::model::run::{MeasuredRun, RunResult};
-use crate::model::stage::{StageKey, StageKind};
+use crate::model::stage::{CacheState, StageKey, StageKind};
 
 /// One stage over the runs.
 pub struct Column {
@@ -16,16 +15,25 @@ pub struct Column {
     pub path: Vec<String>,
     /// The stage that holds it.
     pub parent: Option<StageKey>,
-    /// Of successful samples: position of the run and ln(seconds).
-    pub samples: Vec<(usize, f64)>,
-    /// Of successful samples: seconds.
-    pub seconds: Vec<f64>,
+    /// Of the runs in which it succeeded.
+    pub samples: Vec<ColumnSample>,
     /// Positions of all runs that have it, however it ended.
     pub present: Vec<usize>,
     /// It holds no other stage.
     pub is_leaf: bool,
     /// Started by a message.
     pub asynchronous: bool,
+}
+
+/// A stage's time in one run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ColumnSample {
+    /// Position of the run.
+    pub run: usize,
+    /// How long it took.
+    pub seconds: f64,
+    /// What its cache had, where that was said.
+    pub cache: Option<CacheState>,
 }
 
 /// All stages of a baseline.
@@ -78,7 +86,6 @@ impl Columns {
                         path,
                         parent,
                         samples: Vec::new(),
-                        seconds: Vec::new(),
                         present: Vec::new(),
                         is_leaf: true,
                         asynchronous: sample.asynchronous,
@@ -92,8 +99,8 @@ impl Columns {
                 }
                 column.present.push(at);
                 if sample.result == RunResult::Success {
-                    column.samples.push((at, log_duration(sample.seconds())));
-                    column.seconds.push(sample.seconds());
+                    let (seconds, cache) = (sample.seconds(), sample.cache);
+                    column.samples.push(ColumnSample { run: at, seconds, cache });
                 }
             }
         }

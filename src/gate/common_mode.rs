@@ -1,117 +1,221 @@
-//! A slow runner is not a slow stage: how fast a run's machine was, measured on its other
-//! stages. Only leaves of the tree are measured, so that a parent and its child don't count
-//! twice. Knows logarithms of durations, not what they are compared with.
+//! A slow machine is not a slow stage: how fast a run's machine was, measured on its other
+//! stages. Only leaves of the tree are witnesses, so that a parent and its child don't count
+//! twice; a job with enough of them speaks for its own machine. Knows logarithms of durations.
 
-use crate::stats::count;
-use crate::stats::robust::{median_of, weighted_median};
+use crate::stats::matrix::{Matrix, medians};
+use crate::stats::robust::median_in_place;
+use crate::stats::student::{first_scales, robust_weight};
 
-/// With fewer other stages than this, the runner's speed can't be told from a stage's own.
-pub const MIN_OTHERS: usize = 3;
+/// A job with so many leaves is measured by itself: each job has its own machine.
+const MIN_JOB: usize = 4;
+/// With fewer leaves outside of it, a stage that holds others is measured on its own parts too.
+const MIN_OTHERS: usize = 3;
+/// Up to so many witnesses each is left out exactly; beyond, no single one moves the others'
+/// weights noticeably and its own part is subtracted.
+const EXACT: usize = 15;
+/// Exposure is no divisor below this.
+const MIN_EXPOSURE: f64 = 0.15;
+/// Steps of the reweighted mean.
+const STEPS: usize = 4;
 
-/// With more leaves than this no single one moves the median of all noticeably, and leaving
-/// each out in turn would only cost time.
-pub const MAX_LEAVE_OUT: usize = 64;
-
-/// One leaf's sample in one run.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LeafResidual {
-    /// Which stage.
-    pub stage: usize,
-    /// ln(duration) minus its usual value, divided by the stage's exposure to the runner.
-    pub residual: f64,
-    /// Precision: 1 / scale², times exposure².
-    pub weight: f64,
-}
-
-/// The logarithm of the factor by which a run's machine was slower than usual: the weighted
-/// median over the leaves other than `left_out`. 0 when fewer than [`MIN_OTHERS`] remain.
-#[must_use]
-pub fn runner_level(leaves: &[LeafResidual], left_out: &[usize]) -> f64 {
-    let others: Vec<(f64, f64)> =
-        leaves.iter().filter(|l| !left_out.contains(&l.stage)).map(|l| (l.residual, l.weight)).collect();
-    if others.len() < MIN_OTHERS { 0.0 } else { weighted_median(&others).unwrap_or(0.0) }
-}
-
-/// The leaves of one run, with the level over all of them at hand: most stages of a large
-/// pipeline ask for that one.
+/// Who tells whose machine's speed.
 #[derive(Debug, Clone)]
-pub struct RunnerRow {
-    leaves: Vec<LeafResidual>,
-    over_all: f64,
+pub struct Witnesses {
+    scopes: Vec<Scope>,
 }
 
-impl RunnerRow {
-    /// Of one run's leaves.
+/// What tells the machine's speed to a stage that holds nearly all witnesses.
+#[derive(Clone, Copy)]
+enum Alone {
+    /// Its own parts: there is nothing else.
+    OwnParts,
+    /// Nothing here; a wider scope does.
+    LeaveOut,
+}
+
+/// Witnesses of one machine and the stages that ran on it.
+#[derive(Debug, Clone)]
+struct Scope {
+    leaves: Vec<usize>,
+    /// Stages and the positions in `leaves` that are no independent witnesses for them.
+    audience: Vec<(usize, Vec<usize>)>,
+}
+
+impl Witnesses {
+    /// One machine for the whole run, or one for each job, whichever leaves less of the past
+    /// unexplained; see [`Self::new`] for the arguments, `logs` is the table to fit.
     #[must_use]
-    pub fn new(leaves: Vec<LeafResidual>) -> Self {
-        let over_all = runner_level(&leaves, &[]);
-        Self { leaves, over_all }
-    }
-
-    /// See [`runner_level`].
-    #[must_use]
-    pub fn level(&self, left_out: &[usize]) -> f64 {
-        if left_out.is_empty() { self.over_all } else { runner_level(&self.leaves, left_out) }
-    }
-}
-
-/// How strongly a stage follows the runner: the slope of its residuals on the runner's level,
-/// within 0..=1.3. Shrunk to 1 in two ways: a tenth of the observed variation, as in the
-/// simulator this method was chosen with; and twice the variation that the level's own noise
-/// (`level_noise`, a variance) explains, since a level that never really moved can't teach that
-/// a stage ignores it (errors in variables).
-#[must_use]
-pub fn exposure(pairs: &[(f64, f64)], limit: f64, level_noise: f64) -> f64 {
-    let centre = median_of(pairs.iter().map(|(_, level)| *level)).unwrap_or(0.0);
-    let usual = median_of(pairs.iter().map(|(residual, _)| *residual)).unwrap_or(0.0);
-    let (mut product, mut square) = (0.0, 0.0);
-    for (residual, level) in pairs {
-        let level = level - centre;
-        product += (residual - usual).clamp(-limit, limit) * level;
-        square += level * level;
-    }
-    let prior = 0.1 * square + 2.0 * count(pairs.len()) * level_noise;
-    let slope = (product + prior) / (square + prior);
-    if slope.is_finite() { slope.clamp(0.0, 1.3) } else { 1.0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn leaves(residuals: &[f64]) -> Vec<LeafResidual> {
-        residuals
-            .iter()
-            .enumerate()
-            .map(|(stage, r)| LeafResidual { stage, residual: *r, weight: 1.0 })
-            .collect()
-    }
-
-    #[test]
-    fn a_slow_stage_is_not_a_slow_runner_and_the_reverse() {
-        let one_slow = leaves(&[0.01, 0.9, -0.02, 0.0]);
-        assert!(runner_level(&one_slow, &[1]).abs() < 0.05);
-        assert!(runner_level(&one_slow, &[]).abs() < 0.05);
-        let all_slow = leaves(&[0.3, 0.31, 0.29, 0.3]);
-        assert!((runner_level(&all_slow, &[0]) - 0.3).abs() < 0.02);
-    }
-
-    #[test]
-    fn too_few_others_say_nothing() {
-        assert!(runner_level(&leaves(&[0.3, 0.3, 0.3]), &[0]).abs() < f64::EPSILON);
-        assert!(runner_level(&[], &[]).abs() < f64::EPSILON);
-    }
-
-    #[test]
-    fn exposure_is_learned_and_stays_one_where_nothing_moves() {
-        let follows = |b: f64| -> Vec<(f64, f64)> {
-            (0..40).map(|i| f64::from(i % 7) / 20.0).map(|g| (b * g, g)).collect()
+    pub fn choose(is_witness: &[bool], job: &[Option<usize>], within: &[Vec<usize>], logs: &Matrix) -> Self {
+        let shared = Self::new(is_witness, &vec![None; job.len()], within);
+        let apart = Self::new(is_witness, job, within);
+        if apart.scopes.len() == 1 {
+            return shared;
+        }
+        let mut e = logs.clone();
+        e.subtract_from_rows(&medians(logs));
+        let floors = vec![1e-3; job.len()];
+        let scales = first_scales(&e, &floors);
+        let exposure = vec![1.0; job.len()];
+        let in_jobs: Vec<usize> = apart.scopes[1..].iter().flat_map(|scope| scope.leaves.clone()).collect();
+        let unexplained = |witnesses: &Self| -> f64 {
+            let left = e.minus(&witnesses.levels(&e, &exposure, &scales));
+            let scales = first_scales(&left, &floors);
+            in_jobs.iter().map(|i| scales[*i].ln()).sum()
         };
-        assert!((exposure(&follows(1.0), 9.0, 0.0) - 1.0).abs() < 1e-9);
-        // (b v + .1 v) / 1.1 v = (.2 + .1) / 1.1
-        assert!((exposure(&follows(0.2), 9.0, 0.0) - 0.3 / 1.1).abs() < 1e-9);
-        assert!((exposure(&[(0.4, 0.0), (-0.4, 0.0)], 9.0, 0.01) - 1.0).abs() < 1e-9);
-        assert!((exposure(&[], 9.0, 0.0) - 1.0).abs() < f64::EPSILON);
-        assert!((exposure(&[(0.0, 0.0)], 9.0, 0.0) - 1.0).abs() < f64::EPSILON);
+        if unexplained(&apart) < unexplained(&shared) { apart } else { shared }
+    }
+
+    /// `is_witness` and `job` by stage; `within` are the leaves that a stage is or holds.
+    #[must_use]
+    pub fn new(is_witness: &[bool], job: &[Option<usize>], within: &[Vec<usize>]) -> Self {
+        let all: Vec<usize> = (0..is_witness.len()).filter(|i| is_witness[*i]).collect();
+        let mut jobs: Vec<usize> = all.iter().filter_map(|i| job[*i]).collect();
+        jobs.sort_unstable();
+        jobs.dedup();
+        let mut scopes = vec![Scope::of(all.clone(), 0..is_witness.len(), within, Alone::OwnParts)];
+        for this in jobs {
+            let leaves: Vec<usize> = all.iter().copied().filter(|i| job[*i] == Some(this)).collect();
+            if leaves.len() < MIN_JOB || leaves.len() == all.len() {
+                continue;
+            }
+            let stages: Vec<usize> = (0..job.len()).filter(|i| job[*i] == Some(this)).collect();
+            // What holds nearly all of the job (the job itself) is told by the other jobs.
+            scopes.push(Scope::of(leaves, stages.into_iter(), within, Alone::LeaveOut));
+        }
+        Self { scopes }
+    }
+
+    /// The machines' levels as each stage sees them: for each run (row) and stage (column) the
+    /// robust mean over the *other* witnesses of e / b, with weights b² / s². `e` are
+    /// residuals with the machine still in them, `b` exposures, `s` scales. 0 where nobody tells.
+    #[must_use]
+    pub fn levels(&self, e: &Matrix, b: &[f64], s: &[f64]) -> Matrix {
+        let mut levels = Matrix::filled(e.rows(), e.columns(), 0.0);
+        for scope in &self.scopes {
+            let mut row = Row::new(&scope.leaves, b, s);
+            for run in 0..e.rows() {
+                scope.levels_of_run(e.row(run), &mut row, levels.row_mut(run));
+            }
+        }
+        levels
+    }
+
+    /// The level over all witnesses of one run: what is told of the machine.
+    #[must_use]
+    pub fn level_of_run(&self, e: &[f64], b: &[f64], s: &[f64]) -> f64 {
+        let mut row = Row::new(&self.scopes[0].leaves, b, s);
+        row.read(&self.scopes[0].leaves, &[], e);
+        row.mean()
+    }
+}
+
+impl Scope {
+    fn of(
+        leaves: Vec<usize>,
+        stages: impl Iterator<Item = usize>,
+        within: &[Vec<usize>],
+        alone: Alone,
+    ) -> Self {
+        let audience = stages
+            .filter_map(|stage| {
+                let mut own: Vec<usize> =
+                    within[stage].iter().filter_map(|leaf| leaves.binary_search(leaf).ok()).collect();
+                own.sort_unstable();
+                let is_leaf = own.iter().all(|at| leaves[*at] == stage);
+                if !is_leaf && leaves.len() - own.len() < MIN_OTHERS {
+                    match alone {
+                        Alone::OwnParts => own.clear(),
+                        Alone::LeaveOut => return None,
+                    }
+                }
+                Some((stage, own))
+            })
+            .collect();
+        Self { leaves, audience }
+    }
+
+    fn levels_of_run(&self, e: &[f64], row: &mut Row, levels: &mut [f64]) {
+        if self.leaves.len() <= EXACT {
+            for (stage, excluded) in &self.audience {
+                row.read(&self.leaves, excluded, e);
+                levels[*stage] = row.mean();
+            }
+            return;
+        }
+        row.read(&self.leaves, &[], e);
+        let over_all = row.mean();
+        let total: f64 = row.final_weight.iter().sum();
+        for (stage, excluded) in &self.audience {
+            let (mut weight, mut product) = (total, total * over_all);
+            for at in excluded {
+                weight -= row.final_weight[*at];
+                product -= row.final_weight[*at] * row.value[*at];
+            }
+            levels[*stage] = if weight > 1e-9 * total { product / weight } else { 0.0 };
+        }
+    }
+}
+
+/// One run's witnesses, by position among the scope's leaves, in buffers that the next run uses
+/// again.
+struct Row {
+    /// Exposure, bounded from below.
+    exposure: Vec<f64>,
+    /// Inverse of the scale of `value`.
+    precision: Vec<f64>,
+    /// e / b; 0 where it wasn't observed or doesn't count.
+    value: Vec<f64>,
+    /// Weight before the values are looked at; 0 likewise.
+    weight: Vec<f64>,
+    /// Weight in the mean.
+    final_weight: Vec<f64>,
+    observed: Vec<f64>,
+}
+
+impl Row {
+    fn new(leaves: &[usize], b: &[f64], s: &[f64]) -> Self {
+        let exposure: Vec<f64> = leaves.iter().map(|leaf| b[*leaf].max(MIN_EXPOSURE)).collect();
+        let precision = leaves.iter().zip(&exposure).map(|(leaf, b)| b / s[*leaf]).collect();
+        let nothing = vec![0.0; leaves.len()];
+        Self {
+            exposure,
+            precision,
+            value: nothing.clone(),
+            weight: nothing.clone(),
+            final_weight: nothing,
+            observed: Vec::with_capacity(leaves.len()),
+        }
+    }
+
+    fn read(&mut self, leaves: &[usize], excluded: &[usize], e: &[f64]) {
+        for (at, leaf) in leaves.iter().enumerate() {
+            let is_there = e[*leaf].is_finite();
+            self.value[at] = if is_there { e[*leaf] / self.exposure[at] } else { 0.0 };
+            self.weight[at] = if is_there { self.precision[at] * self.precision[at] } else { 0.0 };
+        }
+        for at in excluded {
+            self.weight[*at] = 0.0;
+        }
+    }
+
+    /// The robust mean: from the median, a few steps of reweighting. 0 of nothing.
+    fn mean(&mut self) -> f64 {
+        self.observed.clear();
+        let counting = self.value.iter().zip(&self.weight).filter(|(_, weight)| **weight > 0.0);
+        self.observed.extend(counting.map(|(value, _)| *value));
+        self.final_weight.fill(0.0);
+        let Some(mut mean) = median_in_place(&mut self.observed) else { return 0.0 };
+        for _ in 0..STEPS {
+            let (mut total, mut product) = (0.0, 0.0);
+            let terms = self.value.iter().zip(&self.weight).zip(&self.precision);
+            for (of_mean, ((value, weight), precision)) in self.final_weight.iter_mut().zip(terms) {
+                let z = (value - mean) * precision;
+                *of_mean = weight * robust_weight(z * z);
+                total += *of_mean;
+                product += *of_mean * value;
+            }
+            mean = product / total;
+        }
+        mean
     }
 }

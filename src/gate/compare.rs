@@ -7,7 +7,9 @@ use super::attribute::{critical_path, explain};
 use super::columns::seconds;
 use super::conclude::{run_verdict, sort_stages};
 use super::errors::judge_errors;
-use super::fit::{FittedBaseline, FittedStage, RunResiduals};
+use super::duration_model::Deviations;
+use super::family::MAX_SAMPLES;
+use super::fit::{FittedBaseline, FittedStage};
 use super::judge::{Judgement, Observed, judge};
 use super::queue::{long_waits, waiting};
 use super::structure;
@@ -17,6 +19,7 @@ use crate::model::ids::RepoName;
 use crate::model::policy::GatePolicy;
 use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::{StageKey, StageKind, StageSample};
+use crate::stats::evidence::MAX_BLOCK;
 
 /// Judges the runs of one change, oldest first, all of one pipeline. The newest run says which
 /// stages there are; the older ones are further samples. None when there is no run.
@@ -44,8 +47,9 @@ pub fn compare(
         policy,
         newest,
         newest_is_comparable: same_runner(&newest),
-        models: comparable.iter().map(|run| fitted.residuals(run)).collect(),
+        newest_runs: newest_runs(fitted, &comparable, policy),
         samples: by_stage(&comparable),
+        comparable: comparable.len(),
     };
     let mut judged = scene.present_stages(&mut notes);
     notes.extend(long_waits(&newest.stages, &fitted.structure));
@@ -59,14 +63,16 @@ pub fn compare(
     }
     sort_stages(&mut stages);
     let errors = judge_errors(&fitted.errors, &candidate.iter().collect::<Vec<_>>(), policy);
-    let runner_factor = scene.models.last().filter(|_| scene.newest_is_comparable && fitted.summary.runs > 0);
+    let runner_factor = scene.newest_runs.first().and_then(|block| block.first());
+    let runner_factor =
+        runner_factor.filter(|_| scene.newest_is_comparable && fitted.model.stages() > 0);
     let mut comparison = RunComparison {
         verdict: RunVerdict::Pass,
         repo: repo.clone(),
         head_sha: newest.run.head_sha.clone(),
         candidate_runs: candidate.len(),
         baseline: fitted.summary.clone(),
-        runner_factor: runner_factor.map(|m| m.runner.exp()),
+        runner_factor: runner_factor.map(|run| run.machine.exp()),
         wall_clock: WallClock {
             candidate_s: seconds(newest.run.duration_ns),
             baseline_median_s: fitted.wall_median_s,
@@ -88,7 +94,10 @@ struct Scene<'a> {
     policy: &'a GatePolicy,
     newest: &'a MeasuredRun,
     newest_is_comparable: bool,
-    models: Vec<RunResiduals>,
+    /// By block size less one: the deviations of the newest comparable runs, oldest first.
+    newest_runs: Vec<Vec<Deviations>>,
+    /// How many runs of the change can be compared.
+    comparable: usize,
     /// By stage: position among the comparable runs, and the sample.
     samples: BTreeMap<&'a StageKey, Vec<(usize, &'a StageSample)>>,
 }
@@ -103,7 +112,37 @@ fn by_stage<'a>(runs: &[&'a MeasuredRun]) -> BTreeMap<&'a StageKey, Vec<(usize, 
     samples
 }
 
+/// The newest runs of a change as one block each of 1, 2, … runs: each block begins where the
+/// baseline ends.
+fn newest_runs(
+    fitted: &FittedBaseline,
+    runs: &[&MeasuredRun],
+    policy: &GatePolicy,
+) -> Vec<Vec<Deviations>> {
+    let most = MAX_SAMPLES.max(policy.confirm().samples as usize).min(MAX_BLOCK).min(runs.len());
+    (1..=most).map(|size| fitted.deviations(&runs[runs.len() - size..])).collect()
+}
+
 impl Scene<'_> {
+    /// Of the comparable run at `at`, counted from the oldest of `of`: by block size its
+    /// deviation in the block of the newest runs, where the block holds it.
+    fn deviations(&self, at: usize, of: usize, column: Option<usize>) -> Vec<f64> {
+        let from_the_end = of - at;
+        let in_block = |block: &Vec<Deviations>| {
+            let place = block.len().checked_sub(from_the_end)?;
+            Some(block[place].of_stages[column?])
+        };
+        self.newest_runs.iter().map(|block| in_block(block).unwrap_or(f64::NAN)).collect()
+    }
+
+    /// How many times slower than usual the machine of the comparable run at `at` was; 1 where
+    /// that isn't known.
+    fn runner_factor(&self, at: usize) -> f64 {
+        let largest = self.newest_runs.last();
+        let place = largest.and_then(|block| (at + block.len()).checked_sub(self.comparable));
+        largest.zip(place).and_then(|(block, place)| block.get(place)).map_or(1.0, |run| run.machine.exp())
+    }
+
     fn present_stages(&self, notes: &mut Vec<String>) -> Vec<(StageComparison, bool)> {
         let mut ignored = 0;
         let mut judged = Vec::with_capacity(self.newest.stages.len());
@@ -125,6 +164,7 @@ impl Scene<'_> {
 
     fn present(&self, sample: &StageSample) -> (StageComparison, bool) {
         let fitted = self.fitted.stages.get(&sample.key);
+        let column = fitted.and_then(|stage| stage.column).map(|column| column.at);
         let observed: Vec<Observed> = self
             .samples
             .get(&sample.key)
@@ -133,8 +173,8 @@ impl Scene<'_> {
             .filter(|(_, s)| s.result == RunResult::Success)
             .map(|(at, s)| Observed {
                 seconds: s.seconds(),
-                residual: self.models[*at].residuals.get(&s.key).copied(),
-                runner_factor: self.models[*at].runner.exp(),
+                deviations: self.deviations(*at, self.comparable, column),
+                runner_factor: self.runner_factor(*at),
             })
             .collect();
         let refused = if self.newest_is_comparable {
@@ -199,6 +239,7 @@ pub(super) fn blank(
         increase_s: None,
         score: None,
         threshold: None,
+        probability: None,
         samples: 0,
         baseline_samples: fitted.map_or(0, |f| f.samples),
         critical: false,
@@ -216,9 +257,9 @@ fn apply(mut comparison: StageComparison, judgement: Judgement) -> StageComparis
     comparison.candidate_s = Some(judgement.candidate_s);
     comparison.ratio = judgement.ratio;
     comparison.increase_s = judgement.increase_s;
-    comparison.score = judgement.score;
-    // An infinite threshold (nothing could be calibrated) is no number to show or store.
-    comparison.threshold = judgement.threshold.filter(|t| t.is_finite());
+    comparison.score = judgement.finding.map(|finding| finding.evidence.ln_ratio);
+    comparison.threshold = judgement.finding.map(|finding| finding.threshold);
+    comparison.probability = judgement.finding.map(|finding| finding.probability);
     comparison
 }
 

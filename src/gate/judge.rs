@@ -3,21 +3,25 @@
 
 use std::time::Duration;
 
-use super::calibrate::score;
+use super::duration_model::{Direction, DurationModel};
+use super::family::{Finding, MAX_SAMPLES};
 use super::fit::{FittedBaseline, FittedStage, MIN_SAMPLES, MIN_TO_CONFIRM};
+use super::sentence::{Told, sentence};
 use super::words::{change, counted, duration, ratio};
 use crate::model::comparison::StageVerdict;
-use crate::model::policy::{GatePolicy, StagePolicy};
+use crate::model::policy::{Floors, GatePolicy, StagePolicy};
+use crate::stats::evidence::MAX_BLOCK;
 use crate::stats::robust::median_of;
 
 /// One candidate sample of a stage.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Observed {
     /// Its duration.
     pub seconds: f64,
-    /// ln of the ratio to the prediction, when the stage is in the model.
-    pub residual: Option<f64>,
-    /// How many times slower than usual its runner was.
+    /// ln of the ratio to the prediction by the number of runs that are judged together: the
+    /// first for this run and those after it, if this is the first of them; NaN without one.
+    pub deviations: Vec<f64>,
+    /// How many times slower than usual its machine was.
     pub runner_factor: f64,
 }
 
@@ -30,14 +34,12 @@ pub struct Judgement {
     pub candidate_s: f64,
     pub ratio: Option<f64>,
     pub increase_s: Option<f64>,
-    pub score: Option<f64>,
-    pub threshold: Option<f64>,
+    pub finding: Option<Finding>,
     /// Over its budget, which no other stage explains away.
     pub over_budget: bool,
 }
 
-/// Judges samples of one stage, oldest first, at least one; `newest_s` is the newest one's
-/// duration.
+/// Judges samples of one stage, oldest first, at least one.
 #[must_use]
 pub fn judge(
     fitted: &FittedBaseline,
@@ -49,7 +51,7 @@ pub fn judge(
     let confirm = policy.confirm().samples as usize;
     let mut judgement = match stage {
         Some(stage) if stage.samples >= MIN_SAMPLES => {
-            against_the_past(fitted, stage, samples, confirm, rule)
+            against_the_past(fitted, stage, samples, confirm, rule.floors)
         }
         Some(stage) => too_short(stage.samples, Some(stage.median_s), samples),
         None if fitted.summary.runs >= MIN_SAMPLES => unknown(samples),
@@ -61,22 +63,9 @@ pub fn judge(
     judgement
 }
 
-fn newest_s(samples: &[Observed]) -> f64 {
-    samples.last().map_or(0.0, |s| s.seconds)
-}
-
 fn unjudged(verdict: StageVerdict, reason: String, samples: &[Observed]) -> Judgement {
-    let candidate_s = newest_s(samples);
-    Judgement {
-        verdict,
-        reason,
-        candidate_s,
-        ratio: None,
-        increase_s: None,
-        score: None,
-        threshold: None,
-        over_budget: false,
-    }
+    let candidate_s = samples.last().map_or(0.0, |s| s.seconds);
+    Judgement { verdict, reason, candidate_s, ratio: None, increase_s: None, finding: None, over_budget: false }
 }
 
 fn unknown(samples: &[Observed]) -> Judgement {
@@ -84,21 +73,97 @@ fn unknown(samples: &[Observed]) -> Judgement {
     unjudged(StageVerdict::New, reason, samples)
 }
 
+/// Without enough history a change is shown and named large, and never judged.
+const LARGE_RATIO: f64 = 2.0;
+const LARGE_S: f64 = 30.0;
+
 fn too_short(n: usize, median_s: Option<f64>, samples: &[Observed]) -> Judgement {
-    let why = format!("{} so far, {MIN_SAMPLES} are needed", counted(n, "comparable run"));
+    let mut why = format!("{} so far, {MIN_SAMPLES} are needed", counted(n, "comparable run"));
+    let newest_s = samples.last().map_or(0.0, |s| s.seconds);
+    let change_s = median_s.map(|median_s| newest_s - median_s);
+    if let (Some(median_s), Some(by_s)) = (median_s.filter(|m| *m > 0.0), change_s)
+        && by_s >= LARGE_S
+        && newest_s >= LARGE_RATIO * median_s
+    {
+        why = format!("a large change ({} their median, {}), but {why}", ratio(newest_s / median_s), change(by_s));
+    }
     let mut judgement = unjudged(StageVerdict::Inconclusive(why.clone()), why, samples);
     if let Some(median_s) = median_s.filter(|m| *m > 0.0) {
-        judgement.ratio = Some(judgement.candidate_s / median_s);
-        judgement.increase_s = Some(judgement.candidate_s - median_s);
+        judgement.ratio = Some(newest_s / median_s);
+        judgement.increase_s = change_s;
     }
     judgement
 }
 
-/// How one sample compares with the prediction.
-struct Deviation {
-    residual: f64,
-    ratio: f64,
-    increase_s: f64,
+/// The newest samples, so many, and what they come to.
+#[derive(Clone, Copy)]
+struct Block {
+    size: usize,
+    finding: Finding,
+}
+
+/// A stage with what its samples are held against.
+struct Case<'a> {
+    fitted: &'a FittedBaseline,
+    samples: &'a [Observed],
+    column: usize,
+    /// Seconds that were predicted.
+    predicted_s: f64,
+    median_s: f64,
+    floors: Floors,
+}
+
+impl Case<'_> {
+    fn model(&self) -> &DurationModel {
+        &self.fitted.model
+    }
+
+    /// The newest `size` samples judged together; none when they, or the newest, are missing.
+    fn block(&self, size: usize, direction: Direction) -> Option<Block> {
+        let newest = self.samples.len().checked_sub(size)?;
+        let deviations: Vec<f64> = self.samples[newest..]
+            .iter()
+            .map(|sample| sample.deviations.get(size - 1).copied().unwrap_or(f64::NAN))
+            .collect();
+        let finite: Vec<f64> = deviations.iter().copied().filter(|d| d.is_finite()).collect();
+        let newest = deviations.last().filter(|d| d.is_finite())?;
+        if finite.len() < size {
+            return None;
+        }
+        let finding = self.fitted.family.judge(self.model(), self.column, &finite, direction)?;
+        // Where only the older ones were slow the newest has answered them. Two samples say so
+        // themselves: their evidence vanishes.
+        let signed = if direction == Direction::Slower { *newest } else { -*newest };
+        let agrees = size < 3 || signed >= 0.5 * finding.evidence.shift;
+        (finding.is_rare() && agrees && self.is_relevant(size, &finding, direction))
+            .then_some(Block { size, finding })
+    }
+
+    /// Both floors; a gain has to be one by the clock too: on a machine that slows everything,
+    /// what stayed as it was looks fast.
+    fn is_relevant(&self, size: usize, finding: &Finding, direction: Direction) -> bool {
+        let ratio = finding.evidence.shift.exp();
+        let least_s = self.floors.min_increase.as_secs_f64();
+        if ratio < self.floors.min_ratio {
+            return false;
+        }
+        match direction {
+            Direction::Slower => self.predicted_s * (ratio - 1.0) >= least_s,
+            Direction::Faster => {
+                let by_the_clock =
+                    self.samples.iter().rev().take(size).all(|sample| sample.seconds < self.median_s);
+                by_the_clock && self.predicted_s * (1.0 - 1.0 / ratio) >= least_s
+            }
+        }
+    }
+
+    /// Of all blocks of at least `least` samples the rarest.
+    fn rarest(&self, least: usize, direction: Direction) -> Option<Block> {
+        let most = MAX_SAMPLES.max(least).min(self.samples.len()).min(MAX_BLOCK);
+        (least..=most)
+            .filter_map(|size| self.block(size, direction))
+            .min_by(|a, b| a.finding.probability.total_cmp(&b.finding.probability))
+    }
 }
 
 fn against_the_past(
@@ -106,87 +171,59 @@ fn against_the_past(
     stage: &FittedStage,
     samples: &[Observed],
     confirm: usize,
-    rule: StagePolicy,
+    floors: Floors,
 ) -> Judgement {
-    let deviation = |residual: f64| Deviation {
-        residual,
-        ratio: residual.exp(),
-        increase_s: stage.predicted_s() * residual.exp_m1(),
+    let Some(column) = stage.column.map(|column| column.at) else {
+        let why = "the pipeline has too many different stages for this one to be judged".to_owned();
+        return unjudged(StageVerdict::Inconclusive(why.clone()), why, samples);
     };
-    let deviations: Vec<Deviation> = samples.iter().filter_map(|s| s.residual).map(deviation).collect();
-    let (min_ratio, min_s) = (rule.floors.min_ratio, rule.floors.min_increase.as_secs_f64());
-    let up = fitted.threshold(stage, fitted.thresholds.slower);
-    let down = fitted.threshold(stage, fitted.thresholds.faster);
-    let slower = |d: &&Deviation| {
-        score(d.residual, stage.scale.slower) > up && d.ratio >= min_ratio && d.increase_s >= min_s
+    let newest = samples.last().and_then(|sample| sample.deviations.first()).copied().unwrap_or(f64::NAN);
+    if newest.is_nan() {
+        let why = "its cache was in a state that the baseline has seen too seldom to compare with".to_owned();
+        return unjudged(StageVerdict::NotComparable(why.clone()), why, samples);
+    }
+    let predicted_s = fitted.model.predicted_s(column);
+    let case = Case { fitted, samples, column, predicted_s, median_s: stage.median_s, floors };
+    // What may be a regression if there is enough history and enough samples; else a suspicion.
+    let joint = case.rarest(2, Direction::Slower);
+    let confirmed =
+        case.rarest(confirm, Direction::Slower).filter(|_| stage.samples >= MIN_TO_CONFIRM);
+    let single = case.block(1, Direction::Slower);
+    let (verdict, block, shift) = if let Some(block) = confirmed {
+        (StageVerdict::Regressed, Some(block), block.finding.evidence.shift)
+    } else if let Some(block) = joint.or(single) {
+        (StageVerdict::Suspect, Some(block), block.finding.evidence.shift)
+    } else if let Some(block) = case.rarest(confirm, Direction::Faster) {
+        (StageVerdict::Improved, Some(block), -block.finding.evidence.shift)
+    } else {
+        (StageVerdict::Pass, None, newest)
     };
-    let faster = |d: &&Deviation| {
-        score(-d.residual, stage.scale.faster) > down && d.ratio <= 1.0 / min_ratio && -d.increase_s >= min_s
+    let size = block.map_or(1, |block| block.size);
+    let judged = &samples[samples.len() - size..];
+    let finding = block
+        .map(|block| block.finding)
+        .or_else(|| fitted.family.judge(&fitted.model, column, &[newest], Direction::Slower));
+    let told = Told {
+        verdict: &verdict,
+        ratio: shift.exp(),
+        increase_s: predicted_s * shift.exp_m1(),
+        baseline_samples: stage.samples,
+        samples: size,
+        confirm,
+        runner: median_of(judged.iter().map(|s| s.runner_factor)).unwrap_or(1.0),
+        probability: block.map(|block| block.finding.probability),
+        slow: fitted.model.noise(column).slow,
+        predicted_s,
     };
-    // Only the newest samples in a row count: an older slow one that was followed by a normal
-    // one has been answered.
-    let slow = deviations.iter().rev().take_while(slower).count();
-    // On a machine that slows everything, what stayed as it was looks fast: a gain has to be
-    // one by the clock too.
-    let gained = samples.iter().rev().take_while(|s| s.seconds < stage.median_s).count();
-    let fast = deviations.iter().rev().take_while(faster).count().min(gained);
-    let (verdict, judged) = match (slow, fast) {
-        (n, _) if n >= confirm && stage.samples >= MIN_TO_CONFIRM => (StageVerdict::Regressed, n),
-        (n, _) if n > 0 => (StageVerdict::Suspect, n),
-        (_, n) if n >= confirm => (StageVerdict::Improved, n),
-        _ => (StageVerdict::Pass, 1),
-    };
-    let suffix = &deviations[deviations.len().saturating_sub(judged)..];
-    let durations = &samples[samples.len().saturating_sub(judged)..];
-    let Some(residual) = median_of(suffix.iter().map(|d| d.residual)) else {
-        return unknown(samples);
-    };
-    let (middle, improved) = (deviation(residual), verdict == StageVerdict::Improved);
-    // The weakest of the samples, because each of them had to exceed the threshold.
-    let score_of = |d: &Deviation| {
-        if improved { score(-d.residual, stage.scale.faster) } else { score(d.residual, stage.scale.slower) }
-    };
-    let weakest = suffix.iter().map(score_of).fold(f64::INFINITY, f64::min);
-    let runner = median_of(durations.iter().map(|s| s.runner_factor)).unwrap_or(1.0);
     Judgement {
-        reason: reason(&verdict, &middle, stage, judged, confirm, runner),
+        reason: sentence(&told),
+        candidate_s: median_of(judged.iter().map(|s| s.seconds)).unwrap_or_default(),
+        ratio: Some(told.ratio),
+        increase_s: Some(told.increase_s),
         verdict,
-        candidate_s: median_of(durations.iter().map(|s| s.seconds)).unwrap_or_default(),
-        ratio: Some(middle.ratio),
-        increase_s: Some(middle.increase_s),
-        score: Some(weakest),
-        threshold: Some(if improved { down } else { up }),
+        finding,
         over_budget: false,
     }
-}
-
-fn reason(
-    verdict: &StageVerdict,
-    d: &Deviation,
-    stage: &FittedStage,
-    judged: usize,
-    confirm: usize,
-    runner: f64,
-) -> String {
-    let seen = counted(judged, "run");
-    let sure = match verdict {
-        StageVerdict::Regressed | StageVerdict::Improved => format!("seen in {seen} of this change"),
-        StageVerdict::Suspect if judged >= confirm => {
-            format!("seen in {seen}; fewer than {MIN_TO_CONFIRM} comparable runs can't confirm it")
-        }
-        StageVerdict::Suspect if stage.samples < MIN_TO_CONFIRM => {
-            format!("seen in {seen}; {MIN_TO_CONFIRM} comparable runs are needed to confirm it")
-        }
-        StageVerdict::Suspect => format!("seen in {seen} so far, {confirm} in a row confirm it"),
-        _ => "within what it usually does".to_owned(),
-    };
-    let machine = if (runner - 1.0).abs() > 0.05 {
-        format!(" (the runner's own {} is taken out)", ratio(runner))
-    } else {
-        String::new()
-    };
-    let past = counted(stage.samples, "comparable run");
-    format!("{} the expected time ({past}), {}; {sure}{machine}", ratio(d.ratio), change(d.increase_s))
 }
 
 /// A stage over its budget is a finding by itself, confirmed as any other.

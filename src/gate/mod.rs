@@ -5,15 +5,18 @@
 //! `compare` judges (with `common_mode`, `errors` and `attribute`), `structure` tells what changed in the
 //! pipeline itself, `conclude` joins pipelines.
 
+mod alternate;
 pub mod attribute;
 pub mod baseline;
-mod calibrate;
+mod budget;
 mod columns;
 pub mod common_mode;
 pub mod compare;
 pub mod conclude;
+pub mod duration_model;
 pub mod errors;
 pub mod extract;
+mod family;
 pub mod fit;
 #[cfg(test)]
 mod fixture;
@@ -24,6 +27,7 @@ mod propagation;
 mod queue;
 #[cfg(test)]
 mod scenarios;
+mod sentence;
 pub mod stage_key;
 mod stage_state;
 pub mod structure;

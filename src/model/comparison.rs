@@ -138,10 +138,14 @@ pub struct StageComparison {
     pub ratio: Option<f64>,
     /// Candidate minus baseline, seconds, at the runner's speed taken out.
     pub increase_s: Option<f64>,
-    /// Robust score of the candidate; comparable with `threshold`.
+    /// ln of the likelihood ratio of "slower by a constant" to "unchanged", over all samples
+    /// that were judged; comparable with `threshold`.
     pub score: Option<f64>,
     /// What the score has to exceed, learned from the baseline's own past.
     pub threshold: Option<f64>,
+    /// The chance that a pull request in which nothing changed shows as much on any stage.
+    #[serde(default)]
+    pub probability: Option<f64>,
     /// Candidate samples that were judged.
     pub samples: usize,
     /// Baseline samples.

@@ -1,8 +1,13 @@
 //! Numerics only: knows `f64`, not stages. No clock, no randomness, no input or output.
 
+pub mod evidence;
+pub mod level;
+pub mod matrix;
 pub mod quantile;
 pub mod robust;
 pub mod sample;
+pub mod student;
+pub mod tail;
 
 /// A count as a number to calculate with.
 #[must_use]

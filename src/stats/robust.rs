@@ -28,6 +28,24 @@ pub fn median_of(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     Sample::new(values.into_iter().collect()).ok().map(|s| median(&s))
 }
 
+/// The median of finite values whose order doesn't matter afterwards: the values are moved
+/// about, nothing is allocated. None of none.
+#[must_use]
+pub fn median_in_place(values: &mut [f64]) -> Option<f64> {
+    if values.is_empty() {
+        return None;
+    }
+    let middle = values.len() / 2;
+    let odd = values.len() % 2 == 1;
+    let (below, upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    let upper = *upper;
+    if odd {
+        return Some(upper);
+    }
+    let lower = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    Some(lower + 0.5 * (upper - lower))
+}
+
 /// The smallest value at which the weights of it and all smaller ones reach half of the total
 /// (the lower weighted median). Pairs are (value, weight); those that are not finite or weigh
 /// nothing are left out. None when nothing is left.

@@ -32,6 +32,7 @@ pub(super) fn stage(parts: &[&str], verdict: StageVerdict, before: f64, ratio: f
         increase_s: Some(before * (ratio - 1.0)),
         score: Some(7.1),
         threshold: Some(4.2),
+        probability: Some(0.002),
         samples: 2,
         baseline_samples: 60,
         critical: false,
@@ -75,6 +76,7 @@ pub(super) fn comparison() -> RunComparison {
         increase_s: None,
         score: None,
         threshold: None,
+        probability: None,
         baseline_samples: 0,
         ..stage(&["CI", "test", "Upload report"], StageVerdict::New, 1.2, 1.0)
     };

@@ -24,6 +24,7 @@ fn stage(name: &str, verdict: StageVerdict) -> StageComparison {
         increase_s: Some(-1e-9),
         score: None,
         threshold: Some(1e300),
+        probability: None,
         samples: 2,
         baseline_samples: 30,
         critical: true,

@@ -1,0 +1,102 @@
+//! From one stage's evidence to the chance that a pull request in which nothing changed shows as
+//! much anywhere: over all its stages and all the decisions made while it is open. What counts
+//! as rare is one number for everybody, `ALPHA`.
+
+use std::sync::OnceLock;
+
+use super::budget::shares;
+use super::duration_model::{Direction, DurationModel};
+use crate::stats::count;
+use crate::stats::evidence::{Evidence, MAX_BLOCK};
+use crate::stats::tail::Tail;
+
+/// Nominal chance of a false alarm in a pull request of four pushes. It was set by measurement:
+/// at this value at most one unchanged pull request in fifty is flagged by two samples together
+/// (`cargo bench --bench detection`).
+pub const ALPHA: f64 = 0.025;
+
+/// Samples of a change that are judged together at most: of what is older, newer ones tell more.
+pub const MAX_SAMPLES: usize = 4;
+
+/// Blocks of `n` samples that a pull request of four pushes is judged by.
+fn decisions(samples: usize) -> f64 {
+    count(MAX_SAMPLES + 1 - samples.clamp(1, MAX_SAMPLES))
+}
+
+/// The stages that can become findings, and what chance does among them. What is learned from
+/// the past is learned when first asked for, and kept.
+#[derive(Debug, Clone)]
+pub struct Family {
+    /// Columns of the model.
+    members: Vec<usize>,
+    /// By column: its place among the members.
+    place: Vec<Option<usize>>,
+    /// By member: its share of the allowed chance.
+    shares: Vec<f64>,
+    slower: [OnceLock<Tail>; MAX_BLOCK],
+    faster: [OnceLock<Tail>; MAX_BLOCK],
+}
+
+/// What a block of a stage's samples comes to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Finding {
+    /// How much better "changed" explains them than "unchanged".
+    pub evidence: Evidence,
+    /// The chance that an unchanged pull request shows as much on some stage, within 0..=1.
+    pub probability: f64,
+    /// The evidence at which that chance is [`ALPHA`].
+    pub threshold: f64,
+}
+
+impl Finding {
+    /// Rarer than what is allowed.
+    #[must_use]
+    pub fn is_rare(&self) -> bool {
+        self.probability < ALPHA
+    }
+}
+
+impl Family {
+    /// Of these columns of a model.
+    #[must_use]
+    pub fn new(model: &DurationModel, members: Vec<usize>) -> Self {
+        let mut place = vec![None; model.stages()];
+        for (at, column) in members.iter().enumerate() {
+            place[*column] = Some(at);
+        }
+        let deviations: Vec<f64> = members.iter().map(|column| model.deviation_of_mean(*column, 2)).collect();
+        let of_one_decision = ALPHA / decisions(2);
+        Self {
+            shares: shares(&deviations, of_one_decision),
+            members,
+            place,
+            slower: Default::default(),
+            faster: Default::default(),
+        }
+    }
+
+    /// Judges new deviations of a column, finite ones only; none for a column that is no member,
+    /// for no deviation, and for more than [`MAX_BLOCK`].
+    #[must_use]
+    pub fn judge(
+        &self,
+        model: &DurationModel,
+        column: usize,
+        deviations: &[f64],
+        direction: Direction,
+    ) -> Option<Finding> {
+        let place = (*self.place.get(column)?)?;
+        let block = deviations.len();
+        let tails = if direction == Direction::Slower { &self.slower } else { &self.faster };
+        let tail = tails
+            .get(block.checked_sub(1)?)?
+            .get_or_init(|| model.chance(&self.members, block, direction));
+        let evidence = model.evidence(column, deviations, direction);
+        let tests = count(self.members.len()) * decisions(block) / self.shares[place];
+        Some(Finding {
+            evidence,
+            probability: (tail.probability(place, evidence.ln_ratio) * tests).min(1.0),
+            threshold: tail.evidence_at(place, ALPHA / tests),
+        })
+    }
+}

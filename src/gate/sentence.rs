@@ -1,0 +1,137 @@
+//! A verdict's reason in one sentence that a developer understands: how much, against what, how
+//! often it was seen, and how often chance would do the same.
+
+use super::fit::MIN_TO_CONFIRM;
+use super::words::{change, counted, number, ratio};
+use crate::model::comparison::StageVerdict;
+use crate::stats::evidence::SlowMode;
+
+/// What there is to tell of one stage.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    pub verdict: &'a StageVerdict,
+    /// To the prediction.
+    pub ratio: f64,
+    pub increase_s: f64,
+    pub baseline_samples: usize,
+    /// Samples that were judged together.
+    pub samples: usize,
+    /// Samples that are needed to confirm.
+    pub confirm: usize,
+    /// How many times slower than usual the machine was.
+    pub runner: f64,
+    /// Chance that an unchanged pull request shows as much on some stage.
+    pub probability: Option<f64>,
+    pub slow: Option<SlowMode>,
+    pub predicted_s: f64,
+}
+
+/// What lies further out was never seen, only extrapolated.
+const MOST: f64 = 100_000.0;
+/// A machine that is faster or slower by less than this is not worth a word.
+const MACHINE: f64 = 0.05;
+
+/// The sentence, without a full stop.
+#[must_use]
+pub fn sentence(told: &Told) -> String {
+    let past = counted(told.baseline_samples, "comparable run");
+    let mut parts = vec![format!("{} the expected time ({past}), {}", ratio(told.ratio), change(told.increase_s))];
+    parts.push(seen(told));
+    parts.extend(told.probability.map(chance));
+    parts.extend(slow_mode(told));
+    let machine = if (told.runner - 1.0).abs() > MACHINE {
+        format!(" (the runner's own {} is taken out)", ratio(told.runner))
+    } else {
+        String::new()
+    };
+    format!("{}{machine}", parts.join("; "))
+}
+
+fn seen(told: &Told) -> String {
+    let seen = counted(told.samples, "run");
+    match told.verdict {
+        StageVerdict::Regressed | StageVerdict::Improved => format!("seen in {seen} of this change"),
+        StageVerdict::Suspect if told.baseline_samples < MIN_TO_CONFIRM => {
+            format!("seen in {seen}; {MIN_TO_CONFIRM} comparable runs are needed to confirm it")
+        }
+        StageVerdict::Suspect => {
+            format!("seen in {seen} so far, {} judged together may confirm it", counted(told.confirm, "run"))
+        }
+        _ => "within what it usually does".to_owned(),
+    }
+}
+
+/// How often an unchanged pull request would show as much.
+#[must_use]
+pub fn chance(probability: f64) -> String {
+    let once_in = 1.0 / probability.max(1e-300);
+    if once_in >= MOST {
+        return "chance would do this less than once in 100,000 pull requests".to_owned();
+    }
+    // Two digits: more would claim to know more.
+    let digits = 10_f64.powi(once_in.log10().floor().max(1.0) as i32 - 1);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 100,000")]
+    let rounded = ((once_in / digits).round() * digits).max(1.0) as usize;
+    format!("chance would do this once in {} pull requests", number(rounded))
+}
+
+/// A rare slow mode, where it matters: the sample may be one of it.
+fn slow_mode(told: &Told) -> Option<String> {
+    let slow = told.slow?;
+    let is_near = told.ratio.ln() > 0.5 * slow.shift;
+    let usually = format!(
+        "{} of its runs are slow by {}",
+        percent(slow.share),
+        change(told.predicted_s * slow.shift.exp_m1())
+    );
+    match told.verdict {
+        StageVerdict::Pass if is_near => Some(format!("{usually}, as this one")),
+        StageVerdict::Suspect | StageVerdict::Regressed => Some(format!("{usually}, which is allowed for")),
+        _ => None,
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0}%", (100.0 * share).max(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_has_two_digits_and_an_end() {
+        for (probability, expected) in [
+            (0.02, "once in 50 pull requests"),
+            (0.000_253, "once in 4,000 pull requests"),
+            (1.0 / 1_234.0, "once in 1,200 pull requests"),
+            (0.0, "less than once in 100,000 pull requests"),
+            (1.0, "once in 1 pull requests"),
+        ] {
+            assert!(chance(probability).ends_with(expected), "{}", chance(probability));
+        }
+    }
+
+    #[test]
+    fn a_rare_slow_mode_is_named_where_it_matters() {
+        let slow = Some(SlowMode { shift: 2.0_f64.ln(), scale: 0.1, share: 0.18 });
+        let told = |verdict, ratio| {
+            sentence(&Told {
+                verdict,
+                ratio,
+                increase_s: 30.0,
+                baseline_samples: 60,
+                samples: 2,
+                confirm: 2,
+                runner: 1.2,
+                probability: None,
+                slow,
+                predicted_s: 60.0,
+            })
+        };
+        assert!(told(&StageVerdict::Pass, 1.9).contains("18% of its runs are slow by +1 min 00 s, as this one"));
+        assert!(!told(&StageVerdict::Pass, 1.02).contains("slow by"));
+        assert!(told(&StageVerdict::Regressed, 3.0).contains("which is allowed for"));
+        assert!(told(&StageVerdict::Pass, 1.0).ends_with("(the runner's own 1.20x is taken out)"));
+    }
+}
