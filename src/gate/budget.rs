@@ -22,10 +22,13 @@ pub fn shares(deviations: &[f64], alpha: f64) -> Vec<f64> {
     let stages = count(deviations.len());
     let mut shares = vec![LEAST; deviations.len()];
     for slowdown in WORTH_FINDING {
-        let size: Vec<f64> = deviations.iter().map(|deviation| (slowdown.ln() / deviation).min(OBVIOUS)).collect();
+        let size: Vec<f64> =
+            deviations.iter().map(|deviation| (slowdown.ln() / deviation).min(OBVIOUS)).collect();
         let c = constant(&size, alpha);
-        for (share, size) in shares.iter_mut().zip(&size) {
-            *share += (1.0 - LEAST) / count(WORTH_FINDING.len()) * part(*size, c) * stages / alpha;
+        let parts: Vec<f64> = size.iter().map(|size| part(*size, c)).collect();
+        let total: f64 = parts.iter().sum();
+        for (share, part) in shares.iter_mut().zip(&parts) {
+            *share += (1.0 - LEAST) / count(WORTH_FINDING.len()) * part * stages / total;
         }
     }
     shares
@@ -36,10 +39,11 @@ fn part(size: f64, c: f64) -> f64 {
     0.5 * erfc((size / 2.0 + c / size) / std::f64::consts::SQRT_2)
 }
 
-/// The constant at which the parts add up to `alpha`: they fall as it grows.
+/// The constant at which the parts add up to `alpha`: they fall as it grows. Where there is more
+/// than enough for all, it is 0.
 fn constant(size: &[f64], alpha: f64) -> f64 {
-    // size / 2 + c / size is within ±10 for every size up to `OBVIOUS`.
-    let (mut low, mut high) = (-400.0, 200.0);
+    // c / size is more than any chance needs for every size up to `OBVIOUS`.
+    let (mut low, mut high) = (0.0, 200.0);
     for _ in 0..40 {
         let middle = 0.5 * (low + high);
         let total: f64 = size.iter().map(|size| part(*size, middle)).sum();
@@ -55,10 +59,10 @@ mod tests {
     #[test]
     fn the_middle_gets_most_and_the_mean_is_one() {
         let deviations = [0.001, 0.04, 0.06, 0.08, 2.0];
-        let shares = shares(&deviations, 0.01);
+        let shares = shares(&deviations, 1e-4);
         assert!((shares.iter().sum::<f64>() / 5.0 - 1.0).abs() < 1e-6, "{shares:?}");
         assert!(shares[0] < 0.11 && shares[4] < 0.11, "{shares:?}");
-        assert!(shares[1..4].iter().all(|s| *s > 1.0), "{shares:?}");
+        assert!(shares[1..4].iter().all(|s| *s > 0.5), "{shares:?}");
     }
 
     #[test]

@@ -100,6 +100,13 @@ impl Witnesses {
         levels
     }
 
+    /// The median over all witnesses of a number that each stage has.
+    #[must_use]
+    pub fn median_of(&self, by_stage: &[f64]) -> Option<f64> {
+        let mut values: Vec<f64> = self.scopes[0].leaves.iter().map(|leaf| by_stage[*leaf]).collect();
+        median_in_place(&mut values)
+    }
+
     /// The level over all witnesses of one run: what is told of the machine.
     #[must_use]
     pub fn level_of_run(&self, e: &[f64], b: &[f64], s: &[f64]) -> f64 {

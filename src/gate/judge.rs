@@ -111,6 +111,8 @@ struct Case<'a> {
     predicted_s: f64,
     median_s: f64,
     floors: Floors,
+    /// Samples that have to agree.
+    confirm: usize,
 }
 
 impl Case<'_> {
@@ -131,10 +133,11 @@ impl Case<'_> {
             return None;
         }
         let finding = self.fitted.family.judge(self.model(), self.column, &finite, direction)?;
-        // Where only the older ones were slow the newest has answered them. Two samples say so
-        // themselves: their evidence vanishes.
-        let signed = if direction == Direction::Slower { *newest } else { -*newest };
-        let agrees = size < 3 || signed >= 0.5 * finding.evidence.shift;
+        // Each of the samples that are needed has to say so itself, the newest among them: one
+        // wild sample proves nothing, and a newer one that isn't slow has answered it.
+        let sign = if direction == Direction::Slower { 1.0 } else { -1.0 };
+        let says_so = |deviation: &f64| sign * deviation >= 0.5 * finding.evidence.shift;
+        let agrees = says_so(newest) && finite.iter().filter(|d| says_so(d)).count() >= self.confirm.min(size);
         (finding.is_rare() && agrees && self.is_relevant(size, &finding, direction))
             .then_some(Block { size, finding })
     }
@@ -183,7 +186,7 @@ fn against_the_past(
         return unjudged(StageVerdict::NotComparable(why.clone()), why, samples);
     }
     let predicted_s = fitted.model.predicted_s(column);
-    let case = Case { fitted, samples, column, predicted_s, median_s: stage.median_s, floors };
+    let case = Case { fitted, samples, column, predicted_s, median_s: stage.median_s, floors, confirm };
     // What may be a regression if there is enough history and enough samples; else a suspicion.
     let joint = case.rarest(2, Direction::Slower);
     let confirmed =

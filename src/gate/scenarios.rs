@@ -108,8 +108,8 @@ fn a_slow_runner_is_no_slow_stage() {
     };
     let comparisons: Vec<RunComparison> = (0..60).map(slow_everywhere).collect();
     let with = |verdict| comparisons.iter().filter(|c| c.verdict == verdict).count();
-    assert_eq!(with(RunVerdict::Regressed), 0);
-    // One in twenty is what a single sample's threshold lets through.
+    // One in forty may be confirmed by chance, a few more suspected.
+    assert!(with(RunVerdict::Regressed) <= 3, "{}", with(RunVerdict::Regressed));
     assert!(with(RunVerdict::Pass) >= 54, "{}", with(RunVerdict::Pass));
     let factor = median_of(comparisons.iter().filter_map(|c| c.runner_factor)).expect("has a baseline");
     assert!((1.26..1.34).contains(&factor), "{factor}");
