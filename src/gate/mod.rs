@@ -16,6 +16,7 @@ pub mod extract;
 pub mod fit;
 #[cfg(test)]
 mod fixture;
+pub mod history;
 pub mod identity;
 mod judge;
 pub mod measure;

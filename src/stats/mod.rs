@@ -1,5 +1,9 @@
 //! Numerics only: knows `f64`, not stages. No clock, no randomness, no input or output.
 
+pub mod change_point;
+pub mod drift;
+pub mod hampel;
+pub mod level_shift;
 pub mod quantile;
 pub mod robust;
 pub mod sample;

@@ -1,0 +1,204 @@
+//! Where the level of a series changed for good: windowed E-divisive with a t-test, as in Fleming
+//! et al., "Hunter: using change point detection to hunt for performance regressions", ICPE 2023
+//! (Apache Otava), on Matteson and James, "A nonparametric approach for multiple change point
+//! analysis of multivariate data", Journal of the American Statistical Association 109 (2014)
+//! 334-345. Different here: gross outliers are pulled in first, and the test allows for serial
+//! correlation. No permutations, so no chance: the same series has the same change points.
+
+use super::hampel::without_outliers;
+use super::level_shift::{SlowShare, p_value};
+use super::robust::median_of;
+
+/// The first pass keeps points up to this many times the largest p; the second pass, which sees
+/// more than one window, decides.
+const WEAK: f64 = 10.0;
+/// Points to each side of a change that its level and its p are read from, in windows.
+const WINDOWS_TO_A_SIDE: usize = 2;
+
+/// What counts as a change.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// Points in a window of the search, at least twice `min_points`.
+    pub window: usize,
+    /// A change's p is below this. It is the p of one test at a place that was searched for, so it
+    /// says less than it seems to: `benches/history.rs` measures what it comes to.
+    pub max_p: f64,
+    /// Smallest difference of the levels, in the series' unit.
+    pub min_shift: f64,
+    /// Points on each side, at least 2: what lasted shorter is none.
+    pub min_points: usize,
+}
+
+impl Default for Settings {
+    /// For a series of ln(duration): 5%, five runs.
+    fn default() -> Self {
+        Self { window: 50, max_p: 3e-4, min_shift: 1.05_f64.ln(), min_points: 5 }
+    }
+}
+
+/// One change of the level.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ChangePoint {
+    /// Position of the first point after it.
+    pub at: usize,
+    /// Median of the points before it.
+    pub before: f64,
+    /// Median of the points after it.
+    pub after: f64,
+    /// See [`Settings::max_p`].
+    pub p: f64,
+}
+
+impl ChangePoint {
+    /// By how much the level moved.
+    #[must_use]
+    pub fn shift(&self) -> f64 {
+        self.after - self.before
+    }
+}
+
+/// The change points of a series, oldest first. Points that are missing are left out of the
+/// series; one that is not finite makes it a series without change. Cost is linear in the length,
+/// and quadratic in the window and the number of changes.
+#[must_use]
+pub fn change_points(series: &[f64], slow: SlowShare, settings: &Settings) -> Vec<ChangePoint> {
+    if series.iter().any(|x| !x.is_finite()) {
+        return Vec::new();
+    }
+    let clean = without_outliers(series);
+    let search = Search { series, clean: &clean, slow, settings };
+    search.strong(search.weak())
+}
+
+struct Search<'a> {
+    series: &'a [f64],
+    /// Without gross outliers: what is tested.
+    clean: &'a [f64],
+    slow: SlowShare,
+    settings: &'a Settings,
+}
+
+impl Search<'_> {
+    /// First pass: candidates of windows that overlap by half, or begin at the last candidate.
+    fn weak(&self) -> Vec<usize> {
+        let window = self.settings.window.max(2 * self.settings.min_points);
+        let mut found: Vec<usize> = Vec::new();
+        let mut start = 0;
+        loop {
+            let end = (start + window).min(self.clean.len());
+            let inside = self.divide(start, end);
+            let last = inside.iter().copied().max().unwrap_or(0);
+            found.extend(inside);
+            if end == self.clean.len() {
+                break;
+            }
+            start = (start + window / 2).max(last);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Divides a window again and again, as long as the parts differ at all.
+    fn divide(&self, start: usize, end: usize) -> Vec<usize> {
+        let mut found = Vec::new();
+        let mut open = vec![(start, end)];
+        while let Some((from, to)) = open.pop() {
+            let part = &self.clean[from..to];
+            let Some(split) = most_divergent(part, self.settings.min_points) else { continue };
+            let (left, right) = part.split_at(split);
+            if p_value(left, right, 0, self.slow) < self.settings.max_p * WEAK {
+                found.push(from + split);
+                open.extend([(from, from + split), (from + split, to)]);
+            }
+        }
+        found
+    }
+
+    /// Second pass: while a candidate is no change, seen between its neighbours, the weakest goes,
+    /// and its neighbours are judged anew.
+    fn strong(&self, places: Vec<usize>) -> Vec<ChangePoint> {
+        let ends = |places: &[usize], i: usize| {
+            let from = if i == 0 { 0 } else { places[i - 1] };
+            (from, places.get(i + 1).copied().unwrap_or(self.clean.len()))
+        };
+        let mut places = places;
+        let judged = |places: &[usize], i: usize| {
+            let (from, to) = ends(places, i);
+            self.judge(from, places[i], to)
+        };
+        let mut points: Vec<ChangePoint> = (0..places.len()).map(|i| judged(&places, i)).collect();
+        while let Some(i) = self.weakest(&points) {
+            places.remove(i);
+            points.remove(i);
+            for next in i.saturating_sub(1)..(i + 1).min(points.len()) {
+                points[next] = judged(&places, next);
+            }
+        }
+        points
+    }
+
+    /// The candidate with the largest p that is too large, else the one with the smallest shift
+    /// that is too small.
+    fn weakest(&self, points: &[ChangePoint]) -> Option<usize> {
+        let chance = (0..points.len()).filter(|i| points[*i].p >= self.settings.max_p);
+        let small = (0..points.len()).filter(|i| points[*i].shift().abs() < self.settings.min_shift);
+        chance
+            .max_by(|a, b| points[*a].p.total_cmp(&points[*b].p))
+            .or_else(|| small.min_by(|a, b| points[*a].shift().abs().total_cmp(&points[*b].shift().abs())))
+    }
+
+    /// A candidate between its neighbours, but no farther than two windows: what is long ago says
+    /// nothing about this change.
+    fn judge(&self, from: usize, at: usize, to: usize) -> ChangePoint {
+        let reach = WINDOWS_TO_A_SIDE * self.settings.window;
+        let (from, to) = (from.max(at.saturating_sub(reach)), to.min(at + reach));
+        let level = |part: &[f64]| median_of(part.iter().copied()).unwrap_or(0.0);
+        let short = at - from < self.settings.min_points || to - at < self.settings.min_points;
+        let test = || p_value(&self.clean[from..at], &self.clean[at..to], 0, self.slow);
+        ChangePoint {
+            at,
+            before: level(&self.series[from..at]),
+            after: level(&self.series[at..to]),
+            p: if short { 1.0 } else { test() },
+        }
+    }
+}
+
+/// E-divisive's next split: the place, with at least `min_points` on each side, at which the
+/// energy distance between what is before it and a stretch after it is largest. The stretch may
+/// end early, so that a second change behind does not hide the first. None when it is too short.
+fn most_divergent(values: &[f64], min_points: usize) -> Option<usize> {
+    let n = values.len();
+    let min_points = min_points.max(2);
+    if n < 2 * min_points {
+        return None;
+    }
+    // Row i, column j: the sum of distances between the first i and the first j values.
+    let width = n + 1;
+    let mut sums = vec![0.0; width * width];
+    for i in 0..n {
+        for j in 0..n {
+            let around = sums[i * width + j + 1] + sums[(i + 1) * width + j] - sums[i * width + j];
+            sums[(i + 1) * width + j + 1] = around + (values[i] - values[j]).abs();
+        }
+    }
+    let mut best: Option<(f64, usize)> = None;
+    for split in min_points..=n - min_points {
+        for end in split + min_points..=n {
+            let (left, right) = (super::count(split), super::count(end - split));
+            let within_left = sums[split * width + split];
+            let between = sums[split * width + end] - within_left;
+            let within_right = sums[end * width + end] - within_left - 2.0 * between;
+            // Each within-sum counts a pair twice, so these are the means over pairs of the paper.
+            let distance = 2.0 * between / (left * right)
+                - within_left / (left * (left - 1.0))
+                - within_right / (right * (right - 1.0));
+            let divergence = distance * left * right / (left + right);
+            if best.is_none_or(|(largest, _)| divergence > largest) {
+                best = Some((divergence, split));
+            }
+        }
+    }
+    best.map(|(_, split)| split)
+}
