@@ -32,7 +32,7 @@ pub struct Settings {
 impl Default for Settings {
     /// For a series of ln(duration): 5%, five runs.
     fn default() -> Self {
-        Self { window: 50, max_p: 3e-4, min_shift: 1.05_f64.ln(), min_points: 5 }
+        Self { window: 50, max_p: 1e-3, min_shift: 1.05_f64.ln(), min_points: 5 }
     }
 }
 
@@ -201,4 +201,102 @@ fn most_divergent(values: &[f64], min_points: usize) -> Option<usize> {
         }
     }
     best.map(|(_, split)| split)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Five values over and over, 1% apart, on levels of so many points each.
+    fn levels(of: &[(usize, f64)]) -> Vec<f64> {
+        const SAW: [f64; 5] = [0.0, 0.02, -0.01, 0.01, -0.02];
+        let level = of.iter().flat_map(|(points, level)| std::iter::repeat_n(*level, *points));
+        level.zip(SAW.iter().cycle()).map(|(level, noise)| level + noise).collect()
+    }
+
+    fn found(series: &[f64]) -> Vec<usize> {
+        change_points(series, SlowShare::PRIOR, &Settings::default()).iter().map(|c| c.at).collect()
+    }
+
+    #[test]
+    fn finds_lasting_changes_and_nothing_else() {
+        for (why, series, expected) in [
+            ("nothing", vec![], vec![]),
+            ("level", levels(&[(200, 0.0)]), vec![]),
+            ("constant", vec![3.0; 120], vec![]),
+            ("a step", levels(&[(60, 0.0), (60, 0.1)]), vec![60]),
+            ("to faster", levels(&[(60, 0.0), (60, -0.1)]), vec![60]),
+            ("without scatter", [vec![0.0; 30], vec![0.1; 30]].concat(), vec![30]),
+            ("several", levels(&[(40, 0.0), (15, 0.2), (45, 0.5), (40, 0.1)]), vec![40, 55, 100]),
+            ("smaller than 5%", levels(&[(60, 0.0), (60, 0.04)]), vec![]),
+            ("five runs old", levels(&[(60, 0.0), (5, 0.2)]), vec![60]),
+            ("four runs old", levels(&[(60, 0.0), (4, 0.2)]), vec![]),
+            ("five runs long", levels(&[(50, 0.0), (5, 0.4), (50, 0.0)]), vec![50, 55]),
+            ("four runs long", levels(&[(50, 0.0), (4, 0.4), (50, 0.0)]), vec![]),
+            ("not a number", [levels(&[(60, 0.0), (60, 0.3)]), vec![f64::NAN]].concat(), vec![]),
+        ] {
+            assert_eq!(found(&series), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_tenfold_outlier_neither_makes_nor_hides_a_change() {
+        for at in [0, 30, 59, 60, 61, 100, 119] {
+            let (mut level, mut step) = (levels(&[(120, 0.0)]), levels(&[(60, 0.0), (60, 0.1)]));
+            level[at] += 10.0_f64.ln();
+            step[at] += 10.0_f64.ln();
+            assert!(found(&level).is_empty(), "{at}: {:?}", found(&level));
+            assert!(
+                matches!(found(&step)[..], [place] if place.abs_diff(60) <= 1),
+                "{at}: {:?}",
+                found(&step)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_a_change_agrees_with_scipy() {
+        // saw = np.resize([0, .02, -.01, .01, -.02], 40); a, b = saw[:20], saw[20:] + .06
+        // np.median(a), np.median(b), scipy.stats.ttest_ind(a, b).pvalue
+        let series = levels(&[(20, 0.0), (20, 0.06)]);
+        let points = change_points(&series, SlowShare::new(0.0), &Settings::default());
+        let [point] = points[..] else { panic!("{points:?}") };
+        assert_eq!(point.at, 20);
+        assert!(point.before.abs() < 1e-12 && (point.shift() - 0.06).abs() < 1e-12, "{point:?}");
+        assert!((point.p / 1.211974477970e-15 - 1.0).abs() < 1e-6, "{point:?}");
+    }
+
+    #[test]
+    fn the_split_is_that_of_the_paper() {
+        // x, y: the values before the split and a stretch after it, n and m of them; of all splits
+        // and stretches of 2 or more, the largest
+        //   n * m / (n + m) * (2 * mean |x_i - y_j| - mean |x_i - x_k| - mean |y_j - y_l|)
+        // with the means within over pairs i < k and j < l: scipy.spatial.distance.cdist, pdist.
+        for (values, split) in [
+            (&[1.0, 1.2, 0.9, 1.1, 2.0, 2.2, 1.9, 2.1, 1.0, 1.1][..], 4),
+            (&[3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0], 4),
+        ] {
+            assert_eq!(most_divergent(values, 2), Some(split), "{values:?}");
+        }
+        assert_eq!(most_divergent(&[1.0, 2.0, 3.0], 2), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_unit_does_not_matter_and_all_sides_are_long_enough(
+            x in prop::collection::vec(-1.0_f64..1.0, 0..120),
+        ) {
+            let settings = Settings { max_p: 0.2, min_shift: 0.0, ..Settings::default() };
+            let of = |x: &[f64]| -> Vec<usize> {
+                change_points(x, SlowShare::new(0.0), &settings).iter().map(|c| c.at).collect()
+            };
+            let places = of(&x);
+            let ends: Vec<usize> = [0].into_iter().chain(places.iter().copied()).chain([x.len()]).collect();
+            prop_assert!(places.is_empty() || ends.windows(2).all(|e| e[1] - e[0] >= 5), "{:?}", places);
+            // Powers of two, so that rounding is no difference.
+            prop_assert_eq!(&of(&x.iter().map(|v| v * 8.0).collect::<Vec<_>>()), &places);
+        }
+    }
 }

@@ -18,6 +18,8 @@ const FAR: usize = 10;
 const MIN_POINTS: usize = 3 * FAR;
 /// Points that the prior share is worth: a single series can't tell its own.
 const PRIOR_POINTS: f64 = 1000.0;
+/// Points that the share of all stages is worth against one stage's own.
+const POOL_POINTS: f64 = 200.0;
 /// A share of 1 would leave nothing that averages out.
 const LARGEST: f64 = 0.9;
 
@@ -41,31 +43,37 @@ impl SlowShare {
         self.0
     }
 
-    /// Learned from several series without gross outliers, such as all stages of a pipeline, and
-    /// shrunk towards [`SlowShare::PRIOR`]. It compares how far points differ ten apart and one
+    /// Learned from several series, such as all stages of a pipeline, and shrunk towards [`SlowShare::PRIOR`]. It compares how far points differ ten apart and one
     /// apart: the variogram, by medians as in Cressie and Hawkins, "Robust estimation of the
     /// variogram", Mathematical Geology 12 (1980) 115-125. A step spoils ten pairs, not all.
     #[must_use]
     pub fn pooled<'a>(all: impl IntoIterator<Item = &'a [f64]>) -> Self {
         let mut ratios = Vec::new();
         let mut points = 0;
-        for series in all.into_iter().filter(|series| series.len() >= MIN_POINTS) {
-            let apart = |lag: usize| {
-                let pairs = series.iter().zip(&series[lag..]);
-                median_of(pairs.map(|(a, b)| (a - b).abs())).unwrap_or(0.0).powi(2)
-            };
-            let ratio = apart(FAR) / apart(1);
-            if ratio.is_finite() {
+        for series in all {
+            if let Some(ratio) = variogram_ratio(series) {
                 ratios.push(ratio);
                 points += series.len();
             }
         }
-        let Some(ratio) = median_of(ratios) else { return Self::PRIOR };
+        median_of(ratios).map_or(Self::PRIOR, |ratio| Self::PRIOR.moved(ratio, points, PRIOR_POINTS))
+    }
+
+    /// For a stage that may wander more than the others: what its own series says, moved towards
+    /// this share, but never less than this share. A single series knows too little to be trusted
+    /// with less, and an allowance that is too small makes changes out of nothing.
+    #[must_use]
+    pub fn or_more_for(self, series: &[f64]) -> Self {
+        let own = variogram_ratio(series).map_or(self, |ratio| self.moved(ratio, series.len(), POOL_POINTS));
+        Self(own.0.max(self.0))
+    }
+
+    /// This share, which is worth `worth` points, moved towards what `points` points say.
+    fn moved(self, ratio: f64, points: usize, worth: f64) -> Self {
         // ratio = (1 - w + w (1 - p^10)) / (1 - w + w (1 - p)), solved for w.
         let far = PERSISTENCE.powf(count(FAR));
         let own = if ratio <= 1.0 { 0.0 } else { ((ratio - 1.0) / (ratio * PERSISTENCE - far)).min(LARGEST) };
-        let points = count(points);
-        Self::new((points * own + PRIOR_POINTS * Self::PRIOR.0) / (points + PRIOR_POINTS))
+        Self::new((count(points) * own + worth * self.0) / (count(points) + worth))
     }
 
     /// Variance of the mean of `n` neighbouring points of a series with variance 1.
@@ -81,6 +89,19 @@ impl SlowShare {
         let sum = |n: f64| (1.0 - p.powf(n)) / (1.0 - p);
         self.0 * p.powf(1.0 + gap) * sum(n) * sum(m) / (n * m)
     }
+}
+
+/// How far points are apart at the far lag, squared, over the same at lag 1; none when the series
+/// is too short or mostly constant.
+fn variogram_ratio(series: &[f64]) -> Option<f64> {
+    if series.len() < MIN_POINTS {
+        return None;
+    }
+    let apart = |lag: usize| {
+        let pairs = series.iter().zip(&series[lag..]);
+        median_of(pairs.map(|(a, b)| (a - b).abs())).unwrap_or(0.0).powi(2)
+    };
+    Some(apart(FAR) / apart(1)).filter(|ratio| ratio.is_finite())
 }
 
 /// Two-sided p of "both blocks have one mean", from Student's t with n + m - 2 degrees of
