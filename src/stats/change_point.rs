@@ -2,9 +2,10 @@
 //! et al., "Hunter: using change point detection to hunt for performance regressions", ICPE 2023
 //! (Apache Otava), on Matteson and James, "A nonparametric approach for multiple change point
 //! analysis of multivariate data", Journal of the American Statistical Association 109 (2014)
-//! 334-345. Different here: gross outliers are pulled in first, and the test allows for serial
-//! correlation. No permutations, so no chance: the same series has the same change points.
+//! 334-345. Different here: gross outliers are pulled in first, the test allows for serial
+//! correlation, and a slope is no step. No permutations, so no chance.
 
+use super::count;
 use super::hampel::without_outliers;
 use super::level_shift::{SlowShare, p_value};
 use super::robust::median_of;
@@ -32,7 +33,7 @@ pub struct Settings {
 impl Default for Settings {
     /// For a series of ln(duration): 5%, five runs.
     fn default() -> Self {
-        Self { window: 50, max_p: 1e-3, min_shift: 1.05_f64.ln(), min_points: 5 }
+        Self { window: 50, max_p: 5e-4, min_shift: 1.05_f64.ln(), min_points: 5 }
     }
 }
 
@@ -67,7 +68,7 @@ pub fn change_points(series: &[f64], slow: SlowShare, settings: &Settings) -> Ve
     }
     let clean = without_outliers(series);
     let search = Search { series, clean: &clean, slow, settings };
-    search.strong(search.weak())
+    search.strong(&search.weak())
 }
 
 struct Search<'a> {
@@ -105,8 +106,8 @@ impl Search<'_> {
         let mut open = vec![(start, end)];
         while let Some((from, to)) = open.pop() {
             let part = &self.clean[from..to];
-            let Some(split) = most_divergent(part, self.settings.min_points) else { continue };
-            let (left, right) = part.split_at(split);
+            let Some((split, end)) = most_divergent(part, self.settings.min_points) else { continue };
+            let (left, right) = (&part[..split], &part[split..end]);
             if p_value(left, right, 0, self.slow) < self.settings.max_p * WEAK {
                 found.push(from + split);
                 open.extend([(from, from + split), (from + split, to)]);
@@ -117,22 +118,19 @@ impl Search<'_> {
 
     /// Second pass: while a candidate is no change, seen between its neighbours, the weakest goes,
     /// and its neighbours are judged anew.
-    fn strong(&self, places: Vec<usize>) -> Vec<ChangePoint> {
-        let ends = |places: &[usize], i: usize| {
-            let from = if i == 0 { 0 } else { places[i - 1] };
-            (from, places.get(i + 1).copied().unwrap_or(self.clean.len()))
-        };
-        let mut places = places;
-        let judged = |places: &[usize], i: usize| {
-            let (from, to) = ends(places, i);
-            self.judge(from, places[i], to)
-        };
-        let mut points: Vec<ChangePoint> = (0..places.len()).map(|i| judged(&places, i)).collect();
+    fn strong(&self, places: &[usize]) -> Vec<ChangePoint> {
+        let n = self.clean.len();
+        let mut points: Vec<ChangePoint> = Vec::with_capacity(places.len());
+        for (i, at) in places.iter().enumerate() {
+            let from = points.last().map_or(0, |previous| previous.at);
+            points.push(self.judge(from, *at, places.get(i + 1).copied().unwrap_or(n)));
+        }
         while let Some(i) = self.weakest(&points) {
-            places.remove(i);
             points.remove(i);
             for next in i.saturating_sub(1)..(i + 1).min(points.len()) {
-                points[next] = judged(&places, next);
+                let from = if next == 0 { 0 } else { points[next - 1].at };
+                let to = points.get(next + 1).map_or(n, |following| following.at);
+                points[next] = self.judge(from, points[next].at, to);
             }
         }
         points
@@ -149,26 +147,56 @@ impl Search<'_> {
     }
 
     /// A candidate between its neighbours, but no farther than two windows: what is long ago says
-    /// nothing about this change.
+    /// nothing about this change. It moves to the place close by where a step fits best.
     fn judge(&self, from: usize, at: usize, to: usize) -> ChangePoint {
         let reach = WINDOWS_TO_A_SIDE * self.settings.window;
         let (from, to) = (from.max(at.saturating_sub(reach)), to.min(at + reach));
+        let part = &self.clean[from..to];
+        let close = self.settings.min_points - 1;
+        let nearby = at.saturating_sub(close).max(from + 1)..=(at + close).min(to.saturating_sub(1));
+        let at = nearby
+            .max_by(|a, b| by_step(part, a - from).total_cmp(&by_step(part, b - from)).then(b.cmp(a)))
+            .unwrap_or(at);
+        let (left, right) = part.split_at(at.clamp(from, to) - from);
+        // A side that is long enough only with points of the other level is not.
+        let short = left.len().min(right.len()) < self.settings.min_points;
+        // Where a slope fits better, no single point is to blame: that is a drift.
+        let chance = short || by_line(part) > by_step(part, left.len());
         let level = |part: &[f64]| median_of(part.iter().copied()).unwrap_or(0.0);
-        let short = at - from < self.settings.min_points || to - at < self.settings.min_points;
-        let test = || p_value(&self.clean[from..at], &self.clean[at..to], 0, self.slow);
         ChangePoint {
             at,
             before: level(&self.series[from..at]),
             after: level(&self.series[at..to]),
-            p: if short { 1.0 } else { test() },
+            p: if chance { 1.0 } else { p_value(left, right, 0, self.slow) },
         }
     }
 }
 
+/// The sum of squares that one step explains, with `split` points before it.
+fn by_step(values: &[f64], split: usize) -> f64 {
+    let (left, right) = values.split_at(split);
+    if left.is_empty() || right.is_empty() {
+        return 0.0;
+    }
+    let (n, m) = (count(left.len()), count(right.len()));
+    let difference = right.iter().sum::<f64>() / m - left.iter().sum::<f64>() / n;
+    difference * difference * n * m / (n + m)
+}
+
+/// The sum of squares that a straight line explains.
+fn by_line(values: &[f64]) -> f64 {
+    let n = count(values.len());
+    let mean = values.iter().sum::<f64>() / n;
+    let middle = (n - 1.0) / 2.0;
+    let along: f64 = values.iter().enumerate().map(|(i, x)| (count(i) - middle) * (x - mean)).sum();
+    along * along * 12.0 / (n * (n * n - 1.0)).max(1.0)
+}
+
 /// E-divisive's next split: the place, with at least `min_points` on each side, at which the
-/// energy distance between what is before it and a stretch after it is largest. The stretch may
-/// end early, so that a second change behind does not hide the first. None when it is too short.
-fn most_divergent(values: &[f64], min_points: usize) -> Option<usize> {
+/// energy distance between what is before it and a stretch after it is largest; and that stretch's
+/// end, which may come early, so that a second change behind does not hide the first. None when
+/// it is too short.
+fn most_divergent(values: &[f64], min_points: usize) -> Option<(usize, usize)> {
     let n = values.len();
     let min_points = min_points.max(2);
     if n < 2 * min_points {
@@ -183,10 +211,10 @@ fn most_divergent(values: &[f64], min_points: usize) -> Option<usize> {
             sums[(i + 1) * width + j + 1] = around + (values[i] - values[j]).abs();
         }
     }
-    let mut best: Option<(f64, usize)> = None;
+    let mut best: Option<(f64, (usize, usize))> = None;
     for split in min_points..=n - min_points {
         for end in split + min_points..=n {
-            let (left, right) = (super::count(split), super::count(end - split));
+            let (left, right) = (count(split), count(end - split));
             let within_left = sums[split * width + split];
             let between = sums[split * width + end] - within_left;
             let within_right = sums[end * width + end] - within_left - 2.0 * between;
@@ -196,11 +224,11 @@ fn most_divergent(values: &[f64], min_points: usize) -> Option<usize> {
                 - within_right / (right * (right - 1.0));
             let divergence = distance * left * right / (left + right);
             if best.is_none_or(|(largest, _)| divergence > largest) {
-                best = Some((divergence, split));
+                best = Some((divergence, (split, end)));
             }
         }
     }
-    best.map(|(_, split)| split)
+    best.map(|(_, place)| place)
 }
 
 #[cfg(test)]
@@ -233,7 +261,7 @@ mod tests {
             ("smaller than 5%", levels(&[(60, 0.0), (60, 0.04)]), vec![]),
             ("five runs old", levels(&[(60, 0.0), (5, 0.2)]), vec![60]),
             ("four runs old", levels(&[(60, 0.0), (4, 0.2)]), vec![]),
-            ("five runs long", levels(&[(50, 0.0), (5, 0.4), (50, 0.0)]), vec![50, 55]),
+            ("ten runs long", levels(&[(50, 0.0), (10, 0.4), (50, 0.0)]), vec![50, 60]),
             ("four runs long", levels(&[(50, 0.0), (4, 0.4), (50, 0.0)]), vec![]),
             ("not a number", [levels(&[(60, 0.0), (60, 0.3)]), vec![f64::NAN]].concat(), vec![]),
         ] {
@@ -274,11 +302,11 @@ mod tests {
         // and stretches of 2 or more, the largest
         //   n * m / (n + m) * (2 * mean |x_i - y_j| - mean |x_i - x_k| - mean |y_j - y_l|)
         // with the means within over pairs i < k and j < l: scipy.spatial.distance.cdist, pdist.
-        for (values, split) in [
-            (&[1.0, 1.2, 0.9, 1.1, 2.0, 2.2, 1.9, 2.1, 1.0, 1.1][..], 4),
-            (&[3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0], 4),
+        for (values, place) in [
+            (&[1.0, 1.2, 0.9, 1.1, 2.0, 2.2, 1.9, 2.1, 1.0, 1.1][..], (4, 8)),
+            (&[3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0], (4, 6)),
         ] {
-            assert_eq!(most_divergent(values, 2), Some(split), "{values:?}");
+            assert_eq!(most_divergent(values, 2), Some(place), "{values:?}");
         }
         assert_eq!(most_divergent(&[1.0, 2.0, 3.0], 2), None);
     }

@@ -9,7 +9,7 @@ use super::robust::median_of;
 /// Points of the anchor and of what is held against it.
 const BLOCK: usize = 20;
 /// The p is below this. One place is tested and not searched for, but again at every run.
-const MAX_P: f64 = 1e-3;
+const MAX_P: f64 = 5e-4;
 
 /// A drift from the segment's beginning to its end.
 #[derive(Debug, Clone, Copy, PartialEq)]

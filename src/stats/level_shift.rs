@@ -190,6 +190,10 @@ mod tests {
         // A random walk's steps add up; no share explains that, so the largest one is taken.
         let ramp: Vec<f64> = (0..10_000).map(f64::from).collect();
         assert!(SlowShare::pooled([&ramp[..]]).share() > 0.8);
+        // A stage of its own wanders more, never less: (10,000 * .9 + 200 * .2) / 10,200.
+        assert!((SlowShare::PRIOR.or_more_for(&ramp).share() - 9040.0 / 10_200.0).abs() < 1e-12);
+        assert_eq!(SlowShare::PRIOR.or_more_for(&alternating), SlowShare::PRIOR);
+        assert_eq!(SlowShare::PRIOR.or_more_for(&ramp[..20]), SlowShare::PRIOR);
         assert_eq!(SlowShare::new(f64::NAN), SlowShare::PRIOR);
         assert!((SlowShare::new(7.0).share() - LARGEST).abs() < f64::EPSILON);
     }
