@@ -261,6 +261,7 @@ mod tests {
             ("smaller than 5%", levels(&[(60, 0.0), (60, 0.04)]), vec![]),
             ("five runs old", levels(&[(60, 0.0), (5, 0.2)]), vec![60]),
             ("four runs old", levels(&[(60, 0.0), (4, 0.2)]), vec![]),
+            ("five runs long", levels(&[(50, 0.0), (5, 0.4), (50, 0.0)]), vec![50, 55]),
             ("ten runs long", levels(&[(50, 0.0), (10, 0.4), (50, 0.0)]), vec![50, 60]),
             ("four runs long", levels(&[(50, 0.0), (4, 0.4), (50, 0.0)]), vec![]),
             ("not a number", [levels(&[(60, 0.0), (60, 0.3)]), vec![f64::NAN]].concat(), vec![]),
@@ -293,7 +294,7 @@ mod tests {
         let [point] = points[..] else { panic!("{points:?}") };
         assert_eq!(point.at, 20);
         assert!(point.before.abs() < 1e-12 && (point.shift() - 0.06).abs() < 1e-12, "{point:?}");
-        assert!((point.p / 1.211974477970e-15 - 1.0).abs() < 1e-6, "{point:?}");
+        assert!((point.p / 1.211_974_477_97e-15 - 1.0).abs() < 1e-6, "{point:?}");
     }
 
     #[test]

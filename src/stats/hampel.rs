@@ -56,7 +56,7 @@ mod tests {
         // m = np.array([np.median(x[max(0, i - 3):i + 4]) for i in range(10)])
         // L = 3 * np.quantile(abs(x - m), .8) / scipy.stats.norm.ppf(.9); np.clip(x, m - L, m + L)
         let clean = without_outliers(&[1.0, 2.0, 9.0, 3.0, 2.0, 1.0, 2.0, 3.0, 1.0, 2.0]);
-        let expected = [1.0, 2.0, 4.575003682038851, 3.0, 2.0, 1.0, 2.0, 3.0, 1.0, 2.0];
+        let expected = [1.0, 2.0, 4.575_003_682_038_851, 3.0, 2.0, 1.0, 2.0, 3.0, 1.0, 2.0];
         for (x, e) in clean.iter().zip(expected) {
             assert!((x - e).abs() < 1e-12, "{clean:?}");
         }

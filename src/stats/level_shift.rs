@@ -144,7 +144,7 @@ mod tests {
     fn is_the_t_test_where_nothing_is_slow() {
         // A = [3.1, 2.7, 3.4, 2.9, 3.3, 4.0]; B = [3.9, 4.4, 3.6, 4.1, 4.6]
         // scipy.stats.ttest_ind(A, B).pvalue; ttest_ind(A, [b + 5 for b in B]).pvalue
-        for (more, expected) in [(0.0, 0.007772461895646234), (5.0, 3.0497727957252604e-09)] {
+        for (more, expected) in [(0.0, 0.007_772_461_895_646_234), (5.0, 3.049_772_795_725_260_4e-9)] {
             let right: Vec<f64> = B.iter().map(|b| b + more).collect();
             let p = p_value(&A, &right, 0, SlowShare::new(0.0));
             assert!((p / expected - 1.0).abs() < 1e-9, "{p}");
@@ -157,9 +157,11 @@ mod tests {
         // points; c = np.r_[-np.ones(n) / n, np.zeros(gap), np.ones(m) / m]; the two block sums of
         // squares over their expectation n (1 - mean of the block of C) + m (1 - ...), times c @ C @ c,
         // is the squared error of t with n + m - 2 degrees of freedom.
-        for (w, gap, expected) in
-            [(0.2, 0, 0.01501693376909656), (0.5, 0, 0.040214117035322273), (0.5, 40, 0.1466184203790288)]
-        {
+        for (w, gap, expected) in [
+            (0.2, 0, 0.015_016_933_769_096_56),
+            (0.5, 0, 0.040_214_117_035_322_273),
+            (0.5, 40, 0.146_618_420_379_028_8),
+        ] {
             let p = p_value(&A, &B, gap, SlowShare::new(w));
             assert!((p / expected - 1.0).abs() < 1e-9, "{w} {gap}: {p}");
         }
