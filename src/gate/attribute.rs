@@ -7,7 +7,7 @@ use crate::model::comparison::{StageComparison, StageVerdict};
 use crate::model::stage::{StageKey, StageSample};
 
 /// A stage whose flagged parts account for this share of its increase is not a finding itself.
-const EXPLAINED_SHARE: f64 = 0.6;
+pub(super) const EXPLAINED_SHARE: f64 = 0.6;
 
 /// How serious a flag is; 0 is none.
 #[must_use]

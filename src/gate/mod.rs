@@ -20,6 +20,7 @@ mod family;
 pub mod fit;
 #[cfg(test)]
 mod fixture;
+pub mod history;
 pub mod identity;
 mod judge;
 pub mod measure;

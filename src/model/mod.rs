@@ -4,6 +4,7 @@
 pub mod comparison;
 pub mod duration;
 pub mod environment;
+pub mod history;
 pub mod ids;
 pub mod policy;
 pub mod run;

@@ -3,6 +3,10 @@
 pub mod evidence;
 pub mod level;
 pub mod matrix;
+pub mod change_point;
+pub mod drift;
+pub mod hampel;
+pub mod level_shift;
 pub mod quantile;
 pub mod robust;
 pub mod sample;

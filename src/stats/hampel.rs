@@ -1,0 +1,76 @@
+//! Single gross outliers taken out of a series without blurring its steps: the Hampel
+//! identifier (Hampel, "The influence curve and its role in robust estimation", Journal of the
+//! American Statistical Association 69 (1974) 383-393) along a running median. What lasts four
+//! points or more is no outlier and stays.
+
+use super::quantile::quantile;
+use super::robust::median_of;
+use super::sample::Sample;
+
+/// Points to either side that the running median looks at.
+const REACH: usize = 3;
+/// How many scales from the running median a value may lie.
+const LIMIT: f64 = 3.0;
+/// The share of the deviations at which the scale is read. The median deviation would be 0 for
+/// a stage that takes one of two times, and then everything that varies an outlier.
+const SCALE_SHARE: f64 = 0.8;
+/// That quantile of a standard normal's absolute value: `scipy.stats.norm.ppf(.9)`.
+const SCALE_DIVISOR: f64 = 1.281_551_565_544_600_4;
+
+/// The series with every value pulled to within three scales of the median of the seven values
+/// around it. Same length and order, same unit; one scale for the whole series. A series with a
+/// value that is not finite is returned as it is.
+#[must_use]
+pub fn without_outliers(series: &[f64]) -> Vec<f64> {
+    let middles: Vec<f64> = (0..series.len()).map(|i| around(series, i)).collect();
+    let away = series.iter().zip(&middles).map(|(x, middle)| (x - middle).abs()).collect();
+    let Ok(away) = Sample::new(away) else { return series.to_vec() };
+    let limit = LIMIT * quantile(&away, SCALE_SHARE) / SCALE_DIVISOR;
+    series.iter().zip(&middles).map(|(x, middle)| x.clamp(middle - limit, middle + limit)).collect()
+}
+
+/// Median of the seven values around position `i`, of fewer at the ends.
+fn around(series: &[f64], i: usize) -> f64 {
+    let nearby = &series[i.saturating_sub(REACH)..(i + REACH + 1).min(series.len())];
+    median_of(nearby.iter().copied()).unwrap_or(series[i])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outlier_goes_and_a_step_stays() {
+        let mut series: Vec<f64> = (0..20).map(|i| if i % 2 == 0 { 0.01 } else { -0.01 }).collect();
+        series[7] = 2.3;
+        let clean = without_outliers(&series);
+        assert!(clean.iter().all(|x| x.abs() < 0.1), "{clean:?}");
+        series[7] = 0.0;
+        series[10..].iter_mut().for_each(|x| *x += 1.0);
+        assert_eq!(without_outliers(&series), series);
+    }
+
+    #[test]
+    fn agrees_with_numpy() {
+        // x = np.array([1, 2, 9, 3, 2, 1, 2, 3, 1, 2.])
+        // m = np.array([np.median(x[max(0, i - 3):i + 4]) for i in range(10)])
+        // L = 3 * np.quantile(abs(x - m), .8) / scipy.stats.norm.ppf(.9); np.clip(x, m - L, m + L)
+        let clean = without_outliers(&[1.0, 2.0, 9.0, 3.0, 2.0, 1.0, 2.0, 3.0, 1.0, 2.0]);
+        let expected = [1.0, 2.0, 4.575_003_682_038_851, 3.0, 2.0, 1.0, 2.0, 3.0, 1.0, 2.0];
+        for (x, e) in clean.iter().zip(expected) {
+            assert!((x - e).abs() < 1e-12, "{clean:?}");
+        }
+    }
+
+    #[test]
+    fn a_stage_with_two_usual_times_keeps_both() {
+        let series: Vec<f64> = (0..40).map(|i| if i % 7 < 2 { 0.4 } else { 0.0 }).collect();
+        assert_eq!(without_outliers(&series), series);
+    }
+
+    #[test]
+    fn nothing_and_what_is_not_finite_are_survived() {
+        assert!(without_outliers(&[]).is_empty());
+        assert_eq!(without_outliers(&[1.0, f64::INFINITY]).len(), 2);
+    }
+}
