@@ -144,6 +144,7 @@ mod tests {
             signature,
             error_type: "E".into(),
             message: message.into(),
+            frame: None,
         });
         measured
     }

@@ -22,6 +22,8 @@ pub mod measure;
 mod propagation;
 #[cfg(test)]
 mod scenarios;
+mod stack_frame;
+mod stack_trace;
 pub mod stage_key;
 mod template;
 pub mod words;
