@@ -1,6 +1,7 @@
 //! Numerics only: knows `f64`, not stages. No clock, no randomness, no input or output.
 
 pub mod quantile;
+pub mod rate;
 pub mod robust;
 pub mod sample;
 
