@@ -120,29 +120,29 @@ fn errors_in(span: &Span) -> Vec<ToldError> {
     let exception = |attributes: &Attributes| {
         let message = attributes.text("exception.message");
         told(
-            attributes.text("exception.type"),
+            attributes.text("exception.type").as_deref(),
             message.as_deref().unwrap_or_else(|| described.unwrap_or_default()),
-            attributes.text("exception.stacktrace"),
+            attributes.text("exception.stacktrace").as_deref(),
         )
     };
     let exceptions = span.events.iter().filter(|event| event.name == "exception").take(MAX_EVENTS);
     let mut errors: Vec<ToldError> = exceptions.map(|event| exception(&event.attributes)).collect();
     if let (true, Some(text)) = (errors.is_empty(), described) {
         let stack_trace = span.attributes.text("exception.stacktrace");
-        errors.push(told(span.attributes.text("error.type"), text, stack_trace));
+        errors.push(told(span.attributes.text("error.type").as_deref(), text, stack_trace.as_deref()));
     }
     errors
 }
 
-fn told(error_type: Option<String>, message: &str, stack_trace: Option<String>) -> ToldError {
+fn told(error_type: Option<&str>, message: &str, stack_trace: Option<&str>) -> ToldError {
     let bounded = |text: &str, limit: usize| -> String {
         // A NUL can't be stored as text; lines of a message are kept.
         text.trim().chars().take(limit).map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
     };
     ToldError {
-        error_type: bounded(error_type.as_deref().unwrap_or(UNTYPED), MAX_TYPE_CHARS),
+        error_type: bounded(error_type.unwrap_or(UNTYPED), MAX_TYPE_CHARS),
         message: bounded(message, MAX_MESSAGE_CHARS),
-        frame: stack_trace.as_deref().and_then(own_frame),
+        frame: stack_trace.and_then(own_frame),
     }
 }
 

@@ -165,7 +165,7 @@ pub fn own_frame(stack_trace: &str) -> Option<Frame> {
 fn own(raw: &RawFrame) -> Option<Frame> {
     let file = without_scheme(&raw.file);
     let is_nowhere = file.is_empty() || file.contains(['<', '>', '"', '(']) || file.contains("://");
-    let names_package = raw.by_package || [".cs", ".fs", ".vb"].iter().any(|kind| file.ends_with(kind));
+    let names_package = raw.by_package || has_extension(file, &["cs", "fs", "vb"]);
     let of_foreign_package =
         names_package && FOREIGN_PACKAGES.iter().any(|package| raw.function.starts_with(package));
     if is_nowhere || of_foreign_package || is_foreign(file, &raw.function) {
@@ -173,13 +173,11 @@ fn own(raw: &RawFrame) -> Option<Frame> {
     }
     let function = stable_function(&raw.function).chars().take(MAX_FUNCTION_CHARS).collect();
     let in_repository = if raw.by_package { None } else { relative(file) };
-    Some(match in_repository.filter(|path| path.chars().count() <= MAX_PATH_CHARS) {
-        Some(path) => Frame { path, function, line: (raw.line > 0).then_some(raw.line) },
-        None => {
-            let path = if raw.by_package { file.to_owned() } else { template(file, Numbers::AsNames) };
-            Frame { path: path.chars().take(MAX_PATH_CHARS).collect(), function, line: None }
-        }
-    })
+    if let Some(path) = in_repository.filter(|path| path.chars().count() <= MAX_PATH_CHARS) {
+        return Some(Frame { path, function, line: (raw.line > 0).then_some(raw.line) });
+    }
+    let path = if raw.by_package { file.to_owned() } else { template(file, Numbers::AsNames) };
+    Some(Frame { path: path.chars().take(MAX_PATH_CHARS).collect(), function, line: None })
 }
 
 /// `file:///srv/x.js`, `webpack:///./src/x.ts`, `webpack-internal:///./src/x.ts`.
@@ -200,7 +198,11 @@ fn is_foreign(file: &str, function: &str) -> bool {
         || FOREIGN_ROOTS.iter().any(|root| file.starts_with(root))
         || FOREIGN_FOLDERS.iter().any(holds)
         || is_of_python(file)
-        || (file.ends_with(".go") && is_of_go(file, function))
+        || (has_extension(file, &["go"]) && is_of_go(file, function))
+}
+
+fn has_extension(file: &str, extensions: &[&str]) -> bool {
+    file.rsplit_once('.').is_some_and(|(_, extension)| extensions.contains(&extension))
 }
 
 /// `.../lib/python3.12/...`.
@@ -225,7 +227,7 @@ fn relative(file: &str) -> Option<String> {
     let is_absolute = drive || file.starts_with('/');
     resolved(if is_absolute {
         below_checkout(inside)?
-    } else if file.ends_with(".go") && file.starts_with("github.com/") {
+    } else if has_extension(file, &["go"]) && file.starts_with("github.com/") {
         // A trimmed path begins with the module's.
         below(file, 3)?
     } else {
@@ -286,7 +288,7 @@ fn stable_function(name: &str) -> String {
 
 /// Go writes `pkg.Test.func2` and, for a closure in it, `pkg.Test.func2.1`.
 fn ends_as_closure(written: &str) -> bool {
-    written.trim_end_matches('.').ends_with(".func")
+    written.trim_end_matches('.').strip_suffix("func").is_some_and(|before| before.ends_with('.'))
 }
 
 #[cfg(test)]

@@ -157,7 +157,7 @@ fn ruby(line: &str) -> Option<RawFrame> {
 fn rust_panic(text: &str) -> Option<RawFrame> {
     let rest = text.lines().take(MAX_LINES).find_map(|line| line.split_once("panicked at "))?.1;
     let (file, number) = place_of(rest.trim_end().trim_end_matches(':'))?;
-    file.ends_with(".rs").then(|| frame(file, "", number))
+    (file.rsplit_once('.')?.1 == "rs").then(|| frame(file, "", number))
 }
 
 /// A line that names a function whose place is on the next: `4: app::run` of Rust,

@@ -8,7 +8,7 @@ use super::own_frame;
 /// `~` is where a runner of GitHub's checks out; `PATH:LINE FUNCTION`, with `-` for no line.
 fn shown(trace: &str) -> String {
     let home = concat!("/ho", "me/runner");
-    let trace = trace.replace("~", &format!("{home}{}", concat!("/wo", "rk/shop/shop"))).replace('^', home);
+    let trace = trace.replace('~', &format!("{home}{}", concat!("/wo", "rk/shop/shop"))).replace('^', home);
     own_frame(&trace).map_or("none".to_owned(), |frame| {
         let line = frame.line.map_or("-".to_owned(), |line| line.to_string());
         format!("{}:{line} {}", frame.path, frame.function)
