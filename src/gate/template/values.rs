@@ -37,6 +37,9 @@ pub(super) fn value(bytes: &[u8], at: usize) -> Option<Option<(&'static str, usi
     if let Some(length) = hexadecimal_pairs(bytes, at).or_else(|| pointer(bytes, at)) {
         return Some(Some(("{hex}", length)));
     }
+    if let Some(length) = random_name(bytes, at) {
+        return Some(Some(("{hex}", length)));
+    }
     let is_other = super::uuid(bytes, at).is_some()
         || super::time(bytes, at).is_some()
         || hexadecimal(bytes, at).is_some()
@@ -64,7 +67,7 @@ fn is_code(bytes: &[u8], at: usize) -> bool {
         return false;
     }
     let before = &bytes[at.saturating_sub(24)..at];
-    let word_end = before.iter().rposition(|b| !b" :=(#[".contains(b)).map_or(0, |last| last + 1);
+    let word_end = before.iter().rposition(|b| !b" :=(#[-".contains(b)).map_or(0, |last| last + 1);
     let between = &before[word_end..];
     if between.is_empty() || between.len() > 3 {
         return false;
@@ -127,6 +130,45 @@ fn pointer(bytes: &[u8], at: usize) -> Option<usize> {
     (!digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit)).then_some(length)
 }
 
+/// A name that a program drew: a ULID, a long word of mixed letters and digits such as base64,
+/// and the endings that Kubernetes gives to pods.
+fn random_name(bytes: &[u8], at: usize) -> Option<usize> {
+    let length = word_length(bytes, at);
+    let word = &bytes[at..at + length];
+    let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
+    let is_ulid =
+        length == 26 && digits > 0 && word.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+    let kind = |b: &u8| (b.is_ascii_digit(), b.is_ascii_uppercase());
+    let changes = word.windows(2).filter(|pair| kind(&pair[0]) != kind(&pair[1])).count();
+    // `Base64EncoderTest` changes less often.
+    let is_mixed = length >= 16 && digits > 0 && changes * 5 > length * 2;
+    let after_hyphen = at > 0 && bytes[at - 1] == b'-';
+    let is_ending =
+        after_hyphen && length == 5 && is_drawn(word) && (digits > 0 || follows_template_hash(bytes, at));
+    let is_hash = after_hyphen && is_template_hash(word);
+    (is_ulid || is_mixed || is_ending || is_hash).then_some(length)
+}
+
+/// Kubernetes draws from letters and digits that can't spell words (`SafeEncodeString`).
+fn is_drawn(word: &[u8]) -> bool {
+    word.iter().all(|b| b"bcdfghjklmnpqrstvwxz2456789".contains(b))
+}
+
+/// A pod's template hash: `7d9f8b6c5`.
+fn is_template_hash(word: &[u8]) -> bool {
+    (8..=10).contains(&word.len())
+        && is_drawn(word)
+        && word.iter().filter(|b| b.is_ascii_digit()).count() >= 2
+}
+
+fn follows_template_hash(bytes: &[u8], at: usize) -> bool {
+    let before = &bytes[at.saturating_sub(12)..at - 1];
+    before
+        .rsplit(|b| *b == b'-')
+        .next()
+        .is_some_and(|word| word.len() < before.len() && is_template_hash(word))
+}
+
 /// A number with what belongs to it: `1,204.5`, `1.2e-3`, `1m02s`, `2.02 MiB`, `v2.3.1-rc.2`.
 fn quantity(bytes: &[u8], at: usize) -> Option<usize> {
     let version_mark = usize::from(matches!(bytes.get(at), Some(b'v' | b'V')));
@@ -139,8 +181,9 @@ fn quantity(bytes: &[u8], at: usize) -> Option<usize> {
     }
     while let Some(after) = unit(bytes, end) {
         end = after;
-        // `1m02s` goes on with a number.
-        match numeral(bytes, end) {
+        // `1m02s` and `1m 02s` go on with a number.
+        let space = usize::from(bytes.get(end) == Some(&b' '));
+        match numeral(bytes, end + space).filter(|(further, _)| bytes.get(*further) != Some(&b' ')) {
             Some((further, _)) if unit(bytes, further).is_some() => end = further,
             _ => break,
         }
