@@ -86,6 +86,13 @@ impl SpanBuilder {
         self
     }
 
+    /// Of the exception that was added last.
+    pub fn stack_trace(mut self, text: &str) -> Self {
+        let event = self.0.events.last_mut().expect("an exception");
+        event.attributes.0.extend(attribute_list(&[("exception.stacktrace", text)]));
+        self
+    }
+
     pub fn build(self) -> Span {
         self.0
     }

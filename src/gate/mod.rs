@@ -29,6 +29,8 @@ mod queue;
 #[cfg(test)]
 mod scenarios;
 mod sentence;
+mod stack_frame;
+mod stack_trace;
 pub mod stage_key;
 mod stage_state;
 pub mod structure;

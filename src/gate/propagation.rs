@@ -6,9 +6,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use sha2::{Digest, Sha256};
 
+use super::stack_frame::own_frame;
 use super::template::{Numbers, template};
-use crate::model::span::Span;
-use crate::model::stage::{StageError, StageKey};
+use crate::model::span::{Attributes, Span, SpanStatus};
+use crate::model::stage::{Frame, StageError, StageKey};
 use crate::model::trace::{Node, Trace};
 
 /// Longest message that is kept, in characters.
@@ -28,12 +29,31 @@ pub struct FoundErrors {
     pub note: Option<String>,
 }
 
-/// Identity of an error: stage, type, and the message without what varies. 128 bits of SHA-256
-/// in hexadecimal, so that it is bounded and can be a key.
+/// Identity of an error but for its place: stage, type, and the message without what varies.
+/// 128 bits of SHA-256 in hexadecimal, so that it is bounded and can be a key.
 #[must_use]
 pub fn signature(stage: &StageKey, error_type: &str, message: &str) -> String {
-    let text = format!("{stage}\n{error_type}\n{}", template(message, Numbers::AsValues));
+    digest(&format!("{stage}\n{error_type}\n{}", template(message, Numbers::AsValues)))
+}
+
+/// The whole identity: a signature, and where in the repository the error arose.
+#[must_use]
+pub fn placed(signature: &str, frame: Option<&Frame>) -> String {
+    match frame {
+        Some(frame) => digest(&format!("{signature}\n{}\n{}", frame.path, frame.function)),
+        None => signature.to_owned(),
+    }
+}
+
+fn digest(text: &str) -> String {
     hex::encode(&Sha256::digest(text.as_bytes())[..16])
+}
+
+/// An error as its span tells it.
+struct ToldError {
+    error_type: String,
+    message: String,
+    frame: Option<Frame>,
 }
 
 /// The errors of a trace; `stage` tells the stage of a span.
@@ -45,7 +65,7 @@ pub fn errors_of(trace: &Trace, stage: impl Fn(Node) -> (StageKey, Vec<String>))
     let nodes: Vec<Node> = trace.nodes().collect();
     // Children before parents: the deepest span that had an error claims it.
     for node in nodes.into_iter().rev() {
-        for (error_type, message) in errors_in(trace.span(node)) {
+        for ToldError { error_type, message, frame } in errors_in(trace.span(node)) {
             if is_echo(seen_below.get(&node), failed_below.contains(&node), &error_type, &message) {
                 continue;
             }
@@ -64,8 +84,8 @@ pub fn errors_of(trace: &Trace, stage: impl Fn(Node) -> (StageKey, Vec<String>))
                 below.insert(identity("", &format!("{error_type}: {message}")));
                 at = trace.parent(ancestor);
             }
-            let signature = signature(&key, &error_type, &message);
-            kept.push(StageError { stage: key, path, signature, error_type, message });
+            let signature = placed(&signature(&key, &error_type, &message), frame.as_ref());
+            kept.push(StageError { stage: key, path, signature, error_type, message, frame });
         }
     }
     kept.reverse();
@@ -91,44 +111,48 @@ fn is_echo(below: Option<&HashSet<u64>>, failed_below: bool, error_type: &str, m
     repeats(error_type) || (untyped && (repeats("") || (message.is_empty() && failed_below)))
 }
 
-/// Type and message of each error of one span: its exceptions, else its failed status.
-fn errors_in(span: &Span) -> Vec<(String, String)> {
+/// Each error of one span: its exceptions, else its failed status.
+fn errors_in(span: &Span) -> Vec<ToldError> {
     let described = match &span.status {
-        crate::model::span::SpanStatus::Error(text) => Some(text.as_str()),
+        SpanStatus::Error(text) => Some(text.as_str()),
         _ => None,
     };
-    let mut errors: Vec<(String, String)> = span
-        .events
-        .iter()
-        .filter(|event| event.name == "exception")
-        .take(MAX_EVENTS)
-        .map(|event| {
-            let message = event.attributes.text("exception.message");
-            (
-                event.attributes.text("exception.type").unwrap_or_else(|| UNTYPED.to_owned()),
-                message.unwrap_or_else(|| described.unwrap_or_default().to_owned()),
-            )
-        })
-        .collect();
+    let exception = |attributes: &Attributes| {
+        let message = attributes.text("exception.message");
+        told(
+            attributes.text("exception.type").as_deref(),
+            message.as_deref().unwrap_or_else(|| described.unwrap_or_default()),
+            attributes.text("exception.stacktrace").as_deref(),
+        )
+    };
+    let exceptions = span.events.iter().filter(|event| event.name == "exception").take(MAX_EVENTS);
+    let mut errors: Vec<ToldError> = exceptions.map(|event| exception(&event.attributes)).collect();
     if let (true, Some(text)) = (errors.is_empty(), described) {
-        let kind = span.attributes.text("error.type").unwrap_or_else(|| UNTYPED.to_owned());
-        errors.push((kind, text.to_owned()));
+        let stack_trace = span.attributes.text("exception.stacktrace");
+        errors.push(told(span.attributes.text("error.type").as_deref(), text, stack_trace.as_deref()));
     }
-    let bounded = |text: String, limit: usize| -> String {
+    errors
+}
+
+fn told(error_type: Option<&str>, message: &str, stack_trace: Option<&str>) -> ToldError {
+    let bounded = |text: &str, limit: usize| -> String {
         // A NUL can't be stored as text; lines of a message are kept.
         text.trim().chars().take(limit).map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
     };
-    errors
-        .into_iter()
-        .map(|(kind, text)| (bounded(kind, MAX_TYPE_CHARS), bounded(text, MAX_MESSAGE_CHARS)))
-        .collect()
+    ToldError {
+        error_type: bounded(error_type.unwrap_or(UNTYPED), MAX_TYPE_CHARS),
+        message: bounded(message, MAX_MESSAGE_CHARS),
+        frame: stack_trace.and_then(own_frame),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::gate::extract::extract;
     use crate::gate::fixture::{SpanBuilder, trace};
+    use crate::model::run::RunResult;
     use crate::model::span::{Span, SpanStatus};
+    use crate::model::stage::Frame;
 
     fn found(spans: Vec<Span>) -> Vec<(String, String, String)> {
         let errors = extract(&trace(spans)).errors;
@@ -183,6 +207,36 @@ mod tests {
             found(vec![SpanBuilder::new(1, "ci").status(failed("")).build()]),
             [triple("ci", "error", "")]
         );
+    }
+
+    #[test]
+    fn an_error_inside_a_green_stage_counts_and_the_stage_stays_green() {
+        let extraction = extract(&trace(vec![
+            SpanBuilder::new(1, "ci").status(SpanStatus::Ok).build(),
+            SpanBuilder::new(2, "test")
+                .parent(1)
+                .exception("TimeoutError", "no answer in 5 s")
+                .stack_trace("    at poll (/app/src/poll.js:7:3)")
+                .build(),
+        ]));
+        assert_eq!(extraction.stages[1].result, RunResult::Success);
+        let error = &extraction.errors[0];
+        assert_eq!((error.path.join(" / "), error.error_type.as_str()), ("ci / test".into(), "TimeoutError"));
+        let frame = Frame { path: "src/poll.js".into(), function: "poll".into(), line: Some(7) };
+        assert_eq!(error.frame, Some(frame));
+    }
+
+    #[test]
+    fn one_message_from_two_places_is_two_errors_and_from_two_lines_of_one_is_one() {
+        let with = |places: [&str; 2]| {
+            let step = |id: u32, place: &str| {
+                let at = format!("    at {place}");
+                SpanBuilder::new(id, "try").parent(1).exception("E", "no").stack_trace(&at).build()
+            };
+            found(vec![SpanBuilder::new(1, "ci").build(), step(2, places[0]), step(3, places[1])]).len()
+        };
+        assert_eq!(with(["f (/app/x.js:1:1)", "f (/app/x.js:9:1)"]), 1);
+        assert_eq!(with(["f (/app/x.js:1:1)", "g (/app/x.js:1:1)"]), 2);
     }
 
     #[test]

@@ -9,10 +9,13 @@ use crate::model::span::{AttributeValue, Attributes, Resource, Span, SpanStatus}
 const ATTRIBUTES_KEPT: usize = 50;
 /// Characters kept of a text.
 const TEXT_KEPT: usize = 1_000;
+/// Characters kept of a stack trace: it is what says where an error arose.
+const STACK_TRACE_KEPT: usize = 8_000;
 /// Events kept of a span.
 const EVENTS_KEPT: usize = 20;
 /// Links kept of a span.
 const LINKS_KEPT: usize = 20;
+const STACK_TRACE: &str = "exception.stacktrace";
 /// What stands in a secret's place.
 const MASK: &str = "[redacted]";
 
@@ -90,6 +93,8 @@ fn redact_attributes(attributes: &mut Attributes) {
         cut(key);
         if is_secret(key) {
             *value = AttributeValue::String(MASK.to_owned());
+        } else if let (STACK_TRACE, AttributeValue::String(text)) = (key.as_str(), &mut *value) {
+            cut_in_the_middle(text, STACK_TRACE_KEPT);
         } else {
             bound_value(value);
         }
@@ -157,6 +162,18 @@ fn cut(text: &mut String) {
     }
 }
 
+/// Cuts what is between the ends of a stack trace, on a line of its own: some languages print
+/// the innermost call first and some last.
+fn cut_in_the_middle(text: &mut String, kept: usize) {
+    let length = if text.len() > kept { text.chars().count() } else { 0 };
+    if length <= kept {
+        return;
+    }
+    let at = |n: usize| text.char_indices().nth(n).map_or(text.len(), |(at, _)| at);
+    let (from, to) = (at(kept / 2), at(length - kept / 2));
+    text.replace_range(from..to, "\n…\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +210,17 @@ mod tests {
     fn a_name_of_a_million_characters_is_cut() {
         let span = one_span(&format!(r#""name":"{}""#, "é".repeat(1_000_000)));
         assert_eq!(span.name.chars().count(), TEXT_KEPT + 1);
+    }
+
+    #[test]
+    fn a_stack_trace_keeps_both_of_its_ends() {
+        let json = format!(
+            r#""events":[{{"name":"exception","attributes":[{{"key":"exception.stacktrace","value":{{"stringValue":"first {} last"}}}}]}}]"#,
+            "é".repeat(100_000)
+        );
+        let kept = one_span(&json).events[0].attributes.text(STACK_TRACE).expect("is kept");
+        assert!(kept.starts_with("first é") && kept.ends_with("é last") && kept.contains("\n…\n"));
+        assert_eq!(kept.chars().count(), STACK_TRACE_KEPT + 3);
     }
 
     #[test]

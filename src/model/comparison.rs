@@ -175,7 +175,8 @@ pub enum ErrorVerdict {
     Known,
     /// Now and then in the baseline.
     Flaky,
-    /// In one sample of the change and never in the baseline.
+    /// Never in the baseline, and once in the change or against too short a history; or in the
+    /// baseline, and far more often in the change. Never blocks.
     Suspect,
 }
 
@@ -213,6 +214,9 @@ pub struct ErrorComparison {
     pub baseline_runs_with: usize,
     /// Out of how many.
     pub baseline_runs: usize,
+    /// One sentence a developer understands; empty in comparisons of before there was one.
+    #[serde(default)]
+    pub reason: String,
     /// The line a reader would change.
     pub location: Option<Location>,
 }
@@ -222,6 +226,12 @@ impl ErrorComparison {
     #[must_use]
     pub fn seen(&self) -> String {
         format!("{} of {} runs", self.baseline_runs_with, self.baseline_runs)
+    }
+
+    /// Whether the baseline never had it.
+    #[must_use]
+    pub fn is_unseen(&self) -> bool {
+        self.baseline_runs_with == 0
     }
 }
 

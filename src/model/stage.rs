@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::comparison::Location;
 use super::run::RunResult;
 
 /// Stable name of a stage: `v1|` and the templated path, joined by ` / `. Two runs' samples
@@ -148,6 +149,27 @@ impl StageSample {
     }
 }
 
+/// The topmost place of a stack trace that lies in the repository's own code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// From the repository's root. Where that can't be known, as the trace wrote it, without
+    /// what varies from run to run.
+    pub path: String,
+    /// As the trace names it, without numbers that a compiler gave; may be empty.
+    pub function: String,
+    /// From 1. None unless the path is from the repository's root: there would be nowhere to
+    /// point. It is no part of what the frame identifies, because every edit above moves it.
+    pub line: Option<u32>,
+}
+
+impl Frame {
+    /// Where a reader would look; none where the file can't be told.
+    #[must_use]
+    pub fn location(&self) -> Option<Location> {
+        self.line.map(|line| Location { path: self.path.clone(), line })
+    }
+}
+
 /// An error seen in one stage of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageError {
@@ -155,11 +177,14 @@ pub struct StageError {
     pub stage: StageKey,
     /// What people read of the stage.
     pub path: Vec<String>,
-    /// Stage, type and templated message: equal signatures are one error. It identifies, it
-    /// is not for reading.
+    /// Stage, type, templated message and frame: equal signatures are one error. It identifies,
+    /// it is not for reading.
     pub signature: String,
     /// Exception type, or `error` when none was sent.
     pub error_type: String,
     /// The message as sent, bounded.
     pub message: String,
+    /// Where in the repository it arose, if its producer sent a stack trace that says so.
+    #[serde(default)]
+    pub frame: Option<Frame>,
 }

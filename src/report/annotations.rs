@@ -4,7 +4,7 @@
 use crate::model::comparison::{ErrorComparison, ErrorVerdict, Location, StageComparison, StageVerdict};
 use crate::model::policy::Mode;
 
-use super::headline::{certainty, leaf, unversioned};
+use super::headline::{Suspicion, certainty, error_reason, leaf, suspicion, unversioned};
 use super::{Report, escape, format};
 
 /// So many fit one request; a further one would append and is not worth it.
@@ -106,16 +106,21 @@ fn stage_message(stage: &StageComparison) -> String {
 }
 
 fn error_title(error: &ErrorComparison) -> String {
-    let word = if error.verdict == ErrorVerdict::New { "New error" } else { "Unknown error, seen once" };
+    let word = match (error.verdict, suspicion(error)) {
+        (ErrorVerdict::New, _) => "New error",
+        (_, Suspicion::SeenOnce) => "Unknown error, seen once",
+        (_, Suspicion::Unseen) => "Unknown error",
+        (_, Suspicion::MoreOften) => "Known error, far more often than before",
+    };
     format!("{word}: {}", escape::plain(&error.error_type))
 }
 
 fn error_message(error: &ErrorComparison) -> String {
     let stage = error.path.last().map_or_else(|| unversioned(error.stage.as_str()), String::as_str);
     format!(
-        "{} (in {}; before in {})",
+        "{} (in {}; {})",
         escape::plain_sentence(&error.message),
         escape::plain(stage),
-        error.seen()
+        escape::plain_sentence(&error_reason(error))
     )
 }

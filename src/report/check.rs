@@ -8,7 +8,7 @@ use crate::model::ids::CommitSha;
 use super::annotations::{self, Annotation};
 use super::headline::{certainty, headline, leaf, outcome, parents};
 use super::markdown::{
-    Limits, baseline, error_list, findings_table, fitted, known_errors, lead, notes, paragraphs,
+    Limits, baseline, error_list, findings_table, fitted, known_error_list, lead, notes, paragraphs,
     stages_table, structure,
 };
 use super::structure::HEADING;
@@ -116,7 +116,11 @@ impl Report {
         if !changed.is_empty() {
             blocks.extend([format!("### {HEADING}"), changed]);
         }
-        blocks.extend(["### All stages".to_owned(), stages_table(self, limits), known_errors(self)]);
+        blocks.extend(["### All stages".to_owned(), stages_table(self, limits)]);
+        let known = known_error_list(self, limits);
+        if !known.is_empty() {
+            blocks.extend(["### Known errors".to_owned(), known]);
+        }
         blocks.extend(["### Baseline".to_owned(), baseline(self, limits)]);
         let notes = notes(self, limits);
         if !notes.is_empty() {

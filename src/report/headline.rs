@@ -1,7 +1,9 @@
 //! The one sentence that says how it went, and the words every rendering shares. It escapes
 //! nothing: callers hand in the form of a name their medium needs.
 
-use crate::model::comparison::{BaselineSummary, ErrorVerdict, RunVerdict, StageComparison, StageVerdict};
+use crate::model::comparison::{
+    BaselineSummary, ErrorComparison, ErrorVerdict, RunVerdict, StageComparison, StageVerdict,
+};
 
 use super::{Report, format};
 
@@ -37,6 +39,41 @@ pub fn certainty(stage: &StageComparison) -> String {
         (_, 2..) => format!("seen once in {} runs", format::number(stage.samples)),
         _ => "seen once".to_owned(),
     }
+}
+
+/// Why an error is a suspicion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspicion {
+    /// In one run of the change, never before.
+    SeenOnce,
+    /// In more runs, never before, and before is short.
+    Unseen,
+    /// Known, and now far more frequent.
+    MoreOften,
+}
+
+/// Which of them a suspected error is.
+#[must_use]
+pub fn suspicion(error: &ErrorComparison) -> Suspicion {
+    match (error.is_unseen(), error.candidate_runs) {
+        (false, _) => Suspicion::MoreOften,
+        (true, 0 | 1) => Suspicion::SeenOnce,
+        (true, _) => Suspicion::Unseen,
+    }
+}
+
+/// How often an error was seen, here and before: the gate's reason. Comparisons that were stored
+/// before there was one get the counts.
+#[must_use]
+pub fn error_reason(error: &ErrorComparison) -> String {
+    if !error.reason.is_empty() {
+        return error.reason.clone();
+    }
+    let here = match error.candidate_runs {
+        0 | 1 => "seen once".to_owned(),
+        n => format!("in {} runs of this change", format::number(n)),
+    };
+    format!("{here}, before in {}", error.seen())
 }
 
 /// What became of one stage, in a word or a few.
@@ -101,7 +138,6 @@ pub fn headline(report: &Report, name: fn(&str) -> String) -> String {
 fn slower_parts(report: &Report, name: fn(&str) -> String) -> Vec<String> {
     let mut parts = Vec::new();
     let new_errors = report.errors(ErrorVerdict::New).count();
-    let suspect_errors = report.errors(ErrorVerdict::Suspect).count();
     let mut suspects = report.suspect();
     let mut regressed = report.regressed();
     if let Some(worst) = regressed.next() {
@@ -127,8 +163,15 @@ fn slower_parts(report: &Report, name: fn(&str) -> String) -> Vec<String> {
     } else if suspects.len() > 0 {
         parts.push(format!("{} seen slower once", format::count(suspects.len(), "stage", "stages")));
     }
-    if suspect_errors > 0 {
-        parts.push(format!("{} seen once", format::count(suspect_errors, "unknown error", "unknown errors")));
+    for (suspicion, one, many, after) in [
+        (Suspicion::SeenOnce, "unknown error", "unknown errors", " seen once"),
+        (Suspicion::Unseen, "unknown error", "unknown errors", ""),
+        (Suspicion::MoreOften, "known error", "known errors", " far more often than before"),
+    ] {
+        let n = report.errors(ErrorVerdict::Suspect).filter(|e| self::suspicion(e) == suspicion).count();
+        if n > 0 {
+            parts.push(format!("{}{after}", format::count(n, one, many)));
+        }
     }
     parts
 }

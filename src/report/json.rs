@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::headline::error_reason;
 use crate::model::comparison::{
     ErrorComparison, Exclusion, Location, RunComparison, StageComparison, StageVerdict,
 };
@@ -117,6 +118,8 @@ pub struct ErrorJson {
     pub verdict: String,
     /// `0 of 143 runs`.
     pub seen: String,
+    /// One sentence.
+    pub reason: String,
     /// The line a reader would change.
     pub location: Option<Location>,
 }
@@ -230,6 +233,7 @@ impl From<&ErrorComparison> for ErrorJson {
             message: error.message.clone(),
             verdict: error.verdict.as_str().to_owned(),
             seen: error.seen(),
+            reason: error_reason(error),
             location: error.location.clone(),
         }
     }

@@ -2,9 +2,9 @@
 //! block takes its limit and says what it left out. Names and sentences pass
 //! [`super::escape`]; nothing else here is untrusted.
 
-use crate::model::comparison::{ErrorComparison, ErrorVerdict, StageComparison, StageVerdict};
+use crate::model::comparison::{ErrorComparison, ErrorVerdict, Location, StageComparison, StageVerdict};
 
-use super::headline::{certainty, leaf, outcome, parents, runner, unversioned};
+use super::headline::{certainty, error_reason, leaf, outcome, parents, runner, unversioned};
 use super::structure::{Medium, alias_line, sentence};
 use super::{Report, escape, format, headline};
 
@@ -108,33 +108,40 @@ fn stage_cell(stage: &StageComparison, bold: bool) -> String {
     }
 }
 
-/// New errors and those seen once, as a list; empty without any.
+/// Errors that are new, seen once or far more frequent, as a list; empty without any.
 #[must_use]
 pub fn error_list(report: &Report, limits: &Limits) -> String {
     let total = report.unfamiliar_errors().count();
     if total == 0 {
         return String::new();
     }
-    let heading =
-        if report.errors(ErrorVerdict::New).next().is_some() { "New errors" } else { "Unknown errors" };
+    let is_new = report.errors(ErrorVerdict::New).next().is_some();
+    let all_unseen = report.unfamiliar_errors().all(ErrorComparison::is_unseen);
+    let heading = match (is_new, all_unseen) {
+        (true, true) => "New errors",
+        (false, true) => "Unknown errors",
+        (_, false) => "Errors",
+    };
     let mut lines = vec![format!("**{heading}**"), String::new()];
     lines.extend(report.unfamiliar_errors().take(limits.errors).map(error_line));
     with_rest(lines, total, limits.errors, "error", "errors")
 }
 
 fn error_line(error: &ErrorComparison) -> String {
-    let stage = error.path.last().map_or_else(|| unversioned(error.stage.as_str()), String::as_str);
-    let here = match error.candidate_runs {
-        0 | 1 => "seen once".to_owned(),
-        n => format!("in {} runs of this change", format::number(n)),
-    };
+    let place = error.location.as_ref().map_or_else(String::new, |Location { path, line }| {
+        format!(", {} line {line}", escape::code(&format::tail(path, 80)))
+    });
     format!(
-        "- {} in {}: {}<br><sub>{here}, before in {}</sub>",
+        "- {} in {}{place}: {}<br><sub>{}</sub>",
         escape::code(&error.error_type),
-        escape::code(stage),
+        escape::code(error_stage(error)),
         escape::code(&error.message),
-        error.seen()
+        escape::prose(&error_reason(error))
     )
+}
+
+fn error_stage(error: &ErrorComparison) -> &str {
+    error.path.last().map_or_else(|| unversioned(error.stage.as_str()), String::as_str)
 }
 
 /// Every stage, as a table.
@@ -219,7 +226,8 @@ pub fn structure(report: &Report, limits: &Limits) -> String {
     with_rest(lines.collect(), changes.len(), limits.sentences, "change", "changes")
 }
 
-/// Errors that the baseline knows, in one sentence; empty without any.
+/// Errors that the baseline knows and that are as frequent as before, in one sentence; empty
+/// without any.
 #[must_use]
 pub fn known_errors(report: &Report) -> String {
     let known = report.errors(ErrorVerdict::Known).count();
@@ -228,6 +236,26 @@ pub fn known_errors(report: &Report) -> String {
     let flaky = (flaky > 0).then(|| format::count(flaky, "flaky error", "flaky errors"));
     let all: Vec<String> = known.into_iter().chain(flaky).collect();
     if all.is_empty() { String::new() } else { format!("Also seen, as before: {}.", all.join(" and ")) }
+}
+
+/// The same, each with how often it was seen.
+#[must_use]
+pub fn known_error_list(report: &Report, limits: &Limits) -> String {
+    let known = report.errors(ErrorVerdict::Known).chain(report.errors(ErrorVerdict::Flaky));
+    let total = known.clone().count();
+    if total == 0 {
+        return String::new();
+    }
+    let mut lines = vec![known_errors(report), String::new()];
+    lines.extend(known.take(limits.errors).map(|error| {
+        format!(
+            "- {} in {}: {}",
+            escape::code(&error.error_type),
+            escape::code(error_stage(error)),
+            escape::prose(&error_reason(error))
+        )
+    }));
+    with_rest(lines, total, limits.errors, "error", "errors")
 }
 
 /// A block that a click opens.

@@ -131,7 +131,7 @@ impl Report {
         self.comparison.errors.iter().filter(move |e| e.verdict == verdict)
     }
 
-    /// Errors a reader has to know: new ones, then those seen once.
+    /// Errors a reader has to know: new ones, then suspected ones.
     pub fn unfamiliar_errors(&self) -> impl Iterator<Item = &ErrorComparison> + Clone {
         self.errors(ErrorVerdict::New).chain(self.errors(ErrorVerdict::Suspect))
     }

@@ -1,9 +1,10 @@
 //! A report for a terminal: aligned, colour only when asked, no control character of a name
 //! gets through. Whether a terminal is there is the caller's to know.
 
-use crate::model::comparison::{RunVerdict, StageComparison, StageVerdict};
+use crate::model::comparison::{ErrorComparison, RunVerdict, StageComparison, StageVerdict};
 
-use super::headline::{certainty, headline, runner};
+use super::headline::{certainty, error_reason, headline, runner};
+use super::markdown::known_errors;
 use super::structure::{HEADING, Medium, alias_line, sentence};
 use super::{Report, escape, format};
 
@@ -64,6 +65,10 @@ impl Report {
         }
         if !comparison.structure.is_empty() {
             blocks.push(format!("{}\n{}", colour.paint(Paint::Bold, HEADING), self.terminal_structure()));
+        }
+        let known = known_errors(self);
+        if !known.is_empty() {
+            blocks.push(known);
         }
         blocks.push(colour.paint(Paint::Dim, &self.tally()));
         let notes: Vec<String> =
@@ -146,13 +151,16 @@ fn verdict_paint(verdict: RunVerdict) -> Paint {
     }
 }
 
-fn terminal_error(error: &crate::model::comparison::ErrorComparison) -> String {
+fn terminal_error(error: &ErrorComparison) -> String {
+    let place = error.location.as_ref().map_or_else(String::new, |location| {
+        format!(", {}:{}", escape::readable(&location.path), location.line)
+    });
     format!(
-        "  {}: {}\n    in {}, before in {}",
+        "  {}: {}\n    in {}{place}\n    {}",
         escape::readable(&error.error_type),
         escape::readable(&error.message),
         escape::readable(&error.path.join(" / ")),
-        error.seen()
+        escape::readable(&error_reason(error))
     )
 }
 

@@ -8,6 +8,7 @@ pub mod drift;
 pub mod hampel;
 pub mod level_shift;
 pub mod quantile;
+pub mod rate;
 pub mod robust;
 pub mod sample;
 pub mod student;

@@ -2,7 +2,7 @@
 
 use super::{StoreError, Tx, on_db};
 use crate::model::ids::{RepoId, RunId};
-use crate::model::stage::{StageError, StageKey};
+use crate::model::stage::{Frame, StageError, StageKey};
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -12,12 +12,21 @@ struct Row {
     signature: String,
     error_type: String,
     message: String,
+    frame_path: Option<String>,
+    frame_function: Option<String>,
+    frame_line: Option<i64>,
 }
 
 impl Row {
     fn into_error(self) -> Result<(String, StageError), StoreError> {
         let path =
             serde_json::from_str(&self.path).map_err(|e| StoreError::unreadable("an error's path", e))?;
+        // Rows of before frames were kept have none.
+        let frame = self.frame_path.map(|path| Frame {
+            path,
+            function: self.frame_function.unwrap_or_default(),
+            line: self.frame_line.and_then(|line| u32::try_from(line).ok()),
+        });
         Ok((
             self.run_id,
             StageError {
@@ -26,6 +35,7 @@ impl Row {
                 signature: self.signature,
                 error_type: self.error_type,
                 message: self.message,
+                frame,
             },
         ))
     }
@@ -49,8 +59,9 @@ impl Tx {
                 let path =
                     serde_json::to_string(&error.path).map_err(|e| StoreError::unreadable("an error's path", e))?;
                 sqlx::query(
-                    "INSERT INTO stage_errors (repo_id, run_id, ordinal, stage_key, path, signature, error_type, message)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                    "INSERT INTO stage_errors (repo_id, run_id, ordinal, stage_key, path, signature, error_type, message,
+                        frame_path, frame_function, frame_line)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
                 )
                 .bind(repo.0)
                 .bind(&run.0)
@@ -60,6 +71,9 @@ impl Tx {
                 .bind(&error.signature)
                 .bind(&error.error_type)
                 .bind(&error.message)
+                .bind(error.frame.as_ref().map(|frame| &frame.path))
+                .bind(error.frame.as_ref().map(|frame| &frame.function))
+                .bind(error.frame.as_ref().and_then(|frame| frame.line).map(i64::from))
                 .execute(&mut *conn)
                 .await?;
             }
@@ -71,7 +85,8 @@ impl Tx {
     pub async fn errors(&mut self, repo: RepoId, run: &RunId) -> Result<Vec<StageError>, StoreError> {
         let rows: Vec<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT run_id, stage_key, path, signature, error_type, message FROM stage_errors
+                "SELECT run_id, stage_key, path, signature, error_type, message, frame_path, frame_function, frame_line
+                 FROM stage_errors
                  WHERE repo_id = $1 AND run_id = $2 ORDER BY ordinal",
             )
             .bind(repo.0)
@@ -90,7 +105,8 @@ impl Tx {
     ) -> Result<Vec<(String, StageError)>, StoreError> {
         let rows: Vec<Row> = on_db!(self, conn => {
             let mut select = sqlx::QueryBuilder::new(
-                "SELECT run_id, stage_key, path, signature, error_type, message FROM stage_errors WHERE repo_id = ",
+                "SELECT run_id, stage_key, path, signature, error_type, message, frame_path, frame_function, frame_line
+                 FROM stage_errors WHERE repo_id = ",
             );
             select.push_bind(repo.0).push(" AND run_id IN (");
             let mut list = select.separated(", ");

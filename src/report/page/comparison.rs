@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::{Badge, Site, when};
-use crate::model::comparison::{ErrorComparison, StageComparison, StageVerdict};
+use crate::model::comparison::{ErrorComparison, Location, StageComparison, StageVerdict};
 use crate::model::stage::{StageKey, StageSample};
 use crate::model::time::Timestamp;
 use crate::report::check::CheckOutput;
@@ -69,7 +69,8 @@ struct ErrorView {
     message: String,
     stage: String,
     verdict: &'static str,
-    seen: String,
+    reason: String,
+    place: Option<String>,
 }
 
 struct CommentView {
@@ -182,6 +183,10 @@ impl ComparisonPage {
     }
 }
 
+fn place(location: &Location) -> String {
+    format!("{}:{}", escape::readable(&location.path), location.line)
+}
+
 impl From<&StageComparison> for StageView {
     fn from(stage: &StageComparison) -> Self {
         let name = escape::readable(headline::leaf(stage));
@@ -206,7 +211,7 @@ impl From<&StageComparison> for StageView {
             sure: headline::certainty(stage),
             critical: stage.critical,
             reason: if stage.reason.is_empty() { String::new() } else { escape::readable(&stage.reason) },
-            place: stage.location.as_ref().map(|l| format!("{}:{}", escape::readable(&l.path), l.line)),
+            place: stage.location.as_ref().map(place),
             runs: format!("{} of {}", format::number(stage.samples), format::number(stage.baseline_samples)),
             spark: chart::sparkline(&stage.history_s, stage.history_candidates, &name),
             name,
@@ -221,7 +226,8 @@ impl From<&ErrorComparison> for ErrorView {
             message: escape::readable(&error.message),
             stage: escape::readable(&error.path.join(" / ")),
             verdict: error.verdict.as_str(),
-            seen: error.seen(),
+            reason: escape::readable(&headline::error_reason(error)),
+            place: error.location.as_ref().map(place),
         }
     }
 }

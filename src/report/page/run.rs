@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::{Site, lineage, when};
 use crate::model::run::PipelineRun;
-use crate::model::stage::{StageError, StageKey, StageSample};
+use crate::model::stage::{Frame, StageError, StageKey, StageSample};
 use crate::report::{escape, format, waterfall};
 
 /// One run.
@@ -50,12 +50,14 @@ impl RunPage {
         ]
     }
 
-    fn error_rows(&self) -> Vec<(String, String, String)> {
+    fn error_rows(&self) -> Vec<(String, String, String, Option<String>)> {
         let row = |e: &StageError| {
+            let place = e.frame.as_ref().and_then(Frame::location);
             (
                 escape::readable(&e.error_type),
                 escape::readable(&e.message),
                 escape::readable(&e.path.join(" / ")),
+                place.map(|place| format!("{}:{}", escape::readable(&place.path), place.line)),
             )
         };
         self.errors.iter().map(row).collect()

@@ -22,7 +22,7 @@ fn findings_are_told() {
 
     **New errors**
 
-    - `java.net.ConnectException` in `Integration tests`: `Connection refused: db:5432`<br><sub>in 2 runs of this change, before in 0 of 143 runs</sub>
+    - `java.net.ConnectException` in `Integration tests`, `src/orders.py` line 88: `Connection refused: db:5432`<br><sub>never in 143 runs of the base branch, in 2 runs of this change</sub>
 
     [Full report](https://gate.example/comparisons/01J)
     ");
@@ -67,7 +67,11 @@ fn findings_are_told() {
     | `deploy`<br><sub>`CI`</sub> | not comparable: it was skipped | 9.0 s | 9.0 s | 1.00x | 2 of 60 |
     | `Upload report`<br><sub>`CI / test`</sub> | new | - | 1.2 s | - | 2 of 0 |
 
+    ### Known errors
+
     Also seen, as before: 1 flaky error.
+
+    - `java.net.ConnectException` in `Run clippy`: flaky: in 6 of 143 runs of the base branch
 
     ### Baseline
 
@@ -82,10 +86,14 @@ fn findings_are_told() {
 
     - The base commit has no run; its nearest measured ancestor was used.
     ");
-    assert_eq!(check.annotations.len(), 1);
+    assert_eq!(check.annotations.len(), 2);
     assert_eq!(check.annotations[0].level, Level::Warning);
     assert_snapshot!(check.annotations[0].title, @"Integration tests: 1.6x slower");
     assert_snapshot!(check.annotations[0].message, @"20.7 s before, 33.1 s now; confirmed in 2 runs. Both runs of this change were slower than 60 of 60 earlier runs.");
+    let of_error = &check.annotations[1];
+    assert_eq!((of_error.path.as_str(), of_error.start_line), ("src/orders.py", 88));
+    assert_snapshot!(of_error.title, @"New error: java.net.ConnectException");
+    assert_snapshot!(of_error.message, @"Connection refused: db:5432 (in Integration tests; never in 143 runs of the base branch, in 2 runs of this change)");
 }
 
 #[test]

@@ -55,6 +55,13 @@ pub(super) fn error(parts: &[&str], verdict: ErrorVerdict) -> ErrorComparison {
         candidate_runs: if verdict == ErrorVerdict::New { 2 } else { 1 },
         baseline_runs_with: if verdict == ErrorVerdict::Flaky { 6 } else { 0 },
         baseline_runs: 143,
+        reason: match verdict {
+            ErrorVerdict::New => "never in 143 runs of the base branch, in 2 runs of this change",
+            ErrorVerdict::Suspect => "never in 143 runs of the base branch, in 1 run of this change",
+            ErrorVerdict::Flaky => "flaky: in 6 of 143 runs of the base branch",
+            ErrorVerdict::Known => "known: in 60 of 143 runs of the base branch",
+        }
+        .into(),
         location: None,
     }
 }
@@ -80,6 +87,8 @@ pub(super) fn comparison() -> RunComparison {
         baseline_samples: 0,
         ..stage(&["CI", "test", "Upload report"], StageVerdict::New, 1.2, 1.0)
     };
+    let mut refused = error(&["CI", "test", "Integration tests"], ErrorVerdict::New);
+    refused.location = Some(Location { path: "src/orders.py".into(), line: 88 });
     let skipped = StageVerdict::NotComparable("it was skipped".into());
     RunComparison {
         verdict: RunVerdict::Regressed,
@@ -110,10 +119,7 @@ pub(super) fn comparison() -> RunComparison {
             stage(&["CI", "deploy"], skipped, 9.0, 1.0),
             new,
         ],
-        errors: vec![
-            error(&["CI", "lint", "Run clippy"], ErrorVerdict::Flaky),
-            error(&["CI", "test", "Integration tests"], ErrorVerdict::New),
-        ],
+        errors: vec![error(&["CI", "lint", "Run clippy"], ErrorVerdict::Flaky), refused],
         structure: vec![],
         notes: vec!["The base commit has no run; its nearest measured ancestor was used.".into()],
     }
@@ -159,6 +165,7 @@ pub(super) fn hostile() -> RunComparison {
         error.path = path(&[HOSTILE]);
         error.error_type = HOSTILE.into();
         error.message = HOSTILE.into();
+        error.reason = HOSTILE.into();
         error.location = Some(Location { path: "../../etc/passwd".into(), line: 0 });
     }
     comparison.baseline.excluded[0].reason = HOSTILE.into();
@@ -193,6 +200,8 @@ pub(super) fn overflowing() -> RunComparison {
             let mut error = error(&["a"], ErrorVerdict::New);
             error.error_type.clone_from(&long);
             error.message.clone_from(&long);
+            error.reason.clone_from(&long);
+            error.location = Some(Location { path: long.clone(), line: 1 });
             error.path = vec![long.clone()];
             error
         })
@@ -257,11 +266,13 @@ fn headlines() {
                 |c| {
                     c.verdict = RunVerdict::Suspect;
                     c.stages.truncate(1);
-                    c.errors[1].verdict = ErrorVerdict::Suspect;
+                    c.errors =
+                        vec![error(&["CI"], ErrorVerdict::Suspect), error(&["CI"], ErrorVerdict::Suspect)];
+                    c.errors[1].baseline_runs_with = 6;
                 },
                 comparison,
             ),
-            "Run clippy 1.3x slower (+9.3 s), seen once; 1 unknown error seen once",
+            "Run clippy 1.3x slower (+9.3 s), seen once; 1 unknown error seen once; 1 known error far more often than before",
         ),
         (say(|_| {}, fine), "No slowdown in 2 stages"),
         (

@@ -111,6 +111,7 @@ fn all_pages(comparison: RunComparison, name: &str) -> Vec<(&'static str, String
         signature: "s".into(),
         error_type: name.into(),
         message: name.into(),
+        frame: None,
     };
     let runs = |runs| RunsPage {
         site,

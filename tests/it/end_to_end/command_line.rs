@@ -90,7 +90,7 @@ fn compare_s_json_is_the_contract_s() {
         "baseline_median_s baseline_samples candidate_s critical explained_by increase_s key location path ratio \
          reason samples score threshold verdict"
     );
-    assert_eq!(keys(&verdict["errors"][0]), "location message seen signature stage type verdict");
+    assert_eq!(keys(&verdict["errors"][0]), "location message reason seen signature stage type verdict");
     assert_eq!(verdict["stages"][0]["path"], json!(["my-app", "test", "integration-tests"]));
     assert_eq!(verdict["stages"][0]["samples"], 2);
     assert_eq!(verdict["errors"][0]["seen"], "0 of 30 runs");

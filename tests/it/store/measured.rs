@@ -2,7 +2,7 @@
 
 use pacegate::model::ids::{PrNumber, RunId};
 use pacegate::model::run::{Lineage, MeasuredRun, PipelineRun};
-use pacegate::model::stage::{StageError, StageKey, StageSample};
+use pacegate::model::stage::{Frame, StageError, StageKey, StageSample};
 use pacegate::store::RunFilter;
 
 use super::runs::run_of;
@@ -17,6 +17,12 @@ fn error(n: usize) -> StageError {
         signature: format!("signature {n}"),
         error_type: "AssertionError".into(),
         message: format!("expected 1,\ngot '{n}' 🐢"),
+        // With a place, with a frame that has none, and without a stack trace.
+        frame: (n % 3 != 2).then(|| Frame {
+            path: format!("tests/test_{n}.py"),
+            function: String::new(),
+            line: n.is_multiple_of(3).then_some(u32::MAX),
+        }),
     }
 }
 

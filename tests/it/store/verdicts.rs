@@ -72,6 +72,7 @@ pub fn comparison(head: char) -> RunComparison {
             candidate_runs: 1,
             baseline_runs_with: 2,
             baseline_runs: 30,
+            reason: "flaky: in 2 of 30 runs of the base branch".into(),
             location: None,
         }],
         structure: vec![StructuralChange {
