@@ -1,5 +1,6 @@
 //! Numerics only: knows `f64`, not stages. No clock, no randomness, no input or output.
 
+pub mod proportion;
 pub mod quantile;
 pub mod robust;
 pub mod sample;
