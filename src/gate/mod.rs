@@ -20,6 +20,7 @@ pub mod identity;
 mod judge;
 pub mod measure;
 mod propagation;
+pub mod replay;
 #[cfg(test)]
 mod scenarios;
 pub mod stage_key;

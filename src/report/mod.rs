@@ -12,6 +12,7 @@ pub mod headline;
 pub mod json;
 pub mod markdown;
 pub mod page;
+pub mod replay;
 pub mod terminal;
 pub mod waterfall;
 
