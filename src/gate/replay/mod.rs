@@ -96,26 +96,26 @@ impl<'a> Plan<'a> {
         (WARM_UP + self.settings.commits).saturating_sub(self.runs.len())
     }
 
-    /// Where a pull request could begin: the first run after the warm-up, and how many there are.
-    fn possible(&self) -> (usize, usize) {
-        let ends = (self.runs.len() + 1).saturating_sub(self.settings.commits);
-        (WARM_UP, ends.saturating_sub(WARM_UP))
+    /// How many pull requests of consecutive runs the history has past the warm-up.
+    #[must_use]
+    pub fn possible(&self) -> usize {
+        (self.runs.len() + 1).saturating_sub(WARM_UP + self.settings.commits)
     }
 
     /// Where the pull requests begin that are replayed: all that are possible, or as many as the
     /// limit allows, evenly spread.
     #[must_use]
     pub fn positions(&self) -> Vec<usize> {
-        let (first, possible) = self.possible();
+        let possible = self.possible();
         let wanted = possible.min(self.settings.limit);
-        (0..wanted).map(|i| first + i * possible / wanted).collect()
+        (0..wanted).map(|i| WARM_UP + i * possible / wanted).collect()
     }
 
     /// How many of so many replayed pull requests share no run: neighbours overlap, and a share
     /// of them is known no better than this number allows.
     #[must_use]
     pub fn independent(&self, replayed: usize) -> usize {
-        replayed.min(self.possible().1.div_ceil(self.settings.commits))
+        replayed.min(self.possible().div_ceil(self.settings.commits))
     }
 
     /// What a change that begins with `first` at the position `end` is held against: chosen as

@@ -39,6 +39,8 @@ pub struct StageOutlook {
     pub runs: usize,
     /// The smallest ratio that would be confirmed; none when none up to [`MAX_RATIO`] is.
     pub detectable_ratio: Option<f64>,
+    /// By how much longer that is than it usually takes of late, seconds.
+    pub detectable_increase_s: Option<f64>,
 }
 
 /// Today's baseline, fitted, and a usual run.
@@ -96,6 +98,7 @@ impl Plan<'_> {
                 median_s: median_of(values.iter().copied())?,
                 runs: all.len(),
                 detectable_ratio: None,
+                detectable_increase_s: None,
                 key: key.clone(),
             })
         };
@@ -119,6 +122,9 @@ impl Outlook<'_> {
         let mut stage = self.stages.get(place)?.clone();
         if place < MAX_STAGES {
             stage.detectable_ratio = self.detectable_ratio(&stage.key);
+            let usual = self.usual.stages.iter().find(|s| s.key == stage.key).map(StageSample::seconds);
+            stage.detectable_increase_s =
+                usual.zip(stage.detectable_ratio).map(|(s, ratio)| s * (ratio - 1.0));
         }
         Some(stage)
     }

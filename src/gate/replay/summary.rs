@@ -82,7 +82,9 @@ pub struct Replay {
     pub settings: Settings,
     /// Runs in the history.
     pub runs: usize,
-    /// Made-up pull requests that were judged.
+    /// Made-up pull requests that it would give.
+    pub possible: usize,
+    /// Those that were judged.
     pub replayed: usize,
     /// Those that could not be: their past, as the policy bounds it, was too short.
     pub skipped: usize,
@@ -122,6 +124,7 @@ impl Plan<'_> {
         Replay {
             settings: self.settings,
             runs: self.runs.len(),
+            possible: self.possible(),
             replayed: judged.len(),
             skipped: trials.len() - judged.len(),
             missing_runs: self.missing_runs(),

@@ -58,7 +58,7 @@ fn a_bad_row_is_named_by_its_line() {
             "line 3: `started_at` is 2026-01-01T00:00:01Z, but 2026-01-01T00:00:00Z in the run's first row on line 2",
         ),
         ("a,2026-01-01T00:00:00Z,build,5,,,,", "line 3: the run has a row of this stage already, on line 2"),
-        ("a,2026-01-01T00:00:00Z,test / ,1,,,,", "line 3: the stage `test /` "),
+        ("a,2026-01-01T00:00:00Z,ci /  / x,1,,,,", "line 3: the stage `ci /  / x` has an empty part"),
         ("a,2026-01-01T00:00:00Z,,1,,,,", "line 3: `stage` is empty"),
         (",2026-01-01T00:00:00Z,test,1,,,,", "line 3: `run` is empty"),
         ("a,2026-01-01T00:00:00Z,test,1,fine,,,", "line 3: `result` is `fine`; success, failure"),

@@ -1,70 +1,66 @@
 //! What a replay advises: gate or advisory, and how to see more. Sentences, each with the
 //! number it stands on.
 
-use super::percent;
+use super::{format, percent};
 use crate::gate::replay::summary::Replay;
-use crate::gate::replay::{MIN_SLOWED_S, SIZES, WARM_UP};
+use crate::gate::replay::{MIN_SLOWED_S, SIZES};
 
 /// Confirmed alarms up to this share are what the gate promises.
 const RARE: f64 = 0.02;
 /// Above this share a gate would be switched off by those it blocks.
 const OFTEN: f64 = 0.05;
-/// A share that is known no better than from so many cases is a guess.
-const FEW: usize = 100;
+/// A share that may as well be this one is not known.
+const UNKNOWN: f64 = 0.1;
 
 /// The sentences, the most important first; at least one.
 pub(super) fn advice(replay: &Replay) -> Vec<String> {
     let alarms = replay.ours.alarms.confirmed.unwrap_or(0.0);
-    let mut lines = vec![if alarms <= RARE {
+    let rate = percent(Some(alarms));
+    let first = if alarms > OFTEN {
         format!(
-            "- `mode: gate` is sound here: {} of unchanged pull requests would have been blocked, and the alarms above \
-             may have been real.",
-            percent(Some(alarms))
+            "- Stay with `mode: advisory`: {rate} of pull requests would have been blocked. Look at the alarms above; \
+             a stage that raises them for no reason can be given a wider floor or be ignored (`stages` in the policy)."
         )
-    } else if alarms <= OFTEN {
+    } else if replay.alarm_interval.1 > UNKNOWN {
         format!(
-            "- Begin with `mode: advisory` and look at the alarms above: {} of pull requests would have been blocked. \
-             If most of them were real, `mode: gate` is sound.",
-            percent(Some(alarms))
+            "- Begin with `mode: advisory`: {} independent pull requests can't tell {rate} from {}. Replay again when \
+             the history is longer.",
+            format::number(replay.independent),
+            percent(Some(replay.alarm_interval.1))
+        )
+    } else if alarms > RARE {
+        format!(
+            "- Begin with `mode: advisory` and look at the alarms above: {rate} of pull requests would have been \
+             blocked. If most of them were real, `mode: gate` is sound."
         )
     } else {
-        format!(
-            "- Stay with `mode: advisory`: {} of pull requests would have been blocked. Look at the alarms above; a stage \
-             that raises them for no reason can be given a wider floor or be ignored (`stages` in the policy).",
-            percent(Some(alarms))
-        )
-    }];
-    if replay.independent < FEW {
-        lines.push(format!(
-            "- This history is short: {} independent pull requests can't tell 1% from {}. Replay again when it is longer.",
-            replay.independent,
-            percent(Some(replay.alarm_interval.1))
-        ));
-    }
-    lines.extend(sensitivity(replay));
-    lines
+        format!("- `mode: gate` is sound here: {rate} of unchanged pull requests would have been blocked.")
+    };
+    std::iter::once(first).chain(sensitivity(replay)).collect()
 }
 
 /// From which size on most slowdowns are found.
 fn sensitivity(replay: &Replay) -> Option<String> {
     if replay.slowed == 0 {
         return Some(format!(
-            "- No stage takes {MIN_SLOWED_S:.0} s or more with {WARM_UP} runs behind it: nothing could be slowed to see what is found."
+            "- No stage that usually takes {MIN_SLOWED_S:.0} s or more is in every run of a pull request: nothing could be \
+             slowed to see what is found."
         ));
     }
     if replay.settings.commits < 2 {
         return None;
     }
     let found = |at: usize| replay.ours.recall[at].confirmed.unwrap_or(0.0);
-    let more = "More pushes, or reruns of the suspicious job (`confirm: {rerun: true}`), find smaller ones.";
     Some(match (0..SIZES.len()).find(|at| found(*at) >= 0.5) {
         Some(at) => format!(
-            "- A slowdown of one stage by {:.0}% is found in {} of cases. {more}",
+            "- A stage that takes {:.0}% longer is found in {} of cases. More pushes find smaller slowdowns: `--commits` \
+             shows how much.",
             (SIZES[at] - 1.0) * 100.0,
             percent(Some(found(at)))
         ),
         None => format!(
-            "- Even a stage that takes twice as long is found in {} of cases only. {more}",
+            "- Little is found here: of stages that take twice as long {}. The stages are few, noisy, or run on machines \
+             of their own; more runs of the base branch and more pushes help.",
             percent(Some(found(SIZES.len() - 1)))
         ),
     })

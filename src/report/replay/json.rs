@@ -27,6 +27,7 @@ pub struct ReplayJson {
     schema: u32,
     pipeline: String,
     runs: usize,
+    possible: usize,
     replayed: usize,
     skipped: usize,
     missing_runs: usize,
@@ -81,6 +82,7 @@ struct StageJson {
     median_s: Option<f64>,
     runs: usize,
     detectable_ratio: Option<f64>,
+    detectable_increase_s: Option<f64>,
 }
 
 impl ReplayJson {
@@ -107,6 +109,7 @@ impl ReplayJson {
             schema: SCHEMA,
             pipeline: pipeline.to_owned(),
             runs: replay.runs,
+            possible: replay.possible,
             replayed: replay.replayed,
             skipped: replay.skipped,
             missing_runs: replay.missing_runs,
@@ -128,6 +131,7 @@ impl ReplayJson {
                     median_s: tidy(stage.median_s),
                     runs: stage.runs,
                     detectable_ratio: stage.detectable_ratio.and_then(tidy),
+                    detectable_increase_s: stage.detectable_increase_s.and_then(tidy),
                 })
                 .collect(),
             other_pipelines: Vec::new(),

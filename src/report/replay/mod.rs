@@ -80,7 +80,8 @@ fn headline(replay: &Replay) -> String {
         _ => "no confirmed alarm on any".to_owned(),
     };
     format!(
-        "On this history Pacegate would have raised {confirmed} of {}; the rule \"25% above the mean\" would have alarmed on {}.",
+        "On this history Pacegate would have raised {confirmed} of {}; the rule \"25% above the mean\", which one run can \
+         break, would have alarmed on {}.",
         format::count(replay.replayed, "unchanged pull request", "unchanged pull requests"),
         percent(percent_25.single),
     )
@@ -88,6 +89,7 @@ fn headline(replay: &Replay) -> String {
 
 fn caveats(replay: &Replay) -> String {
     let (low, high) = replay.alarm_interval;
+    let range = format!("between {} and {} (95%)", percent(Some(low)), percent(Some(high)));
     let mut lines = vec![
         format!(
             "Each pull request is made up of {} in a row, held against the history before them.",
@@ -95,13 +97,23 @@ fn caveats(replay: &Replay) -> String {
         ),
         "Nobody labelled this history: a slowdown that was real counts as an alarm here, for every rule."
             .to_owned(),
-        format!(
-            "Neighbouring pull requests share runs; the {} that do not leave the rate between {} and {} (95%).",
-            format::number(replay.independent),
-            percent(Some(low)),
-            percent(Some(high)),
-        ),
+        if replay.independent < replay.replayed {
+            format!(
+                "Neighbouring pull requests share runs; the {} that do not leave Pacegate's rate {range}.",
+                format::number(replay.independent)
+            )
+        } else {
+            format!("So many pull requests leave Pacegate's rate {range}.")
+        },
     ];
+    let tried = replay.replayed + replay.skipped;
+    if tried < replay.possible {
+        lines.push(format!(
+            "{} pull requests were tried of {} that are possible, evenly spread (`--limit`).",
+            format::number(tried),
+            format::number(replay.possible)
+        ));
+    }
     if replay.skipped > 0 {
         lines.push(format!(
             "{} left out: fewer than {WARM_UP} comparable runs lie before, within the days that the policy allows.",
@@ -109,10 +121,7 @@ fn caveats(replay: &Replay) -> String {
         ));
     }
     if replay.settings.commits < 2 {
-        lines.push(
-            "One run never confirms anything: with `--commits 2` or more there is something to confirm."
-                .into(),
-        );
+        lines.push("One run never confirms anything: `--commits 2` or more shows what two would.".into());
     }
     lines.join("\n")
 }
@@ -147,7 +156,8 @@ fn rules(replay: &Replay) -> String {
     rows.push(vec!["seen in one run".to_owned()]);
     rows.extend(block(|r| r.single));
     format!(
-        "How many unchanged pull requests are alarmed about, and how often a stage is found that one of {} makes slower\n{}",
+        "ALARMS: the share of unchanged pull requests. +10% and so on: of {} in which one stage was made so much \
+         slower, the share in which it was found.\n{}",
         format::number(replay.slowed),
         table(&rows)
     )
@@ -187,13 +197,12 @@ fn stages(replay: &Replay) -> Option<String> {
     }
     let mut rows = vec![["STAGE", "MEDIAN", "RUNS", "FOUND FROM", "THAT IS"].map(str::to_owned).to_vec()];
     rows.extend(replay.stages.iter().take(STAGES_SHOWN).map(|stage| {
-        let longer = stage.detectable_ratio.map(|ratio| stage.median_s * (ratio - 1.0));
         vec![
             format::tail(&escape::readable(&stage_name(&stage.path)), NAME_WIDTH),
             format::duration(stage.median_s),
             format::number(stage.runs),
             format::or_dash(stage.detectable_ratio, format::ratio),
-            format::or_dash(longer, format::change),
+            format::or_dash(stage.detectable_increase_s, format::change),
         ]
     }));
     let shown = if replay.stages.len() > STAGES_SHOWN {
