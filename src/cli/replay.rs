@@ -28,12 +28,13 @@ use crate::store::{Db, RepositoryRow, RunFilter, Tx};
 /// Newest runs of a pipeline that are read from the database.
 const MAX_RUNS: i64 = 5_000;
 
+const FILE_HELP: &str = "History: a CSV file with the columns run, started_at, stage, duration_s and, if you have \
+                         them, result, runner, cache; a row for each stage of each run";
+
 /// Arguments of `replay`.
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
-    /// History: a CSV file with the columns run, started_at, stage, duration_s and, optionally,
-    /// result, runner, cache; a row for each stage of each run
-    #[arg(value_name = "FILE.csv", required_unless_present = "repo", conflicts_with = "repo")]
+    #[arg(value_name = "FILE.csv", required_unless_present = "repo", conflicts_with = "repo", help = FILE_HELP)]
     file: Option<PathBuf>,
     /// Replays what the service's database holds of a repository's base branch
     #[arg(long, value_name = "OWNER/NAME")]

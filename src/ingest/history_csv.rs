@@ -119,14 +119,13 @@ pub fn read(
         if stages.len() > limits.stages {
             return Err(CsvError::TooLarge { limit: limits.stages, what: "different stages" });
         }
-        let i = match place.get(name) {
-            Some(i) => *i,
-            None => {
-                let run = new_run(name, repo, pipeline, row.started_at).map_err(wrong)?;
-                runs.push(Collected { run, line, lines: HashMap::new() });
-                place.insert(name.to_owned(), runs.len() - 1);
-                runs.len() - 1
-            }
+        let i = if let Some(i) = place.get(name) {
+            *i
+        } else {
+            let run = new_run(name, repo, pipeline, row.started_at).map_err(wrong)?;
+            runs.push(Collected { run, line, lines: HashMap::new() });
+            place.insert(name.to_owned(), runs.len() - 1);
+            runs.len() - 1
         };
         runs[i].add(key, row, line).map_err(wrong)?;
     }

@@ -22,19 +22,16 @@ pub struct Rates {
 }
 
 impl Rates {
-    fn of(flags: impl Iterator<Item = Flags> + Clone) -> Self {
-        let share = |test: fn(&Flags) -> bool| share(flags.clone().map(|f| test(&f)));
-        Self { single: share(|f| f.single), confirmed: share(|f| f.confirmed) }
+    fn of(flags: impl Iterator<Item = Flags>) -> Self {
+        let (mut single, mut confirmed, mut all) = (0, 0, 0);
+        for flag in flags {
+            single += usize::from(flag.single);
+            confirmed += usize::from(flag.confirmed);
+            all += 1;
+        }
+        let share = |hits: usize| (all > 0).then(|| count(hits) / count(all));
+        Self { single: share(single), confirmed: share(confirmed) }
     }
-}
-
-fn share(flags: impl Iterator<Item = bool>) -> Option<f64> {
-    let (mut hits, mut all) = (0, 0);
-    for flag in flags {
-        hits += usize::from(flag);
-        all += 1;
-    }
-    (all > 0).then(|| count(hits) / count(all))
 }
 
 /// How one rule did.
@@ -184,7 +181,7 @@ fn by_rule<T>(of: impl Fn(usize, Rule) -> T) -> [T; Rule::ALL.len()] {
 }
 
 /// How strongly a rule answered to the slowed stages of one size.
-fn slowed_strengths(judged: &[&Trial], rule: usize, size: usize) -> impl Iterator<Item = Strength> + Clone {
+fn slowed_strengths(judged: &[&Trial], rule: usize, size: usize) -> impl Iterator<Item = Strength> {
     judged.iter().filter_map(move |t| Some(t.slowed.as_ref()?.incumbents[size][rule]))
 }
 

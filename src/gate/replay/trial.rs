@@ -257,7 +257,7 @@ fn stages_of(runs: &[MeasuredRun]) -> Vec<(&[String], &StageKey)> {
 }
 
 /// A number that looks like chance and is the same everywhere: the output function of
-/// SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
+/// `SplitMix64` (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
 fn mixed(state: u64) -> u64 {
     let z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -9,6 +9,9 @@ use crate::model::ids::RunId;
 use crate::model::stage::StageKey;
 use crate::model::time::Timestamp;
 
+/// What is different about a replay.
+type Changed = fn(&mut Replay);
+
 fn path(text: &str) -> Vec<String> {
     text.split(" / ").map(str::to_owned).collect()
 }
@@ -68,17 +71,57 @@ fn replay() -> Replay {
 
 #[test]
 fn a_replay_reads_like_this() {
-    insta::assert_snapshot!(text("my-app", &replay()), @"");
+    insta::assert_snapshot!(text("my-app", &replay()), @r#"
+    Replay of my-app: 2,993 runs
+
+    On this history Pacegate would have raised a confirmed alarm on 1.1% of 2,900 unchanged pull requests; the rule "25% above the mean", which one run can break, would have alarmed on 83%.
+
+    Each pull request is made up of 4 runs in a row, held against the history before them.
+    Nobody labelled this history: a slowdown that was real counts as an alarm here, for every rule.
+    Neighbouring pull requests share runs; the 742 that do not leave Pacegate's rate between 0.5% and 2.2% (95%).
+    65 pull requests were left out: fewer than 25 comparable runs lie before, within the days that the policy allows.
+
+    ALARMS: the share of unchanged pull requests. +10% and so on: of 2,880 in which one stage was made so much slower, the share in which it was found.
+    RULE                            ALARMS  +10%  +20%  +30%  +50%  +100%
+    confirmed by a second run
+      Pacegate                        1.1%   10%   20%   40%   80%   100%
+      t limit of 99%, last 64 runs     20%   10%   20%   40%   80%   100%
+      25% above the mean of 64         60%   10%   20%   40%   80%   100%
+      twice the last run                0%    0%    0%    0%    0%     0%
+    confirmed, tuned to alarm as rarely as Pacegate
+      t limit of 99%, last 64 runs    1.1%  1.0%  1.0%  1.0%  1.0%   1.0%
+      25% above the mean of 64        1.1%  1.0%  1.0%  1.0%  1.0%   1.0%
+      twice the last run              1.1%  1.0%  1.0%  1.0%  1.0%   1.0%
+    seen in one run
+      Pacegate                        4.2%   12%   24%   48%   96%   100%
+      t limit of 99%, last 64 runs     39%   12%   24%   48%   96%   100%
+      25% above the mean of 64         83%   12%   24%   48%   96%   100%
+      twice the last run               55%    0%    0%    0%    0%     0%
+
+    What raised confirmed alarms (2 places): was it real?
+    STAGE             SLOWER           BY          CONFIRMED AT        RUN  PULL REQUESTS
+    ci / test / unit   1.90x  +1 min 16 s  2026-09-21T14:13:20Z  run [31m9              3
+    ci / build         1.30x      +52.0 s  2026-09-21T14:13:20Z  run [31m9              3
+
+    The smallest slowdown that two usual runs would confirm today (2 stages; - is none up to 10x)
+    STAGE                 MEDIAN   RUNS  FOUND FROM      THAT IS
+    ci / test / unit  6 min 50 s  2,993       1.18x  +1 min 14 s
+    ci / deploy            9.5 s  2,993           -            -
+
+    What this advises
+    - `mode: gate` is sound here: 1.1% of unchanged pull requests would have been blocked.
+    - A stage that takes 50% longer is found in 80% of cases. More pushes find smaller slowdowns: `--commits` shows how much.
+    "#);
 }
 
 #[test]
 fn every_kind_of_history_has_its_sentence() {
-    let with = |change: fn(&mut Replay)| {
+    let with = |change: Changed| {
         let mut replay = replay();
         change(&mut replay);
         text("my-app", &replay)
     };
-    let cases: [(fn(&mut Replay), &str); 12] = [
+    let cases: [(Changed, &str); 12] = [
         (
             |r| (r.replayed, r.runs, r.missing_runs) = (0, 20, 9),
             "29 runs are needed (25 to learn from and 4 that stand for a pull request), 9 are missing.",
