@@ -42,7 +42,8 @@ pub struct ReplayArgs {
     #[command(flatten)]
     store: StoreArgs,
     /// Branch that is replayed where GitHub did not say it [default: main or master]
-    #[arg(long, env = "PACEGATE_BASE_BRANCH", requires = "repo")]
+    // No `requires`: a variable that is set for the service must not refuse a file.
+    #[arg(long, env = "PACEGATE_BASE_BRANCH")]
     base_branch: Option<String>,
     /// Pipeline that is replayed [default: each, the one with the most runs first]
     #[arg(long, value_name = "NAME", requires = "repo")]
