@@ -2,13 +2,13 @@
 //! as the service, with no server and no GitHub.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
 use super::CliError;
+use super::input::{bytes_of, policy};
 use super::output::{complain, say, wants_colour};
 use crate::gate::baseline::Baseline;
 use crate::gate::identity::RunIdentity;
@@ -67,11 +67,7 @@ enum Format {
 /// `pacegate compare`. Exit code 0: pass, suspect, improved; 1: regressed; 3: inconclusive
 /// under `--strict`.
 pub fn compare(args: &CompareArgs) -> Result<ExitCode, CliError> {
-    let policy = match &args.policy {
-        Some(path) => GatePolicy::from_yaml(&text_of(path)?)
-            .map_err(|e| CliError::Input(format!("{}: {e}", path.display())))?,
-        None => GatePolicy::default(),
-    };
+    let policy = policy(args.policy.as_deref())?;
     let mut seen = HashSet::new();
     // A run of the change is none of its past, though both sides may name its file.
     let candidate = without_repeats(measured(&args.candidate)?, &mut seen, "candidate");
@@ -166,7 +162,7 @@ fn by_pipeline(mut runs: Vec<MeasuredRun>) -> BTreeMap<String, Vec<MeasuredRun>>
 fn measured(paths: &[PathBuf]) -> Result<Vec<MeasuredRun>, CliError> {
     let mut runs = Vec::new();
     for file in files(paths)? {
-        let decoded = read(&bytes_of(&file)?, LIMITS)
+        let decoded = read(&bytes_of(&file, FILE_BYTES)?, LIMITS)
             .map_err(|e| CliError::Input(format!("{}: {}", file.display(), error_chain(&e))))?;
         if let Some(message) = decoded.rejected.message() {
             complain(&format!("{}: {message}", file.display()));
@@ -214,23 +210,4 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
         }
     }
     Ok(files)
-}
-
-fn bytes_of(path: &Path) -> Result<Vec<u8>, CliError> {
-    let unreadable = |e: std::io::Error| CliError::Input(format!("{}: {e}", path.display()));
-    let mut bytes = Vec::new();
-    // What a device or a pipe holds, no length tells.
-    std::fs::File::open(path)
-        .map_err(unreadable)?
-        .take(FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES {
-        return Err(CliError::Input(format!("{}: larger than {} MiB", path.display(), FILE_BYTES >> 20)));
-    }
-    Ok(bytes)
-}
-
-fn text_of(path: &Path) -> Result<String, CliError> {
-    String::from_utf8(bytes_of(path)?).map_err(|_| CliError::Input(format!("{}: not UTF-8", path.display())))
 }

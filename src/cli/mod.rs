@@ -4,9 +4,11 @@ mod compare;
 mod credentials;
 mod demo;
 mod doctor;
+mod input;
 mod logging;
 mod migrate;
 mod output;
+mod replay;
 mod serve;
 mod token;
 mod worker;
@@ -43,6 +45,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Judges traces in files: no server, no GitHub
     Compare(compare::CompareArgs),
+    /// Plays a history again: what would have raised an alarm, what would be found
+    Replay(replay::ReplayArgs),
     /// Makes, lists and revokes the tokens with which spans are pushed
     Token(token::TokenArgs),
     /// Checks database, credentials and reachability, and says what to do
@@ -108,6 +112,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
     let done = |(): ()| ExitCode::SUCCESS;
     match command {
         Command::Compare(args) => compare::compare(&args),
+        Command::Replay(args) => replay::replay(&args),
         Command::Serve(args) => within_runtime(serve::serve(args)).map(done),
         Command::Worker(args) => within_runtime(worker::worker(args)).map(done),
         Command::Migrate(args) => within_runtime(migrate::migrate(args)).map(done),

@@ -8,6 +8,13 @@ use crate::model::policy::GatePolicy;
 use crate::model::run::{Lineage, MeasuredRun, PipelineRun, RunResult};
 use crate::model::time::Timestamp;
 
+/// Runs of a pull request that are judged together: its newest pushes and their reruns.
+pub const CANDIDATE_RUNS: usize = 8;
+
+/// Of the base branch, so many runs more than the policy's are looked at: room for those that
+/// turn out not to be comparable (failed ones, reruns).
+pub const ROOM_FOR_OTHERS: u32 = 100;
+
 /// The comparable past.
 #[derive(Debug, Clone, Default)]
 pub struct Baseline {

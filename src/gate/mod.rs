@@ -26,6 +26,7 @@ mod judge;
 pub mod measure;
 mod propagation;
 mod queue;
+pub mod replay;
 #[cfg(test)]
 mod scenarios;
 mod sentence;

@@ -3,6 +3,7 @@
 
 mod bounded;
 pub mod file;
+pub mod history_csv;
 pub mod jaeger_ui;
 pub mod otlp;
 pub mod redact;

@@ -14,9 +14,6 @@ use crate::model::policy::GatePolicy;
 use crate::model::run::{Lineage, MeasuredRun, PipelineRun};
 use crate::store::{NewComparison, PullRequestRow, RepositoryRow, RunFilter, Tx};
 
-/// Runs of a pull request that are judged together: its newest pushes and their reruns.
-const CANDIDATE_RUNS: usize = 8;
-
 /// Runs that are no baseline, of which the reason is told.
 const OTHERS_TOLD: i64 = 100;
 
@@ -121,7 +118,7 @@ async fn gather(
             }));
             candidate.sort_by(|a, b| (b.run.started_at, &b.run.id).cmp(&(a.run.started_at, &a.run.id)));
         }
-        candidate.truncate(CANDIDATE_RUNS);
+        candidate.truncate(baseline::CANDIDATE_RUNS);
         candidate.reverse();
         let history = history(tx, repository, &newest, base_branch, policy).await?;
         cases.push(Case { candidate, history });
@@ -139,8 +136,7 @@ async fn history(
     policy: &GatePolicy,
 ) -> Result<Vec<MeasuredRun>, JobError> {
     let (repo, name) = (repository.id, &repository.name);
-    // Room for runs that turn out not to be comparable: failed ones, reruns.
-    let limit = i64::from(policy.baseline().runs) + 100;
+    let limit = i64::from(policy.baseline().runs) + i64::from(baseline::ROOM_FOR_OTHERS);
     let until = newest.started_at;
     let mut history = Vec::new();
     for branch in base_branch.map_or(vec!["main", "master"], |branch| vec![branch]) {

@@ -13,6 +13,7 @@ pub mod json;
 pub mod markdown;
 pub mod page;
 pub mod structure;
+pub mod replay;
 pub mod terminal;
 pub mod waterfall;
 

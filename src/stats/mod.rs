@@ -7,6 +7,7 @@ pub mod change_point;
 pub mod drift;
 pub mod hampel;
 pub mod level_shift;
+pub mod proportion;
 pub mod quantile;
 pub mod rate;
 pub mod robust;

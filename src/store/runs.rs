@@ -201,6 +201,25 @@ impl Tx {
         rows.into_iter().map(|row| row.into_run(name)).collect()
     }
 
+    /// The pipelines that ran on a branch, and how often, the most frequent first.
+    pub async fn pipelines_of_branch(
+        &mut self,
+        repo: RepoId,
+        branch: &str,
+    ) -> Result<Vec<(String, i64)>, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT pipeline, COUNT(*) FROM runs
+                 WHERE repo_id = $1 AND branch = $2 AND pull_request IS NULL
+                 GROUP BY pipeline ORDER BY COUNT(*) DESC, pipeline",
+            )
+            .bind(repo.0)
+            .bind(branch)
+            .fetch_all(&mut *conn)
+            .await?
+        }))
+    }
+
     /// One run.
     pub async fn run(
         &mut self,

@@ -7,6 +7,7 @@ mod door;
 mod faults;
 mod killed;
 mod pages;
+mod replay;
 mod story;
 
 use std::time::Duration;
