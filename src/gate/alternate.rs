@@ -63,7 +63,7 @@ pub struct Fitted {
 /// Fits in turns.
 #[must_use]
 pub fn alternate(observations: &Observations) -> Fitted {
-    let Observations { logs, rare_state, witnesses, .. } = observations;
+    let Observations { logs, rare_state, witnesses, pieces, .. } = observations;
     let mut fit = Fitted::begin(observations);
     let (stages, step) = (logs.columns(), (logs.rows() * logs.columns()).div_ceil(ENOUGH_TO_CHOOSE).max(1));
     let some: Vec<usize> = (0..stages).step_by(step).collect();
@@ -79,9 +79,11 @@ pub fn alternate(observations: &Observations) -> Fitted {
             floors = fit.floors(observations);
         }
         machine = fit.machine(&adjusted, witnesses);
-        fit.expose(&adjusted, &machine);
+        if pieces.exposure {
+            fit.expose(&adjusted, &machine);
+        }
         let clean = fit.take_machine_out(&adjusted, &machine);
-        if round > 0 {
+        if round > 0 && pieces.level {
             if CHOOSING.contains(&round) {
                 let scale: Vec<f64> = some.iter().map(|i| fit.scale[*i]).collect();
                 fit.dynamics = level::choose(&clean.columns_at(&some), &scale, fit.degrees);
@@ -93,10 +95,14 @@ pub fn alternate(observations: &Observations) -> Fitted {
             fit.choose_degrees(&left, &some, &raw_scale, &floors);
         }
         student::improve_scales(&mut raw_scale, &left, fit.degrees, &floors, EM_STEPS);
-        let shrunk = student::shrink(&raw_scale, &student::observed(&left), fit.degrees);
+        let observed = student::observed(&left);
+        let mut shrunk = student::shrink(&raw_scale, &observed, fit.degrees);
+        if !pieces.shrinkage {
+            shrunk.scales.clone_from(&raw_scale);
+        }
         fit.scale = shrunk.scales.iter().zip(&floors).map(|(scale, floor)| scale.max(*floor)).collect();
         fit.ln_scale_deviation = shrunk.ln_deviation;
-        if round > 0 {
+        if round > 0 && pieces.slow_mode {
             fit.find_slow_modes(rare_state);
         }
     }
@@ -110,7 +116,7 @@ impl Fitted {
         let nothing = Matrix::filled(runs, stages, 0.0);
         Self {
             degrees: Degrees::Four,
-            dynamics: Dynamics { persistence: 0.9, gain: 0.1 },
+            dynamics: Dynamics::STILL,
             usual: medians(logs),
             exposure: vec![1.0; stages],
             scale: Vec::new(),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::model::comparison::{BaselineSummary, Exclusion};
+use crate::model::history::AcceptedChange;
 use crate::model::policy::GatePolicy;
 use crate::model::run::{Lineage, MeasuredRun, PipelineRun, RunResult};
 use crate::model::time::Timestamp;
@@ -23,6 +24,8 @@ pub struct Baseline {
     /// Further runs whose errors count as seen before, though their durations are not
     /// comparable: a base run that failed proves that its error is old.
     pub error_history: Vec<MeasuredRun>,
+    /// Slowdowns that were accepted: what came before them teaches scatter, not level.
+    pub accepted: Vec<AcceptedChange>,
     /// Runs that could not be a baseline, the most frequent reason first.
     pub excluded: Vec<Exclusion>,
 }

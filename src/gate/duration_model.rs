@@ -4,6 +4,7 @@
 
 use super::alternate::{Fitted, alternate};
 use super::common_mode::Witnesses;
+use super::pieces::Pieces;
 use crate::stats::count;
 use crate::stats::evidence::{BlockLikelihood, Evidence, Noise};
 use crate::stats::level::Dynamics;
@@ -23,6 +24,8 @@ pub struct Observations {
     pub rare_state: Vec<Option<Vec<f64>>>,
     /// Who tells the machine's speed.
     pub witnesses: Witnesses,
+    /// What the method is made of: everything, but in its own benchmark.
+    pub pieces: Pieces,
 }
 
 /// Which way a change went.
@@ -43,6 +46,7 @@ pub struct DurationModel {
     noise: Vec<Noise>,
     /// How strongly the middle witness follows the machine.
     usual_exposure: f64,
+    pieces: Pieces,
 }
 
 /// A new run's samples as the model sees them.
@@ -80,13 +84,24 @@ impl DurationModel {
         let fitted = alternate(observations);
         let logs = &observations.logs;
         let samples = crate::stats::student::observed(logs);
-        let noise = fitted.noise(|stage| {
+        let mut noise = fitted.noise(|stage| {
             fitted.scale[stage]
                 * (fitted.dynamics.gain + LEVEL_UNCERTAINTY / samples[stage].max(1.0)).sqrt()
         });
+        if !observations.pieces.uncertainty {
+            for noise in &mut noise {
+                (noise.ln_scale_deviation, noise.level_deviation) = (0.0, 0.0);
+            }
+        }
         let witnesses = observations.witnesses.clone();
         let usual_exposure = witnesses.median_of(&fitted.exposure).unwrap_or(1.0);
-        Self { fitted, witnesses, samples, noise, usual_exposure }
+        Self { fitted, witnesses, samples, noise, usual_exposure, pieces: observations.pieces }
+    }
+
+    /// The parts in use.
+    #[must_use]
+    pub fn pieces(&self) -> Pieces {
+        self.pieces
     }
 
     /// Stages of the table.
@@ -117,6 +132,12 @@ impl DurationModel {
     #[must_use]
     pub fn predicted_s(&self, stage: usize) -> f64 {
         (self.fitted.usual[stage] + self.fitted.level[stage]).exp()
+    }
+
+    /// Seconds that its residuals are relative to.
+    #[must_use]
+    pub fn usual_s(&self, stage: usize) -> f64 {
+        self.fitted.usual[stage].exp()
     }
 
     /// Residuals of a stage by run, the machine taken out, on top of the usual duration; NaN
@@ -164,7 +185,11 @@ impl DurationModel {
     #[must_use]
     pub fn evidence(&self, stage: usize, deviations: &[f64], direction: Direction) -> Evidence {
         let runs = count(self.runs().max(1));
-        let optimism = (1.0 + OPTIMISM[0] / runs + OPTIMISM[1] / (runs * runs)).sqrt();
+        let optimism = if self.pieces.optimism {
+            (1.0 + OPTIMISM[0] / runs + OPTIMISM[1] / (runs * runs)).sqrt()
+        } else {
+            1.0
+        };
         let noise = towards(self.noise[stage].widened(optimism), direction);
         let mut signed = deviations.to_vec();
         if direction == Direction::Faster {
@@ -200,7 +225,8 @@ impl DurationModel {
                 *evidence = likelihood.evidence(&samples).ln_ratio;
             }
         }
-        Tail::learn(&evidence, block, fitted.degrees.value())
+        let tail = Tail::learn(&evidence, block, fitted.degrees.value());
+        if self.pieces.rates { tail } else { tail.with_one_rate() }
     }
 
     /// Standard deviation of the mean of a block of new samples of a stage, about.

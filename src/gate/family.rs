@@ -66,8 +66,13 @@ impl Family {
         }
         let deviations: Vec<f64> = members.iter().map(|column| model.deviation_of_mean(*column, 2)).collect();
         let of_one_decision = ALPHA / decisions(2);
+        let shares = if model.pieces().budget {
+            shares(&deviations, of_one_decision)
+        } else {
+            vec![1.0; members.len()]
+        };
         Self {
-            shares: shares(&deviations, of_one_decision),
+            shares,
             members,
             place,
             slower: Default::default(),

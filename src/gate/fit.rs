@@ -10,9 +10,12 @@ use super::common_mode::Witnesses;
 use super::duration_model::{Deviations, DurationModel, NewRun, Observations};
 use super::errors::ErrorHistory;
 use super::family::Family;
+use super::pieces::Pieces;
+use super::present_level::at_the_present_level;
 use super::structure::BaselineStructure;
 use crate::model::comparison::BaselineSummary;
 use crate::model::environment::RunnerClass;
+use crate::model::history::{SeriesPoint, StageSeries};
 use crate::model::policy::GatePolicy;
 use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::{CacheState, StageKey, StageKind, StageSample};
@@ -95,13 +98,27 @@ pub struct FittedBaseline {
 /// an empty one, has a fit.
 #[must_use]
 pub fn fit(baseline: &Baseline, policy: &GatePolicy) -> FittedBaseline {
+    fit_with(baseline, policy, Pieces::ALL)
+}
+
+/// The same with parts of the method left out: for its benchmark.
+#[must_use]
+pub fn fit_with(baseline: &Baseline, policy: &GatePolicy, pieces: Pieces) -> FittedBaseline {
     let columns = Columns::of(&baseline.runs, policy);
     let modelled = modelled(&columns);
     let mut stages: Vec<FittedStage> = columns.list.iter().map(|c| describe(c, columns.runs)).collect();
     for (at, i) in modelled.iter().enumerate() {
         stages[*i].column = Some(column_of(at, &columns.list[*i]));
     }
-    let model = DurationModel::fit(&observe(&columns, &modelled, &stages));
+    let mut observations = observe(&columns, &modelled, &stages, pieces);
+    let mut model = DurationModel::fit(&observations);
+    if pieces.segments {
+        let series = series(&columns, &modelled, &model);
+        if let Some(logs) = at_the_present_level(&series, &observations.logs, baseline) {
+            observations.logs = logs;
+            model = DurationModel::fit(&observations);
+        }
+    }
     let can_be_a_finding = |i: &usize| {
         let rule = policy.stage(&stages[*i].path);
         stages[*i].samples >= MIN_SAMPLES
@@ -178,7 +195,12 @@ impl ColumnOfStage {
 }
 
 /// The table of the model, and who tells the machine's speed.
-fn observe(columns: &Columns, modelled: &[usize], stages: &[FittedStage]) -> Observations {
+fn observe(
+    columns: &Columns,
+    modelled: &[usize],
+    stages: &[FittedStage],
+    pieces: Pieces,
+) -> Observations {
     let mut logs = Matrix::filled(columns.runs, modelled.len(), f64::NAN);
     let mut place = vec![None; columns.list.len()];
     let (mut clock_s, mut rare_state) = (Vec::new(), Vec::new());
@@ -193,13 +215,13 @@ fn observe(columns: &Columns, modelled: &[usize], stages: &[FittedStage]) -> Obs
             }
         }
         clock_s.push(of_stage.clock_s);
-        rare_state.push(states);
+        rare_state.push(states.filter(|_| pieces.cache_state));
     }
     let mut is_witness = vec![false; modelled.len()];
     let mut within: Vec<Vec<usize>> = vec![Vec::new(); modelled.len()];
     for (at, i) in modelled.iter().enumerate() {
         let column = &columns.list[*i];
-        is_witness[at] = column.is_leaf && !column.asynchronous && stages[*i].median_s >= MIN_LEAF_S;
+        is_witness[at] = pieces.machine && column.is_leaf && !column.asynchronous && stages[*i].median_s >= MIN_LEAF_S;
         let mut up = is_witness[at].then_some(*i);
         // A parent's path is shorter than its child's, so the walk ends.
         while let Some(holder) = up {
@@ -209,9 +231,9 @@ fn observe(columns: &Columns, modelled: &[usize], stages: &[FittedStage]) -> Obs
             up = columns.parent_of(holder);
         }
     }
-    let jobs = jobs(columns, modelled);
+    let jobs = if pieces.jobs { jobs(columns, modelled) } else { vec![None; modelled.len()] };
     let witnesses = Witnesses::choose(&is_witness, &jobs, &within, &logs);
-    Observations { logs, clock_s, rare_state, witnesses }
+    Observations { logs, clock_s, rare_state, witnesses, pieces }
 }
 
 /// By column the job it belongs to: the part of the pipeline below its root.
@@ -223,6 +245,37 @@ fn jobs(columns: &Columns, modelled: &[usize]) -> Vec<Option<usize>> {
         (path.len() > 2).then(|| *known.entry(&path[1]).or_insert(next))
     };
     modelled.iter().map(job).collect()
+}
+
+/// Each modelled stage over the runs, the machine's speed taken out.
+fn series(columns: &Columns, modelled: &[usize], model: &DurationModel) -> Vec<StageSeries> {
+    let of_column = |(at, i): (usize, &usize)| {
+        let column = &columns.list[*i];
+        let residuals = model.residuals(at).into_iter().enumerate();
+        let points = residuals.filter(|(_, residual)| residual.is_finite());
+        StageSeries {
+            key: column.key.clone(),
+            path: column.path.clone(),
+            parent: column.parent.clone(),
+            usual_s: model.usual_s(at),
+            points: points.map(|(run, residual)| SeriesPoint { run, residual }).collect(),
+        }
+    };
+    modelled.iter().enumerate().map(of_column).collect()
+}
+
+/// Each stage over runs, oldest first, the machine's speed taken out: what the history of a
+/// branch is read from.
+#[must_use]
+pub fn series_of(baseline: &Baseline, policy: &GatePolicy) -> Vec<StageSeries> {
+    let columns = Columns::of(&baseline.runs, policy);
+    let modelled = modelled(&columns);
+    let mut stages: Vec<FittedStage> = columns.list.iter().map(|c| describe(c, columns.runs)).collect();
+    for (at, i) in modelled.iter().enumerate() {
+        stages[*i].column = Some(column_of(at, &columns.list[*i]));
+    }
+    let model = DurationModel::fit(&observe(&columns, &modelled, &stages, Pieces::ALL));
+    series(&columns, &modelled, &model)
 }
 
 impl FittedBaseline {

@@ -24,6 +24,8 @@ pub mod history;
 pub mod identity;
 mod judge;
 pub mod measure;
+pub mod pieces;
+mod present_level;
 mod propagation;
 mod queue;
 pub mod replay;

@@ -55,6 +55,13 @@ impl Tail {
         Self { start, slope, rates: counts.iter().map(rate).collect() }
     }
 
+    /// The same for series that all reach the tail equally often.
+    #[must_use]
+    pub fn with_one_rate(mut self) -> Self {
+        self.rates.fill(TAIL_SHARE);
+        self
+    }
+
     /// The chance that a series in which nothing changed reaches this evidence; 1 below the
     /// tail, where it is not known.
     #[must_use]
