@@ -85,8 +85,7 @@ impl DurationModel {
         let logs = &observations.logs;
         let samples = crate::stats::student::observed(logs);
         let mut noise = fitted.noise(|stage| {
-            fitted.scale[stage]
-                * (fitted.dynamics.gain + LEVEL_UNCERTAINTY / samples[stage].max(1.0)).sqrt()
+            fitted.scale[stage] * (fitted.dynamics.gain + LEVEL_UNCERTAINTY / samples[stage].max(1.0)).sqrt()
         });
         if !observations.pieces.uncertainty {
             for noise in &mut noise {
@@ -193,7 +192,9 @@ impl DurationModel {
         let noise = towards(self.noise[stage].widened(optimism), direction);
         let mut signed = deviations.to_vec();
         if direction == Direction::Faster {
-            signed.iter_mut().for_each(|deviation| *deviation = -*deviation);
+            for deviation in &mut signed {
+                *deviation = -*deviation;
+            }
         }
         BlockLikelihood::new(noise, signed.len()).evidence(&signed)
     }

@@ -71,13 +71,7 @@ impl Family {
         } else {
             vec![1.0; members.len()]
         };
-        Self {
-            shares,
-            members,
-            place,
-            slower: Default::default(),
-            faster: Default::default(),
-        }
+        Self { shares, members, place, slower: Default::default(), faster: Default::default() }
     }
 
     /// Judges new deviations of a column, finite ones only; none for a column that is no member,
@@ -93,9 +87,8 @@ impl Family {
         let place = (*self.place.get(column)?)?;
         let block = deviations.len();
         let tails = if direction == Direction::Slower { &self.slower } else { &self.faster };
-        let tail = tails
-            .get(block.checked_sub(1)?)?
-            .get_or_init(|| model.chance(&self.members, block, direction));
+        let tail =
+            tails.get(block.checked_sub(1)?)?.get_or_init(|| model.chance(&self.members, block, direction));
         let evidence = model.evidence(column, deviations, direction);
         let tests = count(self.members.len()) * decisions(block) / self.shares[place];
         Some(Finding {

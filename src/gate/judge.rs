@@ -65,7 +65,15 @@ pub fn judge(
 
 fn unjudged(verdict: StageVerdict, reason: String, samples: &[Observed]) -> Judgement {
     let candidate_s = samples.last().map_or(0.0, |s| s.seconds);
-    Judgement { verdict, reason, candidate_s, ratio: None, increase_s: None, finding: None, over_budget: false }
+    Judgement {
+        verdict,
+        reason,
+        candidate_s,
+        ratio: None,
+        increase_s: None,
+        finding: None,
+        over_budget: false,
+    }
 }
 
 fn unknown(samples: &[Observed]) -> Judgement {
@@ -85,7 +93,11 @@ fn too_short(n: usize, median_s: Option<f64>, samples: &[Observed]) -> Judgement
         && by_s >= LARGE_S
         && newest_s >= LARGE_RATIO * median_s
     {
-        why = format!("a large change ({} their median, {}), but {why}", ratio(newest_s / median_s), change(by_s));
+        why = format!(
+            "a large change ({} their median, {}), but {why}",
+            ratio(newest_s / median_s),
+            change(by_s)
+        );
     }
     let mut judgement = unjudged(StageVerdict::Inconclusive(why.clone()), why, samples);
     if let Some(median_s) = median_s.filter(|m| *m > 0.0) {
@@ -137,7 +149,8 @@ impl Case<'_> {
         // wild sample proves nothing, and a newer one that isn't slow has answered it.
         let sign = if direction == Direction::Slower { 1.0 } else { -1.0 };
         let says_so = |deviation: &f64| sign * deviation >= 0.5 * finding.evidence.shift;
-        let agrees = says_so(newest) && finite.iter().filter(|d| says_so(d)).count() >= self.confirm.min(size);
+        let agrees =
+            says_so(newest) && finite.iter().filter(|d| says_so(d)).count() >= self.confirm.min(size);
         (finding.is_rare() && agrees && self.is_relevant(size, &finding, direction))
             .then_some(Block { size, finding })
     }
@@ -189,8 +202,7 @@ fn against_the_past(
     let case = Case { fitted, samples, column, predicted_s, median_s: stage.median_s, floors, confirm };
     // What may be a regression if there is enough history and enough samples; else a suspicion.
     let joint = case.rarest(2, Direction::Slower);
-    let confirmed =
-        case.rarest(confirm, Direction::Slower).filter(|_| stage.samples >= MIN_TO_CONFIRM);
+    let confirmed = case.rarest(confirm, Direction::Slower).filter(|_| stage.samples >= MIN_TO_CONFIRM);
     let single = case.block(1, Direction::Slower);
     let (verdict, block, shift) = if let Some(block) = confirmed {
         (StageVerdict::Regressed, Some(block), block.finding.evidence.shift)

@@ -35,7 +35,8 @@ const MACHINE: f64 = 0.05;
 #[must_use]
 pub fn sentence(told: &Told) -> String {
     let past = counted(told.baseline_samples, "comparable run");
-    let mut parts = vec![format!("{} the expected time ({past}), {}", ratio(told.ratio), change(told.increase_s))];
+    let mut parts =
+        vec![format!("{} the expected time ({past}), {}", ratio(told.ratio), change(told.increase_s))];
     parts.push(seen(told));
     parts.extend(told.probability.map(chance));
     parts.extend(slow_mode(told));
@@ -69,7 +70,7 @@ pub fn chance(probability: f64) -> String {
         return "chance would do this less than once in 100,000 pull requests".to_owned();
     }
     // Two digits: more would claim to know more.
-    let digits = 10_f64.powi(once_in.log10().floor().max(1.0) as i32 - 1);
+    let digits = 10_f64.powf(once_in.log10().floor().max(1.0) - 1.0);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 100,000")]
     let rounded = ((once_in / digits).round() * digits).max(1.0) as usize;
     format!("chance would do this once in {} pull requests", number(rounded))
@@ -129,7 +130,9 @@ mod tests {
                 predicted_s: 60.0,
             })
         };
-        assert!(told(&StageVerdict::Pass, 1.9).contains("18% of its runs are slow by +1 min 00 s, as this one"));
+        assert!(
+            told(&StageVerdict::Pass, 1.9).contains("18% of its runs are slow by +1 min 00 s, as this one")
+        );
         assert!(!told(&StageVerdict::Pass, 1.02).contains("slow by"));
         assert!(told(&StageVerdict::Regressed, 3.0).contains("which is allowed for"));
         assert!(told(&StageVerdict::Pass, 1.0).ends_with("(the runner's own 1.20x is taken out)"));

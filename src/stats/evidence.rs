@@ -84,8 +84,7 @@ impl BlockLikelihood {
     /// For blocks of `block` samples, of which some may be missing; at most [`MAX_BLOCK`].
     #[must_use]
     pub fn new(noise: Noise, block: usize) -> Self {
-        let mut this =
-            Self { noise, block, inverse_scale: [0.0; 9], level: [0.0; 9], weight: [0.0; 9] };
+        let mut this = Self { noise, block, inverse_scale: [0.0; 9], level: [0.0; 9], weight: [0.0; 9] };
         let nodes = NODES.iter().flat_map(|scale| NODES.iter().map(move |level| (scale, level)));
         for (i, ((scale_node, scale_weight), (level_node, level_weight))) in nodes.enumerate() {
             let scale = noise.scale * (scale_node * noise.ln_scale_deviation).exp();
@@ -152,7 +151,9 @@ impl BlockLikelihood {
         let Some(slow) = self.noise.slow else {
             let mut products = [1.0; 9];
             for sample in samples {
-                for ((product, inverse), level) in products.iter_mut().zip(&self.inverse_scale).zip(&self.level) {
+                for ((product, inverse), level) in
+                    products.iter_mut().zip(&self.inverse_scale).zip(&self.level)
+                {
                     let z = (sample - shift - level) * inverse;
                     *product *= 1.0 + z * z * per_nu;
                 }
@@ -194,8 +195,7 @@ impl BlockLikelihood {
                     let (mut each, mut all_slow) = (0.0, 0.0);
                     for u in deviations {
                         let usual = ln_kernel(u * inverse);
-                        let in_slow =
-                            ln_kernel((u - slow.shift) / slow.scale) - (slow.scale * inverse).ln();
+                        let in_slow = ln_kernel((u - slow.shift) / slow.scale) - (slow.scale * inverse).ln();
                         each += ln_sum(&[usual + (-slow.share).ln_1p(), in_slow + slow.share.ln()]);
                         all_slow += in_slow;
                     }

@@ -86,7 +86,13 @@ pub fn observed(residuals: &Matrix) -> Vec<f64> {
 /// Improves the scale of each column by `steps` of EM for Student's t around zero (Lange, Little
 /// and Taylor, "Robust statistical modeling using the t distribution", JASA 84 (1989) 881-896),
 /// never below the column's floor. A column without values falls to its floor.
-pub fn improve_scales(scales: &mut [f64], residuals: &Matrix, degrees: Degrees, floors: &[f64], steps: usize) {
+pub fn improve_scales(
+    scales: &mut [f64],
+    residuals: &Matrix,
+    degrees: Degrees,
+    floors: &[f64],
+    steps: usize,
+) {
     let nu = degrees.value();
     let observed = observed(residuals);
     let mut squared: Vec<f64> = scales.iter().map(|s| s * s).collect();
@@ -128,8 +134,7 @@ pub fn ln_likelihood(residuals: &Matrix, degrees: Degrees, scales: &[f64]) -> f6
             }
         }
     }
-    let constants: f64 =
-        observed.iter().zip(scales).map(|(n, s)| n * (degrees.ln_constant() - s.ln())).sum();
+    let constants: f64 = observed.iter().zip(scales).map(|(n, s)| n * (degrees.ln_constant() - s.ln())).sum();
     constants - 0.5 * (nu + 1.0) * logarithms
 }
 
@@ -174,7 +179,9 @@ pub fn first_scales(residuals: &Matrix, floors: &[f64]) -> Vec<f64> {
     (0..residuals.columns())
         .map(|i| {
             residuals.observed(i, &mut column);
-            column.iter_mut().for_each(|u| *u = u.abs());
+            for u in &mut column {
+                *u = u.abs();
+            }
             (MAD_TO_DEVIATION * median_in_place(&mut column).unwrap_or(0.0)).max(floors[i])
         })
         .collect()
