@@ -88,6 +88,8 @@ pub struct StageJson {
     pub score: Option<f64>,
     /// What the score has to exceed.
     pub threshold: Option<f64>,
+    /// The chance that an unchanged pull request shows as much on any of its stages.
+    pub probability: Option<f64>,
     /// Candidate samples.
     pub samples: usize,
     /// Baseline samples.
@@ -196,6 +198,11 @@ impl From<&RunComparison> for VerdictJson {
     }
 }
 
+/// A small number with three digits that count.
+fn three_digits(value: f64) -> f64 {
+    format!("{value:.2e}").parse().unwrap_or(value)
+}
+
 impl From<&StageComparison> for StageJson {
     fn from(stage: &StageComparison) -> Self {
         let reason = match &stage.verdict {
@@ -214,6 +221,7 @@ impl From<&StageComparison> for StageJson {
             increase_s: stage.increase_s.and_then(tidy),
             score: stage.score.and_then(tidy),
             threshold: stage.threshold.and_then(tidy),
+            probability: stage.probability.filter(|p| p.is_finite()).map(three_digits),
             samples: stage.samples,
             baseline_samples: stage.baseline_samples,
             critical: stage.critical,
