@@ -235,6 +235,7 @@ pub(super) fn blank(
         score: None,
         threshold: None,
         probability: None,
+        workings: None,
         samples: 0,
         baseline_samples: fitted.map_or(0, |f| f.samples),
         critical: false,
@@ -254,6 +255,7 @@ fn apply(mut comparison: StageComparison, judgement: Judgement) -> StageComparis
     comparison.increase_s = judgement.increase_s;
     comparison.score = judgement.finding.map(|finding| finding.evidence.ln_ratio);
     comparison.threshold = judgement.finding.map(|finding| finding.threshold);
+    comparison.workings = judgement.workings.map(Box::new);
     comparison.probability = judgement.finding.map(|finding| finding.probability);
     comparison
 }

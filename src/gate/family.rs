@@ -46,6 +46,11 @@ pub struct Finding {
     pub probability: f64,
     /// The evidence at which that chance is [`ALPHA`].
     pub threshold: f64,
+    /// What chance does: where the tail begins, how it falls, how often this stage reaches it.
+    pub tail: (f64, f64, f64),
+    /// Stages of the family, decisions, and this stage's share: what the chance is multiplied by
+    /// and divided by.
+    pub tests: (usize, f64, f64),
 }
 
 impl Finding {
@@ -90,11 +95,14 @@ impl Family {
         let tail =
             tails.get(block.checked_sub(1)?)?.get_or_init(|| model.chance(&self.members, block, direction));
         let evidence = model.evidence(column, deviations, direction);
-        let tests = count(self.members.len()) * decisions(block) / self.shares[place];
+        let (stages, decisions, share) = (self.members.len(), decisions(block), self.shares[place]);
+        let tests = count(stages) * decisions / share;
         Some(Finding {
             evidence,
             probability: (tail.probability(place, evidence.ln_ratio) * tests).min(1.0),
             threshold: tail.evidence_at(place, ALPHA / tests),
+            tail: (tail.start(), tail.slope(), tail.rate(place)),
+            tests: (stages, decisions, share),
         })
     }
 }

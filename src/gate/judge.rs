@@ -8,7 +8,7 @@ use super::family::{Finding, MAX_SAMPLES};
 use super::fit::{FittedBaseline, FittedStage, MIN_SAMPLES, MIN_TO_CONFIRM};
 use super::sentence::{Told, sentence};
 use super::words::{change, counted, duration, ratio};
-use crate::model::comparison::StageVerdict;
+use crate::model::comparison::{StageVerdict, Workings};
 use crate::model::policy::{Floors, GatePolicy, StagePolicy};
 use crate::stats::evidence::MAX_BLOCK;
 use crate::stats::robust::median_of;
@@ -35,6 +35,8 @@ pub struct Judgement {
     pub ratio: Option<f64>,
     pub increase_s: Option<f64>,
     pub finding: Option<Finding>,
+    /// Of a stage that got slower or faster.
+    pub workings: Option<Workings>,
     /// Over its budget, which no other stage explains away.
     pub over_budget: bool,
 }
@@ -72,6 +74,7 @@ fn unjudged(verdict: StageVerdict, reason: String, samples: &[Observed]) -> Judg
         ratio: None,
         increase_s: None,
         finding: None,
+        workings: None,
         over_budget: false,
     }
 }
@@ -173,6 +176,28 @@ impl Case<'_> {
         }
     }
 
+    fn workings(&self, block: &Block) -> Workings {
+        let judged = &self.samples[self.samples.len() - block.size..];
+        let noise = self.model().noise_of_new(self.column);
+        let ((tail_start, tail_slope, tail_rate), (stages, decisions, share)) =
+            (block.finding.tail, block.finding.tests);
+        Workings {
+            predicted_s: self.predicted_s,
+            deviations: judged.iter().map(|sample| sample.deviations[block.size - 1]).collect(),
+            machine: judged.iter().map(|sample| sample.runner_factor).collect(),
+            degrees_of_freedom: noise.degrees.value(),
+            scale: noise.scale,
+            ln_scale_deviation: noise.ln_scale_deviation,
+            level_deviation: noise.level_deviation,
+            tail_start,
+            tail_slope,
+            tail_rate,
+            stages,
+            decisions,
+            share,
+        }
+    }
+
     /// Of all blocks of at least `least` samples the rarest.
     fn rarest(&self, least: usize, direction: Direction) -> Option<Block> {
         let most = MAX_SAMPLES.max(least).min(self.samples.len()).min(MAX_BLOCK);
@@ -236,6 +261,7 @@ fn against_the_past(
         ratio: Some(told.ratio),
         increase_s: Some(told.increase_s),
         verdict,
+        workings: block.map(|block| case.workings(&block)),
         finding,
         over_budget: false,
     }

@@ -62,6 +62,24 @@ impl Tail {
         self
     }
 
+    /// Where the tail begins.
+    #[must_use]
+    pub fn start(&self) -> f64 {
+        self.start
+    }
+
+    /// How fast it falls.
+    #[must_use]
+    pub fn slope(&self) -> f64 {
+        self.slope
+    }
+
+    /// How often a series reaches its start.
+    #[must_use]
+    pub fn rate(&self, series: usize) -> f64 {
+        self.rates[series]
+    }
+
     /// The chance that a series in which nothing changed reaches this evidence; 1 below the
     /// tail, where it is not known.
     #[must_use]

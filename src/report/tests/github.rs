@@ -89,7 +89,7 @@ fn findings_are_told() {
     assert_eq!(check.annotations.len(), 2);
     assert_eq!(check.annotations[0].level, Level::Warning);
     assert_snapshot!(check.annotations[0].title, @"Integration tests: 1.6x slower");
-    assert_snapshot!(check.annotations[0].message, @"20.7 s before, 33.1 s now; confirmed in 2 runs, by chance once in 500. Both runs of this change were slower than 60 of 60 earlier runs.");
+    assert_snapshot!(check.annotations[0].message, @"20.7 s before, 33.1 s now; Both runs of this change were slower than 60 of 60 earlier runs.");
     let of_error = &check.annotations[1];
     assert_eq!((of_error.path.as_str(), of_error.start_line), ("src/orders.py", 88));
     assert_snapshot!(of_error.title, @"New error: java.net.ConnectException");
