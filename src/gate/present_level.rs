@@ -79,10 +79,10 @@ mod tests {
         let since = baseline.runs[20].run.started_at;
         baseline.accepted.push(AcceptedChange { stage: series[1].key.clone(), since });
         let moved = at_the_present_level(&series, &logs, &baseline).expect("moved");
-        let column = |i: usize| [0, 19, 20].map(|run| format!("{:.2}", moved.get(run, i)));
-        assert_eq!(column(0), ["1.10", "1.10", "1.00"]);
-        assert_eq!(column(1), ["1.40", "1.40", "1.00"]);
-        assert_eq!(column(2), ["1.00", "1.00", "1.00"], "its sibling was not accepted");
+        let column = |i: usize| [0, 19, 20].map(|run| format!("{:.1}", moved.get(run, i)));
+        assert_eq!(column(0), ["1.1", "1.1", "1.0"]);
+        assert_eq!(column(1), ["1.4", "1.4", "1.0"]);
+        assert_eq!(column(2), ["1.0", "1.0", "1.0"], "its sibling was not accepted");
         assert!(moved.get(3, 1).is_nan());
     }
 }

@@ -51,7 +51,8 @@ const RAREST: f64 = 100_000.0;
 #[must_use]
 pub fn once_in(probability: f64) -> String {
     let times = 1.0 / probability.clamp(f64::MIN_POSITIVE, 1.0);
-    if times >= RAREST {
+    // What would be rounded up to it is that rare too.
+    if times >= 0.995 * RAREST {
         return "less than once in 100,000".to_owned();
     }
     let unit = 10_f64.powf(times.log10().floor().max(1.0) - 1.0);

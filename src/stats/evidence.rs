@@ -77,20 +77,24 @@ pub struct BlockLikelihood {
     block: usize,
     inverse_scale: [f64; 9],
     level: [f64; 9],
-    weight: [f64; 9],
+    /// By how many samples there are: a sample that is missing has no density.
+    weight: Vec<[f64; 9]>,
 }
 
 impl BlockLikelihood {
     /// For blocks of `block` samples, of which some may be missing; at most [`MAX_BLOCK`].
     #[must_use]
     pub fn new(noise: Noise, block: usize) -> Self {
-        let mut this = Self { noise, block, inverse_scale: [0.0; 9], level: [0.0; 9], weight: [0.0; 9] };
+        let weight = vec![[0.0; 9]; block + 1];
+        let mut this = Self { noise, block, inverse_scale: [0.0; 9], level: [0.0; 9], weight };
         let nodes = NODES.iter().flat_map(|scale| NODES.iter().map(move |level| (scale, level)));
         for (i, ((scale_node, scale_weight), (level_node, level_weight))) in nodes.enumerate() {
             let scale = noise.scale * (scale_node * noise.ln_scale_deviation).exp();
             this.inverse_scale[i] = scale.recip();
             this.level[i] = level_node * noise.level_deviation;
-            this.weight[i] = scale_weight * level_weight * scale.recip().powi(whole(block));
+            for (samples, weight) in this.weight.iter_mut().enumerate() {
+                weight[i] = scale_weight * level_weight * scale.recip().powi(whole(samples));
+            }
         }
         this
     }
@@ -148,6 +152,7 @@ impl BlockLikelihood {
     fn average(&self, samples: &[f64], shift: f64) -> f64 {
         let degrees = self.noise.degrees;
         let per_nu = degrees.value().recip();
+        let weight = &self.weight[samples.len()];
         let Some(slow) = self.noise.slow else {
             let mut products = [1.0; 9];
             for sample in samples {
@@ -158,11 +163,11 @@ impl BlockLikelihood {
                     *product *= 1.0 + z * z * per_nu;
                 }
             }
-            return products.iter().zip(&self.weight).map(|(q, weight)| weight * degrees.kernel(*q)).sum();
+            return products.iter().zip(weight).map(|(q, weight)| weight * degrees.kernel(*q)).sum();
         };
         let mut sum = 0.0;
         let inverse_slow = slow.scale.recip();
-        for ((inverse, level), weight) in self.inverse_scale.iter().zip(&self.level).zip(&self.weight) {
+        for ((inverse, level), weight) in self.inverse_scale.iter().zip(&self.level).zip(weight) {
             let (mut each, mut all_slow) = (1.0, 1.0);
             for sample in samples {
                 let u = sample - shift - level;
@@ -203,7 +208,7 @@ impl BlockLikelihood {
                     if samples.len() > 1 { ln_sum(&[each, all_slow + slow.share.ln() + stays]) } else { each }
                 }
             };
-            ln + self.weight[node].ln()
+            ln + self.weight[samples.len()][node].ln()
         };
         ln_sum(&std::array::from_fn::<f64, 9, _>(term))
     }
