@@ -16,7 +16,7 @@ pub mod conclude;
 pub mod duration_model;
 pub mod errors;
 pub mod extract;
-mod family;
+pub mod family;
 pub mod fit;
 #[cfg(test)]
 mod fixture;
