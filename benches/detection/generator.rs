@@ -185,7 +185,6 @@ impl History {
         history
     }
 
-
     /// What the clock shows of a stage that is slower by `factor`: whole seconds, at least one.
     pub fn seconds(&self, run: usize, stage: usize, factor: f64) -> f64 {
         (self.ln_seconds[run * self.stages + stage] + factor.ln()).exp().round().max(1.0)

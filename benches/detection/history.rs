@@ -17,14 +17,22 @@ pub fn replay(file: &Path) -> Result<(), String> {
     let bytes = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
     let repo = "local/history".parse().map_err(|e| format!("{e}"))?;
     let name = file.file_stem().map_or("history".into(), |name| name.to_string_lossy().into_owned());
-    let runs = read(&bytes, &repo, &name, CsvLimits::default()).map_err(|e| format!("{}: {e}", file.display()))?;
+    let runs =
+        read(&bytes, &repo, &name, CsvLimits::default()).map_err(|e| format!("{}: {e}", file.display()))?;
     let policy = GatePolicy::default();
     let table = Table::begin(
         &format!("Replay of {name}, {} runs", runs.len()),
-        &["rule", "pushes", "alarms %, one sample", "confirmed (95%)", "found, confirmed, +10 / +20 / +30 / +50 / +100%"],
+        &[
+            "rule",
+            "pushes",
+            "alarms %, one sample",
+            "confirmed (95%)",
+            "found, confirmed, +10 / +20 / +30 / +50 / +100%",
+        ],
     );
     for commits in [2, 4] {
-        let plan = Plan::new(runs.clone(), Some(BRANCH), &policy, Settings { commits, ..Settings::default() });
+        let plan =
+            Plan::new(runs.clone(), Some(BRANCH), &policy, Settings { commits, ..Settings::default() });
         progress(&format!("{name}: pull requests of {commits} pushes"));
         let trials: Vec<_> = plan.positions().par_iter().map(|position| plan.trial(*position)).collect();
         print(&table, commits, &plan.summary(&trials, Vec::new()));

@@ -76,7 +76,17 @@ impl<'a> Incumbents<'a> {
 fn greater(x: &[f64], y: &[f64]) -> f64 {
     let (n, m) = (count(x.len()), count(y.len()));
     let wins = |x: &f64| -> f64 {
-        y.iter().map(|y| if x > y { 1.0 } else if x < y { 0.0 } else { 0.5 }).sum()
+        y.iter()
+            .map(|y| {
+                if x > y {
+                    1.0
+                } else if x < y {
+                    0.0
+                } else {
+                    0.5
+                }
+            })
+            .sum()
     };
     let u: f64 = x.iter().map(wins).sum();
     let mut all: Vec<f64> = x.iter().chain(y).copied().collect();

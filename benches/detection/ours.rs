@@ -84,7 +84,9 @@ impl<'a> Runs<'a> {
                 lineage: Lineage::Branch { name: "main".to_owned() },
                 result: RunResult::Success,
                 runner: RunnerClass::default(),
-                started_at: Timestamp(1_790_000_000_000_000 + 3_600_000_000 * i64::try_from(run).unwrap_or(0)),
+                started_at: Timestamp(
+                    1_790_000_000_000_000 + 3_600_000_000 * i64::try_from(run).unwrap_or(0),
+                ),
                 duration_ns: 0,
                 notes: vec![],
             },
@@ -94,7 +96,10 @@ impl<'a> Runs<'a> {
     }
 
     pub fn baseline(&self) -> Baseline {
-        Baseline { runs: (0..self.history.baseline).map(|run| self.run(run, None)).collect(), ..Baseline::default() }
+        Baseline {
+            runs: (0..self.history.baseline).map(|run| self.run(run, None)).collect(),
+            ..Baseline::default()
+        }
     }
 
     /// The pull request's runs.

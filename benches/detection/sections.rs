@@ -39,8 +39,18 @@ pub fn bar(trials: usize) {
         ("500 stages, 60 runs, states known", Setting { stages: 500, ..USUAL }, [0.25, 0.50, 0.78, 0.95]),
     ];
     let table = Table::begin(
-        &format!("Bar against measured: two samples together, {trials} pull requests of four pushes, through `fit`"),
-        &["history", "alarms % (95%), bar 2.0", "+20%: bar, measured", "+30%", "+50%", "+100%", "alarms matched at 2%"],
+        &format!(
+            "Bar against measured: two samples together, {trials} pull requests of four pushes, through `fit`"
+        ),
+        &[
+            "history",
+            "alarms % (95%), bar 2.0",
+            "+20%: bar, measured",
+            "+30%",
+            "+50%",
+            "+100%",
+            "alarms matched at 2%",
+        ],
     );
     for (row, (name, setting, bar)) in rows.into_iter().enumerate() {
         for tally in row_of(1, row, trials).ours(&setting, &[2], Pieces::ALL) {
@@ -76,7 +86,8 @@ pub fn incumbents(trials: usize) {
             let gate = Gate::new(&runs, &runs.baseline(), Pieces::ALL);
             let mut scores = scores_of(&gate, &runs, stage, &SIZES);
             let others = Incumbents::new(history, &limits);
-            let found = |finds: &dyn Fn(usize, f64) -> f64| stage.map(|stage| FACTORS.map(|f| finds(stage, f)));
+            let found =
+                |finds: &dyn Fn(usize, f64) -> f64| stage.map(|stage| FACTORS.map(|f| finds(stage, f)));
             for (rule, size) in Rule::ALL.into_iter().flat_map(|rule| [(rule, 1), (rule, 2)]) {
                 scores.push(Score {
                     alarm: others.limit_alarm(rule, size),
@@ -118,7 +129,8 @@ pub fn incumbents(trials: usize) {
 }
 
 fn grid(section: u64, title: &str, rows: Vec<(String, Setting)>, trials: usize) {
-    let title = format!("{title}: two samples together, {trials} pull requests of four pushes, through `fit`");
+    let title =
+        format!("{title}: two samples together, {trials} pull requests of four pushes, through `fit`");
     let table = Table::begin(&title, &HEAD);
     for (row, (name, setting)) in rows.into_iter().enumerate() {
         for tally in row_of(section, row, trials).ours(&setting, &[2], Pieces::ALL) {
@@ -150,8 +162,7 @@ pub fn sizes(trials: usize) {
 
 /// Other noise, other machines, a past that changed.
 pub fn noise(trials: usize) {
-    let families =
-        Family::ALL.into_iter().flat_map(|(family, name)| both(name, Setting { family, ..USUAL }));
+    let families = Family::ALL.into_iter().flat_map(|(family, name)| both(name, Setting { family, ..USUAL }));
     let machines = [(true, "known"), (false, "unknown")].into_iter().flat_map(|(jobs_known, jobs)| {
         both(&format!("two machines, jobs {jobs}"), Setting { machines: 2, jobs_known, ..USUAL })
     });
@@ -184,7 +195,9 @@ pub fn ablation(trials: usize) {
     ];
     for (row, (name, setting)) in settings.into_iter().enumerate() {
         let table = Table::begin(
-            &format!("Ablation, 40 stages, 60 runs, {name}: two samples together, {trials} pull requests, through `fit`"),
+            &format!(
+                "Ablation, 40 stages, 60 runs, {name}: two samples together, {trials} pull requests, through `fit`"
+            ),
             &["without", HEAD[1], HEAD[2], HEAD[3]],
         );
         for (without, switch) in pieces {
@@ -204,7 +217,13 @@ pub fn blocks(trials: usize) {
         &format!(
             "As the service decides (\"regressed\" at any of four pushes), {trials} pull requests, through `fit` and `compare`"
         ),
-        &["history", "alarms % (95%)", "recall by the second push, +10 / +20 / +30 / +50 / +100%", "third", "fourth"],
+        &[
+            "history",
+            "alarms % (95%)",
+            "recall by the second push, +10 / +20 / +30 / +50 / +100%",
+            "third",
+            "fourth",
+        ],
     );
     let settings = [
         ("40 stages, 60 runs, states known", USUAL),

@@ -23,7 +23,11 @@ pub struct Trials {
 
 impl Trials {
     /// Does them all; `work` gets a history and the stage of it that is to be slowed.
-    pub fn run<T: Send>(self, setting: &Setting, work: impl Fn(&History, Option<usize>) -> T + Sync) -> Vec<T> {
+    pub fn run<T: Send>(
+        self,
+        setting: &Setting,
+        work: impl Fn(&History, Option<usize>) -> T + Sync,
+    ) -> Vec<T> {
         let next = AtomicUsize::new(0);
         let done = Mutex::new(Vec::with_capacity(self.number));
         let worker = || {
@@ -75,9 +79,9 @@ pub fn scores_of(gate: &Gate, runs: &Runs, stage: Option<usize>, sizes: &[usize]
     let slowed = stage.map(|stage| (stage, FACTORS.map(|factor| runs.pushes(Some((stage, factor))))));
     let score = |size: &usize| Score {
         alarm: gate.alarm(&pushes, *size),
-        found: slowed.as_ref().map(|(stage, pushes)| {
-            std::array::from_fn(|factor| gate.finds(&pushes[factor], *stage, *size))
-        }),
+        found: slowed
+            .as_ref()
+            .map(|(stage, pushes)| std::array::from_fn(|factor| gate.finds(&pushes[factor], *stage, *size))),
     };
     sizes.iter().map(score).collect()
 }
