@@ -1,0 +1,268 @@
+//! Made-up histories of a pipeline: medians from 4 s to 10 minutes, stages that follow the
+//! machine fully or hardly at all, slow wander, heavy tails, caches that miss one by one and all
+//! together, a clock of whole seconds. What is unusual about them is a [`Family`].
+
+/// The generator xoshiro256** 1.0 of Blackman and Vigna, seeded by SplitMix64: the same numbers
+/// everywhere, whatever becomes of a library's.
+pub struct Rng {
+    state: [u64; 4],
+    spare: Option<f64>,
+}
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        let mut z = seed;
+        let mut next = || {
+            z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let x = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            x ^ (x >> 31)
+        };
+        Self { state: [next(), next(), next(), next()], spare: None }
+    }
+
+    fn next(&mut self) -> u64 {
+        let s = &mut self.state;
+        let result = s[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
+        let t = s[1] << 17;
+        s[2] ^= s[0];
+        s[3] ^= s[1];
+        s[1] ^= s[2];
+        s[0] ^= s[3];
+        s[2] ^= t;
+        s[3] = s[3].rotate_left(45);
+        result
+    }
+
+    /// In 0..1, both ends excluded.
+    pub fn uniform(&mut self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+        let bits = (self.next() >> 11) as f64;
+        (bits + 0.5) / (1_u64 << 53) as f64
+    }
+
+    fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.uniform()
+    }
+
+    /// A position among so many, at least one.
+    pub fn below(&mut self, n: usize) -> usize {
+        usize::try_from((u128::from(self.next()) * n as u128) >> 64).unwrap_or(0)
+    }
+
+    fn chance(&mut self, p: f64) -> bool {
+        self.uniform() < p
+    }
+
+    /// Standard normal (Box and Muller).
+    pub fn normal(&mut self) -> f64 {
+        if let Some(spare) = self.spare.take() {
+            return spare;
+        }
+        let radius = (-2.0 * self.uniform().ln()).sqrt();
+        let angle = std::f64::consts::TAU * self.uniform();
+        self.spare = Some(radius * angle.sin());
+        radius * angle.cos()
+    }
+
+    /// Student's t with 4 degrees of freedom, scaled to variance 1.
+    fn heavy(&mut self) -> f64 {
+        let chi_squared = -2.0 * (self.uniform() * self.uniform()).ln();
+        self.normal() / (chi_squared / 4.0).sqrt() / 2.0_f64.sqrt()
+    }
+}
+
+/// What the noise is like, and what else befell the baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Student's t with 4 degrees of freedom.
+    HeavyTail,
+    /// Normal, one in ten three times as wide.
+    LognormalMixture,
+    /// Gamma with shape 2: skewed to the right.
+    Gamma,
+    /// Each stage's log duration moves by up to 0.002 with every run.
+    Trends,
+    /// One stage became slower for good by 22% to 65% in the middle of the baseline.
+    EarlyShift,
+    /// The same, 5 to 14 runs before its end.
+    RecentShift,
+    /// One sample in a hundred takes 2.7 to 12 times as long.
+    Outliers,
+}
+
+impl Family {
+    pub const ALL: [(Self, &str); 7] = [
+        (Self::HeavyTail, "heavy tail (t4)"),
+        (Self::LognormalMixture, "lognormal mixture"),
+        (Self::Gamma, "gamma"),
+        (Self::Trends, "trends"),
+        (Self::EarlyShift, "level shift, early"),
+        (Self::RecentShift, "level shift, recent"),
+        (Self::Outliers, "gross outliers 1%"),
+    ];
+}
+
+/// Which histories are made.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Runs of the baseline.
+    pub baseline: usize,
+    pub stages: usize,
+    /// Machines of a run; each has a contiguous part of the stages.
+    pub machines: usize,
+    /// The stages' paths tell on which machine they ran.
+    pub jobs_known: bool,
+    /// Each sample tells whether its cache missed.
+    pub states_known: bool,
+    pub family: Family,
+}
+
+impl Setting {
+    /// 40 stages, 60 runs, one machine, known cache states.
+    pub const USUAL: Self = Self {
+        baseline: 60,
+        stages: 40,
+        machines: 1,
+        jobs_known: false,
+        states_known: true,
+        family: Family::HeavyTail,
+    };
+}
+
+/// Pushes of the pull request that follows the baseline.
+pub const PUSHES: usize = 4;
+
+/// A baseline and the runs of an unchanged pull request after it.
+pub struct History {
+    pub stages: usize,
+    /// Of the baseline; the pull request's come after them.
+    pub baseline: usize,
+    /// By stage: the median on the fastest machine, seconds.
+    pub median_s: Vec<f64>,
+    /// By stage: its machine.
+    pub machine: Vec<usize>,
+    /// ln seconds before the clock rounds them, run by run.
+    ln_seconds: Vec<f64>,
+    missed: Vec<bool>,
+}
+
+impl History {
+    pub fn new(rng: &mut Rng, setting: &Setting) -> Self {
+        let stages: Vec<Stage> = (0..setting.stages).map(|_| Stage::new(rng)).collect();
+        let runs = setting.baseline + PUSHES;
+        let mut wander: Vec<f64> = stages.iter().map(|_| rng.normal()).collect();
+        let shift = Shift::new(rng, setting);
+        let mut history = Self {
+            stages: setting.stages,
+            baseline: setting.baseline,
+            median_s: stages.iter().map(|stage| stage.ln_median.exp()).collect(),
+            machine: (0..setting.stages).map(|i| i * setting.machines / setting.stages).collect(),
+            ln_seconds: Vec::with_capacity(runs * setting.stages),
+            missed: Vec::with_capacity(runs * setting.stages),
+        };
+        for run in 0..runs {
+            let speed: Vec<f64> = (0..setting.machines).map(|_| machine(rng)).collect();
+            let lock_file_changed = rng.chance(0.08);
+            for (i, stage) in stages.iter().enumerate() {
+                if run > 0 {
+                    wander[i] = 0.9 * wander[i] + (1.0 - 0.81_f64).sqrt() * rng.normal();
+                }
+                let missed = stage.has_cache && (rng.chance(stage.miss) || lock_file_changed);
+                let own = stage.scatter * (0.5 * wander[i] + noise(rng, setting.family));
+                let of_family = match setting.family {
+                    Family::Trends => stage.trend * pacegate::stats::count(run),
+                    Family::EarlyShift | Family::RecentShift => shift.of(i, run),
+                    Family::Outliers if rng.chance(0.01) => rng.between(1.0, 2.5),
+                    _ => 0.0,
+                };
+                let of_cache = if missed { stage.ln_miss_factor } else { 0.0 };
+                let of_machine = stage.exposure * speed[history.machine[i]];
+                history.ln_seconds.push(stage.ln_median + own + of_machine + of_cache + of_family);
+                history.missed.push(missed);
+            }
+        }
+        history
+    }
+
+    /// What the clock shows of a stage that is slower by `factor`: whole seconds, at least one.
+    pub fn seconds(&self, run: usize, stage: usize, factor: f64) -> f64 {
+        (self.ln_seconds[run * self.stages + stage] + factor.ln()).exp().round().max(1.0)
+    }
+
+    pub fn missed(&self, run: usize, stage: usize) -> bool {
+        self.missed[run * self.stages + stage]
+    }
+}
+
+/// What doesn't change about a stage.
+struct Stage {
+    ln_median: f64,
+    scatter: f64,
+    exposure: f64,
+    has_cache: bool,
+    /// Chance of a miss of its own.
+    miss: f64,
+    ln_miss_factor: f64,
+    trend: f64,
+}
+
+impl Stage {
+    fn new(rng: &mut Rng) -> Self {
+        Self {
+            ln_median: rng.between(4.0_f64.ln(), 600.0_f64.ln()),
+            scatter: (0.06_f64.ln() + 0.5 * rng.normal()).exp().clamp(0.02, 0.25),
+            exposure: if rng.chance(0.7) { 1.0 } else { 0.2 },
+            has_cache: rng.chance(0.25),
+            miss: 0.7 * rng.between(0.08, 0.3),
+            ln_miss_factor: rng.between(1.5, 4.0).ln(),
+            trend: rng.between(-0.002, 0.002),
+        }
+    }
+}
+
+/// ln of how much slower a machine is: three kinds, and a little of its own.
+fn machine(rng: &mut Rng) -> f64 {
+    let kind = match rng.uniform() {
+        u if u < 0.5 => 0.0,
+        u if u < 0.8 => 0.12,
+        _ => 0.32,
+    };
+    kind + 0.04 * rng.normal()
+}
+
+fn noise(rng: &mut Rng, family: Family) -> f64 {
+    match family {
+        Family::LognormalMixture => {
+            let width = if rng.chance(0.1) { 3.0 } else { 0.75 };
+            width * rng.normal()
+        }
+        Family::Gamma => {
+            let gamma = -(rng.uniform() * rng.uniform()).ln();
+            (gamma - 2.0) / 2.0_f64.sqrt()
+        }
+        _ => rng.heavy(),
+    }
+}
+
+/// A stage that becomes slower for good.
+struct Shift {
+    stage: usize,
+    from: usize,
+    by: f64,
+}
+
+impl Shift {
+    fn new(rng: &mut Rng, setting: &Setting) -> Self {
+        let runs = setting.baseline;
+        let from = match setting.family {
+            Family::RecentShift => runs.saturating_sub(5 + rng.below(10)),
+            _ => runs * 2 / 5 + rng.below((runs * 3 / 10).max(1)),
+        };
+        Self { stage: rng.below(setting.stages), from, by: rng.between(0.2, 0.5) }
+    }
+
+    fn of(&self, stage: usize, run: usize) -> f64 {
+        if stage == self.stage && run >= self.from { self.by } else { 0.0 }
+    }
+}

@@ -1,0 +1,115 @@
+//! What other tools would have said of the same history: the three limits that the replay knows
+//! too, and the rank test of Mann and Whitney with the correction of Benjamini and Hochberg.
+
+use pacegate::gate::replay::incumbents::{Past, Rule, StudentLimits};
+use pacegate::stats::count;
+use statrs::distribution::{ContinuousCDF, Normal};
+
+use crate::generator::{History, PUSHES};
+use crate::ours::Slowed;
+
+/// The false discovery rate that Benjamini and Hochberg are asked to hold.
+pub const FALSE_DISCOVERIES: f64 = 0.05;
+
+/// The incumbents on one history.
+pub struct Incumbents<'a> {
+    history: &'a History,
+    /// By stage: seconds in the baseline, oldest first.
+    past: Vec<Vec<f64>>,
+    summary: Vec<Past>,
+    limits: &'a StudentLimits,
+}
+
+impl<'a> Incumbents<'a> {
+    pub fn new(history: &'a History, limits: &'a StudentLimits) -> Self {
+        let seconds = |stage| (0..history.baseline).map(|run| history.seconds(run, stage, 1.0)).collect();
+        let past: Vec<Vec<f64>> = (0..history.stages).map(seconds).collect();
+        let summary = past.iter().map(|past| Past::of(past).expect("runs")).collect();
+        Self { history, past, summary, limits }
+    }
+
+    /// How far over its limit a rule sees the pull request, on any stage: at one push, or at
+    /// `size` pushes in a row. More than 1 is an alarm.
+    pub fn limit_alarm(&self, rule: Rule, size: usize) -> f64 {
+        let stages = (0..self.history.stages).map(|stage| {
+            let each: Vec<f64> = (0..PUSHES).map(|push| self.strength(rule, stage, push, 1.0)).collect();
+            let all_of = |block: &[f64]| block.iter().copied().fold(f64::INFINITY, f64::min);
+            each.windows(size).map(all_of).fold(0.0, f64::max)
+        });
+        stages.fold(0.0, f64::max)
+    }
+
+    /// The same of one slowed stage at the first `size` pushes.
+    pub fn limit_finds(&self, rule: Rule, stage: usize, factor: f64, size: usize) -> f64 {
+        (0..size).map(|push| self.strength(rule, stage, push, factor)).fold(f64::INFINITY, f64::min)
+    }
+
+    fn strength(&self, rule: Rule, stage: usize, push: usize, factor: f64) -> f64 {
+        let seconds = self.history.seconds(self.history.baseline + push, stage, factor);
+        rule.strength(&self.summary[stage], seconds, self.limits).unwrap_or(0.0)
+    }
+
+    /// Minus ln of the smallest corrected p of a rank test of `size` pushes in a row.
+    pub fn rank_alarm(&self, size: usize) -> f64 {
+        let windows = (0..=PUSHES - size).map(|first| self.corrected(first, size, None));
+        windows.flatten().map(|p| -p.ln()).fold(0.0, f64::max)
+    }
+
+    /// The same of one slowed stage at the first `size` pushes.
+    pub fn rank_finds(&self, stage: usize, factor: f64, size: usize) -> f64 {
+        -self.corrected(0, size, Some((stage, factor)))[stage].ln()
+    }
+
+    fn corrected(&self, first: usize, size: usize, slowed: Slowed) -> Vec<f64> {
+        let p = |stage: usize| {
+            let factor = slowed.filter(|(slowed, _)| *slowed == stage).map_or(1.0, |(_, factor)| factor);
+            let push = |push| self.history.seconds(self.history.baseline + push, stage, factor);
+            let new: Vec<f64> = (first..first + size).map(push).collect();
+            greater(&new, &self.past[stage])
+        };
+        benjamini_hochberg(&(0..self.history.stages).map(p).collect::<Vec<_>>())
+    }
+}
+
+/// One-sided p of "x is greater than y", normal approximation with the corrections for ties and
+/// continuity: scipy.stats.mannwhitneyu(x, y, alternative="greater", method="asymptotic").
+fn greater(x: &[f64], y: &[f64]) -> f64 {
+    let (n, m) = (count(x.len()), count(y.len()));
+    let wins = |x: &f64| -> f64 {
+        y.iter()
+            .map(|y| {
+                if x > y {
+                    1.0
+                } else if x < y {
+                    0.0
+                } else {
+                    0.5
+                }
+            })
+            .sum()
+    };
+    let u: f64 = x.iter().map(wins).sum();
+    let mut all: Vec<f64> = x.iter().chain(y).copied().collect();
+    all.sort_by(f64::total_cmp);
+    let ties = all.chunk_by(|a, b| a.total_cmp(b).is_eq()).map(|tied| count(tied.len()));
+    let ties: f64 = ties.map(|t| t * t * t - t).sum();
+    let variance = n * m / 12.0 * (n + m + 1.0 - ties / ((n + m) * (n + m - 1.0)));
+    if variance <= 0.0 {
+        return 1.0;
+    }
+    Normal::standard().sf((u - n * m / 2.0 - 0.5) / variance.sqrt())
+}
+
+/// Each p so corrected that those below a rate are the discoveries at that rate (Benjamini and
+/// Hochberg, "Controlling the false discovery rate", J. R. Stat. Soc. B 57 (1995) 289-300).
+fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|a, b| p[*b].total_cmp(&p[*a]));
+    let mut corrected = vec![1.0; p.len()];
+    let mut least = 1.0_f64;
+    for (above, stage) in order.into_iter().enumerate() {
+        least = least.min(p[stage] * count(p.len()) / count(p.len() - above));
+        corrected[stage] = least;
+    }
+    corrected
+}

@@ -1,0 +1,62 @@
+//! How many slowed stages are found and how many unchanged pull requests are alarmed about: by
+//! the gate, by the rules of other tools, and by the gate without each of its parts.
+//! `cargo bench --bench detection` prints Markdown tables on made-up histories of fixed seeds;
+//! `-- bar incumbents sizes noise ablation blocks` chooses tables, `--trials N` how many pull
+//! requests each row stands on, `--history FILE.csv` replays a real history instead.
+
+mod generator;
+mod history;
+mod incumbents;
+mod ours;
+mod sections;
+mod table;
+mod trials;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Arguments after `--`.
+#[derive(Parser)]
+struct Arguments {
+    /// Tables to print [default: all]: bar, incumbents, sizes, noise, ablation, blocks
+    sections: Vec<String>,
+    /// Pull requests for each row
+    #[arg(long)]
+    trials: Option<usize>,
+    /// Replays this history instead
+    #[arg(long)]
+    history: Option<PathBuf>,
+    /// Cargo says it to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A table's name, what prints it, and its pull requests where nobody says how many.
+type Section = (&'static str, fn(usize), usize);
+
+const SECTIONS: [Section; 6] = [
+    ("bar", sections::bar, 2_000),
+    ("incumbents", sections::incumbents, 2_000),
+    ("sizes", sections::sizes, 1_000),
+    ("noise", sections::noise, 1_000),
+    ("ablation", sections::ablation, 1_000),
+    ("blocks", sections::blocks, 1_000),
+];
+
+fn main() -> Result<(), String> {
+    let arguments = Arguments::parse();
+    if let Some(file) = &arguments.history {
+        return history::replay(file);
+    }
+    let unknown = |name: &&String| SECTIONS.iter().all(|(known, ..)| known != name);
+    if let Some(name) = arguments.sections.iter().find(unknown) {
+        return Err(format!("there is no table `{name}`"));
+    }
+    for (name, print, trials) in SECTIONS {
+        if arguments.sections.is_empty() || arguments.sections.iter().any(|wanted| wanted == name) {
+            print(arguments.trials.unwrap_or(trials));
+        }
+    }
+    Ok(())
+}
