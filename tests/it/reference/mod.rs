@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use pacegate::gate::common_mode::Witnesses;
 use pacegate::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
 use pacegate::gate::family::Family;
+use pacegate::gate::pieces::Pieces;
 use pacegate::stats::matrix::Matrix;
 use serde::Deserialize;
 use simulate::{Case, Kind};
@@ -74,7 +75,7 @@ fn fit(case: &Case) -> DurationModel {
     let logs = matrix(&case.logs);
     let witnesses = Witnesses::choose(&case.is_witness, &case.job, &case.within, &logs);
     let (clock_s, rare_state) = (case.clock_s.clone(), case.rare_state.clone());
-    DurationModel::fit(&Observations { logs, clock_s, rare_state, witnesses })
+    DurationModel::fit(&Observations { logs, clock_s, rare_state, witnesses, pieces: Pieces::ALL })
 }
 
 /// Where a case differs, in words.
