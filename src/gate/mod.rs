@@ -22,7 +22,11 @@ pub mod fit;
 mod fixture;
 pub mod history;
 pub mod identity;
+#[cfg(test)]
+mod hostile;
 mod judge;
+#[cfg(test)]
+mod laws;
 pub mod measure;
 mod propagation;
 mod queue;
