@@ -21,9 +21,9 @@ pub mod fit;
 #[cfg(test)]
 mod fixture;
 pub mod history;
-pub mod identity;
 #[cfg(test)]
 mod hostile;
+pub mod identity;
 mod judge;
 #[cfg(test)]
 mod laws;
