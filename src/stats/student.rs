@@ -240,6 +240,30 @@ mod tests {
     }
 
     #[test]
+    fn shrinkage_agrees_with_numpy() {
+        // s = np.array([.05, .1, .2, .8]); n = np.array([60, 60, 30, 5]); l = 2 * np.log(s); v = 2 * 7 / (4 * n)
+        // mu = np.median(l); real = max((1.4826 * np.median(abs(l - mu)))**2 - np.median(v), .05)
+        // w = real / (real + v); np.exp((mu + w * (l - mu)) / 2), np.sqrt(w * v) / 2
+        let scales = [
+            0.050_728_109_483_986_91,
+            0.100_483_069_008_425_95,
+            0.198_107_819_597_877_85,
+            0.622_551_660_647_933_2,
+        ];
+        let deviations = [
+            0.119_918_947_711_744_01,
+            0.119_918_947_711_744_01,
+            0.168_424_087_401_896_1,
+            0.386_876_658_899_807_1,
+        ];
+        let shrunk = shrink(&[0.05, 0.1, 0.2, 0.8], &[60.0, 60.0, 30.0, 5.0], Degrees::Four);
+        for i in 0..4 {
+            assert!((shrunk.scales[i] - scales[i]).abs() < 1e-14, "{shrunk:?}");
+            assert!((shrunk.ln_deviation[i] - deviations[i]).abs() < 1e-14, "{shrunk:?}");
+        }
+    }
+
+    #[test]
     fn few_samples_are_drawn_to_the_others() {
         let shrunk = shrink(&[0.1, 0.1, 0.1, 0.9], &[100.0, 100.0, 100.0, 5.0], Degrees::Four);
         assert!((shrunk.scales[0] - 0.1).abs() < 1e-12);

@@ -89,7 +89,8 @@ impl Differences<'_> {
     fn number(&mut self, what: &str, at: usize, ours: f64, theirs: f64) {
         self.compared += 1;
         let near = (ours - theirs).abs() <= 1e-6 * theirs.abs() + 1e-9;
-        if !near && !(ours.is_nan() && theirs.is_nan()) {
+        let both_missing = ours.is_nan() && theirs.is_nan();
+        if !(near || both_missing) {
             self.found.push(format!("{}: {what} {at}: {ours} is not {theirs}", self.case));
         }
     }
