@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that the tests need and this machine lacks. With nothing to
-# install it asks for no rights and touches nothing.
+# Installs what the tests need and this machine lacks: Debian packages, and under target/ a Python
+# with numpy. With nothing to install it asks for no rights and touches nothing.
 set -eu
 
 missing=
@@ -20,23 +20,36 @@ need git command -v git
 need util-linux command -v setpriv
 need nodejs command -v node
 need npm command -v npm
+need python3 command -v python3
+need python3-venv python3 -c 'import ensurepip, venv'
 
-[ -n "$missing" ] || exit 0
-echo "Installing what the tests need:$missing"
+install_packages() {
+    echo "Installing what the tests need:$missing"
+    as_root=
+    if [ "$(id -u)" -ne 0 ]; then
+        as_root=sudo
+    fi
+    if ! command -v apt-get >/dev/null || { [ -n "$as_root" ] && ! command -v sudo >/dev/null; }; then
+        echo "These are missing and cannot be installed from here:$missing" >&2
+        exit 1
+    fi
+    # A cluster of its own is what Debian would make beside the binaries; the tests bring theirs.
+    if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        $as_root mkdir -p /etc/postgresql-common
+        echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+    fi
+    $as_root apt-get update -qq
+    # shellcheck disable=SC2086 # a list of packages
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+}
+[ -z "$missing" ] || install_packages
 
-as_root=
-if [ "$(id -u)" -ne 0 ]; then
-    as_root=sudo
+# What tests/reference runs on. A new Python or other versions: made anew.
+reference=target/reference
+requirements=tests/reference/requirements.txt
+cd "$(dirname "$0")/.."
+if ! cmp -s "$requirements" "$reference/installed.txt" || ! "$reference/bin/python" -c 'import numpy'; then
+    python3 -m venv --clear "$reference"
+    "$reference/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"
+    cp "$requirements" "$reference/installed.txt"
 fi
-if ! command -v apt-get >/dev/null || { [ -n "$as_root" ] && ! command -v sudo >/dev/null; }; then
-    echo "These are missing and cannot be installed from here:$missing" >&2
-    exit 1
-fi
-# A cluster of its own is what Debian would make beside the binaries; the tests bring theirs.
-if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-    $as_root mkdir -p /etc/postgresql-common
-    echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
-fi
-$as_root apt-get update -qq
-# shellcheck disable=SC2086 # a list of packages
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing

@@ -201,7 +201,8 @@ impl Fitted {
     /// How strongly each stage follows the machine: a robust regression, shrunk to 1.
     fn expose(&mut self, adjusted: &Matrix, machine: &Matrix) {
         let stages = adjusted.columns();
-        let (mut product, mut square, mut variation) = (vec![0.0; stages], vec![0.0; stages], vec![1e-9; stages]);
+        let (mut product, mut square, mut variation) =
+            (vec![0.0; stages], vec![0.0; stages], vec![1e-9; stages]);
         for t in 0..adjusted.rows() {
             let (y, g, slow) = (adjusted.row(t), machine.row(t), self.slow.row(t));
             for i in 0..stages {
@@ -266,7 +267,8 @@ impl Fitted {
         let mut counts = vec![0.0; limit.len()];
         for t in 0..runs {
             let row = self.residuals.row(t).iter().zip(self.predicted.row(t)).zip(&limit);
-            for ((slow, n), ((r, level), limit)) in self.slow.row_mut(t).iter_mut().zip(&mut counts).zip(row) {
+            for ((slow, n), ((r, level), limit)) in self.slow.row_mut(t).iter_mut().zip(&mut counts).zip(row)
+            {
                 *slow = if r - level > *limit { 1.0 } else { 0.0 };
                 *n += *slow;
             }
@@ -299,7 +301,9 @@ impl Fitted {
             .filter(|r| r.is_finite())
             .collect();
         let shift = median_in_place(&mut slow)?;
-        slow.iter_mut().for_each(|r| *r = (*r - shift).abs());
+        for residual in &mut slow {
+            *residual = (*residual - shift).abs();
+        }
         let spread = MAD_TO_DEVIATION * median_in_place(&mut slow).unwrap_or(0.0);
         let least = if slow.len() < 3 { 0.1 } else { 0.0 };
         Some(SlowMode {

@@ -113,6 +113,7 @@ mod tests {
             score: None,
             threshold: None,
             probability: None,
+            workings: None,
             samples: 2,
             baseline_samples: 60,
             critical: false,

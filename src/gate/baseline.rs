@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::model::comparison::{BaselineSummary, Exclusion};
 use crate::model::history::AcceptedChange;
+use crate::model::ids::CommitSha;
 use crate::model::policy::GatePolicy;
 use crate::model::run::{Lineage, MeasuredRun, PipelineRun, RunResult};
 use crate::model::time::Timestamp;
@@ -44,6 +45,21 @@ impl Baseline {
             }
         }
         sorting.finish(usize::MAX)
+    }
+
+    /// A sentence when the commit that a change is to be merged into was not measured: the newest
+    /// comparable run before the change stands in for it.
+    #[must_use]
+    pub fn stand_in(&self, base_sha: &CommitSha) -> Option<String> {
+        let newest = self.runs.last()?;
+        let is_measured = self.runs.iter().any(|run| run.run.head_sha == *base_sha);
+        (!is_measured).then(|| {
+            format!(
+                "the base commit {} has no comparable run; the newest measured one before the change is {}",
+                base_sha.short(),
+                newest.run.head_sha.short()
+            )
+        })
     }
 
     /// What is told of it.
@@ -243,6 +259,18 @@ mod tests {
         ];
         let baseline = chosen(history, None, "");
         assert_eq!((baseline.runs.len(), baseline.error_history.len()), (0, 1));
+    }
+
+    #[test]
+    fn an_unmeasured_base_commit_has_a_stand_in_that_is_named() {
+        let baseline = chosen(vec![past(4_000, |_| {}), past(4_001, |_| {})], Some("main"), "");
+        let measured = baseline.runs[0].run.head_sha.clone();
+        assert_eq!(baseline.stand_in(&measured), None);
+        let elsewhere = "f".repeat(40).parse().expect("a commit");
+        let sentence = baseline.stand_in(&elsewhere).expect("not measured");
+        assert!(sentence.starts_with("the base commit fffffff has no comparable run"), "{sentence}");
+        assert!(sentence.ends_with(&baseline.runs[1].run.head_sha.short().to_string()), "{sentence}");
+        assert_eq!(Baseline::default().stand_in(&elsewhere), None, "there is none at all");
     }
 
     #[test]

@@ -66,6 +66,22 @@ mod tests {
     }
 
     #[test]
+    fn agrees_with_scipy() {
+        // dev = np.array([.02, .05, .1, .4]); out = .1; for k in (1.2, 1.3, 1.5):
+        //     z = np.minimum(np.log(k) / dev, 20); c = scipy.optimize.brentq(lambda c: norm.sf(z/2 + c/z).sum() - .005, 0, 200)
+        //     p = norm.sf(z/2 + c/z); out = out + .3 * p * 4 / p.sum()
+        let expected = [
+            0.100_092_712_047_107_87,
+            0.873_574_070_141_840_5,
+            2.654_635_212_494_425,
+            0.371_698_005_316_626_56,
+        ];
+        for (share, expected) in shares(&[0.02, 0.05, 0.1, 0.4], 0.005).into_iter().zip(expected) {
+            assert!((share - expected).abs() < 1e-8, "{share} is not {expected}");
+        }
+    }
+
+    #[test]
     fn equal_stages_get_equal_parts_whatever_their_noise() {
         for deviation in [1e-3, 0.1, 3.0] {
             assert!(shares(&[deviation; 7], 0.02).iter().all(|s| (s - 1.0).abs() < 1e-6));

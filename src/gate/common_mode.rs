@@ -226,3 +226,76 @@ impl Row {
         mean
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Leaves alone, all on one machine.
+    fn leaves(n: usize) -> Witnesses {
+        let within: Vec<Vec<usize>> = (0..n).map(|i| vec![i]).collect();
+        Witnesses::new(&vec![true; n], &vec![None; n], &within)
+    }
+
+    fn row(values: &[f64]) -> Matrix {
+        let mut row = Matrix::filled(1, values.len(), 0.0);
+        row.row_mut(0).copy_from_slice(values);
+        row
+    }
+
+    fn agree(found: &[f64], expected: &[f64]) {
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
+    }
+
+    // b = np.maximum(b, .15); x = e / b; w = (b / s)**2; m = np.median(x)
+    // for _ in range(4): o = w * 5 / (4 + ((x - m) * b / s)**2); m = (o * x).sum() / o.sum()
+    #[test]
+    fn each_stage_sees_what_the_others_say() {
+        let e = [0.1, 0.12, 0.08, 0.5, 0.11];
+        let (b, s) = ([1.0, 0.5, 1.0, 1.0, 0.1], [0.05, 0.1, 0.05, 0.1, 0.2]);
+        // m of all, and with np.delete(e, i), np.delete(b, i), np.delete(s, i)
+        let others = [
+            0.193_045_288_069_878_03,
+            0.101_048_215_605_603_36,
+            0.186_097_036_124_283,
+            0.094_582_567_329_896_85,
+            0.104_586_066_031_608_32,
+        ];
+        agree(&[leaves(5).level_of_run(&e, &b, &s)], &[0.105_125_750_172_446_06]);
+        agree(leaves(5).levels(&row(&e), &b, &s).row(0), &others);
+        let mut missing = e;
+        missing[3] = f64::NAN;
+        agree(&leaves(5).levels(&row(&missing), &b, &s).row(0)[3..4], &others[3..4]);
+        agree(&[leaves(5).level_of_run(&missing, &b, &s)], &others[3..4]);
+    }
+
+    #[test]
+    fn of_many_witnesses_one_is_subtracted() {
+        // i = np.arange(20); e = .1 + .02 * (i * 7 % 5 - 2); e[3] = .9; b = np.where(i % 4 == 0, .5, 1); s = .05
+        // k = i != 5; (o * x)[k].sum() / o[k].sum()
+        let mut e: Vec<f64> = (0..20).map(|i| 0.1 + 0.02 * f64::from(i * 7 % 5 - 2)).collect();
+        e[3] = 0.9;
+        let b: Vec<f64> = (0..20).map(|i| if i % 4 == 0 { 0.5 } else { 1.0 }).collect();
+        let seen = leaves(20).levels(&row(&e), &b, &[0.05; 20]).get(0, 5);
+        agree(&[seen], &[0.113_087_365_392_948_57]);
+    }
+
+    #[test]
+    fn jobs_with_enough_leaves_tell_their_own_machine() {
+        let job: Vec<Option<usize>> = (0..8).map(|i| Some(i / 4)).collect();
+        let within: Vec<Vec<usize>> = (0..8).map(|i| vec![i]).collect();
+        let witnesses = Witnesses::new(&[true; 8], &job, &within);
+        let e = [0.3, 0.3, 0.3, 0.3, -0.2, -0.2, -0.2, -0.2];
+        agree(witnesses.levels(&row(&e), &[1.0; 8], &[0.05; 8]).row(0), &e);
+    }
+
+    #[test]
+    fn nobody_tells_nothing() {
+        for n in [0, 1, 3, 30] {
+            let missing = vec![f64::NAN; n];
+            let (b, s) = (vec![1.0; n], vec![0.1; n]);
+            assert!(leaves(n).levels(&row(&missing), &b, &s).row(0).iter().all(|level| *level == 0.0));
+            assert!(leaves(n).level_of_run(&missing, &b, &s).abs() < f64::EPSILON);
+        }
+    }
+}

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashSet};
 use super::attribute::{critical_path, explain};
 use super::columns::seconds;
 use super::conclude::{run_verdict, sort_stages};
-use super::errors::judge_errors;
 use super::duration_model::Deviations;
+use super::errors::judge_errors;
 use super::family::MAX_SAMPLES;
 use super::fit::{FittedBaseline, FittedStage};
 use super::judge::{Judgement, Observed, judge};
@@ -64,8 +64,7 @@ pub fn compare(
     sort_stages(&mut stages);
     let errors = judge_errors(&fitted.errors, &candidate.iter().collect::<Vec<_>>(), policy);
     let runner_factor = scene.newest_runs.first().and_then(|block| block.first());
-    let runner_factor =
-        runner_factor.filter(|_| scene.newest_is_comparable && fitted.model.stages() > 0);
+    let runner_factor = runner_factor.filter(|_| scene.newest_is_comparable && fitted.model.stages() > 0);
     let mut comparison = RunComparison {
         verdict: RunVerdict::Pass,
         repo: repo.clone(),
@@ -114,11 +113,7 @@ fn by_stage<'a>(runs: &[&'a MeasuredRun]) -> BTreeMap<&'a StageKey, Vec<(usize, 
 
 /// The newest runs of a change as one block each of 1, 2, … runs: each block begins where the
 /// baseline ends.
-fn newest_runs(
-    fitted: &FittedBaseline,
-    runs: &[&MeasuredRun],
-    policy: &GatePolicy,
-) -> Vec<Vec<Deviations>> {
+fn newest_runs(fitted: &FittedBaseline, runs: &[&MeasuredRun], policy: &GatePolicy) -> Vec<Vec<Deviations>> {
     let most = MAX_SAMPLES.max(policy.confirm().samples as usize).min(MAX_BLOCK).min(runs.len());
     (1..=most).map(|size| fitted.deviations(&runs[runs.len() - size..])).collect()
 }
@@ -240,6 +235,7 @@ pub(super) fn blank(
         score: None,
         threshold: None,
         probability: None,
+        workings: None,
         samples: 0,
         baseline_samples: fitted.map_or(0, |f| f.samples),
         critical: false,
@@ -259,6 +255,7 @@ fn apply(mut comparison: StageComparison, judgement: Judgement) -> StageComparis
     comparison.increase_s = judgement.increase_s;
     comparison.score = judgement.finding.map(|finding| finding.evidence.ln_ratio);
     comparison.threshold = judgement.finding.map(|finding| finding.threshold);
+    comparison.workings = judgement.workings.map(Box::new);
     comparison.probability = judgement.finding.map(|finding| finding.probability);
     comparison
 }

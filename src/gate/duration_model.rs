@@ -85,8 +85,7 @@ impl DurationModel {
         let logs = &observations.logs;
         let samples = crate::stats::student::observed(logs);
         let mut noise = fitted.noise(|stage| {
-            fitted.scale[stage]
-                * (fitted.dynamics.gain + LEVEL_UNCERTAINTY / samples[stage].max(1.0)).sqrt()
+            fitted.scale[stage] * (fitted.dynamics.gain + LEVEL_UNCERTAINTY / samples[stage].max(1.0)).sqrt()
         });
         if !observations.pieces.uncertainty {
             for noise in &mut noise {
@@ -181,19 +180,27 @@ impl DurationModel {
         all
     }
 
-    /// The evidence in a stage's new deviations, finite ones only.
+    /// A stage's noise as new samples have it.
     #[must_use]
-    pub fn evidence(&self, stage: usize, deviations: &[f64], direction: Direction) -> Evidence {
+    pub fn noise_of_new(&self, stage: usize) -> Noise {
         let runs = count(self.runs().max(1));
         let optimism = if self.pieces.optimism {
             (1.0 + OPTIMISM[0] / runs + OPTIMISM[1] / (runs * runs)).sqrt()
         } else {
             1.0
         };
-        let noise = towards(self.noise[stage].widened(optimism), direction);
+        self.noise[stage].widened(optimism)
+    }
+
+    /// The evidence in a stage's new deviations, finite ones only.
+    #[must_use]
+    pub fn evidence(&self, stage: usize, deviations: &[f64], direction: Direction) -> Evidence {
+        let noise = towards(self.noise_of_new(stage), direction);
         let mut signed = deviations.to_vec();
         if direction == Direction::Faster {
-            signed.iter_mut().for_each(|deviation| *deviation = -*deviation);
+            for deviation in &mut signed {
+                *deviation = -*deviation;
+            }
         }
         BlockLikelihood::new(noise, signed.len()).evidence(&signed)
     }

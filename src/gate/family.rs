@@ -46,6 +46,11 @@ pub struct Finding {
     pub probability: f64,
     /// The evidence at which that chance is [`ALPHA`].
     pub threshold: f64,
+    /// What chance does: where the tail begins, how it falls, how often this stage reaches it.
+    pub tail: (f64, f64, f64),
+    /// Stages of the family, decisions, and this stage's share: what the chance is multiplied by
+    /// and divided by.
+    pub tests: (usize, f64, f64),
 }
 
 impl Finding {
@@ -71,13 +76,7 @@ impl Family {
         } else {
             vec![1.0; members.len()]
         };
-        Self {
-            shares,
-            members,
-            place,
-            slower: Default::default(),
-            faster: Default::default(),
-        }
+        Self { shares, members, place, slower: Default::default(), faster: Default::default() }
     }
 
     /// Judges new deviations of a column, finite ones only; none for a column that is no member,
@@ -93,15 +92,73 @@ impl Family {
         let place = (*self.place.get(column)?)?;
         let block = deviations.len();
         let tails = if direction == Direction::Slower { &self.slower } else { &self.faster };
-        let tail = tails
-            .get(block.checked_sub(1)?)?
-            .get_or_init(|| model.chance(&self.members, block, direction));
+        let tail =
+            tails.get(block.checked_sub(1)?)?.get_or_init(|| model.chance(&self.members, block, direction));
         let evidence = model.evidence(column, deviations, direction);
-        let tests = count(self.members.len()) * decisions(block) / self.shares[place];
+        let (stages, decisions, share) = (self.members.len(), decisions(block), self.shares[place]);
+        let tests = count(stages) * decisions / share;
         Some(Finding {
             evidence,
             probability: (tail.probability(place, evidence.ln_ratio) * tests).min(1.0),
             threshold: tail.evidence_at(place, ALPHA / tests),
+            tail: (tail.start(), tail.slope(), tail.rate(place)),
+            tests: (stages, decisions, share),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::common_mode::Witnesses;
+    use super::super::duration_model::Observations;
+    use super::super::fixture::Lcg;
+    use super::*;
+    use crate::stats::matrix::Matrix;
+
+    /// Six leaves over 40 runs, noisy by 10%.
+    fn model() -> DurationModel {
+        let mut rng = Lcg::new(3);
+        let mut logs = Matrix::filled(40, 6, 0.0);
+        for run in 0..40 {
+            logs.row_mut(run).iter_mut().for_each(|log| *log = 4.0 + 0.1 * rng.normal());
+        }
+        let within: Vec<Vec<usize>> = (0..6).map(|i| vec![i]).collect();
+        DurationModel::fit(&Observations {
+            logs,
+            clock_s: vec![0.001; 6],
+            rare_state: vec![None; 6],
+            witnesses: Witnesses::new(&[true; 6], &[None; 6], &within),
+        })
+    }
+
+    #[test]
+    fn a_pull_request_of_four_pushes_is_decided_so_often() {
+        // One sample on each push, two from the second on, and so on.
+        for (samples, times) in [(1, 4.0), (2, 3.0), (3, 2.0), (4, 1.0), (5, 1.0), (8, 1.0)] {
+            assert!((decisions(samples) - times).abs() < f64::EPSILON, "{samples}");
+        }
+    }
+
+    #[test]
+    fn chance_is_that_of_a_stage_times_the_tests_over_its_share() {
+        let model = model();
+        let family = Family::new(&model, vec![1, 2, 4]);
+        for (direction, sign) in [(Direction::Slower, 1.0), (Direction::Faster, -1.0)] {
+            let samples = [0.35 * sign, 0.4 * sign];
+            let found = family.judge(&model, 2, &samples, direction).expect("a member");
+            let tail = model.chance(&[1, 2, 4], 2, direction);
+            let of_stage = tail.probability(1, found.evidence.ln_ratio);
+            assert!((found.probability - of_stage * 3.0 * 3.0 / family.shares[1]).abs() < 1e-15);
+            assert_eq!(found.is_rare(), found.evidence.ln_ratio > found.threshold, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn only_members_and_blocks_of_some_samples_are_judged() {
+        let model = model();
+        let family = Family::new(&model, vec![1, 2, 4]);
+        let judge = |column, n| family.judge(&model, column, &vec![0.1; n], Direction::Slower).is_some();
+        assert!(judge(1, 1) && judge(4, MAX_BLOCK));
+        assert!(!judge(0, 1) && !judge(99, 1) && !judge(1, 0) && !judge(1, MAX_BLOCK + 1));
     }
 }

@@ -195,12 +195,7 @@ impl ColumnOfStage {
 }
 
 /// The table of the model, and who tells the machine's speed.
-fn observe(
-    columns: &Columns,
-    modelled: &[usize],
-    stages: &[FittedStage],
-    pieces: Pieces,
-) -> Observations {
+fn observe(columns: &Columns, modelled: &[usize], stages: &[FittedStage], pieces: Pieces) -> Observations {
     let mut logs = Matrix::filled(columns.runs, modelled.len(), f64::NAN);
     let mut place = vec![None; columns.list.len()];
     let (mut clock_s, mut rare_state) = (Vec::new(), Vec::new());
@@ -221,7 +216,8 @@ fn observe(
     let mut within: Vec<Vec<usize>> = vec![Vec::new(); modelled.len()];
     for (at, i) in modelled.iter().enumerate() {
         let column = &columns.list[*i];
-        is_witness[at] = pieces.machine && column.is_leaf && !column.asynchronous && stages[*i].median_s >= MIN_LEAF_S;
+        is_witness[at] =
+            pieces.machine && column.is_leaf && !column.asynchronous && stages[*i].median_s >= MIN_LEAF_S;
         let mut up = is_witness[at].then_some(*i);
         // A parent's path is shorter than its child's, so the walk ends.
         while let Some(holder) = up {

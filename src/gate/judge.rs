@@ -8,7 +8,7 @@ use super::family::{Finding, MAX_SAMPLES};
 use super::fit::{FittedBaseline, FittedStage, MIN_SAMPLES, MIN_TO_CONFIRM};
 use super::sentence::{Told, sentence};
 use super::words::{change, counted, duration, ratio};
-use crate::model::comparison::StageVerdict;
+use crate::model::comparison::{StageVerdict, Workings};
 use crate::model::policy::{Floors, GatePolicy, StagePolicy};
 use crate::stats::evidence::MAX_BLOCK;
 use crate::stats::robust::median_of;
@@ -35,6 +35,8 @@ pub struct Judgement {
     pub ratio: Option<f64>,
     pub increase_s: Option<f64>,
     pub finding: Option<Finding>,
+    /// Of a stage that got slower or faster.
+    pub workings: Option<Workings>,
     /// Over its budget, which no other stage explains away.
     pub over_budget: bool,
 }
@@ -65,7 +67,16 @@ pub fn judge(
 
 fn unjudged(verdict: StageVerdict, reason: String, samples: &[Observed]) -> Judgement {
     let candidate_s = samples.last().map_or(0.0, |s| s.seconds);
-    Judgement { verdict, reason, candidate_s, ratio: None, increase_s: None, finding: None, over_budget: false }
+    Judgement {
+        verdict,
+        reason,
+        candidate_s,
+        ratio: None,
+        increase_s: None,
+        finding: None,
+        workings: None,
+        over_budget: false,
+    }
 }
 
 fn unknown(samples: &[Observed]) -> Judgement {
@@ -85,7 +96,11 @@ fn too_short(n: usize, median_s: Option<f64>, samples: &[Observed]) -> Judgement
         && by_s >= LARGE_S
         && newest_s >= LARGE_RATIO * median_s
     {
-        why = format!("a large change ({} their median, {}), but {why}", ratio(newest_s / median_s), change(by_s));
+        why = format!(
+            "a large change ({} their median, {}), but {why}",
+            ratio(newest_s / median_s),
+            change(by_s)
+        );
     }
     let mut judgement = unjudged(StageVerdict::Inconclusive(why.clone()), why, samples);
     if let Some(median_s) = median_s.filter(|m| *m > 0.0) {
@@ -137,7 +152,8 @@ impl Case<'_> {
         // wild sample proves nothing, and a newer one that isn't slow has answered it.
         let sign = if direction == Direction::Slower { 1.0 } else { -1.0 };
         let says_so = |deviation: &f64| sign * deviation >= 0.5 * finding.evidence.shift;
-        let agrees = says_so(newest) && finite.iter().filter(|d| says_so(d)).count() >= self.confirm.min(size);
+        let agrees =
+            says_so(newest) && finite.iter().filter(|d| says_so(d)).count() >= self.confirm.min(size);
         (finding.is_rare() && agrees && self.is_relevant(size, &finding, direction))
             .then_some(Block { size, finding })
     }
@@ -157,6 +173,28 @@ impl Case<'_> {
                     self.samples.iter().rev().take(size).all(|sample| sample.seconds < self.median_s);
                 by_the_clock && self.predicted_s * (1.0 - 1.0 / ratio) >= least_s
             }
+        }
+    }
+
+    fn workings(&self, block: &Block) -> Workings {
+        let judged = &self.samples[self.samples.len() - block.size..];
+        let noise = self.model().noise_of_new(self.column);
+        let ((tail_start, tail_slope, tail_rate), (stages, decisions, share)) =
+            (block.finding.tail, block.finding.tests);
+        Workings {
+            predicted_s: self.predicted_s,
+            deviations: judged.iter().map(|sample| sample.deviations[block.size - 1]).collect(),
+            machine: judged.iter().map(|sample| sample.runner_factor).collect(),
+            degrees_of_freedom: noise.degrees.value(),
+            scale: noise.scale,
+            ln_scale_deviation: noise.ln_scale_deviation,
+            level_deviation: noise.level_deviation,
+            tail_start,
+            tail_slope,
+            tail_rate,
+            stages,
+            decisions,
+            share,
         }
     }
 
@@ -189,8 +227,7 @@ fn against_the_past(
     let case = Case { fitted, samples, column, predicted_s, median_s: stage.median_s, floors, confirm };
     // What may be a regression if there is enough history and enough samples; else a suspicion.
     let joint = case.rarest(2, Direction::Slower);
-    let confirmed =
-        case.rarest(confirm, Direction::Slower).filter(|_| stage.samples >= MIN_TO_CONFIRM);
+    let confirmed = case.rarest(confirm, Direction::Slower).filter(|_| stage.samples >= MIN_TO_CONFIRM);
     let single = case.block(1, Direction::Slower);
     let (verdict, block, shift) = if let Some(block) = confirmed {
         (StageVerdict::Regressed, Some(block), block.finding.evidence.shift)
@@ -224,6 +261,7 @@ fn against_the_past(
         ratio: Some(told.ratio),
         increase_s: Some(told.increase_s),
         verdict,
+        workings: block.map(|block| case.workings(&block)),
         finding,
         over_budget: false,
     }

@@ -21,8 +21,12 @@ pub mod fit;
 #[cfg(test)]
 mod fixture;
 pub mod history;
+#[cfg(test)]
+mod hostile;
 pub mod identity;
 mod judge;
+#[cfg(test)]
+mod laws;
 pub mod measure;
 pub mod pieces;
 mod present_level;

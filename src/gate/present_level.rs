@@ -24,7 +24,8 @@ pub fn at_the_present_level(series: &[StageSeries], logs: &Matrix, baseline: &Ba
             if segment.shift != 0.0 {
                 let table = moved.get_or_insert_with(|| logs.clone());
                 // A missing sample stays missing.
-                (segment.first_run..end).for_each(|run| table.set(run, column, table.get(run, column) + segment.shift));
+                (segment.first_run..end)
+                    .for_each(|run| table.set(run, column, table.get(run, column) + segment.shift));
             }
         }
     }
@@ -45,4 +46,43 @@ fn accepted_runs<'a>(series: &'a [StageSeries], baseline: &Baseline) -> HashMap<
         }
     }
     runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::fixture::{path, run};
+    use crate::model::history::{AcceptedChange, SeriesPoint};
+
+    /// A stage that took longer by `shift` (a logarithm) from run 20 of 24 on: too short to be found.
+    fn stage(name: &str, shift: f64) -> StageSeries {
+        let path = path(name);
+        let residual =
+            |run: usize| if run < 20 { 0.01 * f64::from(u8::from(run.is_multiple_of(2))) } else { shift };
+        StageSeries {
+            key: StageKey::from_path(&path),
+            parent: (path.len() > 1).then(|| StageKey::from_path(&path[..path.len() - 1])),
+            path,
+            usual_s: 1.0,
+            points: (0..24).map(|run| SeriesPoint { run, residual: residual(run) }).collect(),
+        }
+    }
+
+    #[test]
+    fn what_was_accepted_moves_the_past_of_the_stage_and_of_what_holds_it() {
+        let series = [stage("ci", 0.1), stage("ci / a", 0.4), stage("ci / b", 0.4)];
+        let mut logs = Matrix::filled(24, 3, 1.0);
+        logs.set(3, 1, f64::NAN);
+        let mut baseline =
+            Baseline { runs: (0..24).map(|n| run(n, vec![])).collect(), ..Baseline::default() };
+        assert_eq!(at_the_present_level(&series, &logs, &baseline), None, "four runs are no lasting change");
+        let since = baseline.runs[20].run.started_at;
+        baseline.accepted.push(AcceptedChange { stage: series[1].key.clone(), since });
+        let moved = at_the_present_level(&series, &logs, &baseline).expect("moved");
+        let column = |i: usize| [0, 19, 20].map(|run| format!("{:.1}", moved.get(run, i)));
+        assert_eq!(column(0), ["1.1", "1.1", "1.0"]);
+        assert_eq!(column(1), ["1.4", "1.4", "1.0"]);
+        assert_eq!(column(2), ["1.0", "1.0", "1.0"], "its sibling was not accepted");
+        assert!(moved.get(3, 1).is_nan());
+    }
 }

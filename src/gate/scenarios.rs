@@ -2,15 +2,16 @@
 //! alone, and no data makes it fail. Tests alone.
 
 use proptest::prelude::*;
+use statrs::distribution::{Binomial, DiscreteCDF};
 
 use super::baseline::Baseline;
 use super::compare::compare;
 use super::conclude::conclude;
+use super::family::ALPHA;
 use super::fit::{FittedBaseline, fit};
 use super::fixture::{LEAVES, Lcg, lay_out, pipeline, run, stage};
 use crate::model::comparison::{RunComparison, RunVerdict, StageComparison, StageVerdict};
 use crate::model::environment::RunnerClass;
-use crate::model::history::AcceptedChange;
 use crate::model::policy::GatePolicy;
 use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::StageKey;
@@ -160,10 +161,15 @@ fn alarms(requests: u64, runs: u32) -> (usize, usize) {
     counts
 }
 
+/// Nominal: the decisions of a pull request share `ALPHA`, and one on two samples together gets a
+/// third of it; so many alarms of independent pull requests are binomial. Measured: 0 of
+/// 200, where 0 to 7 are within the interval.
 #[test]
 fn unchanged_pull_requests_are_left_alone() {
     let (confirmed, any) = alarms(200, 40);
-    assert!(confirmed <= 4, "{confirmed} of 200");
+    let nominal = Binomial::new(ALPHA / 3.0, 200).expect("a chance");
+    let interval = nominal.inverse_cdf(0.0005)..=nominal.inverse_cdf(0.9995);
+    assert!(interval.contains(&(confirmed as u64)), "{confirmed} of 200, nominally {interval:?}");
     assert!(any <= 30, "{any} of 200");
 }
 
@@ -381,28 +387,4 @@ fn a_lasting_change_of_the_base_branch_is_what_the_next_change_is_held_against()
         |factor, verdict| (0..20).filter(|seed| verdict_at(200 + seed, factor) == verdict).count();
     assert!(of_twenty(1.5, StageVerdict::Regressed) <= 1, "no change against its present level");
     assert!(of_twenty(1.5 * 1.6, StageVerdict::Regressed) >= 17);
-    let back = of_twenty(1.0, StageVerdict::Improved);
-    assert!(back >= 15, "back to what it was: {back}");
-}
-
-#[test]
-fn an_accepted_slowdown_is_the_new_level_at_once() {
-    let regressed = |accepted: bool| {
-        let count = |seed: u64| {
-            let mut rng = Lcg::new(300 + seed);
-            let slow: &[(&str, f64)] = &[("test-unit", 2.5)];
-            let runs: Vec<MeasuredRun> =
-                (0..40).map(|n| pipeline(n, &mut rng, 1.0, if n < 38 { &[] } else { slow })).collect();
-            let since = runs[38].run.started_at;
-            let stage = StageKey::from_path(&["ci", "test", "test-unit"].map(str::to_owned));
-            let mut baseline = Baseline::of_files(runs);
-            baseline.accepted.extend(accepted.then_some(AcceptedChange { stage, since }));
-            let fitted = fit(&baseline, &GatePolicy::default());
-            let candidate = [pipeline(90, &mut rng, 1.0, slow), pipeline(91, &mut rng, 1.0, slow)];
-            find(&judged(&fitted, &candidate, ""), "test-unit").verdict == StageVerdict::Regressed
-        };
-        (0..20).filter(|seed| count(*seed)).count()
-    };
-    assert!(regressed(false) >= 10, "two runs alone are no lasting change: {}", regressed(false));
-    assert!(regressed(true) <= 2, "{}", regressed(true));
 }

@@ -2,7 +2,7 @@
 //! often it was seen, and how often chance would do the same.
 
 use super::fit::MIN_TO_CONFIRM;
-use super::words::{change, counted, number, ratio};
+use super::words::{change, counted, once_in, ratio};
 use crate::model::comparison::StageVerdict;
 use crate::stats::evidence::SlowMode;
 
@@ -26,8 +26,6 @@ pub struct Told<'a> {
     pub predicted_s: f64,
 }
 
-/// What lies further out was never seen, only extrapolated.
-const MOST: f64 = 100_000.0;
 /// A machine that is faster or slower by less than this is not worth a word.
 const MACHINE: f64 = 0.05;
 
@@ -35,7 +33,8 @@ const MACHINE: f64 = 0.05;
 #[must_use]
 pub fn sentence(told: &Told) -> String {
     let past = counted(told.baseline_samples, "comparable run");
-    let mut parts = vec![format!("{} the expected time ({past}), {}", ratio(told.ratio), change(told.increase_s))];
+    let mut parts =
+        vec![format!("{} the expected time ({past}), {}", ratio(told.ratio), change(told.increase_s))];
     parts.push(seen(told));
     parts.extend(told.probability.map(chance));
     parts.extend(slow_mode(told));
@@ -61,18 +60,8 @@ fn seen(told: &Told) -> String {
     }
 }
 
-/// How often an unchanged pull request would show as much.
-#[must_use]
-pub fn chance(probability: f64) -> String {
-    let once_in = 1.0 / probability.max(1e-300);
-    if once_in >= MOST {
-        return "chance would do this less than once in 100,000 pull requests".to_owned();
-    }
-    // Two digits: more would claim to know more.
-    let digits = 10_f64.powi(once_in.log10().floor().max(1.0) as i32 - 1);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 100,000")]
-    let rounded = ((once_in / digits).round() * digits).max(1.0) as usize;
-    format!("chance would do this once in {} pull requests", number(rounded))
+fn chance(probability: f64) -> String {
+    format!("chance would do this {} pull requests", once_in(probability))
 }
 
 /// A rare slow mode, where it matters: the sample may be one of it.
@@ -100,19 +89,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chance_has_two_digits_and_an_end() {
-        for (probability, expected) in [
-            (0.02, "once in 50 pull requests"),
-            (0.000_253, "once in 4,000 pull requests"),
-            (1.0 / 1_234.0, "once in 1,200 pull requests"),
-            (0.0, "less than once in 100,000 pull requests"),
-            (1.0, "once in 1 pull requests"),
-        ] {
-            assert!(chance(probability).ends_with(expected), "{}", chance(probability));
-        }
-    }
-
-    #[test]
     fn a_rare_slow_mode_is_named_where_it_matters() {
         let slow = Some(SlowMode { shift: 2.0_f64.ln(), scale: 0.1, share: 0.18 });
         let told = |verdict, ratio| {
@@ -129,7 +105,9 @@ mod tests {
                 predicted_s: 60.0,
             })
         };
-        assert!(told(&StageVerdict::Pass, 1.9).contains("18% of its runs are slow by +1 min 00 s, as this one"));
+        assert!(
+            told(&StageVerdict::Pass, 1.9).contains("18% of its runs are slow by +1 min 00 s, as this one")
+        );
         assert!(!told(&StageVerdict::Pass, 1.02).contains("slow by"));
         assert!(told(&StageVerdict::Regressed, 3.0).contains("which is allowed for"));
         assert!(told(&StageVerdict::Pass, 1.0).ends_with("(the runner's own 1.20x is taken out)"));

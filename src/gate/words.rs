@@ -43,6 +43,24 @@ pub fn ratio(ratio: f64) -> String {
     }
 }
 
+/// Rarer than this was never seen, only extrapolated.
+const RAREST: f64 = 100_000.0;
+
+/// How rare a chance is: `once in 4,000`, `less than once in 100,000`. Two digits: more would
+/// claim to know more.
+#[must_use]
+pub fn once_in(probability: f64) -> String {
+    let times = 1.0 / probability.clamp(f64::MIN_POSITIVE, 1.0);
+    // What would be rounded up to it is that rare too.
+    if times >= 0.995 * RAREST {
+        return "less than once in 100,000".to_owned();
+    }
+    let unit = 10_f64.powf(times.log10().floor().max(1.0) - 1.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 100,000")]
+    let rounded = ((times / unit).round() * unit) as usize;
+    format!("once in {}", number(rounded))
+}
+
 /// `1 run`, `60 runs`, `5,000 runs`.
 #[must_use]
 pub fn counted(n: usize, singular: &str) -> String {
@@ -66,6 +84,20 @@ pub fn number(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chances_have_two_digits_and_an_end() {
+        for (probability, expected) in [
+            (1.0, "once in 1"),
+            (0.02, "once in 50"),
+            (0.000_253, "once in 4,000"),
+            (1.0 / 1_234.0, "once in 1,200"),
+            (1e-5, "less than once in 100,000"),
+            (0.0, "less than once in 100,000"),
+        ] {
+            assert_eq!(once_in(probability), expected);
+        }
+    }
 
     #[test]
     fn counts_have_their_unit() {

@@ -46,12 +46,13 @@ pub(super) async fn evaluate_head(
     };
     let newest_run = newest.run.id.clone();
     let pull_request = known.as_ref().map(|pr| pr.number).or_else(|| claimed_pull_request(newest));
+    let base_sha = known.as_ref().and_then(|pr| pr.base_sha.clone());
     // What GitHub has not named as a pull request's head has nowhere to be published.
     let is_known = known.is_some();
     let name = repository.name.clone();
     let judged = tokio::task::spawn_blocking(move || {
         let digest = digest_of(&cases, evaluation, base_branch.as_deref());
-        (digest, judge(cases, &name, base_branch.as_deref(), &policy))
+        (digest, judge(cases, &name, base_branch.as_deref(), base_sha.as_ref(), &policy))
     });
     let (digest, comparison) = judged.await?;
     let Some(comparison) = comparison else { return Ok(()) };
@@ -185,6 +186,7 @@ fn judge(
     cases: Vec<Case>,
     repo: &crate::model::ids::RepoName,
     base_branch: Option<&str>,
+    base_sha: Option<&CommitSha>,
     policy: &GatePolicy,
 ) -> Option<RunComparison> {
     let comparisons: Vec<RunComparison> = cases
@@ -194,7 +196,9 @@ fn judge(
             let as_of = newest.started_at;
             let chosen = baseline::choose(case.history, newest, base_branch, policy, as_of);
             let fitted = fit::fit(&chosen, policy);
-            compare::compare(&fitted, &case.candidate, repo, policy)
+            let mut comparison = compare::compare(&fitted, &case.candidate, repo, policy)?;
+            comparison.notes.extend(base_sha.and_then(|sha| chosen.stand_in(sha)));
+            Some(comparison)
         })
         .collect();
     conclude::conclude(comparisons)

@@ -110,6 +110,7 @@ async fn pull_request(
         is_open,
         head_sha: head_sha.clone(),
         base_branch: now_on_github.base.name,
+        base_sha: Some(now_on_github.base.sha),
         is_from_fork,
     };
     let before = tx.pull_request(row.id, number).await?;

@@ -118,6 +118,39 @@ pub struct WallClock {
     pub critical_path: Vec<StageKey>,
 }
 
+/// The numbers a verdict was calculated from, so that it can be calculated again by hand
+/// (`docs/statistics.md` does it once). Durations are ln seconds or ratios of such.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Workings {
+    /// Duration that was predicted on a usual machine, seconds.
+    pub predicted_s: f64,
+    /// Of the samples that were judged together, oldest first: ln of the ratio to the prediction,
+    /// the machine taken out.
+    pub deviations: Vec<f64>,
+    /// Of the same samples: how many times slower than usual the machine was.
+    pub machine: Vec<f64>,
+    /// The noise: degrees of freedom of Student's t.
+    pub degrees_of_freedom: f64,
+    /// Its scale.
+    pub scale: f64,
+    /// Standard deviation of ln scale: how unsure that is.
+    pub ln_scale_deviation: f64,
+    /// Standard deviation of the prediction.
+    pub level_deviation: f64,
+    /// Evidence at which the tail of what chance does begins.
+    pub tail_start: f64,
+    /// P(evidence > start + h) = rate x exp(-slope x h).
+    pub tail_slope: f64,
+    /// How often this stage reaches the tail by chance.
+    pub tail_rate: f64,
+    /// Stages that could have become a finding.
+    pub stages: usize,
+    /// Decisions of this kind that a pull request of four pushes gets.
+    pub decisions: f64,
+    /// This stage's share of the allowed chance; 1 is an equal part.
+    pub share: f64,
+}
+
 /// One stage against its baseline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageComparison {
@@ -146,6 +179,9 @@ pub struct StageComparison {
     /// The chance that a pull request in which nothing changed shows as much on any stage.
     #[serde(default)]
     pub probability: Option<f64>,
+    /// What that was calculated from; only of a stage that got slower or faster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workings: Option<Box<Workings>>,
     /// Candidate samples that were judged.
     pub samples: usize,
     /// Baseline samples.

@@ -101,8 +101,12 @@ fn stage_message(stage: &StageComparison) -> String {
         }
         _ => String::new(),
     };
-    let facts = format!("{numbers}{}.", certainty(stage));
-    if stage.reason.is_empty() { facts } else { format!("{facts} {}", escape::plain_sentence(&stage.reason)) }
+    // The reason says how sure it is, in its own words.
+    if stage.reason.is_empty() {
+        format!("{numbers}{}.", certainty(stage))
+    } else {
+        format!("{numbers}{}", escape::plain_sentence(&stage.reason))
+    }
 }
 
 fn error_title(error: &ErrorComparison) -> String {

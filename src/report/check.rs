@@ -145,7 +145,7 @@ fn evidence(stage: &StageComparison) -> String {
     }
     facts.push(format!("{}, against {} of the baseline", certainty(stage), samples(stage.baseline_samples)));
     if let (Some(score), Some(threshold)) = (stage.score, stage.threshold) {
-        facts.push(format!("score {score:.1}, threshold {threshold:.1}"));
+        facts.push(format!("evidence {score:.1}, at least {threshold:.1} is needed"));
     }
     if stage.critical {
         facts.push("on the critical path: the pipeline ends later by it".to_owned());

@@ -2,7 +2,7 @@
 //! verdict's reason, a comment and a page never round differently. It knows no Markdown and no
 //! HTML.
 
-pub use crate::gate::words::{change, duration, number, ratio};
+pub use crate::gate::words::{change, duration, number, once_in, ratio};
 
 /// A duration in nanoseconds, as [`duration`].
 #[must_use]

@@ -28,18 +28,27 @@ pub fn unversioned(key: &str) -> &str {
     key.strip_prefix(crate::model::stage::StageKey::VERSION).unwrap_or(key)
 }
 
-/// How sure a finding is: `confirmed in 2 runs`, `seen once`.
+/// How sure a finding is: `confirmed in 2 runs, by chance once in 4,000`, `seen once`.
 #[must_use]
 pub fn certainty(stage: &StageComparison) -> String {
-    match (&stage.verdict, stage.samples) {
+    let seen = match (&stage.verdict, stage.samples) {
         (StageVerdict::Regressed | StageVerdict::Improved, 2..) => {
             format!("confirmed in {} runs", format::number(stage.samples))
         }
         (StageVerdict::Regressed | StageVerdict::Improved, _) => "confirmed".to_owned(),
         (_, 2..) => format!("seen once in {} runs", format::number(stage.samples)),
         _ => "seen once".to_owned(),
+    };
+    match stage.probability {
+        Some(probability) if probability < RARE => {
+            format!("{seen}, by chance {}", format::once_in(probability))
+        }
+        _ => seen,
     }
 }
+
+/// What chance does more often than this is nothing to tell.
+const RARE: f64 = 0.1;
 
 /// Why an error is a suspicion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

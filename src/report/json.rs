@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::headline::error_reason;
 use crate::model::comparison::{
-    ErrorComparison, Exclusion, Location, RunComparison, StageComparison, StageVerdict,
+    ErrorComparison, Exclusion, Location, RunComparison, StageComparison, StageVerdict, Workings,
 };
 use crate::model::policy::Alias;
 use crate::model::structure::{Change, Side, StructuralChange};
@@ -88,6 +88,11 @@ pub struct StageJson {
     pub score: Option<f64>,
     /// What the score has to exceed.
     pub threshold: Option<f64>,
+    /// The chance that an unchanged pull request shows as much on any of its stages.
+    pub probability: Option<f64>,
+    /// What the probability was calculated from, of a stage that got slower or faster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workings: Option<Workings>,
     /// Candidate samples.
     pub samples: usize,
     /// Baseline samples.
@@ -196,6 +201,29 @@ impl From<&RunComparison> for VerdictJson {
     }
 }
 
+/// With as many decimals as are worth reading.
+fn rounded(workings: &Workings) -> Workings {
+    let round = |value: f64| tidy(value).unwrap_or(0.0);
+    Workings {
+        predicted_s: round(workings.predicted_s),
+        deviations: workings.deviations.iter().copied().map(round).collect(),
+        machine: workings.machine.iter().copied().map(round).collect(),
+        scale: round(workings.scale),
+        ln_scale_deviation: round(workings.ln_scale_deviation),
+        level_deviation: round(workings.level_deviation),
+        tail_start: round(workings.tail_start),
+        tail_slope: round(workings.tail_slope),
+        tail_rate: round(workings.tail_rate),
+        share: round(workings.share),
+        ..workings.clone()
+    }
+}
+
+/// A small number with three digits that count.
+fn three_digits(value: f64) -> f64 {
+    format!("{value:.2e}").parse().unwrap_or(value)
+}
+
 impl From<&StageComparison> for StageJson {
     fn from(stage: &StageComparison) -> Self {
         let reason = match &stage.verdict {
@@ -214,6 +242,8 @@ impl From<&StageComparison> for StageJson {
             increase_s: stage.increase_s.and_then(tidy),
             score: stage.score.and_then(tidy),
             threshold: stage.threshold.and_then(tidy),
+            workings: stage.workings.as_deref().map(rounded),
+            probability: stage.probability.filter(|p| p.is_finite()).map(three_digits),
             samples: stage.samples,
             baseline_samples: stage.baseline_samples,
             critical: stage.critical,

@@ -12,8 +12,8 @@ pub mod headline;
 pub mod json;
 pub mod markdown;
 pub mod page;
-pub mod structure;
 pub mod replay;
+pub mod structure;
 pub mod terminal;
 pub mod waterfall;
 

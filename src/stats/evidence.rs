@@ -77,21 +77,24 @@ pub struct BlockLikelihood {
     block: usize,
     inverse_scale: [f64; 9],
     level: [f64; 9],
-    weight: [f64; 9],
+    /// By how many samples there are: a sample that is missing has no density.
+    weight: Vec<[f64; 9]>,
 }
 
 impl BlockLikelihood {
     /// For blocks of `block` samples, of which some may be missing; at most [`MAX_BLOCK`].
     #[must_use]
     pub fn new(noise: Noise, block: usize) -> Self {
-        let mut this =
-            Self { noise, block, inverse_scale: [0.0; 9], level: [0.0; 9], weight: [0.0; 9] };
+        let weight = vec![[0.0; 9]; block + 1];
+        let mut this = Self { noise, block, inverse_scale: [0.0; 9], level: [0.0; 9], weight };
         let nodes = NODES.iter().flat_map(|scale| NODES.iter().map(move |level| (scale, level)));
         for (i, ((scale_node, scale_weight), (level_node, level_weight))) in nodes.enumerate() {
             let scale = noise.scale * (scale_node * noise.ln_scale_deviation).exp();
             this.inverse_scale[i] = scale.recip();
             this.level[i] = level_node * noise.level_deviation;
-            this.weight[i] = scale_weight * level_weight * scale.recip().powi(whole(block));
+            for (samples, weight) in this.weight.iter_mut().enumerate() {
+                weight[i] = scale_weight * level_weight * scale.recip().powi(whole(samples));
+            }
         }
         this
     }
@@ -149,19 +152,22 @@ impl BlockLikelihood {
     fn average(&self, samples: &[f64], shift: f64) -> f64 {
         let degrees = self.noise.degrees;
         let per_nu = degrees.value().recip();
+        let weight = &self.weight[samples.len()];
         let Some(slow) = self.noise.slow else {
             let mut products = [1.0; 9];
             for sample in samples {
-                for ((product, inverse), level) in products.iter_mut().zip(&self.inverse_scale).zip(&self.level) {
+                for ((product, inverse), level) in
+                    products.iter_mut().zip(&self.inverse_scale).zip(&self.level)
+                {
                     let z = (sample - shift - level) * inverse;
                     *product *= 1.0 + z * z * per_nu;
                 }
             }
-            return products.iter().zip(&self.weight).map(|(q, weight)| weight * degrees.kernel(*q)).sum();
+            return products.iter().zip(weight).map(|(q, weight)| weight * degrees.kernel(*q)).sum();
         };
         let mut sum = 0.0;
         let inverse_slow = slow.scale.recip();
-        for ((inverse, level), weight) in self.inverse_scale.iter().zip(&self.level).zip(&self.weight) {
+        for ((inverse, level), weight) in self.inverse_scale.iter().zip(&self.level).zip(weight) {
             let (mut each, mut all_slow) = (1.0, 1.0);
             for sample in samples {
                 let u = sample - shift - level;
@@ -194,8 +200,7 @@ impl BlockLikelihood {
                     let (mut each, mut all_slow) = (0.0, 0.0);
                     for u in deviations {
                         let usual = ln_kernel(u * inverse);
-                        let in_slow =
-                            ln_kernel((u - slow.shift) / slow.scale) - (slow.scale * inverse).ln();
+                        let in_slow = ln_kernel((u - slow.shift) / slow.scale) - (slow.scale * inverse).ln();
                         each += ln_sum(&[usual + (-slow.share).ln_1p(), in_slow + slow.share.ln()]);
                         all_slow += in_slow;
                     }
@@ -203,7 +208,7 @@ impl BlockLikelihood {
                     if samples.len() > 1 { ln_sum(&[each, all_slow + slow.share.ln() + stays]) } else { each }
                 }
             };
-            ln + self.weight[node].ln()
+            ln + self.weight[samples.len()][node].ln()
         };
         ln_sum(&std::array::from_fn::<f64, 9, _>(term))
     }
@@ -218,4 +223,94 @@ fn ln_sum(logarithms: &[f64]) -> f64 {
 #[expect(clippy::cast_possible_wrap, clippy::cast_possible_truncation, reason = "at most MAX_BLOCK")]
 fn whole(n: usize) -> i32 {
     n as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOISE: Noise = Noise {
+        degrees: Degrees::Four,
+        scale: 0.1,
+        ln_scale_deviation: 0.3,
+        level_deviation: 0.05,
+        slow: None,
+    };
+    const CACHED: Noise = Noise { slow: Some(SlowMode { shift: 0.6, scale: 0.15, share: 0.1 }), ..NOISE };
+
+    fn evidence(noise: Noise, samples: &[f64]) -> Evidence {
+        BlockLikelihood::new(noise, samples.len()).evidence(samples)
+    }
+
+    #[test]
+    fn agrees_with_scipy() {
+        // nodes = [(-3**.5, 1/6), (0, 2/3), (3**.5, 1/6)]; t = scipy.stats.t.logpdf
+        // def like(x, d): return scipy.special.logsumexp([np.log(w * v) +
+        //     t(x - d - b * .05, 4, 0, .1 * np.exp(a * .3)).sum() for a, w in nodes for b, v in nodes])
+        // max((like(x, d) - like(x, 0), d) for d in [0, *x, x.mean()] if d >= 0)
+        // With a slow mode, t(..) is np.logaddexp(np.logaddexp(L + np.log(.9), S + np.log(.1)).sum(),
+        //     S.sum() + np.log(.1) + (len(x) - 1) * np.log(.3)), S = t(x - d - b * .05, 4, .6, .15).
+        let table: [(Noise, &[f64], f64, f64); 7] = [
+            (NOISE, &[0.5], 4.387_576_699_996_151, 0.5),
+            (NOISE, &[0.5, 0.3], 5.216_067_917_685_426, 0.4),
+            (NOISE, &[0.4, 0.5, 0.3, 0.6], 10.091_624_860_563_307, 0.45),
+            (NOISE, &[0.5, -0.2], 0.0, 0.0),
+            (CACHED, &[0.5], 2.603_394_303_675_745, 0.5),
+            (CACHED, &[0.6, 0.62], 3.812_915_601_355_561_6, 0.61),
+            (CACHED, &[0.9, 1.0], 7.243_504_299_627_036, 0.95),
+        ];
+        for (noise, samples, ln_ratio, shift) in table {
+            let found = evidence(noise, samples);
+            assert!((found.ln_ratio - ln_ratio).abs() < 1e-12, "{samples:?}: {found:?}");
+            assert!((found.shift - shift).abs() < 1e-12, "{samples:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn nine_nodes_are_near_the_integral() {
+        // f = lambda d: scipy.integrate.dblquad(lambda b, a: np.exp(scipy.stats.t.logpdf(np.array([.25, .3]) - d
+        //     - b * .05, 4, 0, .1 * np.exp(.2 * a)).sum()) * norm.pdf(a) * norm.pdf(b), -7, 7, -7, 7)[0]
+        // np.log(f(.275) / f(0))
+        let found = evidence(Noise { ln_scale_deviation: 0.2, ..NOISE }, &[0.25, 0.3]);
+        assert!((found.ln_ratio - 4.170_479_390_365_124).abs() < 0.05, "{found:?}");
+    }
+
+    #[test]
+    fn logarithms_say_the_same_and_go_further() {
+        for noise in [NOISE, CACHED] {
+            let block = BlockLikelihood::new(noise, 3);
+            for samples in [&[0.1, 0.5, -0.2][..], &[0.4, 0.3], &[2.0]] {
+                for shift in [0.0, 0.25, 1.5] {
+                    let (plain, ln) = (block.average(samples, shift).ln(), block.ln_average(samples, shift));
+                    assert!((plain - ln).abs() < 1e-10, "{samples:?} {shift}: {plain} {ln}");
+                }
+            }
+        }
+        // `agrees_with_scipy`, with 30 degrees of freedom, scales .01 and .02 for .15, .1 for .3, .005
+        // for .05 and a slow mode at 1
+        let far = Noise {
+            degrees: Degrees::Thirty,
+            scale: 0.01,
+            ln_scale_deviation: 0.1,
+            level_deviation: 0.005,
+            slow: None,
+        };
+        let slow = Some(SlowMode { shift: 1.0, scale: 0.02, share: 0.1 });
+        for (noise, expected) in [(far, 487.336_796_119_198), (Noise { slow, ..far }, 474.048_733_094_032)] {
+            let found = evidence(noise, &[100.0, 110.0, 95.0, 105.0]);
+            assert!((found.ln_ratio - expected).abs() < 1e-9, "{found:?}");
+        }
+        let farther = evidence(far, &[1e9, 1e12]);
+        assert!(farther.ln_ratio.is_finite() && farther.ln_ratio > 100.0, "{farther:?}");
+    }
+
+    #[test]
+    fn a_missing_sample_says_nothing() {
+        for noise in [NOISE, CACHED] {
+            let alone = evidence(noise, &[0.5]);
+            let of_four = BlockLikelihood::new(noise, 4).evidence(&[0.5]);
+            assert!((alone.ln_ratio - of_four.ln_ratio).abs() < 1e-12, "{alone:?} {of_four:?}");
+            assert_eq!(BlockLikelihood::new(noise, 4).evidence(&[]), Evidence::NONE);
+        }
+    }
 }

@@ -70,3 +70,43 @@ pub fn choose(residuals: &Matrix, scales: &[f64], degrees: Degrees) -> Dynamics 
     }
     best.1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(values: impl IntoIterator<Item = f64>) -> Matrix {
+        let values: Vec<f64> = values.into_iter().collect();
+        let mut matrix = Matrix::filled(values.len(), 1, 0.0);
+        values.iter().enumerate().for_each(|(row, value)| matrix.set(row, 0, *value));
+        matrix
+    }
+
+    #[test]
+    fn a_level_agrees_with_numpy() {
+        // l = 0
+        // for x in (.3, -.1, nan, .8, .2):
+        //     u = np.nan_to_num(x - l); print(l); l = .9 * (l + .4 * 5 / (4 + (u / .2)**2) * u)
+        let x = column([0.3, -0.1, f64::NAN, 0.8, 0.2]);
+        let mut before = Matrix::filled(5, 1, 0.0);
+        let dynamics = Dynamics { persistence: 0.9, gain: 0.4 };
+        let last = follow(&x, &[0.2], dynamics, &mut before)[0];
+        let expected =
+            [0.0, 0.0864, 0.008_845_251_192_123_281, 0.007_960_726_072_910_953, 0.079_595_657_151_164_72];
+        for (row, expected) in expected.into_iter().enumerate() {
+            assert!((before.get(row, 0) - expected).abs() < 1e-14, "{row}: {}", before.get(row, 0));
+        }
+        assert!((last - 0.121_316_615_811_904_74).abs() < 1e-14, "{last}");
+    }
+
+    #[test]
+    fn the_dynamics_fit_the_series() {
+        let noise = |row: i32| 0.1 * f64::from(row * 7 % 5 - 2);
+        let still = choose(&column((0..60).map(noise)), &[0.1], Degrees::Four);
+        assert_eq!(still, Dynamics::STILL);
+        let step = (0..60).map(|row| noise(row) + if row < 30 { 0.0 } else { 1.0 });
+        let moved = choose(&column(step), &[0.1], Degrees::Four);
+        assert!(moved.gain > 0.0 && moved.persistence > 0.99, "what stays up is a level: {moved:?}");
+        assert_eq!(choose(&Matrix::filled(0, 3, 0.0), &[0.1; 3], Degrees::Four), Dynamics::STILL);
+    }
+}

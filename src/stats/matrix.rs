@@ -103,3 +103,43 @@ pub fn medians(table: &Matrix) -> Vec<f64> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rows: &[&[f64]]) -> Matrix {
+        let mut table = Matrix::filled(rows.len(), rows[0].len(), 0.0);
+        rows.iter().enumerate().for_each(|(at, row)| table.row_mut(at).copy_from_slice(row));
+        table
+    }
+
+    #[test]
+    fn medians_of_columns_agree_with_numpy_and_leave_missing_values_out() {
+        // np.nanmedian([[1, 5, nan, nan], [nan, 2, nan, 8], [4, 9, nan, nan], [2, 1, nan, inf]], axis=0)
+        // without the infinite value; 0 where numpy has NaN
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        let x = table(&[
+            &[1.0, 5.0, nan, nan],
+            &[nan, 2.0, nan, 8.0],
+            &[4.0, 9.0, nan, nan],
+            &[2.0, 1.0, nan, inf],
+        ]);
+        assert_eq!(medians(&x), [2.0, 3.5, 0.0, 8.0]);
+        assert!(medians(&Matrix::filled(3, 0, 0.0)).is_empty());
+        assert_eq!(medians(&Matrix::filled(0, 2, 1.0)), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn columns_are_picked_and_differences_taken() {
+        let x = table(&[&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]]);
+        assert_eq!(x.columns_at(&[2, 0]), table(&[&[3.0, 1.0], &[6.0, 4.0]]));
+        let mut y = x.clone();
+        y.subtract_from_rows(&[1.0, 2.0, 3.0]);
+        assert_eq!(y, table(&[&[0.0, 0.0, 0.0], &[3.0, 3.0, 3.0]]));
+        assert_eq!(x.minus(&y), table(&[&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]]));
+        let mut column = vec![9.0];
+        x.observed(1, &mut column);
+        assert_eq!(column, [2.0, 5.0]);
+    }
+}

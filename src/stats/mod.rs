@@ -1,12 +1,12 @@
 //! Numerics only: knows `f64`, not stages. No clock, no randomness, no input or output.
 
-pub mod evidence;
-pub mod level;
-pub mod matrix;
 pub mod change_point;
 pub mod drift;
+pub mod evidence;
 pub mod hampel;
+pub mod level;
 pub mod level_shift;
+pub mod matrix;
 pub mod proportion;
 pub mod quantile;
 pub mod rate;

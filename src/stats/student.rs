@@ -86,7 +86,13 @@ pub fn observed(residuals: &Matrix) -> Vec<f64> {
 /// Improves the scale of each column by `steps` of EM for Student's t around zero (Lange, Little
 /// and Taylor, "Robust statistical modeling using the t distribution", JASA 84 (1989) 881-896),
 /// never below the column's floor. A column without values falls to its floor.
-pub fn improve_scales(scales: &mut [f64], residuals: &Matrix, degrees: Degrees, floors: &[f64], steps: usize) {
+pub fn improve_scales(
+    scales: &mut [f64],
+    residuals: &Matrix,
+    degrees: Degrees,
+    floors: &[f64],
+    steps: usize,
+) {
     let nu = degrees.value();
     let observed = observed(residuals);
     let mut squared: Vec<f64> = scales.iter().map(|s| s * s).collect();
@@ -128,8 +134,7 @@ pub fn ln_likelihood(residuals: &Matrix, degrees: Degrees, scales: &[f64]) -> f6
             }
         }
     }
-    let constants: f64 =
-        observed.iter().zip(scales).map(|(n, s)| n * (degrees.ln_constant() - s.ln())).sum();
+    let constants: f64 = observed.iter().zip(scales).map(|(n, s)| n * (degrees.ln_constant() - s.ln())).sum();
     constants - 0.5 * (nu + 1.0) * logarithms
 }
 
@@ -174,7 +179,9 @@ pub fn first_scales(residuals: &Matrix, floors: &[f64]) -> Vec<f64> {
     (0..residuals.columns())
         .map(|i| {
             residuals.observed(i, &mut column);
-            column.iter_mut().for_each(|u| *u = u.abs());
+            for u in &mut column {
+                *u = u.abs();
+            }
             (MAD_TO_DEVIATION * median_in_place(&mut column).unwrap_or(0.0)).max(floors[i])
         })
         .collect()
@@ -229,6 +236,30 @@ mod tests {
             let mut scales = first_scales(&x, &[0.01]);
             improve_scales(&mut scales, &x, Degrees::Six, &[0.01], 12);
             assert!((scales[0] - 0.01).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn shrinkage_agrees_with_numpy() {
+        // s = np.array([.05, .1, .2, .8]); n = np.array([60, 60, 30, 5]); l = 2 * np.log(s); v = 2 * 7 / (4 * n)
+        // mu = np.median(l); real = max((1.4826 * np.median(abs(l - mu)))**2 - np.median(v), .05)
+        // w = real / (real + v); np.exp((mu + w * (l - mu)) / 2), np.sqrt(w * v) / 2
+        let scales = [
+            0.050_728_109_483_986_91,
+            0.100_483_069_008_425_95,
+            0.198_107_819_597_877_85,
+            0.622_551_660_647_933_2,
+        ];
+        let deviations = [
+            0.119_918_947_711_744_01,
+            0.119_918_947_711_744_01,
+            0.168_424_087_401_896_1,
+            0.386_876_658_899_807_1,
+        ];
+        let shrunk = shrink(&[0.05, 0.1, 0.2, 0.8], &[60.0, 60.0, 30.0, 5.0], Degrees::Four);
+        for i in 0..4 {
+            assert!((shrunk.scales[i] - scales[i]).abs() < 1e-14, "{shrunk:?}");
+            assert!((shrunk.ln_deviation[i] - deviations[i]).abs() < 1e-14, "{shrunk:?}");
         }
     }
 

@@ -62,6 +62,24 @@ impl Tail {
         self
     }
 
+    /// Where the tail begins.
+    #[must_use]
+    pub fn start(&self) -> f64 {
+        self.start
+    }
+
+    /// How fast it falls.
+    #[must_use]
+    pub fn slope(&self) -> f64 {
+        self.slope
+    }
+
+    /// How often a series reaches its start.
+    #[must_use]
+    pub fn rate(&self, series: usize) -> f64 {
+        self.rates[series]
+    }
+
     /// The chance that a series in which nothing changed reaches this evidence; 1 below the
     /// tail, where it is not known.
     #[must_use]
@@ -77,5 +95,53 @@ impl Tail {
     #[must_use]
     pub fn evidence_at(&self, series: usize, probability: f64) -> f64 {
         self.start + (self.rates[series] / probability).ln().max(0.0) / self.slope
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_agrees_with_numpy() {
+        // i = np.arange(40).reshape(20, 2); x = (i * 7 % 40) / 4; q = np.sort(x.ravel()); k = 2; n = 2
+        // u0 = q[-k - 1]; slope = (k / n + 20) / ((np.maximum(x - u0, 0)).sum() / n + 20 / (4 / 5))
+        // rate = .05 * ((x > u0).sum(0) + 4) / (.05 * 20 + 4); rate * np.exp(-slope * (12 - u0))
+        let mut x = Matrix::filled(20, 2, 0.0);
+        for (i, value) in (0_u8..40).map(|i| f64::from(u32::from(i) * 7 % 40) / 4.0).enumerate() {
+            x.set(i / 2, i % 2, value);
+        }
+        let tail = Tail::learn(&x, 2, 4.0);
+        for series in [0, 1] {
+            let chance = tail.probability(series, 12.0);
+            assert!((chance - 0.005_135_416_429_861_182_5).abs() < 1e-15, "{chance}");
+            assert!((tail.probability(series, 9.25) - 1.0).abs() < 1e-15, "below the tail it isn't known");
+        }
+    }
+
+    #[test]
+    fn the_evidence_at_a_probability_has_that_probability() {
+        let mut x = Matrix::filled(50, 2, 0.0);
+        (0..50_u8).for_each(|row| x.set(usize::from(row), 0, f64::from(row) / 10.0));
+        let tail = Tail::learn(&x, 1, 6.0);
+        for probability in [1e-2, 1e-4, 1e-9, 1e-300] {
+            for series in [0, 1] {
+                let back = tail.probability(series, tail.evidence_at(series, probability));
+                assert!((back / probability - 1.0).abs() < 1e-9, "{probability}: {back}");
+            }
+        }
+        assert!(tail.probability(0, 9.0) > tail.probability(1, 9.0), "a wild series gets there more often");
+    }
+
+    #[test]
+    fn without_a_past_the_prior_is_left() {
+        for (blocks, series) in [(0, 2), (0, 0), (1, 1)] {
+            let tail = Tail::learn(&Matrix::filled(blocks, series, 0.0), 2, 4.0);
+            // 0.05 at the start 0, and the slope 4/5 of Student's t
+            for at in 0..series {
+                let chance = tail.probability(at, 5.0);
+                assert!((0.0..0.05 * (-3.9_f64).exp()).contains(&chance), "{chance}");
+            }
+        }
     }
 }

@@ -15,6 +15,8 @@ pub struct PullRequestRow {
     pub head_sha: CommitSha,
     /// The branch it is to be merged into.
     pub base_branch: String,
+    /// The newest commit of that branch when GitHub was last asked; none when it never was.
+    pub base_sha: Option<CommitSha>,
     /// Its head is in another repository.
     pub is_from_fork: bool,
 }
@@ -25,6 +27,7 @@ struct Row {
     is_open: i64,
     head_sha: String,
     base_branch: String,
+    base_sha: Option<String>,
     is_from_fork: i64,
 }
 
@@ -37,6 +40,11 @@ impl TryFrom<Row> for PullRequestRow {
             is_open: row.is_open != 0,
             head_sha: row.head_sha.parse().map_err(|e| StoreError::unreadable("a pull request's head", e))?,
             base_branch: row.base_branch,
+            base_sha: row
+                .base_sha
+                .map(|sha| sha.parse())
+                .transpose()
+                .map_err(|e| StoreError::unreadable("a pull request's base", e))?,
             is_from_fork: row.is_from_fork != 0,
         })
     }
@@ -52,10 +60,10 @@ impl Tx {
     ) -> Result<(), StoreError> {
         on_db!(self, conn => {
             sqlx::query(
-                "INSERT INTO pull_requests (repo_id, number, is_open, head_sha, base_branch, is_from_fork, updated_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)
+                "INSERT INTO pull_requests (repo_id, number, is_open, head_sha, base_branch, base_sha, is_from_fork, updated_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                  ON CONFLICT (repo_id, number) DO UPDATE SET is_open = excluded.is_open,
-                    head_sha = excluded.head_sha, base_branch = excluded.base_branch,
+                    head_sha = excluded.head_sha, base_branch = excluded.base_branch, base_sha = excluded.base_sha,
                     is_from_fork = excluded.is_from_fork, updated_at = excluded.updated_at",
             )
             .bind(repo.0)
@@ -63,6 +71,7 @@ impl Tx {
             .bind(i64::from(row.is_open))
             .bind(row.head_sha.as_str())
             .bind(&row.base_branch)
+            .bind(row.base_sha.as_ref().map(CommitSha::as_str))
             .bind(i64::from(row.is_from_fork))
             .bind(now.0)
             .execute(&mut *conn)
@@ -105,7 +114,8 @@ impl Tx {
     ) -> Result<Option<PullRequestRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT number, is_open, head_sha, base_branch, is_from_fork FROM pull_requests WHERE repo_id = $1 AND number = $2",
+                "SELECT number, is_open, head_sha, base_branch, base_sha, is_from_fork
+                 FROM pull_requests WHERE repo_id = $1 AND number = $2",
             )
             .bind(repo.0)
             .bind(number.0)
@@ -124,7 +134,7 @@ impl Tx {
     ) -> Result<Option<PullRequestRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT p.number, p.is_open, p.head_sha, p.base_branch, p.is_from_fork
+                "SELECT p.number, p.is_open, p.head_sha, p.base_branch, p.base_sha, p.is_from_fork
                  FROM pull_request_heads h
                  JOIN pull_requests p ON p.repo_id = h.repo_id AND p.number = h.number
                  WHERE h.repo_id = $1 AND h.head_sha = $2

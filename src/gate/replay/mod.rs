@@ -3,10 +3,11 @@
 //! the runs before it, as the service would have. Reads nothing, knows no clock; chance is a seed.
 //!
 //! `trial` is one such pull request, `inject` slows a stage of it, `incumbents` are the rules
-//! other tools use, `summary` adds up, `outlook` says what would be found today.
+//! other tools use, `summary` adds up, `outlook` says what would be found today, `lasting` what changed for good.
 
 pub mod incumbents;
 mod inject;
+mod lasting;
 pub mod outlook;
 pub mod summary;
 #[cfg(test)]

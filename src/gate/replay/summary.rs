@@ -6,6 +6,7 @@ use super::incumbents::Rule;
 use super::outlook::StageOutlook;
 use super::trial::{Finding, Flags, Strength, Trial};
 use super::{Plan, SIZES, Settings};
+use crate::model::history::HistoryChange;
 use crate::model::ids::{CommitSha, RunId};
 use crate::model::stage::StageKey;
 use crate::model::time::Timestamp;
@@ -101,6 +102,8 @@ pub struct Replay {
     pub matched: [Matched; Rule::ALL.len()],
     /// Where the confirmed alarms were, the strongest first.
     pub changes: Vec<Change>,
+    /// What lastingly changed on the branch, newest first.
+    pub history: Vec<HistoryChange>,
     /// Each stage as it is today, the longest first.
     pub stages: Vec<StageOutlook>,
 }
@@ -132,6 +135,7 @@ impl Plan<'_> {
             incumbents: by_rule(|at, rule| (rule, performance(&judged, at, 1.0))),
             matched: by_rule(|at, rule| matched(&judged, at, rule)),
             changes: self.changes(&judged),
+            history: self.lasting_changes(),
             stages,
         }
     }

@@ -7,6 +7,7 @@ use super::stage_name;
 use crate::gate::replay::SIZES;
 use crate::gate::replay::incumbents::Rule;
 use crate::gate::replay::summary::{Change, Matched, Performance, Rates, Replay};
+use crate::model::history::{ChangeKind, HistoryChange};
 
 /// Version of the document's shape; a field may be added without a new one.
 pub const SCHEMA: u32 = 1;
@@ -41,9 +42,42 @@ pub struct ReplayJson {
     incumbents: Ordered<PerformanceJson>,
     matched: Ordered<MatchedJson>,
     changes: Vec<ChangeJson>,
+    history: Vec<LastingJson>,
     stages: Vec<StageJson>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     other_pipelines: Vec<ReplayJson>,
+}
+
+/// A change that lasted, between two commits.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct LastingJson {
+    stage: String,
+    kind: ChangeKind,
+    ratio: Option<f64>,
+    before_s: Option<f64>,
+    after_s: Option<f64>,
+    from_sha: String,
+    to_sha: String,
+    since: String,
+    runs: usize,
+    sentence: String,
+}
+
+impl From<&HistoryChange> for LastingJson {
+    fn from(change: &HistoryChange) -> Self {
+        Self {
+            stage: stage_name(&change.path),
+            kind: change.kind,
+            ratio: tidy(change.ratio),
+            before_s: tidy(change.before_s),
+            after_s: tidy(change.after_s),
+            from_sha: change.from_sha.to_string(),
+            to_sha: change.to_sha.to_string(),
+            since: change.since.to_rfc3339(),
+            runs: change.runs,
+            sentence: change.sentence(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -123,6 +157,7 @@ impl ReplayJson {
             incumbents: by_rule(replay.incumbents.iter().map(|(rule, p)| (*rule, p.into()))),
             matched: by_rule(replay.matched.iter().map(|m| (m.rule, m.into()))),
             changes: replay.changes.iter().map(Into::into).collect(),
+            history: replay.history.iter().map(Into::into).collect(),
             stages: replay
                 .stages
                 .iter()

@@ -16,6 +16,8 @@ use crate::gate::replay::{SIZES, WARM_UP};
 const STAGES_SHOWN: usize = 20;
 /// Alarms that are listed.
 const ALARMS_SHOWN: usize = 10;
+/// Lasting changes that are listed.
+const CHANGES_SHOWN: usize = 15;
 /// Widest name that is shown; a longer one loses its beginning.
 const NAME_WIDTH: usize = 50;
 
@@ -37,6 +39,7 @@ pub fn text(pipeline: &str, replay: &Replay) -> String {
         blocks.push(rules(replay));
         blocks.push(alarms(replay));
     }
+    blocks.extend(history(replay));
     blocks.extend(stages(replay));
     if replay.replayed > 0 {
         blocks.push(format!("What this advises\n{}", advice::advice(replay).join("\n")));
@@ -189,6 +192,29 @@ fn alarms(replay: &Replay) -> String {
         format::count(replay.changes.len(), "place", "places"),
         table(&rows)
     )
+}
+
+/// What changed for good on the branch itself.
+fn history(replay: &Replay) -> Option<String> {
+    if replay.history.is_empty() {
+        return None;
+    }
+    let lines: Vec<String> = replay
+        .history
+        .iter()
+        .take(CHANGES_SHOWN)
+        .map(|change| format!("  {}", escape::readable(&change.sentence())))
+        .collect();
+    let shown = if replay.history.len() > CHANGES_SHOWN {
+        format!("; the newest {CHANGES_SHOWN}")
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "What changed for good on this branch ({}{shown})\n{}",
+        format::count(replay.history.len(), "change", "changes"),
+        lines.join("\n")
+    ))
 }
 
 fn stages(replay: &Replay) -> Option<String> {

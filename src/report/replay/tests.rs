@@ -5,6 +5,7 @@ use crate::gate::replay::Settings;
 use crate::gate::replay::outlook::StageOutlook;
 use crate::gate::replay::summary::{Change, Matched};
 use crate::gate::replay::trial::Finding;
+use crate::model::history::{ChangeKind, HistoryChange};
 use crate::model::ids::RunId;
 use crate::model::stage::StageKey;
 use crate::model::time::Timestamp;
@@ -65,6 +66,20 @@ fn replay() -> Replay {
         ],
         matched: Rule::ALL.map(matched),
         changes: vec![change("ci / test / unit", 1.9), change("ci / build", 1.3)],
+        history: vec![HistoryChange {
+            stage: StageKey::from_path(&path("ci / build")),
+            path: path("ci / build"),
+            kind: ChangeKind::Step,
+            ratio: 1.31,
+            before_s: 134.0,
+            after_s: 176.0,
+            from_sha: "a".repeat(40).parse().expect("a commit"),
+            to_sha: "b".repeat(40).parse().expect("a commit"),
+            since: Timestamp(1_790_000_000_000_000),
+            runs: 34,
+            p: 1e-6,
+            explained_by: None,
+        }],
         stages: vec![stage("ci / test / unit", 410.0, Some(1.18)), stage("ci / deploy", 9.5, None)],
     }
 }
@@ -102,6 +117,9 @@ fn a_replay_reads_like_this() {
     STAGE             SLOWER           BY          CONFIRMED AT        RUN  PULL REQUESTS
     ci / test / unit   1.90x  +1 min 16 s  2026-09-21T14:13:20Z  run [31m9              3
     ci / build         1.30x      +52.0 s  2026-09-21T14:13:20Z  run [31m9              3
+
+    What changed for good on this branch (1 change)
+      build got 1.31x slower (+42.0 s) between aaaaaaa and bbbbbbb, 34 runs ago
 
     The smallest slowdown that two usual runs would confirm today (2 stages; - is none up to 10x)
     STAGE                 MEDIAN   RUNS  FOUND FROM      THAT IS

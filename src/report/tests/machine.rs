@@ -16,9 +16,9 @@ fn the_terminal_is_aligned_and_plain() {
     2 candidate runs against 60 baseline runs; left out: 3 (failed), 1 (another kind of runner).
 
     STAGE                          BEFORE     NOW  RATIO   CHANGE  HOW SURE
-    CI / test / Integration tests  20.7 s  33.1 s  1.60x  +12.4 s  confirmed in 2 runs, critical path
-    CI / lint / Run clippy         31.0 s  40.3 s  1.30x   +9.3 s  seen once
-    CI / build                     40.0 s  32.0 s  0.80x   -8.0 s  confirmed in 2 runs
+    CI / test / Integration tests  20.7 s  33.1 s  1.60x  +12.4 s  confirmed in 2 runs, by chance once in 500, critical path
+    CI / lint / Run clippy         31.0 s  40.3 s  1.30x   +9.3 s  seen once, by chance once in 500
+    CI / build                     40.0 s  32.0 s  0.80x   -8.0 s  confirmed in 2 runs, by chance once in 500
 
     Errors
       java.net.ConnectException: Connection refused: db:5432
@@ -103,6 +103,7 @@ fn json_is_the_contract() {
           "increase_s": 12.42,
           "score": 7.1,
           "threshold": 4.2,
+          "probability": 0.002,
           "samples": 2,
           "baseline_samples": 60,
           "critical": true,
@@ -126,6 +127,7 @@ fn json_is_the_contract() {
           "increase_s": 0.0,
           "score": 7.1,
           "threshold": 4.2,
+          "probability": 0.002,
           "samples": 2,
           "baseline_samples": 60,
           "critical": false,

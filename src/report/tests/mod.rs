@@ -33,6 +33,7 @@ pub(super) fn stage(parts: &[&str], verdict: StageVerdict, before: f64, ratio: f
         score: Some(7.1),
         threshold: Some(4.2),
         probability: Some(0.002),
+        workings: None,
         samples: 2,
         baseline_samples: 60,
         critical: false,
@@ -84,6 +85,7 @@ pub(super) fn comparison() -> RunComparison {
         score: None,
         threshold: None,
         probability: None,
+        workings: None,
         baseline_samples: 0,
         ..stage(&["CI", "test", "Upload report"], StageVerdict::New, 1.2, 1.0)
     };

@@ -11,6 +11,7 @@ fn pull_request(number: i64, is_open: bool, head: char) -> PullRequestRow {
         is_open,
         head_sha: sha(head),
         base_branch: "main".into(),
+        base_sha: is_open.then(|| sha('f')),
         is_from_fork: number % 2 == 0,
     }
 }

@@ -164,6 +164,7 @@ store_test!(a_head_s_runs_become_its_pull_request_s, async |store: &Store| -> Ou
         is_open: true,
         head_sha: sha('b'),
         base_branch: "main".into(),
+        base_sha: None,
         is_from_fork: false,
     };
     tx.record_pull_request(repo.id, &into_main, at(9)).await?;

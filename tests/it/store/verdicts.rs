@@ -25,6 +25,7 @@ fn stage(name: &str, verdict: StageVerdict) -> StageComparison {
         score: None,
         threshold: Some(1e300),
         probability: None,
+        workings: None,
         samples: 2,
         baseline_samples: 30,
         critical: true,
