@@ -1,7 +1,8 @@
 //! How long one decision takes: fitting a baseline, learning what chance does, judging two runs
 //! against it; on measured runs as the service has them, and on the bare table of numbers.
 //! `cargo bench --bench compare` prints Markdown tables: medians of repeated runs on one core,
-//! in brackets the fastest and the slowest. Printed, never judged: a timing is no test.
+//! in brackets the fastest and the slowest; `-- 500x200` measures that size alone. Printed, never
+//! judged: a timing is no test.
 
 #[path = "../detection/generator.rs"]
 #[allow(dead_code, reason = "the other benchmark's histories, of which this uses a part")]
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use pacegate::gate::common_mode::Witnesses;
 use pacegate::gate::compare::compare;
-use pacegate::gate::duration_model::{Direction, DurationModel, Observations};
+use pacegate::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
 use pacegate::gate::family::Family;
 use pacegate::gate::fit::fit;
 use pacegate::gate::pieces::Pieces;
@@ -32,7 +33,7 @@ const AT_LEAST: usize = 5;
 const AT_MOST: usize = 200;
 
 /// Sizes as (stages, runs).
-const SIZES: [(usize, usize); 9] = [
+const ALL_SIZES: [(usize, usize); 9] = [
     (5, 200),
     (50, 200),
     (500, 200),
@@ -129,7 +130,7 @@ fn on_the_table(stages: usize, baseline: usize) -> Vec<String> {
         witnesses: Witnesses::new(&vec![true; stages], &vec![None; stages], &within),
         pieces: Pieces::ALL,
     };
-    let new_run = |push: usize| pacegate::gate::duration_model::NewRun {
+    let new_run = |push: usize| NewRun {
         logs: (0..stages).map(|stage| history.seconds(baseline + push, stage, 1.0).ln()).collect(),
         rare_state: (0..stages)
             .map(|stage| f64::from(u8::from(history.missed(baseline + push, stage))))
@@ -163,14 +164,25 @@ fn on_the_table(stages: usize, baseline: usize) -> Vec<String> {
 }
 
 #[expect(clippy::print_stdout, reason = "tables are what this prints")]
-fn table(title: &str, head: &[&str], cells: fn(usize, usize) -> Vec<String>) {
+fn table(title: &str, head: &[&str], sizes: &[(usize, usize)], cells: fn(usize, usize) -> Vec<String>) {
     println!("\n{title}\n\n| {} |\n|{}", head.join(" | "), "---|".repeat(head.len()));
-    for (stages, runs) in SIZES {
-        println!("| {stages} x {runs} | {} |", cells(stages, runs).join(" | "));
+    for (stages, runs) in sizes {
+        println!("| {stages} x {runs} | {} |", cells(*stages, *runs).join(" | "));
     }
 }
 
+/// The sizes that were asked for, such as `500x200`; all where none was.
+fn sizes() -> Vec<(usize, usize)> {
+    let size = |argument: String| {
+        let (stages, runs) = argument.split_once('x')?;
+        Some((stages.parse().ok()?, runs.parse().ok()?))
+    };
+    let wanted: Vec<(usize, usize)> = std::env::args().filter_map(size).collect();
+    if wanted.is_empty() { ALL_SIZES.to_vec() } else { wanted }
+}
+
 fn main() {
+    let sizes = sizes();
     table(
         "Two runs against a baseline, as measured runs, milliseconds",
         &[
@@ -180,11 +192,13 @@ fn main() {
             "a further `compare`",
             "all three",
         ],
+        &sizes,
         on_runs,
     );
     table(
         "The same on the bare table of numbers, milliseconds",
         &["stages x runs", "fit", "chance, one sample", "chance, two samples", "two samples judged", "sum"],
+        &sizes,
         on_the_table,
     );
 }

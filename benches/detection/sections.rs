@@ -61,9 +61,7 @@ pub fn bar(trials: usize) {
                 let missed = if found < bar { " **missed**" } else { "" };
                 format!("{:.0}, {:.1}{missed}", 100.0 * bar, 100.0 * found)
             }));
-            let [_, matched] = tally.matched_cells();
-            cells.push(matched);
-            table.row(cells);
+            table.row(cells.into_iter().chain(tally.matched_level()));
         }
     }
 }

@@ -69,6 +69,14 @@ impl Tally {
         [percent(self.alarms(threshold)), recall_cell(&self.recall_above(threshold))]
     }
 
+    /// The gate's own chance of a false alarm at which it would be matched, and recall there to
+    /// a tenth of a percent.
+    pub fn matched_level(&self) -> [String; 2] {
+        let threshold = self.matched_threshold();
+        let recall = self.recall_above(threshold).map(percent);
+        [format!("{:.4}", (-threshold).exp()), recall.join(" / ")]
+    }
+
     /// Alarms, recall, and recall at the matched threshold.
     pub fn cells(&self) -> [String; 3] {
         let [_, matched] = self.matched_cells();

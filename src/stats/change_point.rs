@@ -202,27 +202,31 @@ fn most_divergent(values: &[f64], min_points: usize) -> Option<(usize, usize)> {
     if n < 2 * min_points {
         return None;
     }
-    // Row i, column j: the sum of distances between the first i and the first j values.
+    // Row i, column j, i at most j: the sum of distances between the first i and the first j values.
     let width = n + 1;
     let mut sums = vec![0.0; width * width];
     for i in 0..n {
-        for j in 0..n {
-            let around = sums[i * width + j + 1] + sums[(i + 1) * width + j] - sums[i * width + j];
-            sums[(i + 1) * width + j + 1] = around + (values[i] - values[j]).abs();
+        let (above, below) = sums.split_at_mut((i + 1) * width);
+        let above = &above[i * width..];
+        // Of this value to all before it, then to each one after it too.
+        let mut along = above[i + 1] - above[i];
+        for j in i..n {
+            along += (values[i] - values[j]).abs();
+            below[j + 1] = above[j + 1] + along;
         }
     }
     let mut best: Option<(f64, (usize, usize))> = None;
     for split in min_points..=n - min_points {
+        let left = count(split);
+        let within_left = sums[split * width + split];
+        let mean_left = within_left / (left - 1.0);
         for end in split + min_points..=n {
-            let (left, right) = (count(split), count(end - split));
-            let within_left = sums[split * width + split];
+            let right = count(end - split);
             let between = sums[split * width + end] - within_left;
             let within_right = sums[end * width + end] - within_left - 2.0 * between;
-            // Each within-sum counts a pair twice, so these are the means over pairs of the paper.
-            let distance = 2.0 * between / (left * right)
-                - within_left / (left * (left - 1.0))
-                - within_right / (right * (right - 1.0));
-            let divergence = distance * left * right / (left + right);
+            // The paper's means over pairs (each within-sum counts a pair twice), times n m / (n + m).
+            let difference = 2.0 * between - mean_left * right - within_right * left / (right - 1.0);
+            let divergence = difference / (left + right);
             if best.is_none_or(|(largest, _)| divergence > largest) {
                 best = Some((divergence, (split, end)));
             }

@@ -4,7 +4,7 @@
 //! points or more is no outlier and stays.
 
 use super::quantile::quantile;
-use super::robust::median_of;
+use super::robust::median_in_place;
 use super::sample::Sample;
 
 /// Points to either side that the running median looks at.
@@ -32,7 +32,11 @@ pub fn without_outliers(series: &[f64]) -> Vec<f64> {
 /// Median of the seven values around position `i`, of fewer at the ends.
 fn around(series: &[f64], i: usize) -> f64 {
     let nearby = &series[i.saturating_sub(REACH)..(i + REACH + 1).min(series.len())];
-    median_of(nearby.iter().copied()).unwrap_or(series[i])
+    // Seven values at most: room for them is not asked of the heap.
+    let mut room = [0.0; 2 * REACH + 1];
+    let room = &mut room[..nearby.len()];
+    room.copy_from_slice(nearby);
+    median_in_place(room).unwrap_or(series[i])
 }
 
 #[cfg(test)]

@@ -22,10 +22,12 @@ pub fn mad(sample: &Sample) -> f64 {
     Sample::new(away).map_or(0.0, |away| MAD_TO_DEVIATION * median(&away))
 }
 
-/// Median of values that may be none, for callers whose data can be missing.
+/// Median of values that may be none, for callers whose data can be missing. None when one of
+/// them is not finite.
 #[must_use]
 pub fn median_of(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    Sample::new(values.into_iter().collect()).ok().map(|s| median(&s))
+    let mut values: Vec<f64> = values.into_iter().collect();
+    if values.iter().all(|value| value.is_finite()) { median_in_place(&mut values) } else { None }
 }
 
 /// The median of finite values whose order doesn't matter afterwards: the values are moved
