@@ -85,7 +85,7 @@ fn milliseconds(begin: Instant) -> f64 {
 }
 
 fn setting(stages: usize, baseline: usize) -> Setting {
-    Setting { stages, baseline, ..Setting::USUAL }
+    Setting { baseline, stages, ..Setting::USUAL }
 }
 
 /// Fit, the first comparison with what it learns, and a further one.
