@@ -73,6 +73,7 @@ impl<'a> Incumbents<'a> {
 
 /// One-sided p of "x is greater than y", normal approximation with the corrections for ties and
 /// continuity: scipy.stats.mannwhitneyu(x, y, alternative="greater", method="asymptotic").
+#[expect(clippy::many_single_char_names, reason = "the test's own letters")]
 fn greater(x: &[f64], y: &[f64]) -> f64 {
     let (n, m) = (count(x.len()), count(y.len()));
     let wins = |x: &f64| -> f64 {
