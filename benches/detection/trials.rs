@@ -58,7 +58,7 @@ impl Trials {
 
     /// The gate's decisions on blocks of so many samples, one tally for each size.
     pub fn ours(self, setting: &Setting, sizes: &[usize], pieces: Pieces) -> Vec<Tally> {
-        progress(&format!("{setting:?} {:?}", sizes));
+        progress(&format!("{setting:?} {sizes:?}"));
         let scores = self.run(setting, |history, stage| {
             let runs = Runs::new(history, setting);
             let gate = Gate::new(&runs, &runs.baseline(), pieces);
