@@ -1,8 +1,9 @@
 //! How long one decision takes: fitting a baseline, learning what chance does, judging two runs
 //! against it; on measured runs as the service has them, and on the bare table of numbers.
-//! `cargo bench --bench compare` prints Markdown tables: medians of repeated runs on one core,
-//! in brackets the fastest and the slowest; `-- 500x200` measures that size alone. Printed, never
-//! judged: a timing is no test.
+//! `cargo bench --profile release --bench compare` (the build that is shipped: the usual one for
+//! benchmarks leaves calls between files standing) prints Markdown tables: medians of repeated runs
+//! on one core, in brackets the fastest and the slowest; `-- 500x200` measures that size alone.
+//! Printed, never judged: a timing is no test.
 
 #[path = "../detection/generator.rs"]
 #[allow(dead_code, reason = "the other benchmark's histories, of which this uses a part")]

@@ -2,9 +2,6 @@
 //! machine fully or hardly at all, slow wander, heavy tails, caches that miss one by one and all
 //! together, a clock of whole seconds. What is unusual about them is a [`Family`].
 
-/// How many numbers a significand of a double can tell apart.
-const TWO_TO_53: f64 = 9_007_199_254_740_992.0;
-
 /// The generator xoshiro256** 1.0 of Blackman and Vigna, seeded by `SplitMix64`: the same numbers
 /// everywhere, whatever becomes of a library's.
 pub struct Rng {
@@ -41,7 +38,7 @@ impl Rng {
     pub fn uniform(&mut self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
         let bits = (self.next() >> 11) as f64;
-        (bits + 0.5) / TWO_TO_53
+        (bits + 0.5) * 2.0_f64.powi(-53)
     }
 
     fn between(&mut self, low: f64, high: f64) -> f64 {

@@ -9,7 +9,7 @@ use pacegate::ingest::history_csv::{BRANCH, CsvLimits, read};
 use pacegate::model::policy::GatePolicy;
 use rayon::prelude::*;
 
-use crate::table::{Table, interval};
+use crate::table::{begin_table, interval, row};
 use crate::trials::progress;
 
 /// Prints the table of one file.
@@ -20,7 +20,7 @@ pub fn replay(file: &Path) -> Result<(), String> {
     let runs =
         read(&bytes, &repo, &name, CsvLimits::default()).map_err(|e| format!("{}: {e}", file.display()))?;
     let policy = GatePolicy::default();
-    let table = Table::begin(
+    begin_table(
         &format!("Replay of {name}, {} runs", runs.len()),
         &[
             "rule",
@@ -35,15 +35,15 @@ pub fn replay(file: &Path) -> Result<(), String> {
             Plan::new(runs.clone(), Some(BRANCH), &policy, Settings { commits, ..Settings::default() });
         progress(&format!("{name}: pull requests of {commits} pushes"));
         let trials: Vec<_> = plan.positions().par_iter().map(|position| plan.trial(*position)).collect();
-        print(&table, commits, &plan.summary(&trials, Vec::new()));
+        print(commits, &plan.summary(&trials, Vec::new()));
     }
     Ok(())
 }
 
-fn print(table: &Table, commits: usize, replay: &Replay) {
-    let row = |rule: &str, performance: &Performance| {
+fn print(commits: usize, replay: &Replay) {
+    let performance_row = |rule: &str, performance: &Performance| {
         let Rates { single, confirmed } = performance.alarms;
-        table.row([
+        row([
             rule.to_owned(),
             commits.to_string(),
             whole(single),
@@ -51,12 +51,12 @@ fn print(table: &Table, commits: usize, replay: &Replay) {
             recall(performance.recall.iter().map(|rates| rates.confirmed)),
         ]);
     };
-    row("**Pacegate**", &replay.ours);
+    performance_row("**Pacegate**", &replay.ours);
     for (rule, performance) in &replay.incumbents {
-        row(rule.as_str(), performance);
+        performance_row(rule.as_str(), performance);
     }
     for matched in &replay.matched {
-        table.row([
+        row([
             format!("{}, its allowance times {:.1}", matched.rule.as_str(), matched.scale),
             commits.to_string(),
             String::new(),

@@ -1,6 +1,8 @@
 //! What other tools would have said of the same history: the three limits that the replay knows
 //! too, and the rank test of Mann and Whitney with the correction of Benjamini and Hochberg.
 
+use std::cmp::Ordering;
+
 use pacegate::gate::replay::incumbents::{Past, Rule, StudentLimits};
 use pacegate::stats::count;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -71,26 +73,20 @@ impl<'a> Incumbents<'a> {
     }
 }
 
-/// One-sided p of "x is greater than y", normal approximation with the corrections for ties and
-/// continuity: scipy.stats.mannwhitneyu(x, y, alternative="greater", method="asymptotic").
-#[expect(clippy::many_single_char_names, reason = "the test's own letters")]
-fn greater(x: &[f64], y: &[f64]) -> f64 {
-    let (n, m) = (count(x.len()), count(y.len()));
+/// One-sided p of "new is greater than past", normal approximation with the corrections for ties and
+/// continuity: scipy.stats.mannwhitneyu(new, past, alternative="greater", method="asymptotic").
+fn greater(new: &[f64], past: &[f64]) -> f64 {
+    let (n, m) = (count(new.len()), count(past.len()));
     let wins = |x: &f64| -> f64 {
-        y.iter()
-            .map(|y| {
-                if x > y {
-                    1.0
-                } else if x < y {
-                    0.0
-                } else {
-                    0.5
-                }
-            })
-            .sum()
+        let against = |y: &f64| match x.total_cmp(y) {
+            Ordering::Greater => 1.0,
+            Ordering::Equal => 0.5,
+            Ordering::Less => 0.0,
+        };
+        past.iter().map(against).sum()
     };
-    let u: f64 = x.iter().map(wins).sum();
-    let mut all: Vec<f64> = x.iter().chain(y).copied().collect();
+    let u: f64 = new.iter().map(wins).sum();
+    let mut all: Vec<f64> = new.iter().chain(past).copied().collect();
     all.sort_by(f64::total_cmp);
     let ties = all.chunk_by(|a, b| a.total_cmp(b).is_eq()).map(|tied| count(tied.len()));
     let ties: f64 = ties.map(|t| t * t * t - t).sum();

@@ -6,7 +6,7 @@ use pacegate::gate::replay::incumbents::{Rule, StudentLimits};
 use crate::generator::{Family, PUSHES, Setting};
 use crate::incumbents::{FALSE_DISCOVERIES, Incumbents};
 use crate::ours::{Gate, Runs};
-use crate::table::{FACTORS, Score, Table, Tally};
+use crate::table::{FACTORS, Score, Tally, begin_table, row};
 use crate::trials::{Trials, by_rule, progress, rare_enough, scores_of};
 
 /// Where the seeds of what is measured and never tuned on begin.
@@ -38,7 +38,7 @@ pub fn bar(trials: usize) {
         ("100 stages, 60 runs, states known", Setting { stages: 100, ..USUAL }, [0.38, 0.64, 0.86, 0.97]),
         ("500 stages, 60 runs, states known", Setting { stages: 500, ..USUAL }, [0.25, 0.50, 0.78, 0.95]),
     ];
-    let table = Table::begin(
+    begin_table(
         &format!(
             "Bar against measured: two samples together, {trials} pull requests of four pushes, through `fit`"
         ),
@@ -61,7 +61,7 @@ pub fn bar(trials: usize) {
                 let missed = if found < bar { " **missed**" } else { "" };
                 format!("{:.0}, {:.1}{missed}", 100.0 * bar, 100.0 * found)
             }));
-            table.row(cells.into_iter().chain(tally.matched_level()));
+            row(cells.into_iter().chain(tally.matched_level()));
         }
     }
 }
@@ -71,7 +71,7 @@ pub fn incumbents(trials: usize) {
     const SIZES: [usize; 4] = [1, 2, 3, 4];
     let limits = StudentLimits::new();
     for (row, setting) in [USUAL, UNKNOWN].into_iter().enumerate() {
-        let table = Table::begin(
+        begin_table(
             &format!(
                 "40 stages, 60 runs, states {}: {trials} pull requests of four pushes; the gate through `fit`",
                 states(&setting)
@@ -121,7 +121,7 @@ pub fn incumbents(trials: usize) {
         };
         for (name, tally) in names.iter().zip(by_rule(&scores, threshold)) {
             let [alarms, recall] = tally.matched_cells();
-            table.row([(*name).to_owned(), tally.alarms_cell(), tally.recall_cell(), alarms, recall]);
+            row([(*name).to_owned(), tally.alarms_cell(), tally.recall_cell(), alarms, recall]);
         }
     }
 }
@@ -129,10 +129,10 @@ pub fn incumbents(trials: usize) {
 fn grid(section: u64, title: &str, rows: Vec<(String, Setting)>, trials: usize) {
     let title =
         format!("{title}: two samples together, {trials} pull requests of four pushes, through `fit`");
-    let table = Table::begin(&title, &HEAD);
+    begin_table(&title, &HEAD);
     for (row, (name, setting)) in rows.into_iter().enumerate() {
         for tally in row_of(section, row, trials).ours(&setting, &[2], Pieces::ALL) {
-            table.row([name.clone()].into_iter().chain(tally.cells()));
+            row([name.clone()].into_iter().chain(tally.cells()));
         }
     }
 }
@@ -192,7 +192,7 @@ pub fn ablation(trials: usize) {
         ("level shift, recent", Setting { family: Family::RecentShift, ..USUAL }),
     ];
     for (row, (name, setting)) in settings.into_iter().enumerate() {
-        let table = Table::begin(
+        begin_table(
             &format!(
                 "Ablation, 40 stages, 60 runs, {name}: two samples together, {trials} pull requests, through `fit`"
             ),
@@ -203,7 +203,7 @@ pub fn ablation(trials: usize) {
             switch(&mut pieces);
             // The same histories for each: what differs is the method.
             for tally in row_of(5, row, trials).ours(&setting, &[2], pieces) {
-                table.row([without.to_owned()].into_iter().chain(tally.cells()));
+                row([without.to_owned()].into_iter().chain(tally.cells()));
             }
         }
     }
@@ -211,7 +211,7 @@ pub fn ablation(trials: usize) {
 
 /// As the service decides: at each push, all blocks of the newest samples.
 pub fn blocks(trials: usize) {
-    let table = Table::begin(
+    begin_table(
         &format!(
             "As the service decides (\"regressed\" at any of four pushes), {trials} pull requests, through `fit` and `compare`"
         ),
@@ -250,6 +250,6 @@ pub fn blocks(trials: usize) {
         let tallies: Vec<Tally> = by_rule(&scores, |_| 0.5);
         let alarms = tallies.last().map_or_else(String::new, Tally::alarms_cell);
         let recall = tallies.iter().map(Tally::recall_cell);
-        table.row([name.to_owned(), alarms].into_iter().chain(recall));
+        row([name.to_owned(), alarms].into_iter().chain(recall));
     }
 }

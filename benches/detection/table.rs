@@ -112,26 +112,22 @@ fn recall_cell(recall: &[f64]) -> String {
     recall.iter().map(|share| format!("{:.0}", 100.0 * share)).collect::<Vec<_>>().join(" / ")
 }
 
-/// A Markdown table that is being printed.
-pub struct Table;
+/// Begins a Markdown table.
+pub fn begin_table(title: &str, head: &[&str]) {
+    say(&format!("\n{title}\n"));
+    row(head.iter().copied());
+    say(&format!("|{}", "---|".repeat(head.len())));
+}
 
-impl Table {
-    pub fn begin(title: &str, head: &[&str]) -> Self {
-        say(&format!("\n{title}\n"));
-        let table = Self;
-        table.row(head.iter().copied());
-        say(&format!("|{}", "---|".repeat(head.len())));
-        table
+/// A row of the table that was begun last.
+pub fn row<T: AsRef<str>>(cells: impl IntoIterator<Item = T>) {
+    let mut line = "|".to_owned();
+    for cell in cells {
+        line.push(' ');
+        line.push_str(cell.as_ref());
+        line.push_str(" |");
     }
-
-    #[expect(clippy::unused_self, reason = "a row belongs to a table that was begun")]
-    pub fn row<T: AsRef<str>>(&self, cells: impl IntoIterator<Item = T>) {
-        let mut row = "|".to_owned();
-        for cell in cells {
-            row.extend([" ", cell.as_ref(), " |"]);
-        }
-        say(&row);
-    }
+    say(&line);
 }
 
 #[expect(clippy::print_stdout, reason = "tables are what this prints")]
