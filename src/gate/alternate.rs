@@ -44,6 +44,8 @@ pub struct Fitted {
     pub usual: Vec<f64>,
     /// By stage: how strongly it follows the machine.
     pub exposure: Vec<f64>,
+    /// By stage: the sum of the squared machine levels that its exposure was learned from.
+    pub variation: Vec<f64>,
     /// By stage: scale of the noise, and the standard deviation of its ln.
     pub scale: Vec<f64>,
     pub ln_scale_deviation: Vec<f64>,
@@ -80,7 +82,8 @@ pub fn alternate(observations: &Observations) -> Fitted {
         }
         machine = fit.machine(&adjusted, witnesses);
         if pieces.exposure {
-            fit.expose(&adjusted, &machine);
+            let noise = witnesses.level_noise(&fit.exposure, &fit.scale);
+            fit.expose(&adjusted, &machine, noise);
         }
         let clean = fit.take_machine_out(&adjusted, &machine);
         if round > 0 && pieces.level {
@@ -119,6 +122,7 @@ impl Fitted {
             dynamics: Dynamics::STILL,
             usual: medians(logs),
             exposure: vec![1.0; stages],
+            variation: vec![0.0; stages],
             scale: Vec::new(),
             ln_scale_deviation: vec![0.0; stages],
             level: vec![0.0; stages],
@@ -198,8 +202,10 @@ impl Fitted {
         }
     }
 
-    /// How strongly each stage follows the machine: a robust regression, shrunk to 1.
-    fn expose(&mut self, adjusted: &Matrix, machine: &Matrix) {
+    /// How strongly each stage follows the machine: a robust regression, shrunk to 1; more so where
+    /// the machine's level hardly varied beyond its own noise (a variance for each run), since what
+    /// never moved can't teach that a stage ignores it (errors in variables).
+    fn expose(&mut self, adjusted: &Matrix, machine: &Matrix, level_noise: f64) {
         let stages = adjusted.columns();
         let (mut product, mut square, mut variation) =
             (vec![0.0; stages], vec![0.0; stages], vec![1e-9; stages]);
@@ -216,8 +222,10 @@ impl Fitted {
                 variation[i] += g[i] * g[i];
             }
         }
+        let by_noise = count(adjusted.rows()) * level_noise;
+        self.variation = variation.iter().map(|variation| (variation - by_noise).max(0.0)).collect();
         for i in 0..stages {
-            let prior = EXPOSURE_PRIOR * variation[i];
+            let prior = EXPOSURE_PRIOR * variation[i] + 2.0 * by_noise;
             self.exposure[i] = ((product[i] + prior) / (square[i] + prior)).clamp(0.0, MAX_EXPOSURE);
         }
     }

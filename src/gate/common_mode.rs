@@ -100,6 +100,15 @@ impl Witnesses {
         levels
     }
 
+    /// Variance of the level that all witnesses together tell, by their own noise: what Student's
+    /// weights cost (1.3, about) over the total precision. 0 without witnesses.
+    #[must_use]
+    pub fn level_noise(&self, b: &[f64], s: &[f64]) -> f64 {
+        let precision: f64 =
+            self.scopes[0].leaves.iter().map(|leaf| (b[*leaf].max(MIN_EXPOSURE) / s[*leaf]).powi(2)).sum();
+        if precision > 0.0 { 1.3 / precision } else { 0.0 }
+    }
+
     /// The median over all witnesses of a number that each stage has.
     #[must_use]
     pub fn median_of(&self, by_stage: &[f64]) -> Option<f64> {

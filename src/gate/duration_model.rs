@@ -74,6 +74,8 @@ const LEVEL_UNCERTAINTY: f64 = 2.0;
 /// variance, measured (`cargo bench --bench detection`) where a least squares fit of k
 /// parameters would have k/R.
 const OPTIMISM: [f64; 2] = [8.0, 100.0];
+/// Standard deviation of exposures before anything is known of a stage.
+const EXPOSURE_DEVIATION: f64 = 0.4;
 /// Runs at the beginning whose level was not known yet.
 const WARM_UP: usize = 4;
 
@@ -180,22 +182,39 @@ impl DurationModel {
         all
     }
 
-    /// A stage's noise as new samples have it.
+    /// A stage's noise as new samples have it, on machines slower than usual by up to `machine`, as
+    /// ln of a factor. On a machine such as the baseline never saw, how the stage follows it is an
+    /// extrapolation: the prediction is as much less sure.
     #[must_use]
-    pub fn noise_of_new(&self, stage: usize) -> Noise {
+    pub fn noise_of_new(&self, stage: usize, machine: f64) -> Noise {
         let runs = count(self.runs().max(1));
         let optimism = if self.pieces.optimism {
             (1.0 + OPTIMISM[0] / runs + OPTIMISM[1] / (runs * runs)).sqrt()
         } else {
             1.0
         };
-        self.noise[stage].widened(optimism)
+        let mut noise = self.noise[stage].widened(optimism);
+        let information = self.fitted.variation[stage] / noise.scale.powi(2) + EXPOSURE_DEVIATION.powi(-2);
+        noise.level_deviation = noise.level_deviation.hypot(machine / information.sqrt());
+        noise
     }
 
     /// The evidence in a stage's new deviations, finite ones only.
     #[must_use]
     pub fn evidence(&self, stage: usize, deviations: &[f64], direction: Direction) -> Evidence {
-        let noise = towards(self.noise_of_new(stage), direction);
+        self.evidence_on(stage, deviations, direction, 0.0)
+    }
+
+    /// The same on machines that were slower than usual by up to `machine`: see [`Self::noise_of_new`].
+    #[must_use]
+    pub fn evidence_on(
+        &self,
+        stage: usize,
+        deviations: &[f64],
+        direction: Direction,
+        machine: f64,
+    ) -> Evidence {
+        let noise = towards(self.noise_of_new(stage, machine), direction);
         let mut signed = deviations.to_vec();
         if direction == Direction::Faster {
             for deviation in &mut signed {

@@ -96,12 +96,26 @@ impl Family {
         deviations: &[f64],
         direction: Direction,
     ) -> Option<Finding> {
+        self.judge_on(model, column, deviations, direction, 0.0)
+    }
+
+    /// The same on machines that were slower or faster than usual by up to `machine`, as ln of a
+    /// factor.
+    #[must_use]
+    pub fn judge_on(
+        &self,
+        model: &DurationModel,
+        column: usize,
+        deviations: &[f64],
+        direction: Direction,
+        machine: f64,
+    ) -> Option<Finding> {
         let place = (*self.place.get(column)?)?;
         let block = deviations.len();
         let tails = if direction == Direction::Slower { &self.slower } else { &self.faster };
         let tail =
             tails.get(block.checked_sub(1)?)?.get_or_init(|| model.chance(&self.members, block, direction));
-        let evidence = model.evidence(column, deviations, direction);
+        let evidence = model.evidence_on(column, deviations, direction, machine);
         let (stages, decisions, share) = (self.members.len(), decisions(block), self.shares[place]);
         let tests = count(stages) * decisions / share;
         Some(Finding {

@@ -147,7 +147,8 @@ impl Case<'_> {
         if finite.len() < size {
             return None;
         }
-        let finding = self.fitted.family.judge(self.model(), self.column, &finite, direction)?;
+        let machine = self.machine(size);
+        let finding = self.fitted.family.judge_on(self.model(), self.column, &finite, direction, machine)?;
         // Each of the samples that are needed has to say so itself, the newest among them: one
         // wild sample proves nothing, and a newer one that isn't slow has answered it.
         let sign = if direction == Direction::Slower { 1.0 } else { -1.0 };
@@ -158,8 +159,14 @@ impl Case<'_> {
             .then_some(Block { size, finding })
     }
 
-    /// Both floors; a gain has to be one by the clock too: on a machine that slows everything,
-    /// what stayed as it was looks fast.
+    /// How far the machines of the newest `size` samples were from the usual one, at most.
+    fn machine(&self, size: usize) -> f64 {
+        let factors = self.samples.iter().rev().take(size).map(|sample| sample.runner_factor);
+        factors.map(|factor| factor.max(f64::MIN_POSITIVE).ln().abs()).fold(0.0, f64::max)
+    }
+
+    /// Both floors, and a change by the clock too: on a machine that slows everything, what stayed
+    /// as it was looks fast, and on one that is faster it looks slow.
     fn is_relevant(&self, size: usize, finding: &Finding, direction: Direction) -> bool {
         let ratio = finding.evidence.shift.exp();
         let least_s = self.floors.min_increase.as_secs_f64();
@@ -167,7 +174,11 @@ impl Case<'_> {
             return false;
         }
         match direction {
-            Direction::Slower => self.predicted_s * (ratio - 1.0) >= least_s,
+            Direction::Slower => {
+                let newest = self.samples.iter().rev().take(size);
+                let by_the_clock = newest.filter(|sample| sample.seconds > self.median_s).count();
+                by_the_clock >= self.confirm.min(size) && self.predicted_s * (ratio - 1.0) >= least_s
+            }
             Direction::Faster => {
                 let by_the_clock =
                     self.samples.iter().rev().take(size).all(|sample| sample.seconds < self.median_s);
@@ -178,17 +189,21 @@ impl Case<'_> {
 
     fn workings(&self, block: &Block) -> Workings {
         let judged = &self.samples[self.samples.len() - block.size..];
-        let noise = self.model().noise_of_new(self.column);
+        let noise = self.model().noise_of_new(self.column, self.machine(block.size));
         let ((tail_start, tail_slope, tail_rate), (stages, decisions, share)) =
             (block.finding.tail, block.finding.tests);
         Workings {
             predicted_s: self.predicted_s,
+            seconds: judged.iter().map(|sample| sample.seconds).collect(),
             deviations: judged.iter().map(|sample| sample.deviations[block.size - 1]).collect(),
             machine: judged.iter().map(|sample| sample.runner_factor).collect(),
             degrees_of_freedom: noise.degrees.value(),
             scale: noise.scale,
             ln_scale_deviation: noise.ln_scale_deviation,
             level_deviation: noise.level_deviation,
+            slow_shift: noise.slow.map(|slow| slow.shift),
+            slow_scale: noise.slow.map(|slow| slow.scale),
+            slow_share: noise.slow.map(|slow| slow.share),
             tail_start,
             tail_slope,
             tail_rate,
@@ -233,7 +248,9 @@ fn against_the_past(
         (StageVerdict::Regressed, Some(block), block.finding.evidence.shift)
     } else if let Some(block) = joint.or(single) {
         (StageVerdict::Suspect, Some(block), block.finding.evidence.shift)
-    } else if let Some(block) = case.rarest(confirm, Direction::Faster) {
+    } else if let Some(block) =
+        case.rarest(confirm, Direction::Faster).filter(|_| stage.samples >= MIN_TO_CONFIRM)
+    {
         (StageVerdict::Improved, Some(block), -block.finding.evidence.shift)
     } else {
         (StageVerdict::Pass, None, newest)

@@ -124,8 +124,9 @@ pub struct WallClock {
 pub struct Workings {
     /// Duration that was predicted on a usual machine, seconds.
     pub predicted_s: f64,
-    /// Of the samples that were judged together, oldest first: ln of the ratio to the prediction,
-    /// the machine taken out.
+    /// Of the samples that were judged together, oldest first: how long they took, seconds.
+    pub seconds: Vec<f64>,
+    /// Of the same samples: ln of the ratio to the prediction, the machine taken out.
     pub deviations: Vec<f64>,
     /// Of the same samples: how many times slower than usual the machine was.
     pub machine: Vec<f64>,
@@ -137,6 +138,12 @@ pub struct Workings {
     pub ln_scale_deviation: f64,
     /// Standard deviation of the prediction.
     pub level_deviation: f64,
+    /// The stage's rare slow mode, if it has one: how far above the usual it lies.
+    pub slow_shift: Option<f64>,
+    /// Its scale.
+    pub slow_scale: Option<f64>,
+    /// Share of the runs that are in it.
+    pub slow_share: Option<f64>,
     /// Evidence at which the tail of what chance does begins.
     pub tail_start: f64,
     /// P(evidence > start + h) = rate x exp(-slope x h).

@@ -116,6 +116,9 @@ impl Default for ErrorRule {
     }
 }
 
+/// Most samples that can be asked for: of what is older, newer ones tell more.
+pub const MAX_CONFIRM: u32 = 8;
+
 /// How a suspicion is turned into a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -208,6 +211,11 @@ impl GatePolicy {
             return refuse(
                 "confirm.samples: one sample never proves a regression; 2 or more is expected".into(),
             );
+        }
+        if file.confirm.samples > MAX_CONFIRM {
+            return refuse(format!(
+                "confirm.samples: at most {MAX_CONFIRM} samples are judged together; 2 to {MAX_CONFIRM} is expected"
+            ));
         }
         if file.baseline.runs == 0 || file.baseline.days == 0 {
             return refuse("baseline: runs and days have to be at least 1".into());
@@ -319,6 +327,7 @@ mod tests {
             ("mode: strict", "mode"),
             ("baselines: {}", "baselines"),
             ("confirm: {samples: 1}", "2 or more"),
+            ("confirm: {samples: 9}", "2 to 8"),
             ("defaults: {min_ratio: 0.5}", "min_ratio"),
             ("defaults: {min_ratio: .nan}", "min_ratio"),
             ("defaults: {min_increase: 2 weeks}", "2 weeks"),

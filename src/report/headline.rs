@@ -36,8 +36,11 @@ pub fn certainty(stage: &StageComparison) -> String {
             format!("confirmed in {} runs", format::number(stage.samples))
         }
         (StageVerdict::Regressed | StageVerdict::Improved, _) => "confirmed".to_owned(),
-        (_, 2..) => format!("seen once in {} runs", format::number(stage.samples)),
-        _ => "seen once".to_owned(),
+        _ => match (judged_together(stage), stage.samples) {
+            (judged @ 2.., _) => format!("seen in {} runs, not confirmed", format::number(judged)),
+            (_, all @ 2..) => format!("seen in the newest of {} runs", format::number(all)),
+            _ => "seen once".to_owned(),
+        },
     };
     match stage.probability {
         Some(probability) if probability < RARE => {
@@ -45,6 +48,11 @@ pub fn certainty(stage: &StageComparison) -> String {
         }
         _ => seen,
     }
+}
+
+/// How many samples the verdict stands on, where that is known; else 0.
+fn judged_together(stage: &StageComparison) -> usize {
+    stage.workings.as_ref().map_or(0, |workings| workings.deviations.len())
 }
 
 /// What chance does more often than this is nothing to tell.
@@ -90,6 +98,7 @@ pub fn error_reason(error: &ErrorComparison) -> String {
 pub fn outcome(stage: &StageComparison) -> &'static str {
     match stage.verdict {
         StageVerdict::Pass => "as usual",
+        StageVerdict::Suspect if judged_together(stage) > 1 => "slower, not confirmed",
         StageVerdict::Suspect => "slower, seen once",
         StageVerdict::Regressed => "slower",
         StageVerdict::Improved => "faster",
@@ -162,7 +171,8 @@ fn slower_parts(report: &Report, name: fn(&str) -> String) -> Vec<String> {
         && report.regressed().len() == 0
         && let Some(first) = suspects.next()
     {
-        parts.push(format!("{}, seen once", change(first, name)));
+        let seen = if judged_together(first) > 1 { "not confirmed" } else { "seen once" };
+        parts.push(format!("{}, {seen}", change(first, name)));
         if suspects.len() > 0 {
             parts.push(format!(
                 "{} seen slower once",

@@ -91,7 +91,7 @@ pub struct StageJson {
     /// The chance that an unchanged pull request shows as much on any of its stages.
     pub probability: Option<f64>,
     /// What the probability was calculated from, of a stage that got slower or faster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub workings: Option<Workings>,
     /// Candidate samples.
     pub samples: usize,
@@ -206,11 +206,15 @@ fn rounded(workings: &Workings) -> Workings {
     let round = |value: f64| tidy(value).unwrap_or(0.0);
     Workings {
         predicted_s: round(workings.predicted_s),
+        seconds: workings.seconds.iter().copied().map(round).collect(),
         deviations: workings.deviations.iter().copied().map(round).collect(),
         machine: workings.machine.iter().copied().map(round).collect(),
         scale: round(workings.scale),
         ln_scale_deviation: round(workings.ln_scale_deviation),
         level_deviation: round(workings.level_deviation),
+        slow_shift: workings.slow_shift.map(round),
+        slow_scale: workings.slow_scale.map(round),
+        slow_share: workings.slow_share.map(round),
         tail_start: round(workings.tail_start),
         tail_slope: round(workings.tail_slope),
         tail_rate: round(workings.tail_rate),

@@ -292,7 +292,10 @@ class Model:
         weight = np.where(np.isnan(deviations) | self.is_slow, 0.0, weight)
         product = (weight * machine * np.nan_to_num(deviations)).sum(axis=0)
         square = (weight * machine**2).sum(axis=0)
-        prior = 0.05 * (1e-9 + (machine**2).sum(axis=0))
+        leaves = self.witnesses.scopes[0].leaves
+        precision = ((np.maximum(self.exposure, 0.15) / self.scale)[leaves] ** 2).sum()
+        noise = len(machine) * (1.3 / precision if precision > 0 else 0.0)
+        prior = 0.05 * (1e-9 + (machine**2).sum(axis=0)) + 2 * noise
         self.exposure = np.clip((product + prior) / (square + prior), 0.0, 1.3)
 
     def centre(self, without_machine):
