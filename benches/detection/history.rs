@@ -9,7 +9,7 @@ use pacegate::ingest::history_csv::{BRANCH, CsvLimits, read};
 use pacegate::model::policy::GatePolicy;
 use rayon::prelude::*;
 
-use crate::table::{begin_table, interval, row};
+use crate::table::{begin_table, interval, print_row};
 use crate::trials::progress;
 
 /// Prints the table of one file.
@@ -43,7 +43,7 @@ pub fn replay(file: &Path) -> Result<(), String> {
 fn print(commits: usize, replay: &Replay) {
     let performance_row = |rule: &str, performance: &Performance| {
         let Rates { single, confirmed } = performance.alarms;
-        row([
+        print_row([
             rule.to_owned(),
             commits.to_string(),
             whole(single),
@@ -56,7 +56,7 @@ fn print(commits: usize, replay: &Replay) {
         performance_row(rule.as_str(), performance);
     }
     for matched in &replay.matched {
-        row([
+        print_row([
             format!("{}, its allowance times {:.1}", matched.rule.as_str(), matched.scale),
             commits.to_string(),
             String::new(),

@@ -115,12 +115,12 @@ fn recall_cell(recall: &[f64]) -> String {
 /// Begins a Markdown table.
 pub fn begin_table(title: &str, head: &[&str]) {
     say(&format!("\n{title}\n"));
-    row(head.iter().copied());
+    print_row(head.iter().copied());
     say(&format!("|{}", "---|".repeat(head.len())));
 }
 
 /// A row of the table that was begun last.
-pub fn row<T: AsRef<str>>(cells: impl IntoIterator<Item = T>) {
+pub fn print_row<T: AsRef<str>>(cells: impl IntoIterator<Item = T>) {
     let mut line = "|".to_owned();
     for cell in cells {
         line.push(' ');
