@@ -7,7 +7,7 @@ use pacegate::stats::change_point::{ChangePoint, Settings, change_points};
 use pacegate::stats::count;
 use pacegate::stats::drift::{Drift, drift};
 use pacegate::stats::level_shift::SlowShare;
-use pacegate::stats::robust::{median_of, weighted_median};
+use pacegate::stats::robust::median_of;
 
 /// Stages in all the pipelines of a cell.
 const ALL_STAGES: usize = 2000;
@@ -369,4 +369,16 @@ fn main() {
     found();
     places();
     tried();
+}
+
+/// The smallest value at which the weights of it and all smaller ones reach half of the total.
+fn weighted_median(pairs: &[(f64, f64)]) -> Option<f64> {
+    let mut sorted = pairs.to_vec();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let half = sorted.iter().map(|(_, weight)| weight).sum::<f64>() / 2.0;
+    let mut reached = 0.0;
+    sorted.iter().find_map(|(value, weight)| {
+        reached += weight;
+        (reached >= half).then_some(*value)
+    })
 }

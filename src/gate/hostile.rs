@@ -8,6 +8,8 @@ use super::duration_model::{Direction, DurationModel, NewRun, Observations};
 use super::family::Family;
 use super::fit::fit;
 use super::fixture::{Lcg, pipeline, run, stage};
+use super::pieces::Pieces;
+
 use crate::model::comparison::{RunComparison, StageVerdict};
 use crate::model::policy::GatePolicy;
 use crate::model::run::MeasuredRun;
@@ -117,7 +119,13 @@ fn model(logs: Matrix) -> DurationModel {
     let n = logs.columns();
     let within: Vec<Vec<usize>> = (0..n).map(|i| vec![i]).collect();
     let witnesses = Witnesses::new(&vec![true; n], &vec![None; n], &within);
-    DurationModel::fit(&Observations { logs, clock_s: vec![0.001; n], rare_state: vec![None; n], witnesses })
+    DurationModel::fit(&Observations {
+        logs,
+        clock_s: vec![0.001; n],
+        rare_state: vec![None; n],
+        witnesses,
+        pieces: Pieces::ALL,
+    })
 }
 
 /// All numbers that are told of new runs in which every stage takes `new`.

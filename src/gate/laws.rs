@@ -9,6 +9,8 @@ use super::compare::compare;
 use super::duration_model::{Direction, DurationModel, NewRun, Observations};
 use super::fit::fit;
 use super::fixture::{Lcg, pipeline, stage};
+use super::pieces::Pieces;
+
 use crate::model::comparison::{RunComparison, StageVerdict};
 use crate::model::policy::GatePolicy;
 use crate::model::run::MeasuredRun;
@@ -57,7 +59,8 @@ fn evidence_in(unit: f64, seed: u64) -> Vec<f64> {
     let within: Vec<Vec<usize>> = (0..5).map(|i| vec![i]).collect();
     let (clock_s, rare_state) = (vec![0.001; 5], vec![None; 5]);
     let witnesses = Witnesses::new(&[true; 5], &[None; 5], &within);
-    let model = DurationModel::fit(&Observations { logs, clock_s, rare_state, witnesses });
+    let model =
+        DurationModel::fit(&Observations { logs, clock_s, rare_state, witnesses, pieces: Pieces::ALL });
     let mut new = |_| {
         let mut logs = row();
         logs[2] += 0.3;

@@ -145,7 +145,8 @@ pub struct Workings {
     pub tail_rate: f64,
     /// Stages that could have become a finding.
     pub stages: usize,
-    /// Decisions of this kind that a pull request of four pushes gets.
+    /// Decisions of this kind that a pull request of four pushes gets, as they are weighed: 4, 3, 8
+    /// and 8 for 1, 2, 3 and 4 samples.
     pub decisions: f64,
     /// This stage's share of the allowed chance; 1 is an equal part.
     pub share: f64,

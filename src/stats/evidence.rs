@@ -67,6 +67,8 @@ const STAYS_SLOW: f64 = 0.3;
 /// Gauss-Hermite quadrature with three nodes for a standard normal: (node, weight).
 const NODES: [(f64, f64); 3] = [(-SQRT_3, 1.0 / 6.0), (0.0, 2.0 / 3.0), (SQRT_3, 1.0 / 6.0)];
 const SQRT_3: f64 = 1.732_050_807_568_877_2;
+/// What differs by less is rounding.
+const TIE: f64 = 1e-9;
 /// Below this the average's terms may have lost their digits to underflow.
 const UNDERFLOW: f64 = 1e-280;
 
@@ -99,18 +101,26 @@ impl BlockLikelihood {
         this
     }
 
-    /// The evidence in a block of samples, in any order. None have none.
+    /// The evidence in a block of samples, in any order; of more than the block's size in the last of
+    /// them. None have none.
     #[must_use]
     pub fn evidence(&self, samples: &[f64]) -> Evidence {
-        debug_assert!(samples.len() <= self.block, "the block is smaller");
+        let samples = &samples[samples.len().saturating_sub(self.block.min(MAX_BLOCK))..];
         if samples.iter().all(|sample| *sample <= 0.0) {
             return Evidence::NONE;
         }
+        // Two samples far apart are as likely moved by the one as by the other. The larger is tried
+        // first and stays then, whatever the order: one wild sample is not what both agree on.
+        let mut sorted = [0.0; MAX_BLOCK];
+        let sorted = &mut sorted[..samples.len()];
+        sorted.copy_from_slice(samples);
+        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+        let samples = &*sorted;
         let unmoved = self.average(samples, 0.0);
         let mut best = (unmoved, 0.0);
         self.each_attempt(samples, |shift| {
             let likelihood = self.average(samples, shift);
-            if likelihood > best.0 {
+            if likelihood > best.0 * (1.0 + TIE) {
                 best = (likelihood, shift);
             }
         });
@@ -122,7 +132,7 @@ impl BlockLikelihood {
         let mut best = Evidence::NONE;
         self.each_attempt(samples, |shift| {
             let ln_ratio = self.ln_average(samples, shift) - unmoved;
-            if ln_ratio > best.ln_ratio {
+            if ln_ratio > best.ln_ratio + TIE {
                 best = Evidence { ln_ratio, shift };
             }
         });
@@ -237,6 +247,15 @@ mod tests {
         slow: None,
     };
     const CACHED: Noise = Noise { slow: Some(SlowMode { shift: 0.6, scale: 0.15, share: 0.1 }), ..NOISE };
+
+    #[test]
+    fn the_order_of_samples_makes_no_difference() {
+        for noise in [NOISE, CACHED] {
+            let (x, y) = (evidence(noise, &[0.153, 1.1021]), evidence(noise, &[1.1021, 0.153]));
+            assert!((x.shift - y.shift).abs() < 1e-12, "{x:?} {y:?}");
+            assert!((x.ln_ratio - y.ln_ratio).abs() < 1e-12, "{x:?} {y:?}");
+        }
+    }
 
     fn evidence(noise: Noise, samples: &[f64]) -> Evidence {
         BlockLikelihood::new(noise, samples.len()).evidence(samples)
