@@ -74,6 +74,8 @@ const LEVEL_UNCERTAINTY: f64 = 2.0;
 /// variance, measured (`cargo bench --bench detection`) where a least squares fit of k
 /// parameters would have k/R.
 const OPTIMISM: [f64; 2] = [8.0, 100.0];
+/// Factor on an error that the samples of a block share, where it is taken as each one's own.
+const SHARED: f64 = 1.5;
 /// Standard deviation of exposures before anything is known of a stage.
 const EXPOSURE_DEVIATION: f64 = 0.4;
 /// Runs at the beginning whose level was not known yet.
@@ -195,7 +197,10 @@ impl DurationModel {
         };
         let mut noise = self.noise[stage].widened(optimism);
         let information = self.fitted.variation[stage] / noise.scale.powi(2) + EXPOSURE_DEVIATION.powi(-2);
-        noise.level_deviation = noise.level_deviation.hypot(machine / information.sqrt());
+        // The samples of a block share this error, and it may be many scales wide, more than the three
+        // nodes of the level can cover: it widens the scale instead, by more than its own size since a
+        // block of independent samples would average it out.
+        noise.scale = noise.scale.hypot(SHARED * machine / information.sqrt());
         noise
     }
 
