@@ -40,6 +40,8 @@ mod stack_frame;
 mod stack_trace;
 pub mod stage_key;
 mod stage_state;
+#[cfg(test)]
+mod strange_machines;
 pub mod structure;
 mod template;
 mod waiting;
