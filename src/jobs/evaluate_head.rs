@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::evaluation::Target;
 use super::{Job, JobError, Work};
-use crate::gate::{baseline, compare, conclude, decide, fit};
+use crate::gate::{attempts, baseline, compare, conclude, decide, fit};
 use crate::metrics::Metrics;
 use crate::model::comparison::RunComparison;
 use crate::model::decision::StandingDecision;
@@ -139,6 +139,7 @@ async fn gather(
         }
         candidate.truncate(baseline::CANDIDATE_RUNS);
         candidate.reverse();
+        let candidate = attempts::join(candidate);
         let history = history(tx, repository, &newest, base_branch, policy).await?;
         cases.push(Case { candidate, history });
     }
