@@ -5,8 +5,7 @@ use super::publishing::{client, ensure_check_run, of_report};
 use super::{JobError, Work};
 use crate::github::app_auth::Purpose;
 use crate::model::ids::{CommitSha, RepoId};
-use crate::report::check::gave_up;
-use crate::report::format;
+use crate::report::check::{NotJudged, gave_up};
 
 pub(super) async fn conclude_silent_check(
     work: &Work,
@@ -29,16 +28,11 @@ pub(super) async fn conclude_silent_check(
     }
     let Some((_, client)) = client(work, repo, Purpose::WriteChecks).await? else { return Ok(()) };
     let check_run = ensure_check_run(work, &client, repo, head_sha, evaluation).await?;
-    let reason = format!(
-        "no complete trace of this commit arrived within {}. Does its pipeline send spans here, with \
-         vcs.ref.head.revision set to this commit?",
-        format::duration(work.check_timeout.as_secs_f64())
-    );
-    let output = gave_up(head_sha, &reason);
+    let output = gave_up(head_sha, &NotJudged::NoTrace { within: work.check_timeout });
     let conclusion = output.conclusion.as_str();
     let output = of_report(output);
     if !check_run.shows(conclusion, &output) {
-        client.conclude_check_run(check_run.id, conclusion, None, &output).await?;
+        client.conclude_check_run(&check_run, conclusion, None, &output).await?;
     }
     let mut tx = work.db.write().await?;
     tx.conclude_check(repo, head_sha, evaluation, None, work.clock.now()).await?;

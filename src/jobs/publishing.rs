@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{JobError, Work};
 use crate::github::RepoClient;
 use crate::github::app_auth::Purpose;
-use crate::github::checks::{CheckRun, CheckRunAnnotation, CheckRunOutput};
+use crate::github::checks::{CheckRun, CheckRunAction, CheckRunAnnotation, CheckRunOutput};
 use crate::model::ids::{CommitSha, RepoId};
-use crate::report::check::{CheckOutput, PendingCheck, pending};
+use crate::report::check::{CheckAction, CheckOutput, PendingCheck, Waiting, pending};
 use crate::store::RepositoryRow;
 
 /// How often a suspended installation is looked at again.
@@ -50,10 +50,13 @@ pub(super) async fn ensure_check_run(
     evaluation: i64,
 ) -> Result<CheckRun, JobError> {
     let external_id = external_id(head_sha, evaluation);
-    let found = client.find_check_run(head_sha, &external_id).await?;
-    let check_run = match found {
-        Some(check_run) => check_run,
-        None => client.create_check_run(head_sha, &external_id, &of_pending(pending(head_sha))).await?,
+    let check_run = if let Some(found) = client.find_check_run(head_sha, &external_id).await? {
+        found
+    } else {
+        let pending = pending(head_sha, &Waiting::default());
+        let details_url = pending.details_url.clone();
+        let output = of_pending(pending);
+        client.create_check_run(head_sha, &external_id, details_url.as_deref(), &output).await?
     };
     let mut tx = work.db.write().await?;
     tx.begin_check(repo, head_sha, evaluation, work.clock.now()).await?;
@@ -64,7 +67,13 @@ pub(super) async fn ensure_check_run(
 
 /// A pending check as GitHub takes it.
 pub(super) fn of_pending(pending: PendingCheck) -> CheckRunOutput {
-    CheckRunOutput { title: pending.title, summary: pending.summary, text: None, annotations: Vec::new() }
+    CheckRunOutput {
+        title: pending.title,
+        summary: pending.summary,
+        text: None,
+        annotations: Vec::new(),
+        actions: Vec::new(),
+    }
 }
 
 /// A report's check as GitHub takes it.
@@ -85,5 +94,10 @@ pub(super) fn of_report(check: CheckOutput) -> CheckRunOutput {
                 message: a.message,
             })
             .collect(),
+        actions: check.actions.into_iter().map(of_action).collect(),
     }
+}
+
+fn of_action(CheckAction { label, description, identifier }: CheckAction) -> CheckRunAction {
+    CheckRunAction { label, description, identifier }
 }

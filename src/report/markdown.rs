@@ -89,6 +89,26 @@ pub fn findings_table(report: &Report, limits: &Limits) -> String {
     with_rest(lines, total, limits.findings, "slower stage", "slower stages")
 }
 
+/// The lines a reader would change, as a list: an annotation on a line that the pull request
+/// leaves alone is shown in the check only. Empty when no line is known.
+#[must_use]
+pub fn places(report: &Report, limits: &Limits) -> String {
+    let known = || report.slower().filter_map(|stage| Some((stage, stage.location.as_ref()?)));
+    let lines: Vec<String> = known()
+        .take(limits.findings)
+        .map(|(stage, place)| format!("- {}: {}", escape::code(leaf(stage)), line_of(place)))
+        .collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    let lines = ["**Where**".to_owned(), String::new()].into_iter().chain(lines).collect();
+    with_rest(lines, known().count(), limits.findings, "place", "places")
+}
+
+fn line_of(place: &Location) -> String {
+    format!("{} line {}", escape::code(&format::tail(&place.path, 80)), place.line.max(1))
+}
+
 fn ratio_cell(stage: &StageComparison) -> String {
     match (stage.ratio, stage.increase_s) {
         (Some(ratio), Some(by)) => format!("**{}** ({})", format::ratio(ratio), format::change(by)),
@@ -128,9 +148,7 @@ pub fn error_list(report: &Report, limits: &Limits) -> String {
 }
 
 fn error_line(error: &ErrorComparison) -> String {
-    let place = error.location.as_ref().map_or_else(String::new, |Location { path, line }| {
-        format!(", {} line {line}", escape::code(&format::tail(path, 80)))
-    });
+    let place = error.location.as_ref().map_or_else(String::new, |place| format!(", {}", line_of(place)));
     format!(
         "- {} in {}{place}: {}<br><sub>{}</sub>",
         escape::code(&error.error_type),

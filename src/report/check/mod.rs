@@ -1,14 +1,21 @@
 //! The check run's output: a title that is the outcome, a summary of one screen, a text with
-//! the evidence. Also what a check says while it waits and when it gave up. Sending it, and
-//! the 50 annotations of one request, are `github/`'s.
+//! the evidence. What a check says while it waits and when it gave up, and its buttons, are
+//! beside it. Sending it, and the 50 annotations of one request, are `github/`'s.
+
+mod action;
+mod not_judged;
+mod waiting;
+
+pub use action::CheckAction;
+pub use not_judged::{NotJudged, gave_up};
+pub use waiting::{PendingCheck, WaitedRun, WaitedState, Waiting, pending};
 
 use crate::model::comparison::{Location, StageComparison};
-use crate::model::ids::CommitSha;
 
 use super::annotations::{self, Annotation};
 use super::headline::{certainty, headline, leaf, outcome, parents};
 use super::markdown::{
-    Limits, baseline, error_list, findings_table, fitted, known_error_list, lead, notes, paragraphs,
+    Limits, baseline, error_list, findings_table, fitted, known_error_list, lead, notes, paragraphs, places,
     stages_table, structure,
 };
 use super::structure::HEADING;
@@ -30,44 +37,8 @@ pub struct CheckOutput {
     pub conclusion: Conclusion,
     /// Findings at their lines, at most [`annotations::LIMIT`].
     pub annotations: Vec<Annotation>,
-}
-
-/// Output of a check that is not completed: it has no conclusion yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingCheck {
-    /// What it waits for, plain text.
-    pub title: String,
-    /// Markdown: what happens next.
-    pub summary: String,
-}
-
-/// The check as soon as a commit is known and before its trace is.
-#[must_use]
-pub fn pending(head: &CommitSha) -> PendingCheck {
-    PendingCheck {
-        title: format!("Waiting for the trace of {}", head.short()),
-        summary: format!(
-            "The comparison starts when the pipeline of `{}` has ended and its trace has arrived. \
-             If none arrives, this check ends neutral and says so.",
-            head.short()
-        ),
-    }
-}
-
-/// The check when no comparison came about: neutral, because missing data blocks nobody and
-/// passes nobody.
-#[must_use]
-pub fn gave_up(head: &CommitSha, reason: &str) -> CheckOutput {
-    CheckOutput {
-        title: format!("Not judged: no comparison for {}", head.short()),
-        summary: format!(
-            "{}\n\nThis blocks nothing. Re-run the check, or push again, for another try.",
-            escape::prose(reason)
-        ),
-        text: String::new(),
-        conclusion: Conclusion::Neutral,
-        annotations: Vec::new(),
-    }
+    /// Its buttons, at most three.
+    pub actions: Vec<CheckAction>,
 }
 
 impl Report {
@@ -82,6 +53,7 @@ impl Report {
             text: fitted(|limits| self.details(limits)),
             conclusion: self.conclusion(),
             annotations: all.into_iter().take(annotations::LIMIT).collect(),
+            actions: action::of(self),
         }
     }
 
@@ -90,11 +62,12 @@ impl Report {
         paragraphs([
             lead(self),
             findings_table(self, limits),
+            places(self, limits),
             error_list(self, limits),
             match annotations_left_out {
                 0 => String::new(),
                 n => format!(
-                    "{} more than GitHub takes are left out.",
+                    "_Left out here: {}, the least important._",
                     format::count(n, "annotation", "annotations")
                 ),
             },
