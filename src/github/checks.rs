@@ -210,15 +210,14 @@ impl RepoClient {
         self.transport.post(&format!("/repos/{}/check-runs", self.repo), &request).await
     }
 
-    /// Says anew what a check run waits for, which stays in progress. Its annotations, if the
-    /// output has any, are appended to those it has.
-    pub async fn show_waiting(
+    /// Changes what a check run that waits says.
+    pub async fn update_pending_check_run(
         &self,
         id: i64,
-        details_url: Option<&str>,
         output: &CheckRunOutput,
-    ) -> Result<CheckRun, GitHubError> {
-        self.update(id, details_url, ("in_progress", None), output.clone(), &output.actions).await
+    ) -> Result<(), GitHubError> {
+        self.update(id, None, ("in_progress", None), output.clone(), &output.actions).await?;
+        Ok(())
     }
 
     /// Concludes a check run. More than 50 annotations go in further requests, each of

@@ -15,8 +15,8 @@ use crate::model::comparison::{Location, StageComparison};
 use super::annotations::{self, Annotation};
 use super::headline::{certainty, headline, leaf, outcome, parents};
 use super::markdown::{
-    Limits, baseline, error_list, findings_table, fitted, known_error_list, lead, notes, paragraphs, places,
-    stages_table, structure,
+    Limits, VISIBLE, baseline, beyond_the_visible, error_list, findings_table, fitted, further_errors,
+    known_error_list, lead, notes, paragraphs, places, stages_table, structure,
 };
 use super::structure::HEADING;
 use super::{Conclusion, Report, escape, format};
@@ -49,7 +49,7 @@ impl Report {
         let left_out = all.len().saturating_sub(annotations::LIMIT);
         CheckOutput {
             title: title(&headline(self, escape::plain)),
-            summary: fitted(|limits| self.summary(limits, left_out)),
+            summary: self.summary(left_out),
             text: fitted(|limits| self.details(limits)),
             conclusion: self.conclusion(),
             annotations: all.into_iter().take(annotations::LIMIT).collect(),
@@ -57,13 +57,15 @@ impl Report {
         }
     }
 
-    fn summary(&self, limits: &Limits, annotations_left_out: usize) -> String {
+    fn summary(&self, annotations_left_out: usize) -> String {
         let page = self.context().page_url.as_deref();
+        let more = beyond_the_visible(self);
         paragraphs([
             lead(self),
-            findings_table(self, limits),
-            places(self, limits),
-            error_list(self, limits),
+            findings_table(self, 0..VISIBLE.findings),
+            places(self),
+            error_list(self, 0..VISIBLE.errors),
+            if more.is_empty() { more } else { format!("_In the details below: {more}._") },
             match annotations_left_out {
                 0 => String::new(),
                 n => format!(
@@ -84,6 +86,10 @@ impl Report {
         if total > limits.findings {
             let rest = format::count(total - limits.findings, "stage", "stages");
             blocks.push(format!("_Left out here: the evidence of {rest}._"));
+        }
+        let errors = further_errors(self, limits);
+        if !errors.is_empty() {
+            blocks.extend(["### More errors".to_owned(), errors]);
         }
         let changed = structure(self, limits);
         if !changed.is_empty() {

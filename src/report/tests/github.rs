@@ -18,10 +18,10 @@ fn findings_are_told() {
     assert_snapshot!(check.summary, @"
     The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. On this runner everything took 1.04x as long as usual; the ratios leave that out.
 
-    | Stage | Before | Now | Ratio | How sure | Critical path |
-    |:--|--:|--:|--:|:--|:--|
-    | **`Integration tests`**<br><sub>`CI / test`</sub> | 20.7 s | 33.1 s | **1.60x** (+12.4 s) | confirmed in 2 runs, by chance once in 500 | yes |
-    | **`Run clippy`**<br><sub>`CI / lint`</sub> | 31.0 s | 40.3 s | **1.30x** (+9.3 s) | seen once, by chance once in 500 | no |
+    | Stage | Before → now | Ratio | How sure | Critical path |
+    |:--|--:|--:|:--|:--|
+    | **`Integration tests`**<br><sub>`CI / test`</sub> | 20.7 s → 33.1 s | **1.60x** (+12.4 s) | confirmed in 2 runs<br><sub>by chance once in 500</sub> | yes |
+    | **`Run clippy`**<br><sub>`CI / lint`</sub> | 31.0 s → 40.3 s | **1.30x** (+9.3 s) | seen once<br><sub>by chance once in 500</sub> | no |
 
     **Where**
 
