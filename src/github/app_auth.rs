@@ -24,6 +24,8 @@ pub enum Purpose {
     WriteChecks,
     /// Write comments on pull requests.
     WriteComments,
+    /// Read workflow runs and their jobs.
+    ReadActions,
 }
 
 #[derive(Serialize)]
@@ -32,16 +34,19 @@ struct Permissions {
     checks: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pull_requests: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actions: Option<&'static str>,
 }
 
 impl Purpose {
     fn permissions(self) -> Permissions {
-        let (checks, pull_requests) = match self {
-            Self::ReadPullRequests => (None, Some("read")),
-            Self::WriteChecks => (Some("write"), None),
-            Self::WriteComments => (None, Some("write")),
-        };
-        Permissions { checks, pull_requests }
+        let none = Permissions { checks: None, pull_requests: None, actions: None };
+        match self {
+            Self::ReadPullRequests => Permissions { pull_requests: Some("read"), ..none },
+            Self::WriteChecks => Permissions { checks: Some("write"), ..none },
+            Self::WriteComments => Permissions { pull_requests: Some("write"), ..none },
+            Self::ReadActions => Permissions { actions: Some("read"), ..none },
+        }
     }
 }
 
@@ -137,6 +142,17 @@ impl App {
     /// The App as GitHub knows it: proves that id and key belong together.
     pub async fn facts(&self) -> Result<AppFacts, GitHubError> {
         self.transport.with_token(&self.jwt()?)?.get("/app").await
+    }
+
+    /// The installation that covers a repository, by GitHub's word.
+    pub async fn installation_of(&self, repo: &RepoName) -> Result<InstallationId, GitHubError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            id: i64,
+        }
+        let answer: Answer =
+            self.transport.with_token(&self.jwt()?)?.get(&format!("/repos/{repo}/installation")).await?;
+        Ok(InstallationId(answer.id))
     }
 
     /// A client for one repository, with a token that can do no more than the purpose.

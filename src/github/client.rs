@@ -1,5 +1,6 @@
 //! One call to GitHub: the transport, and the reading of its status and headers.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
@@ -11,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::GitHubError;
 use crate::clock::Clock;
 use crate::model::ids::RepoName;
+use crate::model::time::Timestamp;
 
 /// The largest answer that is read.
 const ANSWER_LIMIT: usize = 10 << 20;
@@ -20,6 +22,19 @@ const ANSWER_LIMIT: usize = 10 << 20;
 pub struct Transport {
     octocrab: Octocrab,
     clock: Clock,
+    /// What the last answer to this token said of its rate limit.
+    quota: Arc<Mutex<Option<Quota>>>,
+}
+
+/// What is left of a rate limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Calls an hour.
+    pub limit: i64,
+    /// Calls left until the reset.
+    pub remaining: i64,
+    /// When all are there again.
+    pub resets_at: Timestamp,
 }
 
 impl Transport {
@@ -40,7 +55,7 @@ impl Transport {
             .set_write_timeout(Some(timeout))
             .build()
             .map_err(|e| unusable(&e))?;
-        Ok(Self { octocrab, clock })
+        Ok(Self { octocrab, clock, quota: Arc::default() })
     }
 
     /// The same connection, speaking with a token (an App's JWT or an installation's).
@@ -49,7 +64,7 @@ impl Transport {
             .octocrab
             .user_access_token(token.clone())
             .map_err(|e| GitHubError::Configuration(format!("a token could not be used: {e}")))?;
-        Ok(Self { octocrab, clock: self.clock.clone() })
+        Ok(Self { octocrab, clock: self.clock.clone(), quota: Arc::default() })
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, route: &str) -> Result<T, GitHubError> {
@@ -88,6 +103,9 @@ impl Transport {
         let unavailable = |reason: String| GitHubError::Unavailable { call: call(), reason };
         let answer = sent.map_err(|e| unavailable(chain(&e)))?;
         let status = answer.status();
+        if let Some(quota) = quota(answer.headers()) {
+            *self.quota.lock().unwrap_or_else(PoisonError::into_inner) = Some(quota);
+        }
         let wait = rate_limit_wait(status.as_u16(), answer.headers(), self.clock.now().as_secs());
         let body = Limited::new(answer.into_body(), ANSWER_LIMIT)
             .collect()
@@ -129,6 +147,17 @@ fn rate_limit_wait(status: u16, headers: &http::HeaderMap, now_secs: i64) -> Opt
     })
 }
 
+/// What the headers of an answer say of the rate limit.
+fn quota(headers: &http::HeaderMap) -> Option<Quota> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
+    let resets_at = Timestamp(number("x-ratelimit-reset")?.checked_mul(1_000_000)?);
+    Some(Quota {
+        limit: number("x-ratelimit-limit")?,
+        remaining: number("x-ratelimit-remaining")?,
+        resets_at,
+    })
+}
+
 fn error_message(body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Answer {
@@ -166,12 +195,45 @@ pub struct RepoClient {
     pub(super) app_id: u64,
 }
 
+impl RepoClient {
+    /// A client that speaks for a person, by a token of theirs: it is no App, so it finds no
+    /// check run of one.
+    ///
+    /// # Errors
+    /// [`GitHubError::Configuration`] when token or address can't be used.
+    pub fn of_person(
+        token: &SecretString,
+        repo: &RepoName,
+        api_url: &str,
+        timeout: Duration,
+        clock: Clock,
+    ) -> Result<Self, GitHubError> {
+        let transport = Transport::new(api_url, timeout, clock)?.with_token(token)?;
+        Ok(Self { transport, repo: repo.clone(), app_id: 0 })
+    }
+
+    /// What GitHub's last answer to this client said of the rate limit.
+    #[must_use]
+    pub fn quota(&self) -> Option<Quota> {
+        *self.transport.quota.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> http::HeaderMap {
         pairs.iter().map(|(k, v)| (http::HeaderName::from_static(k), v.parse().expect("a value"))).collect()
+    }
+
+    #[test]
+    fn the_quota_is_read_where_it_is_whole() {
+        let all =
+            [("x-ratelimit-limit", "5000"), ("x-ratelimit-remaining", "2400"), ("x-ratelimit-reset", "60")];
+        let expected = Quota { limit: 5_000, remaining: 2_400, resets_at: Timestamp(60_000_000) };
+        assert_eq!(quota(&headers(&all)), Some(expected));
+        assert_eq!(quota(&headers(&all[..2])), None);
     }
 
     #[test]
