@@ -2,6 +2,7 @@
 //! store for raw traces. All SQL of the crate is in this folder; each text runs on both
 //! databases, so it keeps to what both understand.
 
+mod backfills;
 mod checks;
 mod claims;
 mod comparisons;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::Notify;
 
+pub use backfills::{BackfillRow, PageRead};
 pub use checks::CheckRow;
 pub use comparisons::{ComparisonRow, NewComparison};
 pub use connect::DatabaseUrl;
