@@ -18,6 +18,8 @@ use crate::model::time::Timestamp;
 /// What a job may do to a repository. Each is exactly what its calls need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
+    /// Read who may do what.
+    ReadMetadata,
     /// Read pull requests.
     ReadPullRequests,
     /// Write check runs.
@@ -28,8 +30,10 @@ pub enum Purpose {
     ReadActions,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 struct Permissions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     checks: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,8 +44,9 @@ struct Permissions {
 
 impl Purpose {
     fn permissions(self) -> Permissions {
-        let none = Permissions { checks: None, pull_requests: None, actions: None };
+        let none = Permissions::default();
         match self {
+            Self::ReadMetadata => Permissions { metadata: Some("read"), ..none },
             Self::ReadPullRequests => Permissions { pull_requests: Some("read"), ..none },
             Self::WriteChecks => Permissions { checks: Some("write"), ..none },
             Self::WriteComments => Permissions { pull_requests: Some("write"), ..none },

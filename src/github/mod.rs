@@ -7,6 +7,7 @@ pub mod actions_trace;
 pub mod app_auth;
 pub mod checks;
 mod client;
+pub mod collaborators;
 pub mod comments;
 pub mod pulls;
 pub mod repositories;
