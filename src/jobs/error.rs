@@ -51,6 +51,29 @@ impl JobError {
     }
 }
 
+impl JobError {
+    /// After how long it is worth another try, for who has no queue; none when it is not. `failures`
+    /// counts from 1 and starts again with each success.
+    #[must_use]
+    pub fn pause(&self, failures: i64, chance: &Randomness) -> Option<Duration> {
+        let job = ClaimedJob {
+            job_id: String::new(),
+            kind: String::new(),
+            payload: String::new(),
+            attempts: failures,
+            max_attempts: TRIES_WITHOUT_QUEUE,
+        };
+        match self.settlement(&job, chance) {
+            Settlement::Postpone(after) => Some(after),
+            Settlement::Retry(after, _) if failures < TRIES_WITHOUT_QUEUE => Some(after),
+            Settlement::Retry(..) | Settlement::Dead(_) | Settlement::Done => None,
+        }
+    }
+}
+
+/// Somebody sits before it: it is told sooner.
+const TRIES_WITHOUT_QUEUE: i64 = 5;
+
 /// An answer that may be different in a minute, although it sounds final.
 fn is_early(error: &GitHubError) -> bool {
     matches!(error, GitHubError::NotFound { .. } | GitHubError::Refused { status: 422, .. })
