@@ -2,8 +2,10 @@
 //! pushed and run; what an error means for a job is decided in `settlement` alone.
 
 mod announce_check;
+pub mod backfill;
 pub mod call_gate;
 mod collect_run;
+mod collect_workflow_run;
 mod conclude_silent_check;
 mod evaluate_head;
 mod evaluation;
@@ -11,10 +13,12 @@ mod handle_delivery;
 mod publish_comment;
 mod publish_comparison;
 mod publishing;
+mod recording;
 mod retain;
 mod settlement;
 mod show_awaited;
 pub mod worker;
+mod workflow_run;
 
 pub use settlement::JobError;
 
@@ -109,6 +113,33 @@ pub enum Job {
         /// How often it was collected before.
         collections: i64,
     },
+    /// Read a workflow run that ended, and make a run of it.
+    CollectWorkflowRun {
+        /// Where.
+        repo: RepoId,
+        /// GitHub's number of the run.
+        run_id: i64,
+        /// Which attempt, from 1.
+        attempt: u32,
+    },
+    /// Find the workflows whose history is to be read.
+    DiscoverWorkflows {
+        /// Where.
+        repo: RepoId,
+        /// What made it necessary: a delivery. A second push for the same reason is not needed.
+        cause: String,
+    },
+    /// Read a page of a workflow's history.
+    BackfillWorkflow {
+        /// Where.
+        repo: RepoId,
+        /// GitHub's number of the workflow.
+        workflow_id: i64,
+        /// Which page, from 1.
+        page: i64,
+        /// What made it necessary.
+        cause: String,
+    },
     /// Judge a head.
     EvaluateHead {
         /// Where.
@@ -178,6 +209,9 @@ impl Job {
         match self {
             Self::HandleDelivery { .. } => "handle_delivery",
             Self::CollectRun { .. } => "collect_run",
+            Self::CollectWorkflowRun { .. } => "collect_workflow_run",
+            Self::DiscoverWorkflows { .. } => "discover_workflows",
+            Self::BackfillWorkflow { .. } => "backfill_workflow",
             Self::EvaluateHead { .. } => "evaluate_head",
             Self::AnnounceCheck { .. } => "announce_check",
             Self::ShowAwaited { .. } => "show_awaited",
@@ -192,6 +226,11 @@ impl Job {
         match self {
             Self::HandleDelivery { delivery_id, .. } => delivery_id.clone(),
             Self::CollectRun { repo, trace, collections } => format!("{}:{trace}:{collections}", repo.0),
+            Self::CollectWorkflowRun { repo, run_id, attempt } => format!("{}:{run_id}:{attempt}", repo.0),
+            Self::DiscoverWorkflows { repo, cause } => format!("{}:{cause}", repo.0),
+            Self::BackfillWorkflow { repo, workflow_id, page, cause } => {
+                format!("{}:{workflow_id}:{page}:{cause}", repo.0)
+            }
             Self::EvaluateHead { repo, head_sha, cause } => format!("{}:{head_sha}:{cause}", repo.0),
             Self::PublishComparison { repo, comparison, cause, .. } => {
                 format!("{}:{comparison}:{cause}", repo.0)
@@ -223,6 +262,13 @@ impl Job {
         match self {
             Self::HandleDelivery { subject, .. } => Some(format!("delivery:{subject}")),
             Self::CollectRun { .. } => None,
+            Self::CollectWorkflowRun { repo, run_id, .. } => {
+                Some(format!("workflow run {}:{run_id}", repo.0))
+            }
+            // Two lanes for all of history, so that it never takes every slot from live work.
+            Self::DiscoverWorkflows { repo, .. } | Self::BackfillWorkflow { repo, .. } => {
+                Some(format!("backfill:{}", repo.0 % 2))
+            }
             Self::PublishComment { repo, number, .. } => Some(format!("comment:{}:{}", repo.0, number.0)),
             Self::EvaluateHead { repo, head_sha, .. } => Some(format!("evaluate:{}:{head_sha}", repo.0)),
             Self::AnnounceCheck { repo, head_sha, .. }
@@ -276,6 +322,13 @@ async fn run(work: &Work, job: Job) -> Result<(), JobError> {
     let result = match job {
         Job::HandleDelivery { delivery_id, .. } => handle_delivery::handle_delivery(work, &delivery_id).await,
         Job::CollectRun { repo, trace, .. } => collect_run::collect_run(work, repo, trace).await,
+        Job::CollectWorkflowRun { repo, run_id, attempt } => {
+            collect_workflow_run::collect_workflow_run(work, repo, run_id, attempt).await
+        }
+        Job::DiscoverWorkflows { repo, cause } => backfill::discover_workflows(work, repo, &cause).await,
+        Job::BackfillWorkflow { repo, workflow_id, page, cause } => {
+            backfill::backfill_workflow(work, repo, workflow_id, page, &cause).await
+        }
         Job::EvaluateHead { repo, head_sha, cause } => {
             evaluate_head::evaluate_head(work, repo, &head_sha, cause).await
         }
