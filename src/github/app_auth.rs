@@ -58,6 +58,26 @@ pub struct AppFacts {
     /// Events it subscribed to.
     #[serde(default)]
     pub events: Vec<String>,
+    /// Whose it is.
+    pub owner: Option<AppOwner>,
+}
+
+/// The account that owns the App.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AppOwner {
+    /// Its login; an enterprise has none.
+    #[serde(default)]
+    pub login: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+}
+
+impl AppOwner {
+    /// Whether it is an organisation.
+    #[must_use]
+    pub fn is_organisation(&self) -> bool {
+        self.kind == "Organization"
+    }
 }
 
 /// The App. Cheap to clone; clones share their tokens.
@@ -136,7 +156,21 @@ impl App {
 
     /// The App as GitHub knows it: proves that id and key belong together.
     pub async fn facts(&self) -> Result<AppFacts, GitHubError> {
-        self.transport.with_token(&self.jwt()?)?.get("/app").await
+        self.as_app()?.get("/app").await
+    }
+
+    /// Speaks as the App itself.
+    pub(super) fn as_app(&self) -> Result<Transport, GitHubError> {
+        self.transport.with_token(&self.jwt()?)
+    }
+
+    /// Speaks with a token that was minted for it.
+    pub(super) fn speaking_with(&self, token: &SecretString) -> Result<Transport, GitHubError> {
+        self.transport.with_token(token)
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// A client for one repository, with a token that can do no more than the purpose.

@@ -66,6 +66,23 @@ impl Transport {
         self.read("POST", route, sent).await
     }
 
+    /// The `Date` of an answer, whatever it answers, in seconds since the epoch.
+    pub(super) async fn date_of(&self, route: &str) -> Result<Option<i64>, GitHubError> {
+        let answer = self
+            .octocrab
+            ._get(route)
+            .await
+            .map_err(|e| GitHubError::Unavailable { call: format!("GET {route}"), reason: chain(&e) })?;
+        let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        Ok(date.and_then(|text| chrono::DateTime::parse_from_rfc2822(text).ok()).map(|date| date.timestamp()))
+    }
+
+    /// A POST without a body.
+    pub(super) async fn post_nothing<T: DeserializeOwned>(&self, route: &str) -> Result<T, GitHubError> {
+        let sent = self.octocrab._post(route, None::<&()>).await;
+        self.read("POST", route, sent).await
+    }
+
     pub(super) async fn patch<B: Serialize, T: DeserializeOwned>(
         &self,
         route: &str,

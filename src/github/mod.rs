@@ -6,7 +6,9 @@ pub mod app_auth;
 pub mod checks;
 mod client;
 pub mod comments;
+pub mod inspection;
 pub mod pulls;
+pub mod registration;
 pub mod webhook;
 
 use std::time::Duration;
@@ -74,6 +76,20 @@ pub enum RetryClass {
 }
 
 impl GitHubError {
+    /// The same error of a call that is named otherwise: where a route holds a secret.
+    #[must_use]
+    pub fn with_call(mut self, name: &str) -> Self {
+        match &mut self {
+            Self::RateLimited { call, .. }
+            | Self::Unavailable { call, .. }
+            | Self::NotFound { call }
+            | Self::Refused { call, .. }
+            | Self::Unreadable { call, .. } => name.clone_into(call),
+            Self::Configuration(_) => {}
+        }
+        self
+    }
+
     /// What this error means for a retry.
     #[must_use]
     pub fn retry_class(&self) -> RetryClass {
