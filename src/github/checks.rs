@@ -152,6 +152,26 @@ impl RepoClient {
         self.transport.post(&format!("/repos/{}/check-runs", self.repo), &request).await
     }
 
+    /// Changes what a check run that waits says.
+    pub async fn update_pending_check_run(
+        &self,
+        id: i64,
+        output: &CheckRunOutput,
+    ) -> Result<(), GitHubError> {
+        let request = CheckRunRequest {
+            name: None,
+            head_sha: None,
+            external_id: None,
+            details_url: None,
+            status: "in_progress",
+            conclusion: None,
+            output: output.clone(),
+        };
+        let route = format!("/repos/{}/check-runs/{id}", self.repo);
+        let _: CheckRun = self.transport.patch(&route, &request).await?;
+        Ok(())
+    }
+
     /// Concludes a check run. More than 50 annotations go in further requests, each of
     /// which appends; the state goes with the last, so that a half-sent one is not concluded.
     pub async fn conclude_check_run(

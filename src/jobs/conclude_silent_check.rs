@@ -24,8 +24,8 @@ pub(super) async fn conclude_silent_check(
         return Ok(());
     }
     if has_verdict {
-        // It was made, and only its publishing went wrong.
-        return publish_comparison(work, repo, head_sha, "watchdog").await;
+        // It was made, and its publishing went wrong or still waits for other runs.
+        return publish_comparison(work, repo, head_sha, "watchdog", true).await;
     }
     let Some((_, client)) = client(work, repo, Purpose::WriteChecks).await? else { return Ok(()) };
     let check_run = ensure_check_run(work, &client, repo, head_sha, evaluation).await?;

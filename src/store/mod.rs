@@ -7,6 +7,7 @@ mod checks;
 mod claims;
 mod comparisons;
 mod connect;
+mod decisions;
 mod deliveries;
 mod errors;
 mod pull_requests;
@@ -17,6 +18,7 @@ mod samples;
 mod spans;
 mod tokens;
 pub mod traces;
+mod workflow_runs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +36,7 @@ pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, Rep
 pub use runs::{RunFilter, StoredRun};
 pub use spans::{OpenTrace, SpanBatch};
 pub use tokens::TokenRow;
+pub use workflow_runs::{MergeGroupRow, WorkflowRunRow};
 
 /// For a job that is due sooner than this the bell is rung at its time; polling finds the others.
 const RUNG_IN_TIME: Duration = Duration::from_mins(1);
