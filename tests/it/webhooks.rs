@@ -116,6 +116,57 @@ pub fn check_run_rerequested(
     payload
 }
 
+/// `requested_action`: a button of a check run the App made was pressed.
+pub fn check_run_action(
+    repository: &Repository,
+    head_sha: &str,
+    external_id: &str,
+    identifier: &str,
+    sender: &str,
+) -> Value {
+    let mut payload = example("check_run", "requested_action");
+    put_repository(&mut payload["repository"], repository);
+    put_installation(&mut payload, repository);
+    payload["check_run"]["head_sha"] = json!(head_sha);
+    payload["check_run"]["external_id"] = json!(external_id);
+    payload["check_run"]["pull_requests"] = json!([]);
+    payload["requested_action"]["identifier"] = json!(identifier);
+    payload["sender"]["login"] = json!(sender);
+    payload
+}
+
+/// `rerequested`, for all checks of a commit.
+pub fn check_suite_rerequested(repository: &Repository, head_sha: &str) -> Value {
+    let mut payload = example("check_suite", "rerequested");
+    put_repository(&mut payload["repository"], repository);
+    put_installation(&mut payload, repository);
+    payload["check_suite"]["head_sha"] = json!(head_sha);
+    payload
+}
+
+/// `checks_requested` or `destroyed`: a merge queue's group for `main`.
+pub fn merge_group(action: &str, repository: &Repository, head_sha: &str, base_sha: &str) -> Value {
+    let mut payload = example("merge_group", "checks_requested");
+    put_repository(&mut payload["repository"], repository);
+    put_installation(&mut payload, repository);
+    payload["action"] = json!(action);
+    payload["merge_group"]["head_sha"] = json!(head_sha);
+    payload["merge_group"]["base_sha"] = json!(base_sha);
+    payload["merge_group"]["base_ref"] = json!("refs/heads/main");
+    payload
+}
+
+/// A branch's newest commit is now another.
+pub fn push(repository: &Repository, branch: &str, head_sha: &str) -> Value {
+    let mut payload = examples("push").into_iter().next().expect("an example");
+    put_repository(&mut payload["repository"], repository);
+    put_installation(&mut payload, repository);
+    payload["ref"] = json!(format!("refs/heads/{branch}"));
+    payload["after"] = json!(head_sha);
+    payload["deleted"] = json!(false);
+    payload
+}
+
 fn brief(repositories: &[&Repository]) -> Value {
     repositories
         .iter()

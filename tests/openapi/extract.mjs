@@ -35,6 +35,7 @@ const OPERATIONS = [
   "issues/update-comment",
   "repos/get-content",
   "rate-limit/get",
+  "repos/get-collaborator-permission-level",
 ];
 
 // What a schema may keep; the rest is prose, or OpenAPI's own.

@@ -2,12 +2,14 @@
 //! check runs and comments out to a GitHub that holds us to its own description.
 
 mod annotations;
+mod buttons;
 mod command_line;
 mod deliveries;
 mod door;
 mod enterprise_server;
 mod faults;
 mod killed;
+mod merge_queue;
 mod pages;
 mod replay;
 mod set_up;

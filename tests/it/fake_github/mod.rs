@@ -163,6 +163,13 @@ impl FakeGitHub {
         state.pull_requests.push((repo_id, pr));
     }
 
+    /// Lets somebody do something in a repository: `admin`, `write` or `read`.
+    pub fn collaborator(&self, full_name: &str, login: &str, permission: &str) {
+        let mut state = self.state();
+        let repo_id = state.repository_named(full_name).id;
+        state.collaborators.insert((repo_id, login.to_owned()), permission.to_owned());
+    }
+
     /// Puts a file at a git ref (a branch or a commit, matched as text).
     pub fn file(&self, full_name: &str, git_ref: &str, path: &str, bytes: &[u8]) {
         let mut state = self.state();

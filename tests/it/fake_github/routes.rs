@@ -66,6 +66,7 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
         "pulls/get" => pull_request(state, call),
         "repos/list-pull-requests-associated-with-commit" => pull_requests_of_commit(state, call),
         "repos/get-content" => contents(state, call),
+        "repos/get-collaborator-permission-level" => permission(state, call),
         "rate-limit/get" => Ok(Reply::ok(views::rate_limit())),
         "checks/create" => checks::create(state, call),
         "checks/update" => checks::update(state, call),
@@ -108,6 +109,14 @@ fn repository_installation(state: &State, call: &Call) -> Result<Reply, Reply> {
         state.repository(call.variable("owner"), call.variable("repo")).ok_or_else(Reply::not_found)?;
     let found = repository.installation.and_then(|id| state.installation(id)).ok_or_else(Reply::not_found)?;
     Ok(Reply::ok(views::installation("apps/get-repo-installation", app, found)))
+}
+
+fn permission(state: &State, call: &Call) -> Result<Reply, Reply> {
+    let repository = call.repository(state, &[("metadata", "read")])?;
+    let login = call.variable("username");
+    // Whoever GitHub knows may read what is public; of nobody it knows nothing.
+    let level = state.collaborators.get(&(repository.id, login.to_owned())).map_or("none", String::as_str);
+    Ok(Reply::ok(views::permission(login, level)))
 }
 
 fn access_token(state: &mut State, call: &Call) -> Result<Reply, Reply> {

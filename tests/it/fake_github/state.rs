@@ -108,6 +108,8 @@ pub struct PullRequest {
     pub head_repo: String,
     pub base_ref: String,
     pub base_sha: String,
+    /// When it was merged, RFC 3339.
+    pub merged_at: Option<String>,
 }
 
 impl PullRequest {
@@ -121,6 +123,7 @@ impl PullRequest {
             head_repo: full_name.to_owned(),
             base_ref: "main".to_owned(),
             base_sha: "b".repeat(40),
+            merged_at: None,
         }
     }
 }
@@ -206,6 +209,8 @@ pub struct State {
     pub violations: Vec<String>,
     /// What limits asked to wait.
     pub waits: Vec<super::waits::Wait>,
+    /// What people may do, by repository and login: `admin`, `write` or `read`.
+    pub collaborators: BTreeMap<(u64, String), String>,
     /// Manifests that a person agreed to, by the code that stands for each.
     pub manifests: BTreeMap<String, Value>,
     /// How far this GitHub's clock is ahead of everybody's.

@@ -72,7 +72,7 @@ pub fn pull_request(operation: &str, state: &State, repository: &Repository, pr:
     let mut view = overlay(
         first(CONTRACT.example(operation, 200)),
         json!({
-            "number": pr.number, "state": if pr.open { "open" } else { "closed" },
+            "number": pr.number, "state": if pr.open { "open" } else { "closed" }, "merged_at": pr.merged_at,
             // The example's team lacks a field that its own schema requires.
             "requested_teams": [],
         }),
@@ -164,6 +164,17 @@ pub fn comment(state: &State, repository: &Repository, comment: &Comment, base: 
         (Some(slug), _) => overlay(CONTRACT.example("apps/get-authenticated", 200), json!({ "slug": slug })),
         (None, _) => Value::Null,
     };
+    view
+}
+
+/// What somebody may do in a repository.
+pub fn permission(login: &str, level: &str) -> Value {
+    let mut view = overlay(
+        CONTRACT.example("repos/get-collaborator-permission-level", 200),
+        json!({ "permission": level, "role_name": level }),
+    );
+    view["user"]["login"] = json!(login);
+    view["user"]["role_name"] = json!(level);
     view
 }
 
