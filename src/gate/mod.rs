@@ -13,6 +13,7 @@ mod columns;
 pub mod common_mode;
 pub mod compare;
 pub mod conclude;
+pub mod decide;
 pub mod duration_model;
 pub mod errors;
 pub mod extract;

@@ -18,6 +18,8 @@ use crate::model::time::Timestamp;
 /// What a job may do to a repository. Each is exactly what its calls need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
+    /// Read who may do what.
+    ReadMetadata,
     /// Read pull requests.
     ReadPullRequests,
     /// Write check runs.
@@ -26,8 +28,10 @@ pub enum Purpose {
     WriteComments,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 struct Permissions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     checks: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,12 +40,13 @@ struct Permissions {
 
 impl Purpose {
     fn permissions(self) -> Permissions {
-        let (checks, pull_requests) = match self {
-            Self::ReadPullRequests => (None, Some("read")),
-            Self::WriteChecks => (Some("write"), None),
-            Self::WriteComments => (None, Some("write")),
-        };
-        Permissions { checks, pull_requests }
+        let none = Permissions::default();
+        match self {
+            Self::ReadMetadata => Permissions { metadata: Some("read"), ..none },
+            Self::ReadPullRequests => Permissions { pull_requests: Some("read"), ..none },
+            Self::WriteChecks => Permissions { checks: Some("write"), ..none },
+            Self::WriteComments => Permissions { pull_requests: Some("write"), ..none },
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod app_auth;
 pub mod checks;
 mod client;
+pub mod collaborators;
 pub mod comments;
 pub mod pulls;
 pub mod webhook;

@@ -16,6 +16,9 @@ pub struct PullRequest {
     pub head: Branch,
     /// What it is to be merged into.
     pub base: Branch,
+    /// When it was merged, RFC 3339; none when it was not.
+    #[serde(default)]
+    pub merged_at: Option<String>,
 }
 
 /// One side of a pull request.

@@ -1,11 +1,12 @@
 //! A check no trace came for is concluded as neutral, with the reason: nothing waits forever.
 
+use super::evaluation::Awaited;
 use super::publish_comparison::publish_comparison;
 use super::publishing::{client, ensure_check_run, of_report};
 use super::{JobError, Work};
 use crate::github::app_auth::Purpose;
 use crate::model::ids::{CommitSha, RepoId};
-use crate::report::check::{NotJudged, gave_up};
+use crate::report::check::gave_up;
 
 pub(super) async fn conclude_silent_check(
     work: &Work,
@@ -18,17 +19,18 @@ pub(super) async fn conclude_silent_check(
         tx.check(repo, head_sha, evaluation).await?.is_none_or(|check| check.concluded_at.is_some());
     let has_verdict =
         tx.newest_comparison(repo, head_sha).await?.is_some_and(|row| row.evaluation == evaluation);
+    let awaited = Awaited::of(work, &mut tx, repo, head_sha).await?;
     drop(tx);
     if concluded {
         return Ok(());
     }
     if has_verdict {
-        // It was made, and only its publishing went wrong.
-        return publish_comparison(work, repo, head_sha, "watchdog").await;
+        // It was made, and its publishing went wrong or still waits for other runs.
+        return publish_comparison(work, repo, head_sha, "watchdog", true).await;
     }
     let Some((_, client)) = client(work, repo, Purpose::WriteChecks).await? else { return Ok(()) };
     let check_run = ensure_check_run(work, &client, repo, head_sha, evaluation).await?;
-    let output = gave_up(head_sha, &NotJudged::NoTrace { within: work.check_timeout });
+    let output = gave_up(head_sha, &awaited.not_judged(work.check_timeout));
     let conclusion = output.conclusion.as_str();
     let output = of_report(output);
     if !check_run.shows(conclusion, &output) {

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
+use super::evaluation::Awaited;
 use super::{JobError, Work};
 use crate::github::RepoClient;
 use crate::github::app_auth::Purpose;
@@ -63,6 +66,31 @@ pub(super) async fn ensure_check_run(
     tx.record_check_run(repo, head_sha, evaluation, check_run.id).await?;
     tx.commit().await?;
     Ok(check_run)
+}
+
+/// Brings a check run that waits up to date with what it waits for, unless it shows that already.
+pub(super) async fn show_awaited(
+    work: &Work,
+    client: &RepoClient,
+    repo: RepoId,
+    head_sha: &CommitSha,
+    evaluation: i64,
+    awaited: &Awaited,
+) -> Result<(), JobError> {
+    let output = of_pending(awaited.pending(head_sha));
+    let digest = hex::encode(Sha256::digest(format!("{}\n{}", output.title, output.summary)));
+    let shown = work.db.read().await?.check(repo, head_sha, evaluation).await?.and_then(|c| c.shown_digest);
+    if shown.as_ref() == Some(&digest) {
+        return Ok(());
+    }
+    let check_run = ensure_check_run(work, client, repo, head_sha, evaluation).await?;
+    if check_run.status != "completed" {
+        client.update_pending_check_run(check_run.id, &output).await?;
+    }
+    let mut tx = work.db.write().await?;
+    tx.record_shown(repo, head_sha, evaluation, &digest).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// A pending check as GitHub takes it.

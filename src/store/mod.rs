@@ -6,6 +6,7 @@ mod checks;
 mod claims;
 mod comparisons;
 mod connect;
+mod decisions;
 mod deliveries;
 mod errors;
 mod pull_requests;
@@ -16,6 +17,7 @@ mod samples;
 mod spans;
 mod tokens;
 pub mod traces;
+mod workflow_runs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,7 @@ pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, Rep
 pub use runs::{RunFilter, StoredRun};
 pub use spans::{OpenTrace, SpanBatch};
 pub use tokens::TokenRow;
+pub use workflow_runs::{MergeGroupRow, WorkflowRunRow};
 
 /// For a job that is due sooner than this the bell is rung at its time; polling finds the others.
 const RUNG_IN_TIME: Duration = Duration::from_mins(1);

@@ -30,6 +30,7 @@ fn stage(name: &str, verdict: StageVerdict) -> StageComparison {
         baseline_samples: 30,
         critical: true,
         explained_by: None,
+        decision: None,
         reason: "slower by \"0.3 s\"".into(),
         location: Some(Location { path: ".github/workflows/ci.yml".into(), line: 12 }),
         history_s: vec![0.1, 0.2, 0.3],
@@ -74,6 +75,7 @@ pub fn comparison(head: char) -> RunComparison {
             baseline_runs_with: 2,
             baseline_runs: 30,
             reason: "flaky: in 2 of 30 runs of the base branch".into(),
+            decision: None,
             location: None,
         }],
         structure: vec![StructuralChange {
@@ -172,8 +174,13 @@ store_test!(the_same_inputs_are_one_comparison, async |store: &Store| -> Outcome
 store_test!(an_evaluation_begins_once_and_is_concluded, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let head = sha('a');
-    let begun =
-        |evaluation| CheckRow { evaluation, github_check_run_id: None, concluded_at: None, comparison: None };
+    let begun = |evaluation| CheckRow {
+        evaluation,
+        github_check_run_id: None,
+        concluded_at: None,
+        comparison: None,
+        shown_digest: None,
+    };
     let mut tx = store.write().await?;
     assert_eq!(tx.newest_check(repo, &head).await?, None);
     assert!(tx.begin_check(repo, &head, 1, at(1)).await?);
@@ -186,6 +193,7 @@ store_test!(an_evaluation_begins_once_and_is_concluded, async |store: &Store| ->
         github_check_run_id: Some(900),
         concluded_at: Some(at(3)),
         comparison: Some(id("c1")),
+        shown_digest: None,
     };
     assert_eq!(tx.check(repo, &head, 1).await?, Some(concluded.clone()));
     // The next evaluation has its own check run; the first stays as it was.
