@@ -6,8 +6,9 @@ use crate::model::policy::{CommentRule, Mode};
 
 use super::headline::headline;
 use super::markdown::{
-    Limits, VISIBLE, baseline, beyond_the_visible, error_list, evidence, findings_table, fitted, folded,
-    further_findings, known_errors, lead, notes, paragraphs, stages_table, structure,
+    DECIDED, Limits, VISIBLE, baseline, beyond_the_visible, decided, decided_count, error_list, evidence,
+    findings_table, fitted, folded, further_findings, known_errors, lead, notes, paragraphs, stages_table,
+    structure,
 };
 use super::structure::HEADING;
 use super::{Report, escape, format};
@@ -76,6 +77,7 @@ impl Report {
             self.consequence().to_owned(),
             if more.is_empty() { more } else { folded(&more, &further_findings(self, limits)) },
             fold("History and evidence".to_owned(), evidence(self, limits)),
+            self.decided_fold(limits),
             fold(
                 format!("{HEADING} ({})", format::number(comparison.structure.len())),
                 structure(self, limits),
@@ -85,6 +87,13 @@ impl Report {
             fold(format!("Notes ({})", format::number(comparison.notes.len())), notes),
             self.footer(),
         ])
+    }
+
+    fn decided_fold(&self, limits: &Limits) -> String {
+        match decided_count(self) {
+            0 => String::new(),
+            n => folded(&format!("{DECIDED} ({})", format::number(n)), &decided(self, limits)),
+        }
     }
 
     /// What the outcome means for the person who reads it.
@@ -102,10 +111,14 @@ impl Report {
     fn resolved_body(&self) -> String {
         let what = match self.comparison().verdict {
             RunVerdict::Inconclusive => "### ⚪ The earlier finding could not be judged again",
+            _ if decided_count(self) > 0 => "### 🟢 Nothing is open: what is left was accepted or muted",
             _ => "### 🟢 Resolved: what was found here earlier is gone",
         };
         let now = format!("{} at `{}`.", headline(self, escape::code), self.comparison().head_sha.short());
-        paragraphs([what.to_owned(), format!("{now} {}", lead(self)), self.footer()])
+        fitted(|limits| {
+            let now = format!("{now} {}", lead(self));
+            paragraphs([what.to_owned(), now, self.decided_fold(limits), self.footer()])
+        })
     }
 
     fn footer(&self) -> String {

@@ -5,6 +5,8 @@ use crate::model::comparison::{
     BaselineSummary, ErrorComparison, ErrorVerdict, RunVerdict, StageComparison, StageVerdict,
 };
 
+use crate::model::decision::Decision;
+
 use super::{Report, format};
 
 /// The stage's own name, without what holds it.
@@ -135,6 +137,19 @@ pub fn runner(factor: Option<f64>) -> Option<String> {
     })
 }
 
+/// Who decided what, when, until when and why. `name` and `text` make a login and a reason safe for
+/// the medium.
+#[must_use]
+pub fn decided(decision: &Decision, name: fn(&str) -> String, text: fn(&str) -> String) -> String {
+    let (what, by) = (decision.kind.as_str(), name(&decision.by));
+    let until = decision.until.map_or_else(String::new, |until| format!(", until {}", format::minute(until)));
+    let why = match decision.reason.trim() {
+        "" => String::new(),
+        reason => format!(": {}", text(reason)),
+    };
+    format!("{what} by {by} on {}{until}{why}", format::minute(decision.at))
+}
+
 /// What the change was held against, in a sentence. `sha` is how the medium shows a commit.
 #[must_use]
 pub fn baseline(baseline: &BaselineSummary, sha: fn(&str) -> String) -> String {
@@ -152,8 +167,15 @@ pub fn baseline(baseline: &BaselineSummary, sha: fn(&str) -> String) -> String {
 /// medium.
 #[must_use]
 pub fn headline(report: &Report, name: fn(&str) -> String) -> String {
-    let slower = slower_parts(report, name);
-    if slower.is_empty() { quiet(report, name) } else { slower.join("; ") }
+    let mut parts = slower_parts(report, name);
+    if parts.is_empty() {
+        parts.push(quiet(report, name));
+    }
+    let decided = report.decided().count() + report.decided_errors().count();
+    if decided > 0 {
+        parts.push(format!("{} accepted or muted", format::number(decided)));
+    }
+    parts.join("; ")
 }
 
 fn slower_parts(report: &Report, name: fn(&str) -> String) -> Vec<String> {

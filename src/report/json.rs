@@ -8,8 +8,10 @@ use super::headline::error_reason;
 use crate::model::comparison::{
     ErrorComparison, Exclusion, Location, RunComparison, StageComparison, StageVerdict, Workings,
 };
+use crate::model::decision::Decision;
 use crate::model::policy::Alias;
 use crate::model::structure::{Change, Side, StructuralChange};
+use crate::model::time::Timestamp;
 
 use super::structure::{Medium, sentence};
 
@@ -101,6 +103,9 @@ pub struct StageJson {
     pub critical: bool,
     /// Key of the responsible stage.
     pub explained_by: Option<String>,
+    /// What somebody decided about it: then it counts for nothing.
+    #[serde(default)]
+    pub decision: Option<DecisionJson>,
     /// One sentence.
     pub reason: String,
     /// The line a reader would change.
@@ -123,10 +128,40 @@ pub struct ErrorJson {
     pub verdict: String,
     /// `0 of 143 runs`.
     pub seen: String,
+    /// What somebody decided about it: then it counts for nothing.
+    #[serde(default)]
+    pub decision: Option<DecisionJson>,
     /// One sentence.
     pub reason: String,
     /// The line a reader would change.
     pub location: Option<Location>,
+}
+
+/// `decision` of a stage or an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionJson {
+    /// `accepted` or `muted`.
+    pub kind: String,
+    /// A login on GitHub.
+    pub by: String,
+    /// RFC 3339.
+    pub at: String,
+    /// RFC 3339; `null` for what was accepted.
+    pub until: Option<String>,
+    /// In words.
+    pub reason: String,
+}
+
+impl From<&Decision> for DecisionJson {
+    fn from(decision: &Decision) -> Self {
+        Self {
+            kind: decision.kind.as_str().to_owned(),
+            by: decision.by.clone(),
+            at: decision.at.to_rfc3339(),
+            until: decision.until.map(Timestamp::to_rfc3339),
+            reason: decision.reason.clone(),
+        }
+    }
 }
 
 /// One of `structure`.
@@ -252,6 +287,7 @@ impl From<&StageComparison> for StageJson {
             baseline_samples: stage.baseline_samples,
             critical: stage.critical,
             explained_by: stage.explained_by.as_ref().map(ToString::to_string),
+            decision: stage.decision.as_ref().map(DecisionJson::from),
             reason: reason.clone(),
             location: stage.location.clone(),
         }
@@ -267,6 +303,7 @@ impl From<&ErrorComparison> for ErrorJson {
             message: error.message.clone(),
             verdict: error.verdict.as_str().to_owned(),
             seen: error.seen(),
+            decision: error.decision.as_ref().map(DecisionJson::from),
             reason: error_reason(error),
             location: error.location.clone(),
         }

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use crate::model::comparison::{
     ErrorComparison, ErrorVerdict, RunComparison, RunVerdict, StageComparison, StageVerdict,
 };
+use crate::model::decision::Decision;
 use crate::model::ids::PrNumber;
 use crate::model::policy::{CommentRule, Mode};
 use crate::model::stage::StageKey;
@@ -71,6 +72,7 @@ pub struct Report {
     regressed: Vec<usize>,
     suspect: Vec<usize>,
     improved: Vec<usize>,
+    decided: Vec<usize>,
 }
 
 impl Report {
@@ -88,7 +90,11 @@ impl Report {
             .filter(|i| comparison.stages[*i].explained_by.is_none())
             .collect();
         improved.sort_by(|a, b| most_important_first(&comparison.stages[*a], &comparison.stages[*b]));
-        Self { comparison, context, regressed, suspect, improved }
+        let mut decided: Vec<usize> = (0..comparison.stages.len())
+            .filter(|i| rank(&comparison.stages[*i]) > 0 && comparison.stages[*i].decision.is_some())
+            .collect();
+        decided.sort_by(|a, b| most_important_first(&comparison.stages[*a], &comparison.stages[*b]));
+        Self { comparison, context, regressed, suspect, improved, decided }
     }
 
     /// What the gate said.
@@ -127,9 +133,23 @@ impl Report {
         self.improved.iter().map(|i| &self.comparison.stages[*i])
     }
 
-    /// Errors with this verdict, as the gate ordered them.
+    /// Slower stages that somebody accepted or muted, with the decision: they count for nothing.
+    pub fn decided(&self) -> impl Iterator<Item = (&StageComparison, &Decision)> + Clone {
+        let stages = self.decided.iter().map(|i| &self.comparison.stages[*i]);
+        stages.filter_map(|stage| Some((stage, stage.decision.as_ref()?)))
+    }
+
+    /// Errors that would be findings if nobody had accepted or muted them.
+    pub fn decided_errors(&self) -> impl Iterator<Item = (&ErrorComparison, &Decision)> + Clone {
+        let is_finding =
+            |e: &&ErrorComparison| matches!(e.verdict, ErrorVerdict::New | ErrorVerdict::Suspect);
+        self.comparison.errors.iter().filter(is_finding).filter_map(|e| Some((e, e.decision.as_ref()?)))
+    }
+
+    /// Errors with this verdict, and no finding that somebody decided about, as the gate ordered them.
     pub fn errors(&self, verdict: ErrorVerdict) -> impl Iterator<Item = &ErrorComparison> + Clone {
-        self.comparison.errors.iter().filter(move |e| e.verdict == verdict)
+        let is_open = |e: &ErrorComparison| e.decision.is_none() || !is_finding(e);
+        self.comparison.errors.iter().filter(move |e| e.verdict == verdict && is_open(e))
     }
 
     /// Errors a reader has to know: new ones, then suspected ones.
@@ -156,6 +176,10 @@ impl Report {
     }
 }
 
+fn is_finding(error: &ErrorComparison) -> bool {
+    matches!(error.verdict, ErrorVerdict::New | ErrorVerdict::Suspect)
+}
+
 /// 2 for confirmed slower, 1 for suspected, 0 for the rest.
 fn rank(stage: &StageComparison) -> u8 {
     match stage.verdict {
@@ -165,16 +189,19 @@ fn rank(stage: &StageComparison) -> u8 {
     }
 }
 
-/// The stages of this rank that no equally certain finding explains. If every one of them
-/// points at another (the gate never says so, a stored comparison might), all are told.
+/// The stages of this rank that nobody decided about and no equally certain finding explains,
+/// whether or not somebody decided about that one. If every one of them points at another (the
+/// gate never says so, a stored comparison might), all are told.
 fn unexplained(stages: &[StageComparison], wanted: u8) -> Vec<usize> {
     let ranks: HashMap<&StageKey, u8> = stages.iter().map(|s| (&s.key, rank(s))).collect();
     let explained = |stage: &StageComparison| {
         stage.explained_by.as_ref().and_then(|by| ranks.get(by)).is_some_and(|by| *by >= wanted)
     };
-    let flagged: Vec<usize> = (0..stages.len()).filter(|i| rank(&stages[*i]) == wanted).collect();
+    let is_open = |stage: &StageComparison| rank(stage) == wanted && stage.decision.is_none();
+    let flagged: Vec<usize> = (0..stages.len()).filter(|i| is_open(&stages[*i])).collect();
     let open: Vec<usize> = flagged.iter().copied().filter(|i| !explained(&stages[*i])).collect();
-    let told_elsewhere = || stages.iter().any(|s| rank(s) > wanted);
+    let told_elsewhere =
+        || stages.iter().any(|s| rank(s) > wanted || (rank(s) == wanted && s.decision.is_some()));
     if open.is_empty() && !told_elsewhere() { flagged } else { open }
 }
 

@@ -15,8 +15,9 @@ use crate::model::comparison::{Location, StageComparison};
 use super::annotations::{self, Annotation};
 use super::headline::{certainty, headline, leaf, outcome, parents};
 use super::markdown::{
-    Limits, VISIBLE, baseline, beyond_the_visible, error_list, findings_table, fitted, further_errors,
-    known_error_list, lead, notes, paragraphs, places, stages_table, structure,
+    DECIDED, Limits, VISIBLE, baseline, beyond_the_visible, decided, decided_count, error_list,
+    findings_table, fitted, folded, further_errors, known_error_list, lead, notes, paragraphs, places,
+    stages_table, structure,
 };
 use super::structure::HEADING;
 use super::{Conclusion, Report, escape, format};
@@ -65,6 +66,10 @@ impl Report {
             findings_table(self, 0..VISIBLE.findings),
             places(self),
             error_list(self, 0..VISIBLE.errors),
+            match decided_count(self) {
+                0 => String::new(),
+                n => format!("{}: {}, told below.", DECIDED, format::count(n, "finding", "findings")),
+            },
             if more.is_empty() { more } else { format!("_In the details below: {more}._") },
             match annotations_left_out {
                 0 => String::new(),
@@ -86,6 +91,10 @@ impl Report {
         if total > limits.findings {
             let rest = format::count(total - limits.findings, "stage", "stages");
             blocks.push(format!("_Left out here: the evidence of {rest}._"));
+        }
+        let decided = decided(self, limits);
+        if !decided.is_empty() {
+            blocks.push(folded(DECIDED, &decided));
         }
         let errors = further_errors(self, limits);
         if !errors.is_empty() {

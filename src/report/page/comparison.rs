@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::{Badge, Site, when};
 use crate::model::comparison::{ErrorComparison, Location, StageComparison, StageVerdict};
+use crate::model::decision::Decision;
 use crate::model::stage::{StageKey, StageSample};
 use crate::model::time::Timestamp;
 use crate::report::check::CheckOutput;
@@ -109,6 +110,16 @@ impl ComparisonPage {
             !self.report.unfamiliar_errors().any(|u| u.signature == e.signature && u.stage == e.stage)
         });
         self.report.unfamiliar_errors().chain(known).map(ErrorView::from).collect()
+    }
+
+    /// What somebody accepted or muted: what, and who, when and until when.
+    fn decided(&self) -> Vec<(String, String)> {
+        let line = |name: &str, decision: &Decision| {
+            (escape::readable(name), headline::decided(decision, escape::readable, escape::readable))
+        };
+        let stages = self.report.decided().map(|(stage, decision)| line(&stage.path.join(" / "), decision));
+        let errors = self.report.decided_errors().map(|(error, by)| line(&error.error_type, by));
+        stages.chain(errors).collect()
     }
 
     fn baseline(&self) -> String {

@@ -109,6 +109,7 @@ fn json_is_the_contract() {
           "baseline_samples": 60,
           "critical": true,
           "explained_by": null,
+          "decision": null,
           "reason": "Both runs of this change were slower than 60 of 60 earlier runs.",
           "location": {
             "path": ".github/workflows/ci.yml",
@@ -134,6 +135,7 @@ fn json_is_the_contract() {
           "baseline_samples": 60,
           "critical": false,
           "explained_by": null,
+          "decision": null,
           "reason": "it was skipped",
           "location": null
         }
@@ -146,6 +148,7 @@ fn json_is_the_contract() {
           "message": "Connection refused: db:5432",
           "verdict": "new",
           "seen": "0 of 143 runs",
+          "decision": null,
           "reason": "never in 143 runs of the base branch, in 2 runs of this change",
           "location": {
             "path": "src/orders.py",

@@ -1,6 +1,7 @@
 //! What the renderings say, on one comparison that has a bit of everything.
 
 mod comment;
+mod decided;
 mod github;
 mod machine;
 mod pages;

@@ -1,0 +1,149 @@
+//! Markdown blocks that the comment and the check share, and the size they may have. Each
+//! block takes its limit and says what it left out. Names and sentences pass
+//! [`super::escape`]; nothing else here is untrusted.
+
+mod decided;
+mod errors;
+mod findings;
+
+pub use decided::{DECIDED, decided, decided_count};
+pub use errors::{error_list, further_errors, known_error_list, known_errors};
+pub use findings::{beyond_the_visible, evidence, findings_table, further_findings, places, stages_table};
+
+use super::headline::runner;
+use super::structure::{Medium, alias_line, sentence};
+use super::{Report, escape, format, headline};
+
+/// GitHub refuses more than 65,535 characters. Bytes are counted, which is never fewer, and
+/// there is room left for a marker.
+pub const SIZE_BUDGET: usize = 59_900;
+
+/// How many entries of each list are shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Rows of the table of findings.
+    pub findings: usize,
+    /// Errors.
+    pub errors: usize,
+    /// Rows of the table of all stages.
+    pub stages: usize,
+    /// Reasons for leaving runs out, and notes.
+    pub sentences: usize,
+}
+
+/// What is shown before anything is opened: a laptop's screen.
+pub const VISIBLE: Visible = Visible { findings: 4, errors: 2 };
+
+/// See [`VISIBLE`].
+#[derive(Debug, Clone, Copy)]
+pub struct Visible {
+    /// Rows of the table of findings.
+    pub findings: usize,
+    /// Errors.
+    pub errors: usize,
+}
+
+/// From what a reader would like to what always fits: the last step stays under the budget
+/// even when every name is as long as it may be and made of characters to be escaped.
+const STEPS: [Limits; 4] = [
+    Limits { findings: 20, errors: 20, stages: 500, sentences: 50 },
+    Limits { findings: 20, errors: 10, stages: 150, sentences: 20 },
+    Limits { findings: 12, errors: 6, stages: 30, sentences: 5 },
+    Limits { findings: 6, errors: 3, stages: 0, sentences: 2 },
+];
+
+/// The richest rendering that fits the budget.
+#[must_use]
+pub fn fitted(render: impl Fn(&Limits) -> String) -> String {
+    STEPS
+        .iter()
+        .map(render)
+        .find(|text| text.len() <= SIZE_BUDGET)
+        .unwrap_or_else(|| "This report is too large to be shown here.".to_owned())
+}
+
+/// What a reader needs to read the numbers: wall clock, how much was compared, the runner.
+#[must_use]
+pub fn lead(report: &Report) -> String {
+    let comparison = report.comparison();
+    let took = format::duration(comparison.wall_clock.candidate_s);
+    let wall_clock = match comparison.wall_clock.baseline_median_s {
+        Some(usual) => format!("The pipeline took **{took}**, usually {}.", format::duration(usual)),
+        None => format!("The pipeline took **{took}**."),
+    };
+    let compared = (comparison.baseline.runs > 0).then(|| {
+        format!(
+            "Compared {} of this change with {}.",
+            format::count(comparison.candidate_runs, "run", "runs"),
+            format::count(comparison.baseline.runs, "earlier run", "earlier runs")
+        )
+    });
+    let sentences = [Some(wall_clock), compared, runner(comparison.runner_factor)];
+    sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// What the change was held against and what was left out.
+#[must_use]
+pub fn baseline(report: &Report, limits: &Limits) -> String {
+    let baseline = &report.comparison().baseline;
+    let mut lines = vec![headline::baseline(baseline, |sha| format!("`{sha}`"))];
+    if !baseline.excluded.is_empty() {
+        lines.extend([String::new(), "Left out:".to_owned(), String::new()]);
+        lines.extend(baseline.excluded.iter().take(limits.sentences).map(|exclusion| {
+            format!(
+                "- {}: {}",
+                format::count(exclusion.runs, "run", "runs"),
+                escape::prose(&exclusion.reason)
+            )
+        }));
+    }
+    with_rest(lines, baseline.excluded.len(), limits.sentences, "reason", "reasons")
+}
+
+/// What else there is to know, as a list; empty without any.
+#[must_use]
+pub fn notes(report: &Report, limits: &Limits) -> String {
+    let notes = &report.comparison().notes;
+    let lines = notes.iter().take(limits.sentences).map(|n| format!("- {}", escape::prose(n))).collect();
+    with_rest(lines, notes.len(), limits.sentences, "note", "notes")
+}
+
+/// What changed in the pipeline itself, as a list; empty without any.
+#[must_use]
+pub fn structure(report: &Report, limits: &Limits) -> String {
+    let changes = &report.comparison().structure;
+    let medium = Medium { name: escape::code, text: escape::prose };
+    let lines = changes.iter().take(limits.sentences).map(|change| {
+        let alias = alias_line(change).and_then(|line| escape::verbatim(&line));
+        let keep = alias.map_or_else(String::new, |a| format!(". To keep its history, the policy needs {a}"));
+        format!("- {}{keep}", sentence(change, medium))
+    });
+    with_rest(lines.collect(), changes.len(), limits.sentences, "change", "changes")
+}
+
+/// A block that a click opens.
+#[must_use]
+pub fn folded(summary: &str, body: &str) -> String {
+    format!("<details><summary>{summary}</summary>\n\n{body}\n\n</details>")
+}
+
+/// The blocks that are not empty, as paragraphs.
+#[must_use]
+pub fn paragraphs(blocks: impl IntoIterator<Item = String>) -> String {
+    blocks.into_iter().filter(|b| !b.is_empty()).collect::<Vec<_>>().join("\n\n")
+}
+
+fn with_rest(mut lines: Vec<String>, total: usize, shown: usize, one: &str, many: &str) -> String {
+    let rest = rest(total, shown, one, many);
+    if !rest.is_empty() {
+        lines.extend([String::new(), rest]);
+    }
+    lines.join("\n")
+}
+
+fn rest(total: usize, shown: usize, one: &str, many: &str) -> String {
+    if total <= shown {
+        return String::new();
+    }
+    format!("_Left out here: {}._", format::count(total - shown, one, many))
+}
