@@ -1,6 +1,7 @@
 //! `pacegate serve`: the service, and the start and end of everything in it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,6 +14,7 @@ use super::credentials::{Credentials, credentials};
 use super::{CliError, database};
 use crate::clock::{Clock, Randomness};
 use crate::config::{GitHubArgs, PageAccess, StoreArgs, WebArgs, WorkArgs};
+use crate::jobs::call_gate::{DatabaseGate, WriteLimits};
 use crate::jobs::{Work, worker::run_jobs};
 use crate::metrics::Metrics;
 use crate::store::Db;
@@ -58,10 +60,19 @@ pub async fn open_work(
 ) -> Result<Work, CliError> {
     let db = Db::connect(&database(store)?, u32::from(work.jobs) + 8).await?;
     db.migrate().await?;
+    let app = credentials.map(|credentials| {
+        let limits = WriteLimits {
+            spacing: work.github_write_spacing,
+            an_hour: work.github_writes_per_hour,
+            call_timeout: credentials.app.call_timeout(),
+        };
+        let gate = DatabaseGate::new(db.clone(), clock.clone(), chance.clone(), limits);
+        credentials.app.clone().with_gate(Arc::new(gate))
+    });
     Ok(Work {
         db,
         traces: TraceStore::open(&store.traces_url)?,
-        app: credentials.map(|c| c.app.clone()),
+        app,
         clock,
         chance,
         metrics: Metrics::default(),

@@ -6,6 +6,7 @@
 //! pipeline itself, `conclude` joins pipelines.
 
 mod alternate;
+pub mod attempts;
 pub mod attribute;
 pub mod baseline;
 mod budget;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::GitHubError;
 use super::client::{RepoClient, Transport};
+use super::gate::{CallGate, THE_APP_ITSELF};
 use crate::clock::Clock;
 use crate::model::ids::{InstallationId, RepoName};
 use crate::model::time::Timestamp;
@@ -43,6 +44,14 @@ struct Permissions {
 }
 
 impl Purpose {
+    /// Whether anything is made or changed.
+    fn writes(self) -> bool {
+        match self {
+            Self::ReadMetadata | Self::ReadPullRequests | Self::ReadActions => false,
+            Self::WriteChecks | Self::WriteComments => true,
+        }
+    }
+
     fn permissions(self) -> Permissions {
         let none = Permissions::default();
         match self {
@@ -144,9 +153,26 @@ impl App {
             .map_err(|e| GitHubError::Configuration(format!("PACEGATE_GITHUB_PRIVATE_KEY can't sign: {e}")))
     }
 
+    /// The same App, whose calls pass this gate.
+    #[must_use]
+    pub fn with_gate(self, gate: Arc<dyn CallGate>) -> Self {
+        Self { transport: self.transport.with_gate(gate), ..self }
+    }
+
+    /// How long a call may take as a whole.
+    #[must_use]
+    pub fn call_timeout(&self) -> Duration {
+        self.transport.timeout()
+    }
+
+    /// Speaks as the App, for no installation.
+    pub(super) fn as_itself(&self) -> Result<Transport, GitHubError> {
+        self.transport.with_token(&self.jwt()?, THE_APP_ITSELF)
+    }
+
     /// The App as GitHub knows it: proves that id and key belong together.
     pub async fn facts(&self) -> Result<AppFacts, GitHubError> {
-        self.transport.with_token(&self.jwt()?)?.get("/app").await
+        self.as_itself()?.get("/app").await
     }
 
     /// The installation that covers a repository, by GitHub's word.
@@ -155,20 +181,24 @@ impl App {
         struct Answer {
             id: i64,
         }
-        let answer: Answer =
-            self.transport.with_token(&self.jwt()?)?.get(&format!("/repos/{repo}/installation")).await?;
+        let answer: Answer = self.as_itself()?.get(&format!("/repos/{repo}/installation")).await?;
         Ok(InstallationId(answer.id))
     }
 
-    /// A client for one repository, with a token that can do no more than the purpose.
+    /// A client for one repository, with a token that can do no more than the purpose. Whoever
+    /// wants to write is told here when that can't be soon: the reads before it are saved.
     pub async fn repository(
         &self,
         installation: InstallationId,
         repo: &RepoName,
         purpose: Purpose,
     ) -> Result<RepoClient, GitHubError> {
+        if purpose.writes() {
+            self.transport.may_write(installation).await?;
+        }
         let token = self.token(installation, repo, purpose).await?;
-        Ok(RepoClient { transport: self.transport.with_token(&token)?, repo: repo.clone(), app_id: self.id })
+        let transport = self.transport.with_token(&token, installation)?;
+        Ok(RepoClient { transport, repo: repo.clone(), app_id: self.id })
     }
 
     async fn token(
@@ -188,7 +218,8 @@ impl App {
         }
         let request = TokenRequest { repositories: [repo.name()], permissions: purpose.permissions() };
         let route = format!("/app/installations/{}/access_tokens", installation.0);
-        let answer: TokenAnswer = self.transport.with_token(&self.jwt()?)?.post(&route, &request).await?;
+        let minting = self.transport.with_token(&self.jwt()?, installation)?;
+        let answer: TokenAnswer = minting.post_aside(&route, &request).await?;
         let expires_at = Timestamp::parse_rfc3339(&answer.expires_at).unwrap_or(now);
         let cached = CachedToken { token: answer.token.clone(), expires_at };
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(key, cached);

@@ -9,13 +9,18 @@ pub mod checks;
 mod client;
 pub mod collaborators;
 pub mod comments;
+pub mod deliveries;
+mod etags;
+pub mod gate;
 pub mod pulls;
 pub mod repositories;
 pub mod webhook;
 
 use std::time::Duration;
 
-pub use client::{Quota, RepoClient};
+pub use client::RepoClient;
+
+use crate::model::time::Timestamp;
 
 /// Why GitHub did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +32,23 @@ pub enum GitHubError {
         call: String,
         /// How long.
         wait: Duration,
+    },
+    /// Our own gate: an earlier answer asked to wait, or others write to this installation.
+    #[error("no call to this installation before {until} ({call})")]
+    Postponed {
+        /// Method and route.
+        call: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Our own gate could not say whether the call may go.
+    #[error("the budget of calls could not be looked up ({call})")]
+    Gate {
+        /// Method and route.
+        call: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// GitHub could not be reached, or answered that it is in trouble.
     #[error("GitHub could not answer ({call}): {reason}")]
@@ -77,6 +99,10 @@ fn query(parameters: &[(&str, &str)]) -> String {
 pub enum RetryClass {
     /// Again after this long, as GitHub asks.
     After(Duration),
+    /// Again at this time.
+    At(Timestamp),
+    /// Again after a growing delay, for as long as an outage may last.
+    Outage,
     /// Again after a growing delay.
     Backoff,
     /// Never: the same call gets the same answer.
@@ -89,8 +115,10 @@ impl GitHubError {
     pub fn retry_class(&self) -> RetryClass {
         match self {
             Self::RateLimited { wait, .. } => RetryClass::After(*wait),
+            Self::Postponed { until, .. } => RetryClass::At(*until),
+            Self::Unavailable { .. } => RetryClass::Outage,
             // 401: a token may have been revoked in flight, an installation may be settling.
-            Self::Unavailable { .. } | Self::Refused { status: 401, .. } => RetryClass::Backoff,
+            Self::Gate { .. } | Self::Refused { status: 401, .. } => RetryClass::Backoff,
             Self::NotFound { .. }
             | Self::Refused { .. }
             | Self::Unreadable { .. }

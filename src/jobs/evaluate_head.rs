@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::evaluation::Target;
 use super::{Job, JobError, Work};
-use crate::gate::{baseline, compare, conclude, decide, fit};
+use crate::gate::{attempts, baseline, compare, conclude, decide, fit};
 use crate::metrics::Metrics;
 use crate::model::comparison::RunComparison;
 use crate::model::decision::StandingDecision;
@@ -61,7 +61,15 @@ pub(super) async fn evaluate_head(
     drop(tx);
     let Some(newest) = cases.iter().filter_map(|case| case.candidate.last()).max_by_key(|m| m.run.started_at)
     else {
-        return Ok(()); // nothing was measured on this head yet
+        // Nothing was measured on this head yet, or there was nothing to be measured.
+        if target.is_some() {
+            let slot = now.0;
+            let mut tx = work.db.write().await?;
+            let shown = Job::ShowAwaited { repo, head_sha: head_sha.clone(), evaluation, slot };
+            shown.push(&mut tx, now, &work.chance, now).await?;
+            tx.commit().await?;
+        }
+        return Ok(());
     };
     let newest_run = newest.run.id.clone();
     let pull_request = target.as_ref().and_then(Target::number).or_else(|| claimed_pull_request(newest));
@@ -139,6 +147,7 @@ async fn gather(
         }
         candidate.truncate(baseline::CANDIDATE_RUNS);
         candidate.reverse();
+        let candidate = attempts::join(candidate);
         let history = history(tx, repository, &newest, base_branch, policy).await?;
         cases.push(Case { candidate, history });
     }

@@ -1,12 +1,12 @@
-//! What a worker runs: one file for each job. Here are the closed set of jobs, how they are
-//! pushed and run. Whether an error means trying again is decided in `error`.
+//! What a worker runs: one file for each job. Here are the closed set of jobs and how they are
+//! pushed and run; what an error means for a job is decided in `settlement` alone.
 
 mod announce_check;
 pub mod backfill;
+pub mod call_gate;
 mod collect_run;
 mod collect_workflow_run;
 mod conclude_silent_check;
-mod error;
 mod evaluate_head;
 mod evaluation;
 mod handle_delivery;
@@ -15,11 +15,12 @@ mod publish_comparison;
 mod publishing;
 mod recording;
 mod retain;
+mod settlement;
 mod show_awaited;
 pub mod worker;
 mod workflow_run;
 
-pub use error::{JobError, error_chain};
+pub use settlement::JobError;
 
 use std::time::Duration;
 
@@ -69,6 +70,12 @@ impl Work {
     pub fn page_url(&self, repo: &RepoName, id: &ComparisonId) -> Option<String> {
         let base = self.public_url.as_deref()?.trim_end_matches('/');
         Some(format!("{base}/{repo}/comparisons/{id}"))
+    }
+
+    /// The absolute address of a repository's page, when people can reach it.
+    #[must_use]
+    pub fn repository_url(&self, repo: &RepoName) -> Option<String> {
+        Some(format!("{}/{repo}", self.public_url.as_deref()?.trim_end_matches('/')))
     }
 
     /// The report of a stored comparison: the one that is published, shown and handed out.
@@ -296,6 +303,18 @@ impl Job {
     pub async fn revive(&self, tx: &mut Tx, now: Timestamp) -> Result<bool, StoreError> {
         tx.revive_job(self.kind(), &self.dedupe_key(), now).await
     }
+}
+
+/// An error and its causes in one line: for the log and for people who look at dead jobs.
+#[must_use]
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text.chars().take(2_000).collect()
 }
 
 /// Runs one job.

@@ -3,6 +3,7 @@
 //! databases, so it keeps to what both understand.
 
 mod backfills;
+mod budgets;
 mod checks;
 mod claims;
 mod comparisons;
@@ -27,6 +28,7 @@ use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::Notify;
 
 pub use backfills::{BackfillRow, PageRead};
+pub use budgets::{BudgetRow, BudgetsOverview};
 pub use checks::CheckRow;
 pub use comparisons::{ComparisonRow, NewComparison};
 pub use connect::DatabaseUrl;

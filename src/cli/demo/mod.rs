@@ -79,6 +79,8 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             settle: Duration::from_millis(500),
             check_timeout: Duration::from_hours(2),
             job_lease: Duration::from_mins(1),
+            github_write_spacing: Duration::from_secs(1),
+            github_writes_per_hour: 480,
             jobs: 2,
             base_branch: None,
             public_url: None,

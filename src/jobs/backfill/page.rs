@@ -136,9 +136,9 @@ fn is_baseline(run: &WorkflowRun, row: &BackfillRow) -> bool {
 
 /// Too early when what is left of the rate limit is for live work.
 fn leave_enough(work: &Work, github: &RepoClient, reserve: Reserve) -> Result<(), JobError> {
-    match (reserve, github.quota()) {
-        (Reserve::Half, Some(quota)) if quota.remaining < quota.limit / 2 => {
-            let until_reset = quota.resets_at.since(work.clock.now());
+    match (reserve, github.hour()) {
+        (Reserve::Half, Some(hour)) if hour.remaining < hour.limit / 2 => {
+            let until_reset = hour.reset_at.since(work.clock.now());
             // A wrong header must not stop it for good.
             Err(JobError::TooEarly(until_reset.clamp(Duration::from_secs(1), Duration::from_hours(2))))
         }

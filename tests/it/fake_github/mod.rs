@@ -15,9 +15,12 @@ pub mod reply;
 pub mod routes;
 pub mod server;
 pub mod state;
+pub mod storm;
 mod tests;
 pub mod views;
+pub mod waits;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -27,6 +30,7 @@ use tokio::sync::oneshot;
 pub use faults::{Fault, Matcher, Pause, Side};
 use server::Shared;
 use state::{App, CheckRun, Comment, Installation, PullRequest, Recorded, Repository, State, Token};
+use storm::{Storm, Weather};
 
 /// The test's handle on a running fake.
 pub struct FakeGitHub {
@@ -42,7 +46,12 @@ impl FakeGitHub {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a non-blocking socket");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
-        let shared = Arc::new(Shared { base, state: Mutex::default(), armed: Mutex::default() });
+        let shared = Arc::new(Shared {
+            base,
+            state: Mutex::default(),
+            armed: Mutex::default(),
+            storm: Mutex::default(),
+        });
         let (stop, stopped) = oneshot::channel();
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
@@ -192,6 +201,20 @@ impl FakeGitHub {
     /// Arms a fault.
     pub fn fault(&self, matcher: Matcher, fault: Fault) {
         self.shared.armed.lock().expect("no panic inside").fault(matcher, fault);
+    }
+
+    /// Lets a part of all calls fail from now on; `None` ends it. Returns how often which fault was
+    /// met since it began.
+    pub fn weather(&self, weather: Option<Weather>) -> BTreeMap<String, usize> {
+        let mut storm = self.shared.storm.lock().expect("no panic inside");
+        let before = storm.take().map(|storm| storm.met).unwrap_or_default();
+        *storm = weather.map(Storm::new);
+        before
+    }
+
+    /// Waits that were told so far bind no longer: who heard them was killed.
+    pub fn forget_waits(&self) {
+        self.state().waits.clear();
     }
 
     /// Holds the next such request on that side of its write.

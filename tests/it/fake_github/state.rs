@@ -190,6 +190,8 @@ pub struct State {
     pub tokens: Vec<Token>,
     pub requests: Vec<Recorded>,
     pub violations: Vec<String>,
+    /// What limits asked to wait.
+    pub waits: Vec<super::waits::Wait>,
     last_id: u64,
 }
 
