@@ -8,7 +8,7 @@ mod runs;
 
 pub use comparison::{ComparisonPage, Posting};
 pub use run::RunPage;
-pub use runs::{RunRow, RunsPage};
+pub use runs::{HistoryProgress, RunRow, RunsPage};
 
 use askama::Template;
 
