@@ -30,7 +30,7 @@ pub struct Transport {
     /// Whose limits its calls count against.
     installation: InstallationId,
     etags: Etags,
-    /// What the last answer to this token told of its hour.
+    /// What the last answer to this token told of its hour of calls.
     hour: Arc<Mutex<Option<HourOfCalls>>>,
 }
 
@@ -192,8 +192,8 @@ impl Transport {
         let mut facts =
             received.as_ref().map_or_else(|_| CallFacts::default(), |got| facts_of(got, now_secs));
         facts.hour = facts.hour.filter(|_| is_of_the_hour);
-        if facts.hour.is_some() {
-            *self.hour.lock().unwrap_or_else(PoisonError::into_inner) = facts.hour;
+        if let Some(hour) = facts.hour {
+            *self.hour.lock().unwrap_or_else(PoisonError::into_inner) = Some(hour);
         }
         let wait = self.gate.report(self.installation, permit, facts).await;
         let received = received.map_err(|reason| GitHubError::Unavailable { call: call.clone(), reason })?;
@@ -335,9 +335,9 @@ impl RepoClient {
         Ok(Self { transport, repo: repo.clone(), app_id: 0 })
     }
 
-    /// What GitHub's last answer to this client told of the hour of calls.
+    /// What GitHub's last answer to this client said of the rate limit.
     #[must_use]
-    pub fn hour(&self) -> Option<HourOfCalls> {
+    pub fn hour_of_calls(&self) -> Option<HourOfCalls> {
         *self.transport.hour.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

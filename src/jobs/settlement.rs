@@ -63,14 +63,24 @@ impl JobError {
     }
 }
 
+/// An outage of GitHub's buries no job before this.
+const OUTAGE: Duration = Duration::from_hours(24);
+/// By then an outage's delays have grown to their five minutes.
+const OUTAGE_ATTEMPTS: i64 = 10;
+
 impl JobError {
     /// After how long it is worth another try, for who has no queue; none when it is not. `failures`
     /// counts from 1 and starts again with each success.
     #[must_use]
     pub fn pause(&self, failures: i64, chance: &Randomness, now: Timestamp) -> Option<Duration> {
-        let (job_id, kind, payload) = (String::new(), String::new(), String::new());
-        let (attempts, created_at) = (failures, now.before(OUTAGE).0);
-        let job = ClaimedJob { job_id, kind, payload, attempts, max_attempts: i64::MAX, created_at };
+        let job = ClaimedJob {
+            job_id: String::new(),
+            kind: String::new(),
+            payload: String::new(),
+            attempts: failures,
+            max_attempts: TRIES_WITHOUT_QUEUE,
+            created_at: now.0,
+        };
         match self.settlement(&job, chance, now) {
             Settlement::Postpone(after) => Some(after),
             Settlement::PutOff(until, _) => Some(until.since(now)),
@@ -82,11 +92,6 @@ impl JobError {
 
 /// Somebody sits before it: it is told sooner.
 const TRIES_WITHOUT_QUEUE: i64 = 5;
-
-/// An outage of GitHub's buries no job before this.
-const OUTAGE: Duration = Duration::from_hours(24);
-/// By then an outage's delays have grown to their five minutes.
-const OUTAGE_ATTEMPTS: i64 = 10;
 
 /// An answer that may be different in a minute, although it sounds final.
 fn is_early(error: &GitHubError) -> bool {
