@@ -4,6 +4,7 @@ mod compare;
 mod credentials;
 mod demo;
 mod doctor;
+mod import;
 mod input;
 mod logging;
 mod migrate;
@@ -47,6 +48,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Plays a history again: what would have raised an alarm, what would be found
     Replay(replay::ReplayArgs),
+    /// Reads a repository's Actions history, so that the next pull request has a baseline
+    Import(import::ImportArgs),
     /// Makes, lists and revokes the tokens with which spans are pushed
     Token(token::TokenArgs),
     /// Checks database, credentials and reachability, and says what to do
@@ -117,6 +120,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Worker(args) => within_runtime(worker::worker(args)).map(done),
         Command::Migrate(args) => within_runtime(migrate::migrate(args)).map(done),
         Command::Demo(args) => within_runtime(demo::demo(args)).map(done),
+        Command::Import(args) => within_runtime(import::import(args)).map(done),
         Command::Token(args) => within_runtime(token::token(args)).map(done),
         Command::Doctor(args) => within_runtime(doctor::doctor(args)),
     }

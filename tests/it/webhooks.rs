@@ -11,6 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::fake_github::actions::WorkflowRun;
 use crate::fake_github::state::{PullRequest, Repository};
 use crate::fake_github::views::sha_of;
 
@@ -164,6 +165,25 @@ pub fn push(repository: &Repository, branch: &str, head_sha: &str) -> Value {
     payload["ref"] = json!(format!("refs/heads/{branch}"));
     payload["after"] = json!(head_sha);
     payload["deleted"] = json!(false);
+    payload
+}
+
+/// `requested`, `in_progress` or `completed` of a run.
+pub fn workflow_run(action: &str, repository: &Repository, run: &WorkflowRun) -> Value {
+    let mut payload = example("workflow_run", "completed");
+    put_repository(&mut payload["repository"], repository);
+    put_installation(&mut payload, repository);
+    payload["action"] = json!(action);
+    let view = &mut payload["workflow_run"];
+    view["id"] = json!(run.id);
+    view["workflow_id"] = json!(run.workflow_id);
+    view["name"] = json!(run.workflow);
+    view["path"] = json!(format!(".github/workflows/{}.yml", run.workflow.to_lowercase()));
+    view["event"] = json!(run.event);
+    view["head_sha"] = json!(run.head_sha);
+    view["head_branch"] = json!(run.head_branch);
+    view["run_attempt"] = json!(run.attempt);
+    view["status"] = json!(if action == "completed" { "completed" } else { "in_progress" });
     payload
 }
 

@@ -9,7 +9,7 @@ mod setup;
 
 pub use comparison::{ComparisonPage, Posting};
 pub use run::RunPage;
-pub use runs::{RunRow, RunsPage};
+pub use runs::{HistoryProgress, RunRow, RunsPage};
 pub use setup::{Asked, MadeApp, SetupDonePage, SetupManifestPage, SetupPage};
 
 use askama::Template;

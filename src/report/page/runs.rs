@@ -21,6 +21,33 @@ pub struct RunRow {
     pub comparison_href: Option<String>,
 }
 
+/// How far the history of one workflow was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryProgress {
+    /// The workflow.
+    pub workflow: String,
+    /// Runs that are stored.
+    pub collected: i64,
+    /// Runs that there will be.
+    pub wanted: i64,
+    /// Why it can't go on.
+    pub error: Option<String>,
+}
+
+impl HistoryProgress {
+    fn sentence(&self) -> String {
+        let Self { collected, wanted, .. } = self;
+        let workflow = escape::readable(&self.workflow);
+        match &self.error {
+            None => format!("History is being read: {collected} of {wanted} runs of {workflow}"),
+            Some(error) => format!(
+                "History of {workflow} could not be read further than {collected} of {wanted} runs: {}",
+                escape::readable(error)
+            ),
+        }
+    }
+}
+
 /// The runs of one repository.
 #[derive(Debug, Clone, PartialEq, Template)]
 #[template(path = "runs.html")]
@@ -29,6 +56,8 @@ pub struct RunsPage {
     pub site: Site,
     /// The repository.
     pub repo: RepoName,
+    /// Workflows whose history is being read.
+    pub history: Vec<HistoryProgress>,
     /// Newest first.
     pub runs: Vec<RunRow>,
     /// The next, older runs.

@@ -114,6 +114,7 @@ fn all_pages(comparison: RunComparison, name: &str) -> Vec<(&'static str, String
         frame: None,
     };
     let runs = |runs| RunsPage {
+        history: Vec::new(),
         site,
         repo: "acme/shop".parse().expect("a name"),
         runs,

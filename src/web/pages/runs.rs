@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 
 use super::{Page, as_page, run_verdict, site, start};
 use crate::model::ids::{ComparisonId, RepoName, RunId};
-use crate::report::page::{RunPage, RunRow, RunsPage};
+use crate::report::page::{HistoryProgress, RunPage, RunRow, RunsPage};
 use crate::store::RunFilter;
 use crate::web::AppState;
 use crate::web::api::repository;
@@ -34,6 +34,15 @@ pub async fn runs(
         for (run, id, verdict) in tx.comparisons_of_runs(row.id, RUNS * 3).await? {
             comparisons.entry(run).or_insert((id, verdict));
         }
+        let history = tx.backfills(row.id).await?.into_iter().filter(|workflow| !workflow.is_done());
+        let history: Vec<HistoryProgress> = history
+            .map(|workflow| HistoryProgress {
+                workflow: workflow.name,
+                collected: workflow.collected,
+                wanted: workflow.wanted,
+                error: workflow.last_error,
+            })
+            .collect();
         drop(tx);
         let runs = stored
             .into_iter()
@@ -48,7 +57,7 @@ pub async fn runs(
             })
             .collect();
         let start = start(&state, &row.name.to_string());
-        Ok(RunsPage { site: site(&state), repo: row.name, runs, older_href: None, start }.render())
+        Ok(RunsPage { site: site(&state), repo: row.name, history, runs, older_href: None, start }.render())
     })
     .await
 }

@@ -5,6 +5,7 @@
 //! request for an unknown route, is a *violation* that fails the test in [`FakeGitHub::finish`].
 
 pub mod access;
+pub mod actions;
 pub mod app;
 pub mod checks;
 mod client;
@@ -168,6 +169,21 @@ impl FakeGitHub {
         let mut state = self.state();
         let repo_id = state.repository_named(full_name).id;
         state.collaborators.insert((repo_id, login.to_owned()), permission.to_owned());
+    }
+
+    /// Adds a workflow run to a repository, or takes the place of one with its number and attempt.
+    pub fn workflow_run(&self, full_name: &str, run: actions::WorkflowRun) {
+        let mut state = self.state();
+        let repo_id = state.repository_named(full_name).id;
+        state
+            .workflow_runs
+            .retain(|(repo, old)| *repo != repo_id || (old.id, old.attempt) != (run.id, run.attempt));
+        state.workflow_runs.push((repo_id, run));
+    }
+
+    /// A token of a person who may see what the installation sees.
+    pub fn personal_token(&self, installation_id: u64) -> String {
+        access::mint(&mut self.state(), installation_id, None).expect("that installation").text.clone()
     }
 
     /// Puts a file at a git ref (a branch or a commit, matched as text).

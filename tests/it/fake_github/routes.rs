@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::access::{authorise, mint, verify_jwt};
 use super::reply::Reply;
 use super::state::{PullRequest, Repository, State};
-use super::{app, checks, comments, views};
+use super::{actions, app, checks, comments, views};
 use crate::time::{now_seconds, rfc3339};
 
 /// A routed request.
@@ -32,6 +32,11 @@ impl Call<'_> {
 
     pub fn number(&self, name: &str) -> u64 {
         self.variable(name).parse().unwrap_or(0)
+    }
+
+    /// A number in the path, where the operation has it.
+    pub fn parameter_of_path(&self, name: &str) -> Option<u64> {
+        self.variables.get(name)?.parse().ok()
     }
 
     pub fn parameter(&self, name: &str) -> Option<&str> {
@@ -64,6 +69,11 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
             .repository(state, &[("metadata", "read")])
             .map(|repository| Reply::ok(views::repository("repos/get", &repository))),
         "pulls/get" => pull_request(state, call),
+        "pulls/list" => pull_requests(state, call),
+        "actions/get-workflow-run" | "actions/get-workflow-run-attempt" => actions::run(state, call),
+        "actions/list-jobs-for-workflow-run-attempt" => actions::jobs(state, call),
+        "actions/list-repo-workflows" => actions::workflows(state, call),
+        "actions/list-workflow-runs" | "actions/list-workflow-runs-for-repo" => actions::runs(state, call),
         "repos/list-pull-requests-associated-with-commit" => pull_requests_of_commit(state, call),
         "repos/get-content" => contents(state, call),
         "repos/get-collaborator-permission-level" => permission(state, call),
@@ -85,8 +95,14 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
 
 fn modelled(operation: &str) -> &'static [&'static str] {
     match operation {
+        "actions/list-workflow-runs" | "actions/list-workflow-runs-for-repo" => {
+            &["branch", "status", "head_sha", "created", "per_page", "page"]
+        }
+        "pulls/list" => &["state", "head"],
         "checks/list-for-ref" => &["check_name", "app_id", "filter", "status", "per_page", "page"],
-        "issues/list-comments"
+        "actions/list-jobs-for-workflow-run-attempt"
+        | "actions/list-repo-workflows"
+        | "issues/list-comments"
         | "checks/list-annotations"
         | "repos/list-pull-requests-associated-with-commit"
         | "apps/list-installations"
@@ -146,6 +162,19 @@ fn pull_requests_of_commit(state: &State, call: &Call) -> Result<Reply, Reply> {
     let here = |pr: &&PullRequest| pr.head_sha == sha && pr.head_repo == repository.full_name();
     let found = state.pull_requests.iter().filter(|(repo, _)| *repo == repository.id).map(|(_, pr)| pr);
     let found = found.filter(here).map(|pr| views::pull_request(ID, state, &repository, pr)).collect();
+    Ok(page(call, found, |items, _| Value::Array(items)))
+}
+
+fn pull_requests(state: &State, call: &Call) -> Result<Reply, Reply> {
+    let repository = call.repository(state, &[("pull_requests", "read")])?;
+    let matches = |pr: &&PullRequest| {
+        let owner = pr.head_repo.split('/').next().unwrap_or_default();
+        let head = format!("{owner}:{}", pr.head_ref);
+        pr.open && call.parameter("head").is_none_or(|asked| asked == head)
+    };
+    let here = state.pull_requests.iter().filter(|(repo, _)| *repo == repository.id).map(|(_, pr)| pr);
+    let view = |pr| views::pull_request("pulls/list", state, &repository, pr);
+    let found = here.filter(matches).map(view).collect();
     Ok(page(call, found, |items, _| Value::Array(items)))
 }
 

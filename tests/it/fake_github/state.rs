@@ -202,6 +202,8 @@ pub struct State {
     pub pull_requests: Vec<(u64, PullRequest)>,
     pub check_runs: Vec<CheckRun>,
     pub comments: Vec<Comment>,
+    /// By repository id.
+    pub workflow_runs: Vec<(u64, super::actions::WorkflowRun)>,
     /// By repository id, git ref and path.
     pub contents: BTreeMap<(u64, String, String), Vec<u8>>,
     pub tokens: Vec<Token>,

@@ -1,0 +1,191 @@
+//! `pacegate import`: the history of a repository's workflows becomes its baseline, with the App's
+//! credentials, or with a token of a person to try it on a repository.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::credentials::credentials;
+use super::output::{complain, say};
+use super::serve::open_work;
+use super::{CliError, database};
+use crate::clock::{Clock, Randomness};
+use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
+use crate::github::RepoClient;
+use crate::github::app_auth::Purpose;
+use crate::jobs::backfill::{Reserve, Then, discover, read_page};
+use crate::jobs::{JobError, Work, error_chain};
+use crate::model::ids::RepoName;
+use crate::store::{BackfillRow, RepositoryRow};
+
+/// A shorter wait is not worth a line.
+const TOLD: Duration = Duration::from_secs(10);
+
+/// Arguments of `import`.
+#[derive(Debug, Clone, Args)]
+pub struct ImportArgs {
+    /// Repository whose Actions history is read
+    #[arg(value_name = "OWNER/NAME")]
+    repo: RepoName,
+    /// Newest green runs of the default branch that are read, of each workflow
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: u16,
+    /// Token of a person, where there is no App
+    #[arg(long, env = "GITHUB_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    github_token: Option<SecretString>,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    github: GitHubArgs,
+    #[command(flatten)]
+    work: WorkArgs,
+}
+
+/// `pacegate import`.
+pub async fn import(args: ImportArgs) -> Result<(), CliError> {
+    let (clock, chance) = (Clock::system(), Randomness::from_system());
+    let credentials = credentials(&args.github, &database(&args.store)?, &clock)?;
+    let token = args.github_token.as_ref().filter(|token| !token.expose_secret().trim().is_empty());
+    if credentials.is_none() && token.is_none() {
+        let how = "set the App's three PACEGATE_GITHUB_ variables, or GITHUB_TOKEN to a token that may read the repository's Actions";
+        return Err(CliError::Input(format!("import needs to read from GitHub: {how}")));
+    }
+    let work = open_work(&args.store, &args.work, credentials.as_ref(), clock, chance).await?;
+    let result = run(&args, &work, token).await;
+    work.db.close().await;
+    result
+}
+
+async fn run(args: &ImportArgs, work: &Work, token: Option<&SecretString>) -> Result<(), CliError> {
+    let mut tx = work.db.write().await?;
+    let repository = tx.ensure_repository(&args.repo, work.clock.now()).await?;
+    tx.commit().await?;
+    let wanted = i64::from(args.runs);
+    let reader = Reader { args, work, repository: &repository, token };
+    let mut found = reader.tried(async |github| discover(work, &repository, github, wanted).await).await?;
+    if found.is_empty() {
+        return Err(CliError::Input(format!("{} has no active workflow", args.repo)));
+    }
+    let bar = progress_bar(found.iter().map(|row| row.wanted).sum());
+    let mut new = 0;
+    // In turns, so that each workflow has some runs early.
+    while found.iter().any(|row| !row.is_done()) {
+        for row in &mut found {
+            if row.is_done() {
+                continue;
+            }
+            let of = (row.workflow_id, row.next_page);
+            let read = reader
+                .tried(async |github| {
+                    read_page(work, &repository, github, of, reader.reserve(), Then::Return).await
+                })
+                .await?;
+            match read {
+                Some(outcome) => {
+                    new += outcome.new;
+                    *row = outcome.row;
+                }
+                // The service reads the same history: what it did counts.
+                None => *row = reader.now(row).await?,
+            }
+        }
+        bar.set_length(u64::try_from(found.iter().map(|row| row.wanted).sum::<i64>()).unwrap_or(0));
+        bar.set_position(u64::try_from(found.iter().map(|row| row.collected).sum::<i64>()).unwrap_or(0));
+    }
+    bar.finish_and_clear();
+    say(&summary(&args.repo, &found, new));
+    Ok(())
+}
+
+struct Reader<'a> {
+    args: &'a ImportArgs,
+    work: &'a Work,
+    repository: &'a RepositoryRow,
+    token: Option<&'a SecretString>,
+}
+
+impl Reader<'_> {
+    fn reserve(&self) -> Reserve {
+        if self.work.app.is_some() { Reserve::Half } else { Reserve::Nothing }
+    }
+
+    /// A new client each time: an App's token lives for an hour, an import may not.
+    async fn client(&self) -> Result<RepoClient, JobError> {
+        let name = &self.repository.name;
+        if let Some(app) = &self.work.app {
+            let installation = match self.repository.installation {
+                Some(installation) => installation,
+                None => app.installation_of(name).await?,
+            };
+            return Ok(app.repository(installation, name, Purpose::ReadActions).await?);
+        }
+        let token = self.token.cloned().unwrap_or_default();
+        let (url, timeout) = (&self.args.github.github_api_url, self.args.github.github_timeout);
+        Ok(RepoClient::of_person(&token, name, url, timeout, self.work.clock.clone())?)
+    }
+
+    /// Tries until it works or is not worth another try; a wait that is long is said.
+    async fn tried<T>(
+        &self,
+        attempt: impl AsyncFn(&RepoClient) -> Result<T, JobError>,
+    ) -> Result<T, CliError> {
+        for failures in 1.. {
+            let result = match self.client().await {
+                Ok(github) => attempt(&github).await,
+                Err(error) => Err(error),
+            };
+            let error = match result {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let Some(pause) = error.pause(failures, &self.work.chance, self.work.clock.now()) else {
+                return Err(CliError::Input(error_chain(&error)));
+            };
+            if pause >= TOLD {
+                let until = self.work.clock.now().after(pause);
+                complain(&format!("waiting until {until} for GitHub's rate limit; what was read is kept"));
+            }
+            tokio::time::sleep(pause).await;
+        }
+        Err(CliError::Input("GitHub could not be read".to_owned()))
+    }
+
+    async fn now(&self, row: &BackfillRow) -> Result<BackfillRow, CliError> {
+        let found = self.work.db.read().await?.backfill(self.repository.id, row.workflow_id).await?;
+        found.ok_or_else(|| CliError::Input(format!("the history of {} was forgotten meanwhile", row.name)))
+    }
+}
+
+fn summary(repo: &RepoName, found: &[BackfillRow], new: i64) -> String {
+    let all: i64 = found.iter().map(|row| row.collected).sum();
+    let each: Vec<String> = found
+        .iter()
+        .map(|row| {
+            let name: String = row.name.chars().filter(|c| !c.is_control()).take(60).collect();
+            format!("{name} {}", row.collected)
+        })
+        .collect();
+    format!(
+        "{repo}: {all} runs of {} are its baseline, {new} of them new ({})",
+        found[0].branch,
+        each.join(", ")
+    )
+}
+
+/// On stderr, when somebody is watching; not one byte otherwise.
+fn progress_bar(wanted: i64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(u64::try_from(wanted).unwrap_or(0));
+    if let Ok(style) =
+        ProgressStyle::with_template("Reading history {wide_bar} {pos} of {len} runs, {eta} left")
+    {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
