@@ -37,11 +37,13 @@ pub fn verbatim(text: &str) -> Option<String> {
 /// A sentence in Markdown that may quote a name: running text without any markup.
 #[must_use]
 pub fn prose(text: &str) -> String {
-    let text = broken_up(&shown(&decoded(text), SENTENCE_CAP));
+    let text = without_references(&broken_up(&shown(&decoded(text), SENTENCE_CAP)));
     let mut out = String::with_capacity(text.len());
     let mut at_start = true;
     for c in text.chars() {
         match c {
+            // Some renderers look for a task's box after entities are resolved.
+            '[' if at_start => out.extend(inert(c).chars().chain([ZERO_WIDTH_SPACE])),
             '<' | '>' | '&' | '|' | '$' | '[' | ']' => out.push_str(&inert(c)),
             '\\' | '`' | '*' | '_' | '~' | '!' => out.extend(['\\', c]),
             // Would begin a heading, a list or a rule at the beginning of a line.
@@ -233,6 +235,34 @@ fn broken_up(text: &str) -> String {
     out
 }
 
+/// A zero-width space in what GitHub acts on in running text, but not in code: hexadecimal words
+/// that may be a commit, and `:names:` of pictures.
+fn without_references(text: &str) -> String {
+    /// The shortest abbreviation of a commit that becomes a link, less one.
+    const HARMLESS: usize = 6;
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut hexadecimal = 0;
+    for (at, c) in text.char_indices() {
+        hexadecimal = if c.is_ascii_hexdigit() { hexadecimal + 1 } else { 0 };
+        if hexadecimal > HARMLESS {
+            out.push(ZERO_WIDTH_SPACE);
+            hexadecimal = 1;
+        }
+        out.push(c);
+        if c == ':' && is_name_of_a_picture(&text[at + 1..]) {
+            out.push(ZERO_WIDTH_SPACE);
+        }
+    }
+    out
+}
+
+/// Whether this goes on as `name:`. What is digits alone is a time.
+fn is_name_of_a_picture(rest: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-');
+    let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+    rest[end..].starts_with(':') && rest[..end].contains(|c: char| !c.is_ascii_digit())
+}
+
 /// The character itself, or a numeric entity where Markdown or HTML could act on it.
 fn inert(c: char) -> String {
     match c {
@@ -300,6 +330,13 @@ mod tests {
         assert_eq!(prose("<!-- x --> @me"), "&lt;!-- x --&gt; @\u{200b}me".replace("!--", "\\!--"));
         assert_eq!(plain("<b>`@me`"), "\u{2039}b\u{203a}'@\u{200b}me'");
         assert_eq!(html("<a href='\"'>&"), "&lt;a href=&#39;&quot;&#39;&gt;&amp;");
+    }
+
+    #[test]
+    fn running_text_refers_to_no_commit_and_shows_no_picture() {
+        assert_eq!(prose("at deadbeef1234"), "at deadbe\u{200b}ef1234");
+        assert_eq!(prose(":tada: at 12:30:45"), ":\u{200b}tada: at 12:30:45");
+        assert_eq!(prose("added 1,234 spans: a:b"), "added 1,234 spans: a:b");
     }
 
     #[test]

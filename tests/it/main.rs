@@ -6,6 +6,7 @@ mod floors;
 mod licences;
 mod pipeline;
 mod postgres;
+mod prism;
 mod reference;
 mod repo;
 #[allow(dead_code, reason = "how tests run the binary: wider than the tests of one day")]

@@ -1,5 +1,6 @@
 // Takes the operations the App calls out of GitHub's official OpenAPI description and writes
-// them as plain JSON Schemas, `$ref`s resolved, to target/openapi/github.json.
+// them as plain JSON Schemas, `$ref`s resolved, to target/openapi/github.json; and as OpenAPI
+// again, for Prism, to target/openapi/prism.json.
 //
 // Two things are made stricter than GitHub's text: a request object that lists properties
 // takes no others, and a completed check run needs a conclusion (GitHub documents that in
@@ -144,6 +145,40 @@ if (missing.length > 0) {
   console.error(`GitHub's description has no operation ${missing.join(", ")}`);
   process.exit(1);
 }
+// GitHub answers `application/json` to whoever accepts its own media types; Prism answers 406
+// unless the description says so.
+const ACCEPTED = ["application/vnd.github+json", "application/vnd.github.v3+json"];
+
+function forPrism() {
+  const paths = {};
+  for (const [path, item] of Object.entries(description.paths)) {
+    for (const [method, entry] of Object.entries(item)) {
+      if (!OPERATIONS.includes(entry?.operationId)) continue;
+      const responses = Object.fromEntries(
+        Object.entries(entry.responses).map(([status, given]) => {
+          const response = { ...resolved(given).node };
+          const json = response.content?.["application/json"];
+          if (json) response.content = Object.fromEntries(["application/json", ...ACCEPTED].map((type) => [type, json]));
+          return [status, response];
+        }),
+      );
+      (paths[path] ??= item.parameters ? { parameters: item.parameters } : {})[method] = { ...entry, responses };
+    }
+  }
+  const components = {};
+  const wanted = [JSON.stringify(paths)];
+  while (wanted.length > 0) {
+    for (const [, kind, name] of wanted.pop().matchAll(/"\$ref":"#\/components\/([^/"]+)\/([^/"]+)"/g)) {
+      if (components[kind]?.[name] !== undefined) continue;
+      const part = description.components[kind][name];
+      (components[kind] ??= {})[name] = part;
+      wanted.push(JSON.stringify(part));
+    }
+  }
+  return { openapi: description.openapi, info: description.info, servers: [{ url: "/" }], paths, components };
+}
+
 mkdirSync(dirname(target), { recursive: true });
+writeFileSync(join(dirname(target), "prism.json"), JSON.stringify(forPrism()));
 writeFileSync(target, JSON.stringify({ version: description.info.version, operations }));
 console.log(`${operations.length} operations of GitHub's API description written`);

@@ -3,6 +3,7 @@
 mod comment;
 mod decided;
 mod github;
+mod hostile;
 mod machine;
 mod pages;
 mod structure;

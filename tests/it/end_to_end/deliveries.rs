@@ -91,7 +91,8 @@ async fn every_example_payload_of_github_is_answered_202() {
             count += 1;
         }
     }
-    assert!(count > 150, "{count} payloads");
+    // All of the package's: 58 events.
+    assert!(count >= 329, "{count} payloads");
     service.terminate().await;
     scene.fake.finish();
 }

@@ -1,0 +1,111 @@
+//! A second opinion on the calls we make, and on how we read the answers: Prism, a mock server made
+//! from GitHub's own description, which refuses what the description does not allow. The real
+//! client calls it; nothing of the fake GitHub is involved.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use pacegate::clock::Clock;
+use pacegate::github::app_auth::{App, Purpose};
+use pacegate::github::checks::{CheckRunAction, CheckRunAnnotation, CheckRunOutput};
+use pacegate::model::ids::{InstallationId, PrNumber};
+use serde_json::json;
+
+use crate::fake_github::keys;
+use crate::time::eventually;
+use crate::webhooks::sha;
+
+/// A Prism process on a port of its own, which ends with the test.
+struct Prism {
+    child: Child,
+    url: String,
+}
+
+impl Prism {
+    async fn start() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port();
+        let child = Command::new("node")
+            .arg(root.join("tests/node_modules/@stoplight/prism-cli/dist/index.js"))
+            .args(["mock", "--host", "127.0.0.1", "--port", &port.to_string()])
+            .arg(root.join("target/openapi/prism.json"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("node is installed, and `make test-data` installs Prism");
+        let prism = Self { child, url: format!("http://127.0.0.1:{port}") };
+        eventually("Prism", Duration::from_mins(1), || async {
+            reqwest::get(format!("{}/rate_limit", prism.url)).await.ok().map(|_| ())
+        })
+        .await;
+        prism
+    }
+}
+
+impl Drop for Prism {
+    fn drop(&mut self) {
+        // It may have ended by itself: nothing is left to do then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn output(annotations: usize) -> CheckRunOutput {
+    let annotation = |i: usize| CheckRunAnnotation {
+        path: ".github/workflows/ci.yml".into(),
+        start_line: u32::try_from(i + 1).expect("a line"),
+        end_line: u32::try_from(i + 1).expect("a line"),
+        annotation_level: "warning",
+        title: "Integration tests: 1.6x slower".into(),
+        message: "20.7 s before, 33.1 s now".into(),
+    };
+    CheckRunOutput {
+        title: "Integration tests 1.6x slower".into(),
+        summary: "| Stage |\n|:--|\n| `Integration tests` |".into(),
+        text: Some("### Baseline".into()),
+        annotations: (0..annotations).map(annotation).collect(),
+        actions: [("Accept change", "accept"), ("Re-evaluate", "reevaluate"), ("Mute 7 days", "mute")]
+            .map(|(label, identifier)| CheckRunAction { label, description: "What it does", identifier })
+            .to_vec(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn github_s_description_allows_every_call_we_make() {
+    let prism = Prism::start().await;
+    // It would let nothing wrong pass: a button's label is too long.
+    let wrong = json!({
+        "name": "Pacegate", "head_sha": sha("head"),
+        "actions": [{ "label": "far more than twenty characters", "description": "x", "identifier": "x" }],
+    });
+    let refused =
+        reqwest::Client::new().post(format!("{}/repos/acme/my-app/check-runs", prism.url)).json(&wrong);
+    let status = refused.send().await.expect("an answer").status();
+    assert!(status.is_client_error(), "Prism judges what it is sent: {status}");
+
+    let key = keys::app().private_pem.clone().into();
+    let app = App::new(4711, &key, &prism.url, Duration::from_secs(30), Clock::system()).expect("an App");
+    app.facts().await.expect("the App");
+    let repo = "acme/my-app".parse().expect("a name");
+    let client = async |purpose| app.repository(InstallationId(99), &repo, purpose).await.expect("a token");
+
+    let pull_requests = client(Purpose::ReadPullRequests).await;
+    pull_requests.pull_request(PrNumber(7)).await.expect("a pull request");
+
+    let checks = client(Purpose::WriteChecks).await;
+    let head = sha("head").parse().expect("a commit");
+    checks.find_check_run(&head, "none").await.expect("a list");
+    let page = Some("https://gate.example/acme/my-app");
+    let check_run = checks.create_check_run(&head, "head:1", page, &output(0)).await.expect("a check run");
+    checks.update_pending_check_run(check_run.id, &output(0)).await.expect("an update");
+    // The example has annotations already, so this lists them first; and it takes two requests.
+    assert!(check_run.output.annotations_count > 0);
+    checks.conclude_check_run(&check_run, "neutral", page, &output(70)).await.expect("a conclusion");
+
+    let comments = client(Purpose::WriteComments).await;
+    comments.find_comment(PrNumber(7), "<!-- none -->").await.expect("a list");
+    let comment = comments.create_comment(PrNumber(7), "text").await.expect("a comment");
+    comments.update_comment(comment.id, "other text").await.expect("an update");
+}
