@@ -8,12 +8,15 @@ mod conclude_silent_check;
 mod evaluate_head;
 mod evaluation;
 mod handle_delivery;
+mod periodic;
 mod publish_comment;
 mod publish_comparison;
 mod publishing;
+mod reconcile_repository;
 mod retain;
 mod settlement;
 mod show_awaited;
+mod sweep_deliveries;
 pub mod worker;
 
 pub use settlement::JobError;
@@ -54,6 +57,8 @@ pub struct Work {
     pub check_timeout: Duration,
     /// How long a job is a process's own without a sign of life.
     pub lease: Duration,
+    /// How often GitHub is asked for what its deliveries did not tell; zero: never.
+    pub reconcile_interval: Duration,
     /// Branch of the baseline where GitHub does not say it.
     pub base_branch: Option<String>,
     /// Where people reach the pages.
@@ -163,6 +168,29 @@ pub enum Job {
         /// Which evaluation.
         evaluation: i64,
     },
+    /// Ask GitHub for deliveries that did not arrive.
+    SweepDeliveries {
+        /// Once for each slot of time.
+        slot: i64,
+    },
+    /// Compare a repository's pull requests with what is known of them.
+    ReconcileRepository {
+        /// Which.
+        repo: RepoId,
+        /// Once for each slot of time.
+        slot: i64,
+    },
+    /// Ask GitHub for a pull request that is not as its deliveries told.
+    RefreshPullRequest {
+        /// Where.
+        repo: RepoId,
+        /// Which.
+        number: PrNumber,
+        /// What its deliveries are about: it takes its turn with them.
+        subject: String,
+        /// The slot in which it was found.
+        slot: i64,
+    },
 }
 
 impl Job {
@@ -178,6 +206,9 @@ impl Job {
             Self::PublishComparison { .. } => "publish_comparison",
             Self::PublishComment { .. } => "publish_comment",
             Self::ConcludeSilentCheck { .. } => "conclude_silent_check",
+            Self::SweepDeliveries { .. } => "sweep_deliveries",
+            Self::ReconcileRepository { .. } => "reconcile_repository",
+            Self::RefreshPullRequest { .. } => "refresh_pull_request",
         }
     }
 
@@ -200,6 +231,9 @@ impl Job {
             Self::ShowAwaited { repo, head_sha, evaluation, slot } => {
                 format!("{}:{head_sha}:{evaluation}:{slot}", repo.0)
             }
+            Self::SweepDeliveries { slot } => slot.to_string(),
+            Self::ReconcileRepository { repo, slot } => format!("{}:{slot}", repo.0),
+            Self::RefreshPullRequest { repo, number, slot, .. } => format!("{}:{}:{slot}", repo.0, number.0),
         }
     }
 
@@ -215,7 +249,11 @@ impl Job {
     /// Jobs that write about one head, or make its verdict, run one at a time.
     fn serial_key(&self) -> Option<String> {
         match self {
-            Self::HandleDelivery { subject, .. } => Some(format!("delivery:{subject}")),
+            Self::HandleDelivery { subject, .. } | Self::RefreshPullRequest { subject, .. } => {
+                Some(format!("delivery:{subject}"))
+            }
+            Self::SweepDeliveries { .. } => Some("sweep_deliveries".to_owned()),
+            Self::ReconcileRepository { repo, .. } => Some(format!("reconcile:{}", repo.0)),
             Self::CollectRun { .. } => None,
             Self::PublishComment { repo, number, .. } => Some(format!("comment:{}:{}", repo.0, number.0)),
             Self::EvaluateHead { repo, head_sha, .. } => Some(format!("evaluate:{}:{head_sha}", repo.0)),
@@ -245,6 +283,19 @@ impl Job {
             max_attempts: self.max_attempts(),
         };
         tx.push_job(&job, chance, now).await
+    }
+
+    /// Pushes the job, or lets it run again if it is done or was given up.
+    pub(crate) async fn push_again(
+        &self,
+        tx: &mut Tx,
+        chance: &Randomness,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if !self.push(tx, now, chance, now).await? {
+            tx.reopen_job(self.kind(), &self.dedupe_key(), now).await?;
+        }
+        Ok(())
     }
 
     /// Lets the same job run again if it was given up.
@@ -287,6 +338,13 @@ async fn run(work: &Work, job: Job) -> Result<(), JobError> {
         }
         Job::ConcludeSilentCheck { repo, head_sha, evaluation } => {
             conclude_silent_check::conclude_silent_check(work, repo, &head_sha, evaluation).await
+        }
+        Job::SweepDeliveries { .. } => sweep_deliveries::sweep_deliveries(work).await,
+        Job::ReconcileRepository { repo, slot } => {
+            reconcile_repository::reconcile_repository(work, repo, slot).await
+        }
+        Job::RefreshPullRequest { repo, number, slot, .. } => {
+            reconcile_repository::refresh_pull_request(work, repo, number, slot).await
         }
     };
     if let (Err(JobError::GitHub(GitHubError::Refused { status: 401, .. })), Some(app)) = (&result, &work.app)

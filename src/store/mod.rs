@@ -16,6 +16,7 @@ mod repositories;
 mod runs;
 mod samples;
 mod spans;
+mod sweeps;
 mod tokens;
 pub mod traces;
 mod workflow_runs;
@@ -36,6 +37,7 @@ pub use queue::{Attempt, ClaimedJob, DeadJob, JobCounts, LeaseToken, NewJob, Set
 pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, RepositoryRow};
 pub use runs::{RunFilter, StoredRun};
 pub use spans::{OpenTrace, SpanBatch};
+pub use sweeps::{DeliverySweep, FailedDelivery};
 pub use tokens::TokenRow;
 pub use workflow_runs::{MergeGroupRow, WorkflowRunRow};
 

@@ -6,6 +6,7 @@ mod deliveries;
 mod door;
 mod faults;
 mod killed;
+mod lost;
 mod pages;
 mod replay;
 mod story;

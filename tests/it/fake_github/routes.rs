@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::access::{authorise, mint, verify_jwt};
 use super::reply::Reply;
 use super::state::{PullRequest, Repository, State};
-use super::{checks, comments, views};
+use super::{checks, comments, deliveries, views};
 use crate::time::{now_seconds, rfc3339};
 
 /// A routed request.
@@ -58,7 +58,10 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
         "repos/get" => call
             .repository(state, &[("metadata", "read")])
             .map(|repository| Reply::ok(views::repository("repos/get", &repository))),
+        "apps/list-webhook-deliveries" => deliveries::list(state, call),
+        "apps/redeliver-webhook-delivery" => deliveries::redeliver(state, call),
         "pulls/get" => pull_request(state, call),
+        "pulls/list" => pull_requests(state, call),
         "repos/list-pull-requests-associated-with-commit" => pull_requests_of_commit(state, call),
         "repos/get-content" => contents(state, call),
         "rate-limit/get" => Ok(Reply::ok(views::rate_limit())),
@@ -81,6 +84,8 @@ fn modelled(operation: &str) -> &'static [&'static str] {
         "checks/list-for-ref" => &["check_name", "app_id", "filter", "status", "per_page", "page"],
         "issues/list-comments" | "repos/list-pull-requests-associated-with-commit" => &["per_page", "page"],
         "repos/get-content" => &["ref"],
+        "apps/list-webhook-deliveries" => &["per_page", "cursor"],
+        "pulls/list" => &["state", "sort", "direction", "per_page", "page"],
         _ => &[],
     }
 }
@@ -116,6 +121,18 @@ fn pull_request(state: &State, call: &Call) -> Result<Reply, Reply> {
     let repository = call.repository(state, &[("pull_requests", "read")])?;
     let found = state.pull_request(repository.id, call.number("pull_number")).ok_or_else(Reply::not_found)?;
     Ok(Reply::ok(views::pull_request("pulls/get", state, &repository, found)))
+}
+
+/// Its order is that of the numbers: nobody here asks for more.
+fn pull_requests(state: &State, call: &Call) -> Result<Reply, Reply> {
+    let repository = call.repository(state, &[("pull_requests", "read")])?;
+    let wanted = call.parameter("state").unwrap_or("open");
+    let fits = |pr: &PullRequest| wanted == "all" || pr.open == (wanted == "open");
+    let mut found: Vec<_> =
+        state.pull_requests.iter().filter(|(repo, pr)| *repo == repository.id && fits(pr)).collect();
+    found.sort_by_key(|(_, pr)| std::cmp::Reverse(pr.number));
+    let found = found.into_iter().map(|(_, pr)| views::pull_request("pulls/list", state, &repository, pr));
+    Ok(page(call, found.collect(), |items, _| Value::Array(items)))
 }
 
 fn pull_requests_of_commit(state: &State, call: &Call) -> Result<Reply, Reply> {
