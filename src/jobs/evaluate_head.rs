@@ -61,7 +61,15 @@ pub(super) async fn evaluate_head(
     drop(tx);
     let Some(newest) = cases.iter().filter_map(|case| case.candidate.last()).max_by_key(|m| m.run.started_at)
     else {
-        return Ok(()); // nothing was measured on this head yet
+        // Nothing was measured on this head yet, or there was nothing to be measured.
+        if target.is_some() {
+            let slot = now.0;
+            let mut tx = work.db.write().await?;
+            let shown = Job::ShowAwaited { repo, head_sha: head_sha.clone(), evaluation, slot };
+            shown.push(&mut tx, now, &work.chance, now).await?;
+            tx.commit().await?;
+        }
+        return Ok(());
     };
     let newest_run = newest.run.id.clone();
     let pull_request = target.as_ref().and_then(Target::number).or_else(|| claimed_pull_request(newest));

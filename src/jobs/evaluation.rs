@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Job, JobError, Work};
 use crate::model::ids::{CommitSha, PrNumber, RepoId};
-use crate::report::check::{PendingCheck, pending};
-use crate::report::format;
+use crate::model::time::Timestamp;
+use crate::report::check::{PendingCheck, WaitedRun, WaitedState, Waiting, pending};
 use crate::store::{MergeGroupRow, PullRequestRow, Tx, WorkflowRunRow};
 
 /// What a head wants its check for.
@@ -101,6 +101,9 @@ pub(super) async fn judge_again(
     Ok(())
 }
 
+/// Traces that are shown as waited for.
+const MOST_TRACES: i64 = 20;
+
 /// What a head's check waits for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Awaited {
@@ -132,19 +135,27 @@ impl Awaited {
         Ok(Self { runs, read, traces: tx.arriving_traces(repo, head_sha, since).await? })
     }
 
-    /// The check that waits for it.
-    pub(super) fn pending(&self, head_sha: &CommitSha) -> PendingCheck {
-        let all = self.runs.len() + self.read.len();
-        match self.runs.len() {
-            0 => pending(head_sha),
-            awaited => PendingCheck {
-                title: format!(
-                    "Waiting for {awaited} of {}",
-                    format::count(all, "workflow run", "workflow runs")
-                ),
-                ..pending(head_sha)
+    /// The check that waits for it, at most until a time.
+    pub(super) fn pending(
+        &self,
+        head_sha: &CommitSha,
+        until: Option<Timestamp>,
+        details_url: Option<String>,
+    ) -> PendingCheck {
+        let of_run = |run: &WorkflowRunRow| WaitedRun {
+            name: run.name.clone(),
+            state: match run.progress {
+                WorkflowRunRow::COMPLETED => WaitedState::NotRead,
+                1 => WaitedState::InProgress,
+                _ => WaitedState::Queued,
             },
-        }
+        };
+        let arriving = (0..self.traces.min(MOST_TRACES)).map(|_| WaitedRun {
+            name: "a pipeline that sends spans".to_owned(),
+            state: WaitedState::InProgress,
+        });
+        let runs = self.runs.iter().map(of_run).chain(arriving).collect();
+        pending(head_sha, &Waiting { runs, collected: self.read.clone(), until, details_url })
     }
 
     /// Whether there is nothing left to wait for.

@@ -73,6 +73,12 @@ impl Work {
         Some(format!("{base}/{repo}/comparisons/{id}"))
     }
 
+    /// The absolute address of a repository's page, when people can reach it.
+    #[must_use]
+    pub fn repository_url(&self, repo: &RepoName) -> Option<String> {
+        Some(format!("{}/{repo}", self.public_url.as_deref()?.trim_end_matches('/')))
+    }
+
     /// The report of a stored comparison: the one that is published, shown and handed out.
     #[must_use]
     pub fn report(&self, repo: &RepoName, row: ComparisonRow) -> Report {

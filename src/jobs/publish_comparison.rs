@@ -45,7 +45,7 @@ pub(super) async fn publish_comparison(
     let output = of_report(check);
     if !check_run.shows(conclusion, &output) {
         let details_url = report.context().page_url.as_deref();
-        client.conclude_check_run(check_run.id, conclusion, details_url, &output).await?;
+        client.conclude_check_run(&check_run, conclusion, details_url, &output).await?;
     }
     let now = work.clock.now();
     let mut tx = work.db.write().await?;

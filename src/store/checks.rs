@@ -9,6 +9,8 @@ use crate::model::time::Timestamp;
 pub struct CheckRow {
     /// 1 for a head's first evaluation; a rerequest starts the next.
     pub evaluation: i64,
+    /// When it began.
+    pub begun_at: Timestamp,
     /// GitHub's number of the check run, once it is known.
     pub github_check_run_id: Option<i64>,
     /// When it was concluded.
@@ -22,6 +24,7 @@ pub struct CheckRow {
 #[derive(sqlx::FromRow)]
 struct Row {
     evaluation: i64,
+    created_at: i64,
     github_check_run_id: Option<i64>,
     concluded_at: Option<i64>,
     comparison_id: Option<String>,
@@ -32,6 +35,7 @@ impl From<Row> for CheckRow {
     fn from(row: Row) -> Self {
         Self {
             evaluation: row.evaluation,
+            begun_at: Timestamp(row.created_at),
             github_check_run_id: row.github_check_run_id,
             concluded_at: row.concluded_at.map(Timestamp),
             comparison: row.comparison_id.map(ComparisonId),
@@ -49,7 +53,7 @@ impl Tx {
     ) -> Result<Option<CheckRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT evaluation, github_check_run_id, concluded_at, comparison_id, shown_digest FROM checks
+                "SELECT evaluation, created_at, github_check_run_id, concluded_at, comparison_id, shown_digest FROM checks
                  WHERE repo_id = $1 AND head_sha = $2 ORDER BY evaluation DESC LIMIT 1",
             )
             .bind(repo.0)
@@ -69,7 +73,7 @@ impl Tx {
     ) -> Result<Option<CheckRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT evaluation, github_check_run_id, concluded_at, comparison_id, shown_digest FROM checks
+                "SELECT evaluation, created_at, github_check_run_id, concluded_at, comparison_id, shown_digest FROM checks
                  WHERE repo_id = $1 AND head_sha = $2 AND evaluation = $3",
             )
             .bind(repo.0)

@@ -27,6 +27,7 @@ const OPERATIONS = [
   "checks/create",
   "checks/update",
   "checks/list-for-ref",
+  "checks/list-annotations",
   "issues/list-comments",
   "issues/create-comment",
   "issues/update-comment",

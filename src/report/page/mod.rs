@@ -117,11 +117,8 @@ impl RepositoryRow {
 
 /// `2026-11-22 12:05`, UTC; the column's heading says so.
 fn when(time: Timestamp) -> String {
-    let text = time.to_rfc3339();
-    match (text.get(..10), text.get(11..16)) {
-        (Some(day), Some(minute)) => format!("{day} {minute}"),
-        _ => text,
-    }
+    let text = format::minute(time);
+    text.strip_suffix(" UTC").unwrap_or(&text).to_owned()
 }
 
 /// The branch or the pull request of a run.

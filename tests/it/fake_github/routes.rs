@@ -68,6 +68,7 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
         "checks/create" => checks::create(state, call),
         "checks/update" => checks::update(state, call),
         "checks/list-for-ref" => checks::list(state, call),
+        "checks/list-annotations" => checks::annotations(state, call),
         "issues/list-comments" => comments::list(state, call),
         "issues/create-comment" => comments::create(state, call),
         "issues/update-comment" => comments::update(state, call),
@@ -82,7 +83,9 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
 fn modelled(operation: &str) -> &'static [&'static str] {
     match operation {
         "checks/list-for-ref" => &["check_name", "app_id", "filter", "status", "per_page", "page"],
-        "issues/list-comments" | "repos/list-pull-requests-associated-with-commit" => &["per_page", "page"],
+        "issues/list-comments"
+        | "checks/list-annotations"
+        | "repos/list-pull-requests-associated-with-commit" => &["per_page", "page"],
         "repos/get-content" => &["ref"],
         "apps/list-webhook-deliveries" => &["per_page", "cursor"],
         "pulls/list" => &["state", "sort", "direction", "per_page", "page"],

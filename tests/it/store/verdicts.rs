@@ -174,8 +174,9 @@ store_test!(the_same_inputs_are_one_comparison, async |store: &Store| -> Outcome
 store_test!(an_evaluation_begins_once_and_is_concluded, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let head = sha('a');
-    let begun = |evaluation| CheckRow {
+    let begun = |evaluation, begun_at| CheckRow {
         evaluation,
+        begun_at: at(begun_at),
         github_check_run_id: None,
         concluded_at: None,
         comparison: None,
@@ -185,11 +186,12 @@ store_test!(an_evaluation_begins_once_and_is_concluded, async |store: &Store| ->
     assert_eq!(tx.newest_check(repo, &head).await?, None);
     assert!(tx.begin_check(repo, &head, 1, at(1)).await?);
     assert!(!tx.begin_check(repo, &head, 1, at(2)).await?);
-    assert_eq!(tx.newest_check(repo, &head).await?, Some(begun(1)));
+    assert_eq!(tx.newest_check(repo, &head).await?, Some(begun(1, 1)));
     tx.record_check_run(repo, &head, 1, 900).await?;
     tx.conclude_check(repo, &head, 1, Some(&id("c1")), at(3)).await?;
     let concluded = CheckRow {
         evaluation: 1,
+        begun_at: at(1),
         github_check_run_id: Some(900),
         concluded_at: Some(at(3)),
         comparison: Some(id("c1")),
@@ -199,7 +201,10 @@ store_test!(an_evaluation_begins_once_and_is_concluded, async |store: &Store| ->
     // The next evaluation has its own check run; the first stays as it was.
     assert!(tx.begin_check(repo, &head, 2, at(4)).await?);
     tx.conclude_check(repo, &head, 2, None, at(5)).await?;
-    assert_eq!(tx.newest_check(repo, &head).await?, Some(CheckRow { concluded_at: Some(at(5)), ..begun(2) }));
+    assert_eq!(
+        tx.newest_check(repo, &head).await?,
+        Some(CheckRow { concluded_at: Some(at(5)), ..begun(2, 4) })
+    );
     assert_eq!(tx.check(repo, &head, 1).await?, Some(concluded));
     assert!(!tx.begin_check(repo, &head, 1, at(6)).await?);
     assert_eq!(tx.check(repo, &head, 3).await?, None);
