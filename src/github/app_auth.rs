@@ -27,6 +27,8 @@ pub enum Purpose {
     WriteChecks,
     /// Write comments on pull requests.
     WriteComments,
+    /// Read workflow runs and their jobs.
+    ReadActions,
 }
 
 #[derive(Serialize, Default)]
@@ -37,13 +39,15 @@ struct Permissions {
     checks: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pull_requests: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actions: Option<&'static str>,
 }
 
 impl Purpose {
     /// Whether anything is made or changed.
     fn writes(self) -> bool {
         match self {
-            Self::ReadMetadata | Self::ReadPullRequests => false,
+            Self::ReadMetadata | Self::ReadPullRequests | Self::ReadActions => false,
             Self::WriteChecks | Self::WriteComments => true,
         }
     }
@@ -55,6 +59,7 @@ impl Purpose {
             Self::ReadPullRequests => Permissions { pull_requests: Some("read"), ..none },
             Self::WriteChecks => Permissions { checks: Some("write"), ..none },
             Self::WriteComments => Permissions { pull_requests: Some("write"), ..none },
+            Self::ReadActions => Permissions { actions: Some("read"), ..none },
         }
     }
 }
@@ -168,6 +173,16 @@ impl App {
     /// The App as GitHub knows it: proves that id and key belong together.
     pub async fn facts(&self) -> Result<AppFacts, GitHubError> {
         self.as_itself()?.get("/app").await
+    }
+
+    /// The installation that covers a repository, by GitHub's word.
+    pub async fn installation_of(&self, repo: &RepoName) -> Result<InstallationId, GitHubError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            id: i64,
+        }
+        let answer: Answer = self.as_itself()?.get(&format!("/repos/{repo}/installation")).await?;
+        Ok(InstallationId(answer.id))
     }
 
     /// A client for one repository, with a token that can do no more than the purpose. Whoever

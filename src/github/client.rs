@@ -1,7 +1,7 @@
 //! One call to GitHub: through the gate, over the transport, and the reading of its status and
 //! headers. It tries once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
@@ -30,6 +30,8 @@ pub struct Transport {
     /// Whose limits its calls count against.
     installation: InstallationId,
     etags: Etags,
+    /// What the last answer to this token told of its hour of calls.
+    hour: Arc<Mutex<Option<HourOfCalls>>>,
 }
 
 /// A whole answer.
@@ -63,7 +65,15 @@ impl Transport {
             .build()
             .map_err(|e| unusable(&e))?;
         let (gate, installation) = (Arc::new(NoGate), THE_APP_ITSELF);
-        Ok(Self { octocrab, clock, timeout, gate, installation, etags: Etags::default() })
+        Ok(Self {
+            octocrab,
+            clock,
+            timeout,
+            gate,
+            installation,
+            etags: Etags::default(),
+            hour: Arc::default(),
+        })
     }
 
     /// The same connection behind a gate.
@@ -87,7 +97,7 @@ impl Transport {
             .octocrab
             .user_access_token(token.clone())
             .map_err(|e| GitHubError::Configuration(format!("a token could not be used: {e}")))?;
-        Ok(Self { octocrab, installation, ..self.clone() })
+        Ok(Self { octocrab, installation, hour: Arc::default(), ..self.clone() })
     }
 
     /// Whether an installation can be written to soon.
@@ -182,6 +192,9 @@ impl Transport {
         let mut facts =
             received.as_ref().map_or_else(|_| CallFacts::default(), |got| facts_of(got, now_secs));
         facts.hour = facts.hour.filter(|_| is_of_the_hour);
+        if let Some(hour) = facts.hour {
+            *self.hour.lock().unwrap_or_else(PoisonError::into_inner) = Some(hour);
+        }
         let wait = self.gate.report(self.installation, permit, facts).await;
         let received = received.map_err(|reason| GitHubError::Unavailable { call: call.clone(), reason })?;
         let status = received.status;
@@ -303,6 +316,30 @@ pub struct RepoClient {
     pub(super) transport: Transport,
     pub(super) repo: RepoName,
     pub(super) app_id: u64,
+}
+
+impl RepoClient {
+    /// A client that speaks for a person, by a token of theirs: it is no App, so it finds no
+    /// check run of one.
+    ///
+    /// # Errors
+    /// [`GitHubError::Configuration`] when token or address can't be used.
+    pub fn of_person(
+        token: &SecretString,
+        repo: &RepoName,
+        api_url: &str,
+        timeout: Duration,
+        clock: Clock,
+    ) -> Result<Self, GitHubError> {
+        let transport = Transport::new(api_url, timeout, clock)?.with_token(token, THE_APP_ITSELF)?;
+        Ok(Self { transport, repo: repo.clone(), app_id: 0 })
+    }
+
+    /// What GitHub's last answer to this client said of the rate limit.
+    #[must_use]
+    pub fn hour_of_calls(&self) -> Option<HourOfCalls> {
+        *self.transport.hour.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]

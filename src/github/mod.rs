@@ -2,6 +2,8 @@
 //! error means for a retry. Nothing here retries by itself: the job queue does, with the
 //! delay GitHub asks for.
 
+pub mod actions;
+pub mod actions_trace;
 pub mod app_auth;
 pub mod checks;
 mod client;
@@ -11,6 +13,7 @@ pub mod deliveries;
 mod etags;
 pub mod gate;
 pub mod pulls;
+pub mod repositories;
 pub mod webhook;
 
 use std::time::Duration;
@@ -83,6 +86,12 @@ pub enum GitHubError {
     /// The App's key or the API's address is unusable: somebody has to configure it.
     #[error("{0}")]
     Configuration(String),
+}
+
+/// Query parameters, percent-encoded.
+fn query(parameters: &[(&str, &str)]) -> String {
+    let url = reqwest::Url::parse_with_params("https://github.invalid", parameters);
+    url.ok().and_then(|url| url.query().map(str::to_owned)).unwrap_or_default()
 }
 
 /// What an error means for the job that met it.

@@ -83,4 +83,14 @@ impl RepoClient {
     pub async fn pull_request(&self, number: PrNumber) -> Result<PullRequest, GitHubError> {
         self.transport.get(&format!("/repos/{}/pulls/{}", self.repo, number.0)).await
     }
+
+    /// The open pull requests from a branch of an owner's repository, at most 30.
+    pub async fn open_pull_requests_from(
+        &self,
+        owner: &str,
+        branch: &str,
+    ) -> Result<Vec<PullRequest>, GitHubError> {
+        let query = super::query(&[("state", "open"), ("head", &format!("{owner}:{branch}"))]);
+        self.transport.get(&format!("/repos/{}/pulls?{query}", self.repo)).await
+    }
 }

@@ -2,8 +2,10 @@
 //! pushed and run; what an error means for a job is decided in `settlement` alone.
 
 mod announce_check;
+pub mod backfill;
 pub mod call_gate;
 mod collect_run;
+mod collect_workflow_run;
 mod conclude_silent_check;
 mod evaluate_head;
 mod evaluation;
@@ -13,85 +15,25 @@ mod publish_comment;
 mod publish_comparison;
 mod publishing;
 mod reconcile_repository;
+mod recording;
 mod retain;
 mod settlement;
 mod show_awaited;
 mod sweep_deliveries;
+mod work;
 pub mod worker;
+mod workflow_run;
 
 pub use settlement::JobError;
-
-use std::time::Duration;
+pub use work::Work;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Clock, Randomness};
+use crate::clock::Randomness;
 use crate::github::GitHubError;
-use crate::github::app_auth::App;
-use crate::metrics::Metrics;
-use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, RepoName, TraceId};
-use crate::model::policy::GatePolicy;
+use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, TraceId};
 use crate::model::time::Timestamp;
-use crate::report::{Report, ReportContext};
-use crate::store::traces::TraceStore;
-use crate::store::{ComparisonRow, Db, NewJob, StoreError, Tx};
-
-/// Everything a job may use.
-#[derive(Debug, Clone)]
-pub struct Work {
-    /// The database.
-    pub db: Db,
-    /// Raw traces.
-    pub traces: TraceStore,
-    /// GitHub; none in local mode.
-    pub app: Option<App>,
-    /// The time.
-    pub clock: Clock,
-    /// Chance.
-    pub chance: Randomness,
-    /// Counters.
-    pub metrics: Metrics,
-    /// How long a run has to be quiet after its root span.
-    pub settle: Duration,
-    /// How long a check waits for a trace.
-    pub check_timeout: Duration,
-    /// How long a job is a process's own without a sign of life.
-    pub lease: Duration,
-    /// How often GitHub is asked for what its deliveries did not tell; zero: never.
-    pub reconcile_interval: Duration,
-    /// Branch of the baseline where GitHub does not say it.
-    pub base_branch: Option<String>,
-    /// Where people reach the pages.
-    pub public_url: Option<String>,
-}
-
-impl Work {
-    /// The absolute address of a comparison's page, when people can reach it.
-    #[must_use]
-    pub fn page_url(&self, repo: &RepoName, id: &ComparisonId) -> Option<String> {
-        let base = self.public_url.as_deref()?.trim_end_matches('/');
-        Some(format!("{base}/{repo}/comparisons/{id}"))
-    }
-
-    /// The absolute address of a repository's page, when people can reach it.
-    #[must_use]
-    pub fn repository_url(&self, repo: &RepoName) -> Option<String> {
-        Some(format!("{}/{repo}", self.public_url.as_deref()?.trim_end_matches('/')))
-    }
-
-    /// The report of a stored comparison: the one that is published, shown and handed out.
-    #[must_use]
-    pub fn report(&self, repo: &RepoName, row: ComparisonRow) -> Report {
-        let policy = GatePolicy::default();
-        let context = ReportContext {
-            mode: policy.mode(),
-            comment: policy.comment(),
-            pull_request: row.pull_request,
-            page_url: self.page_url(repo, &row.id),
-        };
-        Report::new(row.comparison, context)
-    }
-}
+use crate::store::{NewJob, StoreError, Tx};
 
 /// A job, with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +55,33 @@ pub enum Job {
         trace: TraceId,
         /// How often it was collected before.
         collections: i64,
+    },
+    /// Read a workflow run that ended, and make a run of it.
+    CollectWorkflowRun {
+        /// Where.
+        repo: RepoId,
+        /// GitHub's number of the run.
+        run_id: i64,
+        /// Which attempt, from 1.
+        attempt: u32,
+    },
+    /// Find the workflows whose history is to be read.
+    DiscoverWorkflows {
+        /// Where.
+        repo: RepoId,
+        /// What made it necessary: a delivery. A second push for the same reason is not needed.
+        cause: String,
+    },
+    /// Read a page of a workflow's history.
+    BackfillWorkflow {
+        /// Where.
+        repo: RepoId,
+        /// GitHub's number of the workflow.
+        workflow_id: i64,
+        /// Which page, from 1.
+        page: i64,
+        /// What made it necessary.
+        cause: String,
     },
     /// Judge a head.
     EvaluateHead {
@@ -206,6 +175,9 @@ impl Job {
         match self {
             Self::HandleDelivery { .. } => "handle_delivery",
             Self::CollectRun { .. } => "collect_run",
+            Self::CollectWorkflowRun { .. } => "collect_workflow_run",
+            Self::DiscoverWorkflows { .. } => "discover_workflows",
+            Self::BackfillWorkflow { .. } => "backfill_workflow",
             Self::EvaluateHead { .. } => "evaluate_head",
             Self::AnnounceCheck { .. } => "announce_check",
             Self::ShowAwaited { .. } => "show_awaited",
@@ -223,6 +195,11 @@ impl Job {
         match self {
             Self::HandleDelivery { delivery_id, .. } => delivery_id.clone(),
             Self::CollectRun { repo, trace, collections } => format!("{}:{trace}:{collections}", repo.0),
+            Self::CollectWorkflowRun { repo, run_id, attempt } => format!("{}:{run_id}:{attempt}", repo.0),
+            Self::DiscoverWorkflows { repo, cause } => format!("{}:{cause}", repo.0),
+            Self::BackfillWorkflow { repo, workflow_id, page, cause } => {
+                format!("{}:{workflow_id}:{page}:{cause}", repo.0)
+            }
             Self::EvaluateHead { repo, head_sha, cause } => format!("{}:{head_sha}:{cause}", repo.0),
             Self::PublishComparison { repo, comparison, cause, .. } => {
                 format!("{}:{comparison}:{cause}", repo.0)
@@ -261,6 +238,13 @@ impl Job {
             Self::SweepDeliveries { .. } => Some("sweep_deliveries".to_owned()),
             Self::ReconcileRepository { repo, .. } => Some(format!("reconcile:{}", repo.0)),
             Self::CollectRun { .. } => None,
+            Self::CollectWorkflowRun { repo, run_id, .. } => {
+                Some(format!("workflow run {}:{run_id}", repo.0))
+            }
+            // Two lanes for all of history, so that it never takes every slot from live work.
+            Self::DiscoverWorkflows { repo, .. } | Self::BackfillWorkflow { repo, .. } => {
+                Some(format!("backfill:{}", repo.0 % 2))
+            }
             Self::PublishComment { repo, number, .. } => Some(format!("comment:{}:{}", repo.0, number.0)),
             Self::EvaluateHead { repo, head_sha, .. } => Some(format!("evaluate:{}:{head_sha}", repo.0)),
             Self::AnnounceCheck { repo, head_sha, .. }
@@ -327,6 +311,13 @@ async fn run(work: &Work, job: Job) -> Result<(), JobError> {
     let result = match job {
         Job::HandleDelivery { delivery_id, .. } => handle_delivery::handle_delivery(work, &delivery_id).await,
         Job::CollectRun { repo, trace, .. } => collect_run::collect_run(work, repo, trace).await,
+        Job::CollectWorkflowRun { repo, run_id, attempt } => {
+            collect_workflow_run::collect_workflow_run(work, repo, run_id, attempt).await
+        }
+        Job::DiscoverWorkflows { repo, cause } => backfill::discover_workflows(work, repo, &cause).await,
+        Job::BackfillWorkflow { repo, workflow_id, page, cause } => {
+            backfill::backfill_workflow(work, repo, workflow_id, page, &cause).await
+        }
         Job::EvaluateHead { repo, head_sha, cause } => {
             evaluate_head::evaluate_head(work, repo, &head_sha, cause).await
         }

@@ -68,6 +68,31 @@ const OUTAGE: Duration = Duration::from_hours(24);
 /// By then an outage's delays have grown to their five minutes.
 const OUTAGE_ATTEMPTS: i64 = 10;
 
+impl JobError {
+    /// After how long it is worth another try, for who has no queue; none when it is not. `failures`
+    /// counts from 1 and starts again with each success.
+    #[must_use]
+    pub fn pause(&self, failures: i64, chance: &Randomness, now: Timestamp) -> Option<Duration> {
+        let job = ClaimedJob {
+            job_id: String::new(),
+            kind: String::new(),
+            payload: String::new(),
+            attempts: failures,
+            max_attempts: TRIES_WITHOUT_QUEUE,
+            created_at: now.0,
+        };
+        match self.settlement(&job, chance, now) {
+            Settlement::Postpone(after) => Some(after),
+            Settlement::PutOff(until, _) => Some(until.since(now)),
+            Settlement::Retry(after, _) if failures < TRIES_WITHOUT_QUEUE => Some(after),
+            Settlement::Retry(..) | Settlement::Dead(_) | Settlement::Done => None,
+        }
+    }
+}
+
+/// Somebody sits before it: it is told sooner.
+const TRIES_WITHOUT_QUEUE: i64 = 5;
+
 /// An answer that may be different in a minute, although it sounds final.
 fn is_early(error: &GitHubError) -> bool {
     matches!(error, GitHubError::NotFound { .. } | GitHubError::Refused { status: 422, .. })

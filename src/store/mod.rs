@@ -2,6 +2,7 @@
 //! store for raw traces. All SQL of the crate is in this folder; each text runs on both
 //! databases, so it keeps to what both understand.
 
+mod backfills;
 mod budgets;
 mod checks;
 mod claims;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::Notify;
 
+pub use backfills::{BackfillRow, PageRead};
 pub use budgets::{BudgetRow, BudgetsOverview};
 pub use checks::CheckRow;
 pub use comparisons::{ComparisonRow, NewComparison};

@@ -2,12 +2,13 @@
 
 use super::facts;
 use crate::github::webhook::EventRepository;
-use crate::jobs::{JobError, Work};
+use crate::jobs::{Job, JobError, Work};
 use crate::model::ids::InstallationId;
 use crate::store::InstallationRow;
 
 pub(super) async fn present(
     work: &Work,
+    delivery_id: &str,
     row: &InstallationRow,
     repositories: &[EventRepository],
     removed: &[EventRepository],
@@ -16,7 +17,11 @@ pub(super) async fn present(
     let mut tx = work.db.write().await?;
     tx.record_installation(row, now).await?;
     for repository in repositories {
-        tx.record_repository(&facts(repository), row.id, now).await?;
+        let repo = tx.record_repository(&facts(repository), row.id, now).await?.id;
+        if !row.suspended && work.app.is_some() {
+            let discover = Job::DiscoverWorkflows { repo, cause: format!("delivery {delivery_id}") };
+            discover.push(&mut tx, now, &work.chance, now).await?;
+        }
     }
     for repository in removed {
         tx.detach_repository(repository.id, row.id).await?;

@@ -49,7 +49,7 @@ async fn act_on(work: &Work, id: &str, event: Event) -> Result<(), JobError> {
         }
         Event::InstallationPresent { installation, account, suspended, repositories, removed } => {
             let row = InstallationRow { id: InstallationId(installation), account, suspended };
-            installation::present(work, &row, &repositories, &removed).await
+            installation::present(work, id, &row, &repositories, &removed).await
         }
         Event::InstallationRemoved { installation } => {
             installation::removed(work, InstallationId(installation)).await

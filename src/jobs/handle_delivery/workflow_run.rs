@@ -23,6 +23,11 @@ pub(super) async fn changed(delivery: Delivery<'_>, run: WorkflowRunNews) -> Res
         collected_attempt: 0,
     };
     tx.record_workflow_run(repository.id, &row, now).await?;
+    if row.progress == WorkflowRunRow::COMPLETED {
+        let attempt = u32::try_from(row.attempt).unwrap_or(1);
+        let read = Job::CollectWorkflowRun { repo: repository.id, run_id: row.github_run_id, attempt };
+        read.push(&mut tx, now, &work.chance, now).await?;
+    }
     if let Some(check) = tx.newest_check(repository.id, &run.head_sha).await?
         && check.concluded_at.is_none()
     {
