@@ -10,6 +10,7 @@ mod killed;
 mod lost;
 mod pages;
 mod replay;
+mod storm;
 mod story;
 
 use std::time::Duration;
