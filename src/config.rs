@@ -79,6 +79,10 @@ pub struct WorkArgs {
     /// Writes to an installation on GitHub in an hour; GitHub takes 500
     #[arg(long, env = "PACEGATE_GITHUB_WRITES_PER_HOUR", default_value_t = 480, value_parser = clap::value_parser!(u32).range(1..))]
     pub github_writes_per_hour: u32,
+    /// How often GitHub is asked for deliveries that failed and pull requests that changed unheard;
+    /// 0s: never
+    #[arg(long, env = "PACEGATE_RECONCILE_INTERVAL", default_value = "15m", value_parser = duration::parse)]
+    pub reconcile_interval: Duration,
     /// Jobs run at once
     #[arg(long, env = "PACEGATE_JOBS", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub jobs: u8,

@@ -96,6 +96,7 @@ pub async fn open_work(
         settle: work.settle,
         check_timeout: work.check_timeout,
         lease: work.job_lease.max(Duration::from_secs(1)),
+        reconcile_interval: work.reconcile_interval,
         base_branch: work.base_branch.clone(),
         public_url: work.public_url.clone().or_else(|| credentials.and_then(|c| c.public_url.clone())),
     })

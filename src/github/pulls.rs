@@ -50,7 +50,35 @@ impl PullRequest {
     }
 }
 
+/// The open pull requests of a repository.
+#[derive(Debug, Clone)]
+pub struct OpenPullRequests {
+    /// Those changed last first.
+    pub pull_requests: Vec<PullRequest>,
+    /// Whether these are all; a repository may have more than are read.
+    pub is_complete: bool,
+}
+
 impl RepoClient {
+    /// The open pull requests, at most 1,000.
+    pub async fn open_pull_requests(&self) -> Result<OpenPullRequests, GitHubError> {
+        let mut pull_requests = Vec::new();
+        // Pages are counted, not followed by their links, which are absolute URLs.
+        for page in 1..=10 {
+            let route = format!(
+                "/repos/{}/pulls?state=open&sort=updated&direction=desc&per_page=100&page={page}",
+                self.repo
+            );
+            let found: Vec<PullRequest> = self.transport.get(&route).await?;
+            let is_complete = found.len() < 100;
+            pull_requests.extend(found);
+            if is_complete {
+                return Ok(OpenPullRequests { pull_requests, is_complete });
+            }
+        }
+        Ok(OpenPullRequests { pull_requests, is_complete: false })
+    }
+
     /// The present state of a pull request.
     pub async fn pull_request(&self, number: PrNumber) -> Result<PullRequest, GitHubError> {
         self.transport.get(&format!("/repos/{}/pulls/{}", self.repo, number.0)).await

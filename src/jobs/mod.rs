@@ -10,87 +10,30 @@ mod conclude_silent_check;
 mod evaluate_head;
 mod evaluation;
 mod handle_delivery;
+mod periodic;
 mod publish_comment;
 mod publish_comparison;
 mod publishing;
+mod reconcile_repository;
 mod recording;
 mod retain;
 mod settlement;
 mod show_awaited;
+mod sweep_deliveries;
+mod work;
 pub mod worker;
 mod workflow_run;
 
 pub use settlement::JobError;
-
-use std::time::Duration;
+pub use work::Work;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Clock, Randomness};
+use crate::clock::Randomness;
 use crate::github::GitHubError;
-use crate::github::app_auth::App;
-use crate::metrics::Metrics;
-use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, RepoName, TraceId};
-use crate::model::policy::GatePolicy;
+use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, TraceId};
 use crate::model::time::Timestamp;
-use crate::report::{Report, ReportContext};
-use crate::store::traces::TraceStore;
-use crate::store::{ComparisonRow, Db, NewJob, StoreError, Tx};
-
-/// Everything a job may use.
-#[derive(Debug, Clone)]
-pub struct Work {
-    /// The database.
-    pub db: Db,
-    /// Raw traces.
-    pub traces: TraceStore,
-    /// GitHub; none in local mode.
-    pub app: Option<App>,
-    /// The time.
-    pub clock: Clock,
-    /// Chance.
-    pub chance: Randomness,
-    /// Counters.
-    pub metrics: Metrics,
-    /// How long a run has to be quiet after its root span.
-    pub settle: Duration,
-    /// How long a check waits for a trace.
-    pub check_timeout: Duration,
-    /// How long a job is a process's own without a sign of life.
-    pub lease: Duration,
-    /// Branch of the baseline where GitHub does not say it.
-    pub base_branch: Option<String>,
-    /// Where people reach the pages.
-    pub public_url: Option<String>,
-}
-
-impl Work {
-    /// The absolute address of a comparison's page, when people can reach it.
-    #[must_use]
-    pub fn page_url(&self, repo: &RepoName, id: &ComparisonId) -> Option<String> {
-        let base = self.public_url.as_deref()?.trim_end_matches('/');
-        Some(format!("{base}/{repo}/comparisons/{id}"))
-    }
-
-    /// The absolute address of a repository's page, when people can reach it.
-    #[must_use]
-    pub fn repository_url(&self, repo: &RepoName) -> Option<String> {
-        Some(format!("{}/{repo}", self.public_url.as_deref()?.trim_end_matches('/')))
-    }
-
-    /// The report of a stored comparison: the one that is published, shown and handed out.
-    #[must_use]
-    pub fn report(&self, repo: &RepoName, row: ComparisonRow) -> Report {
-        let policy = GatePolicy::default();
-        let context = ReportContext {
-            mode: policy.mode(),
-            comment: policy.comment(),
-            pull_request: row.pull_request,
-            page_url: self.page_url(repo, &row.id),
-        };
-        Report::new(row.comparison, context)
-    }
-}
+use crate::store::{NewJob, StoreError, Tx};
 
 /// A job, with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,6 +143,29 @@ pub enum Job {
         /// Which evaluation.
         evaluation: i64,
     },
+    /// Ask GitHub for deliveries that did not arrive.
+    SweepDeliveries {
+        /// Once for each slot of time.
+        slot: i64,
+    },
+    /// Compare a repository's pull requests with what is known of them.
+    ReconcileRepository {
+        /// Which.
+        repo: RepoId,
+        /// Once for each slot of time.
+        slot: i64,
+    },
+    /// Ask GitHub for a pull request that is not as its deliveries told.
+    RefreshPullRequest {
+        /// Where.
+        repo: RepoId,
+        /// Which.
+        number: PrNumber,
+        /// What its deliveries are about: it takes its turn with them.
+        subject: String,
+        /// The slot in which it was found.
+        slot: i64,
+    },
 }
 
 impl Job {
@@ -218,6 +184,9 @@ impl Job {
             Self::PublishComparison { .. } => "publish_comparison",
             Self::PublishComment { .. } => "publish_comment",
             Self::ConcludeSilentCheck { .. } => "conclude_silent_check",
+            Self::SweepDeliveries { .. } => "sweep_deliveries",
+            Self::ReconcileRepository { .. } => "reconcile_repository",
+            Self::RefreshPullRequest { .. } => "refresh_pull_request",
         }
     }
 
@@ -245,6 +214,9 @@ impl Job {
             Self::ShowAwaited { repo, head_sha, evaluation, slot } => {
                 format!("{}:{head_sha}:{evaluation}:{slot}", repo.0)
             }
+            Self::SweepDeliveries { slot } => slot.to_string(),
+            Self::ReconcileRepository { repo, slot } => format!("{}:{slot}", repo.0),
+            Self::RefreshPullRequest { repo, number, slot, .. } => format!("{}:{}:{slot}", repo.0, number.0),
         }
     }
 
@@ -260,7 +232,11 @@ impl Job {
     /// Jobs that write about one head, or make its verdict, run one at a time.
     fn serial_key(&self) -> Option<String> {
         match self {
-            Self::HandleDelivery { subject, .. } => Some(format!("delivery:{subject}")),
+            Self::HandleDelivery { subject, .. } | Self::RefreshPullRequest { subject, .. } => {
+                Some(format!("delivery:{subject}"))
+            }
+            Self::SweepDeliveries { .. } => Some("sweep_deliveries".to_owned()),
+            Self::ReconcileRepository { repo, .. } => Some(format!("reconcile:{}", repo.0)),
             Self::CollectRun { .. } => None,
             Self::CollectWorkflowRun { repo, run_id, .. } => {
                 Some(format!("workflow run {}:{run_id}", repo.0))
@@ -297,6 +273,19 @@ impl Job {
             max_attempts: self.max_attempts(),
         };
         tx.push_job(&job, chance, now).await
+    }
+
+    /// Pushes the job, or lets it run again if it is done or was given up.
+    pub(crate) async fn push_again(
+        &self,
+        tx: &mut Tx,
+        chance: &Randomness,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if !self.push(tx, now, chance, now).await? {
+            tx.reopen_job(self.kind(), &self.dedupe_key(), now).await?;
+        }
+        Ok(())
     }
 
     /// Lets the same job run again if it was given up.
@@ -346,6 +335,13 @@ async fn run(work: &Work, job: Job) -> Result<(), JobError> {
         }
         Job::ConcludeSilentCheck { repo, head_sha, evaluation } => {
             conclude_silent_check::conclude_silent_check(work, repo, &head_sha, evaluation).await
+        }
+        Job::SweepDeliveries { .. } => sweep_deliveries::sweep_deliveries(work).await,
+        Job::ReconcileRepository { repo, slot } => {
+            reconcile_repository::reconcile_repository(work, repo, slot).await
+        }
+        Job::RefreshPullRequest { repo, number, slot, .. } => {
+            reconcile_repository::refresh_pull_request(work, repo, number, slot).await
         }
     };
     if let (Err(JobError::GitHub(GitHubError::Refused { status: 401, .. })), Some(app)) = (&result, &work.app)

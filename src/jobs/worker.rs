@@ -42,6 +42,7 @@ pub async fn run_jobs(work: Work, slots: usize, stop: CancellationToken) {
             }
         }
     });
+    let periodic = tokio::spawn(super::periodic::keep_time(work.clone()));
     let mut attempts = JoinSet::new();
     while !stop.is_cancelled() {
         while attempts.try_join_next().is_some() {}
@@ -72,6 +73,7 @@ pub async fn run_jobs(work: Work, slots: usize, stop: CancellationToken) {
     heartbeat.abort();
     listener.abort();
     sweeper.abort();
+    periodic.abort();
     if let Err(error) = give_back(&work, &token).await {
         tracing::warn!(error = %error_chain(&error), "leases could not be given back; they end by themselves");
     }

@@ -85,6 +85,34 @@ impl Tx {
         Ok(row.map(Into::into))
     }
 
+    /// Newest evaluations that began before a time and are not concluded, oldest first.
+    pub async fn unconcluded_checks(
+        &mut self,
+        repo: RepoId,
+        before: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<(CommitSha, i64)>, StoreError> {
+        let rows: Vec<(String, i64)> = on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT head_sha, evaluation FROM checks c
+                 WHERE repo_id = $1 AND concluded_at IS NULL AND created_at < $2
+                   AND NOT EXISTS (SELECT 1 FROM checks n WHERE n.repo_id = c.repo_id
+                                   AND n.head_sha = c.head_sha AND n.evaluation > c.evaluation)
+                 ORDER BY created_at LIMIT $3",
+            )
+            .bind(repo.0)
+            .bind(before.0)
+            .bind(limit)
+            .fetch_all(&mut *conn)
+            .await?
+        });
+        let read = |(sha, evaluation): (String, i64)| Ok((sha.parse()?, evaluation));
+        rows.into_iter()
+            .map(read)
+            .collect::<Result<_, _>>()
+            .map_err(|e: <CommitSha as std::str::FromStr>::Err| StoreError::unreadable("a check's head", e))
+    }
+
     /// Begins an evaluation of a head. `false`: it had begun before.
     pub async fn begin_check(
         &mut self,

@@ -18,6 +18,7 @@ mod repositories;
 mod runs;
 mod samples;
 mod spans;
+mod sweeps;
 mod tokens;
 pub mod traces;
 mod workflow_runs;
@@ -39,6 +40,7 @@ pub use queue::{Attempt, ClaimedJob, DeadJob, JobCounts, LeaseToken, NewJob, Set
 pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, RepositoryRow};
 pub use runs::{RunFilter, StoredRun};
 pub use spans::{OpenTrace, SpanBatch};
+pub use sweeps::{DeliverySweep, FailedDelivery};
 pub use tokens::TokenRow;
 pub use workflow_runs::{MergeGroupRow, WorkflowRunRow};
 

@@ -125,6 +125,20 @@ impl Tx {
         row.map(TryInto::try_into).transpose()
     }
 
+    /// Pull requests that are open as far as is known, newest first, at most 2,000.
+    pub async fn open_pull_requests(&mut self, repo: RepoId) -> Result<Vec<PullRequestRow>, StoreError> {
+        let rows: Vec<Row> = on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT number, is_open, head_sha, base_branch, base_sha, is_from_fork
+                 FROM pull_requests WHERE repo_id = $1 AND is_open = 1 ORDER BY number DESC LIMIT 2000",
+            )
+            .bind(repo.0)
+            .fetch_all(&mut *conn)
+            .await?
+        });
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
     /// The pull request that has, or had, this head: of several, one whose newest head it is,
     /// then an open one, then the newest.
     pub async fn pull_request_of_head(

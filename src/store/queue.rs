@@ -255,6 +255,32 @@ impl Tx {
         Ok(revived)
     }
 
+    /// Lets a job of this kind and key that was done or given up run again. `false`: there is
+    /// none, or it waits or runs anyway.
+    pub async fn reopen_job(
+        &mut self,
+        kind: &str,
+        dedupe_key: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let reopened = on_db!(self, conn => {
+            sqlx::query(
+                "UPDATE jobs SET state = 0, attempts = 0, visible_at = $1
+                 WHERE kind = $2 AND dedupe_key = $3 AND state IN (2, 3)",
+            )
+            .bind(now.0)
+            .bind(kind)
+            .bind(dedupe_key)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected()
+        }) > 0;
+        if reopened {
+            self.job_due(Duration::ZERO);
+        }
+        Ok(reopened)
+    }
+
     /// Deletes done jobs that ended before a time; with them their dedupe keys are forgotten.
     pub async fn sweep_done_jobs(&mut self, before: Timestamp) -> Result<u64, StoreError> {
         Ok(on_db!(self, conn => {

@@ -25,6 +25,7 @@ const OPERATIONS = [
   "apps/create-installation-access-token",
   "apps/get-repo-installation",
   "repos/get",
+  "apps/redeliver-webhook-delivery",
   "pulls/get",
   "pulls/list",
   "actions/get-workflow-run",

@@ -82,6 +82,7 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             job_lease: Duration::from_mins(1),
             github_write_spacing: Duration::from_secs(1),
             github_writes_per_hour: 480,
+            reconcile_interval: Duration::ZERO,
             jobs: 2,
             base_branch: None,
             public_url: None,

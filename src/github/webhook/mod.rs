@@ -232,12 +232,18 @@ impl RunProgress {
     }
 }
 
+/// What is about a pull request: GitHub's number of its repository, and its own.
+#[must_use]
+pub fn pull_request_subject(repository_id: i64, number: i64) -> String {
+    format!("pull {repository_id}:{number}")
+}
+
 impl Event {
     /// What the event is about: events about one thing are handled one at a time.
     #[must_use]
     pub fn subject(&self) -> String {
         match self {
-            Self::PullRequest { repository, number, .. } => format!("pull {}:{number}", repository.id),
+            Self::PullRequest { repository, number, .. } => pull_request_subject(repository.id, *number),
             Self::InstallationPresent { installation, .. } | Self::InstallationRemoved { installation } => {
                 format!("installation {installation}")
             }

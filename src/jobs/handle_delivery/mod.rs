@@ -4,7 +4,7 @@
 mod check;
 mod installation;
 mod merge_group;
-mod pull_request;
+pub(super) mod pull_request;
 mod push;
 mod repository;
 mod workflow_run;

@@ -3,16 +3,17 @@
 
 use super::Delivery;
 use crate::github::app_auth::Purpose;
-use crate::jobs::JobError;
+use crate::github::pulls::PullRequest;
 use crate::jobs::evaluation::{begin, judge_again};
-use crate::model::ids::{CommitSha, PrNumber};
+use crate::jobs::{JobError, Work};
+use crate::model::ids::{CommitSha, PrNumber, RepoId};
 use crate::model::time::Timestamp;
 use crate::store::PullRequestRow;
 
 pub(super) async fn changed(
     delivery: Delivery<'_>,
     number: PrNumber,
-    (sent_head, sent_at): (CommitSha, Timestamp),
+    sent: (CommitSha, Timestamp),
 ) -> Result<(), JobError> {
     let work = delivery.work;
     let Some(app) = &work.app else { return Ok(()) };
@@ -21,15 +22,28 @@ pub(super) async fn changed(
     tx.commit().await?;
     let client = app.repository(delivery.installation, &row.name, Purpose::ReadPullRequests).await?;
     let now_on_github = client.pull_request(number).await?;
+    record(work, row.id, now_on_github, Some(sent), &format!("delivery {}", delivery.id)).await
+}
 
+/// Records what GitHub says of a pull request now, and what follows from it. `sent`: a head it
+/// had when a delivery was sent, and when that was.
+pub(in crate::jobs) async fn record(
+    work: &Work,
+    repo: RepoId,
+    now_on_github: PullRequest,
+    sent: Option<(CommitSha, Timestamp)>,
+    cause: &str,
+) -> Result<(), JobError> {
     let now = work.clock.now();
+    let number = PrNumber(now_on_github.number);
     let is_open = now_on_github.state == "open";
     let is_from_fork = now_on_github.is_from_fork();
     let merged_at = now_on_github.merged_at.as_deref().and_then(Timestamp::parse_rfc3339);
     let head_sha = now_on_github.head.sha;
+    let (sent_head, sent_at) = sent.unwrap_or_else(|| (head_sha.clone(), now));
     let mut tx = work.db.write().await?;
     // A run that is collected meanwhile either sees this pull request or is seen by it.
-    tx.lock_repository(row.id).await?;
+    tx.lock_repository(repo).await?;
     let pull_request = PullRequestRow {
         number,
         is_open,
@@ -38,29 +52,29 @@ pub(super) async fn changed(
         base_sha: Some(now_on_github.base.sha),
         is_from_fork,
     };
-    let before = tx.pull_request(row.id, number).await?;
-    tx.record_pull_request(row.id, &pull_request, now).await?;
-    tx.record_head(row.id, number, &sent_head, sent_at).await?;
+    let before = tx.pull_request(repo, number).await?;
+    tx.record_pull_request(repo, &pull_request, now).await?;
+    tx.record_head(repo, number, &sent_head, sent_at).await?;
     if head_sha != sent_head {
         // Seen now for the first time; its own delivery says when it really came.
-        tx.record_head(row.id, number, &head_sha, now).await?;
+        tx.record_head(repo, number, &head_sha, now).await?;
     }
     if let Some(merged_at) = merged_at {
-        tx.merge_decisions(row.id, number, merged_at).await?;
+        tx.merge_decisions(repo, number, merged_at).await?;
     }
     if is_open || is_from_fork {
         let mut joined = 0;
         for head in [&sent_head, &head_sha] {
-            joined += tx.assign_runs_to_pull_request(row.id, head, number, is_from_fork).await?;
+            joined += tx.assign_runs_to_pull_request(repo, head, number, is_from_fork).await?;
         }
         if is_open {
             for head in [&sent_head, &head_sha] {
-                begin(work, &mut tx, row.id, head, 1, "announced").await?;
+                begin(work, &mut tx, repo, head, 1, "announced").await?;
             }
             // Another base, reopened, moved back to an earlier head; or an earlier push that is
             // heard of late, and is a sample of the change too.
             if joined > 0 || before.is_some_and(|before| before != pull_request) {
-                judge_again(work, &mut tx, row.id, &head_sha, format!("delivery {}", delivery.id)).await?;
+                judge_again(work, &mut tx, repo, &head_sha, cause.to_owned()).await?;
             }
         }
     }

@@ -10,10 +10,12 @@ mod door;
 mod enterprise_server;
 mod faults;
 mod killed;
+mod lost;
 mod merge_queue;
 mod pages;
 mod replay;
 mod set_up;
+mod storm;
 mod story;
 
 use std::time::Duration;

@@ -11,6 +11,7 @@ pub mod checks;
 mod client;
 pub mod comments;
 pub mod contract;
+pub mod deliveries;
 pub mod faults;
 pub mod keys;
 pub mod reply;
@@ -273,6 +274,18 @@ impl FakeGitHub {
     /// Arms a fault.
     pub fn fault(&self, matcher: Matcher, fault: Fault) {
         self.shared.armed.lock().expect("no panic inside").fault(matcher, fault);
+    }
+
+    /// Lists an attempt to deliver.
+    pub fn sent(&self, guid: &str, event: &str, delivered_at: i64, status_code: u16) {
+        let mut state = self.state();
+        let (id, guid, event) = (state.next_id(), guid.to_owned(), event.to_owned());
+        state.sent.push(deliveries::Sent { id, guid, event, delivered_at, status_code });
+    }
+
+    /// The guids that were asked for again, in order.
+    pub fn asked_again(&self) -> Vec<String> {
+        self.state().asked_again.clone()
     }
 
     /// Lets a part of all calls fail from now on; `None` ends it. Returns how often which fault was

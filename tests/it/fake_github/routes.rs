@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::access::{authorise, mint, verify_jwt};
 use super::reply::Reply;
 use super::state::{PullRequest, Repository, State};
-use super::{actions, app, checks, comments, views};
+use super::{actions, app, checks, comments, deliveries, views};
 use crate::time::{now_seconds, rfc3339};
 
 /// A routed request.
@@ -59,7 +59,7 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
         "apps/get-authenticated" => verify_jwt(state, call.bearer).map(|app| Reply::ok(views::app(app))),
         "apps/create-from-manifest" => app::create(state, call),
         "apps/get-webhook-config-for-app" => app::webhook_config(state, call),
-        "apps/list-webhook-deliveries" => app::deliveries(state, call),
+        "apps/list-webhook-deliveries" if call.parameter("status").is_some() => app::deliveries(state, call),
         "apps/list-installations" => app::installations(state, call),
         "apps/list-repos-accessible-to-installation" => app::repositories(state, call),
         "apps/get-installation" => installation(state, call),
@@ -68,6 +68,8 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
         "repos/get" => call
             .repository(state, &[("metadata", "read")])
             .map(|repository| Reply::ok(views::repository("repos/get", &repository))),
+        "apps/list-webhook-deliveries" => deliveries::list(state, call),
+        "apps/redeliver-webhook-delivery" => deliveries::redeliver(state, call),
         "pulls/get" => pull_request(state, call),
         "pulls/list" => pull_requests(state, call),
         "actions/get-workflow-run" | "actions/get-workflow-run-attempt" => actions::run(state, call),
@@ -98,7 +100,7 @@ fn modelled(operation: &str) -> &'static [&'static str] {
         "actions/list-workflow-runs" | "actions/list-workflow-runs-for-repo" => {
             &["branch", "status", "head_sha", "created", "per_page", "page"]
         }
-        "pulls/list" => &["state", "head"],
+        "pulls/list" => &["state", "head", "sort", "direction", "per_page", "page"],
         "checks/list-for-ref" => &["check_name", "app_id", "filter", "status", "per_page", "page"],
         "actions/list-jobs-for-workflow-run-attempt"
         | "actions/list-repo-workflows"
@@ -108,7 +110,7 @@ fn modelled(operation: &str) -> &'static [&'static str] {
         | "apps/list-installations"
         | "apps/list-repos-accessible-to-installation" => &["per_page", "page"],
         "repos/get-content" => &["ref"],
-        "apps/list-webhook-deliveries" => &["status", "per_page"],
+        "apps/list-webhook-deliveries" => &["status", "per_page", "cursor"],
         _ => &[],
     }
 }
@@ -154,6 +156,7 @@ fn pull_request(state: &State, call: &Call) -> Result<Reply, Reply> {
     Ok(Reply::ok(views::pull_request("pulls/get", state, &repository, found)))
 }
 
+/// Its order is that of the numbers: nobody here asks for more.
 fn pull_requests_of_commit(state: &State, call: &Call) -> Result<Reply, Reply> {
     const ID: &str = "repos/list-pull-requests-associated-with-commit";
     let repository = call.repository(state, &[("pull_requests", "read")])?;
@@ -167,14 +170,18 @@ fn pull_requests_of_commit(state: &State, call: &Call) -> Result<Reply, Reply> {
 
 fn pull_requests(state: &State, call: &Call) -> Result<Reply, Reply> {
     let repository = call.repository(state, &[("pull_requests", "read")])?;
+    let wanted = call.parameter("state").unwrap_or("open");
     let matches = |pr: &&PullRequest| {
         let owner = pr.head_repo.split('/').next().unwrap_or_default();
         let head = format!("{owner}:{}", pr.head_ref);
-        pr.open && call.parameter("head").is_none_or(|asked| asked == head)
+        (wanted == "all" || pr.open == (wanted == "open"))
+            && call.parameter("head").is_none_or(|asked| asked == head)
     };
     let here = state.pull_requests.iter().filter(|(repo, _)| *repo == repository.id).map(|(_, pr)| pr);
+    let mut found: Vec<_> = here.filter(matches).collect();
+    found.sort_by_key(|pr| std::cmp::Reverse(pr.number));
     let view = |pr| views::pull_request("pulls/list", state, &repository, pr);
-    let found = here.filter(matches).map(view).collect();
+    let found = found.into_iter().map(view).collect();
     Ok(page(call, found, |items, _| Value::Array(items)))
 }
 

@@ -209,6 +209,9 @@ pub struct State {
     pub tokens: Vec<Token>,
     pub requests: Vec<Recorded>,
     pub violations: Vec<String>,
+    /// Attempts to deliver, and the guids that were asked for again.
+    pub sent: Vec<super::deliveries::Sent>,
+    pub asked_again: Vec<String>,
     /// What limits asked to wait.
     pub waits: Vec<super::waits::Wait>,
     /// What people may do, by repository and login: `admin`, `write` or `read`.

@@ -61,6 +61,7 @@ impl Bench {
             settle: SETTLE,
             check_timeout: Duration::from_hours(1),
             lease: Duration::from_mins(1),
+            reconcile_interval: Duration::ZERO,
             base_branch: None,
             public_url: None,
         };

@@ -1,0 +1,69 @@
+//! What every job may use, handed down from where the process is put together. Nothing here decides.
+
+use std::time::Duration;
+
+use crate::clock::{Clock, Randomness};
+use crate::github::app_auth::App;
+use crate::metrics::Metrics;
+use crate::model::ids::{ComparisonId, RepoName};
+use crate::model::policy::GatePolicy;
+use crate::report::{Report, ReportContext};
+use crate::store::traces::TraceStore;
+use crate::store::{ComparisonRow, Db};
+
+/// Everything a job may use.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// The database.
+    pub db: Db,
+    /// Raw traces.
+    pub traces: TraceStore,
+    /// GitHub; none in local mode.
+    pub app: Option<App>,
+    /// The time.
+    pub clock: Clock,
+    /// Chance.
+    pub chance: Randomness,
+    /// Counters.
+    pub metrics: Metrics,
+    /// How long a run has to be quiet after its root span.
+    pub settle: Duration,
+    /// How long a check waits for a trace.
+    pub check_timeout: Duration,
+    /// How long a job is a process's own without a sign of life.
+    pub lease: Duration,
+    /// How often GitHub is asked for what its deliveries did not tell; zero: never.
+    pub reconcile_interval: Duration,
+    /// Branch of the baseline where GitHub does not say it.
+    pub base_branch: Option<String>,
+    /// Where people reach the pages.
+    pub public_url: Option<String>,
+}
+
+impl Work {
+    /// The absolute address of a comparison's page, when people can reach it.
+    #[must_use]
+    pub fn page_url(&self, repo: &RepoName, id: &ComparisonId) -> Option<String> {
+        let base = self.public_url.as_deref()?.trim_end_matches('/');
+        Some(format!("{base}/{repo}/comparisons/{id}"))
+    }
+
+    /// The absolute address of a repository's page, when people can reach it.
+    #[must_use]
+    pub fn repository_url(&self, repo: &RepoName) -> Option<String> {
+        Some(format!("{}/{repo}", self.public_url.as_deref()?.trim_end_matches('/')))
+    }
+
+    /// The report of a stored comparison: the one that is published, shown and handed out.
+    #[must_use]
+    pub fn report(&self, repo: &RepoName, row: ComparisonRow) -> Report {
+        let policy = GatePolicy::default();
+        let context = ReportContext {
+            mode: policy.mode(),
+            comment: policy.comment(),
+            pull_request: row.pull_request,
+            page_url: self.page_url(repo, &row.id),
+        };
+        Report::new(row.comparison, context)
+    }
+}

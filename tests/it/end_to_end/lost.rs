@@ -1,0 +1,97 @@
+//! Deliveries that never came: GitHub is asked to send them again, and what its lists show is made
+//! up for without them.
+
+use super::{Database, PATIENCE, REPO, Scene, on_both};
+use crate::fake_github::state::PullRequest;
+use crate::service::Service;
+use crate::time::{eventually, now_seconds};
+use crate::webhooks::sha;
+
+/// A service that asks GitHub every second.
+async fn start(scene: &mut Scene) -> Service {
+    scene.builder = scene.builder.clone().env("PACEGATE_RECONCILE_INTERVAL", "1s");
+    scene.builder.start().await
+}
+
+on_both!(what_did_not_arrive_is_asked_for_again_once);
+async fn what_did_not_arrive_is_asked_for_again_once(database: Database) {
+    let mut scene = Scene::new(database).await;
+    let head = sha("lost");
+    let lost = scene.pull_request("opened", 7, &head);
+    let known = scene.pull_request("opened", 8, &sha("heard without GitHub knowing"));
+    let now = now_seconds();
+    // More than a page of what arrived, and of what failed before GitHub's three days.
+    for i in 0..120 {
+        scene.fake.sent(&format!("old-{i}"), "pull_request", now - 5 * 86_400, 502);
+        scene.fake.sent(&format!("arrived-{i}"), "pull_request", now - 3600, 202);
+    }
+    scene.fake.sent(&lost.id, "pull_request", now - 3500, 502);
+    // It came, and our answer did not.
+    scene.fake.sent(&known.id, "pull_request", now - 3400, 504);
+    for i in 0..120 {
+        scene.fake.sent(&format!("later-{i}"), "pull_request", now - 60, 202);
+    }
+    let service = scene.builder.start().await;
+    scene.deliver(&service, &known).await;
+    scene.quiet(&service, 1).await;
+    service.terminate().await;
+
+    let service = start(&mut scene).await;
+    eventually("the request to send it again", PATIENCE, || async {
+        (!scene.fake.asked_again().is_empty()).then_some(())
+    })
+    .await;
+    // GitHub does, with the guid it had.
+    scene.deliver(&service, &lost).await;
+    scene.fake.sent(&lost.id, "pull_request", now_seconds(), 202);
+    eventually("its check", PATIENCE, || async { scene.checks(&head).first().map(|_| ()) }).await;
+    let sweeps = scene.fake.count_of("apps/list-webhook-deliveries");
+    eventually("two more sweeps", PATIENCE, || async {
+        (scene.fake.count_of("apps/list-webhook-deliveries") >= sweeps + 2).then_some(())
+    })
+    .await;
+    assert_eq!(scene.fake.asked_again(), [lost.id]);
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(pull_requests_nobody_told_of_are_found);
+async fn pull_requests_nobody_told_of_are_found(database: Database) {
+    let mut scene = Scene::new(database).await;
+    let service = start(&mut scene).await;
+    scene.push_history(&service).await;
+    let told = sha("told");
+    scene.deliver(&service, &scene.pull_request("opened", 1, &told)).await;
+    eventually("its check", PATIENCE, || async { scene.checks(&told).first().map(|_| ()) }).await;
+    // Moved on, opened and closed, and no delivery says so.
+    let (moved, opened) = (sha("moved on"), sha("opened unheard"));
+    scene.push(&service, &Scene::slowed(1, &moved, 10)).await;
+    scene.push(&service, &Scene::slowed(2, &opened, 10)).await;
+    scene.fake.pull_request(REPO, PullRequest::new(1, REPO, &moved));
+    scene.fake.pull_request(REPO, PullRequest::new(2, REPO, &opened));
+    for (number, head) in [(1, &moved), (2, &opened)] {
+        scene.concluded(head).await;
+        eventually("the comment", PATIENCE, || async {
+            scene.fake.comments(REPO, number).first().map(|_| ())
+        })
+        .await;
+    }
+    scene.fake.pull_request(REPO, PullRequest { open: false, ..PullRequest::new(2, REPO, &opened) });
+    eventually("the closed one to be looked at", PATIENCE, || async {
+        let asked = |r: &crate::fake_github::state::Recorded| r.path.ends_with("/pulls/2");
+        let calls = scene.fake.requests().iter().filter(|r| asked(r)).count();
+        (calls >= 2).then_some(())
+    })
+    .await;
+    // What is as it was told costs a list that is not counted, and nothing else.
+    let calls = scene.fake.requests().len();
+    eventually("a list that did not change", PATIENCE, || async {
+        let later = scene.fake.requests().split_off(calls);
+        let lists: Vec<_> = later.iter().filter(|r| r.path.ends_with("/pulls")).collect();
+        (lists.len() >= 3 && lists.last()?.status == Some(304)).then_some(())
+    })
+    .await;
+    assert_eq!(scene.fake.check_runs().len(), 3);
+    service.terminate().await;
+    scene.fake.finish();
+}

@@ -1,0 +1,68 @@
+//! GitHub's list of what it delivered, newest first and paged by a cursor, and what it was asked to
+//! send again.
+
+use serde_json::{Value, json};
+
+use super::access::verify_jwt;
+use super::reply::Reply;
+use super::routes::Call;
+use super::state::State;
+use super::views::overlay;
+use crate::fake_github::contract::CONTRACT;
+use crate::time::rfc3339;
+
+/// One attempt to deliver.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub id: u64,
+    pub guid: String,
+    pub event: String,
+    /// Seconds since the epoch.
+    pub delivered_at: i64,
+    pub status_code: u16,
+}
+
+pub fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
+    verify_jwt(state, call.bearer)?;
+    let size: usize = call.parameter("per_page").and_then(|text| text.parse().ok()).unwrap_or(30).min(100);
+    let begin = match call.parameter("cursor") {
+        None => u64::MAX,
+        Some(cursor) => {
+            let id = cursor.strip_prefix("v1_").and_then(|id| id.parse().ok());
+            id.ok_or_else(|| Reply::invalid("Invalid cursor"))?
+        }
+    };
+    let mut sent: Vec<_> = state.sent.iter().filter(|sent| sent.id <= begin).collect();
+    sent.sort_by_key(|sent| std::cmp::Reverse(sent.id));
+    let next = sent.get(size).map(|sent| sent.id);
+    let example = CONTRACT.example("apps/list-webhook-deliveries", 200)[0].clone();
+    let shown: Vec<Value> = sent.into_iter().take(size).map(|sent| view(&example, sent)).collect();
+    let reply = Reply::ok(Value::Array(shown));
+    Ok(match next {
+        None => reply,
+        Some(id) => {
+            // As GitHub has it: absolute, and of its own host.
+            let url = format!("{}{}?per_page={size}&cursor=v1_{id}", call.base, call.path);
+            reply.header("link", format!("<{url}>; rel=\"next\""))
+        }
+    })
+}
+
+fn view(example: &Value, sent: &Sent) -> Value {
+    overlay(
+        example.clone(),
+        json!({
+            "id": sent.id, "guid": sent.guid, "event": sent.event, "status_code": sent.status_code,
+            "status": if sent.status_code == 202 { "OK" } else { "failed to connect" },
+            "delivered_at": rfc3339(sent.delivered_at),
+        }),
+    )
+}
+
+pub fn redeliver(state: &mut State, call: &Call) -> Result<Reply, Reply> {
+    verify_jwt(state, call.bearer)?;
+    let id = call.number("delivery_id");
+    let sent = state.sent.iter().find(|sent| sent.id == id).ok_or_else(Reply::not_found)?;
+    state.asked_again.push(sent.guid.clone());
+    Ok(Reply::new(202, json!({})))
+}
