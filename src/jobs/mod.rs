@@ -7,8 +7,11 @@ pub mod call_gate;
 mod collect_run;
 mod collect_workflow_run;
 mod conclude_silent_check;
+mod conclude_superseded_check;
 mod evaluate_head;
 mod evaluation;
+mod forget_repositories;
+mod gone;
 mod handle_delivery;
 mod publish_comment;
 mod publish_comparison;
@@ -56,6 +59,8 @@ pub struct Work {
     pub settle: Duration,
     /// How long a check waits for a trace.
     pub check_timeout: Duration,
+    /// How long the data of a repository without an installation is kept.
+    pub grace: Duration,
     /// How long a job is a process's own without a sign of life.
     pub lease: Duration,
     /// Branch of the baseline where GitHub does not say it.
@@ -191,6 +196,15 @@ pub enum Job {
         /// What made that necessary.
         cause: String,
     },
+    /// Conclude a check that waits on a commit whose place another took.
+    ConcludeSupersededCheck {
+        /// Where.
+        repo: RepoId,
+        /// Which.
+        head_sha: CommitSha,
+        /// Which evaluation.
+        evaluation: i64,
+    },
     /// Conclude a check no trace came for.
     ConcludeSilentCheck {
         /// Where.
@@ -217,6 +231,7 @@ impl Job {
             Self::ShowAwaited { .. } => "show_awaited",
             Self::PublishComparison { .. } => "publish_comparison",
             Self::PublishComment { .. } => "publish_comment",
+            Self::ConcludeSupersededCheck { .. } => "conclude_superseded_check",
             Self::ConcludeSilentCheck { .. } => "conclude_silent_check",
         }
     }
@@ -239,6 +254,7 @@ impl Job {
                 format!("{}:{}:{comparison}:{cause}", repo.0, number.0)
             }
             Self::AnnounceCheck { repo, head_sha, evaluation }
+            | Self::ConcludeSupersededCheck { repo, head_sha, evaluation }
             | Self::ConcludeSilentCheck { repo, head_sha, evaluation } => {
                 format!("{}:{head_sha}:{evaluation}", repo.0)
             }
@@ -274,6 +290,7 @@ impl Job {
             Self::AnnounceCheck { repo, head_sha, .. }
             | Self::ShowAwaited { repo, head_sha, .. }
             | Self::PublishComparison { repo, head_sha, .. }
+            | Self::ConcludeSupersededCheck { repo, head_sha, .. }
             | Self::ConcludeSilentCheck { repo, head_sha, .. } => {
                 Some(format!("publish:{}:{head_sha}", repo.0))
             }
@@ -319,6 +336,7 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
 
 /// Runs one job.
 async fn run(work: &Work, job: Job) -> Result<(), JobError> {
+    let repo = job.repo();
     let result = match job {
         Job::HandleDelivery { delivery_id, .. } => handle_delivery::handle_delivery(work, &delivery_id).await,
         Job::CollectRun { repo, trace, .. } => collect_run::collect_run(work, repo, trace).await,
@@ -344,6 +362,9 @@ async fn run(work: &Work, job: Job) -> Result<(), JobError> {
         Job::PublishComment { repo, number, .. } => {
             publish_comment::publish_comment(work, repo, number).await
         }
+        Job::ConcludeSupersededCheck { repo, head_sha, evaluation } => {
+            conclude_superseded_check::conclude_superseded_check(work, repo, &head_sha, evaluation).await
+        }
         Job::ConcludeSilentCheck { repo, head_sha, evaluation } => {
             conclude_silent_check::conclude_silent_check(work, repo, &head_sha, evaluation).await
         }
@@ -353,7 +374,10 @@ async fn run(work: &Work, job: Job) -> Result<(), JobError> {
         // A token was revoked before its time: the next attempt mints its own.
         app.forget_tokens();
     }
-    result
+    match (result, repo) {
+        (Err(error), Some(repo)) => gone::unless_gone(work, repo, error).await,
+        (result, _) => result,
+    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 
 use super::Delivery;
 use crate::github::app_auth::Purpose;
-use crate::jobs::JobError;
 use crate::jobs::evaluation::{begin, judge_again};
+use crate::jobs::{Job, JobError};
 use crate::model::ids::{CommitSha, PrNumber};
 use crate::model::time::Timestamp;
 use crate::store::PullRequestRow;
@@ -61,6 +61,10 @@ pub(super) async fn changed(
             // heard of late, and is a sample of the change too.
             if joined > 0 || before.is_some_and(|before| before != pull_request) {
                 judge_again(work, &mut tx, row.id, &head_sha, format!("delivery {}", delivery.id)).await?;
+            }
+            for (old, evaluation) in tx.superseded_checks(row.id, number, &head_sha).await? {
+                let conclude = Job::ConcludeSupersededCheck { repo: row.id, head_sha: old, evaluation };
+                conclude.push(&mut tx, now, &work.chance, now).await?;
             }
         }
     }

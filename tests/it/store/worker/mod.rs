@@ -60,6 +60,7 @@ impl Bench {
             metrics: Metrics::default(),
             settle: SETTLE,
             check_timeout: Duration::from_hours(1),
+            grace: Duration::from_hours(720),
             lease: Duration::from_mins(1),
             base_branch: None,
             public_url: None,
