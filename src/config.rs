@@ -69,6 +69,9 @@ pub struct WorkArgs {
     /// How long a check waits for a trace before it is concluded as neutral
     #[arg(long, env = "PACEGATE_CHECK_TIMEOUT", default_value = "2h", value_parser = duration::parse)]
     pub check_timeout: Duration,
+    /// How long the data of a repository is kept that no installation covers any more
+    #[arg(long, env = "PACEGATE_GRACE", default_value = "720h", value_parser = duration::parse)]
+    pub grace: Duration,
     /// How long a job is a process's own without a sign of life; clocks of processes that share
     /// a database may differ by less
     #[arg(long, env = "PACEGATE_JOB_LEASE", default_value = "60s", value_parser = duration::parse)]

@@ -95,6 +95,7 @@ pub async fn open_work(
         metrics: Metrics::default(),
         settle: work.settle,
         check_timeout: work.check_timeout,
+        grace: work.grace,
         lease: work.job_lease.max(Duration::from_secs(1)),
         reconcile_interval: work.reconcile_interval,
         base_branch: work.base_branch.clone(),

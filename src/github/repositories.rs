@@ -16,6 +16,9 @@ pub struct RepositoryAnswer {
     pub default_branch: String,
     /// Whether only members may see it.
     pub private: bool,
+    /// Whether it is read-only.
+    #[serde(default)]
+    pub archived: bool,
 }
 
 impl RepoClient {

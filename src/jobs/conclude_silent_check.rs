@@ -1,12 +1,17 @@
 //! A check no trace came for is concluded as neutral, with the reason: nothing waits forever.
 
 use super::evaluation::Awaited;
+use std::time::Duration;
+
 use super::publish_comparison::publish_comparison;
 use super::publishing::{client, conclude_unjudged};
 use super::{JobError, Work};
 use crate::github::app_auth::Purpose;
 use crate::model::ids::{CommitSha, RepoId};
 use crate::report::check::NotJudged;
+
+/// How often an archived repository is looked at.
+const ARCHIVED: Duration = Duration::from_hours(2);
 
 pub(super) async fn conclude_silent_check(
     work: &Work,
@@ -20,9 +25,14 @@ pub(super) async fn conclude_silent_check(
     let has_verdict =
         tx.newest_comparison(repo, head_sha).await?.is_some_and(|row| row.evaluation == evaluation);
     let awaited = Awaited::of(work, &mut tx, repo, head_sha).await?;
+    let archived = tx.repository(repo).await?.is_some_and(|repository| repository.archived);
     drop(tx);
     if concluded {
         return Ok(());
+    }
+    if archived {
+        // No call is made: only our own row is looked at until somebody brings it back.
+        return Err(JobError::TooEarly(ARCHIVED.min(work.check_timeout)));
     }
     if has_verdict {
         // It was made, and its publishing went wrong or still waits for other runs.

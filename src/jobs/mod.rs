@@ -7,8 +7,11 @@ pub mod call_gate;
 mod collect_run;
 mod collect_workflow_run;
 mod conclude_silent_check;
+mod conclude_superseded_check;
 mod evaluate_head;
 mod evaluation;
+mod forget_repositories;
+mod gone;
 mod handle_delivery;
 mod periodic;
 mod publish_comment;
@@ -134,6 +137,15 @@ pub enum Job {
         /// What made that necessary.
         cause: String,
     },
+    /// Conclude a check that waits on a commit whose place another took.
+    ConcludeSupersededCheck {
+        /// Where.
+        repo: RepoId,
+        /// Which.
+        head_sha: CommitSha,
+        /// Which evaluation.
+        evaluation: i64,
+    },
     /// Conclude a check no trace came for.
     ConcludeSilentCheck {
         /// Where.
@@ -183,6 +195,7 @@ impl Job {
             Self::ShowAwaited { .. } => "show_awaited",
             Self::PublishComparison { .. } => "publish_comparison",
             Self::PublishComment { .. } => "publish_comment",
+            Self::ConcludeSupersededCheck { .. } => "conclude_superseded_check",
             Self::ConcludeSilentCheck { .. } => "conclude_silent_check",
             Self::SweepDeliveries { .. } => "sweep_deliveries",
             Self::ReconcileRepository { .. } => "reconcile_repository",
@@ -208,6 +221,7 @@ impl Job {
                 format!("{}:{}:{comparison}:{cause}", repo.0, number.0)
             }
             Self::AnnounceCheck { repo, head_sha, evaluation }
+            | Self::ConcludeSupersededCheck { repo, head_sha, evaluation }
             | Self::ConcludeSilentCheck { repo, head_sha, evaluation } => {
                 format!("{}:{head_sha}:{evaluation}", repo.0)
             }
@@ -250,6 +264,7 @@ impl Job {
             Self::AnnounceCheck { repo, head_sha, .. }
             | Self::ShowAwaited { repo, head_sha, .. }
             | Self::PublishComparison { repo, head_sha, .. }
+            | Self::ConcludeSupersededCheck { repo, head_sha, .. }
             | Self::ConcludeSilentCheck { repo, head_sha, .. } => {
                 Some(format!("publish:{}:{head_sha}", repo.0))
             }
@@ -308,6 +323,7 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
 
 /// Runs one job.
 async fn run(work: &Work, job: Job) -> Result<(), JobError> {
+    let repo = job.repo();
     let result = match job {
         Job::HandleDelivery { delivery_id, .. } => handle_delivery::handle_delivery(work, &delivery_id).await,
         Job::CollectRun { repo, trace, .. } => collect_run::collect_run(work, repo, trace).await,
@@ -333,6 +349,9 @@ async fn run(work: &Work, job: Job) -> Result<(), JobError> {
         Job::PublishComment { repo, number, .. } => {
             publish_comment::publish_comment(work, repo, number).await
         }
+        Job::ConcludeSupersededCheck { repo, head_sha, evaluation } => {
+            conclude_superseded_check::conclude_superseded_check(work, repo, &head_sha, evaluation).await
+        }
         Job::ConcludeSilentCheck { repo, head_sha, evaluation } => {
             conclude_silent_check::conclude_silent_check(work, repo, &head_sha, evaluation).await
         }
@@ -349,7 +368,10 @@ async fn run(work: &Work, job: Job) -> Result<(), JobError> {
         // A token was revoked before its time: the next attempt mints its own.
         app.forget_tokens();
     }
-    result
+    match (result, repo) {
+        (Err(error), Some(repo)) => gone::unless_gone(work, repo, error).await,
+        (result, _) => result,
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,13 @@ use crate::store::RepositoryRow;
 /// How often a suspended installation is looked at again.
 const SUSPENDED: Duration = Duration::from_mins(10);
 
-/// A client for a repository; none in local mode, or when no installation covers it.
+/// How long a job waits for a suspended installation: well within a check's own patience.
+pub(super) fn suspended_wait(work: &Work) -> Duration {
+    SUSPENDED.min(work.check_timeout / 12)
+}
+
+/// A client for a repository; none in local mode, when no installation covers it, or when it is
+/// archived, which GitHub takes no writes to.
 pub(super) async fn client(
     work: &Work,
     repo: RepoId,
@@ -26,11 +32,13 @@ pub(super) async fn client(
     let Some(app) = &work.app else { return Ok(None) };
     let mut tx = work.db.read().await?;
     let Some(repository) = tx.repository(repo).await? else { return Ok(None) };
-    let Some(installation) = repository.installation else { return Ok(None) };
+    let Some(installation) = repository.installation.filter(|_| !repository.archived) else {
+        return Ok(None);
+    };
     match tx.installation(installation).await? {
         None => return Ok(None),
         // Nothing may be called now; what is to be said is said when it may be.
-        Some(row) if row.suspended => return Err(JobError::TooEarly(SUSPENDED)),
+        Some(row) if row.suspended => return Err(JobError::TooEarly(suspended_wait(work))),
         Some(_) => {}
     }
     drop(tx);

@@ -30,6 +30,8 @@ pub struct Work {
     pub settle: Duration,
     /// How long a check waits for a trace.
     pub check_timeout: Duration,
+    /// How long the data of a repository without an installation is kept.
+    pub grace: Duration,
     /// How long a job is a process's own without a sign of life.
     pub lease: Duration,
     /// How often GitHub is asked for what its deliveries did not tell; zero: never.

@@ -38,6 +38,9 @@ pub async fn run_jobs(work: Work, slots: usize, stop: CancellationToken) {
                 if let Err(error) = super::retain::retain(&work).await {
                     tracing::warn!(error = %error_chain(&error), "old rows could not be swept");
                 }
+                if let Err(error) = super::forget_repositories::forget_repositories(&work).await {
+                    tracing::warn!(error = %error_chain(&error), "data of removed repositories could not be deleted");
+                }
                 tokio::time::sleep(SWEEP).await;
             }
         }

@@ -12,6 +12,8 @@ mod connect;
 mod decisions;
 mod deliveries;
 mod errors;
+pub mod forgetting;
+mod ownership;
 mod pull_requests;
 mod queue;
 mod repositories;

@@ -195,4 +195,31 @@ impl Tx {
             .map(|sha| sha.parse().map_err(|e| StoreError::unreadable("a pull request's head", e)))
             .collect()
     }
+
+    /// Checks that wait on heads a pull request had before this one and that are no open pull
+    /// request's now: the head and its newest evaluation.
+    pub async fn superseded_checks(
+        &mut self,
+        repo: RepoId,
+        number: PrNumber,
+        head_sha: &CommitSha,
+    ) -> Result<Vec<(CommitSha, i64)>, StoreError> {
+        let rows: Vec<(String, i64)> = on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT c.head_sha, MAX(c.evaluation) FROM pull_request_heads h
+                 JOIN checks c ON c.repo_id = h.repo_id AND c.head_sha = h.head_sha
+                 WHERE h.repo_id = $1 AND h.number = $2 AND h.head_sha <> $3 AND c.concluded_at IS NULL
+                   AND NOT EXISTS (SELECT 1 FROM pull_requests p
+                     WHERE p.repo_id = h.repo_id AND p.head_sha = h.head_sha AND p.is_open = 1)
+                 GROUP BY c.head_sha LIMIT 100",
+            )
+            .bind(repo.0)
+            .bind(number.0)
+            .bind(head_sha.as_str())
+            .fetch_all(&mut *conn)
+            .await?
+        });
+        let read = |sha: String| sha.parse().map_err(|e| StoreError::unreadable("a pull request's head", e));
+        rows.into_iter().map(|(sha, evaluation)| Ok((read(sha)?, evaluation))).collect()
+    }
 }

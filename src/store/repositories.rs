@@ -19,6 +19,8 @@ pub struct RepositoryRow {
     pub default_branch: Option<String>,
     /// Whether only its members may see it; true until GitHub says otherwise.
     pub private: bool,
+    /// Read-only: nothing is posted.
+    pub archived: bool,
 }
 
 /// What GitHub says of a repository.
@@ -67,6 +69,7 @@ struct Row {
     installation_id: Option<i64>,
     default_branch: Option<String>,
     private: i64,
+    archived: i64,
 }
 
 impl TryFrom<Row> for RepositoryRow {
@@ -82,11 +85,12 @@ impl TryFrom<Row> for RepositoryRow {
             installation: row.installation_id.map(InstallationId),
             default_branch: row.default_branch,
             private: row.private != 0,
+            archived: row.archived != 0,
         })
     }
 }
 
-fn lookup_name(name: &RepoName) -> String {
+pub(super) fn lookup_name(name: &RepoName) -> String {
     name.to_string().to_ascii_lowercase()
 }
 
@@ -95,7 +99,7 @@ impl Tx {
     pub async fn find_repository(&mut self, name: &RepoName) -> Result<Option<RepositoryRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT repo_id, owner, name, github_id, installation_id, default_branch, private
+                "SELECT repo_id, owner, name, github_id, installation_id, default_branch, private, archived
                  FROM repositories WHERE lookup_name = $1 AND removed_at IS NULL",
             )
             .bind(lookup_name(name))
@@ -109,7 +113,7 @@ impl Tx {
     pub async fn repository(&mut self, id: RepoId) -> Result<Option<RepositoryRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT repo_id, owner, name, github_id, installation_id, default_branch, private
+                "SELECT repo_id, owner, name, github_id, installation_id, default_branch, private, archived
                  FROM repositories WHERE repo_id = $1 AND removed_at IS NULL",
             )
             .bind(id.0)
@@ -138,7 +142,7 @@ impl Tx {
     ) -> Result<Option<RepositoryRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT repo_id, owner, name, github_id, installation_id, default_branch, private
+                "SELECT repo_id, owner, name, github_id, installation_id, default_branch, private, archived
                  FROM repositories WHERE github_id = $1 AND removed_at IS NULL",
             )
             .bind(github_id)
@@ -169,81 +173,6 @@ impl Tx {
             .await?;
         });
         self.find_repository(name).await?.ok_or(StoreError::Database(sqlx::Error::RowNotFound))
-    }
-
-    /// Records what GitHub says of a repository of an installation: by its number, so that a
-    /// renamed one keeps its history; a name that was known before GitHub told its number
-    /// (a token made in advance) is the same repository.
-    pub async fn record_repository(
-        &mut self,
-        facts: &RepositoryFacts,
-        installation: InstallationId,
-        now: Timestamp,
-    ) -> Result<RepositoryRow, StoreError> {
-        let parked = self.park_other_holders(facts, now).await?;
-        on_db!(self, conn => {
-            // Also one that lost its name to another: now we know where it went.
-            sqlx::query(
-                "UPDATE repositories SET owner = $1, name = $2, lookup_name = $3, removed_at = NULL
-                 WHERE github_id = $4",
-            )
-            .bind(facts.name.owner())
-            .bind(facts.name.name())
-            .bind(lookup_name(&facts.name))
-            .bind(facts.github_id)
-            .execute(&mut *conn)
-            .await?;
-        });
-        let row = self.ensure_repository(&facts.name, now).await?;
-        on_db!(self, conn => {
-            sqlx::query(
-                "UPDATE repositories SET owner = $1, name = $2, github_id = $3, installation_id = $4,
-                    private = $5, default_branch = COALESCE($6, default_branch) WHERE repo_id = $7",
-            )
-            .bind(facts.name.owner())
-            .bind(facts.name.name())
-            .bind(facts.github_id)
-            .bind(installation.0)
-            .bind(i64::from(facts.private))
-            .bind(&facts.default_branch)
-            .bind(row.id.0)
-            .execute(&mut *conn)
-            .await?;
-            for made_in_advance in parked {
-                // Their makers meant the repository of this name, whatever its row.
-                sqlx::query("UPDATE tokens SET repo_id = $1 WHERE repo_id = $2")
-                    .bind(row.id.0)
-                    .bind(made_in_advance)
-                    .execute(&mut *conn)
-                    .await?;
-            }
-        });
-        Ok(self.repository(row.id).await?.unwrap_or(row))
-    }
-
-    /// Takes a name from whoever holds it and is another repository than the one GitHub gave
-    /// it to: one with another number, or, when that one has its row already, one without any.
-    /// Returns the latter: rows that were made for tokens.
-    async fn park_other_holders(
-        &mut self,
-        facts: &RepositoryFacts,
-        now: Timestamp,
-    ) -> Result<Vec<i64>, StoreError> {
-        let parked: Vec<(i64, Option<i64>)> = on_db!(self, conn => {
-            sqlx::query_as(
-                // No name has a `#`, and a row number makes it unique.
-                "UPDATE repositories SET lookup_name = lookup_name || '#' || repo_id, removed_at = $1
-                 WHERE lookup_name = $2 AND (github_id <> $3 OR (github_id IS NULL
-                    AND EXISTS (SELECT 1 FROM repositories known WHERE known.github_id = $3)))
-                 RETURNING repo_id, github_id",
-            )
-            .bind(now.0)
-            .bind(lookup_name(&facts.name))
-            .bind(facts.github_id)
-            .fetch_all(&mut *conn)
-            .await?
-        });
-        Ok(parked.into_iter().filter(|(_, number)| number.is_none()).map(|(id, _)| id).collect())
     }
 
     /// The installation may no longer act on a repository. Its data stays. Of a repository
@@ -353,7 +282,7 @@ impl Tx {
         }
         let lines: Vec<Line> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT r.repo_id, r.owner, r.name, r.github_id, r.installation_id, r.default_branch, r.private,
+                "SELECT r.repo_id, r.owner, r.name, r.github_id, r.installation_id, r.default_branch, r.private, r.archived,
                     (SELECT COUNT(*) FROM runs WHERE runs.repo_id = r.repo_id) AS runs,
                     (SELECT MAX(started_at) FROM runs WHERE runs.repo_id = r.repo_id) AS last_run_at,
                     (SELECT verdict FROM comparisons c WHERE c.repo_id = r.repo_id

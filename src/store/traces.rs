@@ -52,6 +52,14 @@ impl TraceStore {
         Ok(())
     }
 
+    /// Deletes a trace; one that was never kept is deleted already.
+    pub async fn delete(&self, repo: RepoId, trace: TraceId) -> Result<(), StoreError> {
+        match self.objects.delete(&self.path(repo, trace)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Writes, reads and deletes a small object: whether the store can be used at all.
     pub async fn probe(&self) -> Result<(), StoreError> {
         let path = Path::from(format!("{}/probe", self.prefix));

@@ -79,7 +79,11 @@ pub async fn readable_repository(
     name: &RepoName,
 ) -> Result<RepositoryRow, WebError> {
     let mut tx = state.work.db.read().await?;
-    let row = tx.find_repository(name).await?.ok_or(WebError::NotFound)?;
+    let row = match tx.find_repository(name).await? {
+        Some(row) => row,
+        // Under a name it had; a repository that has the name now goes before.
+        None => tx.find_repository_by_old_name(name).await?.ok_or(WebError::NotFound)?,
+    };
     drop(tx);
     let of_token = repository_of_reader(state, headers).await?;
     if may_read(state, of_token, &row) { Ok(row) } else { Err(WebError::NotFound) }

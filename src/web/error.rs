@@ -27,6 +27,9 @@ pub enum WebError {
     /// The sender did not prove who it is.
     #[error("{0}")]
     Unauthorized(&'static str),
+    /// The page is at this path now.
+    #[error("this page has another address now")]
+    Moved(String),
     /// The sender may not do this, whoever it is.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -65,6 +68,7 @@ impl WebError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::BadRequest(_) | Self::Webhook(WebhookError::Payload { .. }) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) | Self::Webhook(WebhookError::Signature) => StatusCode::UNAUTHORIZED,
+            Self::Moved(_) => StatusCode::MOVED_PERMANENTLY,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::GitHub(_) => StatusCode::BAD_GATEWAY,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -85,6 +89,11 @@ impl WebError {
 
     fn finish(&self, mut response: Response) -> Response {
         let headers = response.headers_mut();
+        if let Self::Moved(path) = self
+            && let Ok(path) = HeaderValue::from_str(path)
+        {
+            headers.insert(header::LOCATION, path);
+        }
         match self.status() {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));

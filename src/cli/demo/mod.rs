@@ -79,6 +79,7 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
         work: WorkArgs {
             settle: Duration::from_millis(500),
             check_timeout: Duration::from_hours(2),
+            grace: Duration::from_hours(720),
             job_lease: Duration::from_mins(1),
             github_write_spacing: Duration::from_secs(1),
             github_writes_per_hour: 480,

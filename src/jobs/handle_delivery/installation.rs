@@ -14,6 +14,16 @@ pub(super) async fn present(
     removed: &[EventRepository],
 ) -> Result<(), JobError> {
     let now = work.clock.now();
+    // Deliveries come late and out of order: GitHub's present word settles every order.
+    let row = &match &work.app {
+        None => row.clone(),
+        Some(app) => match app.installation(row.id).await? {
+            Some(found) => {
+                InstallationRow { id: row.id, account: row.account.clone(), suspended: found.is_suspended() }
+            }
+            None => return self::removed(work, row.id).await,
+        },
+    };
     let mut tx = work.db.write().await?;
     tx.record_installation(row, now).await?;
     for repository in repositories {

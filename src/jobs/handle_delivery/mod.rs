@@ -9,6 +9,7 @@ mod push;
 mod repository;
 mod workflow_run;
 
+use super::gone::unless_gone;
 use super::{JobError, Work};
 use crate::github::webhook::{Event, EventRepository};
 use crate::model::ids::{InstallationId, PrNumber};
@@ -32,7 +33,19 @@ pub(super) async fn handle_delivery(work: &Work, delivery_id: &str) -> Result<()
     };
     drop(tx);
     let event: Event = serde_json::from_str(&body).map_err(|e| JobError::Unreadable(e.into()))?;
-    act_on(work, delivery_id, event).await
+    let Err(error) = act_on(work, delivery_id, event).await else { return Ok(()) };
+    let about: About = serde_json::from_str(&body).map_err(|e| JobError::Unreadable(e.into()))?;
+    let Some(repository) = about.repository else { return Err(error) };
+    match work.db.read().await?.find_repository_by_github_id(repository.id).await? {
+        Some(row) => unless_gone(work, row.id, error).await,
+        None => Err(error),
+    }
+}
+
+/// What an event is about, whichever it is.
+#[derive(serde::Deserialize)]
+struct About {
+    repository: Option<EventRepository>,
 }
 
 async fn act_on(work: &Work, id: &str, event: Event) -> Result<(), JobError> {
@@ -102,6 +115,14 @@ impl Delivery<'_> {
             let row = InstallationRow { id: self.installation, account, suspended: false };
             tx.record_installation(&row, now).await?;
         }
-        Ok(Some(tx.record_repository(&facts(self.repository), self.installation, now).await?))
+        let before = tx.find_repository_by_github_id(self.repository.id).await?;
+        let row = tx.record_repository(&facts(self.repository), self.installation, now).await?;
+        if let Some(before) = before
+            && !before.name.owner().eq_ignore_ascii_case(row.name.owner())
+            && before.installation != row.installation
+        {
+            tracing::info!(from = %before.name, to = %row.name, "the repository has another owner: its history is kept, the old owner's tokens were revoked");
+        }
+        Ok(Some(row))
     }
 }

@@ -5,7 +5,7 @@ use super::Delivery;
 use crate::github::app_auth::Purpose;
 use crate::github::pulls::PullRequest;
 use crate::jobs::evaluation::{begin, judge_again};
-use crate::jobs::{JobError, Work};
+use crate::jobs::{Job, JobError, Work};
 use crate::model::ids::{CommitSha, PrNumber, RepoId};
 use crate::model::time::Timestamp;
 use crate::store::PullRequestRow;
@@ -75,6 +75,10 @@ pub(in crate::jobs) async fn record(
             // heard of late, and is a sample of the change too.
             if joined > 0 || before.is_some_and(|before| before != pull_request) {
                 judge_again(work, &mut tx, repo, &head_sha, cause.to_owned()).await?;
+            }
+            for (old, evaluation) in tx.superseded_checks(repo, number, &head_sha).await? {
+                let conclude = Job::ConcludeSupersededCheck { repo, head_sha: old, evaluation };
+                conclude.push(&mut tx, now, &work.chance, now).await?;
             }
         }
     }

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 
-use super::{Page, as_page, site};
+use super::{Page, as_page, at_present_name, site};
 use crate::model::ids::ComparisonId;
 use crate::report::page::{ComparisonPage, Posting};
 use crate::store::{CheckRow, ComparisonRow};
@@ -18,6 +18,7 @@ pub async fn comparison(
 ) -> Page {
     as_page(&state, &headers, async {
         let row = repository(&state, &headers, &owner, &repo).await?;
+        at_present_name(&row, &owner, &repo, &format!("/comparisons/{id}"))?;
         let mut tx = state.work.db.read().await?;
         let found = tx.comparison(row.id, &ComparisonId(id)).await?.ok_or(WebError::NotFound)?;
         let head_sha = &found.comparison.head_sha;

@@ -15,6 +15,7 @@ use super::error::{PageError, WebError};
 use crate::config::PageAccess;
 use crate::model::comparison::RunVerdict;
 use crate::report::page::{Site, Start};
+use crate::store::RepositoryRow;
 
 /// Routes of the pages.
 pub fn routes() -> Router<AppState> {
@@ -51,6 +52,15 @@ where
         Ok(Err(error)) => failed(WebError::Internal(error.into())),
         Err(error) => failed(error),
     }
+}
+
+/// Sends a reader who came by a name the repository had to the present one.
+fn at_present_name(row: &RepositoryRow, owner: &str, repo: &str, rest: &str) -> Result<(), WebError> {
+    let present = row.name.to_string();
+    if present.eq_ignore_ascii_case(&format!("{owner}/{repo}")) {
+        return Ok(());
+    }
+    Err(WebError::Moved(format!("/{present}{rest}")))
 }
 
 fn start(state: &AppState, repo: &str) -> Start {

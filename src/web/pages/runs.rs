@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 
-use super::{Page, as_page, run_verdict, site, start};
+use super::{Page, as_page, at_present_name, run_verdict, site, start};
 use crate::model::ids::{ComparisonId, RepoName, RunId};
 use crate::report::page::{HistoryProgress, RunPage, RunRow, RunsPage};
 use crate::store::RunFilter;
@@ -27,6 +27,7 @@ pub async fn runs(
 ) -> Page {
     as_page(&state, &headers, async {
         let row = repository(&state, &headers, &owner, &repo).await?;
+        at_present_name(&row, &owner, &repo, "")?;
         let mut tx = state.work.db.read().await?;
         let stored = tx.list_runs(row.id, &row.name, &RunFilter::All, RUNS).await?;
         // Newest first: the first one seen of a run is the one that counts.
@@ -69,6 +70,7 @@ pub async fn run(
 ) -> Page {
     as_page(&state, &headers, async {
         let row = repository(&state, &headers, &owner, &repo).await?;
+        at_present_name(&row, &owner, &repo, &format!("/runs/{id}"))?;
         let mut tx = state.work.db.read().await?;
         let stored = tx.run(row.id, &row.name, &RunId(id)).await?.ok_or(WebError::NotFound)?;
         let stages = tx.samples(row.id, &stored.run.id).await?;

@@ -96,17 +96,7 @@ pub fn deliveries(state: &State, call: &Call) -> Result<Reply, Reply> {
 /// Where the App is installed.
 pub fn installations(state: &State, call: &Call) -> Result<Reply, Reply> {
     let app = verify_jwt(state, call.bearer)?;
-    let view = |installation| {
-        let mut view = views::installation("apps/get-installation", app, installation);
-        // The description wants an account to be a user and an enterprise at once.
-        for (name, value) in [("name", "name"), ("slug", "slug")] {
-            view["account"][name] = json!(value);
-        }
-        for name in ["created_at", "updated_at"] {
-            view["account"][name] = json!("2026-01-01T00:00:00Z");
-        }
-        view
-    };
+    let view = |installation| views::installation("apps/get-installation", app, installation);
     let found = state.installations.iter().map(view).collect();
     Ok(page(call, found, |items, _| Value::Array(items)))
 }

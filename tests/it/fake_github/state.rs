@@ -76,6 +76,7 @@ pub struct Repository {
     pub name: String,
     pub default_branch: String,
     pub private: bool,
+    pub archived: bool,
     pub installation: Option<u64>,
 }
 
@@ -89,6 +90,7 @@ impl Repository {
             name: name.to_owned(),
             default_branch: "main".to_owned(),
             private: true,
+            archived: false,
             installation: None,
         }
     }

@@ -164,7 +164,7 @@ async fn what_breaks_the_description_is_refused_and_reported() {
         let violations = fake.take_violations();
         assert!(violations.iter().any(|violation| violation.contains(word)), "{word}: {violations:?}");
     }
-    let unknown = ["/repos/octo-org/web/labels", "/repos/octo-org/web/check-runs/1/annotations"];
+    let unknown = ["/repos/octo-org/web/labels", "/repos/octo-org/web/check-runs/1/tags"];
     for path in unknown {
         assert_eq!(send(&fake, &token, "GET", path, None).await.0, 404);
         assert!(fake.take_violations()[0].contains("no such route"));

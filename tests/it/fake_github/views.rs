@@ -47,6 +47,13 @@ pub fn installation(operation: &str, app: &App, installation: &Installation) -> 
         }),
     );
     view["account"]["login"] = json!(installation.account);
+    // The description wants an account to be a user and an enterprise at once.
+    for (name, value) in [("name", "name"), ("slug", "slug")] {
+        view["account"][name] = json!(value);
+    }
+    for name in ["created_at", "updated_at"] {
+        view["account"][name] = json!("2026-01-01T00:00:00Z");
+    }
     view
 }
 
@@ -55,7 +62,7 @@ pub fn repository(operation: &str, repository: &Repository) -> Value {
         CONTRACT.example(operation, 200),
         json!({
             "id": repository.id, "name": repository.name, "full_name": repository.full_name(),
-            "private": repository.private, "default_branch": repository.default_branch,
+            "private": repository.private, "archived": repository.archived, "default_branch": repository.default_branch,
             "visibility": if repository.private { "private" } else { "public" },
         }),
     );

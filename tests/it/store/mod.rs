@@ -7,6 +7,7 @@
 mod call_gate;
 mod connections;
 mod heads;
+mod lifecycle;
 mod loss;
 mod measured;
 mod queue;

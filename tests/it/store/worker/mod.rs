@@ -60,6 +60,7 @@ impl Bench {
             metrics: Metrics::default(),
             settle: SETTLE,
             check_timeout: Duration::from_hours(1),
+            grace: Duration::from_hours(720),
             lease: Duration::from_mins(1),
             reconcile_interval: Duration::ZERO,
             base_branch: None,
