@@ -9,6 +9,7 @@ mod logging;
 mod migrate;
 mod output;
 mod replay;
+mod schema;
 mod serve;
 mod token;
 mod worker;
@@ -47,6 +48,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Plays a history again: what would have raised an alarm, what would be found
     Replay(replay::ReplayArgs),
+    /// Prints the JSON Schema of the policy file `.github/pacegate.yml`
+    Schema,
     /// Makes, lists and revokes the tokens with which spans are pushed
     Token(token::TokenArgs),
     /// Checks database, credentials and reachability, and says what to do
@@ -113,6 +116,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
     match command {
         Command::Compare(args) => compare::compare(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Schema => schema::schema().map(done),
         Command::Serve(args) => within_runtime(serve::serve(args)).map(done),
         Command::Worker(args) => within_runtime(worker::worker(args)).map(done),
         Command::Migrate(args) => within_runtime(migrate::migrate(args)).map(done),

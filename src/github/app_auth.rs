@@ -24,6 +24,8 @@ pub enum Purpose {
     WriteChecks,
     /// Write comments on pull requests.
     WriteComments,
+    /// Read files.
+    ReadContents,
 }
 
 #[derive(Serialize)]
@@ -31,17 +33,20 @@ struct Permissions {
     #[serde(skip_serializing_if = "Option::is_none")]
     checks: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    contents: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pull_requests: Option<&'static str>,
 }
 
 impl Purpose {
     fn permissions(self) -> Permissions {
-        let (checks, pull_requests) = match self {
-            Self::ReadPullRequests => (None, Some("read")),
-            Self::WriteChecks => (Some("write"), None),
-            Self::WriteComments => (None, Some("write")),
-        };
-        Permissions { checks, pull_requests }
+        let none = Permissions { checks: None, contents: None, pull_requests: None };
+        match self {
+            Self::ReadPullRequests => Permissions { pull_requests: Some("read"), ..none },
+            Self::WriteChecks => Permissions { checks: Some("write"), ..none },
+            Self::WriteComments => Permissions { pull_requests: Some("write"), ..none },
+            Self::ReadContents => Permissions { contents: Some("read"), ..none },
+        }
     }
 }
 

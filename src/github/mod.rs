@@ -6,6 +6,7 @@ pub mod app_auth;
 pub mod checks;
 mod client;
 pub mod comments;
+pub mod contents;
 pub mod pulls;
 pub mod webhook;
 
@@ -74,6 +75,13 @@ pub enum RetryClass {
 }
 
 impl GitHubError {
+    /// Whether GitHub refused because the installation did not grant what was asked for: by a
+    /// refusal of the token, or of the call made with it.
+    #[must_use]
+    pub fn is_not_granted(&self) -> bool {
+        matches!(self, Self::Refused { status: 403 | 422, .. })
+    }
+
     /// What this error means for a retry.
     #[must_use]
     pub fn retry_class(&self) -> RetryClass {

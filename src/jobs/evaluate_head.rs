@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::{Job, JobError, Work};
+use super::{Job, JobError, Work, locations, policy};
 use crate::gate::{baseline, compare, conclude, fit};
 use crate::metrics::Metrics;
 use crate::model::comparison::RunComparison;
@@ -29,7 +29,6 @@ pub(super) async fn evaluate_head(
     head_sha: &CommitSha,
     cause: String,
 ) -> Result<(), JobError> {
-    let policy = GatePolicy::default();
     let mut tx = work.db.read().await?;
     let Some(repository) = tx.repository(repo).await? else { return Ok(()) };
     let evaluation = tx.newest_check(repo, head_sha).await?.map_or(1, |check| check.evaluation);
@@ -37,12 +36,20 @@ pub(super) async fn evaluate_head(
     let base_branch =
         known.as_ref().map(|pr| pr.base_branch.clone()).or_else(|| repository.default_branch.clone());
     let base_branch = base_branch.or_else(|| work.base_branch.clone());
+    if tx.list_runs(repo, &repository.name, &RunFilter::Head(head_sha.clone()), 1).await?.is_empty() {
+        return Ok(()); // nothing was measured on this head yet
+    }
+    drop(tx);
+    let head = known.as_ref().map(|_| head_sha);
+    let governing = policy::governing(work, repo, base_branch.as_deref(), head).await?;
+    let mut tx = work.db.read().await?;
     let cases =
-        gather(&mut tx, &repository, head_sha, known.as_ref(), base_branch.as_deref(), &policy).await?;
+        gather(&mut tx, &repository, head_sha, known.as_ref(), base_branch.as_deref(), &governing.policy)
+            .await?;
     drop(tx);
     let Some(newest) = cases.iter().filter_map(|case| case.candidate.last()).max_by_key(|m| m.run.started_at)
     else {
-        return Ok(()); // nothing was measured on this head yet
+        return Ok(());
     };
     let newest_run = newest.run.id.clone();
     let pull_request = known.as_ref().map(|pr| pr.number).or_else(|| claimed_pull_request(newest));
@@ -50,12 +57,20 @@ pub(super) async fn evaluate_head(
     // What GitHub has not named as a pull request's head has nowhere to be published.
     let is_known = known.is_some();
     let name = repository.name.clone();
+    let workflow_paths = workflow_paths(&cases);
     let judged = tokio::task::spawn_blocking(move || {
-        let digest = digest_of(&cases, evaluation, base_branch.as_deref());
-        (digest, judge(cases, &name, base_branch.as_deref(), base_sha.as_ref(), &policy))
+        let digest = digest_of(&cases, evaluation, base_branch.as_deref(), &governing.fingerprint());
+        let mut comparison =
+            judge(cases, &name, base_branch.as_deref(), base_sha.as_ref(), &governing.policy);
+        if let Some(comparison) = &mut comparison {
+            comparison.notes.extend(governing.notes);
+            comparison.policy = governing.facts;
+        }
+        (digest, comparison)
     });
     let (digest, comparison) = judged.await?;
-    let Some(comparison) = comparison else { return Ok(()) };
+    let Some(mut comparison) = comparison else { return Ok(()) };
+    locations::locate(work, repo, head_sha, &workflow_paths, &mut comparison).await?;
 
     let now = work.clock.now();
     let id = ComparisonId(work.chance.ulid(now));
@@ -157,10 +172,16 @@ async fn history(
     Ok(history)
 }
 
+/// The workflow file of each pipeline, as its newest run names it.
+fn workflow_paths(cases: &[Case]) -> BTreeMap<String, String> {
+    let newest = cases.iter().filter_map(|case| case.candidate.last());
+    newest.filter_map(|m| Some((m.run.pipeline.clone(), m.run.workflow_path.clone()?))).collect()
+}
+
 /// Of everything that goes into a comparison: the same inputs are one comparison.
-fn digest_of(cases: &[Case], evaluation: i64, base_branch: Option<&str>) -> String {
+fn digest_of(cases: &[Case], evaluation: i64, base_branch: Option<&str>, policy: &str) -> String {
     let mut digest = Sha256::new();
-    digest.update(format!("{evaluation} {base_branch:?}\n"));
+    digest.update(format!("{evaluation} {base_branch:?} {policy}\n"));
     for case in cases {
         for measured in case.candidate.iter().chain(&case.history) {
             let run = &measured.run;

@@ -4,8 +4,11 @@
 mod announce_check;
 mod collect_run;
 mod conclude_silent_check;
+mod contents;
 mod evaluate_head;
 mod handle_delivery;
+mod locations;
+mod policy;
 mod publish_comment;
 mod publish_comparison;
 mod publishing;
@@ -21,7 +24,6 @@ use crate::github::app_auth::App;
 use crate::github::{GitHubError, RetryClass};
 use crate::metrics::Metrics;
 use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, RepoName, TraceId};
-use crate::model::policy::GatePolicy;
 use crate::model::time::Timestamp;
 use crate::report::{Report, ReportContext};
 use crate::store::traces::TraceStore;
@@ -65,10 +67,10 @@ impl Work {
     /// The report of a stored comparison: the one that is published, shown and handed out.
     #[must_use]
     pub fn report(&self, repo: &RepoName, row: ComparisonRow) -> Report {
-        let policy = GatePolicy::default();
+        let policy = &row.comparison.policy;
         let context = ReportContext {
-            mode: policy.mode(),
-            comment: policy.comment(),
+            mode: policy.mode,
+            comment: policy.comment,
             pull_request: row.pull_request,
             page_url: self.page_url(repo, &row.id),
         };

@@ -12,7 +12,7 @@ use super::markdown::{
     stages_table, structure,
 };
 use super::structure::HEADING;
-use super::{Conclusion, Report, escape, format};
+use super::{Conclusion, Report, escape, format, policy};
 
 /// GitHub's limit of a title, characters.
 pub const TITLE_CAP: usize = 255;
@@ -88,6 +88,7 @@ impl Report {
     fn summary(&self, limits: &Limits, annotations_left_out: usize) -> String {
         let page = self.context().page_url.as_deref();
         paragraphs([
+            policy::markdown(self, limits.sentences),
             lead(self),
             findings_table(self, limits),
             error_list(self, limits),

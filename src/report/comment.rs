@@ -10,7 +10,7 @@ use super::markdown::{
     stages_table, structure,
 };
 use super::structure::HEADING;
-use super::{Report, escape, format};
+use super::{Report, escape, format, policy};
 
 /// First line of every comment of ours, by which an earlier one is found. Escaping lets no
 /// name form it, and an author check stands beside it.
@@ -66,6 +66,7 @@ impl Report {
         let notes = notes(self, limits);
         paragraphs([
             format!("### {icon} {}", headline(self, escape::code)),
+            policy::markdown(self, limits.sentences),
             lead(self),
             findings_table(self, limits),
             error_list(self, limits),

@@ -7,6 +7,7 @@ mod door;
 mod faults;
 mod killed;
 mod pages;
+mod policy;
 mod replay;
 mod story;
 

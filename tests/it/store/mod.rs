@@ -5,6 +5,7 @@
 //! can happen and the result must be the same.
 
 mod connections;
+mod contents;
 mod heads;
 mod loss;
 mod measured;
