@@ -1,6 +1,7 @@
 //! Configuration: each flag has an environment variable `PACEGATE_<FLAG>`. Plain values here;
 //! what they open (a database, an App) is opened by `cli/`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -32,7 +33,7 @@ pub struct GitHubArgs {
     /// GitHub's API; `https://HOST/api/v3` for an Enterprise Server
     #[arg(long, env = "PACEGATE_GITHUB_API_URL", default_value = "https://api.github.com")]
     pub github_api_url: String,
-    /// How long an answer of GitHub may take
+    /// How long a call to GitHub may take
     #[arg(long, env = "PACEGATE_GITHUB_TIMEOUT", default_value = "30s", value_parser = duration::parse)]
     pub github_timeout: Duration,
     /// The App's number
@@ -44,6 +45,10 @@ pub struct GitHubArgs {
     /// The webhook's secret; two, separated by a comma, while it is being replaced
     #[arg(long, env = "PACEGATE_GITHUB_WEBHOOK_SECRET", hide_env_values = true)]
     pub github_webhook_secret: Option<SecretString>,
+    /// File of the App that /setup makes, used when the three are absent
+    /// [default: pacegate-app.json beside an SQLite database]
+    #[arg(long, env = "PACEGATE_APP_FILE")]
+    pub app_file: Option<PathBuf>,
 }
 
 /// Which pages anybody may read.
@@ -68,6 +73,12 @@ pub struct WorkArgs {
     /// a database may differ by less
     #[arg(long, env = "PACEGATE_JOB_LEASE", default_value = "60s", value_parser = duration::parse)]
     pub job_lease: Duration,
+    /// From the end of a write to an installation on GitHub to the next; GitHub asks for a second
+    #[arg(long, env = "PACEGATE_GITHUB_WRITE_SPACING", default_value = "1s", value_parser = duration::parse)]
+    pub github_write_spacing: Duration,
+    /// Writes to an installation on GitHub in an hour; GitHub takes 500
+    #[arg(long, env = "PACEGATE_GITHUB_WRITES_PER_HOUR", default_value_t = 480, value_parser = clap::value_parser!(u32).range(1..))]
+    pub github_writes_per_hour: u32,
     /// Jobs run at once
     #[arg(long, env = "PACEGATE_JOBS", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub jobs: u8,
@@ -111,4 +122,7 @@ pub struct WebArgs {
     /// Which pages anybody may read [default: all in local mode, public with an App]
     #[arg(long, env = "PACEGATE_PAGES")]
     pub pages: Option<PageAccess>,
+    /// Offer no page that makes the GitHub App: local mode is wanted
+    #[arg(long, env = "PACEGATE_NO_SETUP")]
+    pub no_setup: bool,
 }

@@ -34,6 +34,9 @@ pub struct Metrics {
     pub comparisons: Family<Outcome, Counter>,
     open_jobs: Gauge<i64, AtomicI64>,
     dead_jobs: Gauge<i64, AtomicI64>,
+    closed_installations: Gauge<i64, AtomicI64>,
+    least_calls_left: Gauge<i64, AtomicI64>,
+    most_writes: Gauge<i64, AtomicI64>,
     registry: Arc<Registry>,
 }
 
@@ -62,8 +65,39 @@ impl Default for Metrics {
             "Jobs that were given up and need somebody to look",
             dead_jobs.clone(),
         );
-        let registry = Arc::new(registry);
-        Self { spans, refused_requests, jobs, deliveries, comparisons, open_jobs, dead_jobs, registry }
+        let gauge = |registry: &mut Registry, name: &str, help: &str| {
+            let gauge = Gauge::<i64, AtomicI64>::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let closed_installations = gauge(
+            &mut registry,
+            "github_closed_installations",
+            "Installations that GitHub asked not to call now",
+        );
+        let least_calls_left = gauge(
+            &mut registry,
+            "github_least_calls_left_percent",
+            "Share of the hour's calls left to the installation with the smallest share",
+        );
+        let most_writes = gauge(
+            &mut registry,
+            "github_most_writes",
+            "Writes of the last hour to the installation with the most",
+        );
+        Self {
+            spans,
+            refused_requests,
+            jobs,
+            deliveries,
+            comparisons,
+            open_jobs,
+            dead_jobs,
+            closed_installations,
+            least_calls_left,
+            most_writes,
+            registry: Arc::new(registry),
+        }
     }
 }
 
@@ -76,6 +110,14 @@ impl Metrics {
     /// Counts several more.
     pub fn count_many(family: &Family<Outcome, Counter>, kind: &'static str, outcome: &'static str, by: u64) {
         family.get_or_create(&Outcome { kind, outcome }).inc_by(by);
+    }
+
+    /// What is left of GitHub's limits: installations nobody may call now, percent of the hour's
+    /// calls where fewest are left, writes of the hour where most were made.
+    pub fn set_github_budgets(&self, closed: i64, least_calls_percent: i64, most_writes: i64) {
+        self.closed_installations.set(closed);
+        self.least_calls_left.set(least_calls_percent);
+        self.most_writes.set(most_writes);
     }
 
     /// Everything, as Prometheus reads it.

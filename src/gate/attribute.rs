@@ -118,6 +118,7 @@ mod tests {
             baseline_samples: 60,
             critical: false,
             explained_by: None,
+            decision: None,
             reason: String::new(),
             location: None,
             history_s: vec![],

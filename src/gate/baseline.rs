@@ -1,8 +1,6 @@
 //! Which past runs are comparable with a candidate, and why the others are not. Only green
 //! first attempts of the base branch can be a baseline: data of a pull request never is.
 
-use std::time::Duration;
-
 use crate::model::comparison::{BaselineSummary, Exclusion};
 use crate::model::history::AcceptedChange;
 use crate::model::ids::CommitSha;
@@ -88,7 +86,7 @@ pub fn choose(
     as_of: Timestamp,
 ) -> Baseline {
     let rule = policy.baseline();
-    let oldest = as_of.before(Duration::from_hours(24) * rule.days);
+    let oldest = as_of.before(rule.age());
     let mut sorting = Sorting::default();
     for run in history {
         let past = &run.run;

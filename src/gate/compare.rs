@@ -241,6 +241,7 @@ pub(super) fn blank(
         baseline_samples: fitted.map_or(0, |f| f.samples),
         critical: false,
         explained_by: None,
+        decision: None,
         reason: String::new(),
         location: None,
         history_s: fitted.map(|f| f.history_s.clone()).unwrap_or_default(),

@@ -5,11 +5,13 @@ use super::attribute::flag;
 use super::errors::sort_errors;
 use crate::model::comparison::{ErrorVerdict, RunComparison, RunVerdict, StageComparison, StageVerdict};
 
-/// The worst of stages and errors. A stage that a deeper one explains adds nothing; an error
-/// counts as a regression only when errors gate.
+/// The worst of stages and errors. A stage that a deeper one explains adds nothing, nor does a
+/// finding that somebody decided about; an error counts as a regression only when errors gate.
 #[must_use]
 pub fn run_verdict(comparison: &RunComparison, errors_gate: bool) -> RunVerdict {
     let of_stage = |stage: &StageComparison| match stage.verdict {
+        // Somebody decided about it.
+        StageVerdict::Regressed | StageVerdict::Suspect if stage.decision.is_some() => Some(RunVerdict::Pass),
         StageVerdict::Regressed if stage.explained_by.is_none() => Some(RunVerdict::Regressed),
         StageVerdict::Suspect if stage.explained_by.is_none() => Some(RunVerdict::Suspect),
         StageVerdict::Improved => Some(RunVerdict::Improved),
@@ -23,7 +25,8 @@ pub fn run_verdict(comparison: &RunComparison, errors_gate: bool) -> RunVerdict 
         _ => None,
     };
     let stages = comparison.stages.iter().filter_map(of_stage).max();
-    let errors = comparison.errors.iter().filter_map(|e| of_error(e.verdict, e.baseline_runs)).max();
+    let open = comparison.errors.iter().filter(|error| error.decision.is_none());
+    let errors = open.filter_map(|e| of_error(e.verdict, e.baseline_runs)).max();
     // Nothing could be judged: that is not a pass.
     stages.unwrap_or(RunVerdict::Inconclusive).max(errors.unwrap_or(RunVerdict::Pass))
 }

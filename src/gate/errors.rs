@@ -140,6 +140,7 @@ pub fn judge_errors(
                 baseline_runs_with: counts.before,
                 baseline_runs: counts.history,
                 reason,
+                decision: None,
                 location: error.frame.as_ref().and_then(Frame::location),
             }
         })

@@ -85,6 +85,7 @@ mod tests {
             baseline_runs_with: 0,
             baseline_runs: 1,
             reason: String::new(),
+            decision: None,
             location,
         }
     }

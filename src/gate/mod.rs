@@ -6,6 +6,7 @@
 //! pipeline itself, `conclude` joins pipelines, `locations` finds the lines of a `workflow_file`.
 
 mod alternate;
+pub mod attempts;
 pub mod attribute;
 pub mod baseline;
 mod budget;
@@ -13,6 +14,7 @@ mod columns;
 pub mod common_mode;
 pub mod compare;
 pub mod conclude;
+pub mod decide;
 pub mod duration_model;
 pub mod errors;
 pub mod extract;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::GitHubError;
 use super::client::{RepoClient, Transport};
+use super::gate::{CallGate, THE_APP_ITSELF};
 use crate::clock::Clock;
 use crate::model::ids::{InstallationId, RepoName};
 use crate::model::time::Timestamp;
@@ -18,6 +19,8 @@ use crate::model::time::Timestamp;
 /// What a job may do to a repository. Each is exactly what its calls need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
+    /// Read who may do what.
+    ReadMetadata,
     /// Read pull requests.
     ReadPullRequests,
     /// Write check runs.
@@ -26,25 +29,41 @@ pub enum Purpose {
     WriteComments,
     /// Read files.
     ReadContents,
+    /// Read workflow runs and their jobs.
+    ReadActions,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 struct Permissions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     checks: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     contents: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pull_requests: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actions: Option<&'static str>,
 }
 
 impl Purpose {
-    fn permissions(self) -> Permissions {
-        let none = Permissions { checks: None, contents: None, pull_requests: None };
+    /// Whether anything is made or changed.
+    fn writes(self) -> bool {
         match self {
+            Self::ReadMetadata | Self::ReadPullRequests | Self::ReadContents | Self::ReadActions => false,
+            Self::WriteChecks | Self::WriteComments => true,
+        }
+    }
+
+    fn permissions(self) -> Permissions {
+        let none = Permissions::default();
+        match self {
+            Self::ReadMetadata => Permissions { metadata: Some("read"), ..none },
             Self::ReadPullRequests => Permissions { pull_requests: Some("read"), ..none },
             Self::WriteChecks => Permissions { checks: Some("write"), ..none },
             Self::WriteComments => Permissions { pull_requests: Some("write"), ..none },
+            Self::ReadActions => Permissions { actions: Some("read"), ..none },
             Self::ReadContents => Permissions { contents: Some("read"), ..none },
         }
     }
@@ -63,6 +82,26 @@ pub struct AppFacts {
     /// Events it subscribed to.
     #[serde(default)]
     pub events: Vec<String>,
+    /// Whose it is.
+    pub owner: Option<AppOwner>,
+}
+
+/// The account that owns the App.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AppOwner {
+    /// Its login; an enterprise has none.
+    #[serde(default)]
+    pub login: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+}
+
+impl AppOwner {
+    /// Whether it is an organisation.
+    #[must_use]
+    pub fn is_organisation(&self) -> bool {
+        self.kind == "Organization"
+    }
 }
 
 /// The App. Cheap to clone; clones share their tokens.
@@ -139,20 +178,61 @@ impl App {
             .map_err(|e| GitHubError::Configuration(format!("PACEGATE_GITHUB_PRIVATE_KEY can't sign: {e}")))
     }
 
-    /// The App as GitHub knows it: proves that id and key belong together.
-    pub async fn facts(&self) -> Result<AppFacts, GitHubError> {
-        self.transport.with_token(&self.jwt()?)?.get("/app").await
+    /// Speaks with a token that was minted for it.
+    pub(super) fn speaking_with(&self, token: &SecretString) -> Result<Transport, GitHubError> {
+        self.transport.with_token(token, THE_APP_ITSELF)
     }
 
-    /// A client for one repository, with a token that can do no more than the purpose.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The same App, whose calls pass this gate.
+    #[must_use]
+    pub fn with_gate(self, gate: Arc<dyn CallGate>) -> Self {
+        Self { transport: self.transport.with_gate(gate), ..self }
+    }
+
+    /// How long a call may take as a whole.
+    #[must_use]
+    pub fn call_timeout(&self) -> Duration {
+        self.transport.timeout()
+    }
+
+    /// Speaks as the App, for no installation.
+    pub(super) fn as_itself(&self) -> Result<Transport, GitHubError> {
+        self.transport.with_token(&self.jwt()?, THE_APP_ITSELF)
+    }
+
+    /// The App as GitHub knows it: proves that id and key belong together.
+    pub async fn facts(&self) -> Result<AppFacts, GitHubError> {
+        self.as_itself()?.get("/app").await
+    }
+
+    /// The installation that covers a repository, by GitHub's word.
+    pub async fn installation_of(&self, repo: &RepoName) -> Result<InstallationId, GitHubError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            id: i64,
+        }
+        let answer: Answer = self.as_itself()?.get(&format!("/repos/{repo}/installation")).await?;
+        Ok(InstallationId(answer.id))
+    }
+
+    /// A client for one repository, with a token that can do no more than the purpose. Whoever
+    /// wants to write is told here when that can't be soon: the reads before it are saved.
     pub async fn repository(
         &self,
         installation: InstallationId,
         repo: &RepoName,
         purpose: Purpose,
     ) -> Result<RepoClient, GitHubError> {
+        if purpose.writes() {
+            self.transport.may_write(installation).await?;
+        }
         let token = self.token(installation, repo, purpose).await?;
-        Ok(RepoClient { transport: self.transport.with_token(&token)?, repo: repo.clone(), app_id: self.id })
+        let transport = self.transport.with_token(&token, installation)?;
+        Ok(RepoClient { transport, repo: repo.clone(), app_id: self.id })
     }
 
     async fn token(
@@ -172,7 +252,8 @@ impl App {
         }
         let request = TokenRequest { repositories: [repo.name()], permissions: purpose.permissions() };
         let route = format!("/app/installations/{}/access_tokens", installation.0);
-        let answer: TokenAnswer = self.transport.with_token(&self.jwt()?)?.post(&route, &request).await?;
+        let minting = self.transport.with_token(&self.jwt()?, installation)?;
+        let answer: TokenAnswer = minting.post_aside(&route, &request).await?;
         let expires_at = Timestamp::parse_rfc3339(&answer.expires_at).unwrap_or(now);
         let cached = CachedToken { token: answer.token.clone(), expires_at };
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(key, cached);

@@ -1,5 +1,7 @@
 //! Check runs: found by name and `external_id` before one is made, so that a repeat converges.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{GitHubError, RepoClient};
@@ -23,9 +25,23 @@ pub struct CheckRunOutput {
     /// On lines of the head.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub annotations: Vec<CheckRunAnnotation>,
+    /// Buttons, at most three; they stand beside the output in a request.
+    #[serde(skip)]
+    pub actions: Vec<CheckRunAction>,
 }
 
-/// A remark on a line.
+/// A button.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckRunAction {
+    /// At most 20 characters.
+    pub label: &'static str,
+    /// At most 40 characters.
+    pub description: &'static str,
+    /// At most 20 characters: what GitHub says was pressed.
+    pub identifier: &'static str,
+}
+
+/// A remark on a line, as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckRunAnnotation {
     /// File, from the repository's root.
@@ -104,6 +120,46 @@ struct CheckRunRequest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     conclusion: Option<&'static str>,
     output: CheckRunOutput,
+    // Sent even when there are none: left out, GitHub keeps the buttons it has.
+    actions: &'a [CheckRunAction],
+}
+
+/// A remark on a line, as GitHub has it.
+#[derive(Debug, PartialEq, Eq, Hash, Deserialize)]
+struct ShownAnnotation {
+    path: String,
+    start_line: u32,
+    annotation_level: Option<String>,
+    title: Option<String>,
+    message: Option<String>,
+}
+
+impl CheckRunAnnotation {
+    fn as_shown(&self) -> ShownAnnotation {
+        ShownAnnotation {
+            path: self.path.clone(),
+            start_line: self.start_line,
+            annotation_level: Some(self.annotation_level.to_owned()),
+            title: Some(self.title.clone()),
+            message: Some(self.message.clone()),
+        }
+    }
+}
+
+/// Those that GitHub does not have yet, in their order. Each it has stands for one of ours.
+fn missing(ours: &[CheckRunAnnotation], shown: Vec<ShownAnnotation>) -> Vec<CheckRunAnnotation> {
+    let mut there: HashMap<ShownAnnotation, usize> = HashMap::new();
+    for annotation in shown {
+        *there.entry(annotation).or_default() += 1;
+    }
+    let is_missing = |annotation: &&CheckRunAnnotation| match there.get_mut(&annotation.as_shown()) {
+        Some(left) if *left > 0 => {
+            *left -= 1;
+            false
+        }
+        _ => true,
+    };
+    ours.iter().filter(is_missing).cloned().collect()
 }
 
 impl RepoClient {
@@ -138,50 +194,123 @@ impl RepoClient {
         &self,
         head_sha: &CommitSha,
         external_id: &str,
+        details_url: Option<&str>,
         output: &CheckRunOutput,
     ) -> Result<CheckRun, GitHubError> {
         let request = CheckRunRequest {
             name: Some(CHECK_NAME),
             head_sha: Some(head_sha.as_str()),
             external_id: Some(external_id),
-            details_url: None,
+            details_url,
             status: "in_progress",
             conclusion: None,
             output: output.clone(),
+            actions: &output.actions,
         };
         self.transport.post(&format!("/repos/{}/check-runs", self.repo), &request).await
     }
 
-    /// Concludes a check run. More than 50 annotations go in further requests, each of
-    /// which appends; the state goes with the last, so that a half-sent one is not concluded.
-    pub async fn conclude_check_run(
+    /// Changes what a check run that waits says.
+    pub async fn update_pending_check_run(
         &self,
         id: i64,
+        output: &CheckRunOutput,
+    ) -> Result<(), GitHubError> {
+        self.update(id, None, ("in_progress", None), output.clone(), &output.actions).await?;
+        Ok(())
+    }
+
+    /// Concludes a check run. More than 50 annotations go in further requests, each of
+    /// which appends; the state goes with the last, so that a half-sent one is not concluded.
+    /// What an interrupted attempt has sent already is not sent again.
+    pub async fn conclude_check_run(
+        &self,
+        check_run: &CheckRun,
         conclusion: &'static str,
         details_url: Option<&str>,
         output: &CheckRunOutput,
     ) -> Result<(), GitHubError> {
-        let route = format!("/repos/{}/check-runs/{id}", self.repo);
-        let mut batches: Vec<&[CheckRunAnnotation]> =
-            output.annotations.chunks(ANNOTATIONS_PER_REQUEST).collect();
-        if batches.is_empty() {
-            batches.push(&[]);
+        let annotations = if check_run.output.annotations_count == 0 || output.annotations.is_empty() {
+            output.annotations.clone()
+        } else {
+            missing(&output.annotations, self.annotations(check_run.id).await?)
+        };
+        let mut batches: Vec<&[CheckRunAnnotation]> = annotations.chunks(ANNOTATIONS_PER_REQUEST).collect();
+        let last = batches.pop().unwrap_or_default();
+        let with = |annotations: &[CheckRunAnnotation]| CheckRunOutput {
+            annotations: annotations.to_vec(),
+            ..output.clone()
+        };
+        for batch in batches {
+            self.update(check_run.id, details_url, ("in_progress", None), with(batch), &output.actions)
+                .await?;
         }
-        let last = batches.len() - 1;
-        for (i, annotations) in batches.into_iter().enumerate() {
-            let (status, conclusion) =
-                if i == last { ("completed", Some(conclusion)) } else { ("in_progress", None) };
-            let request = CheckRunRequest {
-                name: None,
-                head_sha: None,
-                external_id: None,
-                details_url,
-                status,
-                conclusion,
-                output: CheckRunOutput { annotations: annotations.to_vec(), ..output.clone() },
-            };
-            let _: CheckRun = self.transport.patch(&route, &request).await?;
-        }
+        let state = ("completed", Some(conclusion));
+        self.update(check_run.id, details_url, state, with(last), &output.actions).await?;
         Ok(())
+    }
+
+    async fn update(
+        &self,
+        id: i64,
+        details_url: Option<&str>,
+        (status, conclusion): (&'static str, Option<&'static str>),
+        output: CheckRunOutput,
+        actions: &[CheckRunAction],
+    ) -> Result<CheckRun, GitHubError> {
+        let request = CheckRunRequest {
+            name: None,
+            head_sha: None,
+            external_id: None,
+            details_url,
+            status,
+            conclusion,
+            output,
+            actions,
+        };
+        self.transport.patch(&format!("/repos/{}/check-runs/{id}", self.repo), &request).await
+    }
+
+    /// The annotations a check run has, the oldest first.
+    async fn annotations(&self, id: i64) -> Result<Vec<ShownAnnotation>, GitHubError> {
+        let mut all = Vec::new();
+        for page in 1..=10 {
+            let route = format!("/repos/{}/check-runs/{id}/annotations?per_page=100&page={page}", self.repo);
+            let shown: Vec<ShownAnnotation> = self.transport.get(&route).await?;
+            let is_last = shown.len() < 100;
+            all.extend(shown);
+            if is_last {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn annotation(title: &str) -> CheckRunAnnotation {
+        CheckRunAnnotation {
+            path: "ci.yml".into(),
+            start_line: 3,
+            end_line: 3,
+            annotation_level: "warning",
+            title: title.into(),
+            message: "slower".into(),
+        }
+    }
+
+    #[test]
+    fn what_github_has_is_not_missing_and_a_repeated_one_counts_twice() {
+        let ours = ["a", "b", "a", "c"].map(annotation);
+        let titles = |shown: &[&str]| {
+            let shown = shown.iter().map(|title| annotation(title).as_shown()).collect();
+            missing(&ours, shown).into_iter().map(|a| a.title).collect::<Vec<_>>()
+        };
+        assert_eq!(titles(&[]), ["a", "b", "a", "c"]);
+        assert_eq!(titles(&["a", "of an older output"]), ["b", "a", "c"]);
+        assert_eq!(titles(&["c", "a", "b", "a"]), Vec::<String>::new());
     }
 }

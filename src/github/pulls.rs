@@ -16,6 +16,9 @@ pub struct PullRequest {
     pub head: Branch,
     /// What it is to be merged into.
     pub base: Branch,
+    /// When it was merged, RFC 3339; none when it was not.
+    #[serde(default)]
+    pub merged_at: Option<String>,
 }
 
 /// One side of a pull request.
@@ -51,5 +54,15 @@ impl RepoClient {
     /// The present state of a pull request.
     pub async fn pull_request(&self, number: PrNumber) -> Result<PullRequest, GitHubError> {
         self.transport.get(&format!("/repos/{}/pulls/{}", self.repo, number.0)).await
+    }
+
+    /// The open pull requests from a branch of an owner's repository, at most 30.
+    pub async fn open_pull_requests_from(
+        &self,
+        owner: &str,
+        branch: &str,
+    ) -> Result<Vec<PullRequest>, GitHubError> {
+        let query = super::query(&[("state", "open"), ("head", &format!("{owner}:{branch}"))]);
+        self.transport.get(&format!("/repos/{}/pulls?{query}", self.repo)).await
     }
 }

@@ -1,12 +1,12 @@
 //! A check no trace came for is concluded as neutral, with the reason: nothing waits forever.
 
+use super::evaluation::Awaited;
 use super::publish_comparison::publish_comparison;
-use super::publishing::{client, ensure_check_run, of_report};
+use super::publishing::{client, conclude_unjudged};
 use super::{JobError, Work};
 use crate::github::app_auth::Purpose;
 use crate::model::ids::{CommitSha, RepoId};
-use crate::report::check::gave_up;
-use crate::report::format;
+use crate::report::check::NotJudged;
 
 pub(super) async fn conclude_silent_check(
     work: &Work,
@@ -19,29 +19,23 @@ pub(super) async fn conclude_silent_check(
         tx.check(repo, head_sha, evaluation).await?.is_none_or(|check| check.concluded_at.is_some());
     let has_verdict =
         tx.newest_comparison(repo, head_sha).await?.is_some_and(|row| row.evaluation == evaluation);
+    let awaited = Awaited::of(work, &mut tx, repo, head_sha).await?;
     drop(tx);
     if concluded {
         return Ok(());
     }
     if has_verdict {
-        // It was made, and only its publishing went wrong.
-        return publish_comparison(work, repo, head_sha, "watchdog").await;
+        // It was made, and its publishing went wrong or still waits for other runs.
+        return publish_comparison(work, repo, head_sha, "watchdog", true).await;
     }
     let Some((_, client)) = client(work, repo, Purpose::WriteChecks).await? else { return Ok(()) };
-    let check_run = ensure_check_run(work, &client, repo, head_sha, evaluation).await?;
-    let reason = format!(
-        "no complete trace of this commit arrived within {}. Does its pipeline send spans here, with \
-         vcs.ref.head.revision set to this commit?",
-        format::duration(work.check_timeout.as_secs_f64())
-    );
-    let output = gave_up(head_sha, &reason);
-    let conclusion = output.conclusion.as_str();
-    let output = of_report(output);
-    if !check_run.shows(conclusion, &output) {
-        client.conclude_check_run(check_run.id, conclusion, None, &output).await?;
-    }
-    let mut tx = work.db.write().await?;
-    tx.conclude_check(repo, head_sha, evaluation, None, work.clock.now()).await?;
-    tx.commit().await?;
-    Ok(())
+    let within = work.check_timeout;
+    let reason = match awaited.runs.is_empty() {
+        false => {
+            NotJudged::StillRunning { runs: awaited.runs.into_iter().map(|run| run.name).collect(), within }
+        }
+        true if awaited.read.is_empty() => NotJudged::NoTrace { within },
+        true => NotJudged::NothingRan,
+    };
+    conclude_unjudged(work, &client, repo, head_sha, evaluation, &reason).await
 }

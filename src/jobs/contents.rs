@@ -19,7 +19,7 @@ pub(super) const NOT_GRANTED: &str = "the App may not read this repository's fil
 /// Whether files can be read.
 pub(super) enum Access {
     /// They can.
-    Granted(RepoClient),
+    Granted(Box<RepoClient>),
     /// The installation did not grant it.
     NotGranted,
     /// There is no App, or it is not installed there.
@@ -40,7 +40,7 @@ pub(super) enum Lookup {
 /// A client that reads files.
 pub(super) async fn access(work: &Work, repo: RepoId) -> Result<Access, JobError> {
     match client(work, repo, Purpose::ReadContents).await {
-        Ok(Some((_, client))) => Ok(Access::Granted(client)),
+        Ok(Some((_, client))) => Ok(Access::Granted(Box::new(client))),
         Ok(None) => Ok(Access::NoGitHub),
         Err(JobError::GitHub(error))
             if error.is_not_granted() || matches!(error, GitHubError::NotFound { .. }) =>

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
+use super::evaluation::Target;
 use super::{Job, JobError, Work, locations, policy};
-use crate::gate::{baseline, compare, conclude, fit};
+use crate::gate::{attempts, baseline, compare, conclude, decide, fit};
 use crate::metrics::Metrics;
 use crate::model::comparison::RunComparison;
+use crate::model::decision::StandingDecision;
+use crate::model::history::AcceptedChange;
 use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, RunId};
 use crate::model::policy::GatePolicy;
 use crate::model::run::{Lineage, MeasuredRun, PipelineRun};
@@ -16,6 +19,15 @@ use crate::store::{NewComparison, PullRequestRow, RepositoryRow, RunFilter, Tx};
 
 /// Runs that are no baseline, of which the reason is told.
 const OTHERS_TOLD: i64 = 100;
+
+/// What people decided, as far as it counts for a head.
+#[derive(Debug)]
+struct Decided {
+    /// About findings, the newest first.
+    decisions: Vec<StandingDecision>,
+    /// Changes that were accepted and merged.
+    accepted: Vec<AcceptedChange>,
+}
 
 /// One pipeline's candidate and the history it is held against.
 struct Case {
@@ -32,36 +44,52 @@ pub(super) async fn evaluate_head(
     let mut tx = work.db.read().await?;
     let Some(repository) = tx.repository(repo).await? else { return Ok(()) };
     let evaluation = tx.newest_check(repo, head_sha).await?.map_or(1, |check| check.evaluation);
-    let known = tx.pull_request_of_head(repo, head_sha).await?;
-    let base_branch =
-        known.as_ref().map(|pr| pr.base_branch.clone()).or_else(|| repository.default_branch.clone());
-    let base_branch = base_branch.or_else(|| work.base_branch.clone());
-    if tx.list_runs(repo, &repository.name, &RunFilter::Head(head_sha.clone()), 1).await?.is_empty() {
-        return Ok(()); // nothing was measured on this head yet
-    }
+    let target = Target::of(&mut tx, repo, head_sha).await?;
+    let base_branch = target
+        .as_ref()
+        .map(|target| target.base_branch().to_owned())
+        .or_else(|| repository.default_branch.clone())
+        .or_else(|| work.base_branch.clone());
+    let known = target.as_ref().and_then(Target::pull_request);
+    let of_head = RunFilter::Head(head_sha.clone());
+    let is_measured = !tx.list_runs(repo, &repository.name, &of_head, 1).await?.is_empty();
     drop(tx);
-    let head = known.as_ref().map(|_| head_sha);
-    let governing = policy::governing(work, repo, base_branch.as_deref(), head).await?;
+    let head = target.as_ref().map(|_| head_sha);
+    let governing =
+        policy::governing(work, repo, base_branch.as_deref().filter(|_| is_measured), head).await?;
     let mut tx = work.db.read().await?;
     let cases =
-        gather(&mut tx, &repository, head_sha, known.as_ref(), base_branch.as_deref(), &governing.policy)
-            .await?;
+        gather(&mut tx, &repository, head_sha, known, base_branch.as_deref(), &governing.policy).await?;
+    let now = work.clock.now();
+    let decided = Decided {
+        decisions: tx.standing_decisions(repo, target.as_ref().and_then(Target::number), now).await?,
+        accepted: tx.accepted_changes(repo, now.before(governing.policy.baseline().age())).await?,
+    };
     drop(tx);
     let Some(newest) = cases.iter().filter_map(|case| case.candidate.last()).max_by_key(|m| m.run.started_at)
     else {
+        // Nothing was measured on this head yet, or there was nothing to be measured.
+        if target.is_some() {
+            let slot = now.0;
+            let mut tx = work.db.write().await?;
+            let shown = Job::ShowAwaited { repo, head_sha: head_sha.clone(), evaluation, slot };
+            shown.push(&mut tx, now, &work.chance, now).await?;
+            tx.commit().await?;
+        }
         return Ok(());
     };
     let newest_run = newest.run.id.clone();
-    let pull_request = known.as_ref().map(|pr| pr.number).or_else(|| claimed_pull_request(newest));
-    let base_sha = known.as_ref().and_then(|pr| pr.base_sha.clone());
-    // What GitHub has not named as a pull request's head has nowhere to be published.
-    let is_known = known.is_some();
+    let pull_request = target.as_ref().and_then(Target::number).or_else(|| claimed_pull_request(newest));
+    let base_sha = target.as_ref().and_then(Target::base_sha).cloned();
+    // What GitHub has not named as somebody's head has nowhere to be published.
+    let is_known = target.is_some();
     let name = repository.name.clone();
     let workflow_paths = workflow_paths(&cases);
     let judged = tokio::task::spawn_blocking(move || {
-        let digest = digest_of(&cases, evaluation, base_branch.as_deref(), &governing.fingerprint());
+        let digest =
+            digest_of(&cases, evaluation, base_branch.as_deref(), &governing.fingerprint(), &decided);
         let mut comparison =
-            judge(cases, &name, base_branch.as_deref(), base_sha.as_ref(), &governing.policy);
+            judge(cases, &name, base_branch.as_deref(), base_sha.as_ref(), &governing.policy, &decided);
         if let Some(comparison) = &mut comparison {
             comparison.notes.extend(governing.notes);
             comparison.policy = governing.facts;
@@ -72,7 +100,6 @@ pub(super) async fn evaluate_head(
     let Some(mut comparison) = comparison else { return Ok(()) };
     locations::locate(work, repo, head_sha, &workflow_paths, &mut comparison).await?;
 
-    let now = work.clock.now();
     let id = ComparisonId(work.chance.ulid(now));
     let mut tx = work.db.write().await?;
     let new = NewComparison {
@@ -136,6 +163,7 @@ async fn gather(
         }
         candidate.truncate(baseline::CANDIDATE_RUNS);
         candidate.reverse();
+        let candidate = attempts::join(candidate);
         let history = history(tx, repository, &newest, base_branch, policy).await?;
         cases.push(Case { candidate, history });
     }
@@ -179,9 +207,15 @@ fn workflow_paths(cases: &[Case]) -> BTreeMap<String, String> {
 }
 
 /// Of everything that goes into a comparison: the same inputs are one comparison.
-fn digest_of(cases: &[Case], evaluation: i64, base_branch: Option<&str>, policy: &str) -> String {
+fn digest_of(
+    cases: &[Case],
+    evaluation: i64,
+    base_branch: Option<&str>,
+    policy: &str,
+    decided: &Decided,
+) -> String {
     let mut digest = Sha256::new();
-    digest.update(format!("{evaluation} {base_branch:?} {policy}\n"));
+    digest.update(format!("{evaluation} {base_branch:?} {policy}\n{decided:?}\n"));
     for case in cases {
         for measured in case.candidate.iter().chain(&case.history) {
             let run = &measured.run;
@@ -209,16 +243,19 @@ fn judge(
     base_branch: Option<&str>,
     base_sha: Option<&CommitSha>,
     policy: &GatePolicy,
+    decided: &Decided,
 ) -> Option<RunComparison> {
     let comparisons: Vec<RunComparison> = cases
         .into_iter()
         .filter_map(|case| {
             let newest = &case.candidate.last()?.run;
             let as_of = newest.started_at;
-            let chosen = baseline::choose(case.history, newest, base_branch, policy, as_of);
+            let mut chosen = baseline::choose(case.history, newest, base_branch, policy, as_of);
+            chosen.accepted.extend(decided.accepted.iter().cloned());
             let fitted = fit::fit(&chosen, policy);
             let mut comparison = compare::compare(&fitted, &case.candidate, repo, policy)?;
             comparison.notes.extend(base_sha.and_then(|sha| chosen.stand_in(sha)));
+            decide::apply(&mut comparison, &decided.decisions, policy);
             Some(comparison)
         })
         .collect();

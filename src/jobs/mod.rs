@@ -1,33 +1,43 @@
-//! What a worker runs: one file for each job. Here are the closed set of jobs, how they are
-//! pushed, and the one place that decides whether an error means trying again.
+//! What a worker runs: one file for each job. Here are the closed set of jobs and how they are
+//! pushed and run; what an error means for a job is decided in `settlement` alone.
 
 mod announce_check;
+pub mod backfill;
+pub mod call_gate;
 mod collect_run;
+mod collect_workflow_run;
 mod conclude_silent_check;
 mod contents;
 mod evaluate_head;
+mod evaluation;
 mod handle_delivery;
 mod locations;
 mod policy;
 mod publish_comment;
 mod publish_comparison;
 mod publishing;
+mod recording;
 mod retain;
+mod settlement;
+mod show_awaited;
 pub mod worker;
+mod workflow_run;
+
+pub use settlement::JobError;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Randomness};
+use crate::github::GitHubError;
 use crate::github::app_auth::App;
-use crate::github::{GitHubError, RetryClass};
 use crate::metrics::Metrics;
 use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, RepoName, TraceId};
 use crate::model::time::Timestamp;
 use crate::report::{Report, ReportContext};
 use crate::store::traces::TraceStore;
-use crate::store::{ClaimedJob, ComparisonRow, Db, NewJob, Settlement, StoreError, Tx};
+use crate::store::{ComparisonRow, Db, NewJob, StoreError, Tx};
 
 /// Everything a job may use.
 #[derive(Debug, Clone)]
@@ -62,6 +72,12 @@ impl Work {
     pub fn page_url(&self, repo: &RepoName, id: &ComparisonId) -> Option<String> {
         let base = self.public_url.as_deref()?.trim_end_matches('/');
         Some(format!("{base}/{repo}/comparisons/{id}"))
+    }
+
+    /// The absolute address of a repository's page, when people can reach it.
+    #[must_use]
+    pub fn repository_url(&self, repo: &RepoName) -> Option<String> {
+        Some(format!("{}/{repo}", self.public_url.as_deref()?.trim_end_matches('/')))
     }
 
     /// The report of a stored comparison: the one that is published, shown and handed out.
@@ -99,6 +115,33 @@ pub enum Job {
         /// How often it was collected before.
         collections: i64,
     },
+    /// Read a workflow run that ended, and make a run of it.
+    CollectWorkflowRun {
+        /// Where.
+        repo: RepoId,
+        /// GitHub's number of the run.
+        run_id: i64,
+        /// Which attempt, from 1.
+        attempt: u32,
+    },
+    /// Find the workflows whose history is to be read.
+    DiscoverWorkflows {
+        /// Where.
+        repo: RepoId,
+        /// What made it necessary: a delivery. A second push for the same reason is not needed.
+        cause: String,
+    },
+    /// Read a page of a workflow's history.
+    BackfillWorkflow {
+        /// Where.
+        repo: RepoId,
+        /// GitHub's number of the workflow.
+        workflow_id: i64,
+        /// Which page, from 1.
+        page: i64,
+        /// What made it necessary.
+        cause: String,
+    },
     /// Judge a head.
     EvaluateHead {
         /// Where.
@@ -116,6 +159,17 @@ pub enum Job {
         head_sha: CommitSha,
         /// Which evaluation.
         evaluation: i64,
+    },
+    /// Show on GitHub what a head's check waits for.
+    ShowAwaited {
+        /// Where.
+        repo: RepoId,
+        /// Which.
+        head_sha: CommitSha,
+        /// Which evaluation.
+        evaluation: i64,
+        /// The span of time in which the news came: they are shown together.
+        slot: i64,
     },
     /// Put the newest comparison of a head on GitHub.
     PublishComparison {
@@ -157,8 +211,12 @@ impl Job {
         match self {
             Self::HandleDelivery { .. } => "handle_delivery",
             Self::CollectRun { .. } => "collect_run",
+            Self::CollectWorkflowRun { .. } => "collect_workflow_run",
+            Self::DiscoverWorkflows { .. } => "discover_workflows",
+            Self::BackfillWorkflow { .. } => "backfill_workflow",
             Self::EvaluateHead { .. } => "evaluate_head",
             Self::AnnounceCheck { .. } => "announce_check",
+            Self::ShowAwaited { .. } => "show_awaited",
             Self::PublishComparison { .. } => "publish_comparison",
             Self::PublishComment { .. } => "publish_comment",
             Self::ConcludeSilentCheck { .. } => "conclude_silent_check",
@@ -170,6 +228,11 @@ impl Job {
         match self {
             Self::HandleDelivery { delivery_id, .. } => delivery_id.clone(),
             Self::CollectRun { repo, trace, collections } => format!("{}:{trace}:{collections}", repo.0),
+            Self::CollectWorkflowRun { repo, run_id, attempt } => format!("{}:{run_id}:{attempt}", repo.0),
+            Self::DiscoverWorkflows { repo, cause } => format!("{}:{cause}", repo.0),
+            Self::BackfillWorkflow { repo, workflow_id, page, cause } => {
+                format!("{}:{workflow_id}:{page}:{cause}", repo.0)
+            }
             Self::EvaluateHead { repo, head_sha, cause } => format!("{}:{head_sha}:{cause}", repo.0),
             Self::PublishComparison { repo, comparison, cause, .. } => {
                 format!("{}:{comparison}:{cause}", repo.0)
@@ -180,6 +243,9 @@ impl Job {
             Self::AnnounceCheck { repo, head_sha, evaluation }
             | Self::ConcludeSilentCheck { repo, head_sha, evaluation } => {
                 format!("{}:{head_sha}:{evaluation}", repo.0)
+            }
+            Self::ShowAwaited { repo, head_sha, evaluation, slot } => {
+                format!("{}:{head_sha}:{evaluation}:{slot}", repo.0)
             }
         }
     }
@@ -198,9 +264,17 @@ impl Job {
         match self {
             Self::HandleDelivery { subject, .. } => Some(format!("delivery:{subject}")),
             Self::CollectRun { .. } => None,
+            Self::CollectWorkflowRun { repo, run_id, .. } => {
+                Some(format!("workflow run {}:{run_id}", repo.0))
+            }
+            // Two lanes for all of history, so that it never takes every slot from live work.
+            Self::DiscoverWorkflows { repo, .. } | Self::BackfillWorkflow { repo, .. } => {
+                Some(format!("backfill:{}", repo.0 % 2))
+            }
             Self::PublishComment { repo, number, .. } => Some(format!("comment:{}:{}", repo.0, number.0)),
             Self::EvaluateHead { repo, head_sha, .. } => Some(format!("evaluate:{}:{head_sha}", repo.0)),
             Self::AnnounceCheck { repo, head_sha, .. }
+            | Self::ShowAwaited { repo, head_sha, .. }
             | Self::PublishComparison { repo, head_sha, .. }
             | Self::ConcludeSilentCheck { repo, head_sha, .. } => {
                 Some(format!("publish:{}:{head_sha}", repo.0))
@@ -233,68 +307,6 @@ impl Job {
     }
 }
 
-/// Why a job did not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum JobError {
-    /// It is too early.
-    #[error("it is too early")]
-    TooEarly(Duration),
-    /// The store could not.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// GitHub could not.
-    #[error(transparent)]
-    GitHub(#[from] GitHubError),
-    /// The computation ended without a result: a defect of ours.
-    #[error("a computation ended without a result")]
-    Computation(#[from] tokio::task::JoinError),
-    /// What was stored can't be read any more: a defect of ours.
-    #[error("what was stored can't be read")]
-    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl JobError {
-    /// What becomes of the job. The only place that decides between again and never.
-    fn settlement(&self, job: &ClaimedJob, chance: &Randomness) -> Settlement {
-        let text = error_chain(self);
-        match self {
-            Self::TooEarly(after) => Settlement::Postpone(*after),
-            Self::Unreadable(_) | Self::Store(StoreError::Unreadable { .. } | StoreError::Url(_)) => {
-                Settlement::Dead(text)
-            }
-            Self::Store(_) | Self::Computation(_) => Settlement::Retry(backoff(job.attempts, chance), text),
-            Self::GitHub(error) => match error.retry_class() {
-                RetryClass::After(wait) => Settlement::Retry(wait + jitter(wait, chance), text),
-                RetryClass::Backoff => Settlement::Retry(backoff(job.attempts, chance), text),
-                // GitHub's reads lag behind its events: what it does not know yet, or does not
-                // take yet, it may in a minute.
-                RetryClass::Never if is_early(error) && job.attempts < 7 => {
-                    Settlement::Retry(backoff(job.attempts, chance), text)
-                }
-                RetryClass::Never => Settlement::Dead(text),
-            },
-        }
-    }
-}
-
-/// An answer that may be different in a minute, although it sounds final.
-fn is_early(error: &GitHubError) -> bool {
-    matches!(error, GitHubError::NotFound { .. } | GitHubError::Refused { status: 422, .. })
-}
-
-/// 1, 2, 4 … seconds, at most five minutes, and up to a quarter more, so that jobs that failed
-/// together do not come back together.
-fn backoff(attempt: i64, chance: &Randomness) -> Duration {
-    let doublings = u32::try_from((attempt - 1).clamp(0, 9)).unwrap_or(0);
-    let delay = Duration::from_secs(1 << doublings).min(Duration::from_mins(5));
-    delay + jitter(delay, chance)
-}
-
-fn jitter(delay: Duration, chance: &Randomness) -> Duration {
-    let [byte] = chance.bytes::<1>();
-    delay.min(Duration::from_mins(1)) * u32::from(byte) / 1024
-}
-
 /// An error and its causes in one line: for the log and for people who look at dead jobs.
 #[must_use]
 pub fn error_chain(error: &dyn std::error::Error) -> String {
@@ -312,14 +324,24 @@ async fn run(work: &Work, job: Job) -> Result<(), JobError> {
     let result = match job {
         Job::HandleDelivery { delivery_id, .. } => handle_delivery::handle_delivery(work, &delivery_id).await,
         Job::CollectRun { repo, trace, .. } => collect_run::collect_run(work, repo, trace).await,
+        Job::CollectWorkflowRun { repo, run_id, attempt } => {
+            collect_workflow_run::collect_workflow_run(work, repo, run_id, attempt).await
+        }
+        Job::DiscoverWorkflows { repo, cause } => backfill::discover_workflows(work, repo, &cause).await,
+        Job::BackfillWorkflow { repo, workflow_id, page, cause } => {
+            backfill::backfill_workflow(work, repo, workflow_id, page, &cause).await
+        }
         Job::EvaluateHead { repo, head_sha, cause } => {
             evaluate_head::evaluate_head(work, repo, &head_sha, cause).await
         }
         Job::AnnounceCheck { repo, head_sha, evaluation } => {
             announce_check::announce_check(work, repo, &head_sha, evaluation).await
         }
+        Job::ShowAwaited { repo, head_sha, evaluation, .. } => {
+            show_awaited::show_awaited(work, repo, &head_sha, evaluation).await
+        }
         Job::PublishComparison { repo, head_sha, cause, .. } => {
-            publish_comparison::publish_comparison(work, repo, &head_sha, &cause).await
+            publish_comparison::publish_comparison(work, repo, &head_sha, &cause, false).await
         }
         Job::PublishComment { repo, number, .. } => {
             publish_comment::publish_comment(work, repo, number).await
@@ -339,38 +361,6 @@ async fn run(work: &Work, job: Job) -> Result<(), JobError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn claimed(attempts: i64) -> ClaimedJob {
-        ClaimedJob { job_id: "j".into(), kind: "k".into(), payload: "{}".into(), attempts, max_attempts: 30 }
-    }
-
-    #[test]
-    fn github_s_own_delay_is_kept_and_refusals_are_final() {
-        let chance = Randomness::seeded(7);
-        let settle = |error: GitHubError| JobError::GitHub(error).settlement(&claimed(3), &chance);
-        let wait = Duration::from_mins(7);
-        match settle(GitHubError::RateLimited { call: "POST /x".into(), wait }) {
-            Settlement::Retry(after, _) => assert!(after >= wait && after < wait + Duration::from_secs(20)),
-            other => panic!("{other:?}"),
-        }
-        let refused = || GitHubError::Refused { call: "POST /x".into(), status: 422, message: "no".into() };
-        assert!(matches!(settle(refused()), Settlement::Retry(..)), "reads lag behind events");
-        let late = JobError::GitHub(refused()).settlement(&claimed(7), &chance);
-        assert!(matches!(late, Settlement::Dead(text) if text.contains("422")));
-        let forbidden = GitHubError::Refused { call: "POST /x".into(), status: 403, message: "no".into() };
-        assert!(matches!(settle(forbidden), Settlement::Dead(_)));
-        let down = GitHubError::Unavailable { call: "POST /x".into(), reason: "502".into() };
-        assert!(matches!(settle(down), Settlement::Retry(..)));
-    }
-
-    #[test]
-    fn delays_grow_to_five_minutes_and_last_longer_than_an_hour() {
-        let chance = Randomness::seeded(7);
-        let delays: Vec<Duration> = (1..=30).map(|attempt| backoff(attempt, &chance)).collect();
-        assert!(delays.windows(2).take(7).all(|pair| pair[0] < pair[1]), "{delays:?}");
-        assert!(delays.iter().all(|d| *d <= Duration::from_secs(315)), "{delays:?}");
-        assert!(delays.iter().sum::<Duration>() > Duration::from_hours(1), "{delays:?}");
-    }
 
     #[test]
     fn jobs_survive_their_storage() {

@@ -152,7 +152,12 @@ fn is_silence(error: &JobError) -> bool {
     matches!(
         error,
         JobError::TooEarly(_)
-            | JobError::GitHub(GitHubError::Unavailable { .. } | GitHubError::RateLimited { .. })
+            | JobError::GitHub(
+                GitHubError::Unavailable { .. }
+                    | GitHubError::RateLimited { .. }
+                    | GitHubError::Postponed { .. }
+                    | GitHubError::Gate { .. }
+            )
     )
 }
 

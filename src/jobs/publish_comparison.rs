@@ -1,8 +1,9 @@
 //! Puts the newest comparison of a pull request's head into its check run, which is found before
 //! it is made and compared before it is written, so that a second run of this job changes
-//! nothing. The comment is a job of its own: it belongs to the pull request, not to a head.
+//! nothing. While runs of the head are still waited for, the check says so and no more. The comment is a job of its own: it belongs to the pull request, not to a head.
 
-use super::publishing::{client, ensure_check_run, of_report};
+use super::evaluation::{Awaited, Target};
+use super::publishing::{client, ensure_check_run, of_report, show_awaited};
 use super::{Job, JobError, Work};
 use crate::github::app_auth::Purpose;
 use crate::model::ids::{CommitSha, RepoId};
@@ -13,38 +14,46 @@ pub(super) async fn publish_comparison(
     repo: RepoId,
     head_sha: &CommitSha,
     cause: &str,
+    patience_ended: bool,
 ) -> Result<(), JobError> {
     let mut tx = work.db.read().await?;
-    let (Some(row), Some(pull_request)) =
-        (tx.newest_comparison(repo, head_sha).await?, tx.pull_request_of_head(repo, head_sha).await?)
+    let (Some(row), Some(target)) =
+        (tx.newest_comparison(repo, head_sha).await?, Target::of(&mut tx, repo, head_sha).await?)
     else {
-        // Only GitHub says which pull request a commit belongs to: without its word, no check.
+        // Only GitHub says what a commit is for: without its word, no check.
         return Ok(());
     };
-    let evaluation = tx.newest_check(repo, head_sha).await?.map_or(row.evaluation, |check| check.evaluation);
+    let check = tx.newest_check(repo, head_sha).await?;
+    let evaluation = check.as_ref().map_or(row.evaluation, |check| check.evaluation);
+    let awaited = Awaited::of(work, &mut tx, repo, head_sha).await?;
     drop(tx);
     if evaluation != row.evaluation {
         return Ok(()); // asked for again meanwhile: the next evaluation publishes
     }
     let Some((repository, client)) = client(work, repo, Purpose::WriteChecks).await? else { return Ok(()) };
+    // A check that was concluded stays so; one that was not says nothing before all is known.
+    let was_concluded = check.is_some_and(|check| check.concluded_at.is_some());
+    if !awaited.is_empty() && !was_concluded && !patience_ended {
+        return show_awaited(work, &client, repo, head_sha, evaluation, &awaited).await;
+    }
     let comparison = row.id.clone();
     // The pull request is GitHub's word, whatever the spans claimed.
-    let report =
-        work.report(&repository.name, ComparisonRow { pull_request: Some(pull_request.number), ..row });
+    let report = work.report(&repository.name, ComparisonRow { pull_request: target.number(), ..row });
     let check_run = ensure_check_run(work, &client, repo, head_sha, evaluation).await?;
     let check = report.check();
     let conclusion = check.conclusion.as_str();
     let output = of_report(check);
     if !check_run.shows(conclusion, &output) {
         let details_url = report.context().page_url.as_deref();
-        client.conclude_check_run(check_run.id, conclusion, details_url, &output).await?;
+        client.conclude_check_run(&check_run, conclusion, details_url, &output).await?;
     }
     let now = work.clock.now();
     let mut tx = work.db.write().await?;
     tx.conclude_check(repo, head_sha, evaluation, Some(&comparison), now).await?;
-    let comment =
-        Job::PublishComment { repo, number: pull_request.number, comparison, cause: cause.to_owned() };
-    comment.push(&mut tx, now, &work.chance, now).await?;
+    if let Some(number) = target.number() {
+        let comment = Job::PublishComment { repo, number, comparison, cause: cause.to_owned() };
+        comment.push(&mut tx, now, &work.chance, now).await?;
+    }
     tx.commit().await?;
     Ok(())
 }

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
+use super::evaluation::Awaited;
 use super::{JobError, Work};
 use crate::github::RepoClient;
 use crate::github::app_auth::Purpose;
-use crate::github::checks::{CheckRun, CheckRunAnnotation, CheckRunOutput};
+use crate::github::checks::{CheckRun, CheckRunAction, CheckRunAnnotation, CheckRunOutput};
 use crate::model::ids::{CommitSha, RepoId};
-use crate::report::check::{CheckOutput, PendingCheck, pending};
+use crate::report::check::{CheckAction, CheckOutput, NotJudged, PendingCheck, Waiting, gave_up, pending};
 use crate::store::RepositoryRow;
 
 /// How often a suspended installation is looked at again.
@@ -50,10 +53,13 @@ pub(super) async fn ensure_check_run(
     evaluation: i64,
 ) -> Result<CheckRun, JobError> {
     let external_id = external_id(head_sha, evaluation);
-    let found = client.find_check_run(head_sha, &external_id).await?;
-    let check_run = match found {
-        Some(check_run) => check_run,
-        None => client.create_check_run(head_sha, &external_id, &of_pending(pending(head_sha))).await?,
+    let check_run = if let Some(found) = client.find_check_run(head_sha, &external_id).await? {
+        found
+    } else {
+        let pending = pending(head_sha, &Waiting::default());
+        let details_url = pending.details_url.clone();
+        let output = of_pending(pending);
+        client.create_check_run(head_sha, &external_id, details_url.as_deref(), &output).await?
     };
     let mut tx = work.db.write().await?;
     tx.begin_check(repo, head_sha, evaluation, work.clock.now()).await?;
@@ -62,9 +68,67 @@ pub(super) async fn ensure_check_run(
     Ok(check_run)
 }
 
+/// Brings a check run that waits up to date with what it waits for, unless it shows that already.
+pub(super) async fn show_awaited(
+    work: &Work,
+    client: &RepoClient,
+    repo: RepoId,
+    head_sha: &CommitSha,
+    evaluation: i64,
+    awaited: &Awaited,
+) -> Result<(), JobError> {
+    let mut tx = work.db.read().await?;
+    let check = tx.check(repo, head_sha, evaluation).await?;
+    let until = check.as_ref().map(|check| check.begun_at.after(work.check_timeout));
+    let name = tx.repository(repo).await?.map(|row| row.name);
+    drop(tx);
+    let details_url = name.and_then(|name| work.repository_url(&name));
+    let output = of_pending(awaited.pending(head_sha, until, details_url));
+    let digest = hex::encode(Sha256::digest(format!("{}\n{}", output.title, output.summary)));
+    if check.and_then(|check| check.shown_digest).as_ref() == Some(&digest) {
+        return Ok(());
+    }
+    let check_run = ensure_check_run(work, client, repo, head_sha, evaluation).await?;
+    if check_run.status != "completed" {
+        client.update_pending_check_run(check_run.id, &output).await?;
+    }
+    let mut tx = work.db.write().await?;
+    tx.record_shown(repo, head_sha, evaluation, &digest).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Concludes a check without a verdict.
+pub(super) async fn conclude_unjudged(
+    work: &Work,
+    client: &RepoClient,
+    repo: RepoId,
+    head_sha: &CommitSha,
+    evaluation: i64,
+    reason: &NotJudged,
+) -> Result<(), JobError> {
+    let check_run = ensure_check_run(work, client, repo, head_sha, evaluation).await?;
+    let output = gave_up(head_sha, reason);
+    let conclusion = output.conclusion.as_str();
+    let output = of_report(output);
+    if !check_run.shows(conclusion, &output) {
+        client.conclude_check_run(&check_run, conclusion, None, &output).await?;
+    }
+    let mut tx = work.db.write().await?;
+    tx.conclude_check(repo, head_sha, evaluation, None, work.clock.now()).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 /// A pending check as GitHub takes it.
 pub(super) fn of_pending(pending: PendingCheck) -> CheckRunOutput {
-    CheckRunOutput { title: pending.title, summary: pending.summary, text: None, annotations: Vec::new() }
+    CheckRunOutput {
+        title: pending.title,
+        summary: pending.summary,
+        text: None,
+        annotations: Vec::new(),
+        actions: Vec::new(),
+    }
 }
 
 /// A report's check as GitHub takes it.
@@ -85,5 +149,10 @@ pub(super) fn of_report(check: CheckOutput) -> CheckRunOutput {
                 message: a.message,
             })
             .collect(),
+        actions: check.actions.into_iter().map(of_action).collect(),
     }
+}
+
+fn of_action(CheckAction { label, description, identifier }: CheckAction) -> CheckRunAction {
+    CheckRunAction { label, description, identifier }
 }

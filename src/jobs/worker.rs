@@ -122,7 +122,8 @@ async fn attempt(work: Work, token: LeaseToken, job: ClaimedJob, running: Runnin
         }
         Err(panicked) => Some(JobError::Computation(panicked)),
     };
-    let settlement = error.as_ref().map_or(Settlement::Done, |e| e.settlement(&job, &work.chance));
+    let now = work.clock.now();
+    let settlement = error.as_ref().map_or(Settlement::Done, |e| e.settlement(&job, &work.chance, now));
     report(&work, &job, &settlement);
     settle(&work, &token, &job, &settlement).await;
 }
@@ -135,6 +136,10 @@ fn report(work: &Work, job: &ClaimedJob, settlement: &Settlement) {
             "done"
         }
         Settlement::Postpone(_) => "postponed",
+        Settlement::PutOff(until, reason) => {
+            tracing::info!(kind, id, attempt, until = %until, reason, "job put off");
+            "postponed"
+        }
         Settlement::Retry(after, error) if attempt < job.max_attempts => {
             tracing::warn!(kind, id, attempt, retry_in = ?after, error, "job failed and is tried again");
             "retried"

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::decision::Decision;
 use super::ids::{CommitSha, RepoName};
 use super::policy::PolicyFacts;
 use super::stage::StageKey;
@@ -199,6 +200,9 @@ pub struct StageComparison {
     pub critical: bool,
     /// The deeper stage that is responsible for this one's slowdown.
     pub explained_by: Option<StageKey>,
+    /// What somebody decided about this finding: it counts for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
     /// One sentence a developer understands.
     pub reason: String,
     /// The line a reader would change.
@@ -262,6 +266,9 @@ pub struct ErrorComparison {
     /// One sentence a developer understands; empty in comparisons of before there was one.
     #[serde(default)]
     pub reason: String,
+    /// What somebody decided about it: it counts for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
     /// The line a reader would change.
     pub location: Option<Location>,
 }

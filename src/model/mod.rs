@@ -2,6 +2,7 @@
 //! verdict *are*. No decisions, no input or output, no clock.
 
 pub mod comparison;
+pub mod decision;
 pub mod duration;
 pub mod environment;
 pub mod history;

@@ -7,8 +7,8 @@ use crate::model::policy::Mode;
 use super::headline::{Suspicion, certainty, error_reason, leaf, suspicion, unversioned};
 use super::{Report, escape, format};
 
-/// So many fit one request; a further one would append and is not worth it.
-pub const LIMIT: usize = 50;
+/// More than four requests of them nobody reads.
+pub const LIMIT: usize = 200;
 
 /// How loud an annotation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
-//! A sparkline as SVG: what a stage took over its history, the candidate's runs marked. Colour
-//! comes from the page's classes and `currentColor`; nothing untrusted but the label, escaped.
+//! A sparkline, as SVG and as a line of characters: what a stage took over its history, the
+//! candidate's runs marked. Colour comes from the page's classes and `currentColor`; nothing
+//! untrusted but the label, escaped.
 
 use std::fmt::Write as _;
 
@@ -49,6 +50,51 @@ pub fn sparkline(history_s: &[f64], candidates: usize, label: &str) -> String {
     )
 }
 
+/// A history as a line of characters, for where no picture is shown: mails, the mobile app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bars {
+    /// A bar for each run, oldest first; the candidate's after a `▸`.
+    pub text: String,
+    /// The shortest run that is shown.
+    pub low: String,
+    /// The longest.
+    pub high: String,
+}
+
+/// Bars that fit a line of a narrow window.
+const BARS: usize = 30;
+const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// [`sparkline`] as text: the newest 30 runs, of which the candidate's are never more than half.
+/// None for fewer than two values.
+#[must_use]
+pub fn bars(history_s: &[f64], candidates: usize) -> Option<Bars> {
+    let (before, now) = history_s.split_at(history_s.len().saturating_sub(candidates));
+    let now = &now[now.len().saturating_sub(BARS / 2)..];
+    let before = &before[before.len().saturating_sub(BARS - now.len())..];
+    let finite = || before.iter().chain(now).copied().filter(|v| v.is_finite());
+    if finite().count() < 2 {
+        return None;
+    }
+    let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+    // As in the picture: a few percent of noise are no mountains.
+    let reach = (high - low).max(low.abs() * 0.3).max(1e-9);
+    let bar = |v: &f64| {
+        if !v.is_finite() {
+            return '·';
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0 to 7")]
+        let height = ((v - low) / reach * 7.0).round() as usize;
+        HEIGHTS[height.min(7)]
+    };
+    let mut text: String = before.iter().map(bar).collect();
+    if !now.is_empty() {
+        text.push('▸');
+        text.extend(now.iter().map(bar));
+    }
+    Some(Bars { text, low: format::duration(low), high: format::duration(high) })
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a picture has fewer than 2^52 points")]
 fn as_f64(n: usize) -> f64 {
     n as f64
@@ -64,6 +110,20 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 2);
         assert_eq!(svg.matches('M').count(), 2, "a gap lifts the pen: {svg}");
         assert!(svg.contains("<title>&lt;script&gt;: 10.0 s to 21.0 s, 6 runs</title>"), "{svg}");
+    }
+
+    #[test]
+    fn a_line_of_bars_has_the_newest_runs_and_marks_the_candidate_s() {
+        let text = |history: &[f64], candidates| bars(history, candidates).map(|bars| bars.text);
+        assert_eq!(text(&[10.0, 11.0, f64::NAN, 10.0, 20.0, 21.0], 2).as_deref(), Some("▁▂·▁▸▇█"));
+        assert_eq!(text(&[10.0, 10.1, 10.2], 1).as_deref(), Some("▁▁▸▁"), "noise stays low");
+        assert_eq!(text(&[5.0; 90], 40).map(|t| t.chars().count()), Some(31));
+        assert_eq!(text(&[0.0, 0.0], 0).as_deref(), Some("▁▁"));
+        for none in [&[1.0][..], &[], &[f64::INFINITY, 1.0]] {
+            assert_eq!(bars(none, 1), None, "{none:?}");
+        }
+        let bars = bars(&[20.0, 20.7, 33.1], 1).expect("three values");
+        assert_eq!((bars.low.as_str(), bars.high.as_str()), ("20.0 s", "33.1 s"));
     }
 
     #[test]

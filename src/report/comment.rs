@@ -6,8 +6,8 @@ use crate::model::policy::{CommentRule, Mode};
 
 use super::headline::headline;
 use super::markdown::{
-    Limits, baseline, error_list, findings_table, fitted, folded, known_errors, lead, notes, paragraphs,
-    stages_table, structure,
+    Limits, VISIBLE, baseline, beyond_the_visible, error_list, evidence, findings_table, fitted, folded,
+    further_findings, known_errors, lead, notes, paragraphs, stages_table, structure,
 };
 use super::structure::HEADING;
 use super::{Report, escape, format, policy};
@@ -64,24 +64,26 @@ impl Report {
             n => format!("Baseline: {}", format::count(n, "run", "runs")),
         };
         let notes = notes(self, limits);
+        let more = beyond_the_visible(self);
+        let fold = |summary: String, body: String| {
+            if body.is_empty() { String::new() } else { folded(&summary, &body) }
+        };
         paragraphs([
             format!("### {icon} {}", headline(self, escape::code)),
-            policy::markdown(self, limits.sentences),
+            policy::markdown(self),
+            findings_table(self, 0..VISIBLE.findings),
+            error_list(self, 0..VISIBLE.errors),
             lead(self),
-            findings_table(self, limits),
-            error_list(self, limits),
             self.consequence().to_owned(),
-            match comparison.structure.len() {
-                0 => String::new(),
-                n => folded(&format!("{HEADING} ({})", format::number(n)), &structure(self, limits)),
-            },
+            if more.is_empty() { more } else { folded(&more, &further_findings(self, limits)) },
+            fold("History and evidence".to_owned(), evidence(self, limits)),
+            fold(
+                format!("{HEADING} ({})", format::number(comparison.structure.len())),
+                structure(self, limits),
+            ),
             folded(&format!("All {stages}"), &paragraphs([stages_table(self, limits), known_errors(self)])),
             folded(&runs, &baseline(self, limits)),
-            if notes.is_empty() {
-                String::new()
-            } else {
-                folded(&format!("Notes ({})", format::number(comparison.notes.len())), &notes)
-            },
+            fold(format!("Notes ({})", format::number(comparison.notes.len())), notes),
             self.footer(),
         ])
     }

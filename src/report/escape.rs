@@ -60,6 +60,12 @@ pub fn plain(text: &str) -> String {
     plain_up_to(text, NAME_CAP)
 }
 
+/// The same, of at most so many characters.
+#[must_use]
+pub fn plain_within(text: &str, cap: usize) -> String {
+    plain_up_to(text, cap.min(NAME_CAP))
+}
+
 /// A sentence where no markup is read.
 #[must_use]
 pub fn plain_sentence(text: &str) -> String {

@@ -3,6 +3,7 @@
 //! HTML.
 
 pub use crate::gate::words::{change, duration, number, once_in, ratio};
+use crate::model::time::Timestamp;
 
 /// A duration in nanoseconds, as [`duration`].
 #[must_use]
@@ -25,6 +26,16 @@ pub fn short_ratio(value: f64) -> String {
 #[must_use]
 pub fn count(n: usize, one: &str, many: &str) -> String {
     format!("{} {}", number(n), if n == 1 { one } else { many })
+}
+
+/// A time to the minute: `2026-11-22 12:05 UTC`.
+#[must_use]
+pub fn minute(time: Timestamp) -> String {
+    let text = time.to_rfc3339();
+    match (text.get(..10), text.get(11..16)) {
+        (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
+        _ => text,
+    }
 }
 
 /// A value that may be missing, in a table: `-` when it is.

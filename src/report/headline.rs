@@ -31,6 +31,13 @@ pub fn unversioned(key: &str) -> &str {
 /// How sure a finding is: `confirmed in 2 runs, by chance once in 4,000`, `seen once`.
 #[must_use]
 pub fn certainty(stage: &StageComparison) -> String {
+    let (seen, chance) = seen_and_chance(stage);
+    chance.map_or_else(|| seen.clone(), |chance| format!("{seen}, {chance}"))
+}
+
+/// The two parts of [`certainty`]; the second only where chance is rare enough to be told.
+#[must_use]
+pub fn seen_and_chance(stage: &StageComparison) -> (String, Option<String>) {
     let seen = match (&stage.verdict, stage.samples) {
         (StageVerdict::Regressed | StageVerdict::Improved, 2..) => {
             format!("confirmed in {} runs", format::number(stage.samples))
@@ -42,12 +49,8 @@ pub fn certainty(stage: &StageComparison) -> String {
             _ => "seen once".to_owned(),
         },
     };
-    match stage.probability {
-        Some(probability) if probability < RARE => {
-            format!("{seen}, by chance {}", format::once_in(probability))
-        }
-        _ => seen,
-    }
+    let chance = stage.probability.filter(|probability| *probability < RARE);
+    (seen, chance.map(|probability| format!("by chance {}", format::once_in(probability))))
 }
 
 /// How many samples the verdict stands on, where that is known; else 0.

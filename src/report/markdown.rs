@@ -2,9 +2,12 @@
 //! block takes its limit and says what it left out. Names and sentences pass
 //! [`super::escape`]; nothing else here is untrusted.
 
+use std::ops::Range;
+
 use crate::model::comparison::{ErrorComparison, ErrorVerdict, Location, StageComparison, StageVerdict};
 
-use super::headline::{certainty, error_reason, leaf, outcome, parents, runner, unversioned};
+use super::chart::bars;
+use super::headline::{error_reason, leaf, outcome, parents, runner, seen_and_chance, unversioned};
 use super::structure::{Medium, alias_line, sentence};
 use super::{Report, escape, format, headline};
 
@@ -23,6 +26,18 @@ pub struct Limits {
     pub stages: usize,
     /// Reasons for leaving runs out, and notes.
     pub sentences: usize,
+}
+
+/// What is shown before anything is opened: a laptop's screen.
+pub const VISIBLE: Visible = Visible { findings: 4, errors: 2 };
+
+/// See [`VISIBLE`].
+#[derive(Debug, Clone, Copy)]
+pub struct Visible {
+    /// Rows of the table of findings.
+    pub findings: usize,
+    /// Errors.
+    pub errors: usize,
 }
 
 /// From what a reader would like to what always fits: the last step stays under the budget
@@ -64,36 +79,62 @@ pub fn lead(report: &Report) -> String {
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// The table a reviewer reads first; empty without findings.
+/// The table a reviewer reads first: these of the slower stages. Empty without any.
 #[must_use]
-pub fn findings_table(report: &Report, limits: &Limits) -> String {
-    let total = report.regressed().len() + report.suspect().len();
-    if total == 0 {
+pub fn findings_table(report: &Report, which: Range<usize>) -> String {
+    let mut rows = report.slower().skip(which.start).take(which.len()).map(finding_row).peekable();
+    if rows.peek().is_none() {
         return String::new();
     }
-    let mut lines = vec![
-        "| Stage | Before | Now | Ratio | How sure | Critical path |".to_owned(),
-        "|:--|--:|--:|--:|:--|:--|".to_owned(),
-    ];
-    lines.extend(report.slower().take(limits.findings).map(|stage| {
-        format!(
-            "| {} | {} | {} | {} | {} | {} |",
-            stage_cell(stage, true),
-            format::or_dash(stage.baseline_median_s, format::duration),
-            format::or_dash(stage.candidate_s, format::duration),
-            ratio_cell(stage),
-            certainty(stage),
-            if stage.critical { "yes" } else { "no" },
-        )
-    }));
-    with_rest(lines, total, limits.findings, "slower stage", "slower stages")
+    let head = ["| Stage | Before → now | Ratio | How sure | Critical path |", "|:--|--:|--:|:--|:--|"];
+    head.map(str::to_owned).into_iter().chain(rows).collect::<Vec<_>>().join("\n")
+}
+
+fn finding_row(stage: &StageComparison) -> String {
+    let seconds = |value| unbroken(&format::or_dash(value, format::duration));
+    let (before, now) = (seconds(stage.baseline_median_s), seconds(stage.candidate_s));
+    let sure = match seen_and_chance(stage) {
+        (seen, Some(chance)) => format!("{seen}<br><sub>{chance}</sub>"),
+        (seen, None) => seen,
+    };
+    let critical = if stage.critical { "yes" } else { "no" };
+    format!(
+        "| {} | {before} →\u{a0}{now} | {} | {sure} | {critical} |",
+        stage_cell(stage, true),
+        ratio_cell(stage)
+    )
+}
+
+/// The lines a reader would change, as a list: an annotation on a line that the pull request
+/// leaves alone is shown in the check only. Empty when no line is known.
+#[must_use]
+pub fn places(report: &Report) -> String {
+    let known = report.slower().take(VISIBLE.findings).filter_map(|s| Some((s, s.location.as_ref()?)));
+    let mut lines: Vec<String> =
+        known.map(|(stage, place)| format!("- {}: {}", escape::code(leaf(stage)), line_of(place))).collect();
+    if !lines.is_empty() {
+        lines.splice(0..0, ["**Where**".to_owned(), String::new()]);
+    }
+    lines.join("\n")
+}
+
+/// A place as text: a link would have to know the host.
+pub(super) fn line_of(place: &Location) -> String {
+    format!("{} line {}", escape::code(&format::tail(&place.path, 80)), place.line.max(1))
+}
+
+/// A number that stays together with its unit in a narrow column.
+fn unbroken(text: &str) -> String {
+    text.replace(' ', "\u{a0}")
 }
 
 fn ratio_cell(stage: &StageComparison) -> String {
     match (stage.ratio, stage.increase_s) {
-        (Some(ratio), Some(by)) => format!("**{}** ({})", format::ratio(ratio), format::change(by)),
+        (Some(ratio), Some(by)) => {
+            format!("**{}** ({})", format::ratio(ratio), unbroken(&format::change(by)))
+        }
         (Some(ratio), None) => format!("**{}**", format::ratio(ratio)),
-        (None, Some(by)) => format::change(by),
+        (None, Some(by)) => unbroken(&format::change(by)),
         (None, None) => "-".to_owned(),
     }
 }
@@ -108,29 +149,83 @@ fn stage_cell(stage: &StageComparison, bold: bool) -> String {
     }
 }
 
-/// Errors that are new, seen once or far more frequent, as a list; empty without any.
+/// What each finding rests on: its history as a line of bars, the reason and the place.
 #[must_use]
-pub fn error_list(report: &Report, limits: &Limits) -> String {
-    let total = report.unfamiliar_errors().count();
-    if total == 0 {
-        return String::new();
+pub fn evidence(report: &Report, limits: &Limits) -> String {
+    let total = report.slower().count();
+    let mut blocks: Vec<String> = report.slower().take(limits.findings).map(finding_evidence).collect();
+    blocks.push(rest(total, limits.findings, "slower stage", "slower stages"));
+    paragraphs(blocks)
+}
+
+fn finding_evidence(stage: &StageComparison) -> String {
+    let mut lines = vec![match parents(&stage.path) {
+        Some(parents) => format!("**{}** in {}", escape::code(leaf(stage)), escape::code(&parents)),
+        None => format!("**{}**", escape::code(leaf(stage))),
+    }];
+    lines.extend(bars(&stage.history_s, stage.history_candidates).map(|bars| {
+        let runs = format::count(stage.history_candidates, "run", "runs");
+        format!("`{}` from {} to {}; after ▸, {runs} of this change", bars.text, bars.low, bars.high)
+    }));
+    if !stage.reason.is_empty() {
+        lines.push(escape::prose(&stage.reason));
     }
+    lines.extend(stage.location.as_ref().map(line_of));
+    lines.join("<br>\n")
+}
+
+/// These of the errors that are new, seen once or far more frequent, as a list; empty without
+/// any.
+#[must_use]
+pub fn error_list(report: &Report, which: Range<usize>) -> String {
+    let mut lines: Vec<String> =
+        report.unfamiliar_errors().skip(which.start).take(which.len()).map(error_line).collect();
+    if !lines.is_empty() {
+        lines.splice(0..0, [format!("**{}**", errors_heading(report)), String::new()]);
+    }
+    lines.join("\n")
+}
+
+fn errors_heading(report: &Report) -> &'static str {
     let is_new = report.errors(ErrorVerdict::New).next().is_some();
     let all_unseen = report.unfamiliar_errors().all(ErrorComparison::is_unseen);
-    let heading = match (is_new, all_unseen) {
+    match (is_new, all_unseen) {
         (true, true) => "New errors",
         (false, true) => "Unknown errors",
         (_, false) => "Errors",
-    };
-    let mut lines = vec![format!("**{heading}**"), String::new()];
-    lines.extend(report.unfamiliar_errors().take(limits.errors).map(error_line));
-    with_rest(lines, total, limits.errors, "error", "errors")
+    }
+}
+
+/// What of the findings does not fit a first screen, counted; empty when nothing is.
+#[must_use]
+pub fn beyond_the_visible(report: &Report) -> String {
+    let stages = report.slower().count().saturating_sub(VISIBLE.findings);
+    let errors = report.unfamiliar_errors().count().saturating_sub(VISIBLE.errors);
+    let stages = (stages > 0).then(|| format::count(stages, "more slower stage", "more slower stages"));
+    let errors = (errors > 0).then(|| format::count(errors, "more error", "more errors"));
+    stages.into_iter().chain(errors).collect::<Vec<_>>().join(" and ")
+}
+
+/// The findings that are not in the first screen, up to the limits.
+#[must_use]
+pub fn further_findings(report: &Report, limits: &Limits) -> String {
+    paragraphs([
+        findings_table(report, VISIBLE.findings..limits.findings),
+        rest(report.slower().count(), limits.findings.max(VISIBLE.findings), "slower stage", "slower stages"),
+        further_errors(report, limits),
+    ])
+}
+
+/// The errors that are not in the first screen, up to the limits; empty without any.
+#[must_use]
+pub fn further_errors(report: &Report, limits: &Limits) -> String {
+    let total = report.unfamiliar_errors().count();
+    let list = error_list(report, VISIBLE.errors..limits.errors);
+    paragraphs([list, rest(total, limits.errors.max(VISIBLE.errors), "error", "errors")])
 }
 
 fn error_line(error: &ErrorComparison) -> String {
-    let place = error.location.as_ref().map_or_else(String::new, |Location { path, line }| {
-        format!(", {} line {line}", escape::code(&format::tail(path, 80)))
-    });
+    let place = error.location.as_ref().map_or_else(String::new, |place| format!(", {}", line_of(place)));
     format!(
         "- {} in {}{place}: {}<br><sub>{}</sub>",
         escape::code(&error.error_type),
@@ -271,11 +366,16 @@ pub fn paragraphs(blocks: impl IntoIterator<Item = String>) -> String {
 }
 
 fn with_rest(mut lines: Vec<String>, total: usize, shown: usize, one: &str, many: &str) -> String {
-    if total > shown {
-        lines.extend([
-            String::new(),
-            format!("_Left out here: {}._", format::count(total - shown, one, many)),
-        ]);
+    let rest = rest(total, shown, one, many);
+    if !rest.is_empty() {
+        lines.extend([String::new(), rest]);
     }
     lines.join("\n")
+}
+
+fn rest(total: usize, shown: usize, one: &str, many: &str) -> String {
+    if total <= shown {
+        return String::new();
+    }
+    format!("_Left out here: {}._", format::count(total - shown, one, many))
 }

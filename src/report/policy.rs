@@ -48,10 +48,13 @@ fn warning(file: &UnusablePolicy, sentence: String, medium: Medium, limit: usize
     Warning { sentence, mistakes }
 }
 
+/// Mistakes of each file that are shown before anything is opened; the page has all.
+const VISIBLE: usize = 5;
+
 /// The warnings as Markdown; empty without any.
 #[must_use]
-pub fn markdown(report: &Report, limit: usize) -> String {
-    let blocks: Vec<String> = warnings(report, Medium { name: escape::code, text: escape::prose }, limit)
+pub fn markdown(report: &Report) -> String {
+    let blocks: Vec<String> = warnings(report, Medium { name: escape::code, text: escape::prose }, VISIBLE)
         .into_iter()
         .map(|warning| {
             let lines: Vec<String> = warning.mistakes.iter().map(|mistake| format!("- {mistake}")).collect();

@@ -9,29 +9,37 @@ use crate::model::time::Timestamp;
 pub struct CheckRow {
     /// 1 for a head's first evaluation; a rerequest starts the next.
     pub evaluation: i64,
+    /// When it began.
+    pub begun_at: Timestamp,
     /// GitHub's number of the check run, once it is known.
     pub github_check_run_id: Option<i64>,
     /// When it was concluded.
     pub concluded_at: Option<Timestamp>,
     /// The comparison it shows.
     pub comparison: Option<ComparisonId>,
+    /// SHA-256 of what it shows while it waits, once that was sent.
+    pub shown_digest: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
 struct Row {
     evaluation: i64,
+    created_at: i64,
     github_check_run_id: Option<i64>,
     concluded_at: Option<i64>,
     comparison_id: Option<String>,
+    shown_digest: Option<String>,
 }
 
 impl From<Row> for CheckRow {
     fn from(row: Row) -> Self {
         Self {
             evaluation: row.evaluation,
+            begun_at: Timestamp(row.created_at),
             github_check_run_id: row.github_check_run_id,
             concluded_at: row.concluded_at.map(Timestamp),
             comparison: row.comparison_id.map(ComparisonId),
+            shown_digest: row.shown_digest,
         }
     }
 }
@@ -45,7 +53,7 @@ impl Tx {
     ) -> Result<Option<CheckRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT evaluation, github_check_run_id, concluded_at, comparison_id FROM checks
+                "SELECT evaluation, created_at, github_check_run_id, concluded_at, comparison_id, shown_digest FROM checks
                  WHERE repo_id = $1 AND head_sha = $2 ORDER BY evaluation DESC LIMIT 1",
             )
             .bind(repo.0)
@@ -65,7 +73,7 @@ impl Tx {
     ) -> Result<Option<CheckRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT evaluation, github_check_run_id, concluded_at, comparison_id FROM checks
+                "SELECT evaluation, created_at, github_check_run_id, concluded_at, comparison_id, shown_digest FROM checks
                  WHERE repo_id = $1 AND head_sha = $2 AND evaluation = $3",
             )
             .bind(repo.0)
@@ -139,6 +147,28 @@ impl Tx {
             )
             .bind(now.0)
             .bind(comparison.map(|c| c.0.as_str()))
+            .bind(repo.0)
+            .bind(head_sha.as_str())
+            .bind(evaluation)
+            .execute(&mut *conn)
+            .await?;
+        });
+        Ok(())
+    }
+
+    /// Remembers what the check run of an evaluation shows while it waits.
+    pub async fn record_shown(
+        &mut self,
+        repo: RepoId,
+        head_sha: &CommitSha,
+        evaluation: i64,
+        digest: &str,
+    ) -> Result<(), StoreError> {
+        on_db!(self, conn => {
+            sqlx::query(
+                "UPDATE checks SET shown_digest = $1 WHERE repo_id = $2 AND head_sha = $3 AND evaluation = $4",
+            )
+            .bind(digest)
             .bind(repo.0)
             .bind(head_sha.as_str())
             .bind(evaluation)

@@ -23,7 +23,7 @@ macro_rules! claim_sql {
             ")
              UPDATE jobs SET visible_at = $2, token = $3, running_key = serial_key, attempts = attempts + 1
              WHERE job_id IN (SELECT job_id FROM ready)
-             RETURNING job_id, kind, payload, attempts, max_attempts"
+             RETURNING job_id, kind, payload, attempts, max_attempts, created_at"
         )
     };
 }

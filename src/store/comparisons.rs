@@ -67,7 +67,7 @@ impl TryFrom<Row> for ComparisonRow {
 
 impl Tx {
     /// Keeps a comparison under a new identifier. One made from the same inputs is not kept
-    /// twice: its identifier is returned instead.
+    /// twice: it is the newest again, and its identifier is returned instead.
     pub async fn record_comparison(
         &mut self,
         repo: RepoId,
@@ -83,7 +83,7 @@ impl Tx {
                     pull_request, verdict, body, created_at)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
                  ON CONFLICT (repo_id, head_sha, evaluation, inputs_digest)
-                    DO UPDATE SET inputs_digest = excluded.inputs_digest
+                    DO UPDATE SET created_at = excluded.created_at
                  RETURNING comparison_id",
             )
             .bind(repo.0)

@@ -2,11 +2,15 @@
 //! store for raw traces. All SQL of the crate is in this folder; each text runs on both
 //! databases, so it keeps to what both understand.
 
+pub mod app_file;
+mod backfills;
+mod budgets;
 mod checks;
 mod claims;
 mod comparisons;
 mod connect;
 mod contents;
+mod decisions;
 mod deliveries;
 mod errors;
 mod pull_requests;
@@ -17,6 +21,7 @@ mod samples;
 mod spans;
 mod tokens;
 pub mod traces;
+mod workflow_runs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +29,8 @@ use std::time::Duration;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::Notify;
 
+pub use backfills::{BackfillRow, PageRead};
+pub use budgets::{BudgetRow, BudgetsOverview};
 pub use checks::CheckRow;
 pub use comparisons::{ComparisonRow, NewComparison};
 pub use connect::DatabaseUrl;
@@ -35,6 +42,7 @@ pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, Rep
 pub use runs::{RunFilter, StoredRun};
 pub use spans::{OpenTrace, SpanBatch};
 pub use tokens::TokenRow;
+pub use workflow_runs::{MergeGroupRow, WorkflowRunRow};
 
 /// For a job that is due sooner than this the bell is rung at its time; polling finds the others.
 const RUNG_IN_TIME: Duration = Duration::from_mins(1);

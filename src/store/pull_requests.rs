@@ -164,4 +164,21 @@ impl Tx {
             .map(|sha| sha.parse().map_err(|e| StoreError::unreadable("a pull request's head", e)))
             .collect()
     }
+
+    /// The newest heads of the open pull requests, those that changed last first.
+    pub async fn open_heads(&mut self, repo: RepoId, limit: i64) -> Result<Vec<CommitSha>, StoreError> {
+        let rows: Vec<String> = on_db!(self, conn => {
+            sqlx::query_scalar(
+                "SELECT head_sha FROM pull_requests WHERE repo_id = $1 AND is_open = 1
+                 ORDER BY updated_at DESC, number DESC LIMIT $2",
+            )
+            .bind(repo.0)
+            .bind(limit)
+            .fetch_all(&mut *conn)
+            .await?
+        });
+        rows.into_iter()
+            .map(|sha| sha.parse().map_err(|e| StoreError::unreadable("a pull request's head", e)))
+            .collect()
+    }
 }

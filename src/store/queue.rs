@@ -41,6 +41,8 @@ pub struct ClaimedJob {
     pub attempts: i64,
     /// After so many it is dead.
     pub max_attempts: i64,
+    /// When it was pushed (µs since the epoch).
+    pub created_at: i64,
 }
 
 /// One attempt of one job: what a lease is for.
@@ -67,6 +69,9 @@ pub enum Settlement {
     Done,
     /// It was too early: again later, and this attempt does not count.
     Postpone(Duration),
+    /// It may not run before this time, for this reason; this attempt does not count. Jobs that
+    /// are put off to one time stay in their order of age.
+    PutOff(Timestamp, String),
     /// It failed and may succeed later.
     Retry(Duration, String),
     /// It can't succeed.
@@ -158,6 +163,7 @@ impl Tx {
         let (state, visible_at, given_back, error) = match settlement {
             Settlement::Done => (2_i64, now, 0_i64, None),
             Settlement::Postpone(after) => (0, now.after(*after), 1, None),
+            Settlement::PutOff(until, reason) => (0, *until, 1, kept(reason)),
             Settlement::Retry(after, error) if job.attempts < job.max_attempts => {
                 (0, now.after(*after), 0, kept(error))
             }
@@ -180,8 +186,10 @@ impl Tx {
             .await?
             .rows_affected()
         });
-        if let Settlement::Postpone(after) | Settlement::Retry(after, _) = settlement {
-            self.job_due(*after);
+        match settlement {
+            Settlement::Postpone(after) | Settlement::Retry(after, _) => self.job_due(*after),
+            Settlement::PutOff(until, _) => self.job_due(until.since(now)),
+            Settlement::Done | Settlement::Dead(_) => {}
         }
         Ok(settled == 1)
     }

@@ -291,4 +291,16 @@ impl Tx {
         });
         Ok(found.is_some())
     }
+
+    /// The run of a trace, if there is one.
+    pub async fn run_of_trace(&mut self, repo: RepoId, trace: TraceId) -> Result<Option<RunId>, StoreError> {
+        let found: Option<String> = on_db!(self, conn => {
+            sqlx::query_scalar("SELECT run_id FROM runs WHERE repo_id = $1 AND trace_id = $2")
+                .bind(repo.0)
+                .bind(trace.to_string())
+                .fetch_optional(&mut *conn)
+                .await?
+        });
+        Ok(found.map(RunId))
+    }
 }

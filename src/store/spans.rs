@@ -3,7 +3,7 @@
 
 use super::{StoreError, Tx, on_db};
 use crate::clock::Randomness;
-use crate::model::ids::{RepoId, TraceId};
+use crate::model::ids::{CommitSha, RepoId, TraceId};
 use crate::model::time::Timestamp;
 
 /// What is known of a trace that is arriving.
@@ -40,14 +40,15 @@ impl Tx {
         let batch_id = chance.ulid(now);
         Ok(on_db!(self, conn => {
             let state: OpenTrace = sqlx::query_as(
-                "INSERT INTO open_traces (repo_id, trace_id, first_at, last_at, batches, spans, has_root, bytes)
-                 VALUES ($1, $2, $3, $3, 1, $4, $5, $6)
+                "INSERT INTO open_traces (repo_id, trace_id, first_at, last_at, batches, spans, has_root, bytes, head_sha)
+                 VALUES ($1, $2, $3, $3, 1, $4, $5, $6, $7)
                  ON CONFLICT (repo_id, trace_id) DO UPDATE SET
                     last_at = CASE WHEN excluded.last_at > open_traces.last_at
                                    THEN excluded.last_at ELSE open_traces.last_at END,
                     batches = open_traces.batches + 1, spans = open_traces.spans + excluded.spans,
                     bytes = open_traces.bytes + excluded.bytes,
-                    has_root = CASE WHEN excluded.has_root = 1 THEN 1 ELSE open_traces.has_root END
+                    has_root = CASE WHEN excluded.has_root = 1 THEN 1 ELSE open_traces.has_root END,
+                    head_sha = COALESCE(open_traces.head_sha, excluded.head_sha)
                  RETURNING last_at, batches, spans, bytes, has_root, collections, swept_at",
             )
             .bind(repo.0)
@@ -56,6 +57,7 @@ impl Tx {
             .bind(batch.spans)
             .bind(i64::from(batch.has_root))
             .bind(i64::try_from(batch.body.len()).unwrap_or(i64::MAX))
+            .bind(batch.head_sha.map(CommitSha::as_str))
             .fetch_one(&mut *conn)
             .await?;
             sqlx::query("INSERT INTO span_batches (repo_id, trace_id, batch_id, body) VALUES ($1, $2, $3, $4)")
@@ -83,6 +85,27 @@ impl Tx {
             .bind(repo.0)
             .bind(trace.to_string())
             .fetch_optional(&mut *conn)
+            .await?
+        }))
+    }
+
+    /// How many traces of a commit are still arriving: begun since a time, and not collected as
+    /// far as they came.
+    pub async fn arriving_traces(
+        &mut self,
+        repo: RepoId,
+        head_sha: &CommitSha,
+        since: Timestamp,
+    ) -> Result<i64, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query_scalar(
+                "SELECT COUNT(*) FROM open_traces
+                 WHERE repo_id = $1 AND head_sha = $2 AND swept_at IS NULL AND first_at >= $3 AND collections = 0",
+            )
+            .bind(repo.0)
+            .bind(head_sha.as_str())
+            .bind(since.0)
+            .fetch_one(&mut *conn)
             .await?
         }))
     }
@@ -173,4 +196,6 @@ pub struct SpanBatch<'a> {
     pub spans: i64,
     /// Whether one of them has no parent.
     pub has_root: bool,
+    /// The commit one of them names.
+    pub head_sha: Option<&'a CommitSha>,
 }

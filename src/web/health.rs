@@ -1,11 +1,16 @@
 //! For whoever runs the service: is it alive, is it ready, what does it count.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::AppState;
 use super::error::WebError;
+
+/// What GitHub counts writes in.
+const HOUR: Duration = Duration::from_hours(1);
 
 /// `GET /healthz`: the process answers.
 pub async fn healthz() -> &'static str {
@@ -24,7 +29,16 @@ pub async fn readyz(State(state): State<AppState>) -> Result<Response, WebError>
 
 /// `GET /metrics`: Prometheus' text format.
 pub async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse, WebError> {
-    let jobs = state.work.db.read().await?.count_jobs().await?;
+    let now = state.work.clock.now();
+    let mut tx = state.work.db.read().await?;
+    let jobs = tx.count_jobs().await?;
+    let budgets = tx.github_budgets_overview(now, now.before(HOUR)).await?;
+    drop(tx);
+    state.work.metrics.set_github_budgets(
+        budgets.closed,
+        budgets.least_calls_percent.unwrap_or(100),
+        budgets.most_writes.unwrap_or(0),
+    );
     let text = state.work.metrics.encode(jobs.open, jobs.dead).map_err(|e| WebError::Internal(e.into()))?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
 }

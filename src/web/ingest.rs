@@ -18,7 +18,7 @@ use crate::ingest::redact::redact;
 use crate::ingest::{Decoded, IngestError, Limits, Rejected};
 use crate::jobs::Job;
 use crate::metrics::Metrics;
-use crate::model::ids::{RepoName, TraceId};
+use crate::model::ids::{CommitSha, RepoName, TraceId};
 use crate::model::span::Span;
 use crate::store::{OpenTrace, RepositoryRow, SpanBatch};
 
@@ -163,6 +163,7 @@ struct Batch {
     body: Vec<u8>,
     spans: i64,
     has_root: bool,
+    head_sha: Option<CommitSha>,
 }
 
 struct Prepared {
@@ -196,7 +197,8 @@ fn prepare(body: &[u8], json: bool, repository: &RepoName) -> Result<Prepared, W
     for (trace, spans) in by_trace {
         accepted += spans.len();
         let has_root = spans.iter().any(|span| span.parent_span_id.is_none());
-        nameless |= has_root && spans.iter().all(|span| span.text(&SHA_KEYS).is_none());
+        let named = spans.iter().find_map(|span| span.text(&SHA_KEYS));
+        nameless |= has_root && named.is_none();
         let body = encode_json(&spans).map_err(|e| WebError::Internal(e.into()))?;
         bytes += body.len();
         if bytes > STORED_LIMIT {
@@ -205,7 +207,9 @@ fn prepare(body: &[u8], json: bool, repository: &RepoName) -> Result<Prepared, W
             let sentence = format!("the request's traces take more than {limit} MiB; send smaller batches");
             return Err(WebError::BadRequest(sentence));
         }
-        batches.push(Batch { trace, body, spans: i64::try_from(spans.len()).unwrap_or(i64::MAX), has_root });
+        let head_sha = named.and_then(|text| text.parse().ok());
+        let spans = i64::try_from(spans.len()).unwrap_or(i64::MAX);
+        batches.push(Batch { trace, body, spans, has_root, head_sha });
     }
     let warning = nameless.then(|| {
         "accepted, but no span names the commit (resource attribute vcs.ref.head.revision): without it the run \
@@ -238,7 +242,12 @@ async fn store(
             rejected.add_many(count, || format!("trace {} {reason}", batch.trace));
             continue;
         }
-        let stored = SpanBatch { body: &batch.body, spans: batch.spans, has_root: batch.has_root };
+        let stored = SpanBatch {
+            body: &batch.body,
+            spans: batch.spans,
+            has_root: batch.has_root,
+            head_sha: batch.head_sha.as_ref(),
+        };
         let open = tx.add_span_batch(repository.id, batch.trace, &stored, &work.chance, now).await?;
         if open.has_root == 1 {
             let collect =

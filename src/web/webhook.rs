@@ -19,6 +19,8 @@ const BODY_LIMIT: usize = 25 << 20;
 
 /// Deliveries up to this size are read without waiting for a place.
 const SMALL: usize = 1 << 20;
+/// Of a delivery that is refused whatever it says, so much is read.
+const UNSIGNED: usize = 64 << 10;
 /// GitHub gives up after ten seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,7 +38,9 @@ pub async fn webhook(
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let signature = header("x-hub-signature-256");
     if !signature.is_some_and(looks_signed) || state.webhook_secrets.is_empty() {
-        // Before the body is read: who does not even try to sign may not fill our memory.
+        // Before the body is kept: who does not even try to sign may not fill our memory. A small one
+        // is read all the same, because an answer beside an unread body may never arrive.
+        let _read = tokio::time::timeout(PATIENCE, to_bytes(body, UNSIGNED)).await;
         count("refused");
         return Err(WebhookError::Signature.into());
     }

@@ -7,10 +7,15 @@ use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 /// Seconds since the epoch, by the machine's clock.
-#[expect(clippy::disallowed_methods, reason = "tokens and signatures of real processes carry real time")]
 pub fn now_seconds() -> i64 {
+    now_milliseconds().div_euclid(1000)
+}
+
+/// Milliseconds since the epoch, by the machine's clock.
+#[expect(clippy::disallowed_methods, reason = "tokens and signatures of real processes carry real time")]
+pub fn now_milliseconds() -> i64 {
     let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
-    i64::try_from(elapsed.as_secs()).expect("seconds that fit")
+    i64::try_from(elapsed.as_millis()).expect("milliseconds that fit")
 }
 
 /// `2026-01-31T12:00:00Z`, as GitHub writes times.

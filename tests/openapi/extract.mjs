@@ -15,6 +15,11 @@ const target = join(here, "../../target/openapi/github.json");
 
 const OPERATIONS = [
   "apps/get-authenticated",
+  "apps/create-from-manifest",
+  "apps/get-webhook-config-for-app",
+  "apps/list-webhook-deliveries",
+  "apps/list-installations",
+  "apps/list-repos-accessible-to-installation",
   "apps/get-installation",
   "apps/create-installation-access-token",
   "apps/get-repo-installation",
@@ -24,6 +29,7 @@ const OPERATIONS = [
   "checks/create",
   "checks/update",
   "checks/list-for-ref",
+  "checks/list-annotations",
   "issues/list-comments",
   "issues/create-comment",
   "issues/update-comment",

@@ -74,16 +74,19 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             github_app_id: None,
             github_private_key: None,
             github_webhook_secret: None,
+            app_file: None,
         },
         work: WorkArgs {
             settle: Duration::from_millis(500),
             check_timeout: Duration::from_hours(2),
             job_lease: Duration::from_mins(1),
+            github_write_spacing: Duration::from_secs(1),
+            github_writes_per_hour: 480,
             jobs: 2,
             base_branch: None,
             public_url: None,
         },
-        web: WebArgs { listen: args.listen.clone(), default_repo: None, pages: None },
+        web: WebArgs { listen: args.listen.clone(), default_repo: None, pages: None, no_setup: true },
         no_worker: false,
     }
 }

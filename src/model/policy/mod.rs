@@ -60,6 +60,14 @@ pub struct BaselineRule {
     pub days: u32,
 }
 
+impl BaselineRule {
+    /// The oldest a baseline's run may be.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        Duration::from_hours(24) * self.days
+    }
+}
+
 impl Default for BaselineRule {
     fn default() -> Self {
         Self { runs: 200, days: 90 }

@@ -5,10 +5,12 @@
 mod comparison;
 mod run;
 mod runs;
+mod setup;
 
 pub use comparison::{ComparisonPage, Posting};
 pub use run::RunPage;
 pub use runs::{RunRow, RunsPage};
+pub use setup::{Asked, MadeApp, SetupDonePage, SetupManifestPage, SetupPage};
 
 use askama::Template;
 
@@ -87,7 +89,16 @@ macro_rules! rendered {
     )+};
 }
 
-rendered!(RepositoriesPage, RunsPage, RunPage, ComparisonPage, ErrorPage);
+rendered!(
+    RepositoriesPage,
+    RunsPage,
+    RunPage,
+    ComparisonPage,
+    ErrorPage,
+    SetupPage,
+    SetupManifestPage,
+    SetupDonePage
+);
 
 /// A verdict as a label: its class and its words.
 struct Badge {
@@ -117,11 +128,8 @@ impl RepositoryRow {
 
 /// `2026-11-22 12:05`, UTC; the column's heading says so.
 fn when(time: Timestamp) -> String {
-    let text = time.to_rfc3339();
-    match (text.get(..10), text.get(11..16)) {
-        (Some(day), Some(minute)) => format!("{day} {minute}"),
-        _ => text,
-    }
+    let text = format::minute(time);
+    text.strip_suffix(" UTC").unwrap_or(&text).to_owned()
 }
 
 /// The branch or the pull request of a run.

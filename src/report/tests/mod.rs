@@ -39,6 +39,7 @@ pub(super) fn stage(parts: &[&str], verdict: StageVerdict, before: f64, ratio: f
         baseline_samples: 60,
         critical: false,
         explained_by: None,
+        decision: None,
         reason: String::new(),
         location: None,
         history_s,
@@ -64,6 +65,7 @@ pub(super) fn error(parts: &[&str], verdict: ErrorVerdict) -> ErrorComparison {
             ErrorVerdict::Known => "known: in 60 of 143 runs of the base branch",
         }
         .into(),
+        decision: None,
         location: None,
     }
 }

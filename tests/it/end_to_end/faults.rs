@@ -2,7 +2,8 @@
 //! is written to while GitHub asked to wait.
 
 use super::{Database, PATIENCE, REPO, Scene, on_both};
-use crate::fake_github::{Fault, Matcher};
+use crate::fake_github::storm::Weather;
+use crate::fake_github::{Fault, Matcher, Side};
 use crate::time::eventually;
 use crate::webhooks::sha;
 
@@ -65,14 +66,72 @@ async fn no_write_while_github_asks_to_wait() {
     scene.push(&service, &Scene::slowed(1, &head, 10)).await;
     scene.deliver(&service, &scene.pull_request("opened", 1, &head)).await;
     let warning = eventually("the job to be put off", PATIENCE, || async {
-        service
-            .log()
-            .into_iter()
-            .find(|line| line.contains("publish_comparison") && line.contains("retry_in"))
+        service.log().into_iter().find(|line| line.contains("publish_comparison") && line.contains("put off"))
     })
     .await;
-    assert!(warning.contains("GitHub asks to wait 60 s"), "{warning}");
+    assert!(warning.contains("GitHub asks to wait 6"), "{warning}");
     assert_eq!(scene.fake.count_of("checks/update"), 1, "and it is not asked again meanwhile");
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(an_outage_ends_with_every_check_concluded);
+async fn an_outage_ends_with_every_check_concluded(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    // Nothing is answered: with the first delivery, and from the middle of publishing on.
+    let down = Weather { seed: 1, failing: 1000, limited: 0, calls: 5000, window: 3600 };
+    let heads: Vec<String> = (1..=3).map(|number| sha(&format!("outage {number}"))).collect();
+    let pause = scene.fake.pause_at("PATCH", "/check-runs/", Side::BeforeWrite);
+    scene.push(&service, &Scene::slowed(1, &heads[0], 10)).await;
+    scene.deliver(&service, &scene.pull_request("opened", 1, &heads[0])).await;
+    pause.reached().await;
+    scene.fake.weather(Some(down));
+    pause.drop_connection();
+    for (number, head) in (1..).zip(&heads).skip(1) {
+        scene.push(&service, &Scene::slowed(number, head, 10)).await;
+        scene.deliver(&service, &scene.pull_request("opened", number, head)).await;
+    }
+    let calls = scene.fake.requests().len();
+    eventually("calls that fail", PATIENCE, || async {
+        (scene.fake.requests().len() >= calls + 8).then_some(())
+    })
+    .await;
+    assert!(scene.fake.check_runs().iter().all(|check| check.conclusion.is_none()));
+    scene.fake.weather(None);
+    for (number, head) in (1..).zip(&heads) {
+        scene.concluded(head).await;
+        eventually("the comment", PATIENCE, || async {
+            scene.fake.comments(REPO, number).first().map(|_| ())
+        })
+        .await;
+    }
+    scene.quiet(&service, heads.len()).await;
+    assert_eq!(scene.fake.check_runs().len(), heads.len());
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_that_repeat_are_not_counted() {
+    let scene = Scene::new(Database::sqlite()).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    let head = sha("asked again");
+    scene.push(&service, &Scene::slowed(1, &head, 10)).await;
+    let first = scene.pull_request("opened", 1, &head);
+    scene.deliver(&service, &first).await;
+    scene.concluded(&head).await;
+    scene.quiet(&service, 1).await;
+    for _ in 0..5 {
+        // Another delivery each time, about the same state.
+        scene.deliver(&service, &scene.pull_request("opened", 1, &head)).await;
+    }
+    scene.quiet(&service, 1).await;
+    let reads: Vec<_> = scene.fake.requests().into_iter().filter(|r| r.path.ends_with("/pulls/1")).collect();
+    let free = reads.iter().filter(|read| read.status == Some(304)).count();
+    assert_eq!((reads.len(), free), (6, 5), "of six calls one is counted");
     service.terminate().await;
     scene.fake.finish();
 }

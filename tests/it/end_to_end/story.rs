@@ -190,7 +190,7 @@ async fn a_check_no_trace_comes_for_is_concluded(database: Database) {
     let check = scene.concluded(&head).await;
     assert_eq!(check.conclusion.as_deref(), Some("neutral"));
     let summary = check.summary.expect("a summary");
-    assert!(summary.contains("no complete trace"), "{summary}");
+    assert!(summary.contains("No complete trace"), "{summary}");
     scene.quiet(&service, 0).await;
     service.terminate().await;
     scene.fake.finish();

@@ -131,3 +131,17 @@ pub fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
         found.into_iter().map(|check| views::check_run(state, &repository, check, call.base)).collect();
     Ok(page(call, views, |check_runs, total| json!({ "total_count": total, "check_runs": check_runs })))
 }
+
+pub fn annotations(state: &State, call: &Call) -> Result<Reply, Reply> {
+    let repository = call.repository(state, &[("checks", "read")])?;
+    let id = call.number("check_run_id");
+    let found = state.check_runs.iter().find(|check| check.id == id && check.repo_id == repository.id);
+    let check = found.ok_or_else(Reply::not_found)?;
+    // What a request may leave out, an answer has.
+    let absent = json!({
+        "start_column": null, "end_column": null, "title": null, "raw_details": null,
+        "blob_href": format!("{}/{}/blob/{}", call.base, repository.full_name(), check.head_sha),
+    });
+    let views = check.annotations.iter().map(|given| views::overlay(absent.clone(), given.clone()));
+    Ok(page(call, views.collect(), |items, _| Value::Array(items)))
+}

@@ -5,6 +5,7 @@
 //! request for an unknown route, is a *violation* that fails the test in [`FakeGitHub::finish`].
 
 pub mod access;
+pub mod app;
 pub mod checks;
 mod client;
 pub mod comments;
@@ -15,9 +16,12 @@ pub mod reply;
 pub mod routes;
 pub mod server;
 pub mod state;
+pub mod storm;
 mod tests;
 pub mod views;
+pub mod waits;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -27,6 +31,7 @@ use tokio::sync::oneshot;
 pub use faults::{Fault, Matcher, Pause, Side};
 use server::Shared;
 use state::{App, CheckRun, Comment, Installation, PullRequest, Recorded, Repository, State, Token};
+use storm::{Storm, Weather};
 
 /// The test's handle on a running fake.
 pub struct FakeGitHub {
@@ -39,10 +44,25 @@ impl FakeGitHub {
     /// Listens on a free port, with no App and no repository yet.
     #[expect(clippy::unused_async, reason = "a test starts it as it starts everything else")]
     pub async fn start() -> Self {
+        Self::start_below("")
+    }
+
+    /// An Enterprise Server: its API is below `/api/v3`, and a call outside is a violation.
+    pub fn enterprise_server() -> Self {
+        Self::start_below("/api/v3")
+    }
+
+    fn start_below(prefix: &'static str) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a non-blocking socket");
-        let base = format!("http://{}", listener.local_addr().expect("an address"));
-        let shared = Arc::new(Shared { base, state: Mutex::default(), armed: Mutex::default() });
+        let base = format!("http://{}{prefix}", listener.local_addr().expect("an address"));
+        let shared = Arc::new(Shared {
+            base,
+            prefix,
+            state: Mutex::default(),
+            armed: Mutex::default(),
+            storm: Mutex::default(),
+        });
         let (stop, stopped) = oneshot::channel();
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
@@ -66,11 +86,15 @@ impl FakeGitHub {
     /// With the App `pacegate` (id 4711), installed as 99 on the owner of `full_name`, and that
     /// private repository (id 1296269).
     pub async fn with_repository(full_name: &str) -> Self {
-        let fake = Self::start().await;
-        fake.app(App::new(4711, "pacegate"));
-        fake.installation(Installation::new(99, full_name.split('/').next().expect("OWNER/NAME")));
-        fake.repository(99, Repository::new(1_296_269, full_name));
-        fake
+        Self::start().await.furnished(full_name)
+    }
+
+    /// With the App, the installation and the repository of [`Self::with_repository`].
+    pub fn furnished(self, full_name: &str) -> Self {
+        self.app(App::new(4711, "pacegate"));
+        self.installation(Installation::new(99, full_name.split('/').next().expect("OWNER/NAME")));
+        self.repository(99, Repository::new(1_296_269, full_name));
+        self
     }
 
     /// What `PACEGATE_GITHUB_API_URL` is set to.
@@ -85,6 +109,21 @@ impl FakeGitHub {
     /// Sets the App.
     pub fn app(&self, app: App) {
         self.state().app = Some(app);
+    }
+
+    /// Changes the App: its permissions, events, webhook.
+    pub fn change_app(&self, change: impl FnOnce(&mut App)) {
+        change(self.state().app.as_mut().expect("set the App first"));
+    }
+
+    /// The App, if somebody set or made one.
+    pub fn present_app(&self) -> Option<App> {
+        self.state().app.clone()
+    }
+
+    /// Sets this GitHub's clock ahead of everybody's.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.state().clock_offset_s = seconds;
     }
 
     /// The App's id, and its private key as GitHub hands it out.
@@ -157,6 +196,25 @@ impl FakeGitHub {
         });
     }
 
+    /// Check runs of our name and App on a head, concluded long ago: newer than those there are.
+    pub fn old_check_runs(&self, full_name: &str, head_sha: &str, count: usize) {
+        let mut state = self.state();
+        let repo_id = state.repository_named(full_name).id;
+        for number in 0..count {
+            let id = state.next_id();
+            state.check_runs.push(CheckRun {
+                id,
+                repo_id,
+                name: "Pacegate".to_owned(),
+                head_sha: head_sha.to_owned(),
+                status: "completed".to_owned(),
+                conclusion: Some("neutral".to_owned()),
+                external_id: Some(format!("another {number}")),
+                ..CheckRun::default()
+            });
+        }
+    }
+
     /// Every minted token stops being good.
     pub fn revoke_tokens(&self) {
         self.state().tokens.iter_mut().for_each(|token| token.revoked = true);
@@ -192,6 +250,20 @@ impl FakeGitHub {
     /// Arms a fault.
     pub fn fault(&self, matcher: Matcher, fault: Fault) {
         self.shared.armed.lock().expect("no panic inside").fault(matcher, fault);
+    }
+
+    /// Lets a part of all calls fail from now on; `None` ends it. Returns how often which fault was
+    /// met since it began.
+    pub fn weather(&self, weather: Option<Weather>) -> BTreeMap<String, usize> {
+        let mut storm = self.shared.storm.lock().expect("no panic inside");
+        let before = storm.take().map(|storm| storm.met).unwrap_or_default();
+        *storm = weather.map(Storm::new);
+        before
+    }
+
+    /// Waits that were told so far bind no longer: who heard them was killed.
+    pub fn forget_waits(&self) {
+        self.state().waits.clear();
     }
 
     /// Holds the next such request on that side of its write.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::access::{authorise, mint, verify_jwt};
 use super::reply::Reply;
 use super::state::{PullRequest, Repository, State};
-use super::{checks, comments, views};
+use super::{app, checks, comments, views};
 use crate::time::{now_seconds, rfc3339};
 
 /// A routed request.
@@ -52,6 +52,11 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
     }
     let outcome = match call.operation {
         "apps/get-authenticated" => verify_jwt(state, call.bearer).map(|app| Reply::ok(views::app(app))),
+        "apps/create-from-manifest" => app::create(state, call),
+        "apps/get-webhook-config-for-app" => app::webhook_config(state, call),
+        "apps/list-webhook-deliveries" => app::deliveries(state, call),
+        "apps/list-installations" => app::installations(state, call),
+        "apps/list-repos-accessible-to-installation" => app::repositories(state, call),
         "apps/get-installation" => installation(state, call),
         "apps/create-installation-access-token" => access_token(state, call),
         "apps/get-repo-installation" => repository_installation(state, call),
@@ -65,6 +70,7 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
         "checks/create" => checks::create(state, call),
         "checks/update" => checks::update(state, call),
         "checks/list-for-ref" => checks::list(state, call),
+        "checks/list-annotations" => checks::annotations(state, call),
         "issues/list-comments" => comments::list(state, call),
         "issues/create-comment" => comments::create(state, call),
         "issues/update-comment" => comments::update(state, call),
@@ -79,8 +85,13 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
 fn modelled(operation: &str) -> &'static [&'static str] {
     match operation {
         "checks/list-for-ref" => &["check_name", "app_id", "filter", "status", "per_page", "page"],
-        "issues/list-comments" | "repos/list-pull-requests-associated-with-commit" => &["per_page", "page"],
+        "issues/list-comments"
+        | "checks/list-annotations"
+        | "repos/list-pull-requests-associated-with-commit"
+        | "apps/list-installations"
+        | "apps/list-repos-accessible-to-installation" => &["per_page", "page"],
         "repos/get-content" => &["ref"],
+        "apps/list-webhook-deliveries" => &["status", "per_page"],
         _ => &[],
     }
 }

@@ -10,11 +10,15 @@ use axum::extract::Request;
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use super::app;
 use super::contract::CONTRACT;
 use super::faults::{Armed, Fault, Side};
 use super::reply::Reply;
 use super::routes::{Call, respond};
 use super::state::{Recorded, State};
+use super::storm::Storm;
+use super::views::sha_of;
+use super::waits::{installation_of, is_write};
 use crate::time::now_seconds;
 
 /// GitHub takes more, but nothing the App sends comes near it.
@@ -27,9 +31,13 @@ const TOO_FAST: &str =
 
 /// What the server and the test's handle share.
 pub struct Shared {
+    /// Scheme, host and prefix of the API.
     pub base: String,
+    /// `/api/v3` of an Enterprise Server, else nothing.
+    pub prefix: &'static str,
     pub state: Mutex<State>,
     pub armed: Mutex<Armed>,
+    pub storm: Mutex<Option<Storm>>,
 }
 
 struct Incoming {
@@ -40,6 +48,9 @@ struct Incoming {
     bearer: Option<String>,
     body: Option<Value>,
     has_user_agent: bool,
+    /// The answer the client has already.
+    if_none_match: Option<String>,
+    installation: Option<u64>,
 }
 
 /// Closes the connection with no answer. (Unwinding with no panic message: hyper's task ends
@@ -50,15 +61,18 @@ fn hang_up() -> ! {
 
 /// Answers one request, or does not, as the test has asked.
 pub async fn serve(shared: &Shared, request: Request) -> Response {
+    if let Some(page) = app::is_page(&request) {
+        return app::agree(shared, page, request).await;
+    }
     let incoming = read(shared, request).await;
     let (method, target) = (incoming.method.as_str(), incoming.target.as_str());
     let index = record(shared, &incoming);
 
-    let fault = shared.armed.lock().expect("no panic inside").take_fault(method, target);
+    let fault = fault_for(shared, &incoming);
     match fault {
         Some(Fault::DropConnection) => hang_up(),
         Some(Fault::TimeoutBeforeWrite) => silence().await,
-        Some(fault) if !fault.writes() => return finish(shared, index, refusal_of(fault)),
+        Some(fault) if !fault.writes() => return finish(shared, index, &incoming, refusal_of(fault)),
         _ => {}
     }
     hold(shared, Side::BeforeWrite, method, target).await;
@@ -67,8 +81,19 @@ pub async fn serve(shared: &Shared, request: Request) -> Response {
     match fault {
         Some(Fault::DropAfterWrite) => hang_up(),
         Some(Fault::TimeoutAfterWrite) => silence().await,
-        _ => finish(shared, index, reply),
+        _ => finish(shared, index, &incoming, reply),
     }
+}
+
+/// The fault a test has armed for this call, else what the weather has for it.
+fn fault_for(shared: &Shared, incoming: &Incoming) -> Option<Fault> {
+    let armed = shared.armed.lock().expect("no panic inside").take_fault(&incoming.method, &incoming.target);
+    if armed.is_some() {
+        return armed;
+    }
+    let mut storm = shared.storm.lock().expect("no panic inside");
+    let storm = storm.as_mut()?;
+    incoming.installation.and_then(|id| storm.spent(id)).or_else(|| storm.take())
 }
 
 async fn silence() -> ! {
@@ -94,7 +119,10 @@ async fn read(shared: &Shared, request: Request) -> Incoming {
         .and_then(|text| text.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token"))
         .map(|(_, token)| token.to_owned());
-    let target = parts.uri.path_and_query().map_or("/", |t| t.as_str()).to_owned();
+    let target = parts.uri.path_and_query().map_or("/", |t| t.as_str());
+    let target = target
+        .strip_prefix(shared.prefix)
+        .map_or_else(|| format!("outside of {}: {target}", shared.prefix), str::to_owned);
     let url = reqwest::Url::parse(&format!("{}{target}", shared.base)).expect("a request target");
     let method = parts.method.as_str().to_owned();
     let body = if bytes.is_empty() {
@@ -109,8 +137,14 @@ async fn read(shared: &Shared, request: Request) -> Incoming {
             .violation(format!("{method} {target}: the body is not JSON"));
         None
     };
+    let installation = {
+        let state = shared.state.lock().expect("no panic inside");
+        installation_of(&state, bearer.as_deref(), parts.uri.path())
+    };
     Incoming {
-        path: parts.uri.path().to_owned(),
+        installation,
+        if_none_match: header("if-none-match").map(str::to_owned),
+        path: target.split('?').next().unwrap_or_default().to_owned(),
         query: url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
         has_user_agent: header("user-agent").is_some_and(|agent| !agent.is_empty()),
         method,
@@ -124,6 +158,10 @@ fn record(shared: &Shared, incoming: &Incoming) -> usize {
     let operation =
         CONTRACT.route(&incoming.method, &incoming.path).map(|(operation, _)| operation.id.clone());
     let mut state = shared.state.lock().expect("no panic inside");
+    let installation = incoming.installation.filter(|_| is_write(&incoming.method, &incoming.path));
+    if let Some(wrong) = installation.and_then(|id| state.write_during_wait(id)) {
+        state.violation(format!("{} {}: {wrong}", incoming.method, incoming.target));
+    }
     state.requests.push(Recorded {
         method: incoming.method.clone(),
         path: incoming.path.clone(),
@@ -192,8 +230,22 @@ fn refusal_of(fault: Fault) -> Reply {
     }
 }
 
-fn finish(shared: &Shared, index: usize, reply: Reply) -> Response {
-    shared.state.lock().expect("no panic inside").requests[index].status = Some(reply.status);
+fn finish(shared: &Shared, index: usize, incoming: &Incoming, mut reply: Reply) -> Response {
+    if let (Some(storm), Some(id)) =
+        (&mut *shared.storm.lock().expect("no panic inside"), incoming.installation)
+        && !matches!(reply.status, 403 | 429)
+    {
+        let (remaining, reset) = storm.count(id);
+        reply = storm.on(reply, remaining, reset);
+    }
+    let etag = (incoming.method == "GET" && reply.status == 200).then(|| etag_of(&reply));
+    if etag.is_some() && etag == incoming.if_none_match {
+        (reply.status, reply.body) = (304, Value::String(String::new()));
+    }
+    let mut state = shared.state.lock().expect("no panic inside");
+    state.note_wait(incoming.installation, is_write(&incoming.method, &incoming.path), &reply);
+    state.requests[index].status = Some(reply.status);
+    drop(state);
     let (content_type, text) = match reply.body {
         Value::String(page) => ("text/html; charset=utf-8", page),
         body => ("application/json; charset=utf-8", body.to_string()),
@@ -202,14 +254,32 @@ fn finish(shared: &Shared, index: usize, reply: Reply) -> Response {
         .status(reply.status)
         .header("content-type", content_type)
         .header("x-github-request-id", format!("FAKE:{index}"));
+    if let Some(etag) = etag {
+        response = response.header("etag", etag);
+    }
     if !reply.headers.iter().any(|(name, _)| *name == "x-ratelimit-remaining") {
         response = response
             .header("x-ratelimit-limit", "5000")
             .header("x-ratelimit-remaining", "4999")
             .header("x-ratelimit-reset", (now_seconds() + 3600).to_string());
     }
+    let offset = shared.state.lock().expect("no panic inside").clock_offset_s;
+    if offset != 0 {
+        response = response.header("date", http_date(now_seconds() + offset));
+    }
     for (name, value) in reply.headers {
         response = response.header(name, value);
     }
     response.body(Body::from(text)).expect("a response")
+}
+
+/// Weak, as GitHub's are; the same for the same page.
+fn etag_of(reply: &Reply) -> String {
+    let links: Vec<_> = reply.headers.iter().filter(|(name, _)| *name == "link").collect();
+    format!("W/\"{}\"", sha_of(format!("{} {links:?}", reply.body).as_bytes()))
+}
+
+fn http_date(seconds: i64) -> String {
+    let time = chrono::DateTime::from_timestamp(seconds, 0).expect("a time in range");
+    time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

@@ -327,6 +327,9 @@ async fn faults_answer_as_github_does() {
         }
     }
     assert!(fake.check_runs().is_empty());
+    let wrong = fake.take_violations();
+    assert_eq!(wrong.iter().filter(|w| w.contains("was to wait")).count(), 5, "all but the first: {wrong:?}");
+    fake.forget_waits();
     fake.fault(Matcher::on("POST", "/check-runs").nth(2).times(2), Fault::BadGateway);
     let mut statuses = Vec::new();
     for _ in 0..4 {

@@ -4,6 +4,7 @@
 //! Every time is given. Where two transactions have to meet, they do so in every order that
 //! can happen and the result must be the same.
 
+mod call_gate;
 mod connections;
 mod contents;
 mod heads;

@@ -25,7 +25,7 @@ async fn add(
 }
 
 fn batch(body: &[u8], has_root: bool) -> SpanBatch<'_> {
-    SpanBatch { body, spans: 3, has_root }
+    SpanBatch { body, spans: 3, has_root, head_sha: None }
 }
 
 store_test!(a_trace_knows_what_came_of_it, async |store: &Store| -> Outcome {

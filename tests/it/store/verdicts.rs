@@ -31,6 +31,7 @@ fn stage(name: &str, verdict: StageVerdict) -> StageComparison {
         baseline_samples: 30,
         critical: true,
         explained_by: None,
+        decision: None,
         reason: "slower by \"0.3 s\"".into(),
         location: Some(Location { path: ".github/workflows/ci.yml".into(), line: 12 }),
         history_s: vec![0.1, 0.2, 0.3],
@@ -75,6 +76,7 @@ pub fn comparison(head: char) -> RunComparison {
             baseline_runs_with: 2,
             baseline_runs: 30,
             reason: "flaky: in 2 of 30 runs of the base branch".into(),
+            decision: None,
             location: None,
         }],
         structure: vec![StructuralChange {
@@ -183,26 +185,37 @@ store_test!(the_same_inputs_are_one_comparison, async |store: &Store| -> Outcome
 store_test!(an_evaluation_begins_once_and_is_concluded, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let head = sha('a');
-    let begun =
-        |evaluation| CheckRow { evaluation, github_check_run_id: None, concluded_at: None, comparison: None };
+    let begun = |evaluation, begun_at| CheckRow {
+        evaluation,
+        begun_at: at(begun_at),
+        github_check_run_id: None,
+        concluded_at: None,
+        comparison: None,
+        shown_digest: None,
+    };
     let mut tx = store.write().await?;
     assert_eq!(tx.newest_check(repo, &head).await?, None);
     assert!(tx.begin_check(repo, &head, 1, at(1)).await?);
     assert!(!tx.begin_check(repo, &head, 1, at(2)).await?);
-    assert_eq!(tx.newest_check(repo, &head).await?, Some(begun(1)));
+    assert_eq!(tx.newest_check(repo, &head).await?, Some(begun(1, 1)));
     tx.record_check_run(repo, &head, 1, 900).await?;
     tx.conclude_check(repo, &head, 1, Some(&id("c1")), at(3)).await?;
     let concluded = CheckRow {
         evaluation: 1,
+        begun_at: at(1),
         github_check_run_id: Some(900),
         concluded_at: Some(at(3)),
         comparison: Some(id("c1")),
+        shown_digest: None,
     };
     assert_eq!(tx.check(repo, &head, 1).await?, Some(concluded.clone()));
     // The next evaluation has its own check run; the first stays as it was.
     assert!(tx.begin_check(repo, &head, 2, at(4)).await?);
     tx.conclude_check(repo, &head, 2, None, at(5)).await?;
-    assert_eq!(tx.newest_check(repo, &head).await?, Some(CheckRow { concluded_at: Some(at(5)), ..begun(2) }));
+    assert_eq!(
+        tx.newest_check(repo, &head).await?,
+        Some(CheckRow { concluded_at: Some(at(5)), ..begun(2, 4) })
+    );
     assert_eq!(tx.check(repo, &head, 1).await?, Some(concluded));
     assert!(!tx.begin_check(repo, &head, 1, at(6)).await?);
     assert_eq!(tx.check(repo, &head, 3).await?, None);

@@ -48,6 +48,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let settlement = prop_oneof![
         4 => Just(Settlement::Done),
         1 => (0..40_u64).prop_map(|s| Settlement::Postpone(seconds(s))),
+        1 => (0..900_i64).prop_map(|s| Settlement::PutOff(at(s), "GitHub asks to wait".to_owned())),
         2 => (0..90_u64).prop_map(|s| Settlement::Retry(seconds(s), "again".to_owned())),
         1 => Just(Settlement::Dead("never".to_owned())),
     ];
@@ -133,6 +134,10 @@ impl Model {
             Settlement::Done => job.state = State::Done,
             Settlement::Postpone(after) => {
                 job.visible = now.after(*after);
+                job.attempts -= 1;
+            }
+            Settlement::PutOff(until, _) => {
+                job.visible = *until;
                 job.attempts -= 1;
             }
             Settlement::Retry(after, _) if job.attempts < job.max_attempts => job.visible = now.after(*after),

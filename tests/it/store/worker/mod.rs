@@ -82,6 +82,7 @@ impl Bench {
             body: &encode_json(&spans).expect("JSON"),
             spans: i64::try_from(spans.len()).expect("few spans"),
             has_root: spans.iter().any(|span| span.parent_span_id.is_none()),
+            head_sha: None,
         };
         let (chance, now) = (&self.work.chance, self.work.clock.now());
         let mut tx = self.work.db.write().await?;

@@ -1,5 +1,7 @@
-//! A delivery: verified over its raw bytes before anything reads them, then parsed into a
-//! closed set of events. Pure: no clock, no database, no network.
+//! A delivery: verified over its raw bytes before anything reads them, then parsed (`payload`)
+//! into a closed set of events. Pure: no clock, no database, no network.
+
+mod payload;
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
@@ -56,6 +58,9 @@ pub struct EventRepository {
     /// Where the payload has it.
     #[serde(default)]
     pub default_branch: Option<String>,
+    /// Whether it is read-only, where the payload has it.
+    #[serde(default)]
+    pub archived: bool,
 }
 
 /// Private until GitHub says otherwise: the careful guess.
@@ -110,6 +115,121 @@ pub enum Event {
         /// The evaluation whose check was asked for again.
         external_id: Option<String>,
     },
+    /// Somebody asked for all checks of a commit again.
+    SuiteRerequested {
+        /// The installation that may act.
+        installation: i64,
+        /// Where.
+        repository: EventRepository,
+        /// The head.
+        head_sha: CommitSha,
+    },
+    /// Somebody pressed a button of our check.
+    CheckAction {
+        /// The installation that may act.
+        installation: i64,
+        /// Where.
+        repository: EventRepository,
+        /// The head.
+        head_sha: CommitSha,
+        /// The evaluation whose check has the button.
+        external_id: Option<String>,
+        /// Which button, as we named it.
+        identifier: String,
+        /// Who pressed it. May they? That is asked.
+        sender: String,
+    },
+    /// A run of a workflow was requested, began or ended.
+    WorkflowRun {
+        /// The installation that may act.
+        installation: i64,
+        /// Where.
+        repository: EventRepository,
+        /// The run as it was when this was sent.
+        run: WorkflowRunNews,
+    },
+    /// A merge queue wants to know about a group of pull requests, or no longer does.
+    MergeGroup {
+        /// The installation that may act.
+        installation: i64,
+        /// Where.
+        repository: EventRepository,
+        /// The commit that would become the branch's newest.
+        head_sha: CommitSha,
+        /// The branch, without `refs/heads/`.
+        base_branch: String,
+        /// Its newest commit when the group was made.
+        base_sha: CommitSha,
+        /// False once it was merged, taken back or replaced.
+        wanted: bool,
+    },
+    /// A branch moved, came or went.
+    Push {
+        /// The installation that may act.
+        installation: i64,
+        /// Where.
+        repository: EventRepository,
+        /// Its name without `refs/heads/`.
+        branch: String,
+        /// Its newest commit; none when it was deleted.
+        head_sha: Option<CommitSha>,
+    },
+    /// A repository was renamed, moved, archived, made public or private, or has another
+    /// default branch.
+    Repository {
+        /// The installation that may act.
+        installation: i64,
+        /// The repository as it is now.
+        repository: EventRepository,
+        /// GitHub's word for what happened.
+        action: String,
+    },
+}
+
+/// What a delivery says of a workflow run. Old news come late: who uses it compares `attempt`
+/// and how far it got, or asks GitHub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowRunNews {
+    /// GitHub's number.
+    pub id: i64,
+    /// 1 for the first; a rerun keeps the number and counts this up.
+    pub attempt: i64,
+    /// GitHub's number of the workflow.
+    pub workflow_id: i64,
+    /// The workflow's name, bounded.
+    pub name: String,
+    /// The workflow's file, from the repository's root, bounded.
+    pub path: String,
+    /// What started it: `push`, `pull_request`, ...
+    pub event: String,
+    /// The commit it is shown on.
+    pub head_sha: CommitSha,
+    /// How far it is.
+    pub progress: RunProgress,
+}
+
+/// How far a workflow run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunProgress {
+    /// Waiting for a runner, for other runs or for somebody's approval.
+    Queued,
+    /// Running.
+    InProgress,
+    /// Ended.
+    Completed,
+}
+
+impl RunProgress {
+    /// From GitHub's many words; one that is not known yet counts as queued.
+    #[must_use]
+    pub fn of(status: &str) -> Self {
+        match status {
+            "completed" => Self::Completed,
+            "in_progress" => Self::InProgress,
+            _ => Self::Queued,
+        }
+    }
 }
 
 impl Event {
@@ -121,23 +241,17 @@ impl Event {
             Self::InstallationPresent { installation, .. } | Self::InstallationRemoved { installation } => {
                 format!("installation {installation}")
             }
-            Self::CheckRerequested { repository, head_sha, .. } => {
+            Self::CheckRerequested { repository, head_sha, .. }
+            | Self::SuiteRerequested { repository, head_sha, .. }
+            | Self::CheckAction { repository, head_sha, .. }
+            | Self::MergeGroup { repository, head_sha, .. } => {
                 format!("head {}:{head_sha}", repository.id)
             }
+            Self::WorkflowRun { repository, run, .. } => format!("run {}:{}", repository.id, run.id),
+            Self::Push { repository, branch, .. } => format!("branch {}:{branch}", repository.id),
+            Self::Repository { repository, .. } => format!("repository {}", repository.id),
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Installation {
-    id: i64,
-    account: Option<Account>,
-    suspended_at: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Account {
-    login: String,
 }
 
 /// Parses a verified delivery. `None`: an event, or an action of one, that we do not act on.
@@ -145,132 +259,8 @@ struct Account {
 /// # Errors
 /// [`WebhookError::Payload`].
 pub fn parse(event: &str, body: &[u8]) -> Result<Option<Event>, WebhookError> {
-    let read = match event {
-        "pull_request" => pull_request(body),
-        "installation" => installation(body),
-        "installation_repositories" => installation_repositories(body),
-        "check_run" => check_run(body),
-        _ => Ok(None),
-    };
-    read.map_err(|e| WebhookError::Payload { event: event.to_owned(), reason: e.to_string() })
-}
-
-fn pull_request(body: &[u8]) -> Result<Option<Event>, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Payload {
-        action: String,
-        number: i64,
-        pull_request: PullRequest,
-        repository: EventRepository,
-        installation: Option<Reference>,
-    }
-    #[derive(Deserialize)]
-    struct PullRequest {
-        head: Head,
-        updated_at: String,
-    }
-    #[derive(Deserialize)]
-    struct Head {
-        sha: CommitSha,
-    }
-    let payload: Payload = serde_json::from_slice(body)?;
-    let wanted = ["opened", "synchronize", "reopened", "ready_for_review", "edited", "closed"];
-    Ok(match payload.installation {
-        Some(installation) if wanted.contains(&payload.action.as_str()) => Some(Event::PullRequest {
-            installation: installation.id,
-            repository: payload.repository,
-            number: payload.number,
-            head_sha: payload.pull_request.head.sha,
-            updated_at: payload.pull_request.updated_at,
-        }),
-        _ => None,
-    })
-}
-
-#[derive(Deserialize)]
-struct Reference {
-    id: i64,
-}
-
-fn installation(body: &[u8]) -> Result<Option<Event>, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Payload {
-        action: String,
-        installation: Installation,
-        #[serde(default)]
-        repositories: Option<Vec<EventRepository>>,
-    }
-    let payload: Payload = serde_json::from_slice(body)?;
-    Ok(match payload.action.as_str() {
-        "deleted" => Some(Event::InstallationRemoved { installation: payload.installation.id }),
-        "created" | "suspend" | "unsuspend" | "new_permissions_accepted" => {
-            let repositories = payload.repositories.unwrap_or_default();
-            let suspended = payload.action == "suspend"
-                || (payload.action != "unsuspend" && payload.installation.suspended_at.is_some());
-            Some(present(payload.installation, suspended, repositories, Vec::new()))
-        }
-        _ => None,
-    })
-}
-
-fn installation_repositories(body: &[u8]) -> Result<Option<Event>, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Payload {
-        installation: Installation,
-        #[serde(default)]
-        repositories_added: Vec<EventRepository>,
-        #[serde(default)]
-        repositories_removed: Vec<EventRepository>,
-    }
-    let payload: Payload = serde_json::from_slice(body)?;
-    let suspended = payload.installation.suspended_at.is_some();
-    Ok(Some(present(
-        payload.installation,
-        suspended,
-        payload.repositories_added,
-        payload.repositories_removed,
-    )))
-}
-
-fn present(
-    installation: Installation,
-    suspended: bool,
-    repositories: Vec<EventRepository>,
-    removed: Vec<EventRepository>,
-) -> Event {
-    Event::InstallationPresent {
-        installation: installation.id,
-        account: installation.account.map(|a| a.login).unwrap_or_default(),
-        suspended,
-        repositories,
-        removed,
-    }
-}
-
-fn check_run(body: &[u8]) -> Result<Option<Event>, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Payload {
-        action: String,
-        check_run: CheckRun,
-        repository: EventRepository,
-        installation: Option<Reference>,
-    }
-    #[derive(Deserialize)]
-    struct CheckRun {
-        head_sha: CommitSha,
-        external_id: Option<String>,
-    }
-    let payload: Payload = serde_json::from_slice(body)?;
-    Ok(match payload.installation {
-        // Only the App that made a check run is told that it was asked for again.
-        Some(installation) if payload.action == "rerequested" => Some(Event::CheckRerequested {
-            installation: installation.id,
-            repository: payload.repository,
-            head_sha: payload.check_run.head_sha,
-            external_id: payload.check_run.external_id.filter(|id| !id.is_empty()),
-        }),
-        _ => None,
-    })
+    payload::read(event, body)
+        .map_err(|e| WebhookError::Payload { event: event.to_owned(), reason: e.to_string() })
 }
 
 #[cfg(test)]

@@ -1,15 +1,22 @@
 //! The check run's output: a title that is the outcome, a summary of one screen, a text with
-//! the evidence. Also what a check says while it waits and when it gave up. Sending it, and
-//! the 50 annotations of one request, are `github/`'s.
+//! the evidence. What a check says while it waits and when it gave up, and its buttons, are
+//! beside it. Sending it, and the 50 annotations of one request, are `github/`'s.
+
+mod action;
+mod not_judged;
+mod waiting;
+
+pub use action::CheckAction;
+pub use not_judged::{NotJudged, gave_up};
+pub use waiting::{PendingCheck, WaitedRun, WaitedState, Waiting, pending};
 
 use crate::model::comparison::{Location, StageComparison};
-use crate::model::ids::CommitSha;
 
 use super::annotations::{self, Annotation};
 use super::headline::{certainty, headline, leaf, outcome, parents};
 use super::markdown::{
-    Limits, baseline, error_list, findings_table, fitted, known_error_list, lead, notes, paragraphs,
-    stages_table, structure,
+    Limits, VISIBLE, baseline, beyond_the_visible, error_list, findings_table, fitted, further_errors,
+    known_error_list, lead, notes, paragraphs, places, stages_table, structure,
 };
 use super::structure::HEADING;
 use super::{Conclusion, Report, escape, format, policy};
@@ -30,44 +37,8 @@ pub struct CheckOutput {
     pub conclusion: Conclusion,
     /// Findings at their lines, at most [`annotations::LIMIT`].
     pub annotations: Vec<Annotation>,
-}
-
-/// Output of a check that is not completed: it has no conclusion yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingCheck {
-    /// What it waits for, plain text.
-    pub title: String,
-    /// Markdown: what happens next.
-    pub summary: String,
-}
-
-/// The check as soon as a commit is known and before its trace is.
-#[must_use]
-pub fn pending(head: &CommitSha) -> PendingCheck {
-    PendingCheck {
-        title: format!("Waiting for the trace of {}", head.short()),
-        summary: format!(
-            "The comparison starts when the pipeline of `{}` has ended and its trace has arrived. \
-             If none arrives, this check ends neutral and says so.",
-            head.short()
-        ),
-    }
-}
-
-/// The check when no comparison came about: neutral, because missing data blocks nobody and
-/// passes nobody.
-#[must_use]
-pub fn gave_up(head: &CommitSha, reason: &str) -> CheckOutput {
-    CheckOutput {
-        title: format!("Not judged: no comparison for {}", head.short()),
-        summary: format!(
-            "{}\n\nThis blocks nothing. Re-run the check, or push again, for another try.",
-            escape::prose(reason)
-        ),
-        text: String::new(),
-        conclusion: Conclusion::Neutral,
-        annotations: Vec::new(),
-    }
+    /// Its buttons, at most three.
+    pub actions: Vec<CheckAction>,
 }
 
 impl Report {
@@ -78,24 +49,28 @@ impl Report {
         let left_out = all.len().saturating_sub(annotations::LIMIT);
         CheckOutput {
             title: title(&headline(self, escape::plain)),
-            summary: fitted(|limits| self.summary(limits, left_out)),
+            summary: self.summary(left_out),
             text: fitted(|limits| self.details(limits)),
             conclusion: self.conclusion(),
             annotations: all.into_iter().take(annotations::LIMIT).collect(),
+            actions: action::of(self),
         }
     }
 
-    fn summary(&self, limits: &Limits, annotations_left_out: usize) -> String {
+    fn summary(&self, annotations_left_out: usize) -> String {
         let page = self.context().page_url.as_deref();
+        let more = beyond_the_visible(self);
         paragraphs([
-            policy::markdown(self, limits.sentences),
+            policy::markdown(self),
             lead(self),
-            findings_table(self, limits),
-            error_list(self, limits),
+            findings_table(self, 0..VISIBLE.findings),
+            places(self),
+            error_list(self, 0..VISIBLE.errors),
+            if more.is_empty() { more } else { format!("_In the details below: {more}._") },
             match annotations_left_out {
                 0 => String::new(),
                 n => format!(
-                    "{} more than GitHub takes are left out.",
+                    "_Left out here: {}, the least important._",
                     format::count(n, "annotation", "annotations")
                 ),
             },
@@ -112,6 +87,10 @@ impl Report {
         if total > limits.findings {
             let rest = format::count(total - limits.findings, "stage", "stages");
             blocks.push(format!("_Left out here: the evidence of {rest}._"));
+        }
+        let errors = further_errors(self, limits);
+        if !errors.is_empty() {
+            blocks.extend(["### More errors".to_owned(), errors]);
         }
         let changed = structure(self, limits);
         if !changed.is_empty() {

@@ -1,0 +1,107 @@
+//! Acts on a webhook delivery, a file for each kind. Deliveries come late, twice and out of order,
+//! so each starts from what GitHub says now; what is written is the same whatever the order.
+
+mod check;
+mod installation;
+mod merge_group;
+mod pull_request;
+mod push;
+mod repository;
+mod workflow_run;
+
+use super::{JobError, Work};
+use crate::github::webhook::{Event, EventRepository};
+use crate::model::ids::{InstallationId, PrNumber};
+use crate::model::time::Timestamp;
+use crate::store::{InstallationRow, RepositoryFacts, RepositoryRow, Tx};
+
+/// A signed delivery about a repository.
+#[derive(Clone, Copy)]
+struct Delivery<'a> {
+    work: &'a Work,
+    /// GitHub's identifier of it: what it makes necessary is made necessary once.
+    id: &'a str,
+    installation: InstallationId,
+    repository: &'a EventRepository,
+}
+
+pub(super) async fn handle_delivery(work: &Work, delivery_id: &str) -> Result<(), JobError> {
+    let mut tx = work.db.read().await?;
+    let Some(body) = tx.delivery(delivery_id).await?.and_then(|delivery| delivery.body) else {
+        return Ok(());
+    };
+    drop(tx);
+    let event: Event = serde_json::from_str(&body).map_err(|e| JobError::Unreadable(e.into()))?;
+    act_on(work, delivery_id, event).await
+}
+
+async fn act_on(work: &Work, id: &str, event: Event) -> Result<(), JobError> {
+    macro_rules! delivery {
+        ($installation:expr, $repository:expr) => {
+            Delivery { work, id, installation: InstallationId($installation), repository: &$repository }
+        };
+    }
+    match event {
+        Event::PullRequest { installation, repository, number, head_sha, updated_at } => {
+            let seen_at = Timestamp::parse_rfc3339(&updated_at).unwrap_or_else(|| work.clock.now());
+            let delivery = delivery!(installation, repository);
+            pull_request::changed(delivery, PrNumber(number), (head_sha, seen_at)).await
+        }
+        Event::InstallationPresent { installation, account, suspended, repositories, removed } => {
+            let row = InstallationRow { id: InstallationId(installation), account, suspended };
+            installation::present(work, id, &row, &repositories, &removed).await
+        }
+        Event::InstallationRemoved { installation } => {
+            installation::removed(work, InstallationId(installation)).await
+        }
+        Event::CheckRerequested { installation, repository, head_sha, external_id } => {
+            check::rerequested(delivery!(installation, repository), &head_sha, external_id.as_deref()).await
+        }
+        Event::SuiteRerequested { installation, repository, head_sha } => {
+            check::rerequested(delivery!(installation, repository), &head_sha, None).await
+        }
+        Event::CheckAction { installation, repository, head_sha, external_id, identifier, sender } => {
+            let pressed = check::Pressed { head_sha, external_id, identifier, sender };
+            check::pressed(delivery!(installation, repository), &pressed).await
+        }
+        Event::WorkflowRun { installation, repository, run } => {
+            workflow_run::changed(delivery!(installation, repository), run).await
+        }
+        Event::MergeGroup { installation, repository, head_sha, base_branch, base_sha, wanted } => {
+            let group = crate::store::MergeGroupRow { head_sha, base_branch, base_sha, is_open: wanted };
+            merge_group::changed(delivery!(installation, repository), &group).await
+        }
+        Event::Push { installation, repository, branch, head_sha } => {
+            push::pushed(delivery!(installation, repository), &branch, head_sha.as_ref()).await
+        }
+        Event::Repository { installation, repository, action } => {
+            repository::changed(delivery!(installation, repository), &action).await
+        }
+    }
+}
+
+fn facts(repository: &EventRepository) -> RepositoryFacts {
+    RepositoryFacts {
+        github_id: repository.id,
+        name: repository.full_name.clone(),
+        default_branch: repository.default_branch.clone(),
+        private: repository.private,
+    }
+}
+
+impl Delivery<'_> {
+    /// The repository of the delivery, recorded; the installation too, when its own delivery has not
+    /// come yet. None when the installation was removed: this delivery comes late.
+    async fn record_repository(&self, tx: &mut Tx) -> Result<Option<RepositoryRow>, JobError> {
+        let now = self.work.clock.now();
+        if tx.was_removed(self.installation).await? {
+            return Ok(None);
+        }
+        if tx.installation(self.installation).await?.is_none() {
+            let account = self.repository.full_name.owner().to_owned();
+            let row = InstallationRow { id: self.installation, account, suspended: false };
+            tx.record_installation(&row, now).await?;
+        }
+        Ok(Some(tx.record_repository(&facts(self.repository), self.installation, now).await?))
+    }
+}

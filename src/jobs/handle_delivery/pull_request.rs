@@ -1,0 +1,69 @@
+//! A pull request's head or state changed: what GitHub says of it now is recorded, and a head that
+//! is new gets its evaluation.
+
+use super::Delivery;
+use crate::github::app_auth::Purpose;
+use crate::jobs::JobError;
+use crate::jobs::evaluation::{begin, judge_again};
+use crate::model::ids::{CommitSha, PrNumber};
+use crate::model::time::Timestamp;
+use crate::store::PullRequestRow;
+
+pub(super) async fn changed(
+    delivery: Delivery<'_>,
+    number: PrNumber,
+    (sent_head, sent_at): (CommitSha, Timestamp),
+) -> Result<(), JobError> {
+    let work = delivery.work;
+    let Some(app) = &work.app else { return Ok(()) };
+    let mut tx = work.db.write().await?;
+    let Some(row) = delivery.record_repository(&mut tx).await? else { return Ok(()) };
+    tx.commit().await?;
+    let client = app.repository(delivery.installation, &row.name, Purpose::ReadPullRequests).await?;
+    let now_on_github = client.pull_request(number).await?;
+
+    let now = work.clock.now();
+    let is_open = now_on_github.state == "open";
+    let is_from_fork = now_on_github.is_from_fork();
+    let merged_at = now_on_github.merged_at.as_deref().and_then(Timestamp::parse_rfc3339);
+    let head_sha = now_on_github.head.sha;
+    let mut tx = work.db.write().await?;
+    // A run that is collected meanwhile either sees this pull request or is seen by it.
+    tx.lock_repository(row.id).await?;
+    let pull_request = PullRequestRow {
+        number,
+        is_open,
+        head_sha: head_sha.clone(),
+        base_branch: now_on_github.base.name,
+        base_sha: Some(now_on_github.base.sha),
+        is_from_fork,
+    };
+    let before = tx.pull_request(row.id, number).await?;
+    tx.record_pull_request(row.id, &pull_request, now).await?;
+    tx.record_head(row.id, number, &sent_head, sent_at).await?;
+    if head_sha != sent_head {
+        // Seen now for the first time; its own delivery says when it really came.
+        tx.record_head(row.id, number, &head_sha, now).await?;
+    }
+    if let Some(merged_at) = merged_at {
+        tx.merge_decisions(row.id, number, merged_at).await?;
+    }
+    if is_open || is_from_fork {
+        let mut joined = 0;
+        for head in [&sent_head, &head_sha] {
+            joined += tx.assign_runs_to_pull_request(row.id, head, number, is_from_fork).await?;
+        }
+        if is_open {
+            for head in [&sent_head, &head_sha] {
+                begin(work, &mut tx, row.id, head, 1, "announced").await?;
+            }
+            // Another base, reopened, moved back to an earlier head; or an earlier push that is
+            // heard of late, and is a sample of the change too.
+            if joined > 0 || before.is_some_and(|before| before != pull_request) {
+                judge_again(work, &mut tx, row.id, &head_sha, format!("delivery {}", delivery.id)).await?;
+            }
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! Shows on GitHub what a head's check waits for: the workflows that run, and those that were read.
+//! When all are read and nothing in them could be measured, the check ends with that.
+
+use super::evaluation::Awaited;
+use super::publishing::{self, client, conclude_unjudged};
+use super::{JobError, Work};
+use crate::github::app_auth::Purpose;
+use crate::model::ids::{CommitSha, RepoId};
+use crate::report::check::NotJudged;
+
+pub(super) async fn show_awaited(
+    work: &Work,
+    repo: RepoId,
+    head_sha: &CommitSha,
+    evaluation: i64,
+) -> Result<(), JobError> {
+    let mut tx = work.db.read().await?;
+    let is_open =
+        tx.check(repo, head_sha, evaluation).await?.is_some_and(|check| check.concluded_at.is_none());
+    let awaited = Awaited::of(work, &mut tx, repo, head_sha).await?;
+    let is_judged = tx.newest_comparison(repo, head_sha).await?.is_some();
+    drop(tx);
+    // What was read goes on to be judged, or there was nothing in it.
+    let nothing_ran = awaited.is_empty() && !awaited.read.is_empty() && !is_judged;
+    if !is_open || (awaited.is_empty() && !nothing_ran) {
+        return Ok(());
+    }
+    let Some((_, client)) = client(work, repo, Purpose::WriteChecks).await? else { return Ok(()) };
+    if nothing_ran {
+        let reason = NotJudged::NothingRan;
+        return conclude_unjudged(work, &client, repo, head_sha, evaluation, &reason).await;
+    }
+    publishing::show_awaited(work, &client, repo, head_sha, evaluation, &awaited).await
+}

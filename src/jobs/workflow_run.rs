@@ -1,0 +1,64 @@
+//! One attempt of a workflow run, from what GitHub tells of it to a measured run: for the run
+//! that has just ended and for those of the past alike.
+
+use super::recording::raw;
+use super::{JobError, Work};
+use crate::gate::identity::RunIdentity;
+use crate::gate::measure::{Provenance, measure};
+use crate::github::actions::{JobsOfAttempt, WorkflowRun};
+use crate::github::actions_trace::{Completeness, NotComplete, trace_of};
+use crate::ingest::redact::redact;
+use crate::model::ids::{RepoName, RunId, TraceId};
+use crate::model::run::{Lineage, MeasuredRun};
+use crate::model::trace::Trace;
+
+/// Events of a repository's own branches: what ran is the branch's commit and nobody's change.
+const BRANCH_EVENTS: [&str; 3] = ["push", "schedule", "workflow_dispatch"];
+
+/// A measured attempt, not written yet.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) measured: MeasuredRun,
+    pub(super) trace: TraceId,
+    /// As the object store keeps it.
+    pub(super) raw: Vec<u8>,
+}
+
+/// The branch whose past a run is part of, by its event: none for pull requests, forks and events
+/// that run on a branch without saying anything about its commit.
+pub(super) fn branch_of(run: &WorkflowRun) -> Option<&str> {
+    let branch = run.head_branch.as_deref().filter(|branch| !branch.is_empty())?;
+    (BRANCH_EVENTS.contains(&run.event.as_str()) && run.is_of_own_branch()).then_some(branch)
+}
+
+/// Measures an attempt off the async threads; none when GitHub does not tell all of it yet.
+pub(super) async fn measure_attempt(
+    work: &Work,
+    repo: &RepoName,
+    run: WorkflowRun,
+    listed: JobsOfAttempt,
+    lineage: Lineage,
+    completeness: Completeness,
+) -> Result<Result<Attempt, NotComplete>, JobError> {
+    let provenance = Provenance {
+        id: RunId(work.chance.ulid(work.clock.now())),
+        repo: repo.clone(),
+        head_sha: run.head_sha.clone(),
+        lineage,
+    };
+    tokio::task::spawn_blocking(move || {
+        let mut told = match trace_of(&run, &listed, completeness) {
+            Ok(told) => told,
+            Err(missing) => return Ok(Err(missing)),
+        };
+        redact(&mut told.spans);
+        let nothing = || JobError::Unreadable("a workflow run without a span".into());
+        let trace = Trace::build(told.spans).ok_or_else(nothing)?;
+        let raw = raw(trace.spans())?;
+        let identity = RunIdentity::of(&trace);
+        let mut measured = measure(&trace, identity, provenance);
+        measured.run.notes.extend(told.notes);
+        Ok(Ok(Attempt { measured, trace: trace.id(), raw }))
+    })
+    .await?
+}

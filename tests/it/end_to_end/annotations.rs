@@ -1,0 +1,71 @@
+//! More annotations than GitHub takes in one request, and SIGKILL between the requests: each is
+//! there once, because what GitHub has already is not sent again.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{Database, REPO, Scene, on_both};
+use crate::fake_github::Side;
+use crate::pipeline::{Run, text};
+use crate::time::now_seconds;
+use crate::webhooks::sha;
+
+/// So many exceptions of a span are read.
+const EXCEPTIONS: usize = 20;
+
+on_both!(killed_between_requests_no_annotation_is_there_twice);
+async fn killed_between_requests_no_annotation_is_there_twice(database: Database) {
+    let scene = Scene::new(database).await;
+    let mut service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    let head = sha("many errors");
+    let update = |side| scene.fake.pause_at("PATCH", "/check-runs/", side);
+    let mut pause = update(Side::AfterWrite);
+    let (request, errors) = with_many_errors(&head);
+    scene.push(&service, &request).await;
+    scene.deliver(&service, &scene.pull_request("opened", 7, &head)).await;
+    for (held, next) in [(50, Some(Side::BeforeWrite)), (50, Some(Side::AfterWrite)), (100, None)] {
+        pause.reached().await;
+        assert_eq!(scene.checks(&head)[0].annotations.len(), held);
+        service.kill();
+        pause.drop_connection();
+        if let Some(side) = next {
+            pause = update(side);
+        }
+        service = scene.builder.start().await;
+    }
+    let check = scene.concluded(&head).await;
+    let titles: BTreeSet<&str> = check.annotations.iter().filter_map(|a| a["title"].as_str()).collect();
+    assert_eq!((check.annotations.len(), titles.len()), (errors, errors), "each once: {titles:?}");
+    assert_eq!((check.actions.len(), scene.checks(&head).len()), (2, 1));
+    scene.quiet(&service, 1).await;
+    assert_eq!(scene.fake.comments(REPO, 7).len(), 1);
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+/// A run whose operations raise errors of their own, each at a line of the repository; and how
+/// many.
+fn with_many_errors(head: &str) -> (Value, usize) {
+    let mut run = Run::of_main(head, now_seconds() - 600);
+    run.branch = Some("change-7".into());
+    let mut spans = run.spans();
+    let mut count = 0;
+    for span in spans.iter_mut().filter(|span| span.get("attributes").is_none()) {
+        let end = span["endTimeUnixNano"].clone();
+        let raised = (0..EXCEPTIONS).map(|_| {
+            count += 1;
+            let (kind, line) = (format!("Error{count}"), count);
+            json!({ "name": "exception", "timeUnixNano": end, "attributes": [
+                text("exception.type", &kind),
+                text("exception.message", "no answer"),
+                text("exception.stacktrace", &format!(
+                    "Traceback (most recent call last):\n  File \"src/orders.py\", line {line}, in order\n{kind}: no answer"
+                )),
+            ] })
+        });
+        span["events"] = raised.collect();
+    }
+    (json!({ "resourceSpans": [run.group(&spans)] }), count)
+}
