@@ -88,6 +88,7 @@ impl<'a> Runs<'a> {
                     1_790_000_000_000_000 + 3_600_000_000 * i64::try_from(run).unwrap_or(0),
                 ),
                 duration_ns: 0,
+                workflow_path: None,
                 notes: vec![],
             },
             stages: (0..self.history.stages).map(stage).collect(),

@@ -10,6 +10,7 @@ mod logging;
 mod migrate;
 mod output;
 mod replay;
+mod schema;
 mod serve;
 mod token;
 mod worker;
@@ -50,6 +51,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Reads a repository's Actions history, so that the next pull request has a baseline
     Import(import::ImportArgs),
+    /// Prints the JSON Schema of the policy file `.github/pacegate.yml`
+    Schema,
     /// Makes, lists and revokes the tokens with which spans are pushed
     Token(token::TokenArgs),
     /// Checks database, credentials and reachability, and says what to do
@@ -116,6 +119,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
     match command {
         Command::Compare(args) => compare::compare(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Schema => schema::schema().map(done),
         Command::Serve(args) => within_runtime(serve::serve(args)).map(done),
         Command::Worker(args) => within_runtime(worker::worker(args)).map(done),
         Command::Migrate(args) => within_runtime(migrate::migrate(args)).map(done),

@@ -16,7 +16,7 @@ use super::structure;
 use super::words::counted;
 use crate::model::comparison::{RunComparison, RunVerdict, StageComparison, StageVerdict, WallClock};
 use crate::model::ids::RepoName;
-use crate::model::policy::GatePolicy;
+use crate::model::policy::{GatePolicy, PolicyFacts};
 use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::{StageKey, StageKind, StageSample};
 use crate::stats::evidence::MAX_BLOCK;
@@ -81,6 +81,7 @@ pub fn compare(
         errors,
         structure: Vec::new(),
         notes,
+        policy: PolicyFacts { mode: policy.mode(), comment: policy.comment(), ..PolicyFacts::default() },
     };
     structure::tell(&mut comparison, &fitted.structure, newest, policy);
     comparison.verdict = run_verdict(&comparison, policy.errors().gate);

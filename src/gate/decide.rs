@@ -114,6 +114,7 @@ mod tests {
     use super::*;
     use crate::model::comparison::{BaselineSummary, RunVerdict, WallClock};
     use crate::model::decision::Decision;
+    use crate::model::policy::PolicyFacts;
     use crate::model::time::Timestamp;
 
     fn key(name: &str) -> StageKey {
@@ -159,6 +160,7 @@ mod tests {
             errors: Vec::new(),
             structure: Vec::new(),
             notes: Vec::new(),
+            policy: PolicyFacts::default(),
         }
     }
 

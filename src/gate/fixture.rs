@@ -145,6 +145,7 @@ pub fn run(n: u32, stages: Vec<StageSample>) -> MeasuredRun {
             runner: RunnerClass::default(),
             started_at: Timestamp(1_790_000_000_000_000 + i64::from(n) * 3_600_000_000),
             duration_ns: stages.iter().find(|s| s.parent.is_none()).map_or(0, |s| s.duration_ns),
+            workflow_path: None,
             notes: vec![],
         },
         stages,

@@ -36,6 +36,8 @@ pub struct RunIdentity {
     pub result: RunResult,
     /// What it ran on.
     pub runner: RunnerClass,
+    /// The file its workflow is written in: `.github/workflows/ci.yml`.
+    pub workflow_path: Option<String>,
 }
 
 impl RunIdentity {
@@ -55,6 +57,7 @@ impl RunIdentity {
             pipeline: pipeline_name(trace),
             result: root_result(root),
             runner: runner_class(trace),
+            workflow_path: first(trace, &WORKFLOW_PATH_KEYS, |text| workflow_path(&text)),
         }
     }
 
@@ -88,6 +91,9 @@ const ATTEMPT_KEYS: [&str; 4] =
     ["cicd.pipeline.run.attempt", "github.run_attempt", "ci.pipeline.run.attempt", "pipeline.attempt"];
 const PIPELINE_KEYS: [&str; 4] =
     ["cicd.pipeline.name", "pipeline.name", "ci.pipeline.name", "github.workflow"];
+/// GitHub's `GITHUB_WORKFLOW_REF` is `OWNER/NAME/.github/workflows/ci.yml@refs/heads/main`.
+const WORKFLOW_PATH_KEYS: [&str; 3] =
+    ["github.workflow.path", "cicd.pipeline.definition.path", "github.workflow_ref"];
 const RESULT_KEYS: [&str; 6] = [
     "cicd.pipeline.result",
     "cicd.pipeline.run.result",
@@ -124,6 +130,19 @@ fn one_line(text: &str, chars: usize) -> Option<String> {
     let kept: String = text.chars().take(chars).map(|c| if c.is_control() { ' ' } else { c }).collect();
     (!kept.is_empty()).then_some(kept)
 }
+
+/// The path of a workflow file, where GitHub looks for such: nothing else is ever asked for.
+fn workflow_path(text: &str) -> Option<String> {
+    let path = text.split('@').next().unwrap_or_default();
+    let file = path.get(path.find(WORKFLOWS_FOLDER)? + WORKFLOWS_FOLDER.len()..)?;
+    let is_file =
+        [".yml", ".yaml"].iter().any(|end| file.strip_suffix(end).is_some_and(|name| !name.is_empty()));
+    let is_plain = file.len() <= 200 && !file.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'));
+    (is_file && is_plain).then(|| format!("{WORKFLOWS_FOLDER}{file}"))
+}
+
+/// Where GitHub looks for workflows.
+const WORKFLOWS_FOLDER: &str = ".github/workflows/";
 
 fn repository(trace: &Trace) -> Option<String> {
     trace.spans().iter().find_map(repository_claim)
@@ -265,6 +284,23 @@ mod tests {
         assert_eq!((identity.attempt, identity.result), (1, RunResult::Success));
         assert_eq!(identity.lineage(), Lineage::Unknown);
         assert_eq!((identity.repo_claim, identity.head_sha, identity.external_id), (None, None, None));
+    }
+
+    #[test]
+    fn the_workflow_s_file_is_one_where_github_looks_for_workflows() {
+        let ci = Some(".github/workflows/ci.yml");
+        for (key, text, expected) in [
+            ("github.workflow.path", ".github/workflows/ci.yml", ci),
+            ("github.workflow.path", ".github/workflows/ci.yml@refs/heads/main", ci),
+            ("github.workflow_ref", "acme/app/.github/workflows/ci.yml@refs/pull/3/merge", ci),
+            ("cicd.pipeline.definition.path", "Jenkinsfile", None),
+            ("github.workflow.path", ".github/workflows/../../etc/passwd", None),
+            ("github.workflow.path", ".github/workflows/a/b.yml", None),
+            ("github.workflow.path", ".github/workflows/.yml", None),
+            ("github.workflow.path", "dynamic/pages/pages-build-deployment", None),
+        ] {
+            assert_eq!(of(&[(key, text)]).workflow_path.as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub fn measure(trace: &Trace, identity: RunIdentity, provenance: Provenance) -> 
             runner: identity.runner,
             started_at: Timestamp::from_nanos(root.start_ns),
             duration_ns: root.end_ns.saturating_sub(root.start_ns),
+            workflow_path: identity.workflow_path,
             notes,
         },
         stages: extraction.stages,

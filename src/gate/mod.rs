@@ -3,7 +3,7 @@
 //!
 //! `identity` and `extract` read a trace, `baseline` chooses the past, `fit` learns from it,
 //! `compare` judges (with `common_mode`, `errors` and `attribute`), `structure` tells what changed in the
-//! pipeline itself, `conclude` joins pipelines.
+//! pipeline itself, `conclude` joins pipelines, `locations` finds the lines of a `workflow_file`.
 
 mod alternate;
 pub mod attempts;
@@ -29,6 +29,7 @@ pub mod identity;
 mod judge;
 #[cfg(test)]
 mod laws;
+pub mod locations;
 pub mod measure;
 pub mod pieces;
 mod present_level;
@@ -48,3 +49,4 @@ pub mod structure;
 mod template;
 mod waiting;
 pub mod words;
+pub mod workflow_file;

@@ -27,6 +27,8 @@ pub enum Purpose {
     WriteChecks,
     /// Write comments on pull requests.
     WriteComments,
+    /// Read files.
+    ReadContents,
     /// Read workflow runs and their jobs.
     ReadActions,
 }
@@ -38,6 +40,8 @@ struct Permissions {
     #[serde(skip_serializing_if = "Option::is_none")]
     checks: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    contents: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pull_requests: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     actions: Option<&'static str>,
@@ -47,7 +51,7 @@ impl Purpose {
     /// Whether anything is made or changed.
     fn writes(self) -> bool {
         match self {
-            Self::ReadMetadata | Self::ReadPullRequests | Self::ReadActions => false,
+            Self::ReadMetadata | Self::ReadPullRequests | Self::ReadContents | Self::ReadActions => false,
             Self::WriteChecks | Self::WriteComments => true,
         }
     }
@@ -60,6 +64,7 @@ impl Purpose {
             Self::WriteChecks => Permissions { checks: Some("write"), ..none },
             Self::WriteComments => Permissions { pull_requests: Some("write"), ..none },
             Self::ReadActions => Permissions { actions: Some("read"), ..none },
+            Self::ReadContents => Permissions { contents: Some("read"), ..none },
         }
     }
 }

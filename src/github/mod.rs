@@ -9,6 +9,7 @@ pub mod checks;
 mod client;
 pub mod collaborators;
 pub mod comments;
+pub mod contents;
 pub mod deliveries;
 mod etags;
 pub mod gate;
@@ -112,6 +113,13 @@ pub enum RetryClass {
 }
 
 impl GitHubError {
+    /// Whether GitHub refused because the installation did not grant what was asked for: by a
+    /// refusal of the token, or of the call made with it.
+    #[must_use]
+    pub fn is_not_granted(&self) -> bool {
+        matches!(self, Self::Refused { status: 403 | 422, .. })
+    }
+
     /// The same error of a call that is named otherwise: where a route holds a secret.
     #[must_use]
     pub fn with_call(mut self, name: &str) -> Self {

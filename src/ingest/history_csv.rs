@@ -157,6 +157,7 @@ fn new_run(
         runner: RunnerClass::default(),
         started_at,
         duration_ns: 0,
+        workflow_path: None,
         notes: Vec::new(),
     };
     Ok(MeasuredRun { run, stages: Vec::new(), errors: Vec::new() })

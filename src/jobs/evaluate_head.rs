@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::evaluation::Target;
-use super::{Job, JobError, Work};
+use super::{Job, JobError, Work, locations, policy};
 use crate::gate::{attempts, baseline, compare, conclude, decide, fit};
 use crate::metrics::Metrics;
 use crate::model::comparison::RunComparison;
@@ -41,7 +41,6 @@ pub(super) async fn evaluate_head(
     head_sha: &CommitSha,
     cause: String,
 ) -> Result<(), JobError> {
-    let policy = GatePolicy::default();
     let mut tx = work.db.read().await?;
     let Some(repository) = tx.repository(repo).await? else { return Ok(()) };
     let evaluation = tx.newest_check(repo, head_sha).await?.map_or(1, |check| check.evaluation);
@@ -52,11 +51,19 @@ pub(super) async fn evaluate_head(
         .or_else(|| repository.default_branch.clone())
         .or_else(|| work.base_branch.clone());
     let known = target.as_ref().and_then(Target::pull_request);
-    let cases = gather(&mut tx, &repository, head_sha, known, base_branch.as_deref(), &policy).await?;
+    let of_head = RunFilter::Head(head_sha.clone());
+    let is_measured = !tx.list_runs(repo, &repository.name, &of_head, 1).await?.is_empty();
+    drop(tx);
+    let head = target.as_ref().map(|_| head_sha);
+    let governing =
+        policy::governing(work, repo, base_branch.as_deref().filter(|_| is_measured), head).await?;
+    let mut tx = work.db.read().await?;
+    let cases =
+        gather(&mut tx, &repository, head_sha, known, base_branch.as_deref(), &governing.policy).await?;
     let now = work.clock.now();
     let decided = Decided {
         decisions: tx.standing_decisions(repo, target.as_ref().and_then(Target::number), now).await?,
-        accepted: tx.accepted_changes(repo, now.before(policy.baseline().age())).await?,
+        accepted: tx.accepted_changes(repo, now.before(governing.policy.baseline().age())).await?,
     };
     drop(tx);
     let Some(newest) = cases.iter().filter_map(|case| case.candidate.last()).max_by_key(|m| m.run.started_at)
@@ -77,12 +84,21 @@ pub(super) async fn evaluate_head(
     // What GitHub has not named as somebody's head has nowhere to be published.
     let is_known = target.is_some();
     let name = repository.name.clone();
+    let workflow_paths = workflow_paths(&cases);
     let judged = tokio::task::spawn_blocking(move || {
-        let digest = digest_of(&cases, evaluation, base_branch.as_deref(), &decided);
-        (digest, judge(cases, &name, base_branch.as_deref(), base_sha.as_ref(), &policy, &decided))
+        let digest =
+            digest_of(&cases, evaluation, base_branch.as_deref(), &governing.fingerprint(), &decided);
+        let mut comparison =
+            judge(cases, &name, base_branch.as_deref(), base_sha.as_ref(), &governing.policy, &decided);
+        if let Some(comparison) = &mut comparison {
+            comparison.notes.extend(governing.notes);
+            comparison.policy = governing.facts;
+        }
+        (digest, comparison)
     });
     let (digest, comparison) = judged.await?;
-    let Some(comparison) = comparison else { return Ok(()) };
+    let Some(mut comparison) = comparison else { return Ok(()) };
+    locations::locate(work, repo, head_sha, &workflow_paths, &mut comparison).await?;
 
     let id = ComparisonId(work.chance.ulid(now));
     let mut tx = work.db.write().await?;
@@ -184,10 +200,22 @@ async fn history(
     Ok(history)
 }
 
+/// The workflow file of each pipeline, as its newest run names it.
+fn workflow_paths(cases: &[Case]) -> BTreeMap<String, String> {
+    let newest = cases.iter().filter_map(|case| case.candidate.last());
+    newest.filter_map(|m| Some((m.run.pipeline.clone(), m.run.workflow_path.clone()?))).collect()
+}
+
 /// Of everything that goes into a comparison: the same inputs are one comparison.
-fn digest_of(cases: &[Case], evaluation: i64, base_branch: Option<&str>, decided: &Decided) -> String {
+fn digest_of(
+    cases: &[Case],
+    evaluation: i64,
+    base_branch: Option<&str>,
+    policy: &str,
+    decided: &Decided,
+) -> String {
     let mut digest = Sha256::new();
-    digest.update(format!("{evaluation} {base_branch:?}\n{decided:?}\n"));
+    digest.update(format!("{evaluation} {base_branch:?} {policy}\n{decided:?}\n"));
     for case in cases {
         for measured in case.candidate.iter().chain(&case.history) {
             let run = &measured.run;

@@ -1,4 +1,5 @@
-//! Sweeps what is no longer needed: batches of collected traces, done jobs, old deliveries.
+//! Sweeps what is no longer needed: batches of collected traces, done jobs, old deliveries, files
+//! of old heads.
 
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ const COLLECTED_TRACES: Duration = Duration::from_hours(24);
 const ROOTLESS_TRACES: Duration = Duration::from_hours(7 * 24);
 /// GitHub redelivers for at most 7 days.
 const DELIVERIES: Duration = Duration::from_hours(8 * 24);
+/// Files at a commit: a head is judged again for some days.
+const FILES: Duration = Duration::from_hours(8 * 24);
 /// A done job's dedupe key holds as long as what it refers to.
 const DONE_JOBS: Duration = Duration::from_hours(8 * 24);
 
@@ -26,6 +29,7 @@ pub(super) async fn retain(work: &Work) -> Result<(), JobError> {
         )
         .await?;
     tx.sweep_deliveries(now.before(DELIVERIES)).await?;
+    tx.sweep_files(now.before(FILES)).await?;
     tx.sweep_done_jobs(now.before(DONE_JOBS)).await?;
     tx.commit().await?;
     if rootless > 0 {

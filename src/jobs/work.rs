@@ -6,7 +6,6 @@ use crate::clock::{Clock, Randomness};
 use crate::github::app_auth::App;
 use crate::metrics::Metrics;
 use crate::model::ids::{ComparisonId, RepoName};
-use crate::model::policy::GatePolicy;
 use crate::report::{Report, ReportContext};
 use crate::store::traces::TraceStore;
 use crate::store::{ComparisonRow, Db};
@@ -59,10 +58,10 @@ impl Work {
     /// The report of a stored comparison: the one that is published, shown and handed out.
     #[must_use]
     pub fn report(&self, repo: &RepoName, row: ComparisonRow) -> Report {
-        let policy = GatePolicy::default();
+        let policy = &row.comparison.policy;
         let context = ReportContext {
-            mode: policy.mode(),
-            comment: policy.comment(),
+            mode: policy.mode,
+            comment: policy.comment,
             pull_request: row.pull_request,
             page_url: self.page_url(repo, &row.id),
         };

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decision::Decision;
 use super::ids::{CommitSha, RepoName};
+use super::policy::PolicyFacts;
 use super::stage::StageKey;
 use super::structure::StructuralChange;
 
@@ -312,4 +313,7 @@ pub struct RunComparison {
     pub structure: Vec<StructuralChange>,
     /// What else a reader has to know.
     pub notes: Vec<String>,
+    /// What it was judged by; the defaults in comparisons of before it was kept.
+    #[serde(default)]
+    pub policy: PolicyFacts,
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serializer};
-
 /// `500ms`, `2s`, `10m`, `1h`, or a bare number of seconds.
 ///
 /// # Errors
@@ -24,55 +22,6 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|n| Duration::try_from_secs_f64(n * scale).ok())
         .ok_or_else(|| format!("`{text}` is not a duration: write 500ms, 2s, 10m or 1h"))
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Text(String),
-    Seconds(f64),
-}
-
-impl Written {
-    fn read(self) -> Result<Duration, String> {
-        match self {
-            Self::Text(text) => parse(&text),
-            Self::Seconds(seconds) => {
-                Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{seconds}` is not a duration"))
-            }
-        }
-    }
-}
-
-/// Writes a duration as text, for serde's `with`.
-pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{}s", value.as_secs_f64()))
-}
-
-/// Reads a duration from text or a number of seconds, for serde's `with`.
-pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    Written::deserialize(deserializer)?.read().map_err(serde::de::Error::custom)
-}
-
-/// The same for a duration that may be absent.
-pub mod optional {
-    use super::{Deserialize, Deserializer, Duration, Serializer, Written};
-
-    /// Writes a duration as text, or nothing.
-    pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => super::serialize(value, serializer),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    /// Reads a duration, or nothing.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        Option::<Written>::deserialize(deserializer)?
-            .map(Written::read)
-            .transpose()
-            .map_err(serde::de::Error::custom)
-    }
 }
 
 #[cfg(test)]

@@ -99,6 +99,10 @@ pub struct PipelineRun {
     pub started_at: Timestamp,
     /// Wall-clock length of its root span in nanoseconds, never negative.
     pub duration_ns: i64,
+    /// The file its workflow is written in, from the repository's root; none of a pipeline that
+    /// is no workflow of GitHub Actions.
+    #[serde(default)]
+    pub workflow_path: Option<String>,
     /// What had to be put right in its trace, for people ("1 span ended before it began").
     pub notes: Vec<String>,
 }

@@ -50,7 +50,7 @@ pub struct Annotation {
     pub message: String,
 }
 
-/// All of them, the most important first; more than [`LIMIT`] if there are.
+/// All of them, mistakes in the change's own policy and then the most important findings first; more than [`LIMIT`] if there are.
 #[must_use]
 pub fn of(report: &Report) -> Vec<Annotation> {
     let confirmed = match report.context().mode {
@@ -65,7 +65,7 @@ pub fn of(report: &Report) -> Vec<Annotation> {
         let level = if error.verdict == ErrorVerdict::New { confirmed } else { Level::Notice };
         at(error.location.as_ref()?, level, &error_title(error), error_message(error))
     });
-    stages.chain(errors).collect()
+    super::policy::annotations(report).into_iter().chain(stages).chain(errors).collect()
 }
 
 fn at(location: &Location, level: Level, title: &str, message: String) -> Option<Annotation> {

@@ -11,7 +11,7 @@ use super::markdown::{
     structure,
 };
 use super::structure::HEADING;
-use super::{Report, escape, format};
+use super::{Report, escape, format, policy};
 
 /// First line of every comment of ours, by which an earlier one is found. Escaping lets no
 /// name form it, and an author check stands beside it.
@@ -71,6 +71,7 @@ impl Report {
         };
         paragraphs([
             format!("### {icon} {}", headline(self, escape::code)),
+            policy::markdown(self),
             findings_table(self, 0..VISIBLE.findings),
             error_list(self, 0..VISIBLE.errors),
             lead(self),

@@ -12,6 +12,7 @@ pub mod headline;
 pub mod json;
 pub mod markdown;
 pub mod page;
+pub mod policy;
 pub mod replay;
 pub mod structure;
 pub mod terminal;

@@ -43,6 +43,7 @@ struct Row {
     runner: String,
     started_at: i64,
     duration_ns: i64,
+    workflow_path: Option<String>,
     notes: String,
     collections: i64,
 }
@@ -74,6 +75,7 @@ impl Row {
                     .map_err(|e| StoreError::unreadable("a run's runner", e))?,
                 started_at: Timestamp(self.started_at),
                 duration_ns: self.duration_ns,
+                workflow_path: self.workflow_path,
                 notes: serde_json::from_str(&self.notes)
                     .map_err(|e| StoreError::unreadable("a run's notes", e))?,
             },
@@ -87,7 +89,7 @@ macro_rules! select_runs {
     ($condition:literal) => {
         concat!(
             "SELECT run_id, pipeline, external_id, trace_id, attempt, head_sha, branch, pull_request, result,
-                    runner, started_at, duration_ns, notes, collections
+                    runner, started_at, duration_ns, workflow_path, notes, collections
              FROM runs WHERE repo_id = $1 ",
             $condition,
             " ORDER BY started_at DESC, run_id DESC LIMIT $2"
@@ -116,13 +118,14 @@ impl Tx {
         let id: String = on_db!(self, conn => {
             sqlx::query_scalar(
                 "INSERT INTO runs (repo_id, run_id, pipeline, external_id, trace_id, attempt, head_sha, branch,
-                    pull_request, result, runner, started_at, duration_ns, notes, collections)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                    pull_request, result, runner, started_at, duration_ns, notes, collections, workflow_path)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
                  ON CONFLICT (repo_id, trace_id) DO UPDATE SET pipeline = excluded.pipeline,
                     external_id = excluded.external_id, attempt = excluded.attempt, head_sha = excluded.head_sha,
                     branch = excluded.branch, pull_request = excluded.pull_request, result = excluded.result,
                     runner = excluded.runner, started_at = excluded.started_at,
-                    duration_ns = excluded.duration_ns, notes = excluded.notes, collections = excluded.collections
+                    duration_ns = excluded.duration_ns, notes = excluded.notes, collections = excluded.collections,
+                    workflow_path = excluded.workflow_path
                  RETURNING run_id",
             )
             .bind(repo.0)
@@ -140,6 +143,7 @@ impl Tx {
             .bind(run.duration_ns)
             .bind(notes)
             .bind(collections)
+            .bind(&run.workflow_path)
             .fetch_one(&mut *conn)
             .await?
         });

@@ -7,6 +7,7 @@ mod error;
 mod health;
 mod ingest;
 mod pages;
+mod schema;
 pub mod setup;
 mod webhook;
 
@@ -121,6 +122,7 @@ pub fn router(state: AppState) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/schema/pacegate.schema.json", get(schema::policy))
         .nest("/api/v1", api::routes())
         .merge(setup::routes())
         .merge(pages::routes())

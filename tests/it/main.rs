@@ -5,6 +5,7 @@ mod fake_github;
 mod floors;
 mod licences;
 mod pipeline;
+mod policy;
 mod postgres;
 mod prism;
 mod reference;

@@ -19,6 +19,8 @@ pub struct Run {
     pub slow: f64,
     /// Whether the integration tests raise an exception the history does not have.
     pub raises: bool,
+    /// `github.workflow.path`.
+    pub workflow: Option<&'static str>,
 }
 
 /// Stage, its operations and their usual seconds.
@@ -33,7 +35,15 @@ impl Run {
     /// A usual run of main.
     pub fn of_main(sha: &str, started_at: i64) -> Self {
         let branch = Some("main".to_owned());
-        Self { sha: sha.to_owned(), branch, change: None, started_at, slow: 1.0, raises: false }
+        Self {
+            sha: sha.to_owned(),
+            branch,
+            change: None,
+            started_at,
+            slow: 1.0,
+            raises: false,
+            workflow: None,
+        }
     }
 
     /// A run of a branch whose integration tests are slowed and raise a new exception.
@@ -95,6 +105,7 @@ impl Run {
         let mut attributes = vec![text("service.name", "engine"), text("vcs.ref.head.revision", &self.sha)];
         attributes.extend(self.branch.as_ref().map(|branch| text("vcs.ref.head.name", branch)));
         attributes.extend(self.change.map(|number| text("vcs.change.id", &number.to_string())));
+        attributes.extend(self.workflow.map(|path| text("github.workflow.path", path)));
         json!({ "resource": { "attributes": attributes }, "scopeSpans": [{ "spans": spans }] })
     }
 

@@ -1,5 +1,5 @@
 //! A branch moved. The commit of a merge queue that became a branch's newest is that branch's: its
-//! runs, green and measured already, are part of the baseline.
+//! runs, green and measured already, are part of the baseline; and its policy may be another now.
 
 use super::Delivery;
 use crate::jobs::JobError;
@@ -15,6 +15,7 @@ pub(super) async fn pushed(
     if let Some(head_sha) = head_sha {
         tx.assign_runs_to_branch(repository.id, head_sha, branch).await?;
     }
+    tx.outdate_policy(repository.id, branch).await?;
     tx.commit().await?;
     Ok(())
 }

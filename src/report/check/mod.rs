@@ -20,7 +20,7 @@ use super::markdown::{
     stages_table, structure,
 };
 use super::structure::HEADING;
-use super::{Conclusion, Report, escape, format};
+use super::{Conclusion, Report, escape, format, policy};
 
 /// GitHub's limit of a title, characters.
 pub const TITLE_CAP: usize = 255;
@@ -62,6 +62,7 @@ impl Report {
         let page = self.context().page_url.as_deref();
         let more = beyond_the_visible(self);
         paragraphs([
+            policy::markdown(self),
             lead(self),
             findings_table(self, 0..VISIBLE.findings),
             places(self),

@@ -9,6 +9,7 @@ use crate::model::stage::{StageKey, StageSample};
 use crate::model::time::Timestamp;
 use crate::report::check::CheckOutput;
 use crate::report::comment::Comment;
+use crate::report::policy::{Warning, warnings};
 use crate::report::structure::{HEADING, Medium, alias_line, sentence};
 use crate::report::{Report, chart, escape, format, headline, waterfall};
 
@@ -131,6 +132,10 @@ impl ComparisonPage {
             format!("{}: {}", format::count(e.runs, "run", "runs"), escape::readable(&e.reason))
         };
         self.report.comparison().baseline.excluded.iter().map(line).collect()
+    }
+
+    fn policy_warnings(&self) -> Vec<Warning> {
+        warnings(&self.report, Medium { name: escape::readable, text: escape::readable }, usize::MAX)
     }
 
     fn notes(&self) -> Vec<String> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use insta::assert_snapshot;
 
 use super::*;
+use crate::model::policy::{Mistake, UnusablePolicy};
 use crate::model::time::Timestamp;
 use crate::report::annotations::{LIMIT, Level};
 use crate::report::check::{NotJudged, TITLE_CAP, WaitedRun, WaitedState, Waiting, gave_up, pending};
@@ -268,4 +269,36 @@ fn a_title_of_mentions_stays_within_the_limit() {
     let mut comparison = comparison();
     comparison.stages[2].path = vec!["@#".repeat(200)];
     assert!(report(comparison).check().title.chars().count() <= TITLE_CAP);
+}
+
+#[test]
+fn a_policy_that_can_t_be_used_is_told_and_its_edit_is_annotated() {
+    let mistake = |line, text: &str| Mistake { line, column: 3, text: text.into() };
+    let policy = PolicyFacts {
+        unusable: Some(UnusablePolicy {
+            path: ".github/pacegate.yml".into(),
+            branch: Some("rel`ease".into()),
+            mistakes: vec![mistake(2, "unknown field `<!-- @acme [x](http://y) -->`")],
+        }),
+        unusable_edit: Some(UnusablePolicy {
+            path: ".github/pacegate.yml".into(),
+            branch: None,
+            mistakes: (1..=60).map(|line| mistake(line, &"mode: |wrong| ".repeat(400))).collect(),
+        }),
+        ..PolicyFacts::default()
+    };
+    let report = report(RunComparison { policy, ..comparison() });
+    let check = report.check();
+    assert!(check.summary.starts_with("⚠️ **The policy `.github/pacegate.yml` on "), "{}", check.summary);
+    assert!(check.summary.contains("- line 2, column 3: unknown field"), "{}", check.summary);
+    assert!(!check.summary.contains("<!--") && !check.summary.contains("](http://y"), "{}", check.summary);
+    assert!(check.summary.contains("more mistakes"), "the list is cut: {}", check.summary);
+    for text in [&check.summary, &check.text, &report.comment_body()] {
+        assert!(text.len() <= SIZE_BUDGET);
+    }
+    assert_eq!(check.annotations.len(), LIMIT);
+    let first = &check.annotations[0];
+    assert_eq!((first.path.as_str(), first.start_line), (".github/pacegate.yml", 1));
+    assert_eq!(first.level, Level::Warning);
+    assert!(first.message.starts_with("line 1, column 3: mode: "), "{}", first.message);
 }

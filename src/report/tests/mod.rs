@@ -10,6 +10,7 @@ mod structure;
 
 use super::*;
 use crate::model::comparison::{BaselineSummary, Exclusion, Location, WallClock};
+use crate::model::policy::PolicyFacts;
 
 pub(super) fn key(parts: &[&str]) -> StageKey {
     StageKey::from_path(&path(parts))
@@ -128,6 +129,7 @@ pub(super) fn comparison() -> RunComparison {
         errors: vec![error(&["CI", "lint", "Run clippy"], ErrorVerdict::Flaky), refused],
         structure: vec![],
         notes: vec!["The base commit has no run; its nearest measured ancestor was used.".into()],
+        policy: PolicyFacts::default(),
     }
 }
 

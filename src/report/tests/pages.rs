@@ -32,6 +32,7 @@ fn run(i: i64, result: RunResult, lineage: Lineage, pipeline: &str) -> PipelineR
         runner: RunnerClass { os: Some("linux".into()), arch: Some("amd64".into()), labels: vec![] },
         started_at: Timestamp(NOW.0 - i * 3_700_000_000),
         duration_ns: 131_000_000_000 + (i * 7 % 5) * 2_000_000_000,
+        workflow_path: None,
         notes: vec!["1 span ended before beginning: taken as of zero length".into()],
     }
 }

@@ -13,6 +13,7 @@ mod killed;
 mod lost;
 mod merge_queue;
 mod pages;
+mod policy;
 mod replay;
 mod set_up;
 mod storm;

@@ -82,6 +82,7 @@ async fn two_pushes_of_a_slowed_pipeline(database: Database) {
             permissions(&[("pull_requests", "read")]),
             permissions(&[("checks", "write")]),
             permissions(&[("pull_requests", "write")]),
+            permissions(&[("contents", "read")]),
         ];
         assert!(allowed.contains(&asked), "{asked:?}");
     }

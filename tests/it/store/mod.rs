@@ -6,6 +6,7 @@
 
 mod call_gate;
 mod connections;
+mod contents;
 mod heads;
 mod lifecycle;
 mod loss;

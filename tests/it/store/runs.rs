@@ -28,6 +28,7 @@ pub fn run_of(id: &str, trace: Option<TraceId>, head_sha: CommitSha, started_at:
         runner: RunnerClass::default(),
         started_at,
         duration_ns: 1_000_000_000,
+        workflow_path: None,
         notes: Vec::new(),
     }
 }
@@ -63,6 +64,7 @@ store_test!(a_run_is_read_as_it_was_written, async |store: &Store| -> Outcome {
                 labels: vec!["a,b".into(), "\"c\"".into()],
             },
             duration_ns: i64::MAX,
+            workflow_path: Some(".github/workflows/ci.yml".into()),
             notes: vec!["1 span \"ended\" before\n\u{0} beginning".into(), "ünïcödé 🐢".into()],
             ..run_of(&format!("r{n}"), Some(trace(n)), sha('a'), at(i64::from(n)))
         };

@@ -5,6 +5,7 @@ use pacegate::model::comparison::{
     StageComparison, StageVerdict, WallClock,
 };
 use pacegate::model::ids::{ComparisonId, PrNumber, RepoId, RunId};
+use pacegate::model::policy::{CommentRule, Mistake, Mode, PolicyFacts, UnusablePolicy};
 use pacegate::model::stage::StageKey;
 use pacegate::model::structure::{Change, EachTime, Repetition, StructuralChange};
 use pacegate::store::{CheckRow, ComparisonRow, NewComparison, StoreError, Tx};
@@ -89,6 +90,16 @@ pub fn comparison(head: char) -> RunComparison {
                 each: EachTime::AsBefore,
             }),
         }],
+        policy: PolicyFacts {
+            mode: Mode::Gate,
+            comment: CommentRule::Never,
+            unusable: Some(UnusablePolicy {
+                path: ".github/pacegate.yml".into(),
+                branch: Some("main".into()),
+                mistakes: vec![Mistake { line: 2, column: 1, text: "unknown field `moed`".into() }],
+            }),
+            unusable_edit: None,
+        },
         notes: vec!["one".into()],
     }
 }

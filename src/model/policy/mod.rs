@@ -2,19 +2,33 @@
 //! impossible values are errors with a place, never guesses. Reading the text is
 //! [`GatePolicy::from_yaml`]; where the file comes from is not known here.
 
+mod facts;
+mod file;
+mod placed;
+mod read;
+
 use std::time::Duration;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A policy that can't be used, in words that name the place.
+pub use facts::{PolicyFacts, UnusablePolicy};
+pub use file::schema;
+pub use placed::Mistake;
+
+/// A policy that can't be used: everything that is wrong with it, in the order of its lines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the policy can't be used: {0}")]
-pub struct PolicyError(pub String);
+#[error("the policy can't be used: {}", mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct PolicyError {
+    /// Never empty.
+    pub mistakes: Vec<Mistake>,
+}
 
 /// Whether a confirmed regression fails the check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Mode {
     /// It is told, the check stays neutral.
     #[default]
@@ -24,8 +38,9 @@ pub enum Mode {
 }
 
 /// When a comment is posted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
 pub enum CommentRule {
     /// Only when there is something to say.
     #[default]
@@ -37,8 +52,7 @@ pub enum CommentRule {
 }
 
 /// How much history a baseline may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BaselineRule {
     /// At most so many runs, the newest.
     pub runs: u32,
@@ -61,13 +75,11 @@ impl Default for BaselineRule {
 }
 
 /// The two floors: a slowdown below either is never reported.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Floors {
     /// Candidate over baseline, at least this.
     pub min_ratio: f64,
     /// Candidate minus baseline, at least this long.
-    #[serde(with = "crate::model::duration")]
     pub min_increase: Duration,
 }
 
@@ -77,30 +89,10 @@ impl Default for Floors {
     }
 }
 
-/// What applies to the stages a pattern matches; the first match wins.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StageRule {
-    /// Glob over the stage's path: `CI / test / **`.
-    #[serde(rename = "match")]
-    pub pattern: String,
-    /// Never judged.
-    #[serde(default)]
-    pub ignore: bool,
-    /// Instead of the default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_ratio: Option<f64>,
-    /// Instead of the default.
-    #[serde(default, with = "crate::model::duration::optional", skip_serializing_if = "Option::is_none")]
-    pub min_increase: Option<Duration>,
-    /// Longer than this is a finding by itself, whatever the baseline.
-    #[serde(default, with = "crate::model::duration::optional", skip_serializing_if = "Option::is_none")]
-    pub budget: Option<Duration>,
-}
-
 /// A stage that was renamed keeps its history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 pub struct Alias {
     /// Old path.
     pub from: String,
@@ -109,8 +101,7 @@ pub struct Alias {
 }
 
 /// What happens with new errors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorRule {
     /// A confirmed new error counts like a confirmed regression.
     pub gate: bool,
@@ -128,8 +119,7 @@ impl Default for ErrorRule {
 pub const MAX_CONFIRM: u32 = 8;
 
 /// How a suspicion is turned into a verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfirmRule {
     /// So many samples of the change have to agree, at least 2.
     pub samples: u32,
@@ -143,13 +133,12 @@ impl Default for ConfirmRule {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct PolicyFile {
-    version: u32,
+/// A policy whose values make sense and whose patterns compile.
+#[derive(Debug, Clone, Default)]
+pub struct GatePolicy {
     mode: Mode,
     baseline: BaselineRule,
-    defaults: Floors,
+    floors: Floors,
     stages: Vec<StageRule>,
     aliases: Vec<Alias>,
     errors: ErrorRule,
@@ -157,27 +146,14 @@ struct PolicyFile {
     comment: CommentRule,
 }
 
-impl Default for PolicyFile {
-    fn default() -> Self {
-        Self {
-            version: 1,
-            mode: Mode::default(),
-            baseline: BaselineRule::default(),
-            defaults: Floors::default(),
-            stages: Vec::new(),
-            aliases: Vec::new(),
-            errors: ErrorRule::default(),
-            confirm: ConfirmRule::default(),
-            comment: CommentRule::default(),
-        }
-    }
-}
-
-/// A policy whose values make sense and whose patterns compile.
-#[derive(Debug, Clone, Default)]
-pub struct GatePolicy {
-    file: PolicyFile,
-    matchers: Vec<GlobMatcher>,
+/// What applies to the stages a pattern matches; the first match wins.
+#[derive(Debug, Clone)]
+struct StageRule {
+    matcher: GlobMatcher,
+    ignore: bool,
+    min_ratio: Option<f64>,
+    min_increase: Option<Duration>,
+    budget: Option<Duration>,
 }
 
 /// What applies to one stage.
@@ -195,67 +171,21 @@ impl GatePolicy {
     /// Reads the policy file's text.
     ///
     /// # Errors
-    /// [`PolicyError`] with the line and column of an unknown key or wrong type, or with the
-    /// name of a value that makes no sense.
+    /// [`PolicyError`] with the line and column of everything that is wrong.
     pub fn from_yaml(text: &str) -> Result<Self, PolicyError> {
-        let file: PolicyFile = if text.trim().is_empty() {
-            PolicyFile::default()
-        } else {
-            serde_saphyr::from_str(text).map_err(|e| PolicyError(e.to_string()))?
-        };
-        Self::check(file)
-    }
-
-    fn check(file: PolicyFile) -> Result<Self, PolicyError> {
-        let refuse = |what: String| Err(PolicyError(what));
-        if file.version != 1 {
-            return refuse(format!("version: this Pacegate knows version 1, not {}", file.version));
-        }
-        let ratio_is_good = |r: f64| r.is_finite() && r >= 1.0;
-        if !ratio_is_good(file.defaults.min_ratio) {
-            return refuse("defaults.min_ratio: a number of at least 1.0 is expected".into());
-        }
-        if file.confirm.samples < 2 {
-            return refuse(
-                "confirm.samples: one sample never proves a regression; 2 or more is expected".into(),
-            );
-        }
-        if file.confirm.samples > MAX_CONFIRM {
-            return refuse(format!(
-                "confirm.samples: at most {MAX_CONFIRM} samples are judged together; 2 to {MAX_CONFIRM} is expected"
-            ));
-        }
-        if file.baseline.runs == 0 || file.baseline.days == 0 {
-            return refuse("baseline: runs and days have to be at least 1".into());
-        }
-        let mut matchers = Vec::with_capacity(file.stages.len());
-        for rule in &file.stages {
-            if rule.min_ratio.is_some_and(|r| !ratio_is_good(r)) {
-                return refuse(format!(
-                    "stages `{}`: min_ratio: a number of at least 1.0 is expected",
-                    rule.pattern
-                ));
-            }
-            let glob = GlobBuilder::new(&glob_text(rule.pattern.split(" / ")))
-                .literal_separator(true)
-                .build()
-                .map_err(|e| PolicyError(format!("stages: match `{}`: {}", rule.pattern, e.kind())))?;
-            matchers.push(glob.compile_matcher());
-        }
-        Ok(Self { file, matchers })
+        read::read(text)
     }
 
     /// What applies to the stage with this path.
     #[must_use]
     pub fn stage(&self, path: &[String]) -> StagePolicy {
         let text = glob_text(path.iter().map(String::as_str));
-        let rule = self.matchers.iter().position(|m| m.is_match(&text)).map(|i| &self.file.stages[i]);
-        let defaults = self.file.defaults;
+        let rule = self.stages.iter().find(|rule| rule.matcher.is_match(&text));
         StagePolicy {
             ignore: rule.is_some_and(|r| r.ignore),
             floors: Floors {
-                min_ratio: rule.and_then(|r| r.min_ratio).unwrap_or(defaults.min_ratio),
-                min_increase: rule.and_then(|r| r.min_increase).unwrap_or(defaults.min_increase),
+                min_ratio: rule.and_then(|r| r.min_ratio).unwrap_or(self.floors.min_ratio),
+                min_increase: rule.and_then(|r| r.min_increase).unwrap_or(self.floors.min_increase),
             },
             budget: rule.and_then(|r| r.budget),
         }
@@ -264,37 +194,37 @@ impl GatePolicy {
     /// Whether a confirmed regression fails the check.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.file.mode
+        self.mode
     }
 
     /// How much history a baseline may hold.
     #[must_use]
     pub fn baseline(&self) -> BaselineRule {
-        self.file.baseline
+        self.baseline
     }
 
     /// Stages that were renamed.
     #[must_use]
     pub fn aliases(&self) -> &[Alias] {
-        &self.file.aliases
+        &self.aliases
     }
 
     /// What happens with new errors.
     #[must_use]
     pub fn errors(&self) -> &ErrorRule {
-        &self.file.errors
+        &self.errors
     }
 
     /// How a suspicion is turned into a verdict.
     #[must_use]
     pub fn confirm(&self) -> ConfirmRule {
-        self.file.confirm
+        self.confirm
     }
 
     /// When a comment is posted.
     #[must_use]
     pub fn comment(&self) -> CommentRule {
-        self.file.comment
+        self.comment
     }
 }
 
@@ -331,22 +261,38 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, part) in [
-            ("version: 2", "version 1"),
-            ("mode: strict", "mode"),
+            ("version: 2", "line 1, column 10: version: this Pacegate knows version 1"),
+            ("mode: strict", "line 1, column 7: unknown variant `strict`, expected one of advisory, gate"),
             ("baselines: {}", "baselines"),
-            ("confirm: {samples: 1}", "2 or more"),
+            ("confirm: {samples: 1}", "line 1, column 20: confirm.samples: one sample"),
             ("confirm: {samples: 9}", "2 to 8"),
             ("defaults: {min_ratio: 0.5}", "min_ratio"),
             ("defaults: {min_ratio: .nan}", "min_ratio"),
             ("defaults: {min_increase: 2 weeks}", "2 weeks"),
             ("stages: [{match: \"[\"}]", "match"),
-            ("stages: [{match: a, min_ratio: .inf}]", "min_ratio"),
+            ("stages: [{match: a, min_ratio: .inf}]", "line 1, column 32: stages[0].min_ratio: a number"),
+            ("stages:\n  - match: a\n    budget: 1y", "line 3, column 13: stages[0].budget: `1y` is not"),
+            ("baseline: {runs: 0}", "line 1, column 18: baseline.runs: "),
+            ("stages: 7", "line 1, column 9: "),
+            ("mode: [", "line 1, column "),
+            ("mode: gate\nmode: gate", "line 2, column 1: "),
+            ("a: &a [*a]", "line 1, column "),
         ] {
             let error = GatePolicy::from_yaml(text).map(|_| ()).expect_err(text).to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
         let error = GatePolicy::from_yaml("version: 1\nmoed: gate\n").expect_err("a typo").to_string();
-        assert!(error.contains("line 2"), "{error}");
+        assert!(error.contains("line 2, column 1: unknown field `moed`"), "{error}");
+    }
+
+    #[test]
+    fn all_mistakes_are_named_at_once() {
+        let text = "version: 3\ndefaults: {min_increase: soon}\nstages:\n  - {match: a, min_ratio: 0}\n";
+        let error = GatePolicy::from_yaml(text).expect_err("three mistakes");
+        let places: Vec<_> = error.mistakes.iter().map(|m| (m.line, m.column)).collect();
+        assert_eq!(places, [(1, 10), (2, 26), (4, 27)], "{error}");
+        let huge = format!("#{}", "x".repeat(1 << 20));
+        assert!(GatePolicy::from_yaml(&huge).is_err_and(|e| e.to_string().contains("larger than 128 KiB")));
     }
 
     #[test]

@@ -1,0 +1,150 @@
+//! From the policy file's text to a policy, or to everything that is wrong with it. The text is
+//! a stranger's: its size, depth, aliases and the number of its rules are bounded.
+
+use std::time::Duration;
+
+use globset::{GlobBuilder, GlobMatcher};
+use serde_saphyr::MessageFormatter;
+
+use super::file::{PolicyFile, StageRuleFile, Written};
+use super::placed::{Mistake, Placed, place};
+use super::{
+    BaselineRule, ConfirmRule, ErrorRule, Floors, GatePolicy, MAX_CONFIRM, PolicyError, StageRule, glob_text,
+};
+use crate::model::duration;
+
+/// Longest policy file that is read, bytes.
+const MAX_BYTES: usize = 128 << 10;
+/// Most rules, and most aliases.
+const MAX_RULES: usize = 500;
+/// Longest pattern, in characters.
+const MAX_PATTERN_CHARS: usize = 1_000;
+/// A file with more mistakes than this is not the file somebody meant.
+const MAX_MISTAKES: usize = 20;
+
+pub(super) fn read(text: &str) -> Result<GatePolicy, PolicyError> {
+    let whole = |text: String| PolicyError { mistakes: vec![Mistake { line: 1, column: 1, text }] };
+    if text.len() > MAX_BYTES {
+        return Err(whole(format!("the file is larger than {} KiB", MAX_BYTES >> 10)));
+    }
+    // A file of comments alone is as empty as no file.
+    let is_empty =
+        text.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#'));
+    let file = if is_empty {
+        PolicyFile::default()
+    } else {
+        parse(text).map_err(|m| PolicyError { mistakes: vec![m] })?
+    };
+    let mut checked = Checked::default();
+    let policy = checked.policy(file);
+    if checked.mistakes.is_empty() {
+        return Ok(policy);
+    }
+    checked.mistakes.truncate(MAX_MISTAKES);
+    Err(PolicyError { mistakes: checked.mistakes })
+}
+
+fn parse(text: &str) -> Result<PolicyFile, Mistake> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: 32, max_aliases: 100, max_anchors: 100, max_nodes: 20_000 },
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let (line, column) = error.location().map_or((1, 1), place);
+        let formatter = serde_saphyr::UserMessageFormatter;
+        let text = formatter.format_message(error.without_snippet()).chars().take(500).collect();
+        Mistake { line, column, text }
+    })
+}
+
+/// Values that make sense, and what is wrong with the others.
+#[derive(Default)]
+struct Checked {
+    mistakes: Vec<Mistake>,
+}
+
+impl Checked {
+    fn hold<T>(&mut self, placed: &Placed<T>, is_good: bool, key: &str, what: &str) {
+        if !is_good {
+            self.mistakes.push(placed.mistake(key, what));
+        }
+    }
+
+    fn policy(&mut self, file: PolicyFile) -> GatePolicy {
+        let version = file.version.value;
+        let knows = format!("this Pacegate knows version 1, not {version}");
+        self.hold(&file.version, version == 1, "version", &knows);
+        let baseline = BaselineRule { runs: file.baseline.runs.value, days: file.baseline.days.value };
+        self.hold(&file.baseline.runs, baseline.runs > 0, "baseline.runs", "1 or more is expected");
+        self.hold(&file.baseline.days, baseline.days > 0, "baseline.days", "1 or more is expected");
+        let floors = Floors {
+            min_ratio: self.ratio(&file.defaults.min_ratio, "defaults.min_ratio"),
+            min_increase: self.duration(&file.defaults.min_increase, "defaults.min_increase"),
+        };
+        let most = format!("at most {MAX_RULES} are read");
+        self.hold(&file.stages, file.stages.value.len() <= MAX_RULES, "stages", &most);
+        self.hold(&file.aliases, file.aliases.value.len() <= MAX_RULES, "aliases", &most);
+        let rules = file.stages.value.iter().take(MAX_RULES).enumerate();
+        let stages = rules.filter_map(|(i, rule)| self.rule(i, rule)).collect();
+        let samples = file.confirm.samples.value;
+        let samples_are = match samples {
+            ..2 => "one sample never proves a regression; 2 or more is expected".to_owned(),
+            _ => format!("at most {MAX_CONFIRM} samples are judged together; 2 to {MAX_CONFIRM} is expected"),
+        };
+        let is_good = (2..=MAX_CONFIRM).contains(&samples);
+        self.hold(&file.confirm.samples, is_good, "confirm.samples", &samples_are);
+        GatePolicy {
+            mode: file.mode,
+            baseline,
+            floors,
+            stages,
+            aliases: file.aliases.value,
+            errors: ErrorRule { gate: file.errors.gate, ignore: file.errors.ignore },
+            confirm: ConfirmRule { samples, rerun: file.confirm.rerun },
+            comment: file.comment,
+        }
+    }
+
+    fn rule(&mut self, i: usize, rule: &StageRuleFile) -> Option<StageRule> {
+        let key = |name: &str| format!("stages[{i}].{name}");
+        let min_ratio = rule.min_ratio.as_ref().map(|ratio| self.ratio(ratio, &key("min_ratio")));
+        let min_increase = rule.min_increase.as_ref().map(|d| self.duration(d, &key("min_increase")));
+        let budget = rule.budget.as_ref().map(|d| self.duration(d, &key("budget")));
+        match matcher(&rule.pattern.value) {
+            Ok(matcher) => Some(StageRule { matcher, ignore: rule.ignore, min_ratio, min_increase, budget }),
+            Err(why) => {
+                self.mistakes.push(rule.pattern.mistake(&key("match"), &why));
+                None
+            }
+        }
+    }
+
+    fn ratio(&mut self, ratio: &Placed<f64>, key: &str) -> f64 {
+        let is_good = ratio.value.is_finite() && ratio.value >= 1.0;
+        self.hold(ratio, is_good, key, "a number of at least 1.0 is expected");
+        ratio.value
+    }
+
+    fn duration(&mut self, written: &Placed<Written>, key: &str) -> Duration {
+        let read = match &written.value {
+            Written::Text(text) => duration::parse(text),
+            Written::Seconds(seconds) => Duration::try_from_secs_f64(*seconds)
+                .map_err(|_| format!("`{seconds}` is not a duration: write 500ms, 2s, 10m or 1h")),
+        };
+        read.unwrap_or_else(|why| {
+            self.mistakes.push(written.mistake(key, &why));
+            Duration::ZERO
+        })
+    }
+}
+
+fn matcher(pattern: &str) -> Result<GlobMatcher, String> {
+    if pattern.chars().nth(MAX_PATTERN_CHARS).is_some() {
+        return Err(format!("at most {MAX_PATTERN_CHARS} characters are read"));
+    }
+    GlobBuilder::new(&glob_text(pattern.split(" / ")))
+        .literal_separator(true)
+        .build()
+        .map(|glob| glob.compile_matcher())
+        .map_err(|e| format!("`{pattern}` is not a pattern: {}", e.kind()))
+}
