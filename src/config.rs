@@ -1,6 +1,7 @@
 //! Configuration: each flag has an environment variable `PACEGATE_<FLAG>`. Plain values here;
 //! what they open (a database, an App) is opened by `cli/`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -44,6 +45,10 @@ pub struct GitHubArgs {
     /// The webhook's secret; two, separated by a comma, while it is being replaced
     #[arg(long, env = "PACEGATE_GITHUB_WEBHOOK_SECRET", hide_env_values = true)]
     pub github_webhook_secret: Option<SecretString>,
+    /// File of the App that /setup makes, used when the three are absent
+    /// [default: pacegate-app.json beside an SQLite database]
+    #[arg(long, env = "PACEGATE_APP_FILE")]
+    pub app_file: Option<PathBuf>,
 }
 
 /// Which pages anybody may read.
@@ -117,4 +122,7 @@ pub struct WebArgs {
     /// Which pages anybody may read [default: all in local mode, public with an App]
     #[arg(long, env = "PACEGATE_PAGES")]
     pub pages: Option<PageAccess>,
+    /// Offer no page that makes the GitHub App: local mode is wanted
+    #[arg(long, env = "PACEGATE_NO_SETUP")]
+    pub no_setup: bool,
 }

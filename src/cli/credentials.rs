@@ -1,11 +1,15 @@
-//! From the App's three variables to an App that can be used, or to local mode. Half an App is
-//! a mistake that is told at once, not at the first job.
+//! From the App's three variables, or the file that `/setup` wrote, to an App that can be used,
+//! or to local mode. Half an App is a mistake that is told at once, not at the first job.
+
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::clock::Clock;
 use crate::config::GitHubArgs;
 use crate::github::app_auth::App;
+use crate::store::DatabaseUrl;
+use crate::store::app_file::{AppFile, AppFileError, default_path};
 
 /// A configuration that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,21 @@ pub enum ConfigError {
     /// The key or the API's address is unusable.
     #[error(transparent)]
     GitHub(#[from] crate::github::GitHubError),
+    /// The file of the App that `/setup` made is unusable.
+    #[error(transparent)]
+    AppFile(#[from] AppFileError),
+    /// The file is of an App of another GitHub.
+    #[error(
+        "{path} holds an App of the GitHub at {of}, and PACEGATE_GITHUB_API_URL is {asked}: set that, or move the file away and make another App"
+    )]
+    OtherGitHub {
+        /// Which file.
+        path: String,
+        /// Its GitHub.
+        of: String,
+        /// Ours.
+        asked: String,
+    },
 }
 
 /// The App's credentials, complete.
@@ -42,13 +61,47 @@ pub struct Credentials {
     pub app: App,
     /// Secrets that sign deliveries.
     pub webhook_secrets: Vec<SecretString>,
+    /// Where people reach the pages, as it was said when `/setup` made the App.
+    pub public_url: Option<String>,
+    /// The file they come from; none for the variables.
+    pub file: Option<PathBuf>,
 }
 
-/// The App's credentials; none in local mode.
+/// The file of the App that `/setup` makes; none where nobody says it and none can be guessed.
+pub fn app_file(args: &GitHubArgs, database: &DatabaseUrl) -> Option<PathBuf> {
+    let given = args.app_file.clone().filter(|path| !path.as_os_str().is_empty());
+    given.or_else(|| default_path(database))
+}
+
+/// The App's credentials, of the three variables, else of the file; none in local mode.
 ///
 /// # Errors
-/// [`ConfigError`] when only a part is there or the key can't be used.
-pub fn credentials(args: &GitHubArgs, clock: &Clock) -> Result<Option<Credentials>, ConfigError> {
+/// [`ConfigError`] when only a part is there, or the key or the file can't be used.
+pub fn credentials(
+    args: &GitHubArgs,
+    database: &DatabaseUrl,
+    clock: &Clock,
+) -> Result<Option<Credentials>, ConfigError> {
+    if let Some(found) = of_variables(args, clock)? {
+        return Ok(Some(found));
+    }
+    let Some(path) = app_file(args, database) else { return Ok(None) };
+    let Some(file) = AppFile::load(&path)? else { return Ok(None) };
+    let same = |a: &str, b: &str| a.trim_end_matches('/').eq_ignore_ascii_case(b.trim_end_matches('/'));
+    if !same(&file.api_url, &args.github_api_url) {
+        let (path, asked) = (path.display().to_string(), args.github_api_url.clone());
+        return Err(ConfigError::OtherGitHub { path, of: file.api_url, asked });
+    }
+    let app = App::new(file.id, &file.private_key, &args.github_api_url, args.github_timeout, clock.clone())?;
+    Ok(Some(Credentials {
+        app,
+        webhook_secrets: vec![file.webhook_secret],
+        public_url: Some(file.public_url),
+        file: Some(path),
+    }))
+}
+
+fn of_variables(args: &GitHubArgs, clock: &Clock) -> Result<Option<Credentials>, ConfigError> {
     // A variable that is set to nothing is not set: compose files do that.
     let given =
         |secret: &Option<SecretString>| secret.clone().filter(|s| !s.expose_secret().trim().is_empty());
@@ -71,7 +124,7 @@ pub fn credentials(args: &GitHubArgs, clock: &Clock) -> Result<Option<Credential
         .filter(|s| !s.is_empty())
         .map(|s| SecretString::from(s.to_owned()))
         .collect();
-    Ok(Some(Credentials { app, webhook_secrets }))
+    Ok(Some(Credentials { app, webhook_secrets, public_url: None, file: None }))
 }
 
 fn read_key(key: &SecretString) -> Result<SecretString, ConfigError> {
@@ -96,13 +149,18 @@ mod tests {
             github_app_id: id.map(str::to_owned),
             github_private_key: key.map(|k| k.to_owned().into()),
             github_webhook_secret: secret.map(|s| s.to_owned().into()),
+            app_file: Some("/no/such/folder/app.json".into()),
         }
+    }
+
+    fn nowhere() -> DatabaseUrl {
+        "postgres://db/pacegate".parse().expect("a URL")
     }
 
     #[test]
     fn no_credentials_are_local_mode_and_half_of_them_a_mistake() {
         let read = |args: GitHubArgs| {
-            credentials(&args, &Clock::system()).map(|c| c.is_some()).map_err(|e| e.to_string())
+            credentials(&args, &nowhere(), &Clock::system()).map(|c| c.is_some()).map_err(|e| e.to_string())
         };
         assert_eq!(read(args(None, None, None)), Ok(false));
         assert_eq!(read(args(Some(""), Some(" "), Some(""))), Ok(false), "empty is not set");
@@ -121,8 +179,8 @@ mod tests {
     #[test]
     fn a_wrong_key_is_refused_without_showing_it() {
         let pem = "-----BEGIN RSA PRIVATE KEY-----\\nc2VjcmV0c2VjcmV0\\n-----END RSA PRIVATE KEY-----";
-        let error =
-            credentials(&args(Some("1"), Some(pem), Some("s")), &Clock::system()).expect_err("not a key");
+        let error = credentials(&args(Some("1"), Some(pem), Some("s")), &nowhere(), &Clock::system())
+            .expect_err("not a key");
         assert!(error.to_string().contains("PRIVATE_KEY"), "{error}");
         assert!(!format!("{error:?}").contains("c2VjcmV0"), "{error:?}");
     }

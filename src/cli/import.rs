@@ -8,10 +8,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::CliError;
 use super::credentials::credentials;
 use super::output::{complain, say};
 use super::serve::open_work;
+use super::{CliError, database};
 use crate::clock::{Clock, Randomness};
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
 use crate::github::RepoClient;
@@ -47,7 +47,7 @@ pub struct ImportArgs {
 /// `pacegate import`.
 pub async fn import(args: ImportArgs) -> Result<(), CliError> {
     let (clock, chance) = (Clock::system(), Randomness::from_system());
-    let credentials = credentials(&args.github, &clock)?;
+    let credentials = credentials(&args.github, &database(&args.store)?, &clock)?;
     let token = args.github_token.as_ref().filter(|token| !token.expose_secret().trim().is_empty());
     if credentials.is_none() && token.is_none() {
         let how = "set the App's three PACEGATE_GITHUB_ variables, or GITHUB_TOKEN to a token that may read the repository's Actions";

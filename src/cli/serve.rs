@@ -5,20 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::credentials::{Credentials, credentials};
+use super::credentials::{Credentials, app_file, credentials};
 use super::{CliError, database};
 use crate::clock::{Clock, Randomness};
 use crate::config::{GitHubArgs, PageAccess, StoreArgs, WebArgs, WorkArgs};
 use crate::jobs::call_gate::{DatabaseGate, WriteLimits};
 use crate::jobs::{Work, worker::run_jobs};
 use crate::metrics::Metrics;
-use crate::store::Db;
 use crate::store::traces::TraceStore;
+use crate::store::{DatabaseUrl, Db};
+use crate::web::setup::Setup;
 use crate::web::{AppState, router};
 
 /// How long requests in flight may take after the stop.
@@ -42,12 +44,27 @@ pub struct ServeArgs {
 
 /// `pacegate serve`.
 pub async fn serve(args: ServeArgs) -> Result<(), CliError> {
-    let service = Service::start(args, Clock::system(), Randomness::from_system()).await?;
-    stop_signal().await?;
-    tracing::info!("stopping: requests and jobs in flight are finished first");
-    service.stop().await;
-    tracing::info!("stopped");
-    Ok(())
+    let mut args = args;
+    let chance = Randomness::from_system();
+    // Listened for once: a signal between two starts is not lost.
+    let mut stopped = std::pin::pin!(stop_signal());
+    loop {
+        let service = Service::start(args.clone(), Clock::system(), chance.clone()).await?;
+        tokio::select! {
+            signal = &mut stopped => {
+                signal?;
+                tracing::info!("stopping: requests and jobs in flight are finished first");
+                service.stop().await;
+                tracing::info!("stopped");
+                return Ok(());
+            }
+            () = service.app_made.cancelled() => {
+                tracing::info!("starting again with the new App");
+                args.web.listen = service.address.to_string();
+                service.stop().await;
+            }
+        }
+    }
 }
 
 /// Opens the store and brings its tables up to date.
@@ -80,7 +97,7 @@ pub async fn open_work(
         check_timeout: work.check_timeout,
         lease: work.job_lease.max(Duration::from_secs(1)),
         base_branch: work.base_branch.clone(),
-        public_url: work.public_url.clone(),
+        public_url: work.public_url.clone().or_else(|| credentials.and_then(|c| c.public_url.clone())),
     })
 }
 
@@ -90,6 +107,8 @@ pub struct Service {
     pub address: SocketAddr,
     /// What its jobs use.
     pub work: Work,
+    /// Cancelled when `/setup` made an App: this service has to start again to use it.
+    pub app_made: CancellationToken,
     stop: CancellationToken,
     web: JoinHandle<()>,
     workers: Option<JoinHandle<()>>,
@@ -98,11 +117,13 @@ pub struct Service {
 impl Service {
     /// Starts a service: when this returns, it answers.
     pub async fn start(args: ServeArgs, clock: Clock, chance: Randomness) -> Result<Self, CliError> {
-        let credentials = credentials(&args.github, &clock)?;
+        let database = database(&args.store)?;
+        let credentials = credentials(&args.github, &database, &clock)?;
         let mut work = open_work(&args.store, &args.work, credentials.as_ref(), clock, chance).await?;
         let failed = |source| CliError::Listen { address: args.web.listen.clone(), source };
         let listener = TcpListener::bind(&args.web.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let public_url_is_chosen = work.public_url.is_some();
         // In local mode whoever reads the comment sits at this machine.
         if work.app.is_none() && work.public_url.is_none() {
             work.public_url = Some(format!("http://{address}"));
@@ -110,7 +131,13 @@ impl Service {
         let local_mode = work.app.is_none();
         let pages = args.web.pages.unwrap_or(if local_mode { PageAccess::All } else { PageAccess::Public });
         let secrets = credentials.map(|c| c.webhook_secrets).unwrap_or_default();
-        let state = AppState::new(work.clone(), secrets, args.web.default_repo.clone(), pages);
+        let setup = (local_mode && !args.web.no_setup)
+            .then(|| offer_setup(&args.github, &database, &work))
+            .flatten()
+            .map(Arc::new);
+        let app_made = setup.as_ref().map(|setup| setup.made.clone()).unwrap_or_default();
+        let state = AppState::new(work.clone(), secrets, args.web.default_repo.clone(), pages)
+            .with_setup(setup, public_url_is_chosen);
         let stop = CancellationToken::new();
         let app = router(state).into_make_service_with_connect_info::<SocketAddr>();
         let web = tokio::spawn({
@@ -131,7 +158,7 @@ impl Service {
             workers = !args.no_worker,
             "listening"
         );
-        Ok(Self { address, work, stop, web, workers })
+        Ok(Self { address, work, app_made, stop, web, workers })
     }
 
     /// Stops: no new requests, those in flight are answered, running jobs end.
@@ -148,6 +175,22 @@ impl Service {
         }
         self.work.db.close().await;
     }
+}
+
+/// The page that makes the App, and the line of the log that leads to it: whoever reads the log
+/// runs the service.
+fn offer_setup(args: &GitHubArgs, database: &DatabaseUrl, work: &Work) -> Option<Setup> {
+    let Some(file) = app_file(args, database) else {
+        tracing::info!("no GitHub App is configured: PACEGATE_APP_FILE says where /setup may keep one");
+        return None;
+    };
+    let setup = Setup::new(args.github_api_url.clone(), args.github_timeout, file, &work.chance);
+    let address = work.public_url.as_deref().unwrap_or_default().trim_end_matches('/');
+    tracing::info!(
+        open = format!("{address}/setup?code={}", setup.code.expose_secret()),
+        "no GitHub App is configured, so nothing is posted; the address makes one"
+    );
+    Some(setup)
 }
 
 /// Waits for SIGTERM or SIGINT.

@@ -3,9 +3,9 @@
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::CliError;
 use super::credentials::credentials;
 use super::serve::{open_work, stop_signal};
+use super::{CliError, database};
 use crate::clock::{Clock, Randomness};
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
 use crate::jobs::worker::run_jobs;
@@ -24,7 +24,7 @@ pub struct WorkerArgs {
 /// `pacegate worker`.
 pub async fn worker(args: WorkerArgs) -> Result<(), CliError> {
     let clock = Clock::system();
-    let credentials = credentials(&args.github, &clock)?;
+    let credentials = credentials(&args.github, &database(&args.store)?, &clock)?;
     let work =
         open_work(&args.store, &args.work, credentials.as_ref(), clock, Randomness::from_system()).await?;
     let stop = CancellationToken::new();

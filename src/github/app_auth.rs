@@ -77,6 +77,26 @@ pub struct AppFacts {
     /// Events it subscribed to.
     #[serde(default)]
     pub events: Vec<String>,
+    /// Whose it is.
+    pub owner: Option<AppOwner>,
+}
+
+/// The account that owns the App.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AppOwner {
+    /// Its login; an enterprise has none.
+    #[serde(default)]
+    pub login: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+}
+
+impl AppOwner {
+    /// Whether it is an organisation.
+    #[must_use]
+    pub fn is_organisation(&self) -> bool {
+        self.kind == "Organization"
+    }
 }
 
 /// The App. Cheap to clone; clones share their tokens.
@@ -151,6 +171,15 @@ impl App {
         jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.key)
             .map(SecretString::from)
             .map_err(|e| GitHubError::Configuration(format!("PACEGATE_GITHUB_PRIVATE_KEY can't sign: {e}")))
+    }
+
+    /// Speaks with a token that was minted for it.
+    pub(super) fn speaking_with(&self, token: &SecretString) -> Result<Transport, GitHubError> {
+        self.transport.with_token(token, THE_APP_ITSELF)
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The same App, whose calls pass this gate.

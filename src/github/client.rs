@@ -145,6 +145,17 @@ impl Transport {
         parsed("POST", route, &self.call("POST", route, CallKind::Write, true, sent).await?.body)
     }
 
+    /// The `Date` of an answer, whatever it answers, in seconds since the epoch.
+    pub(super) async fn date_of(&self, route: &str) -> Result<Option<i64>, GitHubError> {
+        let answer = self
+            .octocrab
+            ._get(route)
+            .await
+            .map_err(|e| GitHubError::Unavailable { call: format!("GET {route}"), reason: chain(&e) })?;
+        let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        Ok(date.and_then(|text| chrono::DateTime::parse_from_rfc2822(text).ok()).map(|date| date.timestamp()))
+    }
+
     /// A POST that changes nothing people see, such as minting a token: it may go while others
     /// write, and what its answer tells is not of the installation's own hour.
     pub(super) async fn post_aside<B: Serialize + Sync, T: DeserializeOwned>(
@@ -160,6 +171,12 @@ impl Transport {
     pub(super) async fn post_nothing(&self, route: &str) -> Result<(), GitHubError> {
         let sent = self.octocrab._post(route, None::<&()>);
         self.call("POST", route, CallKind::Write, true, sent).await.map(drop)
+    }
+
+    /// A POST without a body, for its answer.
+    pub(super) async fn post_for_answer<T: DeserializeOwned>(&self, route: &str) -> Result<T, GitHubError> {
+        let sent = self.octocrab._post(route, None::<&()>);
+        parsed("POST", route, &self.call("POST", route, CallKind::Write, true, sent).await?.body)
     }
 
     pub(super) async fn patch<B: Serialize + Sync, T: DeserializeOwned>(

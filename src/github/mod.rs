@@ -12,7 +12,9 @@ pub mod comments;
 pub mod deliveries;
 mod etags;
 pub mod gate;
+pub mod inspection;
 pub mod pulls;
+pub mod registration;
 pub mod repositories;
 pub mod webhook;
 
@@ -110,6 +112,22 @@ pub enum RetryClass {
 }
 
 impl GitHubError {
+    /// The same error of a call that is named otherwise: where a route holds a secret.
+    #[must_use]
+    pub fn with_call(mut self, name: &str) -> Self {
+        match &mut self {
+            Self::RateLimited { call, .. }
+            | Self::Postponed { call, .. }
+            | Self::Gate { call, .. }
+            | Self::Unavailable { call, .. }
+            | Self::NotFound { call }
+            | Self::Refused { call, .. }
+            | Self::Unreadable { call, .. } => name.clone_into(call),
+            Self::Configuration(_) => {}
+        }
+        self
+    }
+
     /// What this error means for a retry.
     #[must_use]
     pub fn retry_class(&self) -> RetryClass {

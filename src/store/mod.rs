@@ -2,6 +2,7 @@
 //! store for raw traces. All SQL of the crate is in this folder; each text runs on both
 //! databases, so it keeps to what both understand.
 
+pub mod app_file;
 mod backfills;
 mod budgets;
 mod checks;

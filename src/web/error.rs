@@ -8,10 +8,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::github::GitHubError;
 use crate::github::webhook::WebhookError;
 use crate::jobs::error_chain;
 use crate::report::page::{ErrorPage, Site};
 use crate::store::StoreError;
+use crate::store::app_file::AppFileError;
 
 /// Why a request is not answered as asked.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,9 @@ pub enum WebError {
     /// The sender did not prove who it is.
     #[error("{0}")]
     Unauthorized(&'static str),
+    /// The sender may not do this, whoever it is.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// Larger than a body may be.
     #[error("the body is larger than {limit_mib} MiB, which is the limit after decompression too")]
     TooLarge {
@@ -40,6 +45,12 @@ pub enum WebError {
     /// A delivery is refused.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// GitHub could not, while somebody waits for it.
+    #[error("{0}")]
+    GitHub(#[from] GitHubError),
+    /// The App can't be kept.
+    #[error("{0}")]
+    AppFile(#[from] AppFileError),
     /// The store could not.
     #[error("the service can't reach its data right now; try again in a moment")]
     Store(#[from] StoreError),
@@ -54,16 +65,18 @@ impl WebError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::BadRequest(_) | Self::Webhook(WebhookError::Payload { .. }) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) | Self::Webhook(WebhookError::Signature) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::GitHub(_) => StatusCode::BAD_GATEWAY,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Internal(_) | Self::AppFile(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     fn log(&self) {
         match self {
-            Self::Store(_) | Self::Internal(_) => {
+            Self::Store(_) | Self::Internal(_) | Self::GitHub(_) | Self::AppFile(_) => {
                 tracing::error!(error = %error_chain(self), "a request could not be answered");
             }
             other => tracing::debug!(error = %error_chain(other), "a request was refused"),

@@ -7,6 +7,7 @@ mod error;
 mod health;
 mod ingest;
 mod pages;
+pub mod setup;
 mod webhook;
 
 use std::collections::HashMap;
@@ -50,6 +51,10 @@ pub struct AppState {
     pub default_repo: Option<RepoName>,
     /// Which pages anybody may read.
     pub pages: PageAccess,
+    /// Makes the App; none when there is one, or none is wanted.
+    pub setup: Option<Arc<setup::Setup>>,
+    /// Whether somebody configured the public address, or it is just where we listen.
+    pub public_url_is_chosen: bool,
     ingest_slots: Arc<Semaphore>,
     decode_slots: Arc<Semaphore>,
     webhook_slots: Arc<Semaphore>,
@@ -70,11 +75,21 @@ impl AppState {
             webhook_secrets: webhook_secrets.into(),
             default_repo,
             pages,
+            setup: None,
+            public_url_is_chosen: true,
             ingest_slots: Arc::new(Semaphore::new(INGEST_AT_ONCE)),
             decode_slots: Arc::new(Semaphore::new(DECODE_AT_ONCE)),
             webhook_slots: Arc::new(Semaphore::new(WEBHOOKS_AT_ONCE)),
             shares: Arc::default(),
         }
+    }
+
+    /// The same state of a service without an App that can be given one.
+    #[must_use]
+    pub fn with_setup(mut self, setup: Option<Arc<setup::Setup>>, public_url_is_chosen: bool) -> Self {
+        self.setup = setup;
+        self.public_url_is_chosen = public_url_is_chosen;
+        self
     }
 
     /// A repository's share of the requests that are held in memory.
@@ -107,6 +122,7 @@ pub fn router(state: AppState) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .nest("/api/v1", api::routes())
+        .merge(setup::routes())
         .merge(pages::routes())
         .fallback(pages::not_found)
         .layer(within(90))

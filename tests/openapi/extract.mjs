@@ -15,6 +15,11 @@ const target = join(here, "../../target/openapi/github.json");
 
 const OPERATIONS = [
   "apps/get-authenticated",
+  "apps/create-from-manifest",
+  "apps/get-webhook-config-for-app",
+  "apps/list-webhook-deliveries",
+  "apps/list-installations",
+  "apps/list-repos-accessible-to-installation",
   "apps/get-installation",
   "apps/create-installation-access-token",
   "apps/get-repo-installation",

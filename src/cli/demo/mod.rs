@@ -74,6 +74,7 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             github_app_id: None,
             github_private_key: None,
             github_webhook_secret: None,
+            app_file: None,
         },
         work: WorkArgs {
             settle: Duration::from_millis(500),
@@ -85,7 +86,7 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             base_branch: None,
             public_url: None,
         },
-        web: WebArgs { listen: args.listen.clone(), default_repo: None, pages: None },
+        web: WebArgs { listen: args.listen.clone(), default_repo: None, pages: None, no_setup: true },
         no_worker: false,
     }
 }

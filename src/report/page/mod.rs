@@ -5,10 +5,12 @@
 mod comparison;
 mod run;
 mod runs;
+mod setup;
 
 pub use comparison::{ComparisonPage, Posting};
 pub use run::RunPage;
 pub use runs::{HistoryProgress, RunRow, RunsPage};
+pub use setup::{Asked, MadeApp, SetupDonePage, SetupManifestPage, SetupPage};
 
 use askama::Template;
 
@@ -87,7 +89,16 @@ macro_rules! rendered {
     )+};
 }
 
-rendered!(RepositoriesPage, RunsPage, RunPage, ComparisonPage, ErrorPage);
+rendered!(
+    RepositoriesPage,
+    RunsPage,
+    RunPage,
+    ComparisonPage,
+    ErrorPage,
+    SetupPage,
+    SetupManifestPage,
+    SetupDonePage
+);
 
 /// A verdict as a label: its class and its words.
 struct Badge {

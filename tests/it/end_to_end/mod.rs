@@ -6,10 +6,12 @@ mod annotations;
 mod command_line;
 mod deliveries;
 mod door;
+mod enterprise_server;
 mod faults;
 mod killed;
 mod pages;
 mod replay;
+mod set_up;
 mod story;
 
 use std::time::Duration;
@@ -87,7 +89,11 @@ pub struct Scene {
 impl Scene {
     /// A configured service that is not running yet, with a token for the repository.
     pub async fn new(database: Database) -> Self {
-        let fake = FakeGitHub::with_repository(REPO).await;
+        Self::on(FakeGitHub::with_repository(REPO).await, database)
+    }
+
+    /// The same with that GitHub, which has the repository.
+    pub fn on(fake: FakeGitHub, database: Database) -> Self {
         let builder =
             Service::builder().github(&fake).env("PACEGATE_SETTLE", "200ms").env("PACEGATE_JOB_LEASE", "2s");
         let builder = database.configure(builder);

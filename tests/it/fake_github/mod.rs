@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod actions;
+pub mod app;
 pub mod checks;
 mod client;
 pub mod comments;
@@ -44,11 +45,21 @@ impl FakeGitHub {
     /// Listens on a free port, with no App and no repository yet.
     #[expect(clippy::unused_async, reason = "a test starts it as it starts everything else")]
     pub async fn start() -> Self {
+        Self::start_below("")
+    }
+
+    /// An Enterprise Server: its API is below `/api/v3`, and a call outside is a violation.
+    pub fn enterprise_server() -> Self {
+        Self::start_below("/api/v3")
+    }
+
+    fn start_below(prefix: &'static str) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a non-blocking socket");
-        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let base = format!("http://{}{prefix}", listener.local_addr().expect("an address"));
         let shared = Arc::new(Shared {
             base,
+            prefix,
             state: Mutex::default(),
             armed: Mutex::default(),
             storm: Mutex::default(),
@@ -76,11 +87,15 @@ impl FakeGitHub {
     /// With the App `pacegate` (id 4711), installed as 99 on the owner of `full_name`, and that
     /// private repository (id 1296269).
     pub async fn with_repository(full_name: &str) -> Self {
-        let fake = Self::start().await;
-        fake.app(App::new(4711, "pacegate"));
-        fake.installation(Installation::new(99, full_name.split('/').next().expect("OWNER/NAME")));
-        fake.repository(99, Repository::new(1_296_269, full_name));
-        fake
+        Self::start().await.furnished(full_name)
+    }
+
+    /// With the App, the installation and the repository of [`Self::with_repository`].
+    pub fn furnished(self, full_name: &str) -> Self {
+        self.app(App::new(4711, "pacegate"));
+        self.installation(Installation::new(99, full_name.split('/').next().expect("OWNER/NAME")));
+        self.repository(99, Repository::new(1_296_269, full_name));
+        self
     }
 
     /// What `PACEGATE_GITHUB_API_URL` is set to.
@@ -95,6 +110,21 @@ impl FakeGitHub {
     /// Sets the App.
     pub fn app(&self, app: App) {
         self.state().app = Some(app);
+    }
+
+    /// Changes the App: its permissions, events, webhook.
+    pub fn change_app(&self, change: impl FnOnce(&mut App)) {
+        change(self.state().app.as_mut().expect("set the App first"));
+    }
+
+    /// The App, if somebody set or made one.
+    pub fn present_app(&self) -> Option<App> {
+        self.state().app.clone()
+    }
+
+    /// Sets this GitHub's clock ahead of everybody's.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.state().clock_offset_s = seconds;
     }
 
     /// The App's id, and its private key as GitHub hands it out.
@@ -180,6 +210,25 @@ impl FakeGitHub {
             updated_at,
             writes: 1,
         });
+    }
+
+    /// Check runs of our name and App on a head, concluded long ago: newer than those there are.
+    pub fn old_check_runs(&self, full_name: &str, head_sha: &str, count: usize) {
+        let mut state = self.state();
+        let repo_id = state.repository_named(full_name).id;
+        for number in 0..count {
+            let id = state.next_id();
+            state.check_runs.push(CheckRun {
+                id,
+                repo_id,
+                name: "Pacegate".to_owned(),
+                head_sha: head_sha.to_owned(),
+                status: "completed".to_owned(),
+                conclusion: Some("neutral".to_owned()),
+                external_id: Some(format!("another {number}")),
+                ..CheckRun::default()
+            });
+        }
     }
 
     /// Every minted token stops being good.

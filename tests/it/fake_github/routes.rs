@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::access::{authorise, mint, verify_jwt};
 use super::reply::Reply;
 use super::state::{PullRequest, Repository, State};
-use super::{actions, checks, comments, views};
+use super::{actions, app, checks, comments, views};
 use crate::time::{now_seconds, rfc3339};
 
 /// A routed request.
@@ -57,6 +57,11 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
     }
     let outcome = match call.operation {
         "apps/get-authenticated" => verify_jwt(state, call.bearer).map(|app| Reply::ok(views::app(app))),
+        "apps/create-from-manifest" => app::create(state, call),
+        "apps/get-webhook-config-for-app" => app::webhook_config(state, call),
+        "apps/list-webhook-deliveries" => app::deliveries(state, call),
+        "apps/list-installations" => app::installations(state, call),
+        "apps/list-repos-accessible-to-installation" => app::repositories(state, call),
         "apps/get-installation" => installation(state, call),
         "apps/create-installation-access-token" => access_token(state, call),
         "apps/get-repo-installation" => repository_installation(state, call),
@@ -97,8 +102,11 @@ fn modelled(operation: &str) -> &'static [&'static str] {
         "checks/list-for-ref" => &["check_name", "app_id", "filter", "status", "per_page", "page"],
         "issues/list-comments"
         | "checks/list-annotations"
-        | "repos/list-pull-requests-associated-with-commit" => &["per_page", "page"],
+        | "repos/list-pull-requests-associated-with-commit"
+        | "apps/list-installations"
+        | "apps/list-repos-accessible-to-installation" => &["per_page", "page"],
         "repos/get-content" => &["ref"],
+        "apps/list-webhook-deliveries" => &["status", "per_page"],
         _ => &[],
     }
 }

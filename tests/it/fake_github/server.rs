@@ -10,6 +10,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use super::app;
 use super::contract::CONTRACT;
 use super::faults::{Armed, Fault, Side};
 use super::reply::Reply;
@@ -30,7 +31,10 @@ const TOO_FAST: &str =
 
 /// What the server and the test's handle share.
 pub struct Shared {
+    /// Scheme, host and prefix of the API.
     pub base: String,
+    /// `/api/v3` of an Enterprise Server, else nothing.
+    pub prefix: &'static str,
     pub state: Mutex<State>,
     pub armed: Mutex<Armed>,
     pub storm: Mutex<Option<Storm>>,
@@ -57,6 +61,9 @@ fn hang_up() -> ! {
 
 /// Answers one request, or does not, as the test has asked.
 pub async fn serve(shared: &Shared, request: Request) -> Response {
+    if let Some(page) = app::is_page(&request) {
+        return app::agree(shared, page, request).await;
+    }
     let incoming = read(shared, request).await;
     let (method, target) = (incoming.method.as_str(), incoming.target.as_str());
     let index = record(shared, &incoming);
@@ -112,7 +119,10 @@ async fn read(shared: &Shared, request: Request) -> Incoming {
         .and_then(|text| text.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token"))
         .map(|(_, token)| token.to_owned());
-    let target = parts.uri.path_and_query().map_or("/", |t| t.as_str()).to_owned();
+    let target = parts.uri.path_and_query().map_or("/", |t| t.as_str());
+    let target = target
+        .strip_prefix(shared.prefix)
+        .map_or_else(|| format!("outside of {}: {target}", shared.prefix), str::to_owned);
     let url = reqwest::Url::parse(&format!("{}{target}", shared.base)).expect("a request target");
     let method = parts.method.as_str().to_owned();
     let body = if bytes.is_empty() {
@@ -134,7 +144,7 @@ async fn read(shared: &Shared, request: Request) -> Incoming {
     Incoming {
         installation,
         if_none_match: header("if-none-match").map(str::to_owned),
-        path: parts.uri.path().to_owned(),
+        path: target.split('?').next().unwrap_or_default().to_owned(),
         query: url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
         has_user_agent: header("user-agent").is_some_and(|agent| !agent.is_empty()),
         method,
@@ -253,6 +263,10 @@ fn finish(shared: &Shared, index: usize, incoming: &Incoming, mut reply: Reply) 
             .header("x-ratelimit-remaining", "4999")
             .header("x-ratelimit-reset", (now_seconds() + 3600).to_string());
     }
+    let offset = shared.state.lock().expect("no panic inside").clock_offset_s;
+    if offset != 0 {
+        response = response.header("date", http_date(now_seconds() + offset));
+    }
     for (name, value) in reply.headers {
         response = response.header(name, value);
     }
@@ -263,4 +277,9 @@ fn finish(shared: &Shared, index: usize, incoming: &Incoming, mut reply: Reply) 
 fn etag_of(reply: &Reply) -> String {
     let links: Vec<_> = reply.headers.iter().filter(|(name, _)| *name == "link").collect();
     format!("W/\"{}\"", sha_of(format!("{} {links:?}", reply.body).as_bytes()))
+}
+
+fn http_date(seconds: i64) -> String {
+    let time = chrono::DateTime::from_timestamp(seconds, 0).expect("a time in range");
+    time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

@@ -14,12 +14,26 @@ pub struct App {
     pub id: u64,
     pub slug: String,
     pub public_key_pem: String,
+    pub permissions: Permissions,
+    pub events: Vec<String>,
+    /// Where it delivers; empty when the webhook is off.
+    pub hook_url: String,
+    /// Deliveries of the last hour that were not answered with success.
+    pub failed_deliveries: usize,
 }
 
 impl App {
     /// An App with the key pair of this test process.
     pub fn new(id: u64, slug: &str) -> Self {
-        Self { id, slug: slug.to_owned(), public_key_pem: keys::app().public_pem.clone() }
+        Self {
+            id,
+            slug: slug.to_owned(),
+            public_key_pem: keys::app().public_pem.clone(),
+            permissions: Installation::new(0, "").permissions,
+            events: Vec::new(),
+            hook_url: String::new(),
+            failed_deliveries: 0,
+        }
     }
 }
 
@@ -194,6 +208,10 @@ pub struct State {
     pub violations: Vec<String>,
     /// What limits asked to wait.
     pub waits: Vec<super::waits::Wait>,
+    /// Manifests that a person agreed to, by the code that stands for each.
+    pub manifests: BTreeMap<String, Value>,
+    /// How far this GitHub's clock is ahead of everybody's.
+    pub clock_offset_s: i64,
     last_id: u64,
 }
 

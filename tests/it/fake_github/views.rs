@@ -30,7 +30,10 @@ fn first(mut example: Value) -> Value {
 pub fn app(app: &App) -> Value {
     overlay(
         CONTRACT.example("apps/get-authenticated", 200),
-        json!({ "id": app.id, "slug": app.slug, "name": app.slug }),
+        json!({
+            "id": app.id, "slug": app.slug, "name": app.slug,
+            "permissions": app.permissions, "events": app.events,
+        }),
     )
 }
 

@@ -1,16 +1,15 @@
 //! `pacegate doctor`: looks at everything a service needs and says what to do.
 
+mod github;
+
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::credentials::credentials;
 use super::output::say;
 use super::{CliError, database as database_url};
 use crate::clock::Clock;
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
-use crate::github::GitHubError;
-use crate::github::app_auth::AppFacts;
 use crate::jobs::error_chain;
 use crate::store::Db;
 use crate::store::traces::TraceStore;
@@ -28,12 +27,6 @@ pub struct DoctorArgs {
     #[arg(long)]
     revive_jobs: bool,
 }
-
-/// Permissions the App needs, and for what.
-const PERMISSIONS: [(&str, &str, &str); 2] =
-    [("checks", "write", "to post its check"), ("pull_requests", "write", "to read heads and to comment")];
-/// Events the App acts on; installation events come by themselves.
-const EVENTS: [&str; 2] = ["pull_request", "check_run"];
 
 #[derive(Default)]
 struct Findings {
@@ -62,10 +55,17 @@ pub async fn doctor(args: DoctorArgs) -> Result<ExitCode, CliError> {
     let mut findings = Findings::default();
     database(&args, &mut findings).await;
     traces(&args, &mut findings).await;
-    let local_mode = github(&args, &mut findings).await;
-    match &args.work.public_url {
+    // A database that can't be named was told above.
+    let Ok(url) = database_url(&args.store) else { return Ok(ExitCode::from(1)) };
+    let found = github::credentials_found(&args, &url, &mut findings);
+    let public_url =
+        args.work.public_url.clone().or_else(|| found.as_ref().and_then(|found| found.public_url.clone()));
+    if let Some(found) = &found {
+        github::github(&args, found, public_url.as_deref(), &mut findings).await;
+    }
+    match &public_url {
         Some(url) => findings.good(&format!("links lead to {url}")),
-        None if local_mode => {}
+        None if found.is_none() => {}
         None => findings
             .note("PACEGATE_PUBLIC_URL is not set: checks and comments will have no link to the pages"),
     }
@@ -126,54 +126,5 @@ async fn traces(args: &DoctorArgs, findings: &mut Findings) {
     match probe.await {
         Ok(()) => findings.good(&format!("raw traces in {url}")),
         Err(error) => findings.problem(&format!("raw traces in {url}: {}", error_chain(&error))),
-    }
-}
-
-/// Returns whether this is local mode.
-async fn github(args: &DoctorArgs, findings: &mut Findings) -> bool {
-    let found = match credentials(&args.github, &Clock::system()) {
-        Ok(Some(found)) => found,
-        Ok(None) => {
-            findings.note("no GitHub App is configured: local mode, nothing is posted");
-            return true;
-        }
-        Err(error) => {
-            findings.problem(&error_chain(&error));
-            return false;
-        }
-    };
-    let url = &args.github.github_api_url;
-    match found.app.facts().await {
-        Ok(facts) => {
-            findings.good(&format!("GitHub at {url} knows the App as {}", facts.name));
-            app_facts(&facts, findings);
-        }
-        Err(error @ GitHubError::Unavailable { .. }) => {
-            findings.problem(&format!("GitHub at {url} can't be reached: {}", error_chain(&error)));
-        }
-        Err(error) => findings.problem(&format!(
-            "GitHub at {url}: {}. Do App id and private key belong together, and is this machine's clock right?",
-            error_chain(&error)
-        )),
-    }
-    false
-}
-
-fn app_facts(facts: &AppFacts, findings: &mut Findings) {
-    for (name, level, why) in PERMISSIONS {
-        match facts.permissions.get(name).map(String::as_str) {
-            Some(given) if given == level || given == "admin" => {}
-            given => findings.problem(&format!(
-                "the App has {name}:{} but needs {name}:{level} {why}; change it in the App's settings",
-                given.unwrap_or("none")
-            )),
-        }
-    }
-    for event in EVENTS {
-        if !facts.events.iter().any(|e| e == event) {
-            findings.problem(&format!(
-                "the App does not get the event {event}; subscribe to it in the App's settings"
-            ));
-        }
     }
 }

@@ -1,0 +1,50 @@
+//! An Enterprise Server: everything is below `/api/v3` of a host of its own, page 2 of a list
+//! included. The fake takes a call outside for a violation.
+
+use super::{Database, REPO, Scene, on_both};
+use crate::fake_github::FakeGitHub;
+use crate::webhooks::sha;
+
+on_both!(a_server_of_its_own_has_the_same_story);
+async fn a_server_of_its_own_has_the_same_story(database: Database) {
+    let scene = Scene::on(FakeGitHub::enterprise_server().furnished(REPO), database);
+    assert!(scene.fake.url().ends_with("/api/v3"));
+    for number in 0..130 {
+        scene.fake.foreign_comment(REPO, 7, &format!("person-{number}"), None, "a remark");
+    }
+    let (first, second) = (sha("enterprise first"), sha("enterprise second"));
+    let story = async |scene: &Scene| {
+        let service = scene.builder.start().await;
+        scene.push_history(&service).await;
+        scene.deliver(&service, &scene.pull_request("opened", 7, &first)).await;
+        scene.push(&service, &Scene::slowed(7, &first, 30)).await;
+        scene.deliver(&service, &scene.pull_request("synchronize", 7, &second)).await;
+        scene.push(&service, &Scene::slowed(7, &second, 10)).await;
+        scene.concluded(&second).await;
+        scene.quiet(&service, 2).await;
+        service.terminate().await;
+    };
+    story(&scene).await;
+    let ours = || {
+        let comments = scene.fake.comments(REPO, 7);
+        comments.into_iter().filter(|comment| comment.app_slug.is_some()).count()
+    };
+    assert_eq!((ours(), scene.checks(&second).len()), (1, 1));
+    scene.fake.old_check_runs(REPO, &second, 120);
+
+    // A service that lost its database finds on page 2 what it had posted.
+    let calls = scene.fake.requests().len();
+    let anew = Scene::on(scene.fake, Database::sqlite());
+    story(&anew).await;
+    let second_pages = |operation: &str| {
+        let requests = anew.fake.requests().split_off(calls);
+        let of = requests.into_iter().filter(|r| r.operation.as_deref() == Some(operation));
+        of.filter(|r| r.query.contains(&("page".into(), "2".into()))).count()
+    };
+    assert!(second_pages("checks/list-for-ref") > 0 && second_pages("issues/list-comments") > 0);
+    let made = anew.checks(&second).iter().filter(|c| c.external_id == Some(format!("{second}:1"))).count();
+    assert_eq!(made, 1, "the check run on page 2 is this evaluation's");
+    let comments = anew.fake.comments(REPO, 7);
+    assert_eq!(comments.iter().filter(|comment| comment.app_slug.is_some()).count(), 1);
+    anew.fake.finish();
+}
