@@ -42,17 +42,17 @@ fn past(scene: &Scene) {
         scene.fake.workflow_run(REPO, run);
     };
     slow(2_001, &|run| run.attempt = 2);
-    slow(2_002, &|run| run.event = "pull_request".to_owned());
-    slow(2_003, &|run| run.head_repo = "somebody/fork".to_owned());
+    slow(2_002, &|run| "pull_request".clone_into(&mut run.event));
+    slow(2_003, &|run| "somebody/fork".clone_into(&mut run.head_repo));
     slow(2_004, &|run| run.conclusion = Some("failure".to_owned()));
-    slow(2_005, &|run| run.head_branch = "feature".to_owned());
+    slow(2_005, &|run| "feature".clone_into(&mut run.head_branch));
 }
 
 /// A pull request's run that ended: GitHub has it, and says so.
 async fn ended(scene: &Scene, service: &Service, id: u64, head: &str, minutes: i64, slower: i64) {
     let mut run = ci(id, head, now_seconds() - minutes * 60, slower);
-    run.event = "pull_request".to_owned();
-    run.head_branch = "change-7".to_owned();
+    "pull_request".clone_into(&mut run.event);
+    "change-7".clone_into(&mut run.head_branch);
     scene.fake.workflow_run(REPO, run.clone());
     let payload = webhooks::workflow_run("completed", &scene.repository, &run);
     scene.deliver(service, &delivery("workflow_run", &payload, WEBHOOK_SECRET)).await;

@@ -94,13 +94,14 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
 
 fn modelled(operation: &str) -> &'static [&'static str] {
     match operation {
-        "actions/list-jobs-for-workflow-run-attempt" | "actions/list-repo-workflows" => &["per_page", "page"],
         "actions/list-workflow-runs" | "actions/list-workflow-runs-for-repo" => {
             &["branch", "status", "head_sha", "created", "per_page", "page"]
         }
         "pulls/list" => &["state", "head"],
         "checks/list-for-ref" => &["check_name", "app_id", "filter", "status", "per_page", "page"],
-        "issues/list-comments"
+        "actions/list-jobs-for-workflow-run-attempt"
+        | "actions/list-repo-workflows"
+        | "issues/list-comments"
         | "checks/list-annotations"
         | "repos/list-pull-requests-associated-with-commit"
         | "apps/list-installations"
