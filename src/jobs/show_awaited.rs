@@ -7,6 +7,7 @@ use super::{JobError, Work};
 use crate::github::app_auth::Purpose;
 use crate::model::ids::{CommitSha, RepoId};
 use crate::report::check::NotJudged;
+use crate::store::RunFilter;
 
 pub(super) async fn show_awaited(
     work: &Work,
@@ -18,10 +19,13 @@ pub(super) async fn show_awaited(
     let is_open =
         tx.check(repo, head_sha, evaluation).await?.is_some_and(|check| check.concluded_at.is_none());
     let awaited = Awaited::of(work, &mut tx, repo, head_sha).await?;
-    let is_judged = tx.newest_comparison(repo, head_sha).await?.is_some();
+    let Some(repository) = tx.repository(repo).await? else { return Ok(()) };
+    let of_head = RunFilter::Head(head_sha.clone());
+    // Measured and not judged yet: the job that judges it was pushed with the run.
+    let is_measured = !tx.list_runs(repo, &repository.name, &of_head, 1).await?.is_empty();
     drop(tx);
     // What was read goes on to be judged, or there was nothing in it.
-    let nothing_ran = awaited.is_empty() && !awaited.read.is_empty() && !is_judged;
+    let nothing_ran = awaited.is_empty() && !awaited.read.is_empty() && !is_measured;
     if !is_open || (awaited.is_empty() && !nothing_ran) {
         return Ok(());
     }

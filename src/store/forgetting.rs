@@ -7,7 +7,7 @@ use crate::model::time::Timestamp;
 
 /// Tables with rows of a repository beside its runs, and the column by which a step takes some of
 /// them. Those that others refer to come last.
-pub const TABLES: [(&str, &str); 15] = [
+pub const TABLES: [(&str, &str); 17] = [
     ("tokens", "token_id"),
     ("span_batches", "trace_id"),
     ("open_traces", "trace_id"),
@@ -17,6 +17,8 @@ pub const TABLES: [(&str, &str); 15] = [
     ("decisions", "decision_id"),
     ("reruns", "head_sha"),
     ("backfills", "workflow_id"),
+    ("policies", "branch"),
+    ("workflow_files", "path"),
     ("workflow_runs", "github_run_id"),
     ("merge_groups", "head_sha"),
     ("pull_request_heads", "number"),
