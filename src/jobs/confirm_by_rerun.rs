@@ -53,22 +53,26 @@ pub(super) async fn confirm_by_rerun(
     if reader.workflow_run(suspicion.run_id).await?.run_attempt > suspicion.attempt {
         return Ok(()); // it runs again already, by us or by somebody
     }
-    let Some((_, writer)) = client(work, repo, Purpose::RerunJobs).await? else { return Ok(()) };
-    match writer.rerun_job(job_id).await {
+    match rerun(work, repo, job_id).await {
         Ok(()) => {
             tracing::info!(repo = %repository.name, head = %head_sha, job = suspicion.job, "a suspicious job is run again");
             Ok(())
         }
         // Not granted, or not to be run again any more: the suspicion stays one.
-        Err(GitHubError::Refused { status: 403 | 422, message, .. }) => {
+        Err(JobError::GitHub(GitHubError::Refused { status: 403 | 422, message, .. })) => {
             tracing::warn!(
                 repo = %repository.name, head = %head_sha, message,
                 "a suspicious job can't be run again; does the App have the permission `actions: write`?"
             );
             Ok(())
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
+}
+
+async fn rerun(work: &Work, repo: RepoId, job_id: i64) -> Result<(), JobError> {
+    let Some((_, writer)) = client(work, repo, Purpose::RerunJobs).await? else { return Ok(()) };
+    Ok(writer.rerun_job(job_id).await?)
 }
 
 /// What the newest comparison of a pull request's newest head suspects, and where it ran.

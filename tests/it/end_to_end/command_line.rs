@@ -87,10 +87,13 @@ fn compare_s_json_is_the_contract_s() {
     assert_eq!(keys(&verdict["wall_clock"]), "baseline_median_s candidate_s critical_path");
     assert_eq!(
         keys(&verdict["stages"][0]),
-        "baseline_median_s baseline_samples candidate_s critical explained_by increase_s key location path probability ratio \
-         reason samples score threshold verdict workings"
+        "baseline_median_s baseline_samples candidate_s critical decision explained_by increase_s key location path probability \
+         ratio reason samples score threshold verdict workings"
     );
-    assert_eq!(keys(&verdict["errors"][0]), "location message reason seen signature stage type verdict");
+    assert_eq!(
+        keys(&verdict["errors"][0]),
+        "decision location message reason seen signature stage type verdict"
+    );
     assert_eq!(verdict["stages"][0]["path"], json!(["my-app", "test", "integration-tests"]));
     assert_eq!(verdict["stages"][0]["samples"], 2);
     assert_eq!(verdict["errors"][0]["seen"], "0 of 30 runs");

@@ -64,6 +64,7 @@ impl FakeGitHub {
             state: Mutex::default(),
             armed: Mutex::default(),
             storm: Mutex::default(),
+            latency: Mutex::default(),
         });
         let (stop, stopped) = oneshot::channel();
         let for_thread = Arc::clone(&shared);
@@ -274,6 +275,12 @@ impl FakeGitHub {
     /// How many requests for one of GitHub's operations came, such as `checks/create`.
     pub fn count_of(&self, operation: &str) -> usize {
         self.state().requests.iter().filter(|r| r.operation.as_deref() == Some(operation)).count()
+    }
+
+    /// From now on every answer takes so long.
+    #[allow(dead_code, reason = "a benchmark's; no test waits")]
+    pub fn answers_after(&self, latency: std::time::Duration) {
+        *self.shared.latency.lock().expect("no panic inside") = latency;
     }
 
     /// Arms a fault.

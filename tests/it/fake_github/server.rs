@@ -38,6 +38,8 @@ pub struct Shared {
     pub state: Mutex<State>,
     pub armed: Mutex<Armed>,
     pub storm: Mutex<Option<Storm>>,
+    /// How long every answer takes: for benchmarks.
+    pub latency: Mutex<Duration>,
 }
 
 struct Incoming {
@@ -65,6 +67,8 @@ pub async fn serve(shared: &Shared, request: Request) -> Response {
         return app::agree(shared, page, request).await;
     }
     let incoming = read(shared, request).await;
+    let latency = *shared.latency.lock().expect("no panic inside");
+    tokio::time::sleep(latency).await;
     let (method, target) = (incoming.method.as_str(), incoming.target.as_str());
     let index = record(shared, &incoming);
 

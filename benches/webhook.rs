@@ -1,0 +1,195 @@
+//! How long a delivery waits for its answer at 500 a second, what memory that takes, and how long it
+//! is from the end of a workflow run to the concluded check when GitHub takes 50 ms for each answer.
+//! `make test-data && tests/postgres.sh cargo bench --bench webhook` prints it for both databases.
+//! Figures are printed, never judged: a timing is no test.
+
+#[path = "../tests/it/fake_github/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests' GitHub, of which this uses a part")]
+mod fake_github;
+#[path = "../tests/it/postgres.rs"]
+mod postgres;
+#[path = "../tests/it/service.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests' way to run the binary, of which this uses a part")]
+mod service;
+#[path = "../tests/it/time.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests' clock, of which this uses a part")]
+mod time;
+#[path = "../tests/it/webhooks.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests' deliveries, of which this uses a part")]
+mod webhooks;
+
+use std::time::{Duration, Instant};
+
+use crate::fake_github::FakeGitHub;
+use crate::fake_github::actions::WorkflowRun;
+use crate::fake_github::state::{CheckRun, PullRequest, Repository};
+use crate::service::{Builder, Service, WEBHOOK_SECRET};
+use crate::time::{eventually, now_seconds};
+use crate::webhooks::{Delivery, delivery};
+
+const REPO: &str = "acme/my-app";
+/// Of a delivery that has come, until what it needs is looked at.
+const PATIENCE: Duration = Duration::from_mins(5);
+const A_SECOND: u32 = 500;
+const SECONDS: u32 = 20;
+const GITHUB_TAKES: Duration = Duration::from_millis(50);
+/// Green runs of main.
+const PAST: u64 = 60;
+/// Pull requests whose time to a verdict is taken.
+const ROUNDS: u64 = 20;
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn instant() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::print_stdout, reason = "figures are what this prints")]
+fn say(what: &str, value: &str) {
+    println!("{what:<52} {value}");
+}
+
+#[tokio::main]
+async fn main() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    measure("SQLite", |builder| builder.sqlite_in(folder.path())).await;
+    let url = postgres::fresh_database().await;
+    measure("PostgreSQL", |builder| builder.postgres(&url)).await;
+}
+
+async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
+    let fake = FakeGitHub::with_repository(REPO).await;
+    fake.answers_after(GITHUB_TAKES);
+    let mut repository = Repository::new(1_296_269, REPO);
+    repository.installation = Some(99);
+    for n in 0..PAST {
+        let ago = i64::try_from(n + 1).expect("small") * 3 * 3600;
+        fake.workflow_run(REPO, ci(1_000 - n, &webhooks::sha(&format!("main {n}")), now_seconds() - ago));
+    }
+    // As a host runs it: writes a second apart.
+    let builder = configure(Service::builder().github(&fake)).env("PACEGATE_GITHUB_WRITE_SPACING", "1s");
+    let service = builder.start().await;
+    let client = reqwest::Client::new();
+    let send = async |event: &str, payload: &serde_json::Value| {
+        let delivery = delivery(event, payload, WEBHOOK_SECRET);
+        delivery.to(&client, &service.url()).send().await.expect("an answer");
+    };
+    let begun = instant();
+    send("installation", &webhooks::installation("created", 99, &[&repository])).await;
+    quiet(&client, &service, 0).await;
+    let took = begun.elapsed().as_secs_f64();
+    say(&format!("{database}: installation to {PAST} runs of history"), &format!("{took:.1} s"));
+
+    let mut times = Vec::new();
+    for number in 1..=ROUNDS {
+        let head = webhooks::sha(&format!("{database} {number}"));
+        let pr = PullRequest::new(number, REPO, &head);
+        fake.pull_request(REPO, pr.clone());
+        send("pull_request", &webhooks::pull_request("opened", &repository, &pr)).await;
+        let of_head = |check: &CheckRun| check.head_sha == head;
+        eventually("the check in progress", PATIENCE, || async {
+            fake.check_runs().iter().any(of_head).then_some(())
+        })
+        .await;
+        let mut run = ci(5_000 + number, &head, now_seconds() - 300);
+        (run.event, run.head_branch) = ("pull_request".to_owned(), format!("change-{number}"));
+        fake.workflow_run(REPO, run.clone());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let begun = instant();
+        send("workflow_run", &webhooks::workflow_run("completed", &repository, &run)).await;
+        eventually("the concluded check", PATIENCE, || async {
+            let concluded = |check: &CheckRun| of_head(check) && check.status == "completed";
+            fake.check_runs().iter().any(concluded).then_some(())
+        })
+        .await;
+        times.push(begun.elapsed());
+    }
+    told(&format!("{database}: end of a workflow run to concluded check"), &mut times);
+
+    let memory_before = memory(&service, "VmRSS:");
+    let mut waits = load(&client, &service, &repository).await;
+    told(&format!("{database}: answer at {A_SECOND} deliveries a second"), &mut waits);
+    say(
+        &format!("{database}: memory before, and at its largest"),
+        &format!("{memory_before:.1} MiB, {:.1} MiB", memory(&service, "VmHWM:")),
+    );
+    service.terminate().await;
+    fake.take_violations();
+}
+
+/// A run of two jobs; times are whole seconds, as all of GitHub's are.
+fn ci(id: u64, head: &str, started_at: i64) -> WorkflowRun {
+    let noise = i64::try_from(id * 7 % 5).expect("small");
+    WorkflowRun::new(id, REPO, head, started_at)
+        .job("lint", 3, &[("Set up job", 1), ("Run npm run lint", 20 + noise)])
+        .job("test", 5, &[("Set up job", 1), ("Run npm test", 60 + noise), ("Run npm run e2e", 90 + noise)])
+}
+
+async fn quiet(client: &reqwest::Client, service: &Service, open: usize) {
+    let (metrics, wanted) = (format!("{}/metrics", service.url()), format!("pacegate_open_jobs {open}\n"));
+    eventually("no job left", PATIENCE, || async {
+        let text = client.get(&metrics).send().await.ok()?.text().await.ok()?;
+        text.contains(&wanted).then_some(())
+    })
+    .await;
+}
+
+/// Sends what GitHub sends around the runs of pull requests, each at its time whether or not those
+/// before it were answered. Returns how long after its time each was answered.
+async fn load(client: &reqwest::Client, service: &Service, repository: &Repository) -> Vec<Duration> {
+    let deliveries: Vec<Delivery> =
+        (0..A_SECOND * SECONDS).map(|n| mixed(u64::from(n), repository)).collect();
+    let begun = instant();
+    let mut answers = tokio::task::JoinSet::new();
+    for (n, delivery) in (0_u32..).zip(deliveries) {
+        let due = begun + Duration::from_secs(1) / A_SECOND * n;
+        tokio::time::sleep_until(due.into()).await;
+        let request = delivery.to(client, &service.url());
+        answers.spawn(async move {
+            let answer = request.send().await.expect("an answer");
+            assert_eq!(answer.status(), 202);
+            due.elapsed()
+        });
+    }
+    answers.join_all().await
+}
+
+/// Of ten deliveries: three jobs and two foreign checks that are ignored, three states of a workflow
+/// run, a push and a pull request's new head.
+fn mixed(n: u64, repository: &Repository) -> Delivery {
+    let head = webhooks::sha(&format!("load {}", n / 10));
+    let run = |action| {
+        let mut run = ci(100_000 + n / 10, &head, 1_790_000_000);
+        run.event = "pull_request".into();
+        ("workflow_run", webhooks::workflow_run(action, repository, &run))
+    };
+    let (event, payload) = match n % 10 {
+        0 => {
+            let pr = PullRequest::new(1 + n / 10 % ROUNDS, REPO, &head);
+            ("pull_request", webhooks::pull_request("synchronize", repository, &pr))
+        }
+        1 => run("requested"),
+        2 => run("in_progress"),
+        3 => run("completed"),
+        4 => ("push", webhooks::push(repository, "change", &head)),
+        5 | 6 => ("check_run", webhooks::example("check_run", "created")),
+        _ => ("workflow_job", webhooks::example("workflow_job", "completed")),
+    };
+    delivery(event, &payload, WEBHOOK_SECRET)
+}
+
+fn told(what: &str, times: &mut [Duration]) {
+    times.sort();
+    let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e3;
+    say(
+        what,
+        &format!("p50 {:.1} ms, p99 {:.1} ms, largest {:.1} ms of {}", at(50), at(99), at(100), times.len()),
+    );
+}
+
+/// Memory in MiB, as Linux tells it.
+fn memory(service: &Service, which: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).expect("Linux's /proc");
+    let line = status.lines().find(|line| line.starts_with(which)).expect("a line");
+    let kibibytes: f64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
+    kibibytes / 1024.0
+}
