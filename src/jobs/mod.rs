@@ -24,6 +24,7 @@ mod publish_comparison;
 mod publishing;
 mod reconcile_repository;
 mod recording;
+mod resume;
 mod retain;
 mod settlement;
 mod show_awaited;

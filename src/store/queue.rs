@@ -281,6 +281,37 @@ impl Tx {
         Ok(reopened)
     }
 
+    /// Jobs that wait for their time, with their parameters, the next ones first.
+    pub async fn jobs_to_come(
+        &mut self,
+        now: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT job_id, payload FROM jobs WHERE state = 0 AND token IS NULL AND visible_at > $1
+                 ORDER BY visible_at LIMIT $2",
+            )
+            .bind(now.0)
+            .bind(limit)
+            .fetch_all(&mut *conn)
+            .await?
+        }))
+    }
+
+    /// What a job waited for is there: it is due. One that was taken meanwhile stays as it is.
+    pub async fn wake_job(&mut self, job_id: &str, now: Timestamp) -> Result<(), StoreError> {
+        on_db!(self, conn => {
+            sqlx::query("UPDATE jobs SET visible_at = $1 WHERE job_id = $2 AND state = 0 AND token IS NULL")
+                .bind(now.0)
+                .bind(job_id)
+                .execute(&mut *conn)
+                .await?;
+        });
+        self.job_due(Duration::ZERO);
+        Ok(())
+    }
+
     /// Deletes done jobs that ended before a time; with them their dedupe keys are forgotten.
     pub async fn sweep_done_jobs(&mut self, before: Timestamp) -> Result<u64, StoreError> {
         Ok(on_db!(self, conn => {

@@ -236,6 +236,22 @@ impl Tx {
         }))
     }
 
+    /// Repositories an installation may act on.
+    pub async fn repositories_of_installation(
+        &mut self,
+        id: InstallationId,
+    ) -> Result<Vec<RepoId>, StoreError> {
+        let ids: Vec<i64> = on_db!(self, conn => {
+            sqlx::query_scalar(
+                "SELECT repo_id FROM repositories WHERE installation_id = $1 AND removed_at IS NULL ORDER BY repo_id",
+            )
+            .bind(id.0)
+            .fetch_all(&mut *conn)
+            .await?
+        });
+        Ok(ids.into_iter().map(RepoId).collect())
+    }
+
     /// Whether an installation was here and has been removed.
     pub async fn was_removed(&mut self, id: InstallationId) -> Result<bool, StoreError> {
         let found: Option<i64> = on_db!(self, conn => {

@@ -98,6 +98,16 @@ pub fn installation_repositories(action: &str, installation_id: u64, repositorie
     payload
 }
 
+/// `renamed`, `transferred`, `archived`, `unarchived`, `deleted`, `privatized` or `publicized`.
+pub fn repository(action: &str, repository: &Repository) -> Value {
+    let mut payload = example("repository", "publicized");
+    put_repository(&mut payload["repository"], repository);
+    put_installation(&mut payload, repository);
+    payload["repository"]["archived"] = json!(repository.archived);
+    payload["action"] = json!(action);
+    payload
+}
+
 /// `rerequested`, for a check run the App made.
 pub fn check_run_rerequested(
     repository: &Repository,

@@ -60,7 +60,7 @@ pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Pressed) -> Result
             return Ok(());
         }
     };
-    let client = app.repository(delivery.installation, &row.name, Purpose::ReadMetadata).await?;
+    let client = delivery.client(app, &row.name, Purpose::ReadMetadata).await?;
     if !client.may_write(&pressed.sender).await? {
         tracing::warn!(
             repo = %row.name, sender = pressed.sender, button = pressed.identifier,

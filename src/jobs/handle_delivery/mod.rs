@@ -10,9 +10,12 @@ mod repository;
 mod workflow_run;
 
 use super::gone::unless_gone;
+use super::publishing::suspended_wait;
 use super::{JobError, Work};
+use crate::github::app_auth::{App, Purpose};
 use crate::github::webhook::{Event, EventRepository};
-use crate::model::ids::{InstallationId, PrNumber};
+use crate::github::{GitHubError, RepoClient};
+use crate::model::ids::{InstallationId, PrNumber, RepoName};
 use crate::model::time::Timestamp;
 use crate::store::{InstallationRow, RepositoryFacts, RepositoryRow, Tx};
 
@@ -51,7 +54,12 @@ struct About {
 async fn act_on(work: &Work, id: &str, event: Event) -> Result<(), JobError> {
     macro_rules! delivery {
         ($installation:expr, $repository:expr) => {
-            Delivery { work, id, installation: InstallationId($installation), repository: &$repository }
+            Delivery {
+                work,
+                id,
+                installation: covering(work, InstallationId($installation), &$repository).await?,
+                repository: &$repository,
+            }
         };
     }
     match event {
@@ -93,6 +101,30 @@ async fn act_on(work: &Work, id: &str, event: Event) -> Result<(), JobError> {
     }
 }
 
+/// The installation that covers a repository: the one that sent the delivery, unless another is known
+/// to. Then a delivery from before a transfer came late, or it tells of the transfer: GitHub knows.
+async fn covering(
+    work: &Work,
+    sent: InstallationId,
+    repository: &EventRepository,
+) -> Result<InstallationId, JobError> {
+    let row = work.db.read().await?.find_repository_by_github_id(repository.id).await?;
+    let known = row.and_then(|row| row.installation).filter(|known| *known != sent);
+    let (Some(known), Some(app)) = (known, &work.app) else { return Ok(sent) };
+    let asked = async {
+        let client = app.repository(sent, &repository.full_name, Purpose::ReadMetadata).await?;
+        client.repository().await
+    };
+    match asked.await {
+        // By its number: another repository may have the old name by now.
+        Ok(present) if present.id == repository.id => Ok(sent),
+        Ok(_) | Err(GitHubError::NotFound { .. } | GitHubError::Refused { status: 403 | 422, .. }) => {
+            Ok(known)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn facts(repository: &EventRepository) -> RepositoryFacts {
     RepositoryFacts {
         github_id: repository.id,
@@ -103,6 +135,15 @@ fn facts(repository: &EventRepository) -> RepositoryFacts {
 }
 
 impl Delivery<'_> {
+    /// A client for its repository under a name; too early while the installation is suspended.
+    async fn client(&self, app: &App, name: &RepoName, purpose: Purpose) -> Result<RepoClient, JobError> {
+        let row = self.work.db.read().await?.installation(self.installation).await?;
+        if row.is_some_and(|row| row.suspended) {
+            return Err(JobError::TooEarly(suspended_wait(self.work)));
+        }
+        Ok(app.repository(self.installation, name, purpose).await?)
+    }
+
     /// The repository of the delivery, recorded; the installation too, when its own delivery has not
     /// come yet. None when the installation was removed: this delivery comes late.
     async fn record_repository(&self, tx: &mut Tx) -> Result<Option<RepositoryRow>, JobError> {

@@ -20,7 +20,7 @@ pub(super) async fn changed(
     let mut tx = work.db.write().await?;
     let Some(row) = delivery.record_repository(&mut tx).await? else { return Ok(()) };
     tx.commit().await?;
-    let client = app.repository(delivery.installation, &row.name, Purpose::ReadPullRequests).await?;
+    let client = delivery.client(app, &row.name, Purpose::ReadPullRequests).await?;
     let now_on_github = client.pull_request(number).await?;
     record(work, row.id, now_on_github, Some(sent), &format!("delivery {}", delivery.id)).await
 }

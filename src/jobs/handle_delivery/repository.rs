@@ -5,6 +5,7 @@
 use super::Delivery;
 use crate::github::app_auth::Purpose;
 use crate::jobs::JobError;
+use crate::jobs::resume::resume;
 use crate::store::RepositoryFacts;
 
 pub(super) async fn changed(delivery: Delivery<'_>, action: &str) -> Result<(), JobError> {
@@ -22,7 +23,7 @@ pub(super) async fn changed(delivery: Delivery<'_>, action: &str) -> Result<(), 
     tx.commit().await?;
     tracing::info!(repo = %row.name, action, "GitHub says the repository changed");
     let Some(app) = &work.app else { return Ok(()) };
-    let client = app.repository(delivery.installation, &row.name, Purpose::ReadMetadata).await?;
+    let client = delivery.client(app, &row.name, Purpose::ReadMetadata).await?;
     let present = client.repository().await?;
     if present.id != delivery.repository.id {
         return Ok(()); // another repository has the name by now
@@ -34,6 +35,10 @@ pub(super) async fn changed(delivery: Delivery<'_>, action: &str) -> Result<(), 
         private: present.private,
     };
     let mut tx = work.db.write().await?;
+    let before = tx.repository(row.id).await?;
     tx.confirm_repository(&facts, present.archived, delivery.installation, now).await?;
+    if !present.archived && before.is_some_and(|before| before.archived) {
+        resume(work, &mut tx, &[row.id], &format!("delivery {}", delivery.id)).await?;
+    }
     Ok(tx.commit().await?)
 }

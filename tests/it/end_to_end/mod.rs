@@ -10,6 +10,7 @@ mod door;
 mod enterprise_server;
 mod faults;
 mod killed;
+mod lifecycle;
 mod lost;
 mod merge_queue;
 mod pages;

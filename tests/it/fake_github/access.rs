@@ -129,6 +129,9 @@ pub fn authorise(
     if !needs.iter().any(|(name, level)| allows(&token.permissions, name, level)) {
         return Err(forbidden());
     }
+    if repository.archived && needs.iter().any(|(_, level)| *level == "write") {
+        return Err(Reply::refusal(403, "Repository was archived so is read-only."));
+    }
     Ok(repository.clone())
 }
 

@@ -145,6 +145,15 @@ impl FakeGitHub {
         change(self.state().installations.iter_mut().find(|i| i.id == id).expect("that installation"));
     }
 
+    /// The App is taken from an account: its installation is gone, and what it saw is out of reach.
+    pub fn uninstall(&self, id: u64) {
+        let mut state = self.state();
+        state.installations.retain(|installation| installation.id != id);
+        for repository in state.repositories.iter_mut().filter(|r| r.installation == Some(id)) {
+            repository.installation = None;
+        }
+    }
+
     /// Adds a repository that an installation may see.
     pub fn repository(&self, installation: u64, mut repository: Repository) {
         repository.installation = Some(installation);

@@ -39,6 +39,22 @@ store_test!(a_duplicate_leaves_the_transaction_usable, async |store: &Store| -> 
     Ok(())
 });
 
+store_test!(only_a_job_that_waits_is_woken, async |store: &Store| -> Outcome {
+    let later = |payload: &str, run_at| NewJob { run_at, ..job(payload) };
+    store.push(&[job("taken"), later("far", at(900)), later("near", at(600))]).await?;
+    let taken = store.holder().one(at(1)).await?;
+    let mut tx = store.write().await?;
+    let to_come = tx.jobs_to_come(at(1), 10).await?;
+    let payloads: Vec<&str> = to_come.iter().map(|(_, payload)| payload.as_str()).collect();
+    assert_eq!(payloads, ["near", "far"], "the next one first, and none that runs");
+    tx.wake_job(&to_come[1].0, at(2)).await?;
+    // It was taken after it was listed: its lease is not cut short.
+    tx.wake_job(&taken.job_id, at(2)).await?;
+    tx.commit().await?;
+    assert_eq!(store.holder().payloads(at(3), 10).await?, ["far"]);
+    Ok(())
+});
+
 store_test!(
     a_key_holds_while_its_job_runs_and_after_it_until_it_is_swept,
     async |store: &Store| -> Outcome {

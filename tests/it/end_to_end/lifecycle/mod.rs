@@ -1,0 +1,76 @@
+//! What happens to repositories, installations, pull requests and workflow runs in their lives: a
+//! story for each, told by deliveries to the real binary.
+
+mod installations;
+mod pull_requests;
+mod repositories;
+mod workflows;
+
+use serde_json::Value;
+
+use super::{PATIENCE, Scene};
+use crate::fake_github::state::{PullRequest, Repository};
+use crate::service::{Service, WEBHOOK_SECRET};
+use crate::time::eventually;
+use crate::webhooks::{self, delivery};
+
+/// The status of a page that a stranger may not see: a token is asked for.
+const CLOSED: u16 = 401;
+
+impl Scene {
+    /// Delivers a payload.
+    async fn tell(&self, service: &Service, event: &str, payload: &Value) {
+        self.deliver(service, &delivery(event, payload, WEBHOOK_SECRET)).await;
+    }
+
+    /// Something happened to the scene's repository, which GitHub has as the scene has it.
+    async fn tell_of_repository(&self, service: &Service, action: &str) {
+        self.tell(service, "repository", &webhooks::repository(action, &self.repository)).await;
+    }
+
+    /// GitHub has the scene's repository changed like this from now on.
+    fn change(&mut self, change: impl Fn(&mut Repository)) {
+        self.fake.change_repository(&self.repository.full_name(), &change);
+        change(&mut self.repository);
+    }
+
+    /// A pull request as it is on GitHub now, and the delivery that says so.
+    async fn tell_of(&self, service: &Service, action: &str, pr: &PullRequest) {
+        self.fake.pull_request(&self.repository.full_name(), pr.clone());
+        self.tell(service, "pull_request", &webhooks::pull_request(action, &self.repository, pr)).await;
+    }
+
+    /// Waits until a head's check run is there.
+    async fn announced(&self, sha: &str) {
+        eventually("a check in progress", PATIENCE, || async { self.checks(sha).first().map(|_| ()) }).await;
+    }
+
+    /// The status of a page, and where it leads, for somebody with or without a token.
+    async fn page(&self, service: &Service, path: &str, token: Option<&str>) -> (u16, String) {
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let mut request = client.build().expect("a client").get(format!("{}/{path}", service.url()));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.expect("an answer");
+        let to = answer.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        (answer.status().as_u16(), to.to_owned())
+    }
+
+    /// Waits until a page has this status for a stranger.
+    async fn page_becomes(&self, service: &Service, path: &str, status: u16) {
+        eventually(&format!("{path} to be {status}"), PATIENCE, || async {
+            (self.page(service, path, None).await.0 == status).then_some(())
+        })
+        .await;
+    }
+
+    /// The baseline and verdict of a head, from the API of the scene's repository.
+    async fn verdict(&self, service: &Service, sha: &str, token: &str) -> Value {
+        let repo = self.repository.full_name();
+        let url = format!("{}/api/v1/repos/{repo}/commits/{sha}/verdict?wait=30s", service.url());
+        let answer = self.client.get(url).bearer_auth(token).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        answer.json().await.expect("JSON")
+    }
+}
