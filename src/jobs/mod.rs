@@ -14,6 +14,7 @@ mod evaluation;
 mod forget_repositories;
 mod gone;
 mod handle_delivery;
+mod listed_runs;
 mod locations;
 mod periodic;
 mod policy;
@@ -26,6 +27,7 @@ mod retain;
 mod settlement;
 mod show_awaited;
 mod sweep_deliveries;
+mod withheld;
 mod work;
 pub mod worker;
 mod workflow_run;
@@ -167,7 +169,7 @@ pub enum Job {
     ReconcileRepository {
         /// Which.
         repo: RepoId,
-        /// Once for each slot of time.
+        /// Once for each slot of time; for an installation, the moment it was heard of.
         slot: i64,
     },
     /// Ask GitHub for a pull request that is not as its deliveries told.

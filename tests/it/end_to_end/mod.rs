@@ -18,6 +18,7 @@ mod replay;
 mod set_up;
 mod storm;
 mod story;
+mod unheard_runs;
 
 use std::time::Duration;
 
