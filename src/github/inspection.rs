@@ -2,6 +2,7 @@
 //! delivered, where it is installed, what is left of the rate limit, what time it is. Reads
 //! only, each bounded; nothing here is needed to do the work.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -44,6 +45,8 @@ pub struct Installation {
     pub id: i64,
     account: Option<Account>,
     suspended_at: Option<String>,
+    #[serde(default)]
+    permissions: HashMap<String, String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -59,6 +62,12 @@ impl Installation {
     pub fn account(&self) -> &str {
         let account = self.account.as_ref();
         account.and_then(|account| account.login.as_deref().or(account.slug.as_deref())).unwrap_or_default()
+    }
+
+    /// Whether it lets us read what a permission of this name is about.
+    #[must_use]
+    pub fn grants(&self, permission: &str) -> bool {
+        self.permissions.contains_key(permission)
     }
 
     /// Whether nothing may be called for it now.

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::evaluation::judge_again;
 use super::publishing::client;
 use super::recording::record;
+use super::withheld::unless_withheld;
 use super::workflow_run::{branch_of, measure_attempt};
 use super::{JobError, Work};
 use crate::github::actions::WorkflowRun;
@@ -29,10 +30,19 @@ pub(super) async fn collect_workflow_run(
     run_id: i64,
     attempt: u32,
 ) -> Result<(), JobError> {
+    // Its check stays open: the run is read if the permission is given meanwhile.
+    let Err(error) = collect(work, repo, run_id, attempt).await else { return Ok(()) };
+    unless_withheld(work, repo, error).await
+}
+
+async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result<(), JobError> {
     let Some((repository, actions)) = client(work, repo, Purpose::ReadActions).await? else { return Ok(()) };
     let run = actions.workflow_run_attempt(run_id, attempt).await?;
     if !run.has_workflow_file() {
         return pass_over(work, repo, &run, attempt, "it is of GitHub's own").await;
+    }
+    if run.awaits_approval() {
+        return Ok(()); // its end has a delivery of its own
     }
     let patient =
         Timestamp::parse_rfc3339(&run.updated_at).is_some_and(|t| work.clock.now() < t.after(PATIENCE));

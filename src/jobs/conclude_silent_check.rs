@@ -1,11 +1,12 @@
 //! A check no trace came for is concluded as neutral, with the reason: nothing waits forever.
 
-use super::evaluation::Awaited;
 use std::time::Duration;
 
+use super::evaluation::Awaited;
+use super::listed_runs::{self, Listing};
 use super::publish_comparison::publish_comparison;
 use super::publishing::{client, conclude_unjudged};
-use super::{JobError, Work};
+use super::{JobError, Work, withheld};
 use crate::github::app_auth::Purpose;
 use crate::model::ids::{CommitSha, RepoId};
 use crate::report::check::NotJudged;
@@ -24,7 +25,6 @@ pub(super) async fn conclude_silent_check(
         tx.check(repo, head_sha, evaluation).await?.is_none_or(|check| check.concluded_at.is_some());
     let has_verdict =
         tx.newest_comparison(repo, head_sha).await?.is_some_and(|row| row.evaluation == evaluation);
-    let awaited = Awaited::of(work, &mut tx, repo, head_sha).await?;
     let archived = tx.repository(repo).await?.is_some_and(|repository| repository.archived);
     drop(tx);
     if concluded {
@@ -40,7 +40,12 @@ pub(super) async fn conclude_silent_check(
     }
     let Some((_, client)) = client(work, repo, Purpose::WriteChecks).await? else { return Ok(()) };
     let within = work.check_timeout;
+    let listing = listed_runs::ask(work, repo, head_sha).await?;
+    let awaited = Awaited::of(work, &mut work.db.read().await?, repo, head_sha).await?;
     let reason = match awaited.runs.is_empty() {
+        _ if listing == Listing::NotGranted && awaited.read.is_empty() => {
+            NotJudged::NoPermission { permission: withheld::ACTIONS }
+        }
         false => {
             NotJudged::StillRunning { runs: awaited.runs.into_iter().map(|run| run.name).collect(), within }
         }

@@ -145,7 +145,7 @@ pub enum Job {
     ReconcileRepository {
         /// Which.
         repo: RepoId,
-        /// Once for each slot of time.
+        /// Once for each slot of time; for an installation, the moment it was heard of.
         slot: i64,
     },
     /// Ask GitHub for a pull request that is not as its deliveries told.

@@ -1,10 +1,12 @@
 //! Puts the newest comparison of a pull request's head into its check run, which is found before
 //! it is made and compared before it is written, so that a second run of this job changes
-//! nothing. While runs of the head are still waited for, the check says so and no more. The comment is a job of its own: it belongs to the pull request, not to a head.
+//! nothing. While runs of the head are still waited for, the check says so and no more; before it is
+//! concluded for the first time GitHub is asked whether there are others. The comment is a job of
+//! its own: it belongs to the pull request, not to a head.
 
 use super::evaluation::{Awaited, Target};
 use super::publishing::{client, ensure_check_run, of_report, show_awaited};
-use super::{Job, JobError, Work};
+use super::{Job, JobError, Work, listed_runs};
 use crate::github::app_auth::Purpose;
 use crate::model::ids::{CommitSha, RepoId};
 use crate::store::ComparisonRow;
@@ -25,7 +27,7 @@ pub(super) async fn publish_comparison(
     };
     let check = tx.newest_check(repo, head_sha).await?;
     let evaluation = check.as_ref().map_or(row.evaluation, |check| check.evaluation);
-    let awaited = Awaited::of(work, &mut tx, repo, head_sha).await?;
+    let mut awaited = Awaited::of(work, &mut tx, repo, head_sha).await?;
     drop(tx);
     if evaluation != row.evaluation {
         return Ok(()); // asked for again meanwhile: the next evaluation publishes
@@ -33,8 +35,15 @@ pub(super) async fn publish_comparison(
     let Some((repository, client)) = client(work, repo, Purpose::WriteChecks).await? else { return Ok(()) };
     // A check that was concluded stays so; one that was not says nothing before all is known.
     let was_concluded = check.is_some_and(|check| check.concluded_at.is_some());
-    if !awaited.is_empty() && !was_concluded && !patience_ended {
-        return show_awaited(work, &client, repo, head_sha, evaluation, &awaited).await;
+    if !was_concluded && !patience_ended {
+        if awaited.is_empty() {
+            // A run may be known to GitHub alone: its delivery is late, or was lost.
+            listed_runs::ask(work, repo, head_sha).await?;
+            awaited = Awaited::of(work, &mut work.db.read().await?, repo, head_sha).await?;
+        }
+        if !awaited.is_empty() {
+            return show_awaited(work, &client, repo, head_sha, evaluation, &awaited).await;
+        }
     }
     let comparison = row.id.clone();
     // The pull request is GitHub's word, whatever the spans claimed.

@@ -1,9 +1,11 @@
-//! Compares a repository's open pull requests with what is known of them: a delivery that never
-//! came is made up for, and a check that nothing concludes any more is concluded.
+//! Compares a repository's open pull requests, and the runs of the heads that wait for a verdict, with
+//! what is known of them: a delivery that never came is made up for, and a check that nothing
+//! concludes any more is concluded.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::listed_runs::{self, Listing};
 use super::publishing::client;
 use super::{Job, JobError, Work, handle_delivery};
 use crate::github::app_auth::Purpose;
@@ -12,9 +14,10 @@ use crate::github::webhook::pull_request_subject;
 use crate::model::ids::{PrNumber, RepoId};
 use crate::store::PullRequestRow;
 
-/// Checks that are concluded in one go.
+/// Checks that are concluded, or whose runs are asked for, in one go.
 const AT_ONCE: i64 = 100;
-/// After its own time, a check is left alone for so long: it may just be retried.
+/// After its own time, a check is left alone for so long, or as long as it waited: it may just be
+/// retried.
 const LATE: Duration = Duration::from_mins(15);
 
 pub(super) async fn reconcile_repository(work: &Work, repo: RepoId, slot: i64) -> Result<(), JobError> {
@@ -51,7 +54,8 @@ pub(super) async fn reconcile_repository(work: &Work, repo: RepoId, slot: i64) -
             "pull requests are not as their deliveries told; GitHub is asked for each"
         );
     }
-    conclude_stuck_checks(work, repo).await
+    conclude_stuck_checks(work, repo).await?;
+    find_runs(work, repo).await
 }
 
 /// Asks GitHub for one pull request and records what it says, as a delivery about it would have.
@@ -63,8 +67,25 @@ pub(super) async fn refresh_pull_request(
 ) -> Result<(), JobError> {
     let Some((_, client)) = client(work, repo, Purpose::ReadPullRequests).await? else { return Ok(()) };
     let now_on_github = client.pull_request(number).await?;
+    let open_head = (now_on_github.state == "open").then(|| now_on_github.head.sha.clone());
     handle_delivery::pull_request::record(work, repo, now_on_github, None, &format!("reconciled {slot}"))
-        .await
+        .await?;
+    if let Some(head_sha) = open_head {
+        // Where nobody told of the pull request, nobody may have told of its runs.
+        listed_runs::ask(work, repo, &head_sha).await?;
+    }
+    Ok(())
+}
+
+/// Asks GitHub for the runs of the heads whose checks wait: pull requests' and merge queues'.
+async fn find_runs(work: &Work, repo: RepoId) -> Result<(), JobError> {
+    let waiting = work.db.read().await?.unconcluded_checks(repo, work.clock.now(), AT_ONCE).await?;
+    for (head_sha, _) in waiting {
+        if listed_runs::ask(work, repo, &head_sha).await? != Listing::Known {
+            break; // the others have no other answer
+        }
+    }
+    Ok(())
 }
 
 /// Whether what GitHub says makes a difference. Its base moves all the time: that alone does not.
@@ -79,7 +100,9 @@ fn differs(row: &PullRequestRow, now_on_github: &PullRequest) -> bool {
 async fn conclude_stuck_checks(work: &Work, repo: RepoId) -> Result<(), JobError> {
     let now = work.clock.now();
     let mut tx = work.db.write().await?;
-    let stuck = tx.unconcluded_checks(repo, now.before(work.check_timeout + LATE), AT_ONCE).await?;
+    let stuck = tx
+        .unconcluded_checks(repo, now.before(work.check_timeout + LATE.min(work.check_timeout)), AT_ONCE)
+        .await?;
     for (head_sha, evaluation) in stuck {
         let conclude = Job::ConcludeSilentCheck { repo, head_sha, evaluation };
         conclude.push_again(&mut tx, &work.chance, now).await?;

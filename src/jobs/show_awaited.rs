@@ -3,7 +3,7 @@
 
 use super::evaluation::Awaited;
 use super::publishing::{self, client, conclude_unjudged};
-use super::{JobError, Work};
+use super::{JobError, Work, listed_runs};
 use crate::github::app_auth::Purpose;
 use crate::model::ids::{CommitSha, RepoId};
 use crate::report::check::NotJudged;
@@ -18,7 +18,7 @@ pub(super) async fn show_awaited(
     let mut tx = work.db.read().await?;
     let is_open =
         tx.check(repo, head_sha, evaluation).await?.is_some_and(|check| check.concluded_at.is_none());
-    let awaited = Awaited::of(work, &mut tx, repo, head_sha).await?;
+    let mut awaited = Awaited::of(work, &mut tx, repo, head_sha).await?;
     let Some(repository) = tx.repository(repo).await? else { return Ok(()) };
     let of_head = RunFilter::Head(head_sha.clone());
     // Measured and not judged yet: the job that judges it was pushed with the run.
@@ -31,8 +31,13 @@ pub(super) async fn show_awaited(
     }
     let Some((_, client)) = client(work, repo, Purpose::WriteChecks).await? else { return Ok(()) };
     if nothing_ran {
-        let reason = NotJudged::NothingRan;
-        return conclude_unjudged(work, &client, repo, head_sha, evaluation, &reason).await;
+        // Unless there is one that GitHub alone knows of.
+        listed_runs::ask(work, repo, head_sha).await?;
+        awaited = Awaited::of(work, &mut work.db.read().await?, repo, head_sha).await?;
+        if awaited.is_empty() {
+            let reason = NotJudged::NothingRan;
+            return conclude_unjudged(work, &client, repo, head_sha, evaluation, &reason).await;
+        }
     }
     publishing::show_awaited(work, &client, repo, head_sha, evaluation, &awaited).await
 }

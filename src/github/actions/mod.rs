@@ -127,6 +127,12 @@ impl WorkflowRun {
         self.status.as_deref() == Some("completed")
     }
 
+    /// Whether it is of a fork and has not begun: GitHub calls it completed, with this conclusion.
+    #[must_use]
+    pub fn awaits_approval(&self) -> bool {
+        self.is_completed() && self.conclusion.as_deref() == Some("action_required")
+    }
+
     /// Whether the commit is one of this repository's own, not a fork's.
     #[must_use]
     pub fn is_of_own_branch(&self) -> bool {

@@ -221,10 +221,13 @@ pub enum RunProgress {
 }
 
 impl RunProgress {
-    /// From GitHub's many words; one that is not known yet counts as queued.
+    /// From GitHub's many words; one that is not known yet counts as queued. So does a run of a
+    /// fork that waits for somebody's approval: GitHub calls it completed, and goes on with the same
+    /// attempt when it is approved.
     #[must_use]
-    pub fn of(status: &str) -> Self {
+    pub fn of(status: &str, conclusion: Option<&str>) -> Self {
         match status {
+            "completed" if conclusion == Some("action_required") => Self::Queued,
             "completed" => Self::Completed,
             "in_progress" => Self::InProgress,
             _ => Self::Queued,
@@ -272,6 +275,20 @@ pub fn parse(event: &str, body: &[u8]) -> Result<Option<Event>, WebhookError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_waits_for_approval_has_not_ended() {
+        let cases = [
+            ("completed", Some("success"), RunProgress::Completed),
+            ("completed", Some("action_required"), RunProgress::Queued),
+            ("completed", None, RunProgress::Completed),
+            ("in_progress", None, RunProgress::InProgress),
+            ("waiting", None, RunProgress::Queued),
+        ];
+        for (status, conclusion, expected) in cases {
+            assert_eq!(RunProgress::of(status, conclusion), expected, "{status} {conclusion:?}");
+        }
+    }
 
     /// The example of GitHub's documentation, "Validating webhook deliveries".
     #[test]

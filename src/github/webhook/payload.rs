@@ -233,6 +233,8 @@ fn workflow_run(body: &[u8]) -> Parsed {
         head_sha: CommitSha,
         #[serde(default, deserialize_with = "bounded_or_empty")]
         status: String,
+        #[serde(default, deserialize_with = "bounded_or_empty")]
+        conclusion: String,
     }
     let payload: Payload = serde_json::from_slice(body)?;
     let run = payload.workflow_run;
@@ -248,7 +250,7 @@ fn workflow_run(body: &[u8]) -> Parsed {
             path: run.path.split('@').next().unwrap_or_default().to_owned(),
             event: run.event,
             head_sha: run.head_sha,
-            progress: RunProgress::of(&run.status),
+            progress: RunProgress::of(&run.status, Some(&run.conclusion)),
         },
     }))
 }

@@ -7,6 +7,7 @@ mod page;
 pub use page::{PageOutcome, Reserve, Then, read_page};
 
 use super::publishing::client;
+use super::withheld::{NOT_GRANTED, unless_withheld};
 use super::{Job, JobError, Work, error_chain};
 use crate::github::RepoClient;
 use crate::github::app_auth::Purpose;
@@ -52,6 +53,11 @@ pub async fn discover(
 }
 
 pub(super) async fn discover_workflows(work: &Work, repo: RepoId, cause: &str) -> Result<(), JobError> {
+    let Err(error) = discover_and_push(work, repo, cause).await else { return Ok(()) };
+    unless_withheld(work, repo, error).await
+}
+
+async fn discover_and_push(work: &Work, repo: RepoId, cause: &str) -> Result<(), JobError> {
     let Some((repository, github)) = client(work, repo, Purpose::ReadActions).await? else { return Ok(()) };
     let wanted = i64::from(GatePolicy::default().baseline().runs);
     let found = discover(work, &repository, &github, wanted).await?;
@@ -78,18 +84,30 @@ pub(super) async fn backfill_workflow(
     page: i64,
     cause: &str,
 ) -> Result<(), JobError> {
-    let Some((repository, github)) = client(work, repo, Purpose::ReadActions).await? else { return Ok(()) };
-    let read =
-        read_page(work, &repository, &github, (workflow_id, page), Reserve::Half, Then::PushNext(cause))
-            .await;
-    if let Err(error) = &read
-        && !matches!(error, JobError::TooEarly(_))
-    {
-        let mut tx = work.db.write().await?;
-        tx.fail_backfill(repo, workflow_id, &error_chain(error), work.clock.now()).await?;
-        tx.commit().await?;
+    let Err(error) = backfill_page(work, repo, workflow_id, page, cause).await else { return Ok(()) };
+    if matches!(error, JobError::TooEarly(_)) {
+        return Err(error);
     }
-    if let Some(PageOutcome { row, .. }) = read?
+    let told = error_chain(&error);
+    let outcome = unless_withheld(work, repo, error).await;
+    let told = if outcome.is_ok() { NOT_GRANTED } else { &told };
+    let mut tx = work.db.write().await?;
+    tx.fail_backfill(repo, workflow_id, told, work.clock.now()).await?;
+    tx.commit().await?;
+    outcome
+}
+
+async fn backfill_page(
+    work: &Work,
+    repo: RepoId,
+    workflow_id: i64,
+    page: i64,
+    cause: &str,
+) -> Result<(), JobError> {
+    let Some((repository, github)) = client(work, repo, Purpose::ReadActions).await? else { return Ok(()) };
+    let (of, then) = ((workflow_id, page), Then::PushNext(cause));
+    let read = read_page(work, &repository, &github, of, Reserve::Half, then).await?;
+    if let Some(PageOutcome { row, .. }) = read
         && row.is_done()
     {
         tracing::info!(

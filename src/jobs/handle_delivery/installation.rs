@@ -40,6 +40,9 @@ pub(super) async fn present(
         if !row.suspended && work.app.is_some() {
             let discover = Job::DiscoverWorkflows { repo, cause: format!("delivery {delivery_id}") };
             discover.push(&mut tx, now, &work.chance, now).await?;
+            // Pull requests that are open already get a check, and their runs are read.
+            let reconcile = Job::ReconcileRepository { repo, slot: now.0 };
+            reconcile.push(&mut tx, now, &work.chance, now).await?;
         }
     }
     for github_id in gone {

@@ -20,6 +20,7 @@ mod reruns;
 mod set_up;
 mod storm;
 mod story;
+mod unheard_runs;
 
 use std::time::Duration;
 

@@ -1,0 +1,201 @@
+//! Runs that no delivery told of, or told of too late: GitHub's lists have them. And an installation
+//! that does not let us read any.
+
+use super::actions::{PAST, ci, install, past};
+use super::{Database, PATIENCE, REPO, Scene, on_both};
+use crate::fake_github::Side;
+use crate::fake_github::actions::WorkflowRun;
+use crate::fake_github::state::PullRequest;
+use crate::service::{Service, WEBHOOK_SECRET};
+use crate::time::{eventually, now_seconds};
+use crate::webhooks::{self, delivery, sha};
+
+/// A run of pull request 7 that ended some minutes ago.
+fn ended(id: u64, head: &str, slower: i64) -> WorkflowRun {
+    let mut run = ci(id, head, now_seconds() - 1_800, slower);
+    run.event = "pull_request".into();
+    run.head_branch = "change-7".into();
+    run
+}
+
+/// The same while it was under way.
+fn under_way(ended: &WorkflowRun) -> WorkflowRun {
+    WorkflowRun { status: "in_progress".to_owned(), conclusion: None, ..ended.clone() }
+}
+
+async fn tell(scene: &Scene, service: &Service, action: &str, run: &WorkflowRun) {
+    let payload = webhooks::workflow_run(action, &scene.repository, run);
+    scene.deliver(service, &delivery("workflow_run", &payload, WEBHOOK_SECRET)).await;
+}
+
+fn lists_of(scene: &Scene, head: &str) -> usize {
+    let of_head = |r: &&crate::fake_github::state::Recorded| {
+        r.path.ends_with("/actions/runs")
+            && r.query.iter().any(|(name, value)| name == "head_sha" && value == head)
+    };
+    scene.fake.requests().iter().filter(of_head).count()
+}
+
+on_both!(a_pull_request_that_is_open_at_the_installation_has_a_verdict);
+async fn a_pull_request_that_is_open_at_the_installation_has_a_verdict(database: Database) {
+    let scene = Scene::new(database).await;
+    past(&scene);
+    let (head, closed) = (sha("open before the App came"), sha("closed before the App came"));
+    scene.fake.pull_request(REPO, PullRequest::new(7, REPO, &head));
+    scene.fake.pull_request(REPO, PullRequest { open: false, ..PullRequest::new(6, REPO, &closed) });
+    scene.fake.workflow_run(REPO, ended(3_001, &head, 40));
+    let service = scene.builder.start().await;
+    install(&scene, &service).await;
+    eventually("the verdict with all of the history", PATIENCE, || async {
+        let title = scene.checks(&head).first()?.title.clone()?;
+        let (_, verdict) = scene.api(&service, &format!("/commits/{head}/verdict")).await;
+        (title.contains("npm test") && verdict["baseline"]["runs"] == PAST).then_some(())
+    })
+    .await;
+    scene.quiet(&service, 1).await;
+    assert_eq!(scene.concluded(&head).await.conclusion.as_deref(), Some("neutral"), "one run is a suspicion");
+    assert_eq!(scene.fake.check_runs().len(), 1, "nobody waits for the closed one's");
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(runs_whose_end_nobody_told_are_found);
+async fn runs_whose_end_nobody_told_are_found(database: Database) {
+    let mut scene = Scene::new(database).await;
+    scene.builder = scene.builder.clone().env("PACEGATE_RECONCILE_INTERVAL", "1s");
+    let service = scene.builder.start().await;
+    let (begun, unheard) = (sha("its end was lost"), sha("all of it was lost"));
+    for (number, id, head) in [(7, 3_001, &begun), (8, 3_002, &unheard)] {
+        scene.deliver(&service, &scene.pull_request("opened", number, head)).await;
+        let run = ended(id, head, 0);
+        if head == &begun {
+            scene.fake.workflow_run(REPO, under_way(&run));
+            tell(&scene, &service, "in_progress", &run).await;
+        }
+        eventually("its check", PATIENCE, || async { scene.checks(head).first().map(|_| ()) }).await;
+        assert_eq!(scene.checks(head)[0].conclusion, None);
+        scene.fake.workflow_run(REPO, run);
+        scene.concluded(head).await;
+        let (_, runs) = scene.api(&service, &format!("/runs?sha={head}")).await;
+        assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1));
+    }
+    // Nobody waits any more, so nobody asks.
+    let lists = scene.fake.requests().len();
+    eventually("two more rounds", PATIENCE, || async {
+        let later = scene.fake.requests().split_off(lists);
+        (later.iter().filter(|r| r.path.ends_with("/pulls")).count() >= 3).then_some(())
+    })
+    .await;
+    let asked = (lists_of(&scene, &begun), lists_of(&scene, &unheard));
+    let pulls = scene.fake.requests().len();
+    eventually("another round", PATIENCE, || async {
+        let later = scene.fake.requests().split_off(pulls);
+        (later.iter().filter(|r| r.path.ends_with("/pulls")).count() >= 2).then_some(())
+    })
+    .await;
+    assert_eq!((lists_of(&scene, &begun), lists_of(&scene, &unheard)), asked);
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(a_check_is_not_concluded_before_a_run_that_was_not_heard_of);
+async fn a_check_is_not_concluded_before_a_run_that_was_not_heard_of(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    let head = sha("spans and a run");
+    let run = ended(3_001, &head, 0);
+    scene.fake.workflow_run(REPO, under_way(&run));
+    scene.push(&service, &Scene::slowed(7, &head, 10)).await;
+    scene.deliver(&service, &scene.pull_request("opened", 7, &head)).await;
+    eventually("the check to wait for the run", PATIENCE, || async {
+        let check = scene.checks(&head).first()?.clone();
+        assert_eq!(check.conclusion, None, "{:?}", check.title);
+        check.title?.contains("CI").then_some(())
+    })
+    .await;
+    scene.quiet(&service, 1).await;
+    assert_eq!(scene.checks(&head)[0].conclusion, None);
+    scene.fake.workflow_run(REPO, run.clone());
+    tell(&scene, &service, "completed", &run).await;
+    let first = scene.concluded(&head).await;
+    scene.quiet(&service, 1).await;
+    // It was concluded: what comes later changes it without asking.
+    let asked = lists_of(&scene, &head);
+    scene.push(&service, &Scene::slowed(7, &head, 5)).await;
+    eventually("the check with the second trace", PATIENCE, || async {
+        (scene.checks(&head)[0].writes > first.writes).then_some(())
+    })
+    .await;
+    scene.quiet(&service, 1).await;
+    assert_eq!(lists_of(&scene, &head), asked);
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(a_check_whose_end_passed_while_the_app_was_away_is_concluded);
+async fn a_check_whose_end_passed_while_the_app_was_away_is_concluded(database: Database) {
+    let mut scene = Scene::new(database).await;
+    scene.builder = scene.builder.clone().env("PACEGATE_CHECK_TIMEOUT", "500ms");
+    let service = scene.builder.start().await;
+    let head = sha("left alone");
+    let pause = scene.fake.pause_at("POST", "/check-runs", Side::AfterWrite);
+    scene.deliver(&service, &scene.pull_request("opened", 7, &head)).await;
+    pause.reached().await;
+    let changed = |action| {
+        let payload = webhooks::installation_repositories(action, 99, &[&scene.repository]);
+        delivery("installation_repositories", &payload, WEBHOOK_SECRET)
+    };
+    scene.deliver(&service, &changed("removed")).await;
+    // What is left: to announce the check, to show what it waits for, and its end.
+    scene.quiet(&service, 3).await;
+    pause.drop_connection();
+    scene.quiet(&service, 0).await;
+    assert_eq!(scene.checks(&head)[0].conclusion, None);
+    service.terminate().await;
+
+    scene.builder = scene.builder.clone().env("PACEGATE_RECONCILE_INTERVAL", "1s");
+    let service = scene.builder.start().await;
+    scene.deliver(&service, &changed("added")).await;
+    let check = scene.concluded(&head).await;
+    assert_eq!(check.conclusion.as_deref(), Some("neutral"));
+    assert!(check.title.as_ref().is_some_and(|title| title.contains("no trace")), "{:?}", check.title);
+    assert_eq!(scene.fake.check_runs().len(), 1);
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(without_the_permission_to_read_runs_nothing_dies_and_the_check_says_so);
+async fn without_the_permission_to_read_runs_nothing_dies_and_the_check_says_so(database: Database) {
+    let mut scene = Scene::new(database).await;
+    scene.builder = scene.builder.clone().env("PACEGATE_CHECK_TIMEOUT", "2s");
+    scene.fake.change_installation(99, |installation| {
+        installation.permissions.remove("actions");
+    });
+    let (open, told, spans) = (sha("open before"), sha("told of"), sha("with spans"));
+    scene.fake.pull_request(REPO, PullRequest::new(7, REPO, &open));
+    let service = scene.builder.start().await;
+    scene.push_history(&service).await;
+    install(&scene, &service).await;
+    scene.deliver(&service, &scene.pull_request("opened", 8, &told)).await;
+    let run = ended(3_001, &told, 0);
+    scene.fake.workflow_run(REPO, run.clone());
+    tell(&scene, &service, "completed", &run).await;
+    for head in [&open, &told] {
+        let check = scene.concluded(head).await;
+        let title = check.title.expect("a title");
+        assert!(title.contains("lacks the permission actions: read"), "{title}");
+        assert_eq!(check.conclusion.as_deref(), Some("neutral"));
+    }
+    // Spans are judged all the same.
+    scene.push(&service, &Scene::slowed(9, &spans, 10)).await;
+    scene.wait_for_runs(&service, super::HISTORY as usize + 1).await;
+    scene.deliver(&service, &scene.pull_request("opened", 9, &spans)).await;
+    let title = scene.concluded(&spans).await.title.expect("a title");
+    assert!(title.contains("integration-tests"), "{title}");
+    scene.quiet(&service, 0).await;
+    let said = service.log().into_iter().any(|line| line.contains("permission actions:read"));
+    assert!(said, "the log says what is missing");
+    service.terminate().await;
+    scene.fake.finish();
+}
