@@ -90,6 +90,8 @@ fn findings_are_told() {
     - 3 runs: failed
     - 1 run: another kind of runner
 
+    Policy: `.github/pacegate.yml` on `main`, advisory mode.
+
     ### Notes
 
     - The base commit has no run; its nearest measured ancestor was used.
@@ -283,7 +285,7 @@ fn a_policy_that_can_t_be_used_is_told_and_its_edit_is_annotated() {
         unusable_edit: Some(UnusablePolicy {
             path: ".github/pacegate.yml".into(),
             branch: None,
-            mistakes: (1..=60).map(|line| mistake(line, &"mode: |wrong| ".repeat(400))).collect(),
+            mistakes: (1..=250).map(|line| mistake(line, &"mode: |wrong| ".repeat(400))).collect(),
         }),
         ..PolicyFacts::default()
     };
