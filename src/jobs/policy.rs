@@ -8,7 +8,7 @@ use super::contents::{Access, Lookup, NOT_GRANTED, NOT_TEXT, access, fetch, file
 use super::{JobError, Work};
 use crate::github::GitHubError;
 use crate::model::ids::{CommitSha, RepoId};
-use crate::model::policy::{GatePolicy, Mistake, PolicyError, PolicyFacts, UnusablePolicy};
+use crate::model::policy::{GatePolicy, Mistake, PolicyError, PolicyFacts, PolicySource, UnusablePolicy};
 use crate::store::{StoredFile, StoredPolicy};
 
 /// Where the file is, the first that is there.
@@ -49,16 +49,19 @@ pub(super) async fn governing(
     base_branch: Option<&str>,
     head: Option<&CommitSha>,
 ) -> Result<Governing, JobError> {
-    let Some(branch) = base_branch else { return Ok(Governing::default()) };
+    let Some(branch) = base_branch else { return Ok(defaults(vec![])) };
     let base = match of_branch(work, repo, branch, head.is_some()).await? {
         BranchPolicy::Known(file) => file,
-        BranchPolicy::NotGranted => {
-            return Ok(Governing { notes: vec![NOT_GRANTED.to_owned()], ..Governing::default() });
-        }
-        BranchPolicy::NoGitHub => return Ok(Governing::default()),
+        BranchPolicy::NotGranted => return Ok(defaults(vec![NOT_GRANTED.to_owned()])),
+        BranchPolicy::NoGitHub => return Ok(defaults(vec![])),
     };
     let mut governing =
         Governing { text: base.as_ref().map(|file| file.text.clone()), ..Governing::default() };
+    let branch_name = branch.to_owned();
+    governing.facts.source = match &base {
+        Some(file) => PolicySource::File { path: file.path.clone(), branch: branch_name },
+        None => PolicySource::NoFile { branch: branch_name },
+    };
     if let Some(file) = &base {
         match read(&file.text) {
             Ok(policy) => governing.policy = policy,
@@ -73,6 +76,12 @@ pub(super) async fn governing(
         tell_difference(&mut governing, base.as_ref(), own.as_ref(), branch);
     }
     Ok(governing)
+}
+
+/// Without a file that could be asked for.
+fn defaults(notes: Vec<String>) -> Governing {
+    let facts = PolicyFacts { source: PolicySource::Defaults, ..PolicyFacts::default() };
+    Governing { facts, notes, ..Governing::default() }
 }
 
 /// What the change's own file means, when it is not the base branch's.

@@ -7,8 +7,8 @@ use crate::model::policy::{CommentRule, Mode};
 use super::headline::headline;
 use super::markdown::{
     DECIDED, Limits, VISIBLE, baseline, beyond_the_visible, decided, decided_count, error_list, evidence,
-    findings_table, fitted, folded, further_findings, known_errors, lead, notes, paragraphs, stages_table,
-    structure,
+    findings_table, fitted, folded, further_findings, known_errors, lead, notes, paragraphs, policy_line,
+    stages_table, structure,
 };
 use super::structure::HEADING;
 use super::{Report, escape, format, policy};
@@ -64,6 +64,8 @@ impl Report {
             0 => "Baseline: none yet".to_owned(),
             n => format!("Baseline: {}", format::count(n, "run", "runs")),
         };
+        let judged_by = policy_line(self);
+        let runs = if judged_by.is_empty() { runs } else { format!("{runs}, and the policy") };
         let notes = notes(self, limits);
         let more = beyond_the_visible(self);
         let fold = |summary: String, body: String| {
@@ -84,7 +86,7 @@ impl Report {
                 structure(self, limits),
             ),
             folded(&format!("All {stages}"), &paragraphs([stages_table(self, limits), known_errors(self)])),
-            folded(&runs, &baseline(self, limits)),
+            folded(&runs, &paragraphs([baseline(self, limits), judged_by])),
             fold(format!("Notes ({})", format::number(comparison.notes.len())), notes),
             self.footer(),
         ])

@@ -1,11 +1,36 @@
-//! What a reader has to know of the policy itself: that it, or the change's own edit of it, can't
-//! be used, and why. Names and mistakes are untrusted and pass what the medium escapes with.
+//! What a reader has to know of the policy itself: where it is from, and that it, or the change's
+//! own edit of it, can't be used, and why. Names and mistakes are untrusted and pass what the medium escapes with.
 
-use crate::model::policy::UnusablePolicy;
+use crate::model::policy::{Mode, PolicySource, UnusablePolicy};
 
 use super::annotations::{Annotation, Level};
 use super::structure::Medium;
 use super::{Report, escape, format};
+
+/// What judged, in a phrase without a full stop: the file and its mode, or that these are the
+/// defaults. None where it is not known.
+#[must_use]
+pub fn judged_by(report: &Report, medium: Medium) -> Option<String> {
+    let facts = &report.comparison().policy;
+    let mode = match report.context().mode {
+        Mode::Advisory => "advisory mode",
+        Mode::Gate => "gate mode",
+    };
+    Some(match &facts.source {
+        PolicySource::Unstated => return None,
+        PolicySource::Defaults => format!("Policy: the defaults, {mode}"),
+        PolicySource::NoFile { branch } => {
+            format!("Policy: {} has no policy file, so the defaults, {mode}", (medium.name)(branch))
+        }
+        PolicySource::File { path, branch } => {
+            let file = format!("{} on {}", (medium.name)(path), (medium.name)(branch));
+            match &facts.unusable {
+                Some(_) => format!("Policy: the defaults, {mode}, because {file} can't be used"),
+                None => format!("Policy: {file}, {mode}"),
+            }
+        }
+    })
+}
 
 /// A policy file that can't be used: what that means, and each mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]

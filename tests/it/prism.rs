@@ -8,8 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use pacegate::clock::Clock;
+use pacegate::github::RepoClient;
+use pacegate::github::actions::RunQuery;
 use pacegate::github::app_auth::{App, Purpose};
 use pacegate::github::checks::{CheckRunAction, CheckRunAnnotation, CheckRunOutput};
+use pacegate::github::registration;
 use pacegate::model::ids::{InstallationId, PrNumber};
 use serde_json::json;
 
@@ -72,6 +75,46 @@ fn output(annotations: usize) -> CheckRunOutput {
     }
 }
 
+fn app(prism: &Prism) -> App {
+    let key = keys::app().private_pem.clone().into();
+    App::new(4711, &key, &prism.url, Duration::from_secs(30), Clock::system()).expect("an App")
+}
+
+/// Who it is, where it is installed, what was delivered to it.
+async fn the_app_s_own_calls(app: &App, prism: &Prism) {
+    app.facts().await.expect("the App");
+    app.webhook_config().await.expect("a configuration");
+    let deliveries = app.sent_deliveries(Some("v1_1")).await.expect("a page").deliveries;
+    app.redeliver(deliveries.first().expect("the example has one").id).await.expect("accepted");
+    app.failed_deliveries(Duration::from_hours(24)).await.expect("a list");
+    assert!(!app.installations().await.expect("a list").is_empty());
+    assert!(app.installation(InstallationId(99)).await.expect("an answer").is_some());
+    app.installation_of(&"acme/my-app".parse().expect("a name")).await.expect("an installation");
+    app.reach(InstallationId(99)).await.expect("what it reaches");
+    registration::exchange("code", &prism.url, Duration::from_secs(30), Clock::system())
+        .await
+        .expect("an App and its secrets");
+}
+
+/// Workflows, their runs and jobs.
+async fn what_actions_tells(actions: &RepoClient) {
+    assert!(!actions.workflows().await.expect("a list").is_empty());
+    // Not `created`: the description wants one moment there, its own words a range. And not those of
+    // one workflow: its number is "exactly one of" a number and a text there, and Prism finds it both.
+    let query = RunQuery {
+        branch: Some("main"),
+        status: Some("success"),
+        head_sha: Some("0123456789abcdef0123456789abcdef01234567"),
+        per_page: 20,
+        page: 2,
+        ..RunQuery::default()
+    };
+    assert!(!actions.workflow_runs(&query).await.expect("a page").workflow_runs.is_empty());
+    actions.workflow_run(30_433_642).await.expect("a run");
+    actions.workflow_run_attempt(30_433_642, 1).await.expect("an attempt");
+    assert!(!actions.jobs_of_attempt(30_433_642, 1).await.expect("jobs").jobs.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn github_s_description_allows_every_call_we_make() {
     let prism = Prism::start().await;
@@ -85,14 +128,21 @@ async fn github_s_description_allows_every_call_we_make() {
     let status = refused.send().await.expect("an answer").status();
     assert!(status.is_client_error(), "Prism judges what it is sent: {status}");
 
-    let key = keys::app().private_pem.clone().into();
-    let app = App::new(4711, &key, &prism.url, Duration::from_secs(30), Clock::system()).expect("an App");
-    app.facts().await.expect("the App");
+    let app = app(&prism);
     let repo = "acme/my-app".parse().expect("a name");
     let client = async |purpose| app.repository(InstallationId(99), &repo, purpose).await.expect("a token");
+    the_app_s_own_calls(&app, &prism).await;
 
+    client(Purpose::ReadMetadata).await.repository().await.expect("a repository");
+    client(Purpose::ReadMetadata).await.may_write("octocat").await.expect("a permission");
     let pull_requests = client(Purpose::ReadPullRequests).await;
     pull_requests.pull_request(PrNumber(7)).await.expect("a pull request");
+    assert!(!pull_requests.open_pull_requests().await.expect("a list").pull_requests.is_empty());
+    pull_requests.open_pull_requests_from("acme", "a/b & c").await.expect("a list");
+    let contents = client(Purpose::ReadContents).await;
+    // Prism takes no slash in the place of a path, as GitHub does: a file of the root.
+    assert!(contents.file("pacegate.yml", "main").await.expect("a file").is_some());
+    what_actions_tells(&client(Purpose::ReadActions).await).await;
 
     let checks = client(Purpose::WriteChecks).await;
     let head = sha("head").parse().expect("a commit");

@@ -13,7 +13,7 @@ use globset::GlobMatcher;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use facts::{PolicyFacts, UnusablePolicy};
+pub use facts::{PolicyFacts, PolicySource, UnusablePolicy};
 pub use file::schema;
 pub use placed::Mistake;
 

@@ -17,7 +17,7 @@ use super::headline::{certainty, headline, leaf, outcome, parents};
 use super::markdown::{
     DECIDED, Limits, VISIBLE, baseline, beyond_the_visible, decided, decided_count, error_list,
     findings_table, fitted, folded, further_errors, known_error_list, lead, notes, paragraphs, places,
-    stages_table, structure,
+    policy_line, stages_table, structure,
 };
 use super::structure::HEADING;
 use super::{Conclusion, Report, escape, format, policy};
@@ -110,7 +110,7 @@ impl Report {
         if !known.is_empty() {
             blocks.extend(["### Known errors".to_owned(), known]);
         }
-        blocks.extend(["### Baseline".to_owned(), baseline(self, limits)]);
+        blocks.extend(["### Baseline".to_owned(), baseline(self, limits), policy_line(self)]);
         let notes = notes(self, limits);
         if !notes.is_empty() {
             blocks.extend(["### Notes".to_owned(), notes]);

@@ -12,7 +12,7 @@ pub use findings::{beyond_the_visible, evidence, findings_table, further_finding
 
 use super::headline::runner;
 use super::structure::{Medium, alias_line, sentence};
-use super::{Report, escape, format, headline};
+use super::{Report, escape, format, headline, policy};
 
 /// GitHub refuses more than 65,535 characters. Bytes are counted, which is never fewer, and
 /// there is room left for a marker.
@@ -98,6 +98,13 @@ pub fn baseline(report: &Report, limits: &Limits) -> String {
         }));
     }
     with_rest(lines, baseline.excluded.len(), limits.sentences, "reason", "reasons")
+}
+
+/// The policy that judged, as a line; empty where it is not known.
+#[must_use]
+pub fn policy_line(report: &Report) -> String {
+    let medium = Medium { name: escape::code, text: escape::prose };
+    policy::judged_by(report, medium).map_or_else(String::new, |by| format!("{by}."))
 }
 
 /// What else there is to know, as a list; empty without any.

@@ -9,7 +9,7 @@ use crate::model::stage::{StageKey, StageSample};
 use crate::model::time::Timestamp;
 use crate::report::check::CheckOutput;
 use crate::report::comment::Comment;
-use crate::report::policy::{Warning, warnings};
+use crate::report::policy::{Warning, judged_by, warnings};
 use crate::report::structure::{HEADING, Medium, alias_line, sentence};
 use crate::report::{Report, chart, escape, format, headline, waterfall};
 
@@ -132,6 +132,10 @@ impl ComparisonPage {
             format!("{}: {}", format::count(e.runs, "run", "runs"), escape::readable(&e.reason))
         };
         self.report.comparison().baseline.excluded.iter().map(line).collect()
+    }
+
+    fn judged_by(&self) -> Option<String> {
+        judged_by(&self.report, Medium { name: escape::readable, text: escape::readable })
     }
 
     fn policy_warnings(&self) -> Vec<Warning> {

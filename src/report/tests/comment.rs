@@ -59,7 +59,7 @@ fn findings_are_told() {
 
     </details>
 
-    <details><summary>Baseline: 60 runs</summary>
+    <details><summary>Baseline: 60 runs, and the policy</summary>
 
     60 comparable runs of the base branch, from `1111111` to `2222222`.
 
@@ -67,6 +67,8 @@ fn findings_are_told() {
 
     - 3 runs: failed
     - 1 run: another kind of runner
+
+    Policy: `.github/pacegate.yml` on `main`, advisory mode.
 
     </details>
 

@@ -90,6 +90,8 @@ fn findings_are_told() {
     - 3 runs: failed
     - 1 run: another kind of runner
 
+    Policy: `.github/pacegate.yml` on `main`, advisory mode.
+
     ### Notes
 
     - The base commit has no run; its nearest measured ancestor was used.

@@ -185,6 +185,7 @@ fn named(name: &str) -> RunComparison {
     comparison.baseline.excluded[0].reason = name.into();
     comparison.notes = vec![name.into()];
     comparison.structure = structure::changes(name);
+    comparison.policy.source = PolicySource::File { path: name.into(), branch: name.into() };
     comparison
 }
 

@@ -4,13 +4,14 @@ mod comment;
 mod decided;
 mod github;
 mod hostile;
+mod hostile_shown;
 mod machine;
 mod pages;
 mod structure;
 
 use super::*;
 use crate::model::comparison::{BaselineSummary, Exclusion, Location, WallClock};
-use crate::model::policy::PolicyFacts;
+use crate::model::policy::{PolicyFacts, PolicySource};
 
 pub(super) fn key(parts: &[&str]) -> StageKey {
     StageKey::from_path(&path(parts))
@@ -129,7 +130,10 @@ pub(super) fn comparison() -> RunComparison {
         errors: vec![error(&["CI", "lint", "Run clippy"], ErrorVerdict::Flaky), refused],
         structure: vec![],
         notes: vec!["The base commit has no run; its nearest measured ancestor was used.".into()],
-        policy: PolicyFacts::default(),
+        policy: PolicyFacts {
+            source: PolicySource::File { path: ".github/pacegate.yml".into(), branch: "main".into() },
+            ..PolicyFacts::default()
+        },
     }
 }
 

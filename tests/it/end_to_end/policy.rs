@@ -69,6 +69,8 @@ async fn the_base_branch_s_policy_gates_and_findings_are_on_their_lines(database
     assert_eq!(check.conclusion.as_deref(), Some("failure"), "{:?}", check.title);
     assert_eq!(places(&check.annotations), [(WORKFLOW, 8, "failure"), (WORKFLOW, 8, "failure")]);
     let text = check.text.expect("a text");
+    let text = text.replace('\u{200b}', "");
+    assert!(text.contains("Policy: `.github/pacegate.yml` on `main`, gate mode."), "{text}");
     assert!(text.contains("line 8") && !text.contains("after the merge"), "{text}");
     scene.quiet(&service, 2).await;
     assert!(scene.fake.comments(REPO, 7).is_empty(), "the policy wants no comment");

@@ -5,7 +5,7 @@ use pacegate::model::comparison::{
     StageComparison, StageVerdict, WallClock,
 };
 use pacegate::model::ids::{ComparisonId, PrNumber, RepoId, RunId};
-use pacegate::model::policy::{CommentRule, Mistake, Mode, PolicyFacts, UnusablePolicy};
+use pacegate::model::policy::{CommentRule, Mistake, Mode, PolicyFacts, PolicySource, UnusablePolicy};
 use pacegate::model::stage::StageKey;
 use pacegate::model::structure::{Change, EachTime, Repetition, StructuralChange};
 use pacegate::store::{CheckRow, ComparisonRow, NewComparison, StoreError, Tx};
@@ -93,6 +93,7 @@ pub fn comparison(head: char) -> RunComparison {
         policy: PolicyFacts {
             mode: Mode::Gate,
             comment: CommentRule::Never,
+            source: PolicySource::File { path: ".github/pacegate.yml".into(), branch: "main".into() },
             unusable: Some(UnusablePolicy {
                 path: ".github/pacegate.yml".into(),
                 branch: Some("main".into()),
