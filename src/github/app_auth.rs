@@ -23,6 +23,8 @@ pub enum Purpose {
     ReadMetadata,
     /// Read pull requests.
     ReadPullRequests,
+    /// Run jobs again.
+    RerunJobs,
     /// Write check runs.
     WriteChecks,
     /// Write comments on pull requests.
@@ -52,7 +54,7 @@ impl Purpose {
     fn writes(self) -> bool {
         match self {
             Self::ReadMetadata | Self::ReadPullRequests | Self::ReadContents | Self::ReadActions => false,
-            Self::WriteChecks | Self::WriteComments => true,
+            Self::RerunJobs | Self::WriteChecks | Self::WriteComments => true,
         }
     }
 
@@ -61,6 +63,7 @@ impl Purpose {
         match self {
             Self::ReadMetadata => Permissions { metadata: Some("read"), ..none },
             Self::ReadPullRequests => Permissions { pull_requests: Some("read"), ..none },
+            Self::RerunJobs => Permissions { actions: Some("write"), ..none },
             Self::WriteChecks => Permissions { checks: Some("write"), ..none },
             Self::WriteComments => Permissions { pull_requests: Some("write"), ..none },
             Self::ReadActions => Permissions { actions: Some("read"), ..none },

@@ -9,7 +9,7 @@ use super::evaluation::Target;
 use super::{Job, JobError, Work, locations, policy};
 use crate::gate::{attempts, baseline, compare, conclude, decide, fit};
 use crate::metrics::Metrics;
-use crate::model::comparison::RunComparison;
+use crate::model::comparison::{RunComparison, RunVerdict};
 use crate::model::decision::StandingDecision;
 use crate::model::history::AcceptedChange;
 use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, RunId};
@@ -85,6 +85,7 @@ pub(super) async fn evaluate_head(
     let is_known = target.is_some();
     let name = repository.name.clone();
     let workflow_paths = workflow_paths(&cases);
+    let confirm = governing.policy.confirm();
     let judged = tokio::task::spawn_blocking(move || {
         let digest =
             digest_of(&cases, evaluation, base_branch.as_deref(), &governing.fingerprint(), &decided);
@@ -112,6 +113,11 @@ pub(super) async fn evaluate_head(
     };
     let id = tx.record_comparison(repo, &id, &new, now).await?;
     if is_known {
+        if confirm.rerun && comparison.verdict == RunVerdict::Suspect {
+            let (head_sha, comparison, a_day) = (head_sha.clone(), id.clone(), confirm.reruns_a_day);
+            let again = Job::ConfirmByRerun { repo, head_sha, comparison, a_day };
+            again.push(&mut tx, now, &work.chance, now).await?;
+        }
         let publish = Job::PublishComparison { repo, head_sha: head_sha.clone(), comparison: id, cause };
         publish.push(&mut tx, now, &work.chance, now).await?;
     }

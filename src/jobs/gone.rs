@@ -23,6 +23,7 @@ impl Job {
             | Self::BackfillWorkflow { repo, .. }
             | Self::EvaluateHead { repo, .. }
             | Self::AnnounceCheck { repo, .. }
+            | Self::ConfirmByRerun { repo, .. }
             | Self::ShowAwaited { repo, .. }
             | Self::ReconcileRepository { repo, .. }
             | Self::RefreshPullRequest { repo, .. }

@@ -32,6 +32,7 @@ const OPERATIONS = [
   "actions/get-workflow-run-attempt",
   "actions/list-jobs-for-workflow-run-attempt",
   "actions/list-repo-workflows",
+  "actions/re-run-job-for-workflow-run",
   "actions/list-workflow-runs",
   "actions/list-workflow-runs-for-repo",
   "repos/list-pull-requests-associated-with-commit",

@@ -283,6 +283,11 @@ impl RepoClient {
         self.transport.get(&format!("/repos/{}/actions/runs/{run_id}/attempts/{attempt}", self.repo)).await
     }
 
+    /// Runs a job again, and what depends on it: a further attempt of its run.
+    pub async fn rerun_job(&self, job_id: i64) -> Result<(), GitHubError> {
+        self.transport.post_nothing(&format!("/repos/{}/actions/jobs/{job_id}/rerun", self.repo)).await
+    }
+
     /// The jobs of an attempt, on all pages.
     pub async fn jobs_of_attempt(&self, run_id: i64, attempt: u32) -> Result<JobsOfAttempt, GitHubError> {
         #[derive(Deserialize)]

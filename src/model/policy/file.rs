@@ -144,11 +144,14 @@ pub(super) struct ConfirmFile {
     pub samples: Placed<u32>,
     /// The App may rerun a suspicious job once to get one more.
     pub rerun: bool,
+    /// So many jobs of the repository may be run again within a day.
+    #[schemars(range(max = 1000))]
+    pub reruns_a_day: Placed<u32>,
 }
 
 impl Default for ConfirmFile {
     fn default() -> Self {
-        Self { samples: Placed::unwritten(2), rerun: false }
+        Self { samples: Placed::unwritten(2), rerun: false, reruns_a_day: Placed::unwritten(20) }
     }
 }
 

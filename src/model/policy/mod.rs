@@ -125,11 +125,13 @@ pub struct ConfirmRule {
     pub samples: u32,
     /// The App may rerun a suspicious job once to get one.
     pub rerun: bool,
+    /// So many jobs of the repository may be run again within a day.
+    pub reruns_a_day: u32,
 }
 
 impl Default for ConfirmRule {
     fn default() -> Self {
-        Self { samples: 2, rerun: false }
+        Self { samples: 2, rerun: false, reruns_a_day: 20 }
     }
 }
 

@@ -93,6 +93,9 @@ impl Checked {
         };
         let is_good = (2..=MAX_CONFIRM).contains(&samples);
         self.hold(&file.confirm.samples, is_good, "confirm.samples", &samples_are);
+        let reruns = file.confirm.reruns_a_day.value;
+        let sentence = "0 to 1000 is expected";
+        self.hold(&file.confirm.reruns_a_day, reruns <= 1_000, "confirm.reruns_a_day", sentence);
         GatePolicy {
             mode: file.mode,
             baseline,
@@ -100,7 +103,11 @@ impl Checked {
             stages,
             aliases: file.aliases.value,
             errors: ErrorRule { gate: file.errors.gate, ignore: file.errors.ignore },
-            confirm: ConfirmRule { samples, rerun: file.confirm.rerun },
+            confirm: ConfirmRule {
+                samples,
+                rerun: file.confirm.rerun,
+                reruns_a_day: file.confirm.reruns_a_day.value,
+            },
             comment: file.comment,
         }
     }

@@ -283,7 +283,7 @@ fn a_policy_that_can_t_be_used_is_told_and_its_edit_is_annotated() {
         unusable_edit: Some(UnusablePolicy {
             path: ".github/pacegate.yml".into(),
             branch: None,
-            mistakes: (1..=60).map(|line| mistake(line, &"mode: |wrong| ".repeat(400))).collect(),
+            mistakes: (1..=300).map(|line| mistake(line, &"mode: |wrong| ".repeat(400))).collect(),
         }),
         ..PolicyFacts::default()
     };

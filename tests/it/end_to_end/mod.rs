@@ -15,6 +15,7 @@ mod merge_queue;
 mod pages;
 mod policy;
 mod replay;
+mod reruns;
 mod set_up;
 mod storm;
 mod story;

@@ -109,6 +109,13 @@ pub fn jobs(state: &State, call: &Call) -> Result<Reply, Reply> {
     Ok(page(call, items, |jobs, total| json!({ "total_count": total, "jobs": jobs })))
 }
 
+/// Notes that a job is to be run again; the test lets it run.
+pub fn rerun(state: &mut State, call: &Call) -> Result<Reply, Reply> {
+    call.repository(state, &[("actions", "write")])?;
+    state.reruns.push(call.number("job_id"));
+    Ok(Reply::new(201, json!({})))
+}
+
 pub fn workflows(state: &State, call: &Call) -> Result<Reply, Reply> {
     let (_, mut runs) = visible(state, call)?;
     runs.sort_by_key(|run| run.workflow_id);

@@ -182,6 +182,11 @@ impl FakeGitHub {
         state.workflow_runs.push((repo_id, run));
     }
 
+    /// Jobs that were asked to run again, in the order they were asked.
+    pub fn reruns(&self) -> Vec<u64> {
+        self.state().reruns.clone()
+    }
+
     /// A token of a person who may see what the installation sees.
     pub fn personal_token(&self, installation_id: u64) -> String {
         access::mint(&mut self.state(), installation_id, None).expect("that installation").text.clone()

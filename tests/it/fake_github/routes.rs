@@ -75,6 +75,7 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
         "actions/get-workflow-run" | "actions/get-workflow-run-attempt" => actions::run(state, call),
         "actions/list-jobs-for-workflow-run-attempt" => actions::jobs(state, call),
         "actions/list-repo-workflows" => actions::workflows(state, call),
+        "actions/re-run-job-for-workflow-run" => actions::rerun(state, call),
         "actions/list-workflow-runs" | "actions/list-workflow-runs-for-repo" => actions::runs(state, call),
         "repos/list-pull-requests-associated-with-commit" => pull_requests_of_commit(state, call),
         "repos/get-content" => contents(state, call),

@@ -216,6 +216,8 @@ pub struct State {
     pub asked_again: Vec<String>,
     /// What limits asked to wait.
     pub waits: Vec<super::waits::Wait>,
+    /// Jobs of workflow runs that were asked to run again.
+    pub reruns: Vec<u64>,
     /// What people may do, by repository and login: `admin`, `write` or `read`.
     pub collaborators: BTreeMap<(u64, String), String>,
     /// Manifests that a person agreed to, by the code that stands for each.
