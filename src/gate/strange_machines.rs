@@ -4,7 +4,7 @@ use super::baseline::Baseline;
 use super::compare::compare;
 use super::fit::fit;
 use super::fixture::{LEAVES, Lcg, lay_out, run};
-use crate::model::comparison::RunVerdict;
+use crate::model::comparison::{RunVerdict, StageVerdict};
 use crate::model::policy::GatePolicy;
 
 #[test]
@@ -31,4 +31,25 @@ fn a_machine_such_as_the_baseline_never_saw_is_no_slow_stage() {
     for factor in [0.3, 0.6, 1.5, 3.0] {
         assert!(confirmed(factor) <= 2, "x{factor}: {} of 20", confirmed(factor));
     }
+}
+
+#[test]
+fn where_few_stages_testify_a_slow_one_makes_no_other_fast() {
+    let false_gains = |seed: u64| {
+        let mut rng = Lcg::new(900 + seed);
+        let mut three = |n: u32, slow: f64| {
+            let machine = (0.05 * rng.normal()).exp();
+            let usual = [30.0 * slow, 60.0, 40.0];
+            let seconds: Vec<f64> = usual.iter().map(|s| s * machine * (0.04 * rng.normal()).exp()).collect();
+            run(n, lay_out(&seconds))
+        };
+        let past = (0..30).map(|n| three(n, 1.0)).collect();
+        let candidate = [three(90, 1.5), three(91, 1.5)];
+        let fitted = fit(&Baseline::of_files(past), &GatePolicy::default());
+        let repo = "acme/my-app".parse().expect("a name");
+        let comparison = compare(&fitted, &candidate, &repo, &GatePolicy::default()).expect("has runs");
+        comparison.stages.iter().filter(|stage| stage.verdict == StageVerdict::Improved).count()
+    };
+    let found: usize = (0..20).map(false_gains).sum();
+    assert_eq!(found, 0, "of 20 pull requests that made one stage slower and none faster");
 }

@@ -103,6 +103,8 @@ pub fn error_reason(error: &ErrorComparison) -> String {
 pub fn outcome(stage: &StageComparison) -> &'static str {
     match stage.verdict {
         StageVerdict::Pass => "as usual",
+        StageVerdict::Suspect if stage.ratio.is_none() => "over its budget, seen once",
+        StageVerdict::Regressed if stage.ratio.is_none() => "over its budget",
         StageVerdict::Suspect if judged_together(stage) > 1 => "slower, not confirmed",
         StageVerdict::Suspect => "slower, seen once",
         StageVerdict::Regressed => "slower",
@@ -185,8 +187,11 @@ fn slower_parts(report: &Report, name: fn(&str) -> String) -> Vec<String> {
     let mut regressed = report.regressed();
     if let Some(worst) = regressed.next() {
         parts.push(format!("{}, confirmed", change(worst, name)));
-        if regressed.len() > 0 {
-            parts.push(format!("{} slower", format::count(regressed.len(), "more stage", "more stages")));
+        let (slower, over): (Vec<_>, Vec<_>) = regressed.clone().partition(|stage| stage.ratio.is_some());
+        for (stages, what) in [(slower, "slower"), (over, "over budget")] {
+            if !stages.is_empty() {
+                parts.push(format!("{} {what}", format::count(stages.len(), "more stage", "more stages")));
+            }
         }
     }
     if new_errors > 0 {
@@ -233,7 +238,7 @@ fn change(stage: &StageComparison, name: fn(&str) -> String) -> String {
             format!("{name} {} faster{by}", format::short_ratio(1.0 / ratio))
         }
         // Slow by a limit of the policy, not by its history.
-        (_, _, Some(took)) => format!("{name} took {}", format::duration(took)),
+        (_, _, Some(took)) => format!("{name} took {}, over its budget", format::duration(took)),
         _ => format!("{name} slower"),
     }
 }

@@ -327,7 +327,7 @@ fn headlines() {
                 },
                 fine,
             ),
-            "test took 11 min 40 s, confirmed",
+            "test took 11 min 40 s, over its budget, confirmed",
         ),
     ];
     for (made, wanted) in cases {

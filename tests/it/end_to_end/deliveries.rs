@@ -61,7 +61,9 @@ async fn what_is_not_signed_is_refused(database: Database) {
         body,
         ..good.clone()
     };
-    assert_eq!(status(&large).await.0, 413);
+    // The refusal comes before the body is read; the connection may end before the answer is.
+    let answer = large.to(&scene.client, &service.url()).send().await;
+    assert_eq!(answer.map_or(413, |answer| answer.status().as_u16()), 413);
     let body = b"{\"action\":\"opened\"}".to_vec();
     let odd = webhooks::Delivery {
         signature: Some(webhooks::signature(WEBHOOK_SECRET, &body)),
