@@ -50,7 +50,7 @@ pub async fn import(args: ImportArgs) -> Result<(), CliError> {
     let credentials = credentials(&args.github, &database(&args.store)?, &clock)?;
     let token = args.github_token.as_ref().filter(|token| !token.expose_secret().trim().is_empty());
     if credentials.is_none() && token.is_none() {
-        let how = "set the App's three PACEGATE_GITHUB_ variables, or GITHUB_TOKEN to a token that may read the repository's Actions";
+        let how = "set GITHUB_TOKEN to a token that may read the repository's Actions, or name the App: by its file (PACEGATE_APP_FILE) or its three PACEGATE_GITHUB_ variables";
         return Err(CliError::Input(format!("import needs to read from GitHub: {how}")));
     }
     let work = open_work(&args.store, &args.work, credentials.as_ref(), clock, chance).await?;

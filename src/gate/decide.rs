@@ -31,7 +31,9 @@ pub fn subjects(comparison: &RunComparison, kind: DecisionKind) -> Vec<Subject> 
         .stages
         .iter()
         .filter(|stage| told(&stage.verdict) && stage.explained_by.is_none() && stage.decision.is_none())
-        .map(|stage| Subject { stage: stage.key.clone(), signature: None, extent: extent(stage) });
+        .filter_map(|stage| {
+            Some(Subject { stage: stage.key.clone(), signature: None, extent: Some(extent(stage)?) })
+        });
     let told = |verdict: ErrorVerdict| match kind {
         DecisionKind::Accepted => verdict == ErrorVerdict::New,
         DecisionKind::Muted => matches!(verdict, ErrorVerdict::New | ErrorVerdict::Suspect),
@@ -47,8 +49,13 @@ pub fn subjects(comparison: &RunComparison, kind: DecisionKind) -> Vec<Subject> 
     stages.chain(errors).collect()
 }
 
+/// What a stage's finding comes to; none when there is no number to tell by.
 fn extent(stage: &StageComparison) -> Option<Extent> {
-    Some(Extent { ratio: stage.ratio?, increase_s: stage.increase_s? })
+    let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
+    match (finite(stage.ratio), finite(stage.increase_s)) {
+        (Some(ratio), Some(increase_s)) => Some(Extent::Slower { ratio, increase_s }),
+        _ => Some(Extent::Took { seconds: finite(stage.candidate_s)? }),
+    }
 }
 
 /// Marks the findings that decisions cover, says where one no longer reaches, and makes the verdict
@@ -87,25 +94,35 @@ pub fn apply(comparison: &mut RunComparison, decisions: &[StandingDecision], pol
 }
 
 /// Whether a decision of this extent covers a stage: it is not slower by the policy's own floors
-/// than what was decided about.
-fn reaches(stage: &StageComparison, extent: Option<Extent>, policy: &GatePolicy) -> bool {
-    let (Some(decided), Some(now)) = (extent, extent_of(stage)) else { return true };
+/// than what was decided about. What can't be held against it is not covered.
+fn reaches(stage: &StageComparison, decided: Option<Extent>, policy: &GatePolicy) -> bool {
     let floors = policy.stage(&stage.path).floors;
-    now.ratio < decided.ratio * floors.min_ratio
-        || now.increase_s < decided.increase_s + floors.min_increase.as_secs_f64()
-}
-
-fn extent_of(stage: &StageComparison) -> Option<Extent> {
-    extent(stage).filter(|extent| extent.ratio.is_finite() && extent.increase_s.is_finite())
+    let least_s = floors.min_increase.as_secs_f64();
+    match (decided, extent(stage)) {
+        (
+            Some(Extent::Slower { ratio, increase_s }),
+            Some(Extent::Slower { ratio: now, increase_s: now_s }),
+        ) => now < ratio * floors.min_ratio || now_s < increase_s + least_s,
+        (Some(Extent::Took { seconds }), Some(Extent::Took { seconds: now })) => {
+            now < seconds * floors.min_ratio || now < seconds + least_s
+        }
+        _ => false,
+    }
 }
 
 fn outgrown_note(stage: &StageComparison, standing: &StandingDecision) -> String {
     let name = stage.path.last().map_or("a stage", String::as_str);
-    let (decided, now) = (standing.extent.map_or(1.0, |e| e.ratio), stage.ratio.unwrap_or(1.0));
+    let words = |extent: Option<Extent>| match extent {
+        Some(Extent::Slower { ratio, .. }) => format!("{ratio:.2}x"),
+        Some(Extent::Took { seconds }) => format!("{seconds:.1} s"),
+        None => "an unknown extent".to_owned(),
+    };
     format!(
-        "{name} was {} at {decided:.2}x by {}; at {now:.2}x it is worse than that, and a finding again",
+        "{name} was {} at {} by {}; at {} it is worse than that, and a finding again",
         standing.decision.kind.as_str(),
-        standing.decision.by
+        words(standing.extent),
+        standing.decision.by,
+        words(extent(stage))
     )
 }
 
@@ -175,7 +192,7 @@ mod tests {
             },
             stage: key(name),
             signature: None,
-            extent: Some(Extent { ratio, increase_s }),
+            extent: Some(Extent::Slower { ratio, increase_s }),
             pull_request: None,
         }
     }
@@ -194,6 +211,26 @@ mod tests {
             assert_eq!((judged.verdict, judged.notes.is_empty()), (verdict, covered), "{now:?}");
             assert_eq!(judged.stages[0].verdict, StageVerdict::Regressed, "what was measured stays");
         }
+    }
+
+    #[test]
+    fn a_budget_that_was_accepted_once_is_not_accepted_at_any_length() {
+        let took = |seconds: f64| {
+            let mut stage = stage("a", StageVerdict::Regressed, 1.0, 0.0);
+            (stage.ratio, stage.increase_s, stage.candidate_s) = (None, None, Some(seconds));
+            comparison(vec![stage])
+        };
+        let decided = subjects(&took(22.0), DecisionKind::Accepted);
+        assert_eq!(decided[0].extent, Some(Extent::Took { seconds: 22.0 }));
+        let standing = StandingDecision { extent: decided[0].extent, ..accepted("a", 1.0, 0.0) };
+        for (seconds, verdict) in [(22.5, RunVerdict::Pass), (2_000.0, RunVerdict::Regressed)] {
+            let mut judged = took(seconds);
+            apply(&mut judged, std::slice::from_ref(&standing), &GatePolicy::default());
+            assert_eq!(judged.verdict, verdict, "{seconds}");
+        }
+        let mut with_a_past = comparison(vec![stage("a", StageVerdict::Regressed, 1.5, 50.0)]);
+        apply(&mut with_a_past, &[standing], &GatePolicy::default());
+        assert_eq!(with_a_past.verdict, RunVerdict::Regressed, "seconds say nothing of a ratio");
     }
 
     #[test]

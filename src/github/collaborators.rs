@@ -18,6 +18,7 @@ impl RepoClient {
         // `name[bot]` is an App, whose permissions are not a person's.
         let is_login = !login.is_empty()
             && login.len() <= MAX_LOGIN
+            && login.bytes().any(|b| b != b'.')
             && login.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if !is_login {
             return Ok(false);

@@ -144,11 +144,12 @@ impl GitHubError {
             Self::Postponed { until, .. } => RetryClass::At(*until),
             Self::Unavailable { .. } => RetryClass::Outage,
             // 401: a token may have been revoked in flight, an installation may be settling.
-            Self::Gate { .. } | Self::Refused { status: 401, .. } => RetryClass::Backoff,
-            Self::NotFound { .. }
-            | Self::Refused { .. }
-            | Self::Unreadable { .. }
-            | Self::Configuration(_) => RetryClass::Never,
+            // 301 and its like: the repository has another name, of which a delivery will tell. What
+            // can't be read is a page of somebody between us, and gone when they are.
+            Self::Gate { .. }
+            | Self::Refused { status: 401 | 301 | 302 | 307 | 308, .. }
+            | Self::Unreadable { .. } => RetryClass::Backoff,
+            Self::NotFound { .. } | Self::Refused { .. } | Self::Configuration(_) => RetryClass::Never,
         }
     }
 }

@@ -16,6 +16,9 @@ pub struct PullRequest {
     pub head: Branch,
     /// What it is to be merged into.
     pub base: Branch,
+    /// When it last changed, RFC 3339.
+    #[serde(default)]
+    pub updated_at: Option<String>,
     /// When it was merged, RFC 3339; none when it was not.
     #[serde(default)]
     pub merged_at: Option<String>,
@@ -41,6 +44,12 @@ pub struct BranchRepository {
 }
 
 impl PullRequest {
+    /// GitHub's number of the repository it is in.
+    #[must_use]
+    pub fn repository_id(&self) -> Option<i64> {
+        self.base.repo.as_ref().map(|repo| repo.id)
+    }
+
     /// Whether its head is in another repository than its base, or in none any more: a branch
     /// of that name is then not one of ours.
     #[must_use]

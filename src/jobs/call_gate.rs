@@ -190,7 +190,10 @@ impl DatabaseGate {
         });
         // The last call of the hour: the next would only be refused.
         let spent = facts.hour.filter(|hour| hour.remaining == 0 && hour.reset_at > now);
-        let spent = spent.map(|hour| (hour.reset_at.after(Duration::from_secs(1)), row.unsaid_limits));
+        // An hour has an end: a header that says otherwise must not silence the gate.
+        let latest = now.after(HOUR);
+        let spent =
+            spent.map(|hour| (hour.reset_at.after(Duration::from_secs(1)).min(latest), row.unsaid_limits));
         if let Some((until, unsaid)) = closed.or(spent) {
             tx.close_installation(installation, until, unsaid).await?;
         }
@@ -296,18 +299,20 @@ fn obstacle(
     limits: WriteLimits,
     now: Timestamp,
 ) -> Option<Timestamp> {
+    // What a clock that was ahead wrote is not waited for: no wait is longer than these.
     let closed = Timestamp(row.closed_until);
-    if closed > now {
+    if closed > now && closed <= now.after(LONGEST_TOLD) {
         return Some(closed);
     }
     if kind == CallKind::Read {
         return None;
     }
-    if row.write_token.is_some() && Timestamp(row.write_until) > now {
+    let write_until = Timestamp(row.write_until);
+    if row.write_token.is_some() && write_until > now && write_until <= now.after(LONGEST_LEASE) {
         return Some(now.after(LOOK));
     }
     let next = Timestamp(row.next_write_at);
-    if next > now {
+    if next > now && next <= now.after(limits.spacing) {
         return Some(next);
     }
     (hour.0 >= i64::from(limits.an_hour)).then(|| hour.1.unwrap_or(now).after(HOUR))
@@ -323,6 +328,11 @@ fn wait_for(limit: Limit, unsaid_before: i64) -> (Duration, i64) {
         }
     }
 }
+
+/// No told wait is longer: `client` believes a day.
+const LONGEST_TOLD: Duration = Duration::from_hours(25);
+/// No write holds its place longer, whatever the configured time of a call.
+const LONGEST_LEASE: Duration = Duration::from_hours(1);
 
 /// Whether what GitHub told of the hour differs enough from what is recorded: each call a write
 /// to the database would be too much.

@@ -38,6 +38,10 @@ pub(super) async fn collect_workflow_run(
 async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result<(), JobError> {
     let Some((repository, actions)) = client(work, repo, Purpose::ReadActions).await? else { return Ok(()) };
     let run = actions.workflow_run_attempt(run_id, attempt).await?;
+    if repository.github_id.is_some_and(|id| id != run.repository.id) {
+        tracing::warn!(repo = %repository.name, run = run_id, "GitHub answers for another repository of this name");
+        return Ok(());
+    }
     if !run.has_workflow_file() {
         return pass_over(work, repo, &run, attempt, "it is of GitHub's own").await;
     }

@@ -41,6 +41,8 @@ pub(super) async fn confirm_by_rerun(
             let now = work.clock.now();
             let mut tx = work.db.write().await?;
             let asked = (suspicion.run_id, job_id);
+            // Counted one after the other, whichever process counts.
+            tx.lock_repository(repo).await?;
             let may = tx.reserve_rerun(repo, head_sha, asked, i64::from(a_day), now).await?;
             tx.commit().await?;
             if !may {

@@ -62,7 +62,9 @@ pub(super) async fn evaluate_head(
         gather(&mut tx, &repository, head_sha, known, base_branch.as_deref(), &governing.policy).await?;
     let now = work.clock.now();
     let decided = Decided {
-        decisions: tx.standing_decisions(repo, target.as_ref().and_then(Target::number), now).await?,
+        decisions: tx
+            .standing_decisions(repo, target.as_ref().and_then(Target::number), base_branch.as_deref(), now)
+            .await?,
         accepted: tx.accepted_changes(repo, now.before(governing.policy.baseline().age())).await?,
     };
     drop(tx);

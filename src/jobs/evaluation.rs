@@ -101,6 +101,8 @@ pub(super) async fn judge_again(
     Ok(())
 }
 
+/// Of a trace that arrives, nobody knows the name yet.
+const ARRIVING: &str = "a pipeline that sends spans";
 /// Traces that are shown as waited for.
 const MOST_TRACES: i64 = 20;
 
@@ -150,12 +152,16 @@ impl Awaited {
                 _ => WaitedState::Queued,
             },
         };
-        let arriving = (0..self.traces.min(MOST_TRACES)).map(|_| WaitedRun {
-            name: "a pipeline that sends spans".to_owned(),
-            state: WaitedState::InProgress,
-        });
+        let arriving = (0..self.traces.min(MOST_TRACES))
+            .map(|_| WaitedRun { name: ARRIVING.to_owned(), state: WaitedState::InProgress });
         let runs = self.runs.iter().map(of_run).chain(arriving).collect();
         pending(head_sha, &Waiting { runs, collected: self.read.clone(), until, details_url })
+    }
+
+    /// What it is called.
+    pub(super) fn names(&self) -> Vec<String> {
+        let traces = (self.traces > 0).then(|| ARRIVING.to_owned());
+        self.runs.iter().map(|run| run.name.clone()).chain(traces).collect()
     }
 
     /// Whether there is nothing left to wait for.

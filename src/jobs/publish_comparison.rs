@@ -49,7 +49,10 @@ pub(super) async fn publish_comparison(
     // The pull request is GitHub's word, whatever the spans claimed.
     let report = work.report(&repository.name, ComparisonRow { pull_request: target.number(), ..row });
     let check_run = ensure_check_run(work, &client, repo, head_sha, evaluation).await?;
-    let check = report.check();
+    let check = match awaited.names() {
+        unread if unread.is_empty() => report.check(),
+        unread => report.check().beside_unread(&unread),
+    };
     let conclusion = check.conclusion.as_str();
     let output = of_report(check);
     if !check_run.shows(conclusion, &output) {

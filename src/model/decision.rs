@@ -54,13 +54,21 @@ pub struct Decision {
     pub reason: String,
 }
 
-/// How far a decision goes.
+/// How far a decision about a stage goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Extent {
-    /// Times as long as predicted.
-    pub ratio: f64,
-    /// Longer than predicted, seconds.
-    pub increase_s: f64,
+pub enum Extent {
+    /// It got slower than its past.
+    Slower {
+        /// Times as long as predicted.
+        ratio: f64,
+        /// Longer than predicted, seconds.
+        increase_s: f64,
+    },
+    /// It is over a budget, without a past to hold it against.
+    Took {
+        /// How long it took.
+        seconds: f64,
+    },
 }
 
 /// A decision with what it is about.

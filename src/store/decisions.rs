@@ -41,7 +41,11 @@ impl TryFrom<Row> for StandingDecision {
             },
             stage: StageKey::from_stored(row.stage_key),
             signature: row.signature,
-            extent: row.ratio.zip(row.increase_s).map(|(ratio, increase_s)| Extent { ratio, increase_s }),
+            // Without a ratio it is the whole duration.
+            extent: row.increase_s.map(|seconds| match row.ratio {
+                Some(ratio) => Extent::Slower { ratio, increase_s: seconds },
+                None => Extent::Took { seconds },
+            }),
             pull_request: row.pull_request.map(PrNumber),
         })
     }
@@ -57,6 +61,11 @@ impl Tx {
         standing: &StandingDecision,
     ) -> Result<bool, StoreError> {
         let decision = &standing.decision;
+        let (ratio, seconds) = match standing.extent {
+            Some(Extent::Slower { ratio, increase_s }) => (Some(ratio), Some(increase_s)),
+            Some(Extent::Took { seconds }) => (None, Some(seconds)),
+            None => (None, None),
+        };
         Ok(on_db!(self, conn => {
             sqlx::query(
                 "INSERT INTO decisions (repo_id, decision_id, kind, stage_key, signature, ratio, increase_s,
@@ -69,8 +78,8 @@ impl Tx {
             .bind(decision.kind.as_str())
             .bind(standing.stage.as_str())
             .bind(&standing.signature)
-            .bind(standing.extent.map(|extent| extent.ratio))
-            .bind(standing.extent.map(|extent| extent.increase_s))
+            .bind(ratio)
+            .bind(seconds)
             .bind(standing.pull_request.map(|number| number.0))
             .bind(head_sha.as_str())
             .bind(&decision.by)
@@ -83,26 +92,37 @@ impl Tx {
         }) > 0)
     }
 
-    /// The decisions that count for a head now: what was accepted in its pull request, and what is
-    /// muted; the newest first.
+    /// The decisions that count for a head now, the newest first: what is muted; what was accepted in
+    /// its pull request, or, for a group of a merge queue (`pull_request` is none), in any open one that
+    /// goes into the branch; and what was accepted and merged, until the branch itself was measured.
     pub async fn standing_decisions(
         &mut self,
         repo: RepoId,
         pull_request: Option<PrNumber>,
+        base_branch: Option<&str>,
         now: Timestamp,
     ) -> Result<Vec<StandingDecision>, StoreError> {
         let rows: Vec<Row> = on_db!(self, conn => {
             sqlx::query_as(
                 "SELECT kind, stage_key, signature, ratio, increase_s, pull_request, decided_by, reason, decided_at,
                     expires_at
-                 FROM decisions
-                 WHERE repo_id = $1 AND ((kind = 'accepted' AND pull_request = $2) OR (kind = 'muted' AND expires_at > $3))
+                 FROM decisions d
+                 WHERE repo_id = $1 AND ((kind = 'muted' AND expires_at > $3) OR (kind = 'accepted' AND (
+                    pull_request = $2
+                    OR ($2 IS NULL AND merged_at IS NULL AND EXISTS (SELECT 1 FROM pull_requests p
+                        WHERE p.repo_id = d.repo_id AND p.number = d.pull_request AND p.is_open = 1
+                          AND p.base_branch = $5))
+                    OR (merged_at IS NOT NULL AND EXISTS (SELECT 1 FROM pull_requests p
+                        WHERE p.repo_id = d.repo_id AND p.number = d.pull_request AND p.base_branch = $5)
+                        AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.repo_id = d.repo_id AND r.branch = $5
+                          AND r.pull_request IS NULL AND r.started_at >= d.merged_at)))))
                  ORDER BY decided_at DESC, decision_id DESC LIMIT $4",
             )
             .bind(repo.0)
             .bind(pull_request.map(|number| number.0))
             .bind(now.0)
             .bind(DECISIONS)
+            .bind(base_branch)
             .fetch_all(&mut *conn)
             .await?
         });

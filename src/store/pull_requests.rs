@@ -139,8 +139,9 @@ impl Tx {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// The pull request that has, or had, this head: of several, one whose newest head it is,
-    /// then an open one, then the newest.
+    /// The pull request that has, or had, this head: of several, one whose newest head it is, then an
+    /// open one, then the one into the default branch or else into a branch that was measured: nobody
+    /// gets another verdict by opening a second one elsewhere. Then the first.
     pub async fn pull_request_of_head(
         &mut self,
         repo: RepoId,
@@ -151,8 +152,14 @@ impl Tx {
                 "SELECT p.number, p.is_open, p.head_sha, p.base_branch, p.base_sha, p.is_from_fork
                  FROM pull_request_heads h
                  JOIN pull_requests p ON p.repo_id = h.repo_id AND p.number = h.number
+                 JOIN repositories r ON r.repo_id = h.repo_id
                  WHERE h.repo_id = $1 AND h.head_sha = $2
-                 ORDER BY CASE WHEN p.head_sha = h.head_sha THEN 0 ELSE 1 END, p.is_open DESC, p.number DESC
+                 ORDER BY CASE WHEN p.head_sha = h.head_sha THEN 0 ELSE 1 END, p.is_open DESC,
+                    CASE WHEN p.base_branch = r.default_branch THEN 0
+                         WHEN EXISTS (SELECT 1 FROM runs b WHERE b.repo_id = p.repo_id
+                                      AND b.branch = p.base_branch AND b.pull_request IS NULL) THEN 1
+                         ELSE 2 END,
+                    p.number
                  LIMIT 1",
             )
             .bind(repo.0)

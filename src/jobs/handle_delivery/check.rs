@@ -32,6 +32,10 @@ pub(super) async fn rerequested(
     let work = delivery.work;
     let mut tx = work.db.write().await?;
     let Some(row) = delivery.record_repository(&mut tx).await? else { return Ok(()) };
+    if Target::of(&mut tx, row.id, head_sha).await?.is_none() {
+        tx.commit().await?;
+        return Ok(()); // nobody's head: there is nothing to say, and nothing would end it
+    }
     // The evaluation that was asked for again is in the check run's own name, so that the
     // same wish, delivered twice, starts one evaluation.
     let newest = tx.newest_check(row.id, head_sha).await?.map_or(0, |check| check.evaluation);
@@ -71,6 +75,11 @@ pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Pressed) -> Result
     let Some(kind) = kind else {
         return rerequested(delivery, &pressed.head_sha, pressed.external_id.as_deref()).await;
     };
+    let names_another_head =
+        |id: &str| id.rsplit_once(':').is_none_or(|(head, _)| head != pressed.head_sha.as_str());
+    if pressed.external_id.as_deref().is_some_and(names_another_head) {
+        return Ok(());
+    }
     let now = work.clock.now();
     let mut tx = work.db.write().await?;
     let newest = tx.newest_check(row.id, &pressed.head_sha).await?.map_or(0, |check| check.evaluation);
@@ -81,6 +90,11 @@ pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Pressed) -> Result
     let Some(comparison) = tx.comparison(row.id, &id).await? else { return Ok(()) };
     let pull_request =
         Target::of(&mut tx, row.id, &pressed.head_sha).await?.and_then(|target| target.number());
+    if kind == DecisionKind::Accepted && pull_request.is_none() {
+        tracing::warn!(repo = %row.name, head = %pressed.head_sha, "only a pull request's change can be accepted: a merge queue's group is held to what was accepted in its pull requests");
+        tx.commit().await?;
+        return Ok(());
+    }
     let (until, button) = match kind {
         DecisionKind::Accepted => (None, "Accept change"),
         DecisionKind::Muted => (Some(now.after(MUTED)), "Mute 7 days"),

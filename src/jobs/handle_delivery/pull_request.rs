@@ -1,6 +1,8 @@
 //! A pull request's head or state changed: what GitHub says of it now is recorded, and a head that
 //! is new gets its evaluation.
 
+use std::time::Duration;
+
 use super::Delivery;
 use crate::github::app_auth::Purpose;
 use crate::github::pulls::PullRequest;
@@ -22,7 +24,22 @@ pub(super) async fn changed(
     tx.commit().await?;
     let client = delivery.client(app, &row.name, Purpose::ReadPullRequests).await?;
     let now_on_github = client.pull_request(number).await?;
+    if is_stale(&now_on_github, &sent) && work.clock.now() < sent.1.after(STALE) {
+        return Err(JobError::TooEarly(AGAIN));
+    }
     record(work, row.id, now_on_github, Some(sent), &format!("delivery {}", delivery.id)).await
+}
+
+/// How long GitHub's reads may lag behind its deliveries.
+const STALE: Duration = Duration::from_mins(2);
+/// When it is asked again.
+const AGAIN: Duration = Duration::from_secs(3);
+
+/// Whether GitHub answers with a state from before the delivery: the head it delivered is then the
+/// newer one, and must not be taken for a replaced one.
+fn is_stale(answer: &PullRequest, (sent_head, sent_at): &(CommitSha, Timestamp)) -> bool {
+    let changed = answer.updated_at.as_deref().and_then(Timestamp::parse_rfc3339);
+    answer.head.sha != *sent_head && changed.is_some_and(|changed| changed < *sent_at)
 }
 
 /// Records what GitHub says of a pull request now, and what follows from it. `sent`: a head it
@@ -38,10 +55,21 @@ pub(in crate::jobs) async fn record(
     let number = PrNumber(now_on_github.number);
     let is_open = now_on_github.state == "open";
     let is_from_fork = now_on_github.is_from_fork();
+    let in_repository = now_on_github.repository_id();
     let merged_at = now_on_github.merged_at.as_deref().and_then(Timestamp::parse_rfc3339);
     let head_sha = now_on_github.head.sha;
     let (sent_head, sent_at) = sent.unwrap_or_else(|| (head_sha.clone(), now));
     let mut tx = work.db.write().await?;
+    if tx.repository(repo).await?.is_some_and(|row| {
+        row.github_id.is_some() && in_repository.is_some() && row.github_id != in_repository
+    }) {
+        // Two repositories changed names, and this is not the one that was meant.
+        tracing::warn!(
+            repo = repo.0,
+            "GitHub answers for another repository of this name; nothing was recorded"
+        );
+        return Ok(());
+    }
     // A run that is collected meanwhile either sees this pull request or is seen by it.
     tx.lock_repository(repo).await?;
     let pull_request = PullRequestRow {

@@ -42,6 +42,38 @@ pub struct CheckOutput {
     pub actions: Vec<CheckAction>,
 }
 
+impl CheckOutput {
+    /// The check of a head of which not everything was read when the waiting ended: it says so first,
+    /// and what was not read passes nobody. `runs`: their names.
+    #[must_use]
+    pub fn beside_unread(self, runs: &[String]) -> Self {
+        let named: Vec<String> = runs.iter().take(UNREAD).map(|name| escape::code(name)).collect();
+        let more = match runs.len().saturating_sub(UNREAD) {
+            0 => String::new(),
+            more => format!(" and {} more", format::number(more)),
+        };
+        let plain: Vec<String> =
+            runs.iter().take(UNREAD).map(|name| escape::plain_within(name, 60)).collect();
+        Self {
+            title: title(&format!("Not judged: {}{more}; {}", plain.join(", "), self.title)),
+            summary: format!(
+                "⚠️ **Not judged: {}{more}.** It had not ended, or could not be read, when the waiting ended. What \
+                 follows is about the rest.\n\n{}",
+                named.join(", "),
+                self.summary
+            ),
+            conclusion: match self.conclusion {
+                Conclusion::Success => Conclusion::Neutral,
+                other => other,
+            },
+            ..self
+        }
+    }
+}
+
+/// Runs that were not read, of which the name is told.
+const UNREAD: usize = 5;
+
 impl Report {
     /// The completed check.
     #[must_use]

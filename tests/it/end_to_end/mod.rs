@@ -4,6 +4,7 @@
 mod actions;
 mod annotations;
 mod buttons;
+mod bypass;
 mod command_line;
 mod deliveries;
 mod door;

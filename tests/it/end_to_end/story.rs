@@ -82,6 +82,8 @@ async fn two_pushes_of_a_slowed_pipeline(database: Database) {
             permissions(&[("pull_requests", "read")]),
             permissions(&[("checks", "write")]),
             permissions(&[("pull_requests", "write")]),
+            permissions(&[("actions", "read")]),
+            permissions(&[("contents", "read")]),
             permissions(&[("contents", "read")]),
         ];
         assert!(allowed.contains(&asked), "{asked:?}");
