@@ -146,6 +146,7 @@ async fn a_check_whose_end_passed_while_the_app_was_away_is_concluded(database: 
         let payload = webhooks::installation_repositories(action, 99, &[&scene.repository]);
         delivery("installation_repositories", &payload, WEBHOOK_SECRET)
     };
+    scene.fake.change_repository(REPO, |repository| repository.installation = None);
     scene.deliver(&service, &changed("removed")).await;
     // What is left: to announce the check, to show what it waits for, and its end.
     scene.quiet(&service, 3).await;
@@ -156,6 +157,7 @@ async fn a_check_whose_end_passed_while_the_app_was_away_is_concluded(database: 
 
     scene.builder = scene.builder.clone().env("PACEGATE_RECONCILE_INTERVAL", "1s");
     let service = scene.builder.start().await;
+    scene.fake.change_repository(REPO, |repository| repository.installation = Some(99));
     scene.deliver(&service, &changed("added")).await;
     let check = scene.concluded(&head).await;
     assert_eq!(check.conclusion.as_deref(), Some("neutral"));
