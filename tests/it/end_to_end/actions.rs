@@ -109,8 +109,12 @@ async fn an_installation_is_followed_by_a_verdict_on_actions_alone(database: Dat
         .collect();
     assert_eq!(blamed, [serde_json::json!(["CI", "test", "Run npm test"])]);
     // The same end, told again: nothing is read, judged or written again.
+    scene.quiet(&service, 2).await;
     let writes = scene.concluded(&second).await.writes;
-    ended(&scene, &service, 3_002, &second, 10, 40).await;
+    let mut told = ci(3_002, &second, now_seconds(), 40);
+    told.event = "pull_request".into();
+    let again = webhooks::workflow_run("completed", &scene.repository, &told);
+    scene.deliver(&service, &delivery("workflow_run", &again, WEBHOOK_SECRET)).await;
     scene.quiet(&service, 2).await;
     assert_eq!(scene.concluded(&second).await.writes, writes);
     service.terminate().await;

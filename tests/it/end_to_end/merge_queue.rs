@@ -1,6 +1,7 @@
 //! A merge queue's group: it has a check, no comment, and once it is the branch its runs are the
 //! baseline.
 
+use super::buttons::{becomes, press, regressed};
 use super::{Database, HISTORY, PATIENCE, REPO, Scene, on_both};
 use crate::pipeline::Run;
 use crate::service::WEBHOOK_SECRET;
@@ -40,6 +41,32 @@ async fn a_group_is_judged_and_becomes_the_baseline(database: Database) {
     assert_eq!(verdict["baseline"]["runs"], HISTORY + 1);
     assert_eq!(verdict["baseline"]["to_sha"], group);
     assert!(scene.fake.comments(REPO, 7).is_empty());
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(what_was_accepted_in_a_pull_request_is_accepted_in_its_group);
+async fn what_was_accepted_in_a_pull_request_is_accepted_in_its_group(database: Database) {
+    let scene = Scene::new(database).await;
+    scene.fake.collaborator(REPO, "ada", "write");
+    let service = scene.builder.start().await;
+    let (head, check) = regressed(&scene, &service, 7).await;
+    press(&scene, &service, &check, "accept", "ada").await;
+    becomes(&scene, &head, "success").await;
+    let (group, base) = (sha("group of seven"), sha("main 29"));
+    let requested = webhooks::merge_group("checks_requested", &scene.repository, &group, &base);
+    scene.deliver(&service, &delivery("merge_group", &requested, WEBHOOK_SECRET)).await;
+    let mut run = Run::slowed(&group, "gh-readonly-queue/main/pr-7-929f8209", now_seconds() - 120);
+    run.raises = false;
+    scene.push(&service, &run.request()).await;
+    let check = scene.concluded(&group).await;
+    assert_eq!(check.conclusion.as_deref(), Some("success"), "{:?} {:?}", check.title, check.summary);
+    // The group's own check decides nothing: it is no pull request's.
+    press(&scene, &service, &check, "accept", "ada").await;
+    eventually("a word on it", PATIENCE, || async {
+        service.log().iter().any(|line| line.contains("only a pull request's change")).then_some(())
+    })
+    .await;
     service.terminate().await;
     scene.fake.finish();
 }

@@ -52,7 +52,7 @@ store_test!(a_pull_request_is_as_github_said_last, async |store: &Store| -> Outc
 store_test!(a_head_leads_to_the_pull_request_that_speaks_for_it, async |store: &Store| -> Outcome {
     let (repo, other) = (store.repository("acme/app").await?.id, store.repository("acme/other").await?.id);
     let mut tx = store.write().await?;
-    // 1 moved on, 2 and 3 stand at `a`: 2 is open, 3 is newer.
+    // 1 moved on, 2 and 3 stand at `a`: 2 is open.
     for row in [pull_request(1, true, 'b'), pull_request(2, true, 'a'), pull_request(3, false, 'a')] {
         tx.record_pull_request(repo, &row, at(1)).await?;
         tx.record_head(repo, row.number, &sha('a'), at(1)).await?;
@@ -60,15 +60,15 @@ store_test!(a_head_leads_to_the_pull_request_that_speaks_for_it, async |store: &
     }
     let found = tx.pull_request_of_head(repo, &sha('a')).await?;
     assert_eq!(found.map(|row| row.number), Some(PrNumber(2)));
-    // Of two open ones the newer.
+    // Of two open ones the first: a second one, opened elsewhere, changes nothing.
     tx.record_pull_request(repo, &pull_request(3, true, 'a'), at(3)).await?;
     let found = tx.pull_request_of_head(repo, &sha('a')).await?;
-    assert_eq!(found.map(|row| row.number), Some(PrNumber(3)));
+    assert_eq!(found.map(|row| row.number), Some(PrNumber(2)));
     // An earlier head still has its pull request.
     tx.record_pull_request(repo, &pull_request(3, true, 'c'), at(4)).await?;
     tx.record_pull_request(repo, &pull_request(2, false, 'd'), at(4)).await?;
     let found = tx.pull_request_of_head(repo, &sha('a')).await?;
-    assert_eq!(found.map(|row| row.number), Some(PrNumber(3)));
+    assert_eq!(found.map(|row| row.number), Some(PrNumber(1)));
     assert_eq!(tx.pull_request_of_head(repo, &sha('f')).await?, None);
     assert_eq!(tx.pull_request_of_head(other, &sha('a')).await?, None, "another repository's commit");
     tx.commit().await
