@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::model::environment::RunnerClass;
 use crate::model::ids::{RunId, SpanId, TraceId};
 use crate::model::run::{Lineage, MeasuredRun, PipelineRun, RunResult};
-use crate::model::span::{AttributeValue, Attributes, Resource, Span, SpanEvent, SpanKind, SpanStatus};
+use crate::model::span::{
+    AttributeValue, Attributes, Dropped, Resource, Span, SpanEvent, SpanKind, SpanStatus,
+};
 use crate::model::stage::{StageKey, StageKind, StageSample};
 use crate::model::time::Timestamp;
 use crate::model::trace::Trace;
@@ -36,6 +38,9 @@ impl SpanBuilder {
             attributes: Attributes::default(),
             events: vec![],
             links: vec![],
+            dropped: Dropped::default(),
+            trace_state: String::new(),
+            scope: Arc::default(),
             resource: Arc::default(),
         })
     }
@@ -72,13 +77,15 @@ impl SpanBuilder {
     }
 
     pub fn resource(mut self, pairs: &[(&str, &str)]) -> Self {
-        self.0.resource = Arc::new(Resource { attributes: Attributes(attribute_list(pairs)) });
+        self.0.resource =
+            Arc::new(Resource { attributes: Attributes(attribute_list(pairs)), dropped_attributes: 0 });
         self
     }
 
     pub fn exception(mut self, error_type: &str, message: &str) -> Self {
         let pairs = [("exception.type", error_type), ("exception.message", message)];
         self.0.events.push(SpanEvent {
+            dropped_attributes: 0,
             name: "exception".to_owned(),
             time_ns: self.0.end_ns,
             attributes: Attributes(attribute_list(&pairs)),

@@ -13,7 +13,7 @@ use super::tolerant::{Micros, Scalar, error_tag, span_id, status_code_tag, trace
 use super::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
 use crate::model::ids::{IdError, SpanId, TraceId};
 use crate::model::span::{
-    AttributeValue, Attributes, Resource, Span, SpanEvent, SpanKind, SpanLink, SpanStatus,
+    AttributeValue, Attributes, Dropped, Resource, Span, SpanEvent, SpanKind, SpanLink, SpanStatus,
 };
 
 const FORMAT: &str = "Jaeger UI JSON";
@@ -153,7 +153,7 @@ fn resource(process: Process) -> Resource {
     if let Some(name) = process.service_name.filter(|n| !n.is_empty()) {
         attributes.0.insert(0, ("service.name".to_owned(), AttributeValue::String(name)));
     }
-    Resource { attributes }
+    Resource { attributes, dropped_attributes: 0 }
 }
 
 fn read_span(
@@ -182,6 +182,9 @@ fn read_span(
         attributes,
         events: span.logs.kept.into_iter().map(read_log).collect(),
         links,
+        dropped: Dropped::default(),
+        trace_state: String::new(),
+        scope: Arc::default(),
         resource: span.process_id.and_then(|id| resources.get(&id).cloned()).unwrap_or_default(),
     })
 }
@@ -271,7 +274,7 @@ fn read_log(log: Log) -> SpanEvent {
         .iter()
         .find_map(|key| attributes.0.iter().position(|(k, v)| k == key && v.to_text().is_some()));
     let name = name_at.and_then(|at| attributes.0.remove(at).1.to_text()).unwrap_or_default();
-    SpanEvent { name, time_ns: log.timestamp.ns, attributes }
+    SpanEvent { name, time_ns: log.timestamp.ns, attributes, dropped_attributes: 0 }
 }
 
 #[cfg(test)]

@@ -10,9 +10,36 @@ pub mod redact;
 #[cfg(test)]
 mod tests;
 mod tolerant;
+mod wire;
 pub mod zipkin;
 
 use crate::model::span::Span;
+
+/// A form in which a request carries spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// OTLP's `ExportTraceServiceRequest` as protobuf.
+    OtlpProtobuf,
+    /// The same as OTLP's JSON.
+    OtlpJson,
+    /// Zipkin v2's list of spans as JSON.
+    ZipkinV2Json,
+}
+
+impl Format {
+    /// Reads a whole request.
+    ///
+    /// # Errors
+    /// [`IngestError`] when it is not of this form or holds too much; spans that can't be used
+    /// are rejected by themselves.
+    pub fn decode(self, body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
+        match self {
+            Self::OtlpProtobuf => otlp::decode_protobuf(body, limits),
+            Self::OtlpJson => otlp::decode_json(body, limits),
+            Self::ZipkinV2Json => zipkin::decode_v2_json(body, limits),
+        }
+    }
+}
 
 /// Why a request was refused as a whole. The text goes back to the sender.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

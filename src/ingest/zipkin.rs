@@ -11,7 +11,9 @@ use super::bounded::{Bounded, Entries, Sum, Tally, check_values, list};
 use super::tolerant::{Micros, Scalar, error_tag, span_id, status_code_tag, trace_id};
 use super::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
 use crate::model::ids::IdError;
-use crate::model::span::{AttributeValue, Attributes, Resource, Span, SpanEvent, SpanKind, SpanStatus};
+use crate::model::span::{
+    AttributeValue, Attributes, Dropped, Resource, Span, SpanEvent, SpanKind, SpanStatus,
+};
 
 const FORMAT: &str = "Zipkin v2 JSON";
 
@@ -106,7 +108,7 @@ impl Resources {
             _ => {
                 let pair = |name| ("service.name".to_owned(), AttributeValue::String(name));
                 let attributes = Attributes(service.clone().map(pair).into_iter().collect());
-                let resource = Arc::new(Resource { attributes });
+                let resource = Arc::new(Resource { attributes, dropped_attributes: 0 });
                 self.last = Some((service, resource.clone()));
                 resource
             }
@@ -144,6 +146,9 @@ fn read_span(span: WireSpan, resources: &mut Resources, values_left: &mut usize)
         attributes,
         events,
         links: Vec::new(),
+        dropped: Dropped::default(),
+        trace_state: String::new(),
+        scope: Arc::default(),
         resource: resources.of(span.local_endpoint.and_then(|e| e.service_name).filter(|n| !n.is_empty())),
     })
 }
@@ -185,7 +190,7 @@ fn read_annotation(annotation: Annotation) -> SpanEvent {
         }
         _ => (text, Attributes::default()),
     };
-    SpanEvent { name, time_ns: annotation.timestamp.ns, attributes }
+    SpanEvent { name, time_ns: annotation.timestamp.ns, attributes, dropped_attributes: 0 }
 }
 
 #[cfg(test)]

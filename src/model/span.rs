@@ -104,6 +104,8 @@ pub struct SpanEvent {
     pub time_ns: i64,
     /// Details, such as `exception.type`.
     pub attributes: Attributes,
+    /// Details that were left out, by the producer or here.
+    pub dropped_attributes: u32,
 }
 
 /// A reference to another span, of this trace or another.
@@ -122,6 +124,28 @@ pub struct SpanLink {
 pub struct Resource {
     /// `service.name`, `vcs.*`, `os.type`, ...
     pub attributes: Attributes,
+    /// Details that were left out, by the producer or here.
+    pub dropped_attributes: u32,
+}
+
+/// The library that made a span: OpenTelemetry's instrumentation scope.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// Its name; empty when it is not said.
+    pub name: String,
+    /// Its version; empty when it is not said.
+    pub version: String,
+}
+
+/// How much of a span was left out, by the producer or here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dropped {
+    /// Attributes.
+    pub attributes: u32,
+    /// Events.
+    pub events: u32,
+    /// Links.
+    pub links: u32,
 }
 
 /// One unit of work. Times are nanoseconds since the Unix epoch exactly as sent: a span may
@@ -150,6 +174,12 @@ pub struct Span {
     pub events: Vec<SpanEvent>,
     /// What else it refers to.
     pub links: Vec<SpanLink>,
+    /// How much of it was left out.
+    pub dropped: Dropped,
+    /// W3C `tracestate` as it was sent; empty when there was none.
+    pub trace_state: String,
+    /// The library that made it; shared between the spans of a batch.
+    pub scope: Arc<Scope>,
     /// Who sent it; shared between the spans of a batch.
     pub resource: Arc<Resource>,
 }

@@ -265,7 +265,7 @@ pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::span::{Attributes, SpanKind, SpanStatus};
+    use crate::model::span::{Attributes, Dropped, SpanKind, SpanStatus};
 
     /// A span of one trace with a number for its id; the name follows from it.
     pub fn span(id: u16, parent: Option<u16>, start_ns: i64, end_ns: i64) -> Span {
@@ -282,6 +282,9 @@ pub(super) mod tests {
             attributes: Attributes::default(),
             events: vec![],
             links: vec![],
+            dropped: Dropped::default(),
+            trace_state: String::new(),
+            scope: Arc::default(),
             resource: Arc::default(),
         }
     }

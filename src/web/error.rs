@@ -176,7 +176,7 @@ impl IntoResponse for OtlpError {
             let body = serde_json::json!({ "message": message }).to_string();
             (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
         } else {
-            let body = super::ingest::protobuf_text_field(2, &message);
+            let body = super::ingest::otlp_http::protobuf_text_field(2, &message);
             (status, [(header::CONTENT_TYPE, "application/x-protobuf")], body).into_response()
         };
         self.error.finish(response)

@@ -113,7 +113,7 @@ pub fn router(state: AppState) -> Router {
     let within = |seconds| {
         TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(seconds))
     };
-    let spans = post(ingest::traces)
+    let spans = post(ingest::otlp_http::traces)
         .layer::<_, Infallible>(RequestDecompressionLayer::new().gzip(true).deflate(true))
         .layer(DefaultBodyLimit::disable()); // bounded after inflation, in the handler
     Router::new()

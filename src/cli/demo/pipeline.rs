@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::clock::Randomness;
 use crate::model::ids::{CommitSha, PrNumber, RepoName, SpanId, TraceId};
-use crate::model::span::{AttributeValue, Attributes, Resource, Span, SpanEvent, SpanKind, SpanStatus};
+use crate::model::span::{
+    AttributeValue, Attributes, Dropped, Resource, Span, SpanEvent, SpanKind, SpanStatus,
+};
 use crate::model::time::Timestamp;
 
 /// What a run does differently from the usual.
@@ -115,7 +117,7 @@ fn resource(plan: &RunPlan, repo: &RepoName) -> Arc<Resource> {
     if plan.number % 13 == 5 {
         pairs.push(("cicd.pipeline.run.attempt", "2".to_owned()));
     }
-    Arc::new(Resource { attributes: attributes(&pairs) })
+    Arc::new(Resource { attributes: attributes(&pairs), dropped_attributes: 0 })
 }
 
 fn attributes(pairs: &[(&str, String)]) -> Attributes {
@@ -148,6 +150,9 @@ impl Recorder<'_> {
             attributes: attributes(pairs),
             events: Vec::new(),
             links: Vec::new(),
+            dropped: Dropped::default(),
+            trace_state: String::new(),
+            scope: Arc::default(),
             resource: self.resource.clone(),
         });
     }
@@ -203,6 +208,7 @@ impl Recorder<'_> {
 
 fn exception(kind: &str, message: &str) -> SpanEvent {
     SpanEvent {
+        dropped_attributes: 0,
         name: "exception".to_owned(),
         time_ns: 0,
         attributes: attributes(&[

@@ -74,7 +74,7 @@ pub fn of_resource(run: &WorkflowRun, runner: &Kind) -> Resource {
         .text("os.type", runner.os.map(str::to_owned))
         .text("host.arch", runner.arch.map(str::to_owned))
         .labels(&runner.labels);
-    Resource { attributes: Attributes(list.0) }
+    Resource { attributes: Attributes(list.0), dropped_attributes: 0 }
 }
 
 /// Of the run.

@@ -23,7 +23,7 @@ use self::names::step_names;
 use super::actions::{JobsOfAttempt, WorkflowJob, WorkflowRun, WorkflowStep};
 use crate::model::ids::{SpanId, TraceId};
 use crate::model::run::RunResult;
-use crate::model::span::{Resource, Span, SpanKind, SpanStatus};
+use crate::model::span::{Dropped, Resource, Span, SpanKind, SpanStatus};
 use crate::model::time::Timestamp;
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -229,6 +229,9 @@ impl Builder {
             attributes: attributed.attributes,
             events: Vec::new(),
             links: Vec::new(),
+            dropped: Dropped::default(),
+            trace_state: String::new(),
+            scope: Arc::default(),
             resource: self.resource.clone(),
         }
     }

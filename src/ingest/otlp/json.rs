@@ -9,7 +9,9 @@ use crate::ingest::bounded::{Bounded, check_values};
 use crate::ingest::tolerant::{Double, Integer};
 use crate::ingest::{ATTRIBUTES_READ, Decoded, IngestError, Limits, VALUE_DEPTH};
 use crate::model::ids::{IdError, SpanId, TraceId};
-use crate::model::span::{AttributeValue, Attributes, Resource, Span, SpanEvent, SpanLink, SpanStatus};
+use crate::model::span::{
+    AttributeValue, Attributes, Dropped, Resource, Scope, Span, SpanEvent, SpanLink, SpanStatus,
+};
 
 /// Reads an OTLP request: one JSON document.
 ///
@@ -31,11 +33,17 @@ pub fn decode_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> 
     let request: Request = serde_json::from_slice(body).map_err(malformed)?;
     let mut decoded = Decoded::default();
     for resource_spans in request.resource_spans {
-        let attributes = attributes(resource_spans.resource.unwrap_or_default().attributes, VALUE_DEPTH);
-        let resource = Arc::new(Resource { attributes });
+        let told = resource_spans.resource.unwrap_or_default();
+        let resource = Arc::new(Resource {
+            attributes: attributes(told.attributes, VALUE_DEPTH),
+            dropped_attributes: saturated(told.dropped_attributes_count),
+        });
         for scope_spans in resource_spans.scope_spans {
+            let scope = scope_spans.scope.unwrap_or_default();
+            let (name, version) = (scope.name.unwrap_or_default(), scope.version.unwrap_or_default());
+            let scope = Arc::new(Scope { name, version });
             for span in scope_spans.spans {
-                match read_span(span, &resource) {
+                match read_span(span, &resource, &scope) {
                     Ok(span) => decoded.spans.push(span),
                     Err(error) => decoded.rejected.add(|| error.to_string()),
                 }
@@ -45,7 +53,11 @@ pub fn decode_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> 
     Ok(decoded)
 }
 
-fn read_span(span: WireSpan, resource: &Arc<Resource>) -> Result<Span, IdError> {
+fn saturated(count: Integer) -> u32 {
+    u32::try_from(count.0.max(0)).unwrap_or(u32::MAX)
+}
+
+fn read_span(span: WireSpan, resource: &Arc<Resource>, scope: &Arc<Scope>) -> Result<Span, IdError> {
     let status = span.status.unwrap_or_default();
     Ok(Span {
         trace_id: span.trace_id.unwrap_or_default().parse::<TraceId>()?,
@@ -69,6 +81,7 @@ fn read_span(span: WireSpan, resource: &Arc<Resource>) -> Result<Span, IdError> 
                 name: event.name.unwrap_or_default(),
                 time_ns: nanoseconds(event.time_unix_nano.0.cast_unsigned()),
                 attributes: attributes(event.attributes, VALUE_DEPTH),
+                dropped_attributes: saturated(event.dropped_attributes_count),
             })
             .collect(),
         links: span
@@ -83,6 +96,13 @@ fn read_span(span: WireSpan, resource: &Arc<Resource>) -> Result<Span, IdError> 
                 })
             })
             .collect(),
+        dropped: Dropped {
+            attributes: saturated(span.dropped_attributes_count),
+            events: saturated(span.dropped_events_count),
+            links: saturated(span.dropped_links_count),
+        },
+        trace_state: span.trace_state.unwrap_or_default(),
+        scope: scope.clone(),
         resource: resource.clone(),
     })
 }
@@ -127,7 +147,10 @@ mod tests {
     use crate::ingest::otlp::encode_json;
 
     fn body(span: &str) -> String {
-        format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#)
+        format!(
+            r#"{{"resourceSpans":[{{"resource":{{"droppedAttributesCount":1}},"scopeSpans":[
+            {{"scope":{{"name":"tracer","version":"2"}},"spans":[{span}]}}]}}]}}"#
+        )
     }
 
     const IDS: &str = r#""traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174""#;
@@ -155,7 +178,8 @@ mod tests {
     fn what_is_written_reads_back_the_same() {
         let text = body(&format!(
             r#"{{{IDS},"name":"n","kind":5,"startTimeUnixNano":"1","endTimeUnixNano":"2","status":{{"code":2,"message":"m"}},
-            "events":[{{"name":"exception","timeUnixNano":"1","attributes":[{{"key":"k","value":{{"boolValue":true}}}}]}}],
+            "traceState":"a=b","droppedAttributesCount":3,"droppedEventsCount":4,"droppedLinksCount":5,
+            "events":[{{"name":"exception","timeUnixNano":"1","droppedAttributesCount":6,"attributes":[{{"key":"k","value":{{"boolValue":true}}}}]}}],
             "links":[{{{IDS}}}],"attributes":[{{"key":"inf","value":{{"doubleValue":"-Infinity"}}}},
             {{"key":"m","value":{{"kvlistValue":{{"values":[{{"key":"x","value":{{"stringValue":"y"}}}}]}}}}}}]}}"#
         ));

@@ -66,20 +66,37 @@ pub(super) struct ResourceSpans {
 }
 
 #[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct WireResource {
+    #[serde(default)]
+    pub(super) dropped_attributes_count: Integer,
     #[serde(default)]
     pub(super) attributes: Bounded<KeyValue, ATTRIBUTES_READ>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct ScopeSpans {
+    pub(super) scope: Option<WireScope>,
     #[serde(default, deserialize_with = "list")]
     pub(super) spans: Vec<WireSpan>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct WireScope {
+    pub(super) name: Option<String>,
+    pub(super) version: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WireSpan {
+    pub(super) trace_state: Option<String>,
+    #[serde(default)]
+    pub(super) dropped_attributes_count: Integer,
+    #[serde(default)]
+    pub(super) dropped_events_count: Integer,
+    #[serde(default)]
+    pub(super) dropped_links_count: Integer,
     pub(super) trace_id: Option<String>,
     pub(super) span_id: Option<String>,
     pub(super) parent_span_id: Option<String>,
@@ -102,6 +119,8 @@ pub(super) struct WireSpan {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WireEvent {
+    #[serde(default)]
+    pub(super) dropped_attributes_count: Integer,
     pub(super) name: Option<String>,
     #[serde(default)]
     pub(super) time_unix_nano: Integer,

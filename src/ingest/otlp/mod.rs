@@ -4,7 +4,6 @@
 mod json;
 mod json_message;
 mod protobuf;
-mod wire;
 mod write;
 
 pub use json::decode_json;

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::wire::{Allowance, Fields, Value, WireError};
 use super::{nanoseconds, span_kind};
+use crate::ingest::wire::{Allowance, Fields, Value, WireError};
 use crate::ingest::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits, VALUE_DEPTH};
 use crate::model::ids::{IdError, SpanId, TraceId};
 use crate::model::span::{
-    AttributeValue, Attributes, Resource, Span, SpanEvent, SpanKind, SpanLink, SpanStatus,
+    AttributeValue, Attributes, Dropped, Resource, Scope, Span, SpanEvent, SpanKind, SpanLink, SpanStatus,
 };
 
 /// Reads an OTLP request.
@@ -56,55 +56,85 @@ fn count_spans(body: &[u8]) -> Result<usize, WireError> {
 fn read_resource_spans(message: &[u8], decoded: &mut Decoded, left: &mut Allowance) -> Result<(), WireError> {
     left.spend()?;
     // The resource may stand after its spans on the wire.
-    let mut attributes = Attributes::default();
+    let mut resource = Resource::default();
     let mut fields = Fields::new(message);
     while let Some((number, value)) = fields.next()? {
-        if let (1, Some(resource)) = (number, value.bytes()) {
-            let mut fields = Fields::new(resource);
+        if let (1, Some(message)) = (number, value.bytes()) {
+            let mut fields = Fields::new(message);
             while let Some((number, value)) = fields.next()? {
-                if number == 1 {
-                    read_attribute(value, &mut attributes, VALUE_DEPTH, left)?;
+                match (number, value) {
+                    (1, value) => read_attribute(value, &mut resource.attributes, VALUE_DEPTH, left)?,
+                    (2, Value::Varint(count)) => resource.dropped_attributes = saturated(count),
+                    _ => {}
                 }
             }
         }
     }
-    let resource = Arc::new(Resource { attributes });
+    let resource = Arc::new(resource);
     let mut fields = Fields::new(message);
     while let Some((number, value)) = fields.next()? {
         let (2, Some(scope_spans)) = (number, value.bytes()) else { continue };
+        let scope = read_scope(scope_spans, left)?;
         let mut fields = Fields::new(scope_spans);
         while let Some((number, value)) = fields.next()? {
             if let (2, Some(span)) = (number, value.bytes()) {
-                read_span(span, &resource, decoded, left)?;
+                read_span(span, (&resource, &scope), decoded, left)?;
             }
         }
     }
     Ok(())
 }
 
+/// The scope may stand after its spans on the wire, too.
+fn read_scope(scope_spans: &[u8], left: &mut Allowance) -> Result<Arc<Scope>, WireError> {
+    left.spend()?;
+    let (mut name, mut version) = ("", "");
+    let mut fields = Fields::new(scope_spans);
+    while let Some((number, value)) = fields.next()? {
+        let (1, Some(message)) = (number, value.bytes()) else { continue };
+        let mut fields = Fields::new(message);
+        while let Some((number, value)) = fields.next()? {
+            match number {
+                1 => name = value.text()?.unwrap_or_default(),
+                2 => version = value.text()?.unwrap_or_default(),
+                _ => {}
+            }
+        }
+    }
+    Ok(Arc::new(Scope { name: name.to_owned(), version: version.to_owned() }))
+}
+
+fn saturated(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 fn read_span(
     message: &[u8],
-    resource: &Arc<Resource>,
+    (resource, scope): (&Arc<Resource>, &Arc<Scope>),
     decoded: &mut Decoded,
     left: &mut Allowance,
 ) -> Result<(), WireError> {
     let (mut trace_id, mut span_id, mut parent_span_id) = (&[][..], &[][..], &[][..]);
     let (mut name, mut kind, mut start_ns, mut end_ns) = ("", SpanKind::Unspecified, 0, 0);
     let (mut attributes, mut events, mut links) = (Attributes::default(), Vec::new(), Vec::new());
-    let mut status = SpanStatus::Unset;
+    let (mut status, mut trace_state, mut dropped) = (SpanStatus::Unset, "", Dropped::default());
     let mut fields = Fields::new(message);
     while let Some((number, value)) = fields.next()? {
         match (number, value) {
             (1, Value::Bytes(bytes)) => trace_id = bytes,
             (2, Value::Bytes(bytes)) => span_id = bytes,
+            (3, value) => trace_state = value.text()?.unwrap_or_default(),
             (4, Value::Bytes(bytes)) => parent_span_id = bytes,
             (5, value) => name = value.text()?.unwrap_or_default(),
             (6, Value::Varint(number)) => kind = span_kind(i64::try_from(number).unwrap_or(0)),
             (7, Value::Fixed64(time)) => start_ns = nanoseconds(time),
             (8, Value::Fixed64(time)) => end_ns = nanoseconds(time),
             (9, value) => read_attribute(value, &mut attributes, VALUE_DEPTH, left)?,
+            (10, Value::Varint(count)) => dropped.attributes = saturated(count),
             (11, Value::Bytes(event)) if events.len() < EVENTS_READ => events.push(read_event(event, left)?),
+            (12, Value::Varint(count)) => dropped.events = saturated(count),
             (13, Value::Bytes(link)) if links.len() < EVENTS_READ => links.extend(read_link(link, left)?),
+            (14, Value::Varint(count)) => dropped.links = saturated(count),
             (15, Value::Bytes(message)) => status = read_status(message)?,
             _ => {}
         }
@@ -126,6 +156,9 @@ fn read_span(
             attributes,
             events,
             links,
+            dropped,
+            trace_state: trace_state.to_owned(),
+            scope: scope.clone(),
             resource: resource.clone(),
         }),
         Err(error) => decoded.rejected.add(|| error.to_string()),
@@ -135,13 +168,15 @@ fn read_span(
 
 fn read_event(message: &[u8], left: &mut Allowance) -> Result<SpanEvent, WireError> {
     left.spend()?;
-    let mut event = SpanEvent { name: String::new(), time_ns: 0, attributes: Attributes::default() };
+    let (name, attributes) = (String::new(), Attributes::default());
+    let mut event = SpanEvent { name, time_ns: 0, attributes, dropped_attributes: 0 };
     let mut fields = Fields::new(message);
     while let Some((number, value)) = fields.next()? {
         match (number, value) {
             (1, Value::Fixed64(time)) => event.time_ns = nanoseconds(time),
             (2, value) => value.text()?.unwrap_or_default().clone_into(&mut event.name),
             (3, value) => read_attribute(value, &mut event.attributes, VALUE_DEPTH, left)?,
+            (4, Value::Varint(count)) => event.dropped_attributes = saturated(count),
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 
 use crate::model::span::{
-    AttributeValue, Attributes, Resource, Span, SpanEvent, SpanKind, SpanLink, SpanStatus,
+    AttributeValue, Attributes, Resource, Scope, Span, SpanEvent, SpanKind, SpanLink, SpanStatus,
 };
 
 /// Writes spans as one OTLP JSON document. Each resource stands once, however its spans are
@@ -18,16 +18,26 @@ use crate::model::span::{
 /// # Errors
 /// Only the writer's own.
 pub fn write_json(spans: &[Span], writer: impl Write) -> Result<(), serde_json::Error> {
-    let mut groups: Vec<Vec<&Span>> = Vec::new();
-    let mut place: HashMap<*const Resource, usize> = HashMap::new();
+    serde_json::to_writer(writer, &Request(&grouped(spans)))
+}
+
+/// Spans by resource, then by scope, as they share them.
+fn grouped(spans: &[Span]) -> Vec<Vec<Vec<&Span>>> {
+    let mut groups: Vec<Vec<Vec<&Span>>> = Vec::new();
+    let mut place_of: HashMap<*const Resource, usize> = HashMap::new();
+    let mut scope_of: HashMap<(usize, *const Scope), usize> = HashMap::new();
     for span in spans {
-        let at = *place.entry(Arc::as_ptr(&span.resource)).or_insert_with(|| {
+        let at = *place_of.entry(Arc::as_ptr(&span.resource)).or_insert_with(|| {
             groups.push(Vec::new());
             groups.len() - 1
         });
-        groups[at].push(span);
+        let scope = *scope_of.entry((at, Arc::as_ptr(&span.scope))).or_insert_with(|| {
+            groups[at].push(Vec::new());
+            groups[at].len() - 1
+        });
+        groups[at][scope].push(span);
     }
-    serde_json::to_writer(writer, &Request(&groups))
+    groups
 }
 
 /// The same in memory.
@@ -69,32 +79,42 @@ impl<I: Iterator<Item = T> + Clone, T: Serialize> Serialize for List<I> {
     }
 }
 
-as_map!(Request(&'a [Vec<&'a Span>]), groups => {
+as_map!(Request(&'a [Vec<Vec<&'a Span>>]), groups => {
     "resourceSpans": List(groups.iter().map(|group| Group(group))),
 });
 
-as_map!(Group(&'a [&'a Span]), spans => {
-    "resource": WireResource(&spans[0].resource),
-    "scopeSpans": [Scope(spans)],
+as_map!(Group(&'a [Vec<&'a Span>]), scopes => {
+    "resource": WireResource(&scopes[0][0].resource),
+    "scopeSpans": List(scopes.iter().map(|spans| ScopeSpans(spans))),
 });
 
-as_map!(WireResource(&'a Resource), resource => { "attributes": Pairs(&resource.attributes) });
+as_map!(WireResource(&'a Resource), resource => {
+    "attributes": Pairs(&resource.attributes),
+    "droppedAttributesCount": resource.dropped_attributes,
+});
 
-as_map!(Scope(&'a [&'a Span]), spans => {
+as_map!(WireScope(&'a Scope), scope => { "name": scope.name, "version": scope.version });
+
+as_map!(ScopeSpans(&'a [&'a Span]), spans => {
+    "scope": WireScope(&spans[0].scope),
     "spans": List(spans.iter().map(|span| WireSpan(span))),
 });
 
 as_map!(WireSpan(&'a Span), span => {
     "traceId": span.trace_id,
     "spanId": span.span_id,
+    "traceState": span.trace_state,
     "parentSpanId": span.parent_span_id.map(|id| id.to_string()).unwrap_or_default(),
     "name": span.name,
     "kind": kind_number(span.kind),
     "startTimeUnixNano": span.start_ns.to_string(),
     "endTimeUnixNano": span.end_ns.to_string(),
     "attributes": Pairs(&span.attributes),
+    "droppedAttributesCount": span.dropped.attributes,
     "events": List(span.events.iter().map(WireEvent)),
+    "droppedEventsCount": span.dropped.events,
     "links": List(span.links.iter().map(WireLink)),
+    "droppedLinksCount": span.dropped.links,
     "status": WireStatus(&span.status),
 });
 
@@ -102,6 +122,7 @@ as_map!(WireEvent(&'a SpanEvent), event => {
     "timeUnixNano": event.time_ns.to_string(),
     "name": event.name,
     "attributes": Pairs(&event.attributes),
+    "droppedAttributesCount": event.dropped_attributes,
 });
 
 as_map!(WireLink(&'a SpanLink), link => {

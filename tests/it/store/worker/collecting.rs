@@ -134,10 +134,11 @@ store_test!(zero_bytes_in_what_was_sent_stop_nothing, async |store: &Store| -> O
         ("os.type", "li\0nux".to_owned()),
     ];
     let resource = resource.each_ref().map(|(key, value)| (*key, value.as_str()));
-    spans[0].resource = Arc::new(Resource { attributes: texts(&resource) });
+    spans[0].resource = Arc::new(Resource { attributes: texts(&resource), dropped_attributes: 0 });
     spans[1].name = "com\0pile".to_owned();
     spans[2].status = SpanStatus::Error("fai\0led".to_owned());
     spans[2].events = vec![SpanEvent {
+        dropped_attributes: 0,
         name: "exception".to_owned(),
         time_ns: at(0).0 * 1_000,
         attributes: texts(&[("exception.type", "Err\0or"), ("exception.message", "at \0 byte")]),

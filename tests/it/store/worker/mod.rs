@@ -15,7 +15,7 @@ use pacegate::jobs::worker::run_jobs;
 use pacegate::jobs::{Job, Work};
 use pacegate::metrics::{Metrics, Outcome as Label};
 use pacegate::model::ids::{RepoId, SpanId, TraceId};
-use pacegate::model::span::{AttributeValue, Attributes, Resource, Span, SpanKind, SpanStatus};
+use pacegate::model::span::{AttributeValue, Attributes, Dropped, Resource, Span, SpanKind, SpanStatus};
 use pacegate::model::time::Timestamp;
 use pacegate::store::traces::TraceStore;
 use pacegate::store::{SpanBatch, StoreError};
@@ -163,7 +163,10 @@ fn span(trace_id: TraceId, id: u8, parent: u8, name: &str) -> Span {
         attributes: Attributes::default(),
         events: Vec::new(),
         links: Vec::new(),
-        resource: Arc::new(Resource { attributes: texts(&resource) }),
+        dropped: Dropped::default(),
+        trace_state: String::new(),
+        scope: Arc::default(),
+        resource: Arc::new(Resource { attributes: texts(&resource), dropped_attributes: 0 }),
     }
 }
 
