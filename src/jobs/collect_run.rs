@@ -92,7 +92,7 @@ fn read_trace(batches: &[Vec<u8>]) -> Result<Option<(Trace, Vec<u8>)>, JobError>
     let limits = Limits { spans: usize::MAX, values: usize::MAX };
     let mut spans = Vec::new();
     for batch in batches {
-        spans.extend(otlp::decode_json(batch, limits).map_err(|e| unreadable(e.into()))?.spans);
+        spans.extend(otlp::decode(batch, limits).map_err(|e| unreadable(e.into()))?.spans);
     }
     let Some(trace) = Trace::build(spans) else { return Ok(None) };
     let raw = raw(trace.spans())?;
