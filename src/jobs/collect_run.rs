@@ -115,7 +115,7 @@ fn spans_of(batches: &[Vec<u8>]) -> Result<Vec<Span>, JobError> {
     let limits = Limits { spans: usize::MAX, values: usize::MAX };
     let mut spans = Vec::new();
     for batch in batches {
-        let decoded = otlp::decode_json(batch, limits).map_err(|e| JobError::Unreadable(Box::new(e)))?;
+        let decoded = otlp::decode(batch, limits).map_err(|e| JobError::Unreadable(Box::new(e)))?;
         spans.extend(decoded.spans);
     }
     Ok(spans)

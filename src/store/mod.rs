@@ -12,6 +12,7 @@ mod connect;
 mod contents;
 mod decisions;
 mod deliveries;
+mod enqueue;
 mod errors;
 pub mod forgetting;
 mod linked_traces;
@@ -45,7 +46,7 @@ pub use pull_requests::PullRequestRow;
 pub use queue::{Attempt, ClaimedJob, DeadJob, JobCounts, LeaseToken, NewJob, Settlement};
 pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, RepositoryRow};
 pub use runs::{RunFilter, StoredRun};
-pub use spans::{OpenTrace, SpanBatch};
+pub use spans::{OpenTrace, SpanBatch, TraceBounds};
 pub use sweeps::{DeliverySweep, FailedDelivery};
 pub use tokens::TokenRow;
 pub use workflow_runs::{MergeGroupRow, WorkflowRunRow};
@@ -168,6 +169,12 @@ impl Db {
             }
             Pools::Postgres(pool) => pool.close().await,
         }
+    }
+
+    /// Whether one transaction writes at a time, whatever it touches.
+    #[must_use]
+    pub fn has_one_writer(&self) -> bool {
+        matches!(self.pools, Pools::Sqlite { .. })
     }
 
     /// "`SQLite`" or "`PostgreSQL`", for people.
