@@ -12,6 +12,8 @@ use super::part::{Failure, Outcome, Parts, Role, Start, moment_of, nanoseconds};
 
 /// In words, in errors.
 const FORMAT: &str = "JUnit XML";
+/// Elements within elements: for each part those around it are looked at.
+const DEPTH: usize = 1_000;
 /// Bytes of one failure's text that are kept.
 const TEXT_BYTES: usize = 32_000;
 /// The class that Node names for every test.
@@ -26,7 +28,7 @@ enum Open {
 }
 
 /// Classes of one suite that have a part of their own.
-const CLASSES: usize = 5_000;
+const CLASSES: usize = 1_000;
 
 /// Reads a whole document.
 pub fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, ReportError> {
@@ -42,6 +44,10 @@ pub fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, ReportError>
             reason: format!("byte {}: {error}", reader.error_position()),
         })?;
         match event {
+            Event::Start(_) if open.len() >= DEPTH => {
+                let reason = format!("its elements are nested deeper than {DEPTH}");
+                return Err(ReportError::Malformed { format: FORMAT, reason });
+            }
             Event::Start(element) => {
                 is_junit |= is_known(element.local_name().as_ref());
                 let opened = begin(&element, &mut open, &mut top, parts)?;
@@ -88,21 +94,18 @@ fn begin(
     let time =
         || attribute("time").and_then(|text| text.replace(',', "").trim().parse().ok()).and_then(nanoseconds);
     let start = || attribute("timestamp").and_then(|text| moment_of(&text)).map_or(Start::Unknown, Start::At);
-    let suite = open.iter_mut().rev().find_map(|element| match element {
-        Open::Suite { part, classes } => Some((*part, classes)),
-        _ => None,
-    });
     Ok(match element.local_name().as_ref() {
         b"testsuite" => {
             let name = attribute("name").or_else(|| attribute("package")).unwrap_or_default();
-            let within = suite.map(|(part, _)| part);
+            let within = suite_around(open).map(|(part, _)| part);
             let part = parts.add(within, Role::Suite, &name, start(), time())?;
             Open::Suite { part, classes: Vec::new() }
         }
         b"testcase" => {
             let name = attribute("name").unwrap_or_default();
             let class = attribute("classname").unwrap_or_default();
-            let (within, classes) = suite.map_or((None, top), |(part, classes)| (Some(part), classes));
+            let (within, classes) =
+                suite_around(open).map_or((None, top), |(part, classes)| (Some(part), classes));
             let is_suite = within.is_some_and(|part| parts.list[part].name == class);
             let within = if class.is_empty() || class == name || class == NO_CLASS || is_suite {
                 within
@@ -124,6 +127,14 @@ fn begin(
             Open::Other
         }
         _ => Open::Other,
+    })
+}
+
+/// The innermost suite that is open, and its classes.
+fn suite_around(open: &mut [Open]) -> Option<(usize, &mut Vec<(String, usize)>)> {
+    open.iter_mut().rev().find_map(|element| match element {
+        Open::Suite { part, classes } => Some((*part, classes)),
+        _ => None,
     })
 }
 

@@ -106,7 +106,7 @@ fn what_real_tools_write_is_read() {
         (
             sample!("pytest-json-report.json"),
             "pytest's JSON report",
-            "test_shop.py 54|  TestOrders 21|    test_create 20|    test_cancel 0 ValueError: order 17 is \
+            "test_shop.py 53|  TestOrders 21|    test_create 20|    test_cancel 0 ValueError: order 17 is \
              shipped|  test_stock[1] 11|  test_stock[2] 20|  test_label 0 skipped",
         ),
         (sample!("cargo-1.95-timings.html"), "cargo's --timings", "leaf 130|demo demo bin 190"),
@@ -243,7 +243,9 @@ fn entities_are_never_expanded() {
 #[test]
 fn what_is_too_much_is_refused_and_what_is_nothing_is_said() {
     let fails = |text: &str| read(text.as_bytes(), limits()).expect_err("refused").to_string();
-    assert!(fails(&"<testsuite>".repeat(100_000)).contains("more than 50000 parts"));
+    assert!(fails(&"<testsuite>".repeat(100_000)).contains("nested deeper than 1000"));
+    let many = format!("<testsuite>{}</testsuite>", "<testcase/>".repeat(60_000));
+    assert!(fails(&many).contains("more than 50000 parts"));
     let nested = format!("{}{}", "<testsuite>".repeat(1_000), "</testsuite>".repeat(1_000));
     assert_eq!(report(&nested).spans(&command(), "").len(), 1_000, "deep, and not too many");
     let deep_json = format!("{{\"tests\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
