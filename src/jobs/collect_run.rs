@@ -234,7 +234,7 @@ impl Collection<'_> {
 /// What came is no part of any run.
 async fn pass_over(work: &Work, repo: RepoId, (trace, open): Member) -> Result<(), JobError> {
     let mut tx = work.db.write().await?;
-    tx.mark_member_collected(repo, trace, open).await?;
+    tx.mark_member_collected(repo, trace, open).await?.ok_or(JobError::TooEarly(AGAIN))?;
     tx.commit().await?;
     Ok(())
 }
@@ -242,7 +242,7 @@ async fn pass_over(work: &Work, repo: RepoId, (trace, open): Member) -> Result<(
 /// What came is no longer added to its run, which says so.
 async fn leave_out(work: &Work, repo: RepoId, own: Member) -> Result<(), JobError> {
     let mut tx = work.db.write().await?;
-    tx.mark_member_collected(repo, own.0, own.1).await?;
+    tx.mark_member_collected(repo, own.0, own.1).await?.ok_or(JobError::TooEarly(AGAIN))?;
     let mut traces = vec![own.0];
     if let Some(key) = tx.run_key_of(repo, own.0).await? {
         let of_run = tx.pipeline_traces(repo, &key).await?.into_iter();

@@ -48,8 +48,13 @@ pub(super) async fn retain(work: &Work) -> Result<(), JobError> {
 /// A trace whose root has not come for as long as a check waits is measured without: the service
 /// that would have sent it may be gone. If it comes after all, it makes the run again.
 async fn collect_rootless(work: &Work, now: Timestamp) -> Result<(), JobError> {
+    let since = now.before(work.check_timeout);
+    let rootless = work.db.read().await?.rootless_traces(since, ROOTLESS_AT_ONCE).await?;
+    if rootless.is_empty() {
+        return Ok(());
+    }
     let mut tx = work.db.write().await?;
-    for (repo, trace) in tx.rootless_traces(now.before(work.check_timeout), ROOTLESS_AT_ONCE).await? {
+    for (repo, trace) in rootless {
         let collect = Job::CollectRun { repo, trace, collections: 0 };
         collect.push(&mut tx, now, &work.chance, now).await?;
     }
