@@ -12,6 +12,7 @@ mod enterprise_server;
 mod faults;
 mod killed;
 mod lifecycle;
+mod listeners;
 mod lost;
 mod merge_queue;
 mod pages;
