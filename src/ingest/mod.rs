@@ -27,6 +27,18 @@ pub enum Format {
     OtlpJson,
     /// Zipkin v2's list of spans as JSON.
     ZipkinV2Json,
+    /// Zipkin v2's list of spans as protobuf.
+    ZipkinV2Protobuf,
+    /// Zipkin v1's list of spans as JSON.
+    ZipkinV1Json,
+    /// Jaeger's thrift `Batch`, in the binary protocol.
+    JaegerThriftBatch,
+    /// Jaeger's thrift `emitBatch` in the compact protocol.
+    JaegerUdpCompact,
+    /// Jaeger's thrift `emitBatch` in the binary protocol.
+    JaegerUdpBinary,
+    /// Jaeger's `PostSpansRequest` as protobuf.
+    JaegerProtobuf,
 }
 
 impl Format {
@@ -40,6 +52,10 @@ impl Format {
             Self::OtlpProtobuf => otlp::decode_protobuf(body, limits),
             Self::OtlpJson => otlp::decode_json(body, limits),
             Self::ZipkinV2Json => zipkin::decode_v2_json(body, limits),
+            other => Err(IngestError::Malformed {
+                format: "a form that is read",
+                reason: format!("{other:?} is not read yet"),
+            }),
         }
     }
 }

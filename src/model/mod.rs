@@ -1,6 +1,7 @@
 //! Plain data and the invariants it keeps: what a span, a run, a stage, a policy and a
 //! verdict *are*. No decisions, no input or output, no clock.
 
+pub mod byte_size;
 pub mod comparison;
 pub mod decision;
 pub mod duration;

@@ -16,7 +16,7 @@ use super::CliError;
 use super::output::{progress, say};
 use super::serve::{ServeArgs, Service, stop_signal};
 use crate::clock::{Clock, Randomness};
-use crate::config::{GitHubArgs, StoreArgs, WebArgs, WorkArgs};
+use crate::config::{AdmissionArgs, GitHubArgs, PortArgs, StoreArgs, WebArgs, WorkArgs};
 use crate::model::ids::{CommitSha, PrNumber, RepoName};
 use crate::model::time::Timestamp;
 
@@ -88,7 +88,14 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             base_branch: None,
             public_url: None,
         },
-        web: WebArgs { listen: args.listen.clone(), default_repo: None, pages: None, no_setup: true },
+        web: WebArgs {
+            listen: args.listen.clone(),
+            default_repo: None,
+            pages: None,
+            no_setup: true,
+            ports: PortArgs::closed(),
+            admission: AdmissionArgs::default(),
+        },
         no_worker: false,
     }
 }

@@ -14,6 +14,7 @@ mod exec;
 mod faults;
 mod killed;
 mod lifecycle;
+mod listeners;
 mod lost;
 mod merge_queue;
 mod pages;
