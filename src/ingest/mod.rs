@@ -7,6 +7,7 @@ pub mod history_csv;
 pub mod jaeger_ui;
 pub mod otlp;
 pub mod redact;
+pub mod sampling;
 #[cfg(test)]
 mod tests;
 mod tolerant;

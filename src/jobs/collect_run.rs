@@ -7,6 +7,7 @@ use super::recording::{raw, record};
 use super::{JobError, Work};
 use crate::gate::identity::RunIdentity;
 use crate::gate::measure::{Provenance, measure};
+use crate::ingest::sampling::Sampling;
 use crate::ingest::{Limits, otlp};
 use crate::model::ids::{RepoId, RunId, TraceId};
 use crate::model::run::Lineage;
@@ -39,9 +40,11 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     }
     let batches = tx.span_batches(repo, trace_id).await?;
     drop(tx);
-    let Some((trace, raw)) = tokio::task::spawn_blocking(move || read_trace(&batches)).await?? else {
-        return Ok(());
-    };
+    let read = tokio::task::spawn_blocking({
+        let sampling = work.trace_settings.sampling.clone();
+        move || read_trace(&batches, &sampling)
+    });
+    let Some((trace, raw, kept_by)) = read.await?? else { return Ok(()) };
     let identity = RunIdentity::of(&trace);
     let Some(head_sha) = identity.head_sha.clone() else {
         tracing::warn!(
@@ -75,6 +78,7 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         return Err(JobError::TooEarly(Duration::from_millis(100)));
     }
     let recorded = record(&mut tx, repo, &mut measured, collections).await?;
+    tx.record_trace(repo, &recorded.id, kept_by.as_deref(), now).await?;
     if measured.run.lineage == Lineage::Unknown {
         tracing::warn!(
             repo = %repository.name, trace = %trace_id,
@@ -86,7 +90,10 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     Ok(())
 }
 
-fn read_trace(batches: &[Vec<u8>]) -> Result<Option<(Trace, Vec<u8>)>, JobError> {
+/// The trace, as the object store keeps it, and the policy that keeps it there.
+type ReadTrace = (Trace, Vec<u8>, Option<String>);
+
+fn read_trace(batches: &[Vec<u8>], sampling: &Sampling) -> Result<Option<ReadTrace>, JobError> {
     let unreadable = |e: Box<dyn std::error::Error + Send + Sync>| JobError::Unreadable(e);
     // What was accepted is within the limits already, batch by batch.
     let limits = Limits { spans: usize::MAX, values: usize::MAX };
@@ -96,5 +103,6 @@ fn read_trace(batches: &[Vec<u8>]) -> Result<Option<(Trace, Vec<u8>)>, JobError>
     }
     let Some(trace) = Trace::build(spans) else { return Ok(None) };
     let raw = raw(trace.spans())?;
-    Ok(Some((trace, raw)))
+    let kept_by = sampling.decide(trace.spans()).map(str::to_owned);
+    Ok(Some((trace, raw, kept_by)))
 }

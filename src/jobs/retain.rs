@@ -1,8 +1,9 @@
 //! Sweeps what is no longer needed: batches of collected traces, done jobs, old deliveries, files
-//! of old heads.
+//! of old heads, raw traces that no policy keeps.
 
 use std::time::Duration;
 
+use super::thin_traces::thin_traces;
 use super::{JobError, Work};
 
 /// Spans of a collected trace are kept this long after the newest came: late ones join it.
@@ -35,5 +36,5 @@ pub(super) async fn retain(work: &Work) -> Result<(), JobError> {
     if rootless > 0 {
         tracing::warn!(traces = rootless, "traces were dropped after a week without a root span");
     }
-    Ok(())
+    thin_traces(work).await
 }

@@ -3,6 +3,7 @@
 
 pub mod comparison;
 pub mod decision;
+pub mod dropped;
 pub mod duration;
 pub mod environment;
 pub mod history;
@@ -15,3 +16,4 @@ pub mod stage;
 pub mod structure;
 pub mod time;
 pub mod trace;
+pub mod trace_link;

@@ -4,6 +4,7 @@
 mod access;
 mod api;
 mod error;
+pub mod forward;
 mod health;
 mod ingest;
 mod pages;
@@ -55,6 +56,8 @@ pub struct AppState {
     pub pages: PageAccess,
     /// Makes the App; none when there is one, or none is wanted.
     pub setup: Option<Arc<setup::Setup>>,
+    /// Where accepted spans also go.
+    pub forwarder: Option<forward::Forwarder>,
     /// Whether somebody configured the public address, or it is just where we listen.
     pub public_url_is_chosen: bool,
     committer: Committer,
@@ -80,6 +83,7 @@ impl AppState {
             default_repo,
             pages,
             setup: None,
+            forwarder: None,
             public_url_is_chosen: true,
             ingest_slots: Arc::new(Semaphore::new(INGEST_AT_ONCE)),
             decode_slots: Arc::new(Semaphore::new(DECODE_AT_ONCE)),
@@ -93,6 +97,13 @@ impl AppState {
     pub fn with_setup(mut self, setup: Option<Arc<setup::Setup>>, public_url_is_chosen: bool) -> Self {
         self.setup = setup;
         self.public_url_is_chosen = public_url_is_chosen;
+        self
+    }
+
+    /// The same state, whose accepted spans also go elsewhere.
+    #[must_use]
+    pub fn with_forwarder(mut self, forwarder: Option<forward::Forwarder>) -> Self {
+        self.forwarder = forwarder;
         self
     }
 

@@ -86,9 +86,21 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             reconcile_interval: Duration::ZERO,
             jobs: 2,
             base_branch: None,
+            redact_keys: String::new(),
+            redact_allow: String::new(),
+            traces_full: Duration::from_hours(7 * 24),
+            retention: None,
+            trace_link: None,
             public_url: None,
         },
-        web: WebArgs { listen: args.listen.clone(), default_repo: None, pages: None, no_setup: true },
+        web: WebArgs {
+            listen: args.listen.clone(),
+            default_repo: None,
+            forward_url: None,
+            forward_headers: None,
+            pages: None,
+            no_setup: true,
+        },
         no_worker: false,
     }
 }

@@ -9,7 +9,7 @@ mod prepare;
 use axum::body::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use self::prepare::prepare;
+use self::prepare::{Batch, prepare};
 use super::AppState;
 use super::error::WebError;
 use crate::ingest::Format;
@@ -56,6 +56,12 @@ impl Room {
     }
 }
 
+/// Batches as they are forwarded, with the number of their spans.
+fn copies(batches: &[Batch]) -> Vec<(Bytes, u64)> {
+    let copy = |batch: &Batch| (Bytes::copy_from_slice(&batch.body), u64::try_from(batch.spans).unwrap_or(0));
+    batches.iter().map(copy).collect()
+}
+
 /// Decodes, cleans and commits a body that came through a door. The spans are the repository's,
 /// whatever they say.
 pub(super) async fn receive(
@@ -67,15 +73,17 @@ pub(super) async fn receive(
     body: Bytes,
 ) -> Result<Outcome, WebError> {
     let decoding = state.decode_slots.clone().acquire_owned().await.map_err(|_| WebError::Busy)?;
-    let name = repository.name.clone();
+    let (name, redactor) = (repository.name.clone(), state.work.trace_settings.redactor.clone());
     // The place is the computation's: it can't be called off, whatever becomes of the sender.
     let prepared = tokio::task::spawn_blocking(move || {
         let _decoding = decoding;
-        prepare(&body, format, &name)
+        prepare(&body, format, &name, &redactor)
     })
     .await
     .map_err(|e| WebError::Internal(e.into()))??;
     let mut outcome = prepared.outcome;
+    // Copied before they are given away, and only if somebody wants them.
+    let forwarded = state.forwarder.as_ref().map(|forwarder| (forwarder, copies(&prepared.batches)));
     let full = state.committer.commit(repository.id, prepared.batches).await?;
     outcome.rejected += full.count;
     outcome.message = full.message().or(outcome.message);
@@ -87,6 +95,12 @@ pub(super) async fn receive(
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let accepted = count(prepared.accepted.saturating_sub(full.count));
     Metrics::count_many(&metrics.spans, door, "accepted", accepted);
+    // What was committed, and what a trace that takes no more would have held: nobody sends that again.
+    if let Some((forwarder, batches)) = forwarded.filter(|_| accepted > 0) {
+        for (body, spans) in batches {
+            forwarder.offer(body, spans);
+        }
+    }
     Metrics::count_many(&metrics.spans, door, "rejected", count(outcome.rejected));
     Ok(outcome)
 }

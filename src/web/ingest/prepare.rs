@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Outcome;
 use crate::gate::identity::{SHA_KEYS, repository_claim};
 use crate::ingest::otlp::encode_protobuf;
-use crate::ingest::redact::redact;
+use crate::ingest::redact::{Redactor, redacted};
 use crate::ingest::{Decoded, Format, IngestError, Limits};
 use crate::model::ids::{CommitSha, RepoName, TraceId};
 use crate::model::span::Span;
@@ -32,13 +32,18 @@ pub(super) struct Prepared {
 }
 
 /// Decodes, checks, cleans and groups a request's spans. Pure, and off the async threads.
-pub(super) fn prepare(body: &[u8], format: Format, repository: &RepoName) -> Result<Prepared, WebError> {
+pub(super) fn prepare(
+    body: &[u8],
+    format: Format,
+    repository: &RepoName,
+    redactor: &Redactor,
+) -> Result<Prepared, WebError> {
     let Decoded { mut spans, mut rejected } = format
         .decode(body, Limits::default())
-        .map_err(|e: IngestError| WebError::BadRequest(e.to_string()))?;
+        .map_err(|e: IngestError| WebError::BadRequest(redacted(e.to_string())))?;
     // Before anything else looks at them: from here on every text is short, and what spans
     // share they still share.
-    redact(&mut spans);
+    redactor.redact(&mut spans);
     let mut by_trace: BTreeMap<TraceId, Vec<Span>> = BTreeMap::new();
     for span in spans {
         // The token says whose these are. A payload that names another repository is a
