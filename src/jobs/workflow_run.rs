@@ -59,9 +59,10 @@ pub(super) async fn measure_attempt(
         let raw = raw(trace.spans())?;
         let kept_by = settings.sampling.decide(trace.spans()).map(str::to_owned);
         let identity = RunIdentity::of(&trace);
-        let mut measured = measure(&trace, identity, provenance);
+        let id = trace.id();
+        let mut measured = measure(trace, identity, provenance);
         measured.run.notes.extend(told.notes);
-        Ok(Ok(Attempt { measured, trace: trace.id(), raw, kept_by }))
+        Ok(Ok(Attempt { measured, trace: id, raw, kept_by }))
     })
     .await?
 }

@@ -3,12 +3,14 @@
 
 mod actions;
 mod annotations;
+mod assembly;
 mod buttons;
 mod bypass;
 mod command_line;
 mod deliveries;
 mod door;
 mod enterprise_server;
+mod exec;
 mod faults;
 mod forwarding;
 mod killed;

@@ -2,6 +2,7 @@
 //! samples and a comparison; stopping and sharing a database lose nothing and repeat nothing.
 
 mod collecting;
+mod linking;
 mod stopping;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use pacegate::clock::Clock;
+use pacegate::gate::identity::SHA_KEYS;
 use pacegate::ingest::otlp::encode_protobuf;
 use pacegate::ingest::redact::redact;
 use pacegate::jobs::worker::run_jobs;
@@ -81,13 +83,14 @@ impl Bench {
     async fn push(&self, repo: RepoId, mut spans: Vec<Span>) -> Outcome {
         redact(&mut spans);
         let trace = spans[0].trace_id;
+        let head_sha = spans[0].text(&SHA_KEYS).and_then(|text| text.parse().ok());
         let batch = SpanBatch {
             repo,
             trace,
             body: &encode_protobuf(&spans),
             spans: i64::try_from(spans.len()).expect("few spans"),
             has_root: spans.iter().any(|span| span.parent_span_id.is_none()),
-            head_sha: None,
+            head_sha: head_sha.as_ref(),
         };
         let (chance, now) = (&self.work.chance, self.work.clock.now());
         let mut tx = self.work.db.write().await?;
