@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use crate::model::byte_size;
 use crate::model::duration;
 use crate::model::ids::RepoName;
+use crate::model::trace_link::TraceLink;
 
 /// Where data is kept.
 #[derive(Debug, Clone, Args)]
@@ -93,6 +94,21 @@ pub struct WorkArgs {
     /// Branch whose runs are the baseline where GitHub does not say it [default: main or master]
     #[arg(long, env = "PACEGATE_BASE_BRANCH")]
     pub base_branch: Option<String>,
+    /// Further attributes whose values are masked: comma-separated parts of keys, or globs over keys
+    #[arg(long, env = "PACEGATE_REDACT_KEYS", default_value = "", hide_default_value = true)]
+    pub redact_keys: String,
+    /// Attributes that are harmless though their key sounds like a secret, written likewise
+    #[arg(long, env = "PACEGATE_REDACT_ALLOW", default_value = "", hide_default_value = true)]
+    pub redact_allow: String,
+    /// How long every raw trace is kept; afterwards those that a policy keeps
+    #[arg(long, env = "PACEGATE_TRACES_FULL", default_value = "168h", value_parser = duration::parse)]
+    pub traces_full: Duration,
+    /// File with the policies that keep raw traces [default: by the pipeline's priority]
+    #[arg(long, env = "PACEGATE_RETENTION")]
+    pub retention: Option<PathBuf>,
+    /// Where people look at a trace, such as `https://jaeger.example.com/trace/{trace_id}`
+    #[arg(long, env = "PACEGATE_TRACE_LINK")]
+    pub trace_link: Option<TraceLink>,
     /// Address at which people reach the pages; links in checks and comments use it
     #[arg(long, env = "PACEGATE_PUBLIC_URL")]
     pub public_url: Option<String>,
@@ -208,6 +224,12 @@ pub struct WebArgs {
     /// Repository of spans that come without a token from this machine (OWNER/NAME)
     #[arg(long, env = "PACEGATE_DEFAULT_REPO")]
     pub default_repo: Option<RepoName>,
+    /// Where accepted spans also go: an endpoint for OTLP over HTTP
+    #[arg(long, env = "PACEGATE_FORWARD_URL")]
+    pub forward_url: Option<String>,
+    /// Headers for it: `name=value,name=value`
+    #[arg(long, env = "PACEGATE_FORWARD_HEADERS", hide_env_values = true)]
+    pub forward_headers: Option<SecretString>,
     /// Which pages anybody may read [default: all in local mode, public with an App]
     #[arg(long, env = "PACEGATE_PAGES")]
     pub pages: Option<PageAccess>,

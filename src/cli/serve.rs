@@ -16,11 +16,14 @@ use super::ports::OpenPorts;
 use super::{CliError, database};
 use crate::clock::{Clock, Randomness};
 use crate::config::{GitHubArgs, PageAccess, StoreArgs, WebArgs, WorkArgs};
+use crate::ingest::redact::Redactor;
+use crate::ingest::sampling::Sampling;
 use crate::jobs::call_gate::{DatabaseGate, WriteLimits};
-use crate::jobs::{Work, worker::run_jobs};
+use crate::jobs::{TraceSettings, Work, worker::run_jobs};
 use crate::metrics::Metrics;
 use crate::store::traces::TraceStore;
 use crate::store::{DatabaseUrl, Db};
+use crate::web::forward::{ForwardTarget, Forwarder, Forwarding};
 use crate::web::setup::Setup;
 use crate::web::{AdmissionLimits, AppState, listen, memory_of_this_machine, router};
 
@@ -90,6 +93,7 @@ pub async fn open_work(
     Ok(Work {
         db,
         traces: TraceStore::open(&store.traces_url)?,
+        trace_settings: trace_settings(work)?,
         app,
         clock,
         chance,
@@ -104,6 +108,28 @@ pub async fn open_work(
     })
 }
 
+fn trace_settings(work: &WorkArgs) -> Result<TraceSettings, CliError> {
+    let redactor = Redactor::new(&work.redact_keys, &work.redact_allow);
+    let redactor = redactor
+        .map_err(|e| CliError::Input(format!("PACEGATE_REDACT_KEYS or PACEGATE_REDACT_ALLOW: {e}")))?;
+    let sampling = match &work.retention {
+        None => Sampling::default(),
+        Some(path) => {
+            let wrong = |e: &dyn std::error::Error| {
+                CliError::Input(format!("PACEGATE_RETENTION, {}: {e}", path.display()))
+            };
+            let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
+            Sampling::from_yaml(&text).map_err(|e| wrong(&e))?
+        }
+    };
+    Ok(TraceSettings {
+        redactor,
+        sampling: Arc::new(sampling),
+        kept_whole: work.traces_full,
+        link: work.trace_link.clone(),
+    })
+}
+
 /// A service that runs.
 pub struct Service {
     /// Where it listens.
@@ -114,6 +140,7 @@ pub struct Service {
     pub app_made: CancellationToken,
     stop: CancellationToken,
     doors: JoinSet<()>,
+    forwarding: Option<Forwarding>,
     workers: Option<JoinHandle<()>>,
 }
 
@@ -152,6 +179,8 @@ impl Service {
         };
         let state = AppState::new(work.clone(), secrets, args.web.default_repo.clone(), pages, limits)
             .with_setup(setup, public_url_is_chosen);
+        let (forwarder, forwarding) = forward(&args.web, &work)?.unzip();
+        let state = state.with_forwarder(forwarder);
         let stop = CancellationToken::new();
         let spans = ports.addresses();
         let mut doors = JoinSet::new();
@@ -173,7 +202,7 @@ impl Service {
             jaeger_udp_binary = spans.named("jaeger_udp_binary"),
             "listening"
         );
-        Ok(Self { address, work, app_made, stop, doors, workers })
+        Ok(Self { address, work, app_made, stop, doors, forwarding, workers })
     }
 
     /// Stops: no new requests, those in flight are answered, running jobs end.
@@ -184,12 +213,25 @@ impl Service {
             tracing::warn!("requests still ran at the end of the grace time; they are cut off");
             self.doors.shutdown().await;
         }
+        // After the last request, whose spans it may still be given.
+        if let Some(forwarding) = self.forwarding {
+            forwarding.stop().await;
+        }
         if let Some(workers) = self.workers {
             // Bounded by its own grace time.
             let _ended = workers.await;
         }
         self.work.db.close().await;
     }
+}
+
+/// The queue to another endpoint, if one is named.
+fn forward(args: &WebArgs, work: &Work) -> Result<Option<(Forwarder, Forwarding)>, CliError> {
+    let Some(url) = &args.forward_url else { return Ok(None) };
+    let target = ForwardTarget::new(url, args.forward_headers.as_ref()).map_err(CliError::Input)?;
+    tracing::info!(host = target.url.host_str(), "accepted spans are forwarded");
+    let started = Forwarder::start(target, work.metrics.clone());
+    started.map(Some).map_err(|e| CliError::Input(format!("PACEGATE_FORWARD_URL: TLS can't be set up: {e}")))
 }
 
 /// The page that makes the App, and the line of the log that leads to it: whoever reads the log

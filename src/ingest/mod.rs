@@ -8,6 +8,7 @@ pub mod jaeger;
 pub mod otlp;
 pub mod redact;
 pub mod reports;
+pub mod sampling;
 mod tagged;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
 //! Sweeps what is no longer needed: batches of collected traces, done jobs, old deliveries, files
-//! of old heads. Collects traces whose root never came.
+//! of old heads, raw traces that no policy keeps. Collects traces whose root never came.
 
 use std::time::Duration;
 
+use super::thin_traces::thin_traces;
 use super::{Job, JobError, Work};
 use crate::model::time::Timestamp;
 
@@ -42,7 +43,7 @@ pub(super) async fn retain(work: &Work) -> Result<(), JobError> {
     if rootless > 0 {
         tracing::warn!(traces = rootless, "traces were dropped after a week without a root span");
     }
-    Ok(())
+    thin_traces(work).await
 }
 
 /// A trace whose root has not come for as long as a check waits is measured without: the service

@@ -4,6 +4,7 @@
 pub mod byte_size;
 pub mod comparison;
 pub mod decision;
+pub mod dropped;
 pub mod duration;
 pub mod environment;
 pub mod history;
@@ -17,3 +18,4 @@ pub mod stage;
 pub mod structure;
 pub mod time;
 pub mod trace;
+pub mod trace_link;

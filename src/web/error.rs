@@ -39,6 +39,9 @@ pub enum WebError {
     /// The sender may not do this, whoever it is.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// It was there and is no more.
+    #[error("{0}")]
+    Gone(&'static str),
     /// Larger than a body may be.
     #[error("the body is larger than {limit_mib} MiB, which is the limit after decompression too")]
     TooLarge {
@@ -94,6 +97,7 @@ impl WebError {
             Self::Unauthorized(_) | Self::Webhook(WebhookError::Signature) => StatusCode::UNAUTHORIZED,
             Self::Moved(_) => StatusCode::MOVED_PERMANENTLY,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Gone(_) => StatusCode::GONE,
             Self::GitHub(_) => StatusCode::BAD_GATEWAY,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -4,6 +4,7 @@
 mod access;
 mod api;
 mod error;
+pub mod forward;
 mod health;
 pub mod ingest;
 pub mod listen;
@@ -50,6 +51,8 @@ pub struct AppState {
     pub pages: PageAccess,
     /// Makes the App; none when there is one, or none is wanted.
     pub setup: Option<Arc<setup::Setup>>,
+    /// Where accepted spans also go.
+    pub forwarder: Option<forward::Forwarder>,
     /// Whether somebody configured the public address, or it is just where we listen.
     pub public_url_is_chosen: bool,
     committer: Committer,
@@ -75,6 +78,7 @@ impl AppState {
             default_repo,
             pages,
             setup: None,
+            forwarder: None,
             public_url_is_chosen: true,
             webhook_slots: Arc::new(Semaphore::new(WEBHOOKS_AT_ONCE)),
         }
@@ -85,6 +89,13 @@ impl AppState {
     pub fn with_setup(mut self, setup: Option<Arc<setup::Setup>>, public_url_is_chosen: bool) -> Self {
         self.setup = setup;
         self.public_url_is_chosen = public_url_is_chosen;
+        self
+    }
+
+    /// The same state, whose accepted spans also go elsewhere.
+    #[must_use]
+    pub fn with_forwarder(mut self, forwarder: Option<forward::Forwarder>) -> Self {
+        self.forwarder = forwarder;
         self
     }
 

@@ -1,6 +1,7 @@
 //! The one test binary: everything that needs more than a function call.
 
 mod end_to_end;
+mod endpoint;
 mod fake_github;
 mod floors;
 mod licences;

@@ -86,6 +86,11 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             reconcile_interval: Duration::ZERO,
             jobs: 2,
             base_branch: None,
+            redact_keys: String::new(),
+            redact_allow: String::new(),
+            traces_full: Duration::from_hours(7 * 24),
+            retention: None,
+            trace_link: None,
             public_url: None,
         },
         web: WebArgs {
@@ -95,6 +100,8 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             no_setup: true,
             ports: PortArgs::closed(),
             admission: AdmissionArgs::default(),
+            forward_url: None,
+            forward_headers: None,
         },
         no_worker: false,
     }

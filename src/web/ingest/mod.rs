@@ -20,7 +20,7 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 
 use self::admission::Room;
-use self::prepare::prepare;
+use self::prepare::{Batch, prepare};
 use super::AppState;
 use super::access::{Sender, pushing_repository};
 use super::error::WebError;
@@ -89,6 +89,12 @@ async fn accept(
     receive(state, &sender, room, door, format, body).await
 }
 
+/// Batches as they are forwarded, with the number of their spans.
+fn copies(batches: &[Batch]) -> Vec<(Bytes, u64)> {
+    let copy = |batch: &Batch| (batch.body.clone(), u64::try_from(batch.spans).unwrap_or(0));
+    batches.iter().map(copy).collect()
+}
+
 /// Decodes, cleans and commits a body that came through a door. The spans are the repository's,
 /// whatever they say.
 pub(super) async fn receive(
@@ -103,16 +109,18 @@ pub(super) async fn receive(
     state.admission.charge(sender.key, body.len());
     room.hold_decoding(body.len()).await?;
     let at_work = state.admission.at_work().await?;
-    let name = repository.name.clone();
+    let (name, redactor) = (repository.name.clone(), state.work.trace_settings.redactor.clone());
     // The places are the computation's: it can't be called off, whatever becomes of the sender.
     let (room, prepared) = tokio::task::spawn_blocking(move || {
         let _at_work = at_work;
-        (room, prepare(&body, format, &name))
+        (room, prepare(&body, format, &name, &redactor))
     })
     .await
     .map_err(|e| WebError::Internal(e.into()))?;
     let prepared = prepared?;
     let mut outcome = prepared.outcome;
+    // Taken before they are given away, and only if somebody wants them.
+    let forwarded = state.forwarder.as_ref().map(|forwarder| (forwarder, copies(&prepared.batches)));
     let (committer, repo) = (state.committer.clone(), repository.id);
     // And the batches': they wait to be committed even when nobody waits for the answer.
     let full = tokio::spawn(async move {
@@ -131,6 +139,12 @@ pub(super) async fn receive(
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let accepted = count(prepared.accepted.saturating_sub(full.count));
     Metrics::count_many(&metrics.spans, door, "accepted", accepted);
+    // What was committed, and what a trace that takes no more would have held: nobody sends that again.
+    if let Some((forwarder, batches)) = forwarded.filter(|_| accepted > 0) {
+        for (body, spans) in batches {
+            forwarder.offer(body, spans);
+        }
+    }
     Metrics::count_many(&metrics.spans, door, "rejected", count(outcome.rejected));
     Ok(outcome)
 }
