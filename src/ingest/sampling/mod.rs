@@ -290,7 +290,7 @@ policies:
                 "policies:\n  - {name: a, type: latency, latency: {treshold_ms: 1}}",
                 "line 2, column 40: unknown field `treshold_ms`",
             ),
-            ("policies:\n  - {name: a, type: latency}", "line 2, column 22: policies[0].latency"),
+            ("policies:\n  - {name: a, type: latency}", "line 2, column 21: policies[0].latency"),
             (
                 "policies: [{name: a, type: rate_limiting}]",
                 "line 1, column 28: unknown variant `rate_limiting`",
