@@ -100,7 +100,7 @@ fn what_people_write_stays_as_it_is() {
         "https://github.com/acme/app/actions/runs/7?check_suite_focus=true",
         "https://user@example.com/x",
         "00f067aa-0ba9-02b7-0000-000000000000",
-        "src/ghp_client.rs: npm_config_cache=/root/.npm AKIAB eyJ.a.b",
+        "src/ghp_client.rs: npm_config_cache=/opt/npm AKIAB eyJ.a.b",
         "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "12:05:07.123 http://[::1]:8080/ ok: a:b",
         "ünïcödé 🐢 a_b-c d=e",
