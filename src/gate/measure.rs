@@ -4,6 +4,7 @@ use super::containment::place_operations;
 use super::extract::extract;
 use super::identity::RunIdentity;
 use super::sampling;
+use crate::model::dropped;
 use crate::model::ids::{CommitSha, RepoName, RunId};
 use crate::model::run::{Lineage, MeasuredRun, PipelineRun};
 use crate::model::time::Timestamp;
@@ -32,6 +33,7 @@ pub fn measure(trace: Trace, identity: RunIdentity, provenance: Provenance) -> M
     notes.extend(moved);
     notes.extend(extraction.notes);
     notes.extend(sampling::note(&trace));
+    notes.extend(dropped::notes(trace.spans()));
     MeasuredRun {
         run: PipelineRun {
             id: provenance.id,

@@ -6,6 +6,7 @@ mod floods;
 mod grpc;
 mod killed;
 mod protocols;
+mod recordings;
 mod start;
 
 use std::io::Write;

@@ -1,0 +1,152 @@
+//! What real exporters sent, byte for byte, at the port it was meant for: each language's
+//! recordings are the same run, whatever protocol they came in.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::grpc::{Client, EXPORT, POST_SPANS};
+use super::{REPO, Scene, sent};
+use crate::end_to_end::{Database, PATIENCE, create_token, on_both};
+use crate::service::Service;
+use crate::time::eventually;
+
+/// Recording, port, path of the call, content type, content encoding.
+const RECORDINGS: [(&str, &str, &str, &str, &str); 16] = [
+    ("otlp-http-node-0.223.1.json", "otlp_http", "/v1/traces", "application/json", ""),
+    ("otlp-http-node-0.223.1.json.gz", "otlp_http", "/v1/traces", "application/json", "gzip"),
+    ("otlp-http-node-0.223.1.pb", "otlp_http", "/v1/traces", "application/x-protobuf", ""),
+    ("otlp-grpc-node-0.223.1.pb", "otlp_grpc", EXPORT, "", ""),
+    ("zipkin-v2-node-2.12.1.json", "zipkin", "/api/v2/spans", "application/json", ""),
+    ("jaeger-http-node-2.11.thrift", "jaeger_http", "/api/traces", "application/x-thrift", ""),
+    ("otlp-http-python-0.66b1.json", "otlp_http", "/v1/traces", "application/json", ""),
+    ("otlp-http-python-1.45.2.pb.gz", "otlp_http", "/v1/traces", "application/x-protobuf", "gzip"),
+    ("otlp-http-python-1.45.2.pb.zz", "otlp_http", "/v1/traces", "application/x-protobuf", "deflate"),
+    ("otlp-grpc-python-1.45.2.pb", "otlp_grpc", EXPORT, "", ""),
+    ("zipkin-v2-python-1.45.1.json", "zipkin", "/api/v2/spans", "application/json", ""),
+    ("zipkin-v2-python-1.45.1.pb", "zipkin", "/api/v2/spans", "application/x-protobuf", ""),
+    ("zipkin-v1-python-1.45.1.json", "zipkin", "/api/v1/spans", "application/json", ""),
+    (
+        "jaeger-http-python-1.21.thrift",
+        "jaeger_http",
+        "/api/traces?format=jaeger.thrift",
+        "application/x-thrift",
+        "",
+    ),
+    ("jaeger-grpc-python-1.21.pb", "jaeger_grpc", POST_SPANS, "", ""),
+    ("jaeger-http-go-1.1.0.thrift", "jaeger_http", "/api/traces", "application/x-thrift", ""),
+];
+
+/// Recording and port.
+const DATAGRAMS: [(&str, &str); 3] = [
+    ("jaeger-udp-compact-python-1.21.thrift", "jaeger_udp_compact"),
+    ("jaeger-udp-compact-go-1.1.0.thrift", "jaeger_udp_compact"),
+    ("jaeger-udp-binary-node-2.11.thrift", "jaeger_udp_binary"),
+];
+
+fn recording(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples").join(name);
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn language(name: &str) -> &'static str {
+    ["node", "python", "go"].into_iter().find(|word| name.contains(&format!("-{word}-"))).expect("a language")
+}
+
+/// The stages of the repository's run of the pipeline: keys and results.
+async fn stages(scene: &Scene, service: &Service, repo: &str, token: &str) -> Vec<(String, String)> {
+    let get = async |path: String| -> Value {
+        let url = format!("{}/api/v1/repos/{repo}/runs{path}", service.url());
+        sent(scene.client.get(url).bearer_auth(token)).await.json().await.expect("JSON")
+    };
+    let mut largest = Vec::new();
+    let runs = eventually("a run", PATIENCE, || async {
+        let runs = get(String::new()).await["runs"].as_array().expect("runs").clone();
+        (!runs.is_empty()).then_some(runs)
+    })
+    .await;
+    for run in runs {
+        let run = get(format!("/{}", run["id"].as_str().expect("an id"))).await;
+        let mut found: Vec<(String, String)> = run["stages"]
+            .as_array()
+            .expect("stages")
+            .iter()
+            .map(|stage| (text(&stage["key"]), text(&stage["result"])))
+            .collect();
+        found.sort();
+        if found.len() > largest.len() {
+            largest = found;
+        }
+    }
+    largest
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+on_both!(every_recording_is_its_language_s_pipeline);
+async fn every_recording_is_its_language_s_pipeline(database: Database) {
+    let mut scene = Scene::new(database).await;
+    scene.builder = scene.builder.clone().every_port(REPO);
+    let service = scene.builder.start().await;
+    let mut repos = Vec::new();
+    for (number, (name, port, path, kind, encoding)) in RECORDINGS.into_iter().enumerate() {
+        let repo = format!("recorded/number-{number}");
+        let token = create_token(&scene.builder, &repo);
+        let body = recording(name);
+        if kind.is_empty() {
+            let client = Client::connect(&service.port(port)).await;
+            let answer = client.send(path, &token, &body).await;
+            assert_eq!((answer.code, &answer.message[..]), (Some(0), &b""[..]), "{name}: {answer:?}");
+        } else {
+            let url = format!("http://{}{path}", service.port(port));
+            let mut request =
+                scene.client.post(url).bearer_auth(&token).header("content-type", kind).body(body);
+            if !encoding.is_empty() {
+                request = request.header("content-encoding", encoding);
+            }
+            let answer = sent(request).await;
+            let expected = if port == "otlp_http" { 200 } else { 202 };
+            assert_eq!(answer.status(), expected, "{name}: {}", answer.text().await.expect("text"));
+        }
+        repos.push((name, repo, token));
+    }
+    // Every trace has been collected before any is looked at.
+    scene.quiet(&service, 0).await;
+    let mut of_language: BTreeMap<&str, (&str, Vec<(String, String)>)> = BTreeMap::new();
+    for (name, repo, token) in &repos {
+        let found = stages(&scene, &service, repo, token).await;
+        assert!(found.len() > 8, "{name}: {found:?}");
+        let (first, expected) = of_language.entry(language(name)).or_insert((name, found.clone()));
+        assert_eq!(&found, expected, "{name} and {first}");
+    }
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(datagrams_are_the_pipeline_too);
+async fn datagrams_are_the_pipeline_too(database: Database) {
+    let mut scene = Scene::new(database).await;
+    scene.builder = scene.builder.clone().every_port(REPO);
+    let service = scene.builder.start().await;
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let mut traces = 0;
+    for (name, port) in DATAGRAMS {
+        socket.send_to(&recording(name), service.port(port)).await.expect("sent");
+        // A datagram has no answer: it is there when its run is.
+        traces += 1;
+        eventually(name, PATIENCE, || async {
+            let (_, body) = scene.api(&service, "/runs").await;
+            let runs = body["runs"].as_array().expect("runs").clone();
+            (runs.len() >= traces).then_some(())
+        })
+        .await;
+        scene.quiet(&service, 0).await;
+        let (_, body) = scene.api(&service, "/runs").await;
+        traces = body["runs"].as_array().expect("runs").len();
+    }
+    service.terminate().await;
+    scene.fake.finish();
+}
