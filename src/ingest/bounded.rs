@@ -108,13 +108,6 @@ impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for Entries<T, N
     }
 }
 
-/// A list, or `null`. Bounded by the count that goes before.
-pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Vec<T>, D::Error> {
-    Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
-}
-
 /// Takes the elements of a list one by one.
 pub(super) trait Gather<T>: Default {
     /// One more, in their order.

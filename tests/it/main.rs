@@ -1,5 +1,6 @@
 //! The one test binary: everything that needs more than a function call.
 
+mod decoder_memory;
 mod end_to_end;
 mod endpoint;
 mod fake_github;
@@ -17,3 +18,7 @@ mod store;
 mod time;
 #[allow(dead_code, reason = "what tests deliver: wider than the tests of one day")]
 mod webhooks;
+
+/// Counts what the tests allocate, for `decoder_memory`.
+#[global_allocator]
+static ALLOCATOR: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;

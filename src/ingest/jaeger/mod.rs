@@ -46,8 +46,9 @@ impl Told {
             parent_span_id,
             name: self.name,
             kind: kind(self.tags.text("span.kind").as_deref()),
-            start_ns: self.start_ns,
-            end_ns: self.start_ns.saturating_add(self.duration_ns),
+            // What is kept knows no time before 1970.
+            start_ns: self.start_ns.max(0),
+            end_ns: self.start_ns.saturating_add(self.duration_ns).max(0),
             status: status(&self.tags),
             attributes: self.tags,
             events: self.events,
@@ -148,7 +149,7 @@ fn event(time_ns: i64, mut fields: Attributes) -> SpanEvent {
         .iter()
         .find_map(|key| fields.0.iter().position(|(k, v)| k == key && v.to_text().is_some()));
     let name = name_at.and_then(|at| fields.0.remove(at).1.to_text()).unwrap_or_default();
-    SpanEvent { name, time_ns, attributes: fields, dropped_attributes: 0 }
+    SpanEvent { name, time_ns: time_ns.max(0), attributes: fields, dropped_attributes: 0 }
 }
 
 /// Microseconds as nanoseconds; what does not fit is the farthest moment that does.

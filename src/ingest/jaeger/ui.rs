@@ -9,10 +9,10 @@ use base64::Engine;
 use serde::Deserialize;
 
 use super::{Reference, Relation, Told, event, resource};
-use crate::ingest::bounded::{Bounded, Sum, Tally, check_values, list};
+use crate::ingest::bounded::{Bounded, Fold, Gather, Sum, Tally, check_values};
 use crate::ingest::tagged::Latest;
 use crate::ingest::tolerant::{Micros, Scalar, span_id, trace_id};
-use crate::ingest::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
+use crate::ingest::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits, Rejected};
 use crate::model::ids::{IdError, TraceId};
 use crate::model::span::{AttributeValue, Attributes, Resource};
 
@@ -48,16 +48,14 @@ struct CountDocument {
 
 #[derive(Deserialize)]
 struct Document {
-    #[serde(default, deserialize_with = "list")]
-    data: Vec<WireTrace>,
+    #[serde(default)]
+    data: Fold<WireTrace, Decoded>,
 }
 
 #[derive(Deserialize)]
 struct WireTrace {
-    #[serde(rename = "traceID")]
-    trace_id: Option<String>,
-    #[serde(default, deserialize_with = "list")]
-    spans: Vec<WireSpan>,
+    #[serde(default)]
+    spans: Fold<WireSpan, Spans>,
     processes: Option<HashMap<String, Process>>,
 }
 
@@ -132,34 +130,52 @@ pub fn decode_ui(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     let count: CountDocument = serde_json::from_slice(body).map_err(malformed)?;
     count.data.0.check(limits)?;
     let document: Document = serde_json::from_slice(body).map_err(malformed)?;
-    let mut decoded = Decoded::default();
-    let mut scopes = Latest::default();
-    for trace in document.data {
-        let processes = trace.processes.unwrap_or_default();
-        let resources =
-            processes.into_iter().map(|(id, process)| (id, Arc::new(process_resource(process)))).collect();
-        let trace_id = trace.trace_id.unwrap_or_default();
-        for span in trace.spans {
-            match read_span(span, &trace_id, &resources) {
-                Ok(told) => decoded.spans.push(told.into_span(&mut scopes)),
-                Err(reason) => decoded.rejected.add(|| reason),
-            }
+    Ok(document.data.0)
+}
+
+/// The spans of a trace so far, each with the name of its process: what the name stands for
+/// may come after them.
+#[derive(Default)]
+struct Spans {
+    told: Vec<(Told, Option<String>)>,
+    rejected: Rejected,
+    unknown: Arc<Resource>,
+}
+
+impl Gather<WireSpan> for Spans {
+    fn take(&mut self, span: WireSpan) {
+        let process = span.process_id.clone();
+        match read_span(span, &self.unknown) {
+            Ok(told) => self.told.push((told, process)),
+            Err(reason) => self.rejected.add(|| reason),
         }
     }
-    Ok(decoded)
+}
+
+impl Gather<WireTrace> for Decoded {
+    fn take(&mut self, trace: WireTrace) {
+        let processes = trace.processes.unwrap_or_default();
+        let resources: HashMap<String, Arc<Resource>> =
+            processes.into_iter().map(|(id, process)| (id, Arc::new(process_resource(process)))).collect();
+        let Spans { told, rejected, .. } = trace.spans.0;
+        let mut scopes = Latest::default();
+        for (mut told, process) in told {
+            if let Some(resource) = process.and_then(|id| resources.get(&id)) {
+                told.resource = resource.clone();
+            }
+            self.spans.push(told.into_span(&mut scopes));
+        }
+        self.rejected.add_many(rejected.count, || rejected.first_reason.unwrap_or_default());
+    }
 }
 
 fn process_resource(process: Process) -> Resource {
     resource(process.service_name.as_deref().unwrap_or_default(), attributes(process.tags))
 }
 
-fn read_span(
-    span: WireSpan,
-    of_trace: &str,
-    resources: &HashMap<String, Arc<Resource>>,
-) -> Result<Told, String> {
+fn read_span(span: WireSpan, unknown: &Arc<Resource>) -> Result<Told, String> {
     let unusable = |e: IdError| e.to_string();
-    let trace_id = trace_id(span.trace_id.as_deref().unwrap_or(of_trace)).map_err(unusable)?;
+    let trace_id = trace_id(&span.trace_id.unwrap_or_default()).map_err(unusable)?;
     let own_id = span_id(&span.span_id.unwrap_or_default()).map_err(unusable)?;
     // Taken as 1970, it would stretch its whole trace.
     let Some(Micros { ns: start_ns }) = span.start_time else {
@@ -176,7 +192,7 @@ fn read_span(
         duration_ns: span.duration.unwrap_or_default().ns,
         tags: attributes(span.tags),
         events: span.logs.kept.into_iter().map(log).collect(),
-        resource: span.process_id.and_then(|id| resources.get(&id).cloned()).unwrap_or_default(),
+        resource: unknown.clone(),
     })
 }
 

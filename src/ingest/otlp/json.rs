@@ -3,9 +3,12 @@
 
 use std::sync::Arc;
 
-use super::json_message::{AnyValue, CountRequest, KeyValue, Request, WireSpan};
+use super::json_message::{
+    Any, AnyValue, CountRequest, Event, KeyValue, Link, Request, ResourceSpans, ScopeSpans, WireEvent,
+    WireKeyValue, WireLink, WireSpan,
+};
 use super::{nanoseconds, span_kind};
-use crate::ingest::bounded::{Bounded, check_values};
+use crate::ingest::bounded::{Bounded, Gather, check_values};
 use crate::ingest::tolerant::{Double, Integer};
 use crate::ingest::{ATTRIBUTES_READ, Decoded, IngestError, Limits, VALUE_DEPTH};
 use crate::model::ids::{IdError, SpanId, TraceId};
@@ -31,26 +34,61 @@ pub fn decode_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> 
     let count: CountRequest = serde_json::from_slice(body).map_err(malformed)?;
     count.resource_spans.0.check(limits)?;
     let request: Request = serde_json::from_slice(body).map_err(malformed)?;
-    let mut decoded = Decoded::default();
-    for resource_spans in request.resource_spans {
+    Ok(request.resource_spans.0.0)
+}
+
+/// The spans of a request, of a resource and of a scope so far: each list's spans are made
+/// ours one by one, and get their scope and resource when those are known.
+#[derive(Default)]
+pub(super) struct OfRequest(Decoded);
+#[derive(Default)]
+pub(super) struct OfResource(Decoded);
+#[derive(Default)]
+pub(super) struct OfScope {
+    decoded: Decoded,
+    unknown: (Arc<Resource>, Arc<Scope>),
+}
+
+fn append(to: &mut Decoded, more: Decoded) {
+    to.spans.extend(more.spans);
+    to.rejected.add_many(more.rejected.count, || more.rejected.first_reason.unwrap_or_default());
+}
+
+impl Gather<ResourceSpans> for OfRequest {
+    fn take(&mut self, resource_spans: ResourceSpans) {
         let told = resource_spans.resource.unwrap_or_default();
         let resource = Arc::new(Resource {
-            attributes: attributes(told.attributes, VALUE_DEPTH),
+            attributes: attributes(told.attributes),
             dropped_attributes: saturated(told.dropped_attributes_count),
         });
-        for scope_spans in resource_spans.scope_spans {
-            let scope = scope_spans.scope.unwrap_or_default();
-            let (name, version) = (scope.name.unwrap_or_default(), scope.version.unwrap_or_default());
-            let scope = Arc::new(Scope { name, version });
-            for span in scope_spans.spans {
-                match read_span(span, &resource, &scope) {
-                    Ok(span) => decoded.spans.push(span),
-                    Err(error) => decoded.rejected.add(|| error.to_string()),
-                }
-            }
+        let first = self.0.spans.len();
+        append(&mut self.0, resource_spans.scope_spans.0.0);
+        for span in &mut self.0.spans[first..] {
+            span.resource = resource.clone();
         }
     }
-    Ok(decoded)
+}
+
+impl Gather<ScopeSpans> for OfResource {
+    fn take(&mut self, scope_spans: ScopeSpans) {
+        let scope = scope_spans.scope.unwrap_or_default();
+        let (name, version) = (scope.name.unwrap_or_default(), scope.version.unwrap_or_default());
+        let scope = Arc::new(Scope { name, version });
+        let first = self.0.spans.len();
+        append(&mut self.0, scope_spans.spans.0.decoded);
+        for span in &mut self.0.spans[first..] {
+            span.scope = scope.clone();
+        }
+    }
+}
+
+impl Gather<WireSpan> for OfScope {
+    fn take(&mut self, span: WireSpan) {
+        match read_span(span, &self.unknown.0, &self.unknown.1) {
+            Ok(span) => self.decoded.spans.push(span),
+            Err(error) => self.decoded.rejected.add(|| error.to_string()),
+        }
+    }
 }
 
 fn saturated(count: Integer) -> u32 {
@@ -72,30 +110,9 @@ fn read_span(span: WireSpan, resource: &Arc<Resource>, scope: &Arc<Scope>) -> Re
             2 => SpanStatus::Error(status.message.unwrap_or_default()),
             _ => SpanStatus::Unset,
         },
-        attributes: attributes(span.attributes, VALUE_DEPTH),
-        events: span
-            .events
-            .kept
-            .into_iter()
-            .map(|event| SpanEvent {
-                name: event.name.unwrap_or_default(),
-                time_ns: nanoseconds(event.time_unix_nano.0.cast_unsigned()),
-                attributes: attributes(event.attributes, VALUE_DEPTH),
-                dropped_attributes: saturated(event.dropped_attributes_count),
-            })
-            .collect(),
-        links: span
-            .links
-            .kept
-            .into_iter()
-            .filter_map(|link| {
-                Some(SpanLink {
-                    trace_id: link.trace_id?.parse().ok()?,
-                    span_id: link.span_id?.parse().ok()?,
-                    attributes: attributes(link.attributes, VALUE_DEPTH),
-                })
-            })
-            .collect(),
+        attributes: attributes(span.attributes),
+        events: span.events.kept.into_iter().map(|Event(event)| event).collect(),
+        links: span.links.kept.into_iter().filter_map(|Link(link)| link).collect(),
         dropped: Dropped {
             attributes: saturated(span.dropped_attributes_count),
             events: saturated(span.dropped_events_count),
@@ -107,19 +124,62 @@ fn read_span(span: WireSpan, resource: &Arc<Resource>, scope: &Arc<Scope>) -> Re
     })
 }
 
-fn attributes(list: Bounded<KeyValue, ATTRIBUTES_READ>, depth: usize) -> Attributes {
-    Attributes(
-        list.kept
-            .into_iter()
-            .map(|pair| (pair.key.unwrap_or_default(), value(pair.value.unwrap_or_default(), depth)))
-            .collect(),
-    )
+impl From<WireEvent> for Event {
+    fn from(event: WireEvent) -> Self {
+        Self(SpanEvent {
+            name: event.name.unwrap_or_default(),
+            time_ns: nanoseconds(event.time_unix_nano.0.cast_unsigned()),
+            attributes: attributes(event.attributes),
+            dropped_attributes: saturated(event.dropped_attributes_count),
+        })
+    }
 }
 
-fn value(any: AnyValue, depth: usize) -> AttributeValue {
-    if depth == 0 {
-        return AttributeValue::Empty;
+impl From<WireLink> for Link {
+    fn from(link: WireLink) -> Self {
+        let id = |id: Option<String>| id?.parse().ok();
+        let span_id = link.span_id.and_then(|id| id.parse().ok());
+        Self(id(link.trace_id).zip(span_id).map(|(trace_id, span_id)| SpanLink {
+            trace_id,
+            span_id,
+            attributes: attributes(link.attributes),
+        }))
     }
+}
+
+impl From<WireKeyValue> for KeyValue {
+    fn from(pair: WireKeyValue) -> Self {
+        Self((pair.key.unwrap_or_default(), pair.value.map_or(AttributeValue::Empty, |Any(value)| value)))
+    }
+}
+
+impl From<AnyValue> for Any {
+    fn from(any: AnyValue) -> Self {
+        Self(value(any))
+    }
+}
+
+/// Values nested too deeply become empty.
+fn attributes(list: Bounded<KeyValue, ATTRIBUTES_READ>) -> Attributes {
+    let mut attributes = pairs(list);
+    attributes.0.iter_mut().for_each(|(_, value)| prune(value, VALUE_DEPTH));
+    attributes
+}
+
+fn pairs(list: Bounded<KeyValue, ATTRIBUTES_READ>) -> Attributes {
+    Attributes(list.kept.into_iter().map(|KeyValue(pair)| pair).collect())
+}
+
+fn prune(value: &mut AttributeValue, depth: usize) {
+    match value {
+        _ if depth == 0 => *value = AttributeValue::Empty,
+        AttributeValue::Array(values) => values.iter_mut().for_each(|value| prune(value, depth - 1)),
+        AttributeValue::Map(map) => map.0.iter_mut().for_each(|(_, value)| prune(value, depth - 1)),
+        _ => {}
+    }
+}
+
+fn value(any: AnyValue) -> AttributeValue {
     if let Some(text) = any.string_value {
         AttributeValue::String(text)
     } else if let Some(boolean) = any.bool_value {
@@ -129,9 +189,9 @@ fn value(any: AnyValue, depth: usize) -> AttributeValue {
     } else if let Some(Double(double)) = any.double_value {
         AttributeValue::Double(double)
     } else if let Some(list) = any.array_value {
-        AttributeValue::Array(list.values.kept.into_iter().map(|v| value(v, depth - 1)).collect())
+        AttributeValue::Array(list.values.kept.into_iter().map(|Any(value)| value).collect())
     } else if let Some(map) = any.kvlist_value {
-        AttributeValue::Map(attributes(map.values, depth - 1))
+        AttributeValue::Map(pairs(map.values))
     } else if let Some(base64) = any.bytes_value {
         use base64::Engine;
         let decoded = base64::engine::general_purpose::STANDARD.decode(base64);

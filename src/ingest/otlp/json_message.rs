@@ -4,9 +4,11 @@
 
 use serde::Deserialize;
 
-use crate::ingest::bounded::{Bounded, Sum, Tally, list};
+use super::json::{OfRequest, OfResource, OfScope};
+use crate::ingest::bounded::{Bounded, Fold, Sum, Tally};
 use crate::ingest::tolerant::{Double, Enumerated, Integer};
 use crate::ingest::{ATTRIBUTES_READ, EVENTS_READ};
+use crate::model::span::{AttributeValue, SpanEvent, SpanLink};
 
 #[derive(Deserialize)]
 pub(super) struct CountSpan {}
@@ -53,16 +55,16 @@ pub(super) struct CountRequest {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Request {
-    #[serde(default, deserialize_with = "list")]
-    pub(super) resource_spans: Vec<ResourceSpans>,
+    #[serde(default)]
+    pub(super) resource_spans: Fold<ResourceSpans, OfRequest>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ResourceSpans {
     pub(super) resource: Option<WireResource>,
-    #[serde(default, deserialize_with = "list")]
-    pub(super) scope_spans: Vec<ScopeSpans>,
+    #[serde(default)]
+    pub(super) scope_spans: Fold<ScopeSpans, OfResource>,
 }
 
 #[derive(Deserialize, Default)]
@@ -77,8 +79,8 @@ pub(super) struct WireResource {
 #[derive(Deserialize)]
 pub(super) struct ScopeSpans {
     pub(super) scope: Option<WireScope>,
-    #[serde(default, deserialize_with = "list")]
-    pub(super) spans: Vec<WireSpan>,
+    #[serde(default)]
+    pub(super) spans: Fold<WireSpan, OfScope>,
 }
 
 #[derive(Deserialize, Default)]
@@ -110,9 +112,9 @@ pub(super) struct WireSpan {
     #[serde(default)]
     pub(super) attributes: Bounded<KeyValue, ATTRIBUTES_READ>,
     #[serde(default)]
-    pub(super) events: Bounded<WireEvent, EVENTS_READ>,
+    pub(super) events: Bounded<Event, EVENTS_READ>,
     #[serde(default)]
-    pub(super) links: Bounded<WireLink, EVENTS_READ>,
+    pub(super) links: Bounded<Link, EVENTS_READ>,
     pub(super) status: Option<WireStatus>,
 }
 
@@ -145,10 +147,28 @@ pub(super) struct WireStatus {
 }
 
 #[derive(Deserialize)]
-pub(super) struct KeyValue {
+pub(super) struct WireKeyValue {
     pub(super) key: Option<String>,
-    pub(super) value: Option<AnyValue>,
+    pub(super) value: Option<Any>,
 }
+
+/// What each element becomes as soon as it is read: the wire's form takes many times more.
+#[derive(Deserialize)]
+#[serde(from = "WireKeyValue")]
+pub(super) struct KeyValue(pub(super) (String, AttributeValue));
+
+#[derive(Deserialize)]
+#[serde(from = "AnyValue")]
+pub(super) struct Any(pub(super) AttributeValue);
+
+#[derive(Deserialize)]
+#[serde(from = "WireEvent")]
+pub(super) struct Event(pub(super) SpanEvent);
+
+/// None to an unusable id: it refers to nothing.
+#[derive(Deserialize)]
+#[serde(from = "WireLink")]
+pub(super) struct Link(pub(super) Option<SpanLink>);
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
@@ -166,7 +186,7 @@ pub(super) struct AnyValue {
 #[derive(Deserialize)]
 pub(super) struct ArrayValue {
     #[serde(default)]
-    pub(super) values: Bounded<AnyValue, ATTRIBUTES_READ>,
+    pub(super) values: Bounded<Any, ATTRIBUTES_READ>,
 }
 
 #[derive(Deserialize)]

@@ -55,8 +55,9 @@ impl Told {
             parent_span_id: self.parent_span_id,
             name: self.name,
             kind: self.kind,
-            start_ns: self.start_ns,
-            end_ns: self.start_ns.saturating_add(self.duration_ns),
+            // What is kept knows no time before 1970.
+            start_ns: self.start_ns.max(0),
+            end_ns: self.start_ns.saturating_add(self.duration_ns).max(0),
             status: status(&self.tags),
             attributes: self.tags,
             events: self.events,
@@ -95,5 +96,5 @@ fn event(time_ns: i64, text: String) -> SpanEvent {
         }
         _ => (text, Attributes::default()),
     };
-    SpanEvent { name, time_ns, attributes, dropped_attributes: 0 }
+    SpanEvent { name, time_ns: time_ns.max(0), attributes, dropped_attributes: 0 }
 }
