@@ -4,11 +4,13 @@ mod compare;
 mod credentials;
 mod demo;
 mod doctor;
+mod exec;
 mod import;
 mod input;
 mod logging;
 mod migrate;
 mod output;
+mod ports;
 mod replay;
 mod schema;
 mod serve;
@@ -38,7 +40,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the service, with workers in it
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Runs workers only, on the database of a service
     Worker(worker::WorkerArgs),
     /// Brings the database's tables up to date and exits
@@ -47,6 +49,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Judges traces in files: no server, no GitHub
     Compare(compare::CompareArgs),
+    /// Runs a command as one span of a trace: measures a pipeline that has no tracer
+    Exec(exec::ExecArgs),
     /// Plays a history again: what would have raised an alarm, what would be found
     Replay(replay::ReplayArgs),
     /// Reads a repository's Actions history, so that the next pull request has a baseline
@@ -72,13 +76,23 @@ pub enum CliError {
     #[error("{0}")]
     Input(String),
     /// An address can't be listened on.
-    #[error("can't listen on {address}: is it in use? PACEGATE_LISTEN takes another")]
+    #[error("can't listen on {address}: is it in use? {variable} takes another")]
     Listen {
+        /// What says so.
+        variable: &'static str,
         /// Which.
         address: String,
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// A port is open to whom it can't tell apart.
+    #[error("{variable} opens a port whose spans name no sender: {remedy}")]
+    NobodyKnown {
+        /// Which.
+        variable: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The operating system refused something.
     #[error("the operating system refused {what}")]
@@ -103,7 +117,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse(); // exits with 2 on bad usage
     if let Err(error) = logging::init(&cli.log) {
         output::complain(&error);
-        return ExitCode::from(UNUSABLE);
+        // What is recorded of a command never keeps it from running.
+        if !matches!(cli.command, Command::Exec(_)) {
+            return ExitCode::from(UNUSABLE);
+        }
     }
     match run(cli.command) {
         Ok(code) => code,
@@ -120,12 +137,13 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Compare(args) => compare::compare(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Schema => schema::schema().map(done),
-        Command::Serve(args) => within_runtime(serve::serve(args)).map(done),
+        Command::Serve(args) => within_runtime(serve::serve(*args)).map(done),
         Command::Worker(args) => within_runtime(worker::worker(args)).map(done),
         Command::Migrate(args) => within_runtime(migrate::migrate(args)).map(done),
         Command::Demo(args) => within_runtime(demo::demo(args)).map(done),
         Command::Import(args) => within_runtime(import::import(args)).map(done),
         Command::Token(args) => within_runtime(token::token(args)).map(done),
+        Command::Exec(args) => within_runtime(async { Ok(exec::exec(args).await) }),
         Command::Doctor(args) => within_runtime(doctor::doctor(args)),
     }
 }

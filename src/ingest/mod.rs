@@ -7,6 +7,8 @@ pub mod history_csv;
 pub mod jaeger;
 pub mod otlp;
 pub mod redact;
+pub mod reports;
+pub mod sampling;
 mod tagged;
 #[cfg(test)]
 mod tests;
@@ -14,6 +16,8 @@ mod tolerant;
 mod wire;
 pub mod zipkin;
 
+use self::otlp::Sifted;
+use self::redact::Redactor;
 use crate::model::span::Span;
 
 /// A form in which a request carries spans.
@@ -56,6 +60,24 @@ impl Format {
             Self::JaegerUdpCompact => jaeger::decode_compact_message(body, limits),
             Self::JaegerUdpBinary => jaeger::decode_binary_message(body, limits),
             Self::JaegerProtobuf => jaeger::decode_protobuf(body, limits),
+        }
+    }
+}
+
+impl Format {
+    /// Goes through a whole request and cleans it, without taking apart what can stay as it is.
+    ///
+    /// # Errors
+    /// As [`Format::decode`].
+    pub fn sift<'a>(
+        self,
+        body: &'a [u8],
+        limits: Limits,
+        redactor: &Redactor,
+    ) -> Result<Sifted<'a>, IngestError> {
+        match self {
+            Self::OtlpProtobuf => otlp::sift(body, limits, redactor),
+            other => Ok(Sifted::of(other.decode(body, limits)?, redactor)),
         }
     }
 }

@@ -16,6 +16,7 @@ mod forget_repositories;
 mod gone;
 mod handle_delivery;
 mod job;
+mod linked_traces;
 mod listed_runs;
 mod locations;
 mod periodic;
@@ -30,6 +31,7 @@ mod retain;
 mod settlement;
 mod show_awaited;
 mod sweep_deliveries;
+mod thin_traces;
 mod withheld;
 mod work;
 pub mod worker;
@@ -37,7 +39,7 @@ mod workflow_run;
 
 pub use job::Job;
 pub use settlement::JobError;
-pub use work::Work;
+pub use work::{TraceSettings, Work};
 
 use crate::github::GitHubError;
 

@@ -17,10 +17,7 @@ use crate::model::span::{
 /// [`IngestError`] when the bytes are not such a message or hold too many spans. A span with
 /// an unusable id is rejected by itself.
 pub fn decode_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
-    let malformed = |e: WireError| match e {
-        WireError::TooManyValues => IngestError::TooManyValues { limit: limits.values },
-        e => IngestError::Malformed { format: "OTLP protobuf", reason: e.to_string() },
-    };
+    let malformed = |e: WireError| malformed(e, limits);
     // Counted first: a span takes two bytes on the wire and hundreds in memory.
     if count_spans(body).map_err(malformed)? > limits.spans {
         return Err(IngestError::TooManySpans { limit: limits.spans });
@@ -36,7 +33,23 @@ pub fn decode_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestErr
     Ok(decoded)
 }
 
-fn count_spans(body: &[u8]) -> Result<usize, WireError> {
+pub(super) fn malformed(error: WireError, limits: Limits) -> IngestError {
+    match error {
+        WireError::TooManyValues => IngestError::TooManyValues { limit: limits.values },
+        e => IngestError::Malformed { format: "OTLP protobuf", reason: e.to_string() },
+    }
+}
+
+/// What the spans of one scope of one resource share.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Who sent them.
+    pub resource: Arc<Resource>,
+    /// The library that made them.
+    pub scope: Arc<Scope>,
+}
+
+pub(super) fn count_spans(body: &[u8]) -> Result<usize, WireError> {
     let mut count = 0;
     let mut request = Fields::new(body);
     while let Some((number, value)) = request.next()? {
@@ -54,10 +67,26 @@ fn count_spans(body: &[u8]) -> Result<usize, WireError> {
 }
 
 fn read_resource_spans(message: &[u8], decoded: &mut Decoded, left: &mut Allowance) -> Result<(), WireError> {
-    left.spend()?;
-    // The resource may stand after its spans on the wire.
-    let mut resource = Resource::default();
+    let resource = read_resource(message, left)?;
     let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next()? {
+        let (2, Some(scope_spans)) = (number, value.bytes()) else { continue };
+        let origin = Origin { resource: resource.clone(), scope: read_scope(scope_spans, left)? };
+        let mut fields = Fields::new(scope_spans);
+        while let Some((number, value)) = fields.next()? {
+            if let (2, Some(span)) = (number, value.bytes()) {
+                read_span(span, &origin, decoded, left)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The resource of a group of spans, which may stand after them on the wire.
+pub(super) fn read_resource(resource_spans: &[u8], left: &mut Allowance) -> Result<Arc<Resource>, WireError> {
+    left.spend()?;
+    let mut resource = Resource::default();
+    let mut fields = Fields::new(resource_spans);
     while let Some((number, value)) = fields.next()? {
         if let (1, Some(message)) = (number, value.bytes()) {
             let mut fields = Fields::new(message);
@@ -70,23 +99,11 @@ fn read_resource_spans(message: &[u8], decoded: &mut Decoded, left: &mut Allowan
             }
         }
     }
-    let resource = Arc::new(resource);
-    let mut fields = Fields::new(message);
-    while let Some((number, value)) = fields.next()? {
-        let (2, Some(scope_spans)) = (number, value.bytes()) else { continue };
-        let scope = read_scope(scope_spans, left)?;
-        let mut fields = Fields::new(scope_spans);
-        while let Some((number, value)) = fields.next()? {
-            if let (2, Some(span)) = (number, value.bytes()) {
-                read_span(span, (&resource, &scope), decoded, left)?;
-            }
-        }
-    }
-    Ok(())
+    Ok(Arc::new(resource))
 }
 
 /// The scope may stand after its spans on the wire, too.
-fn read_scope(scope_spans: &[u8], left: &mut Allowance) -> Result<Arc<Scope>, WireError> {
+pub(super) fn read_scope(scope_spans: &[u8], left: &mut Allowance) -> Result<Arc<Scope>, WireError> {
     left.spend()?;
     let (mut name, mut version) = ("", "");
     let mut fields = Fields::new(scope_spans);
@@ -108,9 +125,9 @@ fn saturated(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn read_span(
+pub(super) fn read_span(
     message: &[u8],
-    (resource, scope): (&Arc<Resource>, &Arc<Scope>),
+    origin: &Origin,
     decoded: &mut Decoded,
     left: &mut Allowance,
 ) -> Result<(), WireError> {
@@ -158,8 +175,8 @@ fn read_span(
             links,
             dropped,
             trace_state: trace_state.to_owned(),
-            scope: scope.clone(),
-            resource: resource.clone(),
+            scope: origin.scope.clone(),
+            resource: origin.resource.clone(),
         }),
         Err(error) => decoded.rejected.add(|| error.to_string()),
     }
@@ -285,134 +302,4 @@ fn read_value(message: &[u8], depth: usize, left: &mut Allowance) -> Result<Attr
 }
 
 #[cfg(test)]
-mod tests {
-    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-    use opentelemetry_proto::tonic::common::v1 as common;
-    use opentelemetry_proto::tonic::resource::v1 as resource;
-    use opentelemetry_proto::tonic::trace::v1 as trace;
-    use prost::Message;
-
-    use super::*;
-
-    fn text(key: &str, value: &str) -> common::KeyValue {
-        common::KeyValue {
-            key: key.into(),
-            value: Some(common::AnyValue {
-                value: Some(common::any_value::Value::StringValue(value.into())),
-            }),
-            ..Default::default()
-        }
-    }
-
-    fn request(spans: Vec<trace::Span>) -> Vec<u8> {
-        ExportTraceServiceRequest {
-            resource_spans: vec![trace::ResourceSpans {
-                resource: Some(resource::Resource {
-                    attributes: vec![text("service.name", "engine")],
-                    ..Default::default()
-                }),
-                scope_spans: vec![trace::ScopeSpans { spans, ..Default::default() }],
-                ..Default::default()
-            }],
-        }
-        .encode_to_vec()
-    }
-
-    fn span(span_id: Vec<u8>) -> trace::Span {
-        trace::Span { trace_id: vec![1; 16], span_id, name: "build".into(), ..Default::default() }
-    }
-
-    #[test]
-    fn reads_what_another_implementation_writes() {
-        let sent = trace::Span {
-            parent_span_id: vec![3; 8],
-            kind: 4,
-            start_time_unix_nano: 5,
-            end_time_unix_nano: u64::MAX,
-            attributes: vec![
-                text("stage.name", "build"),
-                common::KeyValue {
-                    key: "n".into(),
-                    value: Some(common::AnyValue { value: Some(common::any_value::Value::IntValue(-7)) }),
-                    ..Default::default()
-                },
-                common::KeyValue {
-                    key: "nan".into(),
-                    value: Some(common::AnyValue {
-                        value: Some(common::any_value::Value::DoubleValue(f64::NAN)),
-                    }),
-                    ..Default::default()
-                },
-            ],
-            events: vec![trace::span::Event {
-                time_unix_nano: 9,
-                name: "exception".into(),
-                attributes: vec![text("exception.type", "Boom")],
-                dropped_attributes_count: 0,
-            }],
-            status: Some(trace::Status { message: "bad".into(), code: 2 }),
-            ..span(vec![2; 8])
-        };
-        let decoded = decode_protobuf(&request(vec![sent]), Limits::default()).expect("readable");
-        let span = &decoded.spans[0];
-        assert_eq!(span.parent_span_id.map(|id| id.to_string()).as_deref(), Some("0303030303030303"));
-        assert_eq!((span.kind, span.start_ns, span.end_ns), (SpanKind::Producer, 5, i64::MAX));
-        assert_eq!(span.attributes.text("stage.name").as_deref(), Some("build"));
-        assert_eq!(span.attributes.get("n"), Some(&AttributeValue::Int(-7)));
-        assert!(matches!(span.attributes.get("nan"), Some(AttributeValue::Double(d)) if d.is_nan()));
-        assert_eq!(span.events[0].attributes.text("exception.type").as_deref(), Some("Boom"));
-        assert_eq!(span.status, SpanStatus::Error("bad".into()));
-        assert_eq!(span.resource.attributes.text("service.name").as_deref(), Some("engine"));
-    }
-
-    #[test]
-    fn a_span_with_a_wrong_id_is_rejected_by_itself() {
-        let decoded = decode_protobuf(&request(vec![span(vec![2; 7]), span(vec![2; 8])]), Limits::default());
-        let decoded = decoded.expect("readable");
-        assert_eq!((decoded.spans.len(), decoded.rejected.count), (1, 1));
-        let message = decoded.rejected.message().expect("a reason");
-        assert!(message.contains("a span id has 8 bytes"), "{message}");
-    }
-
-    #[test]
-    fn too_many_spans_are_counted_before_any_is_read() {
-        let body = request((0..=5_u8).map(|i| span(vec![i + 1; 8])).collect());
-        let error = decode_protobuf(&body, Limits { spans: 5, ..Limits::default() }).expect_err("six spans");
-        assert_eq!(error, IngestError::TooManySpans { limit: 5 });
-    }
-
-    #[test]
-    fn empty_attributes_by_the_million_are_refused() {
-        let empty = vec![common::KeyValue::default(); 200];
-        let spans =
-            (1..=60_u8).map(|i| trace::Span { attributes: empty.clone(), ..span(vec![i; 8]) }).collect();
-        let error = decode_protobuf(&request(spans), Limits { values: 10_000, ..Limits::default() });
-        assert_eq!(error, Err(IngestError::TooManyValues { limit: 10_000 }));
-    }
-
-    #[test]
-    fn values_nested_beyond_the_limit_are_dropped() {
-        let mut value = common::AnyValue { value: Some(common::any_value::Value::IntValue(1)) };
-        for _ in 0..60 {
-            value = common::AnyValue {
-                value: Some(common::any_value::Value::ArrayValue(common::ArrayValue { values: vec![value] })),
-            };
-        }
-        let nested = common::KeyValue { key: "deep".into(), value: Some(value), ..Default::default() };
-        let body = request(vec![trace::Span { attributes: vec![nested], ..span(vec![2; 8]) }]);
-        let decoded = decode_protobuf(&body, Limits::default()).expect("readable");
-        let mut depth = 0;
-        let mut value = decoded.spans[0].attributes.get("deep");
-        while let Some(AttributeValue::Array(list)) = value {
-            depth += 1;
-            value = list.first();
-        }
-        assert_eq!(depth, VALUE_DEPTH);
-    }
-
-    #[test]
-    fn garbage_is_refused_with_a_reason() {
-        let error = decode_protobuf(b"\x0a\xff\xff\xff\xff\x0f", Limits::default()).expect_err("garbage");
-        assert_eq!(error.to_string(), "the body is not OTLP protobuf: it ends in the middle of a field");
-    }
-}
+mod tests;

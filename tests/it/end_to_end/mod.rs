@@ -3,21 +3,26 @@
 
 mod actions;
 mod annotations;
+mod assembly;
 mod buttons;
 mod bypass;
 mod command_line;
 mod deliveries;
 mod door;
 mod enterprise_server;
+mod exec;
 mod faults;
+mod forwarding;
 mod killed;
 mod lifecycle;
+mod listeners;
 mod lost;
 mod merge_queue;
 mod pages;
 mod policy;
 mod replay;
 mod reruns;
+mod retention;
 mod set_up;
 mod storm;
 mod story;
