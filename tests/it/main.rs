@@ -1,5 +1,6 @@
 //! The one test binary: everything that needs more than a function call.
 
+mod clients;
 mod end_to_end;
 mod fake_github;
 mod floors;
