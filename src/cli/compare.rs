@@ -184,7 +184,7 @@ fn measured_run(file: &Path, index: usize, spans: Vec<Span>) -> Option<MeasuredR
         head_sha: identity.head_sha.clone().or_else(|| "0".repeat(40).parse::<CommitSha>().ok())?,
         lineage: identity.lineage(),
     };
-    Some(measure(&trace, identity, provenance))
+    Some(measure(trace, identity, provenance))
 }
 
 /// The files themselves, and those directly in a folder, in the order of their names.

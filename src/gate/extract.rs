@@ -182,16 +182,27 @@ fn merge(sample: &mut StageSample, other: &StageSample, by_message: bool) {
     }
 }
 
-/// Work that a message started: a consumer, and whatever a producer's span holds.
+/// Work that a message started: a consumer, whatever a producer's span holds, and what hangs on
+/// it by a link alone.
 fn started_by_message(trace: &Trace, node: Node) -> bool {
     trace.span(node).kind == SpanKind::Consumer
+        || trace.is_linked(node)
         || trace.parent(node).is_some_and(|parent| trace.span(parent).kind == SpanKind::Producer)
 }
+
+/// Attributes that say how a stage ended, the preferred one first.
+const RESULT_KEYS: [&str; 5] = [
+    "cicd.pipeline.task.run.result",
+    "test.case.result.status",
+    "cicd.pipeline.task.run.status",
+    "stage.result",
+    "stage.status",
+];
 
 /// A span's own result, never its children's. Only its own attributes are asked: those of the
 /// resource are the whole run's.
 fn span_result(span: &Span) -> RunResult {
-    let said = span.attributes.first_text(&["cicd.pipeline.task.run.result", "test.case.result.status"]);
+    let said = span.attributes.first_text(&RESULT_KEYS);
     let by_status = if span.failed() { RunResult::Failure } else { RunResult::Success };
     match said.as_deref() {
         Some("pass") => RunResult::Success,

@@ -61,6 +61,13 @@ impl RunIdentity {
         }
     }
 
+    /// What traces of this run have in common and those of no other have: the producer's identifier
+    /// and the attempt. None when the producer has none.
+    #[must_use]
+    pub fn run_key(&self) -> Option<String> {
+        self.external_id.as_ref().map(|id| format!("{id}#{}", self.attempt))
+    }
+
     /// Which line of development the run is on. A pull request wins over a branch: its head
     /// branch may be called `main` too, and what it measured must not become a baseline.
     #[must_use]
@@ -102,6 +109,12 @@ const RESULT_KEYS: [&str; 6] = [
     "pipeline.result",
     "pipeline.status",
 ];
+
+/// Whether a span says what the pipeline is called, so that the root is not needed for it.
+#[must_use]
+pub fn names_pipeline(trace: &Trace) -> bool {
+    first(trace, &PIPELINE_KEYS, Some).is_some()
+}
 
 /// Name of the trace's pipeline: what it says, else the root's name.
 #[must_use]

@@ -1,7 +1,9 @@
 //! From a trace to a measured run: who it says it is, and what was measured in it.
 
+use super::containment::place_operations;
 use super::extract::extract;
 use super::identity::RunIdentity;
+use super::sampling;
 use crate::model::ids::{CommitSha, RepoName, RunId};
 use crate::model::run::{Lineage, MeasuredRun, PipelineRun};
 use crate::model::time::Timestamp;
@@ -22,11 +24,14 @@ pub struct Provenance {
 
 /// Measures a trace.
 #[must_use]
-pub fn measure(trace: &Trace, identity: RunIdentity, provenance: Provenance) -> MeasuredRun {
-    let extraction = extract(trace);
+pub fn measure(trace: Trace, identity: RunIdentity, provenance: Provenance) -> MeasuredRun {
+    let (trace, moved) = place_operations(trace);
+    let extraction = extract(&trace);
     let root = trace.span(trace.root());
     let mut notes = trace.repairs().notes();
+    notes.extend(moved);
     notes.extend(extraction.notes);
+    notes.extend(sampling::note(&trace));
     MeasuredRun {
         run: PipelineRun {
             id: provenance.id,

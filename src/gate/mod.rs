@@ -14,6 +14,7 @@ mod columns;
 pub mod common_mode;
 pub mod compare;
 pub mod conclude;
+mod containment;
 pub mod decide;
 pub mod duration_model;
 pub mod errors;
@@ -36,6 +37,7 @@ mod present_level;
 mod propagation;
 mod queue;
 pub mod replay;
+mod sampling;
 #[cfg(test)]
 mod scenarios;
 mod sentence;

@@ -21,10 +21,14 @@ const NAME_ATTRIBUTES: [&str; 5] = [
     "messaging.destination.template",
 ];
 
+/// Attributes that name a span which has no name of its own.
+const SUBSTITUTES: [&str; 4] = ["operation", "test.type", "environment", "messaging.operation"];
+
 /// The stable name of a span among its siblings.
 #[must_use]
 pub fn stage_name(span: &Span) -> String {
-    match span.attributes.first_text(&NAME_ATTRIBUTES) {
+    let substitute = || span.attributes.first_text(&SUBSTITUTES).filter(|_| span.name.trim().is_empty());
+    match span.attributes.first_text(&NAME_ATTRIBUTES).or_else(substitute) {
         Some(name) => stable_name(&name),
         None => stable_name(&span.name),
     }
@@ -113,6 +117,24 @@ mod tests {
         ] {
             assert_eq!(stable_name(name), name);
         }
+    }
+
+    #[test]
+    fn attributes_name_a_span_better_or_at_all() {
+        use crate::gate::fixture::SpanBuilder;
+        for (name, key, expected) in [
+            ("stage-build", "stage.name", "said"),
+            ("build-compile", "operation", "build-compile"),
+            (" ", "operation", "said"),
+            ("", "test.type", "said"),
+            ("", "environment", "said"),
+            ("", "unknown", "unnamed"),
+        ] {
+            let span = SpanBuilder::new(1, name).attributes(&[(key, "said")]).build();
+            assert_eq!(stage_name(&span), expected, "{name} {key}");
+        }
+        let number = SpanBuilder::new(1, "shard").int("cicd.pipeline.task.name", 18).build();
+        assert_eq!(stage_name(&number), "{n}", "an integer where the conventions say text");
     }
 
     #[test]

@@ -1,22 +1,31 @@
 //! Spans that were pushed become a run: once the root is there and the trace has been quiet.
-//! Spans that come later make the run again from all of them.
+//! Spans that come later make the run again from all of them, and so do linked traces.
 
 use std::time::Duration;
 
+use super::linked_traces::{Group, Member, Statement};
 use super::recording::{raw, record};
 use super::{JobError, Work};
-use crate::gate::identity::RunIdentity;
+use crate::gate::identity::{RunIdentity, names_pipeline};
 use crate::gate::measure::{Provenance, measure};
 use crate::ingest::{Limits, otlp};
 use crate::model::ids::{RepoId, RunId, TraceId};
-use crate::model::run::Lineage;
+use crate::model::linked_traces::principal;
+use crate::model::run::{Lineage, MeasuredRun, RunResult};
+use crate::model::span::Span;
 use crate::model::time::Timestamp;
 use crate::model::trace::Trace;
+use crate::store::{OpenTrace, RepositoryRow, Tx};
 
 /// A run may begin so much later than now by this machine's clock.
 const CLOCKS_DIFFER: Duration = Duration::from_hours(1);
 /// Late spans make a run again at most so often.
 const COLLECTIONS: i64 = 20;
+/// When it is tried again if more came while a run was made.
+const AGAIN: Duration = Duration::from_millis(100);
+
+const LEFT_OUT: &str = "spans came too late, or too often, to be added to this run: they were left out";
+const INCOMPLETE: &str = "its root span never came (the sender may have crashed): the run is incomplete";
 
 pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) -> Result<(), JobError> {
     let mut tx = work.db.read().await?;
@@ -24,77 +33,226 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     else {
         return Ok(()); // swept, or the repository was removed
     };
-    let quiet_at = Timestamp(open.last_at).after(work.settle);
-    let now = work.clock.now();
-    if now < quiet_at {
-        return Err(JobError::TooEarly(quiet_at.since(now)));
+    if open.swept_at.is_some() || tx.is_collected(repo, trace_id).await? {
+        return Ok(()); // with another trace, or by this job before it was ended
     }
+    wait_until_quiet(work, &open)?;
     if open.collections >= COLLECTIONS {
         tracing::warn!(repo = %repository.name, trace = %trace_id, "late spans are no longer added to this run");
         drop(tx);
-        let mut tx = work.db.write().await?;
-        tx.mark_collected(repo, trace_id, open).await?;
-        tx.commit().await?;
-        return Ok(());
+        return leave_out(work, repo, (trace_id, open)).await;
+    }
+    if open.has_root == 0 && tx.run_of_trace(repo, trace_id).await?.is_some() {
+        // A run that GitHub told of, of whose trace these are a part.
+        drop(tx);
+        return pass_over(work, repo, (trace_id, open)).await;
     }
     let batches = tx.span_batches(repo, trace_id).await?;
     drop(tx);
-    let Some((trace, raw)) = tokio::task::spawn_blocking(move || read_trace(&batches)).await?? else {
+    let Some(alone) = tokio::task::spawn_blocking(move || Read::alone(&batches)).await?? else {
         return Ok(());
     };
-    let identity = RunIdentity::of(&trace);
-    let Some(head_sha) = identity.head_sha.clone() else {
-        tracing::warn!(
-            repo = %repository.name, trace = %trace_id,
-            "a trace names no commit: set vcs.ref.head.revision in OTEL_RESOURCE_ATTRIBUTES; it is not measured"
-        );
-        let mut tx = work.db.write().await?;
-        tx.mark_collected(repo, trace_id, open).await?;
-        tx.commit().await?;
-        return Ok(());
+    let own = (trace_id, open);
+    let mut tx = work.db.read().await?;
+    let group = Group::of(&mut tx, repo, own, &alone.statement).await?;
+    if group.all().iter().any(|(_, member)| member.swept_at.is_some()) {
+        // What the run was made of is gone: it can't be made again with this.
+        drop(tx);
+        return leave_out(work, repo, own).await;
+    }
+    let read = if group.members.len() == 1 && group.members[0].0 == trace_id {
+        drop(tx);
+        Some(alone)
+    } else {
+        let mut batches = Vec::new();
+        for (trace, member) in &group.members {
+            wait_until_quiet(work, member)?;
+            batches.extend(tx.span_batches(repo, *trace).await?);
+        }
+        drop(tx);
+        let statement = alone.statement;
+        tokio::task::spawn_blocking(move || Read::linked(&batches, statement)).await??
     };
-    let lineage = identity.lineage();
-    let provenance =
-        Provenance { id: RunId(work.chance.ulid(now)), repo: repository.name.clone(), head_sha, lineage };
-    let mut measured = tokio::task::spawn_blocking(move || measure(&trace, identity, provenance)).await?;
-    if measured.run.started_at > now.after(CLOCKS_DIFFER) {
-        // A run of the future would be the newest for ever.
-        measured.run.started_at = now;
-        measured
-            .run
-            .notes
-            .push("its clock is ahead of this service's: taken as begun when it was received".to_owned());
+    match read {
+        Some(read) => Collection { work, repository: &repository, own, group }.finish(read).await,
+        None => Ok(()),
     }
-    // Before the run that refers to it.
-    work.traces.put(repo, trace_id, raw).await?;
-    let collections = open.collections + 1;
-    let mut tx = work.db.write().await?;
-    // A pull request that becomes known meanwhile either sees this run or is seen by it.
-    tx.lock_repository(repo).await?;
-    if !tx.mark_collected(repo, trace_id, open).await? {
-        return Err(JobError::TooEarly(Duration::from_millis(100)));
-    }
-    let recorded = record(&mut tx, repo, &mut measured, collections).await?;
-    if measured.run.lineage == Lineage::Unknown {
-        tracing::warn!(
-            repo = %repository.name, trace = %trace_id,
-            "a run names no branch (vcs.ref.head.name): it is measured, but is no baseline"
-        );
-    }
-    recorded.judge(work, &mut tx, repo, &collections.to_string()).await?;
-    tx.commit().await?;
-    Ok(())
 }
 
-fn read_trace(batches: &[Vec<u8>]) -> Result<Option<(Trace, Vec<u8>)>, JobError> {
-    let unreadable = |e: Box<dyn std::error::Error + Send + Sync>| JobError::Unreadable(e);
+fn wait_until_quiet(work: &Work, open: &OpenTrace) -> Result<(), JobError> {
+    let (quiet_at, now) = (Timestamp(open.last_at).after(work.settle), work.clock.now());
+    if now < quiet_at { Err(JobError::TooEarly(quiet_at.since(now))) } else { Ok(()) }
+}
+
+/// Spans as a tree, and what they say.
+struct Read {
+    trace: Trace,
+    raw: Vec<u8>,
+    identity: RunIdentity,
+    /// Of the trace whose turn it is, by itself.
+    statement: Statement,
+}
+
+impl Read {
+    fn alone(batches: &[Vec<u8>]) -> Result<Option<Self>, JobError> {
+        let Some(trace) = Trace::build(spans_of(batches)?) else { return Ok(None) };
+        let identity = RunIdentity::of(&trace);
+        let statement = Statement::of(&trace, &identity);
+        Ok(Some(Self { raw: raw(trace.spans())?, trace, identity, statement }))
+    }
+
+    fn linked(batches: &[Vec<u8>], statement: Statement) -> Result<Option<Self>, JobError> {
+        let spans = spans_of(batches)?;
+        let trace = principal(&spans).and_then(|principal| Trace::build_linked(spans, principal));
+        let Some(trace) = trace else { return Ok(None) };
+        let identity = RunIdentity::of(&trace);
+        Ok(Some(Self { raw: raw(trace.spans())?, trace, identity, statement }))
+    }
+}
+
+fn spans_of(batches: &[Vec<u8>]) -> Result<Vec<Span>, JobError> {
     // What was accepted is within the limits already, batch by batch.
     let limits = Limits { spans: usize::MAX, values: usize::MAX };
     let mut spans = Vec::new();
     for batch in batches {
-        spans.extend(otlp::decode_json(batch, limits).map_err(|e| unreadable(e.into()))?.spans);
+        let decoded = otlp::decode(batch, limits).map_err(|e| JobError::Unreadable(Box::new(e)))?;
+        spans.extend(decoded.spans);
     }
-    let Some(trace) = Trace::build(spans) else { return Ok(None) };
-    let raw = raw(trace.spans())?;
-    Ok(Some((trace, raw)))
+    Ok(spans)
+}
+
+/// Traces that are about to be a run.
+struct Collection<'a> {
+    work: &'a Work,
+    repository: &'a RepositoryRow,
+    /// The one whose turn it is.
+    own: Member,
+    group: Group,
+}
+
+impl Collection<'_> {
+    async fn finish(self, read: Read) -> Result<(), JobError> {
+        let (work, repo) = (self.work, self.repository.id);
+        let Read { trace, raw, identity, statement } = read;
+        let principal = trace.id();
+        let is_incomplete =
+            self.group.members.iter().any(|(id, open)| *id == principal && open.has_root == 0);
+        let reason = if identity.head_sha.is_none() {
+            Some("it names no commit: set vcs.ref.head.revision in OTEL_RESOURCE_ATTRIBUTES")
+        } else if is_incomplete && !names_pipeline(&trace) {
+            Some("its root span never came, and no other names the pipeline")
+        } else {
+            None
+        };
+        let (Some(head_sha), None) = (identity.head_sha.clone(), reason) else {
+            tracing::warn!(repo = %self.repository.name, trace = %principal, reason, "a trace is not measured");
+            let mut tx = work.db.write().await?;
+            self.mark(&mut tx, &statement).await?;
+            tx.commit().await?;
+            return Ok(());
+        };
+        let now = work.clock.now();
+        let (id, lineage) = (RunId(work.chance.ulid(now)), identity.lineage());
+        let provenance = Provenance { id, repo: self.repository.name.clone(), head_sha, lineage };
+        let mut measured = tokio::task::spawn_blocking(move || measure(trace, identity, provenance)).await?;
+        if is_incomplete {
+            measured.run.result = RunResult::Error;
+            measured.run.notes.insert(0, INCOMPLETE.to_owned());
+        }
+        measured.run.notes.extend(self.group.note());
+        if measured.run.started_at > now.after(CLOCKS_DIFFER) {
+            // A run of the future would be the newest for ever.
+            measured.run.started_at = now;
+            measured
+                .run
+                .notes
+                .push("its clock is ahead of this service's: taken as begun when it was received".to_owned());
+        }
+        // Before the run that refers to it.
+        work.traces.put(repo, principal, raw).await?;
+        let merged = self.write(&mut measured, &statement).await?;
+        for part in merged {
+            work.traces.delete(repo, part).await?;
+        }
+        Ok(())
+    }
+
+    /// One transaction: the run, instead of those that its parts were. Returns the traces of
+    /// those.
+    async fn write(
+        &self,
+        measured: &mut MeasuredRun,
+        statement: &Statement,
+    ) -> Result<Vec<TraceId>, JobError> {
+        let (work, repo) = (self.work, self.repository.id);
+        let mut tx = work.db.write().await?;
+        // A pull request, or a linked trace, that becomes known meanwhile either sees this run or
+        // is seen by it.
+        tx.lock_repository(repo).await?;
+        let collections = self.mark(&mut tx, statement).await?;
+        let recorded = record(&mut tx, repo, measured, collections).await?;
+        let mut merged = Vec::new();
+        for (part, _) in self.group.all().into_iter().filter(|(id, _)| Some(*id) != measured.run.trace_id) {
+            if let Some(run) = tx.run_of_trace(repo, part).await? {
+                tx.merge_run(repo, &run, &recorded.id).await?;
+                merged.push(part);
+            }
+        }
+        if measured.run.lineage == Lineage::Unknown {
+            tracing::warn!(
+                repo = %self.repository.name, trace = %self.own.0,
+                "a run names no branch (vcs.ref.head.name): it is measured, but is no baseline"
+            );
+        }
+        recorded.judge(work, &mut tx, repo, &collections.to_string()).await?;
+        tx.commit().await?;
+        Ok(merged)
+    }
+
+    /// Marks every trace as collected and keeps what this one said; returns how often they were
+    /// collected altogether. Too early when anything changed since they were read.
+    async fn mark(&self, tx: &mut Tx, statement: &Statement) -> Result<i64, JobError> {
+        let repo = self.repository.id;
+        tx.lock_repository(repo).await?;
+        if Group::of(tx, repo, self.own, statement).await? != self.group {
+            return Err(JobError::TooEarly(AGAIN));
+        }
+        let mut collections = 0_i64;
+        for (trace, open) in self.group.all() {
+            let Some(times) = tx.mark_member_collected(repo, trace, open).await? else {
+                return Err(JobError::TooEarly(AGAIN));
+            };
+            collections = collections.saturating_add(times);
+        }
+        if let Some(said) = &statement.of_run {
+            tx.record_pipeline_trace(repo, said, &statement.linked, self.work.clock.now()).await?;
+        }
+        Ok(collections)
+    }
+}
+
+/// What came is no part of any run.
+async fn pass_over(work: &Work, repo: RepoId, (trace, open): Member) -> Result<(), JobError> {
+    let mut tx = work.db.write().await?;
+    tx.mark_member_collected(repo, trace, open).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// What came is no longer added to its run, which says so.
+async fn leave_out(work: &Work, repo: RepoId, own: Member) -> Result<(), JobError> {
+    let mut tx = work.db.write().await?;
+    tx.mark_member_collected(repo, own.0, own.1).await?;
+    let mut traces = vec![own.0];
+    if let Some(key) = tx.run_key_of(repo, own.0).await? {
+        let of_run = tx.pipeline_traces(repo, &key).await?.into_iter();
+        let said = of_run.map(|(said, _)| said).find(|said| said.trace == own.0);
+        let group = Group::of(&mut tx, repo, own, &Statement { of_run: said, linked: Vec::new() }).await?;
+        traces.extend(group.members.into_iter().map(|(trace, _)| trace));
+    }
+    for trace in traces {
+        tx.add_run_note(repo, trace, LEFT_OUT).await?;
+    }
+    tx.commit().await?;
+    Ok(())
 }

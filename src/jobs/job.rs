@@ -263,15 +263,20 @@ impl Job {
         chance: &Randomness,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let job = NewJob {
+        tx.push_job(&self.to_be_run(run_at), chance, now).await
+    }
+
+    /// The job as the queue takes it.
+    #[must_use]
+    pub fn to_be_run(&self, run_at: Timestamp) -> NewJob {
+        NewJob {
             kind: self.kind(),
             payload: serde_json::to_string(self).unwrap_or_default(),
             dedupe_key: Some(self.dedupe_key()),
             serial_key: self.serial_key(),
             run_at,
             max_attempts: self.max_attempts(),
-        };
-        tx.push_job(&job, chance, now).await
+        }
     }
 
     /// Pushes the job, or lets it run again if it is done or was given up.

@@ -1,9 +1,10 @@
 //! Sweeps what is no longer needed: batches of collected traces, done jobs, old deliveries, files
-//! of old heads.
+//! of old heads. Collects traces whose root never came.
 
 use std::time::Duration;
 
-use super::{JobError, Work};
+use super::{Job, JobError, Work};
+use crate::model::time::Timestamp;
 
 /// Spans of a collected trace are kept this long after the newest came: late ones join it.
 const COLLECTED_TRACES: Duration = Duration::from_hours(24);
@@ -16,8 +17,12 @@ const FILES: Duration = Duration::from_hours(8 * 24);
 /// A done job's dedupe key holds as long as what it refers to.
 const DONE_JOBS: Duration = Duration::from_hours(8 * 24);
 
+/// Incomplete traces that are collected in one sweep.
+const ROOTLESS_AT_ONCE: i64 = 500;
+
 pub(super) async fn retain(work: &Work) -> Result<(), JobError> {
     let now = work.clock.now();
+    collect_rootless(work, now).await?;
     let mut tx = work.db.write().await?;
     let rootless = tx
         .sweep_open_traces(
@@ -29,11 +34,25 @@ pub(super) async fn retain(work: &Work) -> Result<(), JobError> {
         )
         .await?;
     tx.sweep_deliveries(now.before(DELIVERIES)).await?;
+    // Late spans of a trace are told apart from a new trace for as long.
+    tx.sweep_pipeline_traces(now.before(DONE_JOBS)).await?;
     tx.sweep_files(now.before(FILES)).await?;
     tx.sweep_done_jobs(now.before(DONE_JOBS)).await?;
     tx.commit().await?;
     if rootless > 0 {
         tracing::warn!(traces = rootless, "traces were dropped after a week without a root span");
     }
+    Ok(())
+}
+
+/// A trace whose root has not come for as long as a check waits is measured without: the service
+/// that would have sent it may be gone. If it comes after all, it makes the run again.
+async fn collect_rootless(work: &Work, now: Timestamp) -> Result<(), JobError> {
+    let mut tx = work.db.write().await?;
+    for (repo, trace) in tx.rootless_traces(now.before(work.check_timeout), ROOTLESS_AT_ONCE).await? {
+        let collect = Job::CollectRun { repo, trace, collections: 0 };
+        collect.push(&mut tx, now, &work.chance, now).await?;
+    }
+    tx.commit().await?;
     Ok(())
 }

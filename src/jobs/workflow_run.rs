@@ -56,9 +56,10 @@ pub(super) async fn measure_attempt(
         let trace = Trace::build(told.spans).ok_or_else(nothing)?;
         let raw = raw(trace.spans())?;
         let identity = RunIdentity::of(&trace);
-        let mut measured = measure(&trace, identity, provenance);
+        let id = trace.id();
+        let mut measured = measure(trace, identity, provenance);
         measured.run.notes.extend(told.notes);
-        Ok(Ok(Attempt { measured, trace: trace.id(), raw }))
+        Ok(Ok(Attempt { measured, trace: id, raw }))
     })
     .await?
 }

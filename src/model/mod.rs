@@ -7,6 +7,7 @@ pub mod duration;
 pub mod environment;
 pub mod history;
 pub mod ids;
+pub mod linked_traces;
 pub mod policy;
 pub mod run;
 pub mod span;

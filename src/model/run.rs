@@ -44,11 +44,11 @@ impl RunResult {
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word.to_ascii_lowercase().as_str() {
             "success" | "succeeded" | "passed" | "ok" | "neutral" => Self::Success,
-            "failure" | "failed" | "fail" => Self::Failure,
-            "error" | "startup_failure" => Self::Error,
-            "timeout" | "timed_out" => Self::Timeout,
-            "cancellation" | "cancelled" | "canceled" | "aborted" => Self::Cancellation,
-            "skip" | "skipped" => Self::Skip,
+            "failure" | "failed" | "fail" | "unstable" => Self::Failure,
+            "error" | "errored" | "startup_failure" => Self::Error,
+            "timeout" | "timed_out" | "timedout" | "expired" => Self::Timeout,
+            "cancellation" | "cancelled" | "canceled" | "aborted" | "interrupted" => Self::Cancellation,
+            "skip" | "skipped" | "not_built" => Self::Skip,
             _ => return None,
         })
     }

@@ -7,10 +7,12 @@ use crate::model::time::Timestamp;
 
 /// Tables with rows of a repository beside its runs, and the column by which a step takes some of
 /// them. Those that others refer to come last.
-pub const TABLES: [(&str, &str); 17] = [
+pub const TABLES: [(&str, &str); 19] = [
     ("tokens", "token_id"),
     ("span_batches", "trace_id"),
     ("open_traces", "trace_id"),
+    ("trace_links", "trace_id"),
+    ("pipeline_traces", "trace_id"),
     ("comparisons", "comparison_id"),
     ("checks", "head_sha"),
     ("comments", "pull_request"),

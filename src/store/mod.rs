@@ -12,8 +12,10 @@ mod connect;
 mod contents;
 mod decisions;
 mod deliveries;
+mod enqueue;
 mod errors;
 pub mod forgetting;
+mod linked_traces;
 mod ownership;
 mod pull_requests;
 mod queue;
@@ -39,11 +41,12 @@ pub use comparisons::{ComparisonRow, NewComparison};
 pub use connect::DatabaseUrl;
 pub use contents::{StoredFile, StoredPolicy};
 pub use deliveries::DeliveryRow;
+pub use linked_traces::PipelineTrace;
 pub use pull_requests::PullRequestRow;
 pub use queue::{Attempt, ClaimedJob, DeadJob, JobCounts, LeaseToken, NewJob, Settlement};
 pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, RepositoryRow};
 pub use runs::{RunFilter, StoredRun};
-pub use spans::{OpenTrace, SpanBatch};
+pub use spans::{OpenTrace, SpanBatch, TraceBounds};
 pub use sweeps::{DeliverySweep, FailedDelivery};
 pub use tokens::TokenRow;
 pub use workflow_runs::{MergeGroupRow, WorkflowRunRow};
@@ -166,6 +169,12 @@ impl Db {
             }
             Pools::Postgres(pool) => pool.close().await,
         }
+    }
+
+    /// Whether one transaction writes at a time, whatever it touches.
+    #[must_use]
+    pub fn has_one_writer(&self) -> bool {
+        matches!(self.pools, Pools::Sqlite { .. })
     }
 
     /// "`SQLite`" or "`PostgreSQL`", for people.

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{StoreError, Tx, TxInner, on_db};
+use super::{StoreError, Tx, on_db};
 use crate::clock::Randomness;
 use crate::model::time::Timestamp;
 
@@ -114,42 +114,6 @@ pub struct JobCounts {
 }
 
 impl Tx {
-    /// Pushes a job as part of this transaction. `false`: one with this kind and dedupe key is
-    /// there already, nothing was pushed, and the transaction is still good.
-    pub async fn push_job(
-        &mut self,
-        job: &NewJob,
-        chance: &Randomness,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let job_id = chance.ulid(now);
-        let pushed = on_db!(self, conn => {
-            // The conflict target is named: a bare one would hide a clash of ids.
-            sqlx::query(
-                "INSERT INTO jobs (job_id, kind, payload, dedupe_key, serial_key, visible_at, max_attempts, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (kind, dedupe_key) DO NOTHING",
-            )
-            .bind(job_id)
-            .bind(job.kind)
-            .bind(&job.payload)
-            .bind(&job.dedupe_key)
-            .bind(&job.serial_key)
-            .bind(job.run_at.0)
-            .bind(job.max_attempts)
-            .bind(now.0)
-            .execute(&mut *conn)
-            .await?
-            .rows_affected()
-        }) > 0;
-        if pushed {
-            if let TxInner::Postgres(transaction) = &mut self.inner {
-                sqlx::query("NOTIFY pacegate_jobs").execute(&mut **transaction).await?;
-            }
-            self.job_due(job.run_at.since(now));
-        }
-        Ok(pushed)
-    }
-
     /// Settles an attempt. `false`: the lease was lost, somebody else runs the job now.
     pub async fn settle_job(
         &mut self,

@@ -27,6 +27,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use self::ingest::commit::Committer;
 use crate::config::PageAccess;
 use crate::jobs::Work;
 use crate::model::ids::{RepoId, RepoName};
@@ -56,6 +57,7 @@ pub struct AppState {
     pub setup: Option<Arc<setup::Setup>>,
     /// Whether somebody configured the public address, or it is just where we listen.
     pub public_url_is_chosen: bool,
+    committer: Committer,
     ingest_slots: Arc<Semaphore>,
     decode_slots: Arc<Semaphore>,
     webhook_slots: Arc<Semaphore>,
@@ -72,6 +74,7 @@ impl AppState {
         pages: PageAccess,
     ) -> Self {
         Self {
+            committer: Committer::new(work.clone()),
             work,
             webhook_secrets: webhook_secrets.into(),
             default_repo,

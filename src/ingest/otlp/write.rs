@@ -1,15 +1,15 @@
-//! OTLP JSON from spans: the form in which batches and raw traces are kept, and in which
-//! anyone can have them back.
+//! OTLP JSON from spans: the form in which raw traces are kept, and in which anyone can have
+//! them back.
 
-use std::collections::HashMap;
 use std::io::Write;
-use std::sync::Arc;
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 
+use super::kind_number;
+use super::write_protobuf::grouped;
 use crate::model::span::{
-    AttributeValue, Attributes, Resource, Scope, Span, SpanEvent, SpanKind, SpanLink, SpanStatus,
+    AttributeValue, Attributes, Resource, Scope, Span, SpanEvent, SpanLink, SpanStatus,
 };
 
 /// Writes spans as one OTLP JSON document. Each resource stands once, however its spans are
@@ -19,25 +19,6 @@ use crate::model::span::{
 /// Only the writer's own.
 pub fn write_json(spans: &[Span], writer: impl Write) -> Result<(), serde_json::Error> {
     serde_json::to_writer(writer, &Request(&grouped(spans)))
-}
-
-/// Spans by resource, then by scope, as they share them.
-fn grouped(spans: &[Span]) -> Vec<Vec<Vec<&Span>>> {
-    let mut groups: Vec<Vec<Vec<&Span>>> = Vec::new();
-    let mut place_of: HashMap<*const Resource, usize> = HashMap::new();
-    let mut scope_of: HashMap<(usize, *const Scope), usize> = HashMap::new();
-    for span in spans {
-        let at = *place_of.entry(Arc::as_ptr(&span.resource)).or_insert_with(|| {
-            groups.push(Vec::new());
-            groups.len() - 1
-        });
-        let scope = *scope_of.entry((at, Arc::as_ptr(&span.scope))).or_insert_with(|| {
-            groups[at].push(Vec::new());
-            groups[at].len() - 1
-        });
-        groups[at][scope].push(span);
-    }
-    groups
 }
 
 /// The same in memory.
@@ -201,16 +182,5 @@ fn non_finite(value: f64) -> &'static str {
         "Infinity"
     } else {
         "-Infinity"
-    }
-}
-
-fn kind_number(kind: SpanKind) -> u8 {
-    match kind {
-        SpanKind::Unspecified => 0,
-        SpanKind::Internal => 1,
-        SpanKind::Server => 2,
-        SpanKind::Client => 3,
-        SpanKind::Producer => 4,
-        SpanKind::Consumer => 5,
     }
 }

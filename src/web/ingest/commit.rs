@@ -1,65 +1,236 @@
-//! A request's spans into the store: one transaction, and nothing is answered before it ends.
+//! Requests' spans into the store. What waits together is committed together: one transaction,
+//! one wait for the disk, for every request that came meanwhile. Nothing is answered before its
+//! own spans are committed, and no request fails because of another's.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
 
 use super::prepare::Batch;
 use crate::ingest::Rejected;
-use crate::jobs::Job;
-use crate::store::{OpenTrace, RepositoryRow, SpanBatch};
-use crate::web::AppState;
+use crate::jobs::{Job, Work};
+use crate::model::ids::{RepoId, TraceId};
+use crate::store::{OpenTrace, SpanBatch, StoreError, TraceBounds};
 use crate::web::error::WebError;
 
-/// Spans of one trace; a pipeline with more is not a pipeline.
-const TRACE_SPANS: i64 = 200_000;
-/// And so many bytes: a run is made of all of them at once.
-const TRACE_BYTES: i64 = 128 << 20;
+/// What is kept of one trace: a pipeline with more spans is not a pipeline, and a run is made of
+/// all of its bytes at once.
+const OF_A_TRACE: TraceBounds = TraceBounds { spans: 200_000, bytes: 128 << 20 };
+/// Traces of one repository that are not a run yet. More at once is no CI.
+const OPEN_TRACES: i64 = 10_000;
+/// Requests in one transaction, and bytes beyond which no further one is added.
+const REQUESTS_TOGETHER: usize = 64;
+const BYTES_TOGETHER: usize = 16 << 20;
+/// Transactions at once: SQLite has one writer, PostgreSQL shares its own waits among more.
+const AT_ONCE_ON_SQLITE: usize = 1;
+const AT_ONCE_ON_POSTGRES: usize = 3;
 
-/// One transaction: every batch, and a job for each trace that has its root. Returns the spans
-/// of traces that take no more.
-pub(super) async fn store(
-    state: &AppState,
-    repository: &RepositoryRow,
-    batches: &[Batch],
-) -> Result<Rejected, WebError> {
-    let mut rejected = Rejected::default();
-    if batches.is_empty() {
-        return Ok(rejected);
-    }
-    let work = &state.work;
-    let now = work.clock.now();
-    let mut tx = work.db.write().await?;
-    for batch in batches {
-        if let Some(reason) =
-            tx.open_trace(repository.id, batch.trace).await?.and_then(|open| full(&open, batch))
-        {
-            let count = usize::try_from(batch.spans).unwrap_or(usize::MAX);
-            rejected.add_many(count, || format!("trace {} {reason}", batch.trace));
-            continue;
-        }
-        let stored = SpanBatch {
-            body: &batch.body,
-            spans: batch.spans,
-            has_root: batch.has_root,
-            head_sha: batch.head_sha.as_ref(),
-        };
-        let open = tx.add_span_batch(repository.id, batch.trace, &stored, &work.chance, now).await?;
-        if open.has_root == 1 {
-            let collect =
-                Job::CollectRun { repo: repository.id, trace: batch.trace, collections: open.collections };
-            collect.push(&mut tx, now.after(work.settle), &work.chance, now).await?;
-        }
-    }
-    tx.commit().await?;
-    Ok(rejected)
+/// A request that waits to be committed.
+struct Waiting {
+    repo: RepoId,
+    batches: Vec<Batch>,
+    answer: oneshot::Sender<Result<Rejected, WebError>>,
 }
 
-/// Why a trace takes no more, if it does not.
-fn full(open: &OpenTrace, batch: &Batch) -> Option<String> {
-    if open.swept_at.is_some() {
-        return Some("was completed long ago".to_owned());
+impl Waiting {
+    fn bytes(&self) -> usize {
+        self.batches.iter().map(|batch| batch.body.len()).sum()
     }
-    let bytes = i64::try_from(batch.body.len()).unwrap_or(i64::MAX);
-    if open.spans.saturating_add(batch.spans) > TRACE_SPANS || open.bytes.saturating_add(bytes) > TRACE_BYTES
-    {
-        return Some(format!("holds more than {TRACE_SPANS} spans or {} MiB", TRACE_BYTES >> 20));
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Tasks that take from it. Each goes on until it finds nothing.
+    committing: usize,
+}
+
+/// Commits requests in groups. Cheap to clone; clones share their groups. How much may wait is
+/// bounded by who admits requests.
+#[derive(Clone)]
+pub struct Committer {
+    work: Work,
+    queue: Arc<Mutex<Queue>>,
+}
+
+impl std::fmt::Debug for Committer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Committer")
     }
-    None
+}
+
+impl Committer {
+    /// A committer into a process's store.
+    #[must_use]
+    pub fn new(work: Work) -> Self {
+        Self { work, queue: Arc::default() }
+    }
+
+    /// Keeps a request's batches. Returns, once that is committed, the spans of traces that take no
+    /// more. The commit happens even when the caller no longer waits for it.
+    pub(super) async fn commit(&self, repo: RepoId, batches: Vec<Batch>) -> Result<Rejected, WebError> {
+        if batches.is_empty() {
+            return Ok(Rejected::default());
+        }
+        let (answer, answered) = oneshot::channel();
+        let begin = {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.waiting.push_back(Waiting { repo, batches, answer });
+            let most = if self.work.db.has_one_writer() { AT_ONCE_ON_SQLITE } else { AT_ONCE_ON_POSTGRES };
+            let begin = queue.committing < most;
+            queue.committing += usize::from(begin);
+            begin
+        };
+        if begin {
+            tokio::spawn(self.clone().commit_all());
+        }
+        answered.await.map_err(|e| WebError::Internal(e.into()))?
+    }
+
+    /// Commits group after group until nothing waits.
+    async fn commit_all(self) {
+        loop {
+            {
+                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                if queue.waiting.is_empty() {
+                    queue.committing -= 1;
+                    return;
+                }
+            }
+            // First the place among the writers, then the group: what comes meanwhile joins it.
+            let tx = self.work.db.write().await;
+            let group = {
+                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                take_group(&mut queue.waiting)
+            };
+            if group.is_empty() {
+                continue; // another task took it
+            }
+            let done = match tx {
+                Ok(tx) => keep(&self.work, tx, &group).await,
+                Err(error) => Err(error.into()),
+            };
+            match done {
+                Ok(results) => {
+                    for (waiting, result) in group.into_iter().zip(results) {
+                        // Nobody there: the sender went away, its spans are kept all the same.
+                        let _gone = waiting.answer.send(result);
+                    }
+                }
+                Err(error) if group.len() == 1 => answer_all(group, error),
+                Err(error) => {
+                    tracing::debug!(error = %error, requests = group.len(), "a group is committed one by one");
+                    for waiting in group {
+                        self.commit_alone(waiting).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn commit_alone(&self, waiting: Waiting) {
+        let group = [waiting];
+        let done = match self.work.db.write().await {
+            Ok(tx) => keep(&self.work, tx, &group).await,
+            Err(error) => Err(error.into()),
+        };
+        let [waiting] = group;
+        let result = done.and_then(|mut results| results.pop().unwrap_or(Err(WebError::Busy)));
+        let _gone = waiting.answer.send(result);
+    }
+}
+
+fn answer_all(group: Vec<Waiting>, error: WebError) {
+    let mut error = Some(error);
+    for waiting in group {
+        let _gone = waiting.answer.send(Err(error.take().unwrap_or(WebError::Busy)));
+    }
+}
+
+fn take_group(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
+    let (mut group, mut bytes) = (Vec::new(), 0);
+    while group.len() < REQUESTS_TOGETHER && bytes < BYTES_TOGETHER {
+        let Some(next) = waiting.pop_front() else { break };
+        bytes += next.bytes();
+        group.push(next);
+    }
+    group
+}
+
+/// One transaction: every batch, and a job for each trace that has its root. Returns what became
+/// of each request.
+async fn keep(
+    work: &Work,
+    mut tx: crate::store::Tx,
+    group: &[Waiting],
+) -> Result<Vec<Result<Rejected, WebError>>, WebError> {
+    let now = work.clock.now();
+    let mut refused = vec![false; group.len()];
+    for (at, waiting) in group.iter().enumerate() {
+        refused[at] = is_flooded(&mut tx, waiting).await?;
+    }
+    let mut batches = Vec::new();
+    let mut of_request = Vec::new();
+    for (at, waiting) in group.iter().enumerate().filter(|(at, _)| !refused[*at]) {
+        for batch in &waiting.batches {
+            of_request.push(at);
+            batches.push(SpanBatch {
+                repo: waiting.repo,
+                trace: batch.trace,
+                body: &batch.body,
+                spans: batch.spans,
+                has_root: batch.has_root,
+                head_sha: batch.head_sha.as_ref(),
+            });
+        }
+    }
+    let states = tx.add_span_batches(&batches, OF_A_TRACE, &work.chance, now).await?;
+    let mut results: Vec<Result<Rejected, WebError>> = refused
+        .iter()
+        .map(|refused| if *refused { Err(WebError::Busy) } else { Ok(Rejected::default()) })
+        .collect();
+    let mut jobs = Vec::new();
+    for ((batch, state), at) in batches.iter().zip(states).zip(of_request) {
+        match state {
+            Some(open) if open.has_root == 1 => {
+                let (repo, trace, collections) = (batch.repo, batch.trace, open.collections);
+                jobs.push(Job::CollectRun { repo, trace, collections }.to_be_run(now.after(work.settle)));
+            }
+            Some(_) => {}
+            None => {
+                let open = tx.open_trace(batch.repo, batch.trace).await?;
+                if let Ok(rejected) = &mut results[at] {
+                    let count = usize::try_from(batch.spans).unwrap_or(usize::MAX);
+                    rejected.add_many(count, || reason(batch.trace, open.as_ref()));
+                }
+            }
+        }
+    }
+    tx.push_jobs(&jobs, &work.chance, now).await?;
+    tx.commit().await?;
+    Ok(results)
+}
+
+/// Whether a request would add to the traces of a repository that has too many open ones.
+async fn is_flooded(tx: &mut crate::store::Tx, waiting: &Waiting) -> Result<bool, StoreError> {
+    if tx.count_open_traces(waiting.repo, OPEN_TRACES).await? < OPEN_TRACES {
+        return Ok(false);
+    }
+    for batch in &waiting.batches {
+        if tx.open_trace(waiting.repo, batch.trace).await?.is_none() {
+            tracing::warn!(repo = waiting.repo.0, limit = OPEN_TRACES, "too many traces are open at once");
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Why a trace takes no more.
+fn reason(trace: TraceId, open: Option<&OpenTrace>) -> String {
+    if open.is_some_and(|open| open.swept_at.is_some()) {
+        return format!("trace {trace} was completed long ago");
+    }
+    let (spans, bytes) = (OF_A_TRACE.spans, OF_A_TRACE.bytes >> 20);
+    format!("trace {trace} holds more than {spans} spans or {bytes} MiB")
 }

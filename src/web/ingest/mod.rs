@@ -2,14 +2,13 @@
 //! is the same for all: a request is answered with success only after its spans are committed,
 //! and what is refused gets an answer that says whether sending again can help.
 
-mod commit;
+pub(super) mod commit;
 pub(super) mod otlp_http;
 mod prepare;
 
 use axum::body::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use self::commit::store;
 use self::prepare::prepare;
 use super::AppState;
 use super::error::WebError;
@@ -77,7 +76,7 @@ pub(super) async fn receive(
     .await
     .map_err(|e| WebError::Internal(e.into()))??;
     let mut outcome = prepared.outcome;
-    let full = store(state, repository, &prepared.batches).await?;
+    let full = state.committer.commit(repository.id, prepared.batches).await?;
     outcome.rejected += full.count;
     outcome.message = full.message().or(outcome.message);
     if outcome.rejected > 0 {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Outcome;
 use crate::gate::identity::{SHA_KEYS, repository_claim};
-use crate::ingest::otlp::encode_json;
+use crate::ingest::otlp::encode_protobuf;
 use crate::ingest::redact::redact;
 use crate::ingest::{Decoded, Format, IngestError, Limits};
 use crate::model::ids::{CommitSha, RepoName, TraceId};
@@ -58,7 +58,7 @@ pub(super) fn prepare(body: &[u8], format: Format, repository: &RepoName) -> Res
         let has_root = spans.iter().any(|span| span.parent_span_id.is_none());
         let named = spans.iter().find_map(|span| span.text(&SHA_KEYS));
         nameless |= has_root && named.is_none();
-        let body = encode_json(&spans).map_err(|e| WebError::Internal(e.into()))?;
+        let body = encode_protobuf(&spans);
         bytes += body.len();
         if bytes > STORED_LIMIT {
             // Each trace keeps its resource: many small traces can take more than they came in.

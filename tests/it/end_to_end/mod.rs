@@ -3,6 +3,7 @@
 
 mod actions;
 mod annotations;
+mod assembly;
 mod buttons;
 mod bypass;
 mod command_line;

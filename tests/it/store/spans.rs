@@ -1,9 +1,10 @@
 //! Traces that are arriving: batches come from anywhere at once, and a run is made of all of
 //! them or not at all.
 
+use pacegate::clock::Randomness;
 use pacegate::model::ids::RepoId;
 use pacegate::model::time::Timestamp;
-use pacegate::store::{Db, OpenTrace, SpanBatch, StoreError};
+use pacegate::store::{Db, OpenTrace, SpanBatch, StoreError, TraceBounds, Tx};
 use sqlx::{Connection, PgConnection};
 
 use super::runs::trace;
@@ -19,13 +20,26 @@ async fn add(
     now: Timestamp,
 ) -> Result<OpenTrace, StoreError> {
     let mut tx = db.write().await?;
-    let open = tx.add_span_batch(repo, trace(1), &batch, &store.chance, now).await?;
+    let open = keep(&mut tx, SpanBatch { repo, ..batch }, &store.chance, now).await?;
     tx.commit().await?;
     Ok(open)
 }
 
+const BOUNDS: TraceBounds = TraceBounds { spans: 1_000, bytes: 1 << 20 };
+
+async fn keep(
+    tx: &mut Tx,
+    batch: SpanBatch<'_>,
+    chance: &Randomness,
+    now: Timestamp,
+) -> Result<OpenTrace, StoreError> {
+    let mut kept = tx.add_span_batches(&[batch], BOUNDS, chance, now).await?;
+    Ok(kept.pop().flatten().expect("a trace that takes it"))
+}
+
+/// A batch of the first trace of the first repository.
 fn batch(body: &[u8], has_root: bool) -> SpanBatch<'_> {
-    SpanBatch { body, spans: 3, has_root, head_sha: None }
+    SpanBatch { repo: RepoId(1), trace: trace(1), body, spans: 3, has_root, head_sha: None }
 }
 
 store_test!(a_trace_knows_what_came_of_it, async |store: &Store| -> Outcome {
@@ -120,6 +134,42 @@ async fn concurrently<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     waiting.into_iter().filter_map(|(_, output)| output).collect()
 }
 
+store_test!(batches_of_many_traces_are_kept_in_one_go, async |store: &Store| -> Outcome {
+    let (repo, other) = (store.repository("acme/app").await?.id, store.repository("acme/other").await?.id);
+    let of = |repo, n, body| SpanBatch { repo, trace: trace(n), ..batch(body, n == 2) };
+    // The first trace comes three times, the second in two repositories.
+    let batches =
+        [of(repo, 1, b"a"), of(repo, 2, b"b"), of(repo, 1, b"c"), of(other, 2, b"d"), of(repo, 1, b"e")];
+    let mut tx = store.write().await?;
+    let states = tx.add_span_batches(&batches, BOUNDS, &store.chance, at(1)).await?;
+    let seen: Vec<_> = states.iter().map(|state| state.map(|s| (s.batches, s.spans, s.has_root))).collect();
+    assert_eq!(seen, [(1, 3, 0), (1, 3, 1), (2, 6, 0), (1, 3, 1), (3, 9, 0)].map(Some));
+    let bodies: [&[u8]; 3] = [b"a", b"c", b"e"];
+    let mut kept = tx.span_batches(repo, trace(1)).await?;
+    kept.sort_unstable();
+    assert_eq!(kept, bodies);
+    assert_eq!(tx.span_batches(other, trace(2)).await?, [b"d"]);
+    assert_eq!(tx.count_open_traces(repo, 10).await?, 2);
+    assert_eq!(tx.count_open_traces(repo, 1).await?, 1, "counted no further than asked");
+    tx.commit().await
+});
+
+store_test!(a_trace_that_would_pass_its_bound_keeps_what_it_has, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let small = TraceBounds { spans: 7, bytes: 10 };
+    let of = |n, body| SpanBatch { repo, trace: trace(n), ..batch(body, false) };
+    let mut tx = store.write().await?;
+    let batches =
+        [of(1, &b"a"[..]), of(1, b"b"), of(1, b"c"), of(2, b"12345678"), of(2, b"901"), of(2, b"9")];
+    let states = tx.add_span_batches(&batches, small, &store.chance, at(1)).await?;
+    let seen: Vec<_> = states.iter().map(|state| state.map(|s| (s.spans, s.bytes))).collect();
+    // Nine spans are too many, eleven bytes too; what comes after and fits is kept.
+    assert_eq!(seen, [Some((3, 1)), Some((6, 2)), None, Some((3, 8)), None, Some((6, 9))]);
+    assert_eq!(tx.span_batches(repo, trace(1)).await?.len(), 2);
+    assert_eq!(tx.span_batches(repo, trace(2)).await?.len(), 2);
+    tx.commit().await
+});
+
 store_test!(a_trace_is_collected_only_as_it_was_read, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let read = add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
@@ -142,7 +192,7 @@ store_test!(a_batch_in_an_open_transaction_stops_the_collection, async |store: &
     let read = add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
     // The batch is written but not committed when the collector begins to mark.
     let mut adding = store.write().await?;
-    adding.add_span_batch(repo, trace(1), &batch(b"b", false), &store.chance, at(2)).await?;
+    keep(&mut adding, SpanBatch { repo, ..batch(b"b", false) }, &store.chance, at(2)).await?;
     let marking = tokio::spawn(async move {
         let mut tx = other.write().await?;
         let marked = tx.mark_collected(repo, trace(1), read).await?;
@@ -164,7 +214,7 @@ store_test!(a_batch_that_waits_for_the_collection_opens_the_trace_again, async |
     let chance = store.chance.clone();
     let adding = tokio::spawn(async move {
         let mut tx = other.write().await?;
-        let open = tx.add_span_batch(repo, trace(1), &batch(b"b", false), &chance, at(2)).await?;
+        let open = keep(&mut tx, SpanBatch { repo, ..batch(b"b", false) }, &chance, at(2)).await?;
         tx.commit().await?;
         Ok::<OpenTrace, StoreError>(open)
     });
@@ -181,7 +231,8 @@ store_test!(only_what_was_collected_is_swept, async |store: &Store| -> Outcome {
     let traces =
         [(1, true, at(1)), (2, true, at(2)), (3, false, at(3)), (4, false, at(30)), (5, true, at(90))];
     for (n, has_root, now) in traces {
-        tx.add_span_batch(repo, trace(n), &batch(b"x", has_root), &store.chance, now).await?;
+        let batch = SpanBatch { repo, trace: trace(n), ..batch(b"x", has_root) };
+        keep(&mut tx, batch, &store.chance, now).await?;
     }
     let open = tx.open_trace(repo, trace(1)).await?.expect("it is there");
     assert!(tx.mark_collected(repo, trace(1), open).await?);
@@ -211,7 +262,7 @@ async fn a_batch_that_comes_during_the_sweep_keeps_its_trace_whole() {
             let repo = store.repository("acme/app").await?.id;
             add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
             let mut late = store.write().await?;
-            late.add_span_batch(repo, trace(1), &batch(b"b", false), &store.chance, at(100)).await?;
+            keep(&mut late, SpanBatch { repo, ..batch(b"b", false) }, &store.chance, at(100)).await?;
             let db = store.db.clone();
             let sweeping = tokio::spawn(async move {
                 let mut tx = db.write().await?;

@@ -2,6 +2,7 @@
 //! samples and a comparison; stopping and sharing a database lose nothing and repeat nothing.
 
 mod collecting;
+mod linking;
 mod stopping;
 
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use pacegate::clock::Clock;
-use pacegate::ingest::otlp::encode_json;
+use pacegate::gate::identity::SHA_KEYS;
+use pacegate::ingest::otlp::encode_protobuf;
 use pacegate::ingest::redact::redact;
 use pacegate::jobs::worker::run_jobs;
 use pacegate::jobs::{Job, Work};
@@ -18,7 +20,7 @@ use pacegate::model::ids::{RepoId, SpanId, TraceId};
 use pacegate::model::span::{AttributeValue, Attributes, Dropped, Resource, Span, SpanKind, SpanStatus};
 use pacegate::model::time::Timestamp;
 use pacegate::store::traces::TraceStore;
-use pacegate::store::{SpanBatch, StoreError};
+use pacegate::store::{SpanBatch, StoreError, TraceBounds};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -80,15 +82,20 @@ impl Bench {
     async fn push(&self, repo: RepoId, mut spans: Vec<Span>) -> Outcome {
         redact(&mut spans);
         let trace = spans[0].trace_id;
+        let head_sha = spans[0].text(&SHA_KEYS).and_then(|text| text.parse().ok());
         let batch = SpanBatch {
-            body: &encode_json(&spans).expect("JSON"),
+            repo,
+            trace,
+            body: &encode_protobuf(&spans),
             spans: i64::try_from(spans.len()).expect("few spans"),
             has_root: spans.iter().any(|span| span.parent_span_id.is_none()),
-            head_sha: None,
+            head_sha: head_sha.as_ref(),
         };
         let (chance, now) = (&self.work.chance, self.work.clock.now());
         let mut tx = self.work.db.write().await?;
-        let open = tx.add_span_batch(repo, trace, &batch, chance, now).await?;
+        let bounds = TraceBounds { spans: 100_000, bytes: 1 << 30 };
+        let open =
+            tx.add_span_batches(&[batch], bounds, chance, now).await?[0].expect("a trace that takes it");
         if open.has_root == 1 {
             let collect = Job::CollectRun { repo, trace, collections: open.collections };
             collect.push(&mut tx, now.after(SETTLE), chance, now).await?;

@@ -1,0 +1,65 @@
+//! Traces of one pipeline run that are connected by links: which others a trace names, and which
+//! of several is the run's own. What makes them one run is decided by who collects them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ids::TraceId;
+use super::span::{Span, SpanKind};
+
+/// Traces that one trace's links name, beyond which further ones are passed over.
+pub const MAX_LINKED: usize = 50;
+
+/// The other traces that spans are linked with, at most [`MAX_LINKED`].
+#[must_use]
+pub fn linked(spans: &[Span]) -> Vec<TraceId> {
+    let mut found = BTreeSet::new();
+    for span in spans {
+        for link in span.links.iter().filter(|link| link.trace_id != span.trace_id) {
+            found.insert(link.trace_id);
+            if found.len() == MAX_LINKED {
+                return found.into_iter().collect();
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// The trace of several whose root is the pipeline's: one whose root is not linked to another of
+/// them (such work was started by what it is linked to), of those one without consumers that are,
+/// then the earliest. None for no spans.
+#[must_use]
+pub fn principal(spans: &[Span]) -> Option<TraceId> {
+    let mut traces: BTreeMap<TraceId, (bool, bool, i64)> =
+        spans.iter().map(|span| (span.trace_id, (false, false, i64::MAX))).collect();
+    let known: BTreeSet<TraceId> = traces.keys().copied().collect();
+    for span in spans {
+        let is_linked =
+            span.links.iter().any(|link| link.trace_id != span.trace_id && known.contains(&link.trace_id));
+        let Some(trace) = traces.get_mut(&span.trace_id) else { continue };
+        trace.0 |= is_linked && span.parent_span_id.is_none();
+        trace.1 |= is_linked && matches!(span.kind, SpanKind::Consumer | SpanKind::Server);
+        trace.2 = trace.2.min(span.start_ns);
+    }
+    traces.into_iter().min_by_key(|(id, rank)| (*rank, *id)).map(|(id, _)| id)
+}
+
+/// The traces that are connected with one of them, directly or through others; links count in
+/// both directions. Linear.
+#[must_use]
+pub fn connected(with: TraceId, links: &[(TraceId, TraceId)]) -> BTreeSet<TraceId> {
+    let mut neighbours: BTreeMap<TraceId, Vec<TraceId>> = BTreeMap::new();
+    for (one, other) in links {
+        neighbours.entry(*one).or_default().push(*other);
+        neighbours.entry(*other).or_default().push(*one);
+    }
+    let mut found = BTreeSet::from([with]);
+    let mut open = vec![with];
+    while let Some(trace) = open.pop() {
+        for other in neighbours.get(&trace).into_iter().flatten() {
+            if found.insert(*other) {
+                open.push(*other);
+            }
+        }
+    }
+    found
+}

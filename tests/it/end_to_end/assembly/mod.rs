@@ -1,0 +1,87 @@
+//! A pipeline as several services send it, in pieces and in no order: stages and operations of one
+//! tracer, a service whose clock is wrong, a queue whose consumer has a trace of its own.
+
+mod sent;
+
+use serde_json::Value;
+
+use self::sent::Sent;
+use super::{Database, Scene, on_both};
+use crate::time::now_seconds;
+use crate::webhooks::sha;
+
+/// Runs of main before the change.
+const HISTORY: u32 = 20;
+/// What the consumer does, below all that leads to it.
+const MIGRATE: [&str; 6] =
+    ["shop", "deploy", "send-message-orders", "receive-message-orders", "process-message-orders", "migrate"];
+
+fn stage<'a>(verdict: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    verdict["stages"].as_array()?.iter().find(|stage| stage["path"] == serde_json::json!(path))
+}
+
+on_both!(many_senders_make_one_run);
+async fn many_senders_make_one_run(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    let begin = now_seconds() - 3600 * i64::from(HISTORY + 2);
+    let history: Vec<Sent> = (0..HISTORY)
+        .map(|i| Sent::new(&sha(&format!("main {i}")), "main", begin + i64::from(i) * 3600, 1.0))
+        .collect();
+    let pieces: Vec<Value> = history.iter().flat_map(Sent::pieces).collect();
+    for request in sent::requests(pieces, 4) {
+        scene.push(&service, &request).await;
+    }
+    scene.wait_for_runs(&service, HISTORY as usize).await;
+    scene.quiet(&service, 0).await;
+    let (_, runs) = scene.api(&service, "/runs").await;
+    let pipelines: Vec<&Value> =
+        runs["runs"].as_array().expect("runs").iter().map(|run| &run["pipeline"]).collect();
+    assert_eq!(pipelines, vec!["shop"; HISTORY as usize], "no part of a run is a run by itself");
+
+    let head = sha("slow consumer");
+    let slowed = Sent::new(&head, "change", now_seconds() - 600, 2.0);
+    let (late, pieces): (Vec<Value>, Vec<Value>) =
+        slowed.pieces().into_iter().partition(|piece| sent::name(piece) == "git-clone");
+    for request in sent::requests(pieces, 3) {
+        scene.push(&service, &request).await;
+    }
+    // Not before all of it was collected: a verdict on half of it may come first.
+    scene.quiet(&service, 0).await;
+    let (_, verdict) = scene.api(&service, &format!("/commits/{head}/verdict")).await;
+    let blamed: Vec<&Value> = verdict["stages"]
+        .as_array()
+        .expect("stages")
+        .iter()
+        .filter(|stage| stage["verdict"] == "suspect" && stage["explained_by"].is_null())
+        .map(|stage| &stage["path"])
+        .collect();
+    assert_eq!(blamed, [&serde_json::json!(MIGRATE)], "the deepest stage, though it lies in another trace");
+    for path in [
+        &["shop"][..],
+        &["shop", "deploy"],
+        &["shop", "build", "build-compile"],
+        &["shop", "test", "upload-artifact", "store-artifact"],
+    ] {
+        let stage = stage(&verdict, path).unwrap_or_else(|| panic!("{path:?} in {verdict}"));
+        assert_eq!(stage["verdict"], "pass", "{path:?}: what it sent a message to does not lengthen it");
+    }
+    let empty = stage(&verdict, &["shop", "build", "build-lint"]).expect("a stage without length");
+    assert!(empty["verdict"] != "suspect", "{empty}");
+    let notes = verdict["notes"].to_string();
+    for said in ["the clock of artifact-1 was 3.0 s ahead", "placed below it by their times"] {
+        assert!(notes.contains(said), "{said}: {notes}");
+    }
+    assert!(stage(&verdict, &["shop", "checkout", "git-clone"]).is_none_or(|s| s["verdict"] == "removed"));
+
+    // What comes after the verdict makes the run again, and the verdict.
+    scene.push(&service, &sent::requests(late, 1).remove(0)).await;
+    scene.quiet(&service, 0).await;
+    let (_, verdict) = scene.api(&service, &format!("/commits/{head}/verdict")).await;
+    let clone = stage(&verdict, &["shop", "checkout", "git-clone"]).expect("it is there");
+    assert_eq!(clone["verdict"], "pass");
+    let (_, runs) = scene.api(&service, &format!("/runs?sha={head}")).await;
+    assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1));
+    service.terminate().await;
+    scene.fake.finish();
+}

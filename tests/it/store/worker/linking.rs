@@ -1,0 +1,196 @@
+//! Linked traces of one pipeline run are one run, whichever comes first; traces of others are not.
+//! Traces whose root never comes, and spans that come too often.
+
+use pacegate::model::run::RunResult;
+use pacegate::model::span::SpanLink;
+use pacegate::store::{RunFilter, StoredRun};
+
+use super::*;
+use crate::store::{repo_name, sha};
+
+async fn runs(store: &Store, repo: RepoId) -> Result<Vec<StoredRun>, StoreError> {
+    store.read().await?.list_runs(repo, &repo_name("acme/app"), &RunFilter::All, 100).await
+}
+
+/// The trace with this identifier of its pipeline run, each of its spans linked with the root of
+/// another.
+fn of_run(n: u8, run: &str, linked_with: Option<u8>) -> Vec<Span> {
+    let mut spans = whole(trace(n));
+    for span in &mut spans {
+        span.name = format!("{} of {n}", span.name);
+        span.attributes = texts(&[("cicd.pipeline.run.id", run)]);
+    }
+    if let Some(other) = linked_with {
+        let span_id = SpanId::from_bytes(&[0, 0, 0, 0, 0, 0, 0, 2]).expect("an id");
+        spans[0].links =
+            vec![SpanLink { trace_id: trace(other), span_id, attributes: Attributes::default() }];
+    }
+    spans
+}
+
+/// The trace without its commit, as a consumer sends it that does not know one.
+fn without_commit(mut spans: Vec<Span>) -> Vec<Span> {
+    for span in &mut spans {
+        span.resource = Arc::default();
+    }
+    spans
+}
+
+store_test!(linked_traces_are_one_run_in_whatever_order_they_come, async |store: &Store| -> Outcome {
+    let cases = [
+        ("acme/one", [of_run(1, "7", None), of_run(2, "7", Some(1))]),
+        ("acme/two", [of_run(2, "7", Some(1)), of_run(1, "7", None)]),
+        ("acme/three", [without_commit(of_run(2, "7", Some(1))), of_run(1, "7", None)]),
+    ];
+    for (name, pushes) in cases {
+        let repo = store.repository(name).await?.id;
+        let bench = Bench::new(store);
+        let worker = Loop::start(bench.work.clone(), 4);
+        for spans in pushes {
+            bench.push(repo, spans).await?;
+            bench.pass(SETTLE);
+            bench.drained().await?;
+        }
+        let runs = runs(store, repo).await?;
+        assert_eq!(runs.len(), 1, "{name}");
+        assert_eq!(runs[0].run.trace_id, Some(trace(1)), "{name}: the one that was not started by the other");
+        let samples = store.read().await?.samples(repo, &runs[0].run.id).await?;
+        let paths: Vec<(String, bool)> =
+            samples.iter().map(|sample| (sample.path.join(" / "), sample.asynchronous)).collect();
+        let linked = "build / compile of {n} / build of {n}";
+        let expected = [
+            ("build".to_owned(), false),
+            ("build / compile of {n}".into(), false),
+            ("build / test of {n}".into(), false),
+            (linked.into(), true),
+            (format!("{linked} / compile of {{n}}"), true),
+            (format!("{linked} / test of {{n}}"), true),
+        ];
+        let names = |(path, by_message): &(String, bool)| {
+            (path.replace(" of 1", " of {n}").replace(" of 2", " of {n}"), *by_message)
+        };
+        let found: std::collections::BTreeSet<_> = paths.iter().map(names).collect();
+        assert_eq!(found, expected.into_iter().collect(), "{name}");
+        let comparison = store.read().await?.newest_comparison(repo, &sha('a')).await?.expect("a comparison");
+        assert_eq!(comparison.run, runs[0].run.id, "{name}");
+        let raw = [1, 2].map(|n| bench.work.traces.get(repo, trace(n)));
+        let [first, second] = raw;
+        assert_eq!((first.await?.is_some(), second.await?.is_some()), (true, false), "{name}");
+        worker.stop().await;
+    }
+    Ok(())
+});
+
+store_test!(what_was_said_of_a_part_refers_to_the_whole, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let bench = Bench::new(store);
+    let worker = Loop::start(bench.work.clone(), 4);
+    bench.push(repo, of_run(2, "7", Some(1))).await?;
+    bench.pass(SETTLE);
+    bench.drained().await?;
+    let said = store.read().await?.newest_comparison(repo, &sha('a')).await?.expect("a comparison");
+    bench.push(repo, of_run(1, "7", None)).await?;
+    bench.pass(SETTLE);
+    bench.drained().await?;
+    let whole = runs(store, repo).await?.remove(0).run.id;
+    let kept = store.read().await?.comparison(repo, &said.id).await?.expect("it is kept");
+    assert_ne!(said.run, whole);
+    assert_eq!((kept.run, kept.comparison), (whole, said.comparison));
+    worker.stop().await;
+    Ok(())
+});
+
+store_test!(traces_of_other_runs_and_links_to_nowhere_join_nothing, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let bench = Bench::new(store);
+    let worker = Loop::start(bench.work.clone(), 4);
+    let mut elsewhere = of_run(3, "7", Some(1));
+    for span in &mut elsewhere {
+        let commit = [("vcs.ref.head.revision", sha('b').as_str().to_owned())];
+        let commit = commit.each_ref().map(|(key, value)| (*key, value.as_str()));
+        span.resource = Arc::new(Resource { attributes: texts(&commit), dropped_attributes: 0 });
+    }
+    for spans in
+        [of_run(1, "7", Some(99)), of_run(2, "8", Some(1)), elsewhere, of_run(4, "7", None), whole(trace(5))]
+    {
+        bench.push(repo, spans).await?;
+        bench.pass(SETTLE);
+        bench.drained().await?;
+    }
+    assert_eq!(runs(store, repo).await?.len(), 5, "another run, another commit, no link, no identifier");
+    assert_eq!(bench.ended("collect_run", "done"), 5);
+    worker.stop().await;
+    Ok(())
+});
+
+store_test!(sixty_linked_traces_are_one_run_of_fifty, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let bench = Bench::new(store);
+    for n in 1..=60 {
+        bench.push(repo, of_run(n, "7", (n > 1).then_some(1))).await?;
+    }
+    bench.pass(SETTLE);
+    let worker = Loop::start(bench.work.clone(), 4);
+    // Those that meet look again a moment later.
+    eventually("one run", PATIENCE, || async {
+        bench.pass(seconds(1));
+        let open = store.read().await.ok()?.count_jobs().await.ok()?.open;
+        (open == 0).then_some(())
+    })
+    .await;
+    let runs = runs(store, repo).await?;
+    assert_eq!(runs.len(), 1);
+    assert!(runs[0].run.notes.iter().any(|note| note.contains("10 more linked traces")), "{:?}", runs[0].run);
+    let samples = store.read().await?.samples(repo, &runs[0].run.id).await?;
+    let spans: u32 = samples.iter().map(|sample| sample.count).sum();
+    assert_eq!(spans, 150);
+    worker.stop().await;
+    Ok(())
+});
+
+store_test!(a_trace_whose_root_never_comes_is_an_incomplete_run, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let bench = Bench::new(store);
+    let mut spans = whole(trace(1));
+    let rest = spans.split_off(1);
+    bench.push(repo, rest).await?;
+    // Longer than a check waits; the sweep is the first thing a worker does.
+    bench.pass(Duration::from_hours(2));
+    let worker = Loop::start(bench.work.clone(), 4);
+    eventually("the incomplete run", PATIENCE, || async {
+        (bench.ended("collect_run", "done") == 1).then_some(())
+    })
+    .await;
+    let incomplete = runs(store, repo).await?.remove(0).run;
+    assert_eq!((incomplete.pipeline.as_str(), incomplete.result), ("build", RunResult::Error));
+    assert!(incomplete.notes[0].contains("root span never came"), "{:?}", incomplete.notes);
+    bench.push(repo, spans).await?;
+    bench.pass(SETTLE);
+    bench.drained().await?;
+    let whole = runs(store, repo).await?;
+    assert_eq!(whole.len(), 1);
+    assert_eq!((&whole[0].run.id, whole[0].run.result), (&incomplete.id, RunResult::Success));
+    assert_eq!(whole[0].run.notes, Vec::<String>::new());
+    worker.stop().await;
+    Ok(())
+});
+
+store_test!(spans_that_come_too_often_are_left_out_and_the_run_says_so, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let bench = Bench::new(store);
+    let worker = Loop::start(bench.work.clone(), 4);
+    bench.push(repo, whole(trace(1))).await?;
+    for id in 10..32 {
+        bench.pass(SETTLE);
+        bench.drained().await?;
+        bench.push(repo, vec![span(trace(1), id, 1, "deploy")]).await?;
+    }
+    bench.pass(SETTLE);
+    bench.drained().await?;
+    let run = runs(store, repo).await?.remove(0);
+    assert_eq!(run.collections, 20);
+    let notes = run.run.notes.iter().filter(|note| note.contains("were left out")).count();
+    assert_eq!(notes, 1, "{:?}", run.run.notes);
+    worker.stop().await;
+    Ok(())
+});
