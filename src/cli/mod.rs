@@ -4,6 +4,7 @@ mod compare;
 mod credentials;
 mod demo;
 mod doctor;
+mod exec;
 mod import;
 mod input;
 mod logging;
@@ -47,6 +48,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Judges traces in files: no server, no GitHub
     Compare(compare::CompareArgs),
+    /// Runs a command as one span of a trace: measures a pipeline that has no tracer
+    Exec(exec::ExecArgs),
     /// Plays a history again: what would have raised an alarm, what would be found
     Replay(replay::ReplayArgs),
     /// Reads a repository's Actions history, so that the next pull request has a baseline
@@ -103,7 +106,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse(); // exits with 2 on bad usage
     if let Err(error) = logging::init(&cli.log) {
         output::complain(&error);
-        return ExitCode::from(UNUSABLE);
+        // What is recorded of a command never keeps it from running.
+        if !matches!(cli.command, Command::Exec(_)) {
+            return ExitCode::from(UNUSABLE);
+        }
     }
     match run(cli.command) {
         Ok(code) => code,
@@ -126,6 +132,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Demo(args) => within_runtime(demo::demo(args)).map(done),
         Command::Import(args) => within_runtime(import::import(args)).map(done),
         Command::Token(args) => within_runtime(token::token(args)).map(done),
+        Command::Exec(args) => within_runtime(async { Ok(exec::exec(args).await) }),
         Command::Doctor(args) => within_runtime(doctor::doctor(args)),
     }
 }

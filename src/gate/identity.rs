@@ -170,7 +170,9 @@ pub fn repository_claim(span: &Span) -> Option<String> {
     own.or_else(|| claim_in(&span.resource.attributes))
 }
 
-fn claim_in(attributes: &Attributes) -> Option<String> {
+/// The repository that attributes name as OWNER/NAME, if that can be derived.
+#[must_use]
+pub fn claim_in(attributes: &Attributes) -> Option<String> {
     let checked = |text: String| text.parse::<RepoName>().ok().map(|repo| repo.to_string());
     let name = attributes.text("vcs.repository.name");
     let owner = attributes.first_text(&["vcs.owner.name", "vcs.repository.owner"]);

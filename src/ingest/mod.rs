@@ -7,12 +7,15 @@ pub mod history_csv;
 pub mod jaeger_ui;
 pub mod otlp;
 pub mod redact;
+pub mod reports;
 #[cfg(test)]
 mod tests;
 mod tolerant;
 mod wire;
 pub mod zipkin;
 
+use self::otlp::Sifted;
+use self::redact::Redactor;
 use crate::model::span::Span;
 
 /// A form in which a request carries spans.
@@ -37,6 +40,24 @@ impl Format {
             Self::OtlpProtobuf => otlp::decode_protobuf(body, limits),
             Self::OtlpJson => otlp::decode_json(body, limits),
             Self::ZipkinV2Json => zipkin::decode_v2_json(body, limits),
+        }
+    }
+}
+
+impl Format {
+    /// Goes through a whole request and cleans it, without taking apart what can stay as it is.
+    ///
+    /// # Errors
+    /// As [`Format::decode`].
+    pub fn sift<'a>(
+        self,
+        body: &'a [u8],
+        limits: Limits,
+        redactor: &Redactor,
+    ) -> Result<Sifted<'a>, IngestError> {
+        match self {
+            Self::OtlpProtobuf => otlp::sift(body, limits, redactor),
+            other => Ok(Sifted::of(other.decode(body, limits)?, redactor)),
         }
     }
 }

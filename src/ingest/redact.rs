@@ -6,15 +6,15 @@ use std::sync::Arc;
 use crate::model::span::{AttributeValue, Attributes, Resource, Span, SpanStatus};
 
 /// Attributes kept of a span, event or resource.
-const ATTRIBUTES_KEPT: usize = 50;
+pub const ATTRIBUTES_KEPT: usize = 50;
 /// Characters kept of a text.
-const TEXT_KEPT: usize = 1_000;
+pub const TEXT_KEPT: usize = 1_000;
 /// Characters kept of a stack trace: it is what says where an error arose.
 const STACK_TRACE_KEPT: usize = 8_000;
 /// Events kept of a span.
-const EVENTS_KEPT: usize = 20;
+pub const EVENTS_KEPT: usize = 20;
 /// Links kept of a span.
-const LINKS_KEPT: usize = 20;
+pub const LINKS_KEPT: usize = 20;
 const STACK_TRACE: &str = "exception.stacktrace";
 /// What stands in a secret's place.
 const MASK: &str = "[redacted]";
@@ -49,6 +49,45 @@ const IMPORTANT: [&str; 12] = [
     "os.",
     "host.",
 ];
+
+/// Cleans spans.
+#[derive(Debug, Clone, Default)]
+pub struct Redactor {}
+
+impl Redactor {
+    /// Whether an attribute of this key stays as it is, whatever its value.
+    #[must_use]
+    pub fn leaves_key(&self, key: &str) -> bool {
+        key.len() <= TEXT_KEPT && !is_secret(key)
+    }
+
+    /// Whether a text of at most so many bytes stays as it is.
+    #[must_use]
+    pub fn leaves_text(&self, text: &str, bytes: usize) -> bool {
+        text.len() <= bytes
+    }
+
+    /// A resource, cleaned.
+    #[must_use]
+    pub fn redacted_resource(&self, resource: &Resource) -> Resource {
+        let mut resource = resource.clone();
+        redact_attributes(&mut resource.attributes);
+        resource
+    }
+
+    /// A scope, cleaned.
+    #[must_use]
+    pub fn redacted_scope(&self, scope: &crate::model::span::Scope) -> crate::model::span::Scope {
+        scope.clone()
+    }
+
+    /// Cleans a span; its resource and scope are left.
+    pub fn redact_span(&self, span: &mut Span) {
+        let resource = span.resource.clone();
+        redact(std::slice::from_mut(span));
+        span.resource = resource;
+    }
+}
 
 /// Bounds and cleans spans. Resources that were shared stay shared.
 pub fn redact(spans: &mut [Span]) {

@@ -1,14 +1,18 @@
 //! OpenTelemetry's protocol: protobuf and JSON in, both out: batches that wait for their run are
 //! kept as protobuf, raw traces as JSON.
 
+mod batch;
 mod json;
 mod json_message;
 mod protobuf;
+mod sift;
 mod write;
 mod write_protobuf;
 
+pub use batch::TraceBatch;
 pub use json::decode_json;
-pub use protobuf::decode_protobuf;
+pub use protobuf::{Origin, decode_protobuf};
+pub use sift::{Form, Group, Sifted, SiftedSpan, sift};
 pub use write::{encode_json, write_json};
 pub use write_protobuf::encode_protobuf;
 

@@ -17,10 +17,7 @@ use crate::model::span::{
 /// [`IngestError`] when the bytes are not such a message or hold too many spans. A span with
 /// an unusable id is rejected by itself.
 pub fn decode_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
-    let malformed = |e: WireError| match e {
-        WireError::TooManyValues => IngestError::TooManyValues { limit: limits.values },
-        e => IngestError::Malformed { format: "OTLP protobuf", reason: e.to_string() },
-    };
+    let malformed = |e: WireError| malformed(e, limits);
     // Counted first: a span takes two bytes on the wire and hundreds in memory.
     if count_spans(body).map_err(malformed)? > limits.spans {
         return Err(IngestError::TooManySpans { limit: limits.spans });
@@ -36,7 +33,23 @@ pub fn decode_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestErr
     Ok(decoded)
 }
 
-fn count_spans(body: &[u8]) -> Result<usize, WireError> {
+pub(super) fn malformed(error: WireError, limits: Limits) -> IngestError {
+    match error {
+        WireError::TooManyValues => IngestError::TooManyValues { limit: limits.values },
+        e => IngestError::Malformed { format: "OTLP protobuf", reason: e.to_string() },
+    }
+}
+
+/// What the spans of one scope of one resource share.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Who sent them.
+    pub resource: Arc<Resource>,
+    /// The library that made them.
+    pub scope: Arc<Scope>,
+}
+
+pub(super) fn count_spans(body: &[u8]) -> Result<usize, WireError> {
     let mut count = 0;
     let mut request = Fields::new(body);
     while let Some((number, value)) = request.next()? {
@@ -54,10 +67,26 @@ fn count_spans(body: &[u8]) -> Result<usize, WireError> {
 }
 
 fn read_resource_spans(message: &[u8], decoded: &mut Decoded, left: &mut Allowance) -> Result<(), WireError> {
-    left.spend()?;
-    // The resource may stand after its spans on the wire.
-    let mut resource = Resource::default();
+    let resource = read_resource(message, left)?;
     let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next()? {
+        let (2, Some(scope_spans)) = (number, value.bytes()) else { continue };
+        let origin = Origin { resource: resource.clone(), scope: read_scope(scope_spans, left)? };
+        let mut fields = Fields::new(scope_spans);
+        while let Some((number, value)) = fields.next()? {
+            if let (2, Some(span)) = (number, value.bytes()) {
+                read_span(span, &origin, decoded, left)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The resource of a group of spans, which may stand after them on the wire.
+pub(super) fn read_resource(resource_spans: &[u8], left: &mut Allowance) -> Result<Arc<Resource>, WireError> {
+    left.spend()?;
+    let mut resource = Resource::default();
+    let mut fields = Fields::new(resource_spans);
     while let Some((number, value)) = fields.next()? {
         if let (1, Some(message)) = (number, value.bytes()) {
             let mut fields = Fields::new(message);
@@ -70,23 +99,11 @@ fn read_resource_spans(message: &[u8], decoded: &mut Decoded, left: &mut Allowan
             }
         }
     }
-    let resource = Arc::new(resource);
-    let mut fields = Fields::new(message);
-    while let Some((number, value)) = fields.next()? {
-        let (2, Some(scope_spans)) = (number, value.bytes()) else { continue };
-        let scope = read_scope(scope_spans, left)?;
-        let mut fields = Fields::new(scope_spans);
-        while let Some((number, value)) = fields.next()? {
-            if let (2, Some(span)) = (number, value.bytes()) {
-                read_span(span, (&resource, &scope), decoded, left)?;
-            }
-        }
-    }
-    Ok(())
+    Ok(Arc::new(resource))
 }
 
 /// The scope may stand after its spans on the wire, too.
-fn read_scope(scope_spans: &[u8], left: &mut Allowance) -> Result<Arc<Scope>, WireError> {
+pub(super) fn read_scope(scope_spans: &[u8], left: &mut Allowance) -> Result<Arc<Scope>, WireError> {
     left.spend()?;
     let (mut name, mut version) = ("", "");
     let mut fields = Fields::new(scope_spans);
@@ -108,9 +125,9 @@ fn saturated(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn read_span(
+pub(super) fn read_span(
     message: &[u8],
-    (resource, scope): (&Arc<Resource>, &Arc<Scope>),
+    origin: &Origin,
     decoded: &mut Decoded,
     left: &mut Allowance,
 ) -> Result<(), WireError> {
@@ -158,8 +175,8 @@ fn read_span(
             links,
             dropped,
             trace_state: trace_state.to_owned(),
-            scope: scope.clone(),
-            resource: resource.clone(),
+            scope: origin.scope.clone(),
+            resource: origin.resource.clone(),
         }),
         Err(error) => decoded.rejected.add(|| error.to_string()),
     }

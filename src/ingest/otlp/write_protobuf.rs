@@ -112,6 +112,27 @@ impl Message {
     }
 }
 
+/// `Resource` as protobuf.
+pub(super) fn resource_bytes(resource: &Resource) -> Vec<u8> {
+    let mut message = Message(Vec::new());
+    write_resource(resource, &mut message);
+    message.0
+}
+
+/// `InstrumentationScope` as protobuf.
+pub(super) fn scope_bytes(scope: &Scope) -> Vec<u8> {
+    let mut message = Message(Vec::new());
+    write_scope(scope, &mut message);
+    message.0
+}
+
+/// `Span` as protobuf.
+pub(super) fn span_bytes(span: &Span) -> Vec<u8> {
+    let mut message = Message(Vec::new());
+    write_span(span, &mut message);
+    message.0
+}
+
 fn write_resource(resource: &Resource, message: &mut Message) {
     write_attributes(1, &resource.attributes, message);
     message.varint(2, resource.dropped_attributes.into());

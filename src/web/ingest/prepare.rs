@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::Outcome;
-use crate::gate::identity::{SHA_KEYS, repository_claim};
-use crate::ingest::otlp::encode_protobuf;
-use crate::ingest::redact::redact;
-use crate::ingest::{Decoded, Format, IngestError, Limits};
+use crate::gate::identity::{SHA_KEYS, claim_in, repository_claim};
+use crate::ingest::otlp::{Form, Sifted, TraceBatch};
+use crate::ingest::redact::Redactor;
+use crate::ingest::{Format, IngestError, Limits};
 use crate::model::ids::{CommitSha, RepoName, TraceId};
-use crate::model::span::Span;
 use crate::web::error::WebError;
 
 /// The most a request may take in the store: a resource is kept with each of its traces.
@@ -31,44 +30,78 @@ pub(super) struct Prepared {
     pub(super) outcome: Outcome,
 }
 
+/// What a group or a span says of whose run it is: the repository, if it is not the one that
+/// was pushed for, and the commit.
+struct Claims {
+    other_repository: Option<String>,
+    commit: Option<String>,
+}
+
+impl Claims {
+    fn new(repository: Option<String>, commit: Option<String>, pushed_for: &str) -> Self {
+        let other = repository.filter(|claim| !claim.eq_ignore_ascii_case(pushed_for));
+        Self { other_repository: other, commit }
+    }
+}
+
+#[derive(Default)]
+struct OfTrace<'a> {
+    spans: TraceBatch<'a>,
+    has_root: bool,
+    commit: Option<String>,
+}
+
 /// Decodes, checks, cleans and groups a request's spans. Pure, and off the async threads.
 pub(super) fn prepare(body: &[u8], format: Format, repository: &RepoName) -> Result<Prepared, WebError> {
-    let Decoded { mut spans, mut rejected } = format
-        .decode(body, Limits::default())
+    let redactor = Redactor::default();
+    let Sifted { groups, spans, mut rejected } = format
+        .sift(body, Limits::default(), &redactor)
         .map_err(|e: IngestError| WebError::BadRequest(e.to_string()))?;
-    // Before anything else looks at them: from here on every text is short, and what spans
-    // share they still share.
-    redact(&mut spans);
-    let mut by_trace: BTreeMap<TraceId, Vec<Span>> = BTreeMap::new();
+    let pushed_for = repository.to_string();
+    let of_groups: Vec<Claims> = groups
+        .iter()
+        .map(|group| &group.origin.resource.attributes)
+        .map(|resource| Claims::new(claim_in(resource), resource.first_text(&SHA_KEYS), &pushed_for))
+        .collect();
+    let mut by_trace: BTreeMap<TraceId, OfTrace<'_>> = BTreeMap::new();
     for span in spans {
+        let own = match &span.form {
+            Form::AsSent(_) => None,
+            Form::Read(read) => Some(Claims::new(repository_claim(read), read.text(&SHA_KEYS), &pushed_for)),
+        };
+        let claims = own.as_ref().unwrap_or(&of_groups[span.group]);
         // The token says whose these are. A payload that names another repository is a
         // mistake that would spoil a baseline: refused, not guessed.
-        match repository_claim(&span).filter(|claim| !claim.eq_ignore_ascii_case(&repository.to_string())) {
-            Some(claim) => {
-                rejected
-                    .add(|| format!("it names the repository {claim}, but the token is for {repository}"));
-            }
-            None => by_trace.entry(span.trace_id).or_default().push(span),
+        if let Some(claim) = &claims.other_repository {
+            rejected.add(|| format!("it names the repository {claim}, but the token is for {repository}"));
+            continue;
         }
+        let of_trace = by_trace.entry(span.trace_id).or_default();
+        of_trace.has_root |= span.is_root;
+        if of_trace.commit.is_none() {
+            of_trace.commit.clone_from(&claims.commit);
+        }
+        of_trace.spans.push(span);
     }
-    let (mut accepted, mut bytes, mut nameless) = (0, 0, false);
+    // Each trace keeps its resource: many small traces can take more than they came in.
+    let bytes: usize = by_trace.values().map(|of_trace| of_trace.spans.size(&groups)).sum();
+    if bytes > STORED_LIMIT {
+        let limit = STORED_LIMIT >> 20;
+        let sentence = format!("the request's traces take more than {limit} MiB; send smaller batches");
+        return Err(WebError::BadRequest(sentence));
+    }
+    let (mut accepted, mut nameless) = (0, false);
     let mut batches = Vec::with_capacity(by_trace.len());
-    for (trace, spans) in by_trace {
+    for (trace, OfTrace { spans, has_root, commit }) in by_trace {
         accepted += spans.len();
-        let has_root = spans.iter().any(|span| span.parent_span_id.is_none());
-        let named = spans.iter().find_map(|span| span.text(&SHA_KEYS));
-        nameless |= has_root && named.is_none();
-        let body = encode_protobuf(&spans);
-        bytes += body.len();
-        if bytes > STORED_LIMIT {
-            // Each trace keeps its resource: many small traces can take more than they came in.
-            let limit = STORED_LIMIT >> 20;
-            let sentence = format!("the request's traces take more than {limit} MiB; send smaller batches");
-            return Err(WebError::BadRequest(sentence));
-        }
-        let head_sha = named.and_then(|text| text.parse().ok());
-        let spans = i64::try_from(spans.len()).unwrap_or(i64::MAX);
-        batches.push(Batch { trace, body, spans, has_root, head_sha });
+        nameless |= has_root && commit.is_none();
+        batches.push(Batch {
+            trace,
+            body: spans.write(&groups),
+            spans: i64::try_from(spans.len()).unwrap_or(i64::MAX),
+            has_root,
+            head_sha: commit.and_then(|text| text.parse().ok()),
+        });
     }
     let warning = nameless.then(|| {
         "accepted, but no span names the commit (resource attribute vcs.ref.head.revision): without it the run \

@@ -10,6 +10,7 @@ mod command_line;
 mod deliveries;
 mod door;
 mod enterprise_server;
+mod exec;
 mod faults;
 mod killed;
 mod lifecycle;

@@ -1,0 +1,250 @@
+//! What a CI system says of its run in the environment: commit, branch, change, run. Knows no
+//! process and no file: both are handed in.
+
+use super::engines::ENGINES;
+use crate::model::span::{AttributeValue, Attributes};
+
+/// What the CI system says of this run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CiRun {
+    pub revision: Option<String>,
+    pub branch: Option<String>,
+    pub is_tag: bool,
+    pub change: Option<String>,
+    /// `OWNER/NAME`, of GitHub's own CI alone: another system's mirror has a name of its own,
+    /// and a token already says which repository is meant.
+    pub repository: Option<String>,
+    pub workflow: Option<String>,
+    pub pipeline: Option<String>,
+    pub job: Option<String>,
+    pub run_id: Option<String>,
+    pub run_url: Option<String>,
+    pub attempt: Option<String>,
+}
+
+impl CiRun {
+    /// Reads the variables; `event` gives the text of GitHub's event file.
+    pub fn of(variable: impl Fn(&str) -> Option<String>, event: impl Fn(&str) -> Option<String>) -> Self {
+        let there = |name: &str| variable(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
+        let first = |names: &[&str]| names.iter().find_map(|name| there(name));
+        let is_signed = |engine: &&super::engines::Engine| {
+            there(engine.sign.0).is_some_and(|value| engine.sign.1.is_none_or(|wanted| wanted == value))
+        };
+        let Some(engine) = ENGINES.iter().find(is_signed) else { return Self::default() };
+        let tag = first(engine.tag);
+        let named = first(engine.branch).map(|name| branch_name(&name));
+        let mut run = Self {
+            revision: first(engine.revision)
+                .filter(|sha| sha.parse::<crate::model::ids::CommitSha>().is_ok()),
+            is_tag: tag.is_some(),
+            branch: tag.or(named),
+            change: first(engine.change).and_then(|text| change_number(&text)),
+            repository: None,
+            workflow: None,
+            pipeline: first(engine.pipeline),
+            job: first(engine.job),
+            run_id: first(engine.run_id),
+            run_url: first(engine.run_url),
+            attempt: first(engine.attempt),
+        };
+        match engine.sign.0 {
+            "GITHUB_ACTIONS" => run.add_github(there, event),
+            "TF_BUILD" => {
+                let parts = ["SYSTEM_COLLECTIONURI", "SYSTEM_TEAMPROJECT", "BUILD_BUILDID"].map(there);
+                if let [Some(server), Some(project), Some(id)] = parts {
+                    let server = server.trim_end_matches('/');
+                    run.run_url = Some(format!("{server}/{project}/_build/results?buildId={id}"));
+                }
+            }
+            _ => {}
+        }
+        run
+    }
+
+    fn add_github(&mut self, there: impl Fn(&str) -> Option<String>, event: impl Fn(&str) -> Option<String>) {
+        self.repository = there("GITHUB_REPOSITORY");
+        self.workflow = there("GITHUB_WORKFLOW_REF");
+        self.is_tag = there("GITHUB_REF_TYPE").is_some_and(|kind| kind == "tag");
+        if let (Some(server), Some(repository), Some(id)) =
+            (there("GITHUB_SERVER_URL"), &self.repository, &self.run_id)
+        {
+            self.run_url = Some(format!("{server}/{repository}/actions/runs/{id}"));
+        }
+        let head = there("GITHUB_EVENT_PATH")
+            .and_then(|path| event(&path))
+            .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
+            .and_then(|event| event["pull_request"]["head"]["sha"].as_str().map(str::to_owned));
+        self.revision = head.or(self.revision.take());
+    }
+
+    /// The name of what runs: pipeline and job.
+    pub fn name(&self) -> Option<String> {
+        match (&self.pipeline, &self.job) {
+            (Some(pipeline), Some(job)) => Some(format!("{pipeline} / {job}")),
+            (one, other) => one.clone().or_else(|| other.clone()),
+        }
+    }
+
+    /// The same as attributes of a resource.
+    pub fn attributes(&self) -> Attributes {
+        let kind = self.branch.as_ref().map(|_| if self.is_tag { "tag" } else { "branch" }.to_owned());
+        let pairs = [
+            ("vcs.ref.head.revision", self.revision.clone()),
+            ("vcs.ref.head.name", self.branch.clone()),
+            ("vcs.ref.head.type", kind),
+            ("vcs.change.id", self.change.clone()),
+            ("vcs.repository.name", self.repository.clone()),
+            ("github.workflow_ref", self.workflow.clone()),
+            ("cicd.pipeline.run.id", self.run_id.clone()),
+            ("cicd.pipeline.run.url.full", self.run_url.clone()),
+            ("cicd.pipeline.run.attempt", self.attempt.clone()),
+        ];
+        let there = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        Attributes(there.map(|(key, value)| (key, AttributeValue::String(value))).collect())
+    }
+}
+
+/// `refs/heads/x` and `origin/x` (Jenkins) are `x`.
+fn branch_name(name: &str) -> String {
+    let name = name.strip_prefix("refs/heads/").unwrap_or(name);
+    name.strip_prefix("origin/").unwrap_or(name).to_owned()
+}
+
+/// `12`, `refs/pull/12/merge` or `https://github.com/o/n/pull/12`; `false` is Buildkite's none.
+fn change_number(text: &str) -> Option<String> {
+    let is_number =
+        |part: &str| !part.is_empty() && part.len() <= 18 && part.bytes().all(|b| b.is_ascii_digit());
+    if is_number(text) {
+        return Some(text.to_owned());
+    }
+    let (_, after) = text.rsplit_once("pull/")?;
+    after.split('/').next().filter(|part| is_number(part)).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    fn run(variables: &[(&str, &str)]) -> CiRun {
+        let event = |_: &str| Some(r#"{"pull_request":{"head":{"sha":"feedfacefeed"}}}"#.to_owned());
+        let found = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        CiRun::of(found, event)
+    }
+
+    #[test]
+    fn each_system_names_commit_branch_change_and_run() {
+        for (variables, [branch, change, name, id]) in [
+            (
+                &[
+                    ("GITLAB_CI", "true"),
+                    ("CI_COMMIT_SHA", SHA),
+                    ("CI_MERGE_REQUEST_IID", "12"),
+                    ("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "fix"),
+                    ("CI_PROJECT_NAME", "app"),
+                    ("CI_JOB_NAME", "test"),
+                    ("CI_PIPELINE_ID", "77"),
+                ][..],
+                ["fix", "12", "app / test", "77"],
+            ),
+            (
+                &[
+                    ("BUILDKITE", "true"),
+                    ("BUILDKITE_COMMIT", SHA),
+                    ("BUILDKITE_BRANCH", "main"),
+                    ("BUILDKITE_PULL_REQUEST", "false"),
+                    ("BUILDKITE_PIPELINE_SLUG", "app"),
+                    ("BUILDKITE_BUILD_ID", "b-1"),
+                ],
+                ["main", "", "app", "b-1"],
+            ),
+            (
+                &[
+                    ("JENKINS_URL", "http://j/"),
+                    ("GIT_COMMIT", SHA),
+                    ("GIT_BRANCH", "origin/main"),
+                    ("JOB_NAME", "app"),
+                    ("STAGE_NAME", "Test"),
+                    ("BUILD_TAG", "jenkins-app-3"),
+                ],
+                ["main", "", "app / Test", "jenkins-app-3"],
+            ),
+            (
+                &[
+                    ("CIRCLECI", "true"),
+                    ("CIRCLE_SHA1", SHA),
+                    ("CIRCLE_BRANCH", "fix"),
+                    ("CIRCLE_PULL_REQUEST", "https://github.com/o/n/pull/9"),
+                    ("CIRCLE_JOB", "unit"),
+                ],
+                ["fix", "9", "unit", ""],
+            ),
+            (
+                &[
+                    ("CI", "woodpecker"),
+                    ("CI_COMMIT_SHA", SHA),
+                    ("CI_COMMIT_BRANCH", "main"),
+                    ("CI_PIPELINE_NUMBER", "5"),
+                ],
+                ["main", "", "", "5"],
+            ),
+            (
+                &[
+                    ("DRONE", "true"),
+                    ("DRONE_COMMIT_SHA", SHA),
+                    ("DRONE_BRANCH", "main"),
+                    ("DRONE_SOURCE_BRANCH", "fix"),
+                    ("DRONE_PULL_REQUEST", "4"),
+                ],
+                ["fix", "4", "", ""],
+            ),
+            (
+                &[
+                    ("TF_BUILD", "True"),
+                    ("BUILD_SOURCEVERSION", SHA),
+                    ("BUILD_SOURCEBRANCH", "refs/heads/main"),
+                    ("BUILD_DEFINITIONNAME", "app"),
+                    ("BUILD_BUILDID", "31"),
+                ],
+                ["main", "", "app", "31"],
+            ),
+            (&[("TEAMCITY_VERSION", "2025"), ("BUILD_VCS_NUMBER", SHA)], ["", "", "", ""]),
+            (&[("PATH", "/bin"), ("GIT_COMMIT", SHA), ("GIT_BRANCH", "main")], ["main", "", "", ""]),
+        ] {
+            let found = run(variables);
+            assert_eq!(found.revision.as_deref(), Some(SHA), "{variables:?}");
+            let text = |value: Option<String>| value.unwrap_or_default();
+            let got = [found.branch.clone(), found.change.clone(), found.name(), found.run_id].map(text);
+            assert_eq!(got, [branch, change, name, id], "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn on_github_a_pull_request_s_commit_is_its_head_and_not_the_merge_made_for_the_test() {
+        let found = run(&[
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_SHA", SHA),
+            ("GITHUB_REF", "refs/pull/31/merge"),
+            ("GITHUB_REF_NAME", "31/merge"),
+            ("GITHUB_HEAD_REF", "fix"),
+            ("GITHUB_EVENT_PATH", "event.json"),
+            ("GITHUB_REPOSITORY", "acme/app"),
+            ("GITHUB_SERVER_URL", "https://github.com"),
+            ("GITHUB_RUN_ID", "7"),
+        ]);
+        assert_eq!(found.revision.as_deref(), Some("feedfacefeed"));
+        assert_eq!((found.branch.as_deref(), found.change.as_deref()), (Some("fix"), Some("31")));
+        assert_eq!(found.run_url.as_deref(), Some("https://github.com/acme/app/actions/runs/7"));
+        assert_eq!(found.attributes().text("vcs.repository.name").as_deref(), Some("acme/app"));
+    }
+
+    #[test]
+    fn what_is_no_commit_and_no_number_is_left_out() {
+        assert_eq!(run(&[]), CiRun::default());
+        let found = run(&[("GITLAB_CI", "1"), ("CI_COMMIT_SHA", "HEAD"), ("CI_MERGE_REQUEST_IID", "x")]);
+        assert_eq!((found.revision, found.change), (None, None));
+        let tag = run(&[("GITLAB_CI", "1"), ("CI_COMMIT_TAG", "v1"), ("CI_COMMIT_BRANCH", "main")]);
+        assert_eq!(tag.attributes().text("vcs.ref.head.type").as_deref(), Some("tag"));
+    }
+}

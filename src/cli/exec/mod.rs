@@ -1,0 +1,211 @@
+//! `pacegate exec`: runs a command as one span of a trace. The command's streams, exit code
+//! and signals are its own; recording never fails it.
+
+mod attachments;
+mod context;
+mod destination;
+mod engine;
+mod engines;
+mod process;
+mod span;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use self::context::{TraceParent, is_trace_state, pipeline_baggage};
+use self::destination::{DEFAULT_FILE, Destination, FILE_VARIABLE};
+use self::engine::CiRun;
+use self::process::{End, signal_name};
+use self::span::Command;
+use super::output::complain;
+use crate::clock::{Clock, Randomness};
+use crate::ingest::redact::redact;
+use crate::model::duration;
+use crate::model::ids::{SpanId, TraceId};
+
+/// How long sending may take after a command that was told to stop: whoever told it waits.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+/// GitHub's own bound on the file of an event is far below this.
+const EVENT_BYTES: u64 = 10 << 20;
+
+/// Arguments of `exec`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+The span goes to PACEGATE_URL with PACEGATE_TOKEN, else to OTEL_EXPORTER_OTLP_ENDPOINT with \
+OTEL_EXPORTER_OTLP_HEADERS. Without a server it is appended to --output, PACEGATE_EXEC_FILE or \
+pacegate-traces.jsonl, which `pacegate compare` reads.
+
+Commands below see it as their parent (TRACEPARENT): `pacegate exec` in `pacegate exec` makes a tree. \
+The outermost one is the run of the pipeline. The exit code is the command's; 128+n when signal n \
+ended it, 127 when it isn't there, 126 when it can't be run.")]
+pub struct ExecArgs {
+    /// What the command is called in the trace; of the outermost one, the pipeline
+    /// [default: the program's name; of the outermost one, pipeline and job as the CI system says]
+    #[arg(long)]
+    name: Option<String>,
+    /// Report that the command writes, as spans below it: JUnit XML, go test -json, pytest, libtest
+    /// JSON, cargo --timings, Chrome trace, Bazel profile, ninja log. A file, a folder or a 'quoted/**/*.xml';
+    /// can be repeated
+    #[arg(long, value_name = "FILE")]
+    attach: Vec<PathBuf>,
+    /// Append the spans to this file as OTLP JSON lines; `PACEGATE_EXEC_FILE` names one too
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Record the command's arguments too; they may hold secrets
+    #[arg(long)]
+    record_arguments: bool,
+    /// How long sending may take once the command has ended
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
+    timeout: Duration,
+    /// The command and its arguments, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// `pacegate exec`. Ends with the command's own code.
+pub async fn exec(args: ExecArgs) -> ExitCode {
+    let (clock, chance) = (Clock::system(), Randomness::from_system());
+    let mut warnings = Vec::new();
+    let above = trace_parent(&mut warnings);
+    let destination = Destination::of(args.output.as_deref(), variable, &mut warnings);
+    if destination.by_default && above.is_none() {
+        warnings.push(format!(
+            "no server is configured: the trace is appended to {DEFAULT_FILE} (PACEGATE_URL sends it to \
+             one, --output takes another file)"
+        ));
+    }
+    for warning in warnings {
+        complain(&warning);
+    }
+    let mut ci = CiRun::of(variable, event_file);
+    if above.is_none() {
+        add_git(&mut ci);
+    }
+    let own = TraceParent {
+        trace_id: above.map_or_else(|| trace_id(&chance), |above| above.trace_id),
+        span_id: span_id(&chance),
+    };
+    let trace_state = variable("TRACESTATE").filter(|text| above.is_some() && is_trace_state(text));
+    let environment = environment(own, trace_state.as_deref(), &destination);
+    let started_at = clock.now();
+    let ended = process::run(&args.command, &environment).await;
+    let ended_at = clock.now();
+    let code = ended.end.code();
+    if let End::NotStarted { reason, .. } = &ended.end {
+        complain(&format!("{}: {reason}", args.command[0].display()));
+    }
+    let command = Command {
+        parent: above.map(|above| above.span_id),
+        own,
+        trace_state: trace_state.unwrap_or_default(),
+        name: args.name.clone(),
+        line: &args.command,
+        record_arguments: args.record_arguments,
+        baggage: variable("BAGGAGE").map(|text| pipeline_baggage(&text)).unwrap_or_default(),
+        ci: &ci,
+        started_at,
+        ended_at,
+        ended: &ended,
+    };
+    let mut span = command.span(variable);
+    let attached = attachments::read(&args.attach, &span, started_at);
+    for warning in &attached.warnings {
+        complain(warning);
+    }
+    if attached.failures {
+        // What failed says so itself; "exit code 1" around it would be a second error.
+        span.status = command.bare_status();
+    }
+    let mut spans = vec![span];
+    spans.extend(attached.spans);
+    redact(&mut spans);
+    if let End::Killed(signal) = ended.end {
+        complain(&format!("the command was ended by {}", signal_name(signal)));
+    }
+    let patience = if ended.told_to_stop { args.timeout.min(SHORT_PATIENCE) } else { args.timeout };
+    for problem in destination.record(&spans, patience).await {
+        complain(&problem);
+    }
+    ExitCode::from(code)
+}
+
+/// A variable that is there and is text.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn trace_parent(warnings: &mut Vec<String>) -> Option<TraceParent> {
+    let text = variable("TRACEPARENT")?;
+    let parsed = TraceParent::parse(text.trim());
+    if parsed.is_none() {
+        warnings.push(
+            "TRACEPARENT is no W3C trace context (00-TRACE-SPAN-FLAGS in lower-case hexadecimal): this \
+             command begins a trace of its own"
+                .to_owned(),
+        );
+    }
+    parsed
+}
+
+/// What the command sees beside our own environment.
+fn environment(
+    own: TraceParent,
+    trace_state: Option<&str>,
+    destination: &Destination,
+) -> Vec<(&'static str, String)> {
+    let mut environment = vec![
+        ("TRACEPARENT", own.to_text()),
+        // One that could not be read must not be handed on under our parent.
+        ("TRACESTATE", trace_state.unwrap_or_default().to_owned()),
+    ];
+    if let Some(file) = destination.file.as_ref().and_then(|file| file.to_str()) {
+        environment.push((FILE_VARIABLE, file.to_owned()));
+    }
+    environment
+}
+
+fn trace_id(chance: &Randomness) -> TraceId {
+    loop {
+        if let Ok(id) = TraceId::from_bytes(&chance.bytes::<16>()) {
+            return id;
+        }
+    }
+}
+
+fn span_id(chance: &Randomness) -> SpanId {
+    loop {
+        if let Ok(id) = SpanId::from_bytes(&chance.bytes::<8>()) {
+            return id;
+        }
+    }
+}
+
+fn event_file(path: &str) -> Option<String> {
+    let bytes = super::input::bytes_of(path.as_ref(), EVENT_BYTES).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Commit and branch as git knows them, where the CI system did not say.
+fn add_git(ci: &mut CiRun) {
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git")
+            .args(arguments)
+            .stdin(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .output()
+            .ok()
+            .filter(|output| output.status.success())?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    if ci.revision.is_none() {
+        ci.revision = git(&["rev-parse", "--verify", "HEAD"]);
+    }
+    if ci.branch.is_none() && ci.change.is_none() {
+        ci.branch = git(&["symbolic-ref", "--quiet", "--short", "HEAD"]);
+    }
+}

@@ -1,0 +1,197 @@
+//! A command that ended as a span, by OpenTelemetry's semantic conventions for processes and
+//! pipelines. Values in, a span out.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::context::{TraceParent, percent_decoded};
+use super::engine::CiRun;
+use super::process::{End, Ended, signal_name};
+use crate::model::ids::SpanId;
+use crate::model::span::{
+    AttributeValue, Attributes, Dropped, Resource, Scope, Span, SpanEvent, SpanKind, SpanStatus,
+};
+use crate::model::time::Timestamp;
+
+/// The service a command belongs to unless the environment names one.
+const SERVICE: &str = "pacegate-exec";
+
+/// Everything known of a command.
+pub struct Command<'a> {
+    pub parent: Option<SpanId>,
+    pub own: TraceParent,
+    pub trace_state: String,
+    pub name: Option<String>,
+    pub line: &'a [OsString],
+    pub record_arguments: bool,
+    pub baggage: Vec<(String, String)>,
+    pub ci: &'a CiRun,
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    pub ended: &'a Ended,
+}
+
+impl Command<'_> {
+    /// The span; `variable` reads the environment.
+    pub fn span(&self, variable: impl Fn(&str) -> Option<String>) -> Span {
+        let is_root = self.parent.is_none();
+        let program = self.program();
+        let by_itself = if is_root { self.ci.name() } else { None };
+        let name = self.name.clone().or(by_itself).unwrap_or(program);
+        let (start_ns, end_ns) = (nanos(self.started_at), nanos(self.ended_at.max(self.started_at)));
+        Span {
+            trace_id: self.own.trace_id,
+            span_id: self.own.span_id,
+            parent_span_id: self.parent,
+            attributes: self.attributes(&name),
+            name,
+            kind: if is_root { SpanKind::Server } else { SpanKind::Internal },
+            start_ns,
+            end_ns,
+            status: self.status(),
+            events: self.exception(end_ns).into_iter().collect(),
+            links: Vec::new(),
+            dropped: Dropped::default(),
+            trace_state: self.trace_state.clone(),
+            scope: Arc::new(Scope {
+                name: "pacegate exec".to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            }),
+            resource: Arc::new(self.resource(variable)),
+        }
+    }
+
+    fn program(&self) -> String {
+        let program = self.line.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+        Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or(program)
+    }
+
+    fn attributes(&self, name: &str) -> Attributes {
+        let mut attributes = Attributes::default();
+        let mut add = |key: &str, value: AttributeValue| attributes.0.push((key.to_owned(), value));
+        let text = |text: &str| AttributeValue::String(text.to_owned());
+        let result = self.result();
+        if self.parent.is_none() {
+            add("cicd.pipeline.name", text(name));
+            add("cicd.pipeline.result", text(result));
+        } else {
+            add("cicd.pipeline.task.name", text(name));
+            add("cicd.pipeline.task.run.result", text(result));
+        }
+        add("process.executable.name", text(&self.program()));
+        if let Some(command) = self.line.first() {
+            add("process.command", text(&command.to_string_lossy()));
+        }
+        if self.record_arguments {
+            let words = self.line.iter().map(|word| text(&word.to_string_lossy()));
+            add("process.command_args", AttributeValue::Array(words.collect()));
+        }
+        match &self.ended.end {
+            End::Exited(code) => {
+                add("process.exit.code", AttributeValue::Int(i64::from(*code)));
+                if *code != 0 {
+                    add("error.type", text(&code.to_string()));
+                }
+            }
+            End::Killed(signal) => {
+                add("process.exit.signal", text(&signal_name(*signal)));
+                add("error.type", text(&signal_name(*signal)));
+            }
+            End::NotStarted { code, .. } => {
+                add("process.exit.code", AttributeValue::Int(i64::from(*code)));
+                add("error.type", text("not_started"));
+            }
+        }
+        if let Some(used) = self.ended.used {
+            add("process.memory.rss.max", AttributeValue::Int(used.max_rss));
+            add("process.cpu.user_time", AttributeValue::Double(used.user_s));
+            add("process.cpu.system_time", AttributeValue::Double(used.system_s));
+        }
+        for (key, value) in &self.baggage {
+            add(key, text(value));
+        }
+        attributes
+    }
+
+    fn result(&self) -> &'static str {
+        match &self.ended.end {
+            End::Exited(0) => "success",
+            End::NotStarted { .. } => "error",
+            _ if self.ended.told_to_stop => "cancellation",
+            _ => "failure",
+        }
+    }
+
+    fn status(&self) -> SpanStatus {
+        match &self.ended.end {
+            End::Exited(0) => SpanStatus::Unset,
+            End::Exited(code) => SpanStatus::Error(format!("the command ended with exit code {code}")),
+            End::Killed(signal) => {
+                SpanStatus::Error(format!("the command was ended by {}", signal_name(*signal)))
+            }
+            End::NotStarted { reason, .. } => {
+                SpanStatus::Error(format!("the command could not be started: {reason}"))
+            }
+        }
+    }
+
+    /// The status alone, for a command whose parts say what failed.
+    pub fn bare_status(&self) -> SpanStatus {
+        match self.ended.end {
+            End::Exited(0) => SpanStatus::Unset,
+            _ => SpanStatus::Error(String::new()),
+        }
+    }
+
+    fn exception(&self, time_ns: i64) -> Option<SpanEvent> {
+        let End::NotStarted { reason, .. } = &self.ended.end else { return None };
+        let message = format!("the command could not be started: {reason}");
+        let pairs = [("exception.type", "not_started".to_owned()), ("exception.message", message)];
+        let attributes = pairs.map(|(key, value)| (key.to_owned(), AttributeValue::String(value)));
+        Some(SpanEvent {
+            name: "exception".to_owned(),
+            time_ns,
+            attributes: Attributes(attributes.to_vec()),
+            dropped_attributes: 0,
+        })
+    }
+
+    /// The environment's own word first: of two values of a key the first counts.
+    fn resource(&self, variable: impl Fn(&str) -> Option<String>) -> Resource {
+        let mut attributes = Attributes::default();
+        let mut add = |key: &str, value: String| {
+            if attributes.get(key).is_none() {
+                attributes.0.push((key.to_owned(), AttributeValue::String(value)));
+            }
+        };
+        if let Some(service) = variable("OTEL_SERVICE_NAME") {
+            add("service.name", service);
+        }
+        for entry in variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default().split(',') {
+            if let Some((key, value)) = entry.split_once('=') {
+                add(percent_decoded(key.trim()).as_str(), percent_decoded(value.trim()));
+            }
+        }
+        for (key, value) in self.ci.attributes().0 {
+            if let Some(value) = value.to_text() {
+                add(&key, value);
+            }
+        }
+        add("service.name", SERVICE.to_owned());
+        add("os.type", if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS }.to_owned());
+        add(
+            "host.arch",
+            match std::env::consts::ARCH {
+                "x86_64" => "amd64".to_owned(),
+                "aarch64" => "arm64".to_owned(),
+                other => other.to_owned(),
+            },
+        );
+        Resource { attributes, dropped_attributes: 0 }
+    }
+}
+
+fn nanos(time: Timestamp) -> i64 {
+    time.0.saturating_mul(1_000)
+}

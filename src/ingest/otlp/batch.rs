@@ -1,0 +1,105 @@
+//! The spans of one trace as one message: what the store keeps of a request. Its size is known
+//! before it is written.
+
+use std::borrow::Cow;
+
+use super::sift::{Form, Group, SiftedSpan};
+use super::write_protobuf::span_bytes;
+
+/// Spans of one trace, gathered from a request.
+#[derive(Debug, Default)]
+pub struct TraceBatch<'a> {
+    parts: Vec<Part<'a>>,
+    spans: usize,
+}
+
+/// Neighbouring spans of one group.
+#[derive(Debug)]
+struct Part<'a> {
+    group: usize,
+    spans: Vec<Cow<'a, [u8]>>,
+    /// What they take, each with its tag and length.
+    bytes: usize,
+}
+
+impl<'a> TraceBatch<'a> {
+    /// Adds a span.
+    pub fn push(&mut self, span: SiftedSpan<'a>) {
+        let bytes = match span.form {
+            Form::AsSent(bytes) => Cow::Borrowed(bytes),
+            Form::Read(read) => Cow::Owned(span_bytes(&read)),
+        };
+        self.spans += 1;
+        if self.parts.last().is_none_or(|part| part.group != span.group) {
+            self.parts.push(Part { group: span.group, spans: Vec::new(), bytes: 0 });
+        }
+        if let Some(part) = self.parts.last_mut() {
+            part.bytes += field_size(bytes.len());
+            part.spans.push(bytes);
+        }
+    }
+
+    /// How many spans it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.spans
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spans == 0
+    }
+
+    /// How many bytes [`TraceBatch::write`] will write.
+    #[must_use]
+    pub fn size(&self, groups: &[Group]) -> usize {
+        self.parts.iter().map(|part| field_size(part.sizes(&groups[part.group]).1)).sum()
+    }
+
+    /// Writes an `ExportTraceServiceRequest`. `groups` are those of the request the spans are of.
+    #[must_use]
+    pub fn write(&self, groups: &[Group]) -> Vec<u8> {
+        let mut message = Vec::with_capacity(self.size(groups));
+        for part in &self.parts {
+            let group = &groups[part.group];
+            let (scope_spans, resource_spans) = part.sizes(group);
+            head(1, resource_spans, &mut message);
+            field(1, &group.resource, &mut message);
+            head(2, scope_spans, &mut message);
+            field(1, &group.scope, &mut message);
+            for span in &part.spans {
+                field(2, span, &mut message);
+            }
+        }
+        message
+    }
+}
+
+impl Part<'_> {
+    /// Bytes of its `ScopeSpans` and of its `ResourceSpans`, each without tag and length.
+    fn sizes(&self, group: &Group) -> (usize, usize) {
+        let scope_spans = field_size(group.scope.len()) + self.bytes;
+        (scope_spans, field_size(group.resource.len()) + field_size(scope_spans))
+    }
+}
+
+/// Bytes of a length-delimited field of a number below 16.
+fn field_size(length: usize) -> usize {
+    let bits = usize::BITS - (length | 1).leading_zeros();
+    1 + bits.div_ceil(7) as usize + length
+}
+
+fn head(number: u8, mut length: usize, into: &mut Vec<u8>) {
+    into.push(number << 3 | 2);
+    while length > 0x7f {
+        into.push(length.to_le_bytes()[0] | 0x80);
+        length >>= 7;
+    }
+    into.push(length.to_le_bytes()[0]);
+}
+
+fn field(number: u8, bytes: &[u8], into: &mut Vec<u8>) {
+    head(number, bytes.len(), into);
+    into.extend_from_slice(bytes);
+}
