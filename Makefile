@@ -1,6 +1,6 @@
 # What people and CI call. `make test` is the whole of the project's CI, on a fresh clone too.
 
-.PHONY: demo build release run test setup-tests test-data
+.PHONY: demo build release run test setup-tests test-data fuzz
 
 # ---- run ----
 
@@ -43,3 +43,8 @@ tests/node_modules/.package-lock.json: tests/package.json tests/package-lock.jso
 
 target/openapi/github.json: tests/openapi/extract.mjs tests/node_modules/.package-lock.json
 	node tests/openapi/extract.mjs
+
+# Each decoder, the redactor and the templater against arbitrary input: `make fuzz SECONDS=600`
+# gives each that long, TARGETS="otlp_json redact" names some. Not part of `make test`.
+fuzz:
+	SECONDS_EACH=$(or $(SECONDS),600) tests/fuzz/run.sh $(TARGETS)

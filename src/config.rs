@@ -7,8 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use secrecy::SecretString;
 
+use crate::model::byte_size;
 use crate::model::duration;
 use crate::model::ids::RepoName;
+use crate::model::trace_link::TraceLink;
 
 /// Where data is kept.
 #[derive(Debug, Clone, Args)]
@@ -92,9 +94,105 @@ pub struct WorkArgs {
     /// Branch whose runs are the baseline where GitHub does not say it [default: main or master]
     #[arg(long, env = "PACEGATE_BASE_BRANCH")]
     pub base_branch: Option<String>,
+    /// Further attributes whose values are masked: comma-separated parts of keys, or globs over keys
+    #[arg(long, env = "PACEGATE_REDACT_KEYS", default_value = "", hide_default_value = true)]
+    pub redact_keys: String,
+    /// Attributes that are harmless though their key sounds like a secret, written likewise
+    #[arg(long, env = "PACEGATE_REDACT_ALLOW", default_value = "", hide_default_value = true)]
+    pub redact_allow: String,
+    /// How long every raw trace is kept; afterwards those that a policy keeps
+    #[arg(long, env = "PACEGATE_TRACES_FULL", default_value = "168h", value_parser = duration::parse)]
+    pub traces_full: Duration,
+    /// File with the policies that keep raw traces [default: by the pipeline's priority]
+    #[arg(long, env = "PACEGATE_RETENTION")]
+    pub retention: Option<PathBuf>,
+    /// Where people look at a trace, such as `https://jaeger.example.com/trace/{trace_id}`
+    #[arg(long, env = "PACEGATE_TRACE_LINK")]
+    pub trace_link: Option<TraceLink>,
     /// Address at which people reach the pages; links in checks and comments use it
     #[arg(long, env = "PACEGATE_PUBLIC_URL")]
     pub public_url: Option<String>,
+}
+
+/// The address of a port, or that it is closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// `off`.
+    Off,
+    /// `HOST:PORT`.
+    At(String),
+}
+
+impl std::str::FromStr for ListenAddress {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let off = text.is_empty() || text.eq_ignore_ascii_case("off");
+        Ok(if off { Self::Off } else { Self::At(text.to_owned()) })
+    }
+}
+
+/// The ports that spans come to, beside the main one. None: the default, which may be in use.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PortArgs {
+    /// Address of OTLP over gRPC; `off` closes it, as for each of these [default: 127.0.0.1:4317]
+    #[arg(long, env = "PACEGATE_OTLP_GRPC_LISTEN")]
+    pub otlp_grpc_listen: Option<ListenAddress>,
+    /// Address of OTLP over HTTP, which the main port takes too [default: 127.0.0.1:4318]
+    #[arg(long, env = "PACEGATE_OTLP_HTTP_LISTEN")]
+    pub otlp_http_listen: Option<ListenAddress>,
+    /// Address of Zipkin, versions 1 and 2 [default: 127.0.0.1:9411]
+    #[arg(long, env = "PACEGATE_ZIPKIN_LISTEN")]
+    pub zipkin_listen: Option<ListenAddress>,
+    /// Address of Jaeger's thrift over HTTP [default: 127.0.0.1:14268]
+    #[arg(long, env = "PACEGATE_JAEGER_HTTP_LISTEN")]
+    pub jaeger_http_listen: Option<ListenAddress>,
+    /// Address of Jaeger's gRPC [default: 127.0.0.1:14250]
+    #[arg(long, env = "PACEGATE_JAEGER_GRPC_LISTEN")]
+    pub jaeger_grpc_listen: Option<ListenAddress>,
+    /// Address of Jaeger's compact thrift over UDP, usually 127.0.0.1:6831 [default: off]
+    #[arg(long, env = "PACEGATE_JAEGER_UDP_COMPACT_LISTEN")]
+    pub jaeger_udp_compact_listen: Option<ListenAddress>,
+    /// Address of Jaeger's binary thrift over UDP, usually 127.0.0.1:6832 [default: off]
+    #[arg(long, env = "PACEGATE_JAEGER_UDP_BINARY_LISTEN")]
+    pub jaeger_udp_binary_listen: Option<ListenAddress>,
+    /// Repository of spans that come over UDP (OWNER/NAME) [default: that of --default-repo]
+    #[arg(long, env = "PACEGATE_JAEGER_UDP_REPO")]
+    pub jaeger_udp_repo: Option<RepoName>,
+}
+
+impl PortArgs {
+    /// Every port closed.
+    #[must_use]
+    pub fn closed() -> Self {
+        let off = || Some(ListenAddress::Off);
+        Self {
+            otlp_grpc_listen: off(),
+            otlp_http_listen: off(),
+            zipkin_listen: off(),
+            jaeger_http_listen: off(),
+            jaeger_grpc_listen: off(),
+            jaeger_udp_compact_listen: off(),
+            jaeger_udp_binary_listen: off(),
+            jaeger_udp_repo: None,
+        }
+    }
+}
+
+/// How much may be pushed.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AdmissionArgs {
+    /// Resident memory at which pushes are asked to come again, such as 512MiB
+    /// [default: three quarters of the container's or machine's, at most 2GiB]
+    #[arg(long, env = "PACEGATE_MEMORY_LIMIT", value_parser = byte_size::parse)]
+    pub memory_limit: Option<u64>,
+    /// What one token may push in a second; 0: no limit
+    #[arg(long, env = "PACEGATE_TOKEN_RATE", default_value = "64MiB", value_parser = byte_size::parse)]
+    pub token_rate: u64,
+    /// What one token may push at once above its rate
+    #[arg(long, env = "PACEGATE_TOKEN_BURST", default_value = "1GiB", value_parser = byte_size::parse)]
+    pub token_burst: u64,
 }
 
 /// How logs are written.
@@ -120,16 +218,28 @@ pub enum LogFormat {
 /// What the service listens to.
 #[derive(Debug, Clone, Args)]
 pub struct WebArgs {
-    /// Address of the webhook, OTLP over HTTP, the pages and the API
+    /// Address of the main port: the webhook, OTLP over HTTP, the pages and the API
     #[arg(long, env = "PACEGATE_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: String,
     /// Repository of spans that come without a token from this machine (OWNER/NAME)
     #[arg(long, env = "PACEGATE_DEFAULT_REPO")]
     pub default_repo: Option<RepoName>,
+    /// Where accepted spans also go: an endpoint for OTLP over HTTP
+    #[arg(long, env = "PACEGATE_FORWARD_URL")]
+    pub forward_url: Option<String>,
+    /// Headers for it: `name=value,name=value`
+    #[arg(long, env = "PACEGATE_FORWARD_HEADERS", hide_env_values = true)]
+    pub forward_headers: Option<SecretString>,
     /// Which pages anybody may read [default: all in local mode, public with an App]
     #[arg(long, env = "PACEGATE_PAGES")]
     pub pages: Option<PageAccess>,
     /// Offer no page that makes the GitHub App: local mode is wanted
     #[arg(long, env = "PACEGATE_NO_SETUP")]
     pub no_setup: bool,
+    /// The ports that spans come to.
+    #[command(flatten)]
+    pub ports: PortArgs,
+    /// How much may be pushed.
+    #[command(flatten)]
+    pub admission: AdmissionArgs,
 }

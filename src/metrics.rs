@@ -24,6 +24,8 @@ pub struct Outcome {
 pub struct Metrics {
     /// Spans by `accepted` / `rejected`.
     pub spans: Family<Outcome, Counter>,
+    /// Spans passed on to another endpoint, or not, by outcome.
+    pub forwarded_spans: Family<Outcome, Counter>,
     /// Requests refused whole, by the reason's kind.
     pub refused_requests: Family<Outcome, Counter>,
     /// Job attempts by kind and outcome.
@@ -45,6 +47,12 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("pacegate");
         let spans = Family::default();
         registry.register("spans", "Spans pushed to the service", spans.clone());
+        let forwarded_spans = Family::default();
+        registry.register(
+            "forwarded_spans",
+            "Accepted spans that were forwarded, or dropped on the way",
+            forwarded_spans.clone(),
+        );
         let refused_requests = Family::default();
         registry.register(
             "refused_requests",
@@ -87,6 +95,7 @@ impl Default for Metrics {
         );
         Self {
             spans,
+            forwarded_spans,
             refused_requests,
             jobs,
             deliveries,

@@ -17,6 +17,7 @@ use crate::gate::words::counted;
 use crate::gate::{compare, conclude, fit};
 use crate::ingest::Limits;
 use crate::ingest::file::read;
+use crate::ingest::redact::redact;
 use crate::jobs::error_chain;
 use crate::model::comparison::{RunComparison, RunVerdict};
 use crate::model::ids::{CommitSha, RepoName, RunId, TraceId};
@@ -167,7 +168,10 @@ fn measured(paths: &[PathBuf]) -> Result<Vec<MeasuredRun>, CliError> {
         if let Some(message) = decoded.rejected.message() {
             complain(&format!("{}: {message}", file.display()));
         }
-        let groups = split_by_root(decoded.spans);
+        let mut spans = decoded.spans;
+        // What is printed often ends in a log that others read.
+        redact(&mut spans);
+        let groups = split_by_root(spans);
         runs.extend(groups.into_iter().enumerate().filter_map(|(i, spans)| measured_run(&file, i, spans)));
     }
     Ok(runs)

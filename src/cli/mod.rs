@@ -10,6 +10,7 @@ mod input;
 mod logging;
 mod migrate;
 mod output;
+mod ports;
 mod replay;
 mod schema;
 mod serve;
@@ -39,7 +40,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the service, with workers in it
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Runs workers only, on the database of a service
     Worker(worker::WorkerArgs),
     /// Brings the database's tables up to date and exits
@@ -75,13 +76,23 @@ pub enum CliError {
     #[error("{0}")]
     Input(String),
     /// An address can't be listened on.
-    #[error("can't listen on {address}: is it in use? PACEGATE_LISTEN takes another")]
+    #[error("can't listen on {address}: is it in use? {variable} takes another")]
     Listen {
+        /// What says so.
+        variable: &'static str,
         /// Which.
         address: String,
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// A port is open to whom it can't tell apart.
+    #[error("{variable} opens a port whose spans name no sender: {remedy}")]
+    NobodyKnown {
+        /// Which.
+        variable: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The operating system refused something.
     #[error("the operating system refused {what}")]
@@ -126,7 +137,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Compare(args) => compare::compare(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Schema => schema::schema().map(done),
-        Command::Serve(args) => within_runtime(serve::serve(args)).map(done),
+        Command::Serve(args) => within_runtime(serve::serve(*args)).map(done),
         Command::Worker(args) => within_runtime(worker::worker(args)).map(done),
         Command::Migrate(args) => within_runtime(migrate::migrate(args)).map(done),
         Command::Demo(args) => within_runtime(demo::demo(args)).map(done),

@@ -8,20 +8,24 @@ use clap::Args;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::credentials::{Credentials, app_file, credentials};
+use super::ports::OpenPorts;
 use super::{CliError, database};
 use crate::clock::{Clock, Randomness};
 use crate::config::{GitHubArgs, PageAccess, StoreArgs, WebArgs, WorkArgs};
+use crate::ingest::redact::Redactor;
+use crate::ingest::sampling::Sampling;
 use crate::jobs::call_gate::{DatabaseGate, WriteLimits};
-use crate::jobs::{Work, worker::run_jobs};
+use crate::jobs::{TraceSettings, Work, worker::run_jobs};
 use crate::metrics::Metrics;
 use crate::store::traces::TraceStore;
 use crate::store::{DatabaseUrl, Db};
+use crate::web::forward::{ForwardTarget, Forwarder, Forwarding};
 use crate::web::setup::Setup;
-use crate::web::{AppState, router};
+use crate::web::{AdmissionLimits, AppState, listen, memory_of_this_machine, router};
 
 /// How long requests in flight may take after the stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -89,6 +93,7 @@ pub async fn open_work(
     Ok(Work {
         db,
         traces: TraceStore::open(&store.traces_url)?,
+        trace_settings: trace_settings(work)?,
         app,
         clock,
         chance,
@@ -103,6 +108,28 @@ pub async fn open_work(
     })
 }
 
+fn trace_settings(work: &WorkArgs) -> Result<TraceSettings, CliError> {
+    let redactor = Redactor::new(&work.redact_keys, &work.redact_allow);
+    let redactor = redactor
+        .map_err(|e| CliError::Input(format!("PACEGATE_REDACT_KEYS or PACEGATE_REDACT_ALLOW: {e}")))?;
+    let sampling = match &work.retention {
+        None => Sampling::default(),
+        Some(path) => {
+            let wrong = |e: &dyn std::error::Error| {
+                CliError::Input(format!("PACEGATE_RETENTION, {}: {e}", path.display()))
+            };
+            let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
+            Sampling::from_yaml(&text).map_err(|e| wrong(&e))?
+        }
+    };
+    Ok(TraceSettings {
+        redactor,
+        sampling: Arc::new(sampling),
+        kept_whole: work.traces_full,
+        link: work.trace_link.clone(),
+    })
+}
+
 /// A service that runs.
 pub struct Service {
     /// Where it listens.
@@ -112,7 +139,8 @@ pub struct Service {
     /// Cancelled when `/setup` made an App: this service has to start again to use it.
     pub app_made: CancellationToken,
     stop: CancellationToken,
-    web: JoinHandle<()>,
+    doors: JoinSet<()>,
+    forwarding: Option<Forwarding>,
     workers: Option<JoinHandle<()>>,
 }
 
@@ -122,9 +150,14 @@ impl Service {
         let database = database(&args.store)?;
         let credentials = credentials(&args.github, &database, &clock)?;
         let mut work = open_work(&args.store, &args.work, credentials.as_ref(), clock, chance).await?;
-        let failed = |source| CliError::Listen { address: args.web.listen.clone(), source };
+        let failed = |source| CliError::Listen {
+            variable: "PACEGATE_LISTEN",
+            address: args.web.listen.clone(),
+            source,
+        };
         let listener = TcpListener::bind(&args.web.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let ports = OpenPorts::open(&args.web.ports, args.web.default_repo.as_ref()).await?;
         let public_url_is_chosen = work.public_url.is_some();
         // In local mode whoever reads the comment sits at this machine.
         if work.app.is_none() && work.public_url.is_none() {
@@ -138,19 +171,21 @@ impl Service {
             .flatten()
             .map(Arc::new);
         let app_made = setup.as_ref().map(|setup| setup.made.clone()).unwrap_or_default();
-        let state = AppState::new(work.clone(), secrets, args.web.default_repo.clone(), pages)
+        let admission = &args.web.admission;
+        let limits = AdmissionLimits {
+            memory: admission.memory_limit.unwrap_or_else(memory_of_this_machine),
+            token_rate: admission.token_rate,
+            token_burst: admission.token_burst,
+        };
+        let state = AppState::new(work.clone(), secrets, args.web.default_repo.clone(), pages, limits)
             .with_setup(setup, public_url_is_chosen);
+        let (forwarder, forwarding) = forward(&args.web, &work)?.unzip();
+        let state = state.with_forwarder(forwarder);
         let stop = CancellationToken::new();
-        let app = router(state).into_make_service_with_connect_info::<SocketAddr>();
-        let web = tokio::spawn({
-            let stop = stop.clone();
-            async move {
-                let serving = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
-                if let Err(error) = serving.await {
-                    tracing::error!(error = %error, "the service ended");
-                }
-            }
-        });
+        let spans = ports.addresses();
+        let mut doors = JoinSet::new();
+        doors.spawn(listen::serve(listener, router(state.clone()), stop.clone()));
+        ports.serve(&state, &stop, &mut doors);
         let workers = (!args.no_worker)
             .then(|| tokio::spawn(run_jobs(work.clone(), usize::from(args.work.jobs), stop.clone())));
         tracing::info!(
@@ -158,18 +193,29 @@ impl Service {
             database = work.db.kind(),
             mode = if local_mode { "local" } else { "app" },
             workers = !args.no_worker,
+            otlp_grpc = spans.named("otlp_grpc"),
+            otlp_http = spans.named("otlp_http"),
+            zipkin = spans.named("zipkin"),
+            jaeger_http = spans.named("jaeger_http"),
+            jaeger_grpc = spans.named("jaeger_grpc"),
+            jaeger_udp_compact = spans.named("jaeger_udp_compact"),
+            jaeger_udp_binary = spans.named("jaeger_udp_binary"),
             "listening"
         );
-        Ok(Self { address, work, app_made, stop, web, workers })
+        Ok(Self { address, work, app_made, stop, doors, forwarding, workers })
     }
 
     /// Stops: no new requests, those in flight are answered, running jobs end.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.stop.cancel();
-        let abort = self.web.abort_handle();
-        if tokio::time::timeout(GRACE, self.web).await.is_err() {
+        let all = async { while self.doors.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, all).await.is_err() {
             tracing::warn!("requests still ran at the end of the grace time; they are cut off");
-            abort.abort();
+            self.doors.shutdown().await;
+        }
+        // After the last request, whose spans it may still be given.
+        if let Some(forwarding) = self.forwarding {
+            forwarding.stop().await;
         }
         if let Some(workers) = self.workers {
             // Bounded by its own grace time.
@@ -177,6 +223,15 @@ impl Service {
         }
         self.work.db.close().await;
     }
+}
+
+/// The queue to another endpoint, if one is named.
+fn forward(args: &WebArgs, work: &Work) -> Result<Option<(Forwarder, Forwarding)>, CliError> {
+    let Some(url) = &args.forward_url else { return Ok(None) };
+    let target = ForwardTarget::new(url, args.forward_headers.as_ref()).map_err(CliError::Input)?;
+    tracing::info!(host = target.url.host_str(), "accepted spans are forwarded");
+    let started = Forwarder::start(target, work.metrics.clone());
+    started.map(Some).map_err(|e| CliError::Input(format!("PACEGATE_FORWARD_URL: TLS can't be set up: {e}")))
 }
 
 /// The page that makes the App, and the line of the log that leads to it: whoever reads the log

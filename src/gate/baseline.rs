@@ -45,6 +45,14 @@ impl Baseline {
         sorting.finish(usize::MAX)
     }
 
+    /// The one run that stands for the baseline where people look at one: the newest of the base
+    /// commit, else the newest of all.
+    #[must_use]
+    pub fn standing_for(&self, base_sha: Option<&CommitSha>) -> Option<&PipelineRun> {
+        let newest_first = || self.runs.iter().rev().map(|measured| &measured.run);
+        newest_first().find(|run| Some(&run.head_sha) == base_sha).or_else(|| newest_first().next())
+    }
+
     /// A sentence when the commit that a change is to be merged into was not measured: the newest
     /// comparable run before the change stands in for it.
     #[must_use]

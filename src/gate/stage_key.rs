@@ -12,6 +12,9 @@ use crate::model::span::Span;
 /// Longest name of a stage, in characters.
 pub const MAX_NAME_CHARS: usize = 120;
 
+/// Passes over a name until nothing in it varies any more.
+const MAX_PASSES: usize = 4;
+
 /// Attributes that name a span better than its own name does, the best first.
 const NAME_ATTRIBUTES: [&str; 5] = [
     "cicd.pipeline.task.name",
@@ -38,9 +41,23 @@ pub fn stage_name(span: &Span) -> String {
 /// is cut off stays in a hash at the end, so that two long names remain two.
 #[must_use]
 pub fn stable_name(name: &str) -> String {
-    let name = template(name.trim(), Numbers::AsNames);
-    let name = name.trim();
-    if name.is_empty() { "unnamed".to_owned() } else { bounded(name) }
+    let mut name = stable_once(name);
+    // A placeholder can uncover what stood next to the part that it replaced. Each further
+    // pass takes a digit away, and nearly every name is done after the first.
+    for _ in 0..MAX_PASSES {
+        let again = stable_once(&name);
+        if again == name {
+            break;
+        }
+        name = again;
+    }
+    if name.is_empty() { "unnamed".to_owned() } else { bounded(&name) }
+}
+
+fn stable_once(name: &str) -> String {
+    // Control characters become blanks, so at the ends they are blanks.
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    template(name.trim_matches(blank), Numbers::AsNames).trim_matches(blank).to_owned()
 }
 
 fn bounded(name: &str) -> String {
@@ -58,6 +75,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_stable_name_is_its_own_stable_name() {
+        let uuid = "550e8400-e29b-41d4-a716-446655440000";
+        let long = format!("\u{0}091:12) {}", "at run_main:164:12 ".repeat(9));
+        for name in [long.as_str(), &format!("{uuid}.5"), &format!("a {uuid}/4"), "\u{1}7-x\u{2}"] {
+            let stable = stable_name(name);
+            assert_eq!(stable_name(&stable), stable, "of {name:?}");
+        }
+        assert_eq!(stable_name("\u{0}091:12"), "{n}:{n}");
+    }
 
     #[test]
     fn varying_parts_become_placeholders() {

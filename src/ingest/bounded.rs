@@ -115,6 +115,48 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// Takes the elements of a list one by one.
+pub(super) trait Gather<T>: Default {
+    /// One more, in their order.
+    fn take(&mut self, element: T);
+}
+
+/// A list whose elements become something else as soon as each is read, so that the wire's
+/// form of the whole list is never in memory. `null` is an empty list.
+pub(super) struct Fold<T, G>(pub(super) G, pub(super) PhantomData<T>);
+
+impl<T, G: Default> Default for Fold<T, G> {
+    fn default() -> Self {
+        Self(G::default(), PhantomData)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, G: Gather<T>> Deserialize<'de> for Fold<T, G> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements<T, G>(PhantomData<(T, G)>);
+        impl<'de, T: Deserialize<'de>, G: Gather<T>> Visitor<'de> for Elements<T, G> {
+            type Value = Fold<T, G>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Fold::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut gathered = G::default();
+                while let Some(element) = list.next_element()? {
+                    gathered.take(element);
+                }
+                Ok(Fold(gathered, PhantomData))
+            }
+        }
+        deserializer.deserialize_any(Elements(PhantomData))
+    }
+}
+
 /// What a body holds, as far as it was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Tally {

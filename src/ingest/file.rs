@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::bounded::check_values;
-use super::{Decoded, IngestError, Limits, jaeger_ui, otlp, zipkin};
+use super::{Decoded, IngestError, Limits, jaeger, otlp, zipkin};
 
 /// What a compressed file may grow to.
 const INFLATED_BYTES: u64 = 512 * 1024 * 1024;
@@ -152,7 +152,7 @@ fn read_object(text: &[u8], limits: Limits) -> Result<(&'static str, Decoded), F
     match first {
         Some(Ok(_)) if !rest.trim_ascii().is_empty() => Ok(("OTLP JSON", read_lines(text, limits)?)),
         Some(Ok(keys)) if keys.data && !keys.resource_spans => {
-            Ok(("Jaeger UI JSON", jaeger_ui::decode(text, limits)?))
+            Ok(("Jaeger UI JSON", jaeger::decode_ui(text, limits)?))
         }
         Some(Ok(keys)) if !keys.resource_spans => Err(FileError::Unknown {
             reason: "it is JSON with neither `resourceSpans` nor `data`".to_owned(),

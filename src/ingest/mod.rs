@@ -4,10 +4,12 @@
 mod bounded;
 pub mod file;
 pub mod history_csv;
-pub mod jaeger_ui;
+pub mod jaeger;
 pub mod otlp;
 pub mod redact;
 pub mod reports;
+pub mod sampling;
+mod tagged;
 #[cfg(test)]
 mod tests;
 mod tolerant;
@@ -27,6 +29,18 @@ pub enum Format {
     OtlpJson,
     /// Zipkin v2's list of spans as JSON.
     ZipkinV2Json,
+    /// The same as protobuf: `zipkin.proto3.ListOfSpans`.
+    ZipkinV2Protobuf,
+    /// Zipkin v1's list of spans as JSON.
+    ZipkinV1Json,
+    /// The body of Jaeger's `POST /api/traces`: a bare `Batch` in thrift's binary protocol.
+    JaegerThriftBatch,
+    /// One datagram of Jaeger's agent: `emitBatch` in thrift's compact protocol.
+    JaegerUdpCompact,
+    /// The same in thrift's binary protocol.
+    JaegerUdpBinary,
+    /// The message of Jaeger's gRPC call: `jaeger.api_v2.PostSpansRequest`.
+    JaegerProtobuf,
 }
 
 impl Format {
@@ -40,6 +54,12 @@ impl Format {
             Self::OtlpProtobuf => otlp::decode_protobuf(body, limits),
             Self::OtlpJson => otlp::decode_json(body, limits),
             Self::ZipkinV2Json => zipkin::decode_v2_json(body, limits),
+            Self::ZipkinV2Protobuf => zipkin::decode_v2_protobuf(body, limits),
+            Self::ZipkinV1Json => zipkin::decode_v1_json(body, limits),
+            Self::JaegerThriftBatch => jaeger::decode_batch(body, limits),
+            Self::JaegerUdpCompact => jaeger::decode_compact_message(body, limits),
+            Self::JaegerUdpBinary => jaeger::decode_binary_message(body, limits),
+            Self::JaegerProtobuf => jaeger::decode_protobuf(body, limits),
         }
     }
 }

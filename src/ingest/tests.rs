@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use super::file::{FileError, read};
-use super::{Decoded, Limits};
+use super::{Decoded, Format, Limits};
 use crate::model::span::{AttributeValue, Span, SpanKind};
 
 macro_rules! sample {
@@ -27,14 +27,40 @@ const PYTHON_GRPC: &[u8] = sample!("otlp-grpc-python-1.45.2.pb");
 const PYTHON_ZIPKIN: &[u8] = sample!("zipkin-v2-python-1.45.1.json");
 const SPECIFICATION: &[u8] = sample!("otlp-specification-example.json");
 
+const NODE_JAEGER_HTTP: &[u8] = sample!("jaeger-http-node-2.11.thrift");
+const NODE_JAEGER_UDP: &[u8] = sample!("jaeger-udp-binary-node-2.11.thrift");
+const PYTHON_ZIPKIN_PROTOBUF: &[u8] = sample!("zipkin-v2-python-1.45.1.pb");
+const PYTHON_ZIPKIN_V1: &[u8] = sample!("zipkin-v1-python-1.45.1.json");
+const PYTHON_JAEGER_HTTP: &[u8] = sample!("jaeger-http-python-1.21.thrift");
+const PYTHON_JAEGER_UDP: &[u8] = sample!("jaeger-udp-compact-python-1.21.thrift");
+const PYTHON_JAEGER_GRPC: &[u8] = sample!("jaeger-grpc-python-1.21.pb");
+const GO_JAEGER_HTTP: &[u8] = sample!("jaeger-http-go-1.1.0.thrift");
+const GO_JAEGER_UDP: &[u8] = sample!("jaeger-udp-compact-go-1.1.0.thrift");
+
+/// The samples that a request brings; the others are read as files.
+const WIRE: [(Format, &[u8]); 9] = [
+    (Format::JaegerThriftBatch, NODE_JAEGER_HTTP),
+    (Format::JaegerUdpBinary, NODE_JAEGER_UDP),
+    (Format::ZipkinV2Protobuf, PYTHON_ZIPKIN_PROTOBUF),
+    (Format::ZipkinV1Json, PYTHON_ZIPKIN_V1),
+    (Format::JaegerThriftBatch, PYTHON_JAEGER_HTTP),
+    (Format::JaegerUdpCompact, PYTHON_JAEGER_UDP),
+    (Format::JaegerProtobuf, PYTHON_JAEGER_GRPC),
+    (Format::JaegerThriftBatch, GO_JAEGER_HTTP),
+    (Format::JaegerUdpCompact, GO_JAEGER_UDP),
+];
+
 fn decoded(bytes: &[u8]) -> Decoded {
-    let decoded = read(bytes, Limits::default()).expect("a sample is readable");
+    let decoded = match WIRE.iter().find(|(_, sample)| *sample == bytes) {
+        Some((format, bytes)) => format.decode(bytes, Limits::default()).expect("a sample is readable"),
+        None => read(bytes, Limits::default()).expect("a sample is readable"),
+    };
     assert_eq!(decoded.rejected.count, 0, "{:?}", decoded.rejected);
     decoded
 }
 
-/// Name, parent's name, kind, microseconds, whether it failed.
-type Row = (String, Option<String>, String, i64, bool);
+/// Name, parent's name, kind, microseconds, whether it failed, names of its events.
+type Row = (String, Option<String>, String, i64, bool, Vec<String>);
 
 /// The pipeline without what differs from one recording to the next. Zipkin and Jaeger have
 /// no kind `internal`.
@@ -44,8 +70,10 @@ fn pipeline(bytes: &[u8]) -> Vec<Row> {
     let row = |span: &Span| {
         let kind = if span.kind == SpanKind::Internal { SpanKind::Unspecified } else { span.kind };
         let parent = span.parent_span_id.map(|id| names[&(span.trace_id, id)].clone());
-        let duration_us = (span.end_ns - span.start_ns) / 1_000;
-        (span.name.clone(), parent, format!("{kind:?}"), duration_us, span.failed())
+        // Python's exporter for Jaeger over gRPC computes with doubles.
+        let duration_us = (span.end_ns - span.start_ns + 500) / 1_000;
+        let events = span.events.iter().map(|e| e.name.clone()).collect();
+        (span.name.clone(), parent, format!("{kind:?}"), duration_us, span.failed(), events)
     };
     let mut rows: Vec<Row> = spans.iter().map(row).collect();
     rows.sort();
@@ -67,6 +95,8 @@ fn every_recording_of_a_language_is_the_same_pipeline() {
         ("gRPC", NODE_GRPC),
         ("Zipkin", NODE_ZIPKIN),
         ("Jaeger", NODE_JAEGER),
+        ("Jaeger over HTTP", NODE_JAEGER_HTTP),
+        ("Jaeger over UDP", NODE_JAEGER_UDP),
     ] {
         assert_eq!(pipeline(bytes), node, "Node, {what}");
     }
@@ -77,22 +107,36 @@ fn every_recording_of_a_language_is_the_same_pipeline() {
         ("deflate", &inflated),
         ("gRPC", PYTHON_GRPC),
         ("Zipkin", PYTHON_ZIPKIN),
+        ("Zipkin protobuf", PYTHON_ZIPKIN_PROTOBUF),
+        ("Jaeger over HTTP", PYTHON_JAEGER_HTTP),
+        ("Jaeger over UDP", PYTHON_JAEGER_UDP),
+        ("Jaeger over gRPC", PYTHON_JAEGER_GRPC),
     ] {
         assert_eq!(pipeline(bytes), python, "Python, {what}");
     }
-    assert_eq!((node.len(), python.len()), (15, 17));
-    for rows in [&node, &python] {
+    // Python's exporter for Zipkin v1 sends no kind.
+    let without_kind = |rows: Vec<Row>| {
+        let mut rows: Vec<Row> =
+            rows.into_iter().map(|row| (row.0, row.1, String::new(), row.3, row.4, row.5)).collect();
+        rows.sort();
+        rows
+    };
+    assert_eq!(without_kind(pipeline(PYTHON_ZIPKIN_V1)), without_kind(python.clone()), "Python, Zipkin v1");
+    let go = pipeline(GO_JAEGER_HTTP);
+    assert_eq!(pipeline(GO_JAEGER_UDP), go, "Go, Jaeger over UDP");
+    assert_eq!((node.len(), python.len(), go.len()), (15, 17, 16));
+    for (rows, tenths) in [(&node, 30), (&python, 30), (&go, 15)] {
         let roots: Vec<&Row> = rows.iter().filter(|r| r.1.is_none()).collect();
         assert_eq!(roots.len(), 1);
         assert_eq!((roots[0].0.as_str(), roots[0].2.as_str()), ("pipeline-execution", "Server"));
         let deployment = rows.iter().find(|r| r.0 == "deployment").expect("deployment");
-        assert_eq!((deployment.3, deployment.4), (3_000_000, true));
+        assert_eq!((deployment.3, deployment.4), (tenths * 100_000, true));
     }
 }
 
 #[test]
 fn the_service_the_commit_and_the_exception_survive_every_format() {
-    for bytes in [NODE_JSON, NODE_PROTOBUF, NODE_ZIPKIN, NODE_JAEGER] {
+    for bytes in [NODE_JSON, NODE_PROTOBUF, NODE_ZIPKIN, NODE_JAEGER, NODE_JAEGER_HTTP, NODE_JAEGER_UDP] {
         let span = find(bytes, "deployment");
         assert_eq!(span.resource.attributes.text("service.name").as_deref(), Some("artifact-service"));
         assert_eq!(span.text(&["service.version"]).as_deref(), Some("1.0.0"));
@@ -100,26 +144,64 @@ fn the_service_the_commit_and_the_exception_survive_every_format() {
         assert_eq!(span.events[0].time_ns, span.end_ns);
         assert_eq!(span.status, crate::model::span::SpanStatus::Error("deploy failed".into()));
     }
-    for bytes in [PYTHON_JSON, PYTHON_PROTOBUF, PYTHON_ZIPKIN] {
+    for bytes in [
+        PYTHON_JSON,
+        PYTHON_PROTOBUF,
+        PYTHON_ZIPKIN,
+        PYTHON_ZIPKIN_PROTOBUF,
+        PYTHON_ZIPKIN_V1,
+        PYTHON_JAEGER_HTTP,
+        PYTHON_JAEGER_UDP,
+        PYTHON_JAEGER_GRPC,
+    ] {
         let span = find(bytes, "deployment");
         assert_eq!(span.text(&["vcs.repository.name"]).as_deref(), Some("acme/my-app"));
+        assert_eq!(span.text(&["service.name"]).as_deref(), Some("pipeline-engine"));
+        assert_eq!(span.scope.name, "pipeline-engine-tracer");
+        assert_eq!(span.attributes.get("otel.scope.name"), None, "the scope has a place of its own");
         let kind = span.events[0].attributes.text("exception.type");
         assert_eq!(kind.as_deref(), Some("RuntimeError"));
         let stage = find(bytes, "deploy-stage");
         let names: Vec<&str> = stage.events.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(names, ["stage-started", "stage-failed"]);
     }
+    for bytes in [GO_JAEGER_HTTP, GO_JAEGER_UDP] {
+        let span = find(bytes, "deployment");
+        assert_eq!(span.text(&["service.name"]).as_deref(), Some("pipeline-engine"));
+        assert!(span.events.iter().any(|e| e.attributes.text("exception.type").is_some()), "{span:?}");
+    }
 }
 
 #[test]
 fn links_and_types_survive_where_the_format_has_them() {
-    for bytes in [NODE_JSON, NODE_PROTOBUF, NODE_JAEGER] {
+    for bytes in [NODE_JSON, NODE_PROTOBUF, NODE_JAEGER, NODE_JAEGER_HTTP, NODE_JAEGER_UDP] {
         let consumer = find(bytes, "process-message");
         let root = find(bytes, "pipeline-execution");
         assert_eq!(consumer.links.iter().map(|l| l.span_id).collect::<Vec<_>>(), [root.span_id]);
         assert_eq!(root.attributes.get("retry"), Some(&AttributeValue::Bool(false)));
+        assert_eq!(root.attributes.text("ratio").as_deref(), Some("0.25"));
+        assert_eq!(root.attributes.text("pipeline.stage_count").as_deref(), Some("4"));
+    }
+    for bytes in [PYTHON_JAEGER_HTTP, PYTHON_JAEGER_UDP, PYTHON_JAEGER_GRPC] {
+        let consumer = find(bytes, "process-message-pipeline-queue");
+        let root = find(bytes, "pipeline-execution");
+        assert_eq!(consumer.links.iter().map(|l| l.span_id).collect::<Vec<_>>(), [root.span_id]);
         assert_eq!(root.attributes.get("ratio"), Some(&AttributeValue::Double(0.25)));
         assert_eq!(root.attributes.get("pipeline.stage_count"), Some(&AttributeValue::Int(4)));
+    }
+}
+
+#[test]
+fn a_cut_or_damaged_request_never_panics() {
+    for (format, bytes) in WIRE {
+        for at in (0..bytes.len()).step_by(61) {
+            let cut = format.decode(&bytes[..at], Limits::default());
+            let text = matches!(format, Format::ZipkinV1Json);
+            assert!(cut.is_err() || !text && cut.is_ok_and(|d| d.spans.len() <= 17), "{format:?} at {at}");
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= 0x15;
+            let _ = format.decode(&damaged, Limits::default());
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::recording::{raw, record};
 use super::{JobError, Work};
 use crate::gate::identity::{RunIdentity, names_pipeline};
 use crate::gate::measure::{Provenance, measure};
+use crate::ingest::sampling::Sampling;
 use crate::ingest::{Limits, otlp};
 use crate::model::ids::{RepoId, RunId, TraceId};
 use crate::model::linked_traces::principal;
@@ -49,9 +50,12 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     }
     let batches = tx.span_batches(repo, trace_id).await?;
     drop(tx);
-    let Some(alone) = tokio::task::spawn_blocking(move || Read::alone(&batches)).await?? else {
-        return Ok(());
-    };
+    let sampling = work.trace_settings.sampling.clone();
+    let read = tokio::task::spawn_blocking({
+        let sampling = sampling.clone();
+        move || Read::alone(&batches, &sampling)
+    });
+    let Some(alone) = read.await?? else { return Ok(()) };
     let own = (trace_id, open);
     let mut tx = work.db.read().await?;
     let group = Group::of(&mut tx, repo, own, &alone.statement).await?;
@@ -71,7 +75,7 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         }
         drop(tx);
         let statement = alone.statement;
-        tokio::task::spawn_blocking(move || Read::linked(&batches, statement)).await??
+        tokio::task::spawn_blocking(move || Read::linked(&batches, statement, &sampling)).await??
     };
     match read {
         Some(read) => Collection { work, repository: &repository, own, group }.finish(read).await,
@@ -91,22 +95,38 @@ struct Read {
     identity: RunIdentity,
     /// Of the trace whose turn it is, by itself.
     statement: Statement,
+    /// The policy that keeps its raw trace.
+    kept_by: Option<String>,
 }
 
 impl Read {
-    fn alone(batches: &[Vec<u8>]) -> Result<Option<Self>, JobError> {
+    fn alone(batches: &[Vec<u8>], sampling: &Sampling) -> Result<Option<Self>, JobError> {
         let Some(trace) = Trace::build(spans_of(batches)?) else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
         let statement = Statement::of(&trace, &identity);
-        Ok(Some(Self { raw: raw(trace.spans())?, trace, identity, statement }))
+        Ok(Some(Self::new(trace, identity, statement, sampling)?))
     }
 
-    fn linked(batches: &[Vec<u8>], statement: Statement) -> Result<Option<Self>, JobError> {
+    fn linked(
+        batches: &[Vec<u8>],
+        statement: Statement,
+        sampling: &Sampling,
+    ) -> Result<Option<Self>, JobError> {
         let spans = spans_of(batches)?;
         let trace = principal(&spans).and_then(|principal| Trace::build_linked(spans, principal));
         let Some(trace) = trace else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
-        Ok(Some(Self { raw: raw(trace.spans())?, trace, identity, statement }))
+        Ok(Some(Self::new(trace, identity, statement, sampling)?))
+    }
+
+    fn new(
+        trace: Trace,
+        identity: RunIdentity,
+        statement: Statement,
+        sampling: &Sampling,
+    ) -> Result<Self, JobError> {
+        let kept_by = sampling.decide(trace.spans()).map(str::to_owned);
+        Ok(Self { raw: raw(trace.spans())?, trace, identity, statement, kept_by })
     }
 }
 
@@ -133,7 +153,7 @@ struct Collection<'a> {
 impl Collection<'_> {
     async fn finish(self, read: Read) -> Result<(), JobError> {
         let (work, repo) = (self.work, self.repository.id);
-        let Read { trace, raw, identity, statement } = read;
+        let Read { trace, raw, identity, statement, kept_by } = read;
         let principal = trace.id();
         let is_incomplete =
             self.group.members.iter().any(|(id, open)| *id == principal && open.has_root == 0);
@@ -170,7 +190,7 @@ impl Collection<'_> {
         }
         // Before the run that refers to it.
         work.traces.put(repo, principal, raw).await?;
-        let merged = self.write(&mut measured, &statement).await?;
+        let merged = self.write(&mut measured, &statement, kept_by.as_deref()).await?;
         for part in merged {
             work.traces.delete(repo, part).await?;
         }
@@ -183,6 +203,7 @@ impl Collection<'_> {
         &self,
         measured: &mut MeasuredRun,
         statement: &Statement,
+        kept_by: Option<&str>,
     ) -> Result<Vec<TraceId>, JobError> {
         let (work, repo) = (self.work, self.repository.id);
         let mut tx = work.db.write().await?;
@@ -191,6 +212,7 @@ impl Collection<'_> {
         tx.lock_repository(repo).await?;
         let collections = self.mark(&mut tx, statement).await?;
         let recorded = record(&mut tx, repo, measured, collections).await?;
+        tx.record_trace(repo, &recorded.id, kept_by, work.clock.now()).await?;
         let mut merged = Vec::new();
         for (part, _) in self.group.all().into_iter().filter(|(id, _)| Some(*id) != measured.run.trace_id) {
             if let Some(run) = tx.run_of_trace(repo, part).await? {
@@ -234,7 +256,7 @@ impl Collection<'_> {
 /// What came is no part of any run.
 async fn pass_over(work: &Work, repo: RepoId, (trace, open): Member) -> Result<(), JobError> {
     let mut tx = work.db.write().await?;
-    tx.mark_member_collected(repo, trace, open).await?;
+    tx.mark_member_collected(repo, trace, open).await?.ok_or(JobError::TooEarly(AGAIN))?;
     tx.commit().await?;
     Ok(())
 }
@@ -242,7 +264,7 @@ async fn pass_over(work: &Work, repo: RepoId, (trace, open): Member) -> Result<(
 /// What came is no longer added to its run, which says so.
 async fn leave_out(work: &Work, repo: RepoId, own: Member) -> Result<(), JobError> {
     let mut tx = work.db.write().await?;
-    tx.mark_member_collected(repo, own.0, own.1).await?;
+    tx.mark_member_collected(repo, own.0, own.1).await?.ok_or(JobError::TooEarly(AGAIN))?;
     let mut traces = vec![own.0];
     if let Some(key) = tx.run_key_of(repo, own.0).await? {
         let of_run = tx.pipeline_traces(repo, &key).await?.into_iter();

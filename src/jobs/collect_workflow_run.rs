@@ -75,6 +75,7 @@ async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result
     work.traces.put(repo, collected.trace, collected.raw).await?;
     let mut tx = work.db.write().await?;
     let recorded = record(&mut tx, repo, &mut collected.measured, 1).await?;
+    tx.record_trace(repo, &recorded.id, collected.kept_by.as_deref(), work.clock.now()).await?;
     recorded.judge(work, &mut tx, repo, &content).await?;
     tx.mark_workflow_run_collected(repo, run_id, i64::from(attempt)).await?;
     tx.commit().await?;

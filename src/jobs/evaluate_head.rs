@@ -88,18 +88,20 @@ pub(super) async fn evaluate_head(
     let name = repository.name.clone();
     let workflow_paths = workflow_paths(&cases);
     let confirm = governing.policy.confirm();
+    let candidates: Vec<RunId> =
+        cases.iter().flat_map(|case| &case.candidate).map(|measured| measured.run.id.clone()).collect();
     let judged = tokio::task::spawn_blocking(move || {
         let digest =
             digest_of(&cases, evaluation, base_branch.as_deref(), &governing.fingerprint(), &decided);
-        let mut comparison =
+        let (mut comparison, baselines) =
             judge(cases, &name, base_branch.as_deref(), base_sha.as_ref(), &governing.policy, &decided);
         if let Some(comparison) = &mut comparison {
             comparison.notes.extend(governing.notes);
             comparison.policy = governing.facts;
         }
-        (digest, comparison)
+        (digest, comparison, baselines)
     });
-    let (digest, comparison) = judged.await?;
+    let (digest, comparison, baselines) = judged.await?;
     let Some(mut comparison) = comparison else { return Ok(()) };
     locations::locate(work, repo, head_sha, &workflow_paths, &mut comparison).await?;
 
@@ -110,10 +112,16 @@ pub(super) async fn evaluate_head(
         evaluation,
         inputs_digest: &digest,
         run: &newest_run,
+        baseline_run: baselines.get(&newest_run),
         pull_request,
         comparison: &comparison,
     };
     let id = tx.record_comparison(repo, &id, &new, now).await?;
+    if is_known || (work.app.is_none() && pull_request.is_some()) {
+        // Both sides of what people are told can be looked at for as long as the comparison.
+        tx.keep_reported_traces(repo, &candidates).await?;
+        tx.keep_reported_traces(repo, &baselines.into_values().collect::<Vec<_>>()).await?;
+    }
     if is_known {
         if confirm.rerun && comparison.verdict == RunVerdict::Suspect {
             let (head_sha, comparison, a_day) = (head_sha.clone(), id.clone(), confirm.reruns_a_day);
@@ -245,6 +253,8 @@ fn digest_of(
     hex::encode(digest.finalize())
 }
 
+/// What is said about the head, and of each candidate's newest run the run that stands for its
+/// baseline.
 fn judge(
     cases: Vec<Case>,
     repo: &crate::model::ids::RepoName,
@@ -252,7 +262,8 @@ fn judge(
     base_sha: Option<&CommitSha>,
     policy: &GatePolicy,
     decided: &Decided,
-) -> Option<RunComparison> {
+) -> (Option<RunComparison>, BTreeMap<RunId, RunId>) {
+    let mut baselines = BTreeMap::new();
     let comparisons: Vec<RunComparison> = cases
         .into_iter()
         .filter_map(|case| {
@@ -262,10 +273,11 @@ fn judge(
             chosen.accepted.extend(decided.accepted.iter().cloned());
             let fitted = fit::fit(&chosen, policy);
             let mut comparison = compare::compare(&fitted, &case.candidate, repo, policy)?;
+            baselines.extend(chosen.standing_for(base_sha).map(|run| (newest.id.clone(), run.id.clone())));
             comparison.notes.extend(base_sha.and_then(|sha| chosen.stand_in(sha)));
             decide::apply(&mut comparison, &decided.decisions, policy);
             Some(comparison)
         })
         .collect();
-    conclude::conclude(comparisons)
+    (conclude::conclude(comparisons), baselines)
 }

@@ -31,6 +31,7 @@ mod retain;
 mod settlement;
 mod show_awaited;
 mod sweep_deliveries;
+mod thin_traces;
 mod withheld;
 mod work;
 pub mod worker;
@@ -38,7 +39,7 @@ mod workflow_run;
 
 pub use job::Job;
 pub use settlement::JobError;
-pub use work::Work;
+pub use work::{TraceSettings, Work};
 
 use crate::github::GitHubError;
 

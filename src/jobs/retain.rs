@@ -1,8 +1,9 @@
 //! Sweeps what is no longer needed: batches of collected traces, done jobs, old deliveries, files
-//! of old heads. Collects traces whose root never came.
+//! of old heads, raw traces that no policy keeps. Collects traces whose root never came.
 
 use std::time::Duration;
 
+use super::thin_traces::thin_traces;
 use super::{Job, JobError, Work};
 use crate::model::time::Timestamp;
 
@@ -42,14 +43,19 @@ pub(super) async fn retain(work: &Work) -> Result<(), JobError> {
     if rootless > 0 {
         tracing::warn!(traces = rootless, "traces were dropped after a week without a root span");
     }
-    Ok(())
+    thin_traces(work).await
 }
 
 /// A trace whose root has not come for as long as a check waits is measured without: the service
 /// that would have sent it may be gone. If it comes after all, it makes the run again.
 async fn collect_rootless(work: &Work, now: Timestamp) -> Result<(), JobError> {
+    let since = now.before(work.check_timeout);
+    let rootless = work.db.read().await?.rootless_traces(since, ROOTLESS_AT_ONCE).await?;
+    if rootless.is_empty() {
+        return Ok(());
+    }
     let mut tx = work.db.write().await?;
-    for (repo, trace) in tx.rootless_traces(now.before(work.check_timeout), ROOTLESS_AT_ONCE).await? {
+    for (repo, trace) in rootless {
         let collect = Job::CollectRun { repo, trace, collections: 0 };
         collect.push(&mut tx, now, &work.chance, now).await?;
     }

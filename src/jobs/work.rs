@@ -1,14 +1,42 @@
 //! What every job may use, handed down from where the process is put together. Nothing here decides.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Randomness};
 use crate::github::app_auth::App;
+use crate::ingest::redact::Redactor;
+use crate::ingest::sampling::Sampling;
 use crate::metrics::Metrics;
-use crate::model::ids::{ComparisonId, RepoName};
+use crate::model::ids::{ComparisonId, RepoName, TraceId};
+use crate::model::trace_link::TraceLink;
 use crate::report::{Report, ReportContext};
 use crate::store::traces::TraceStore;
 use crate::store::{ComparisonRow, Db};
+
+/// What becomes of raw traces.
+#[derive(Debug, Clone)]
+pub struct TraceSettings {
+    /// Cleans spans before anything else sees them.
+    pub redactor: Redactor,
+    /// Who keeps a trace beyond the first days.
+    pub sampling: Arc<Sampling>,
+    /// How long every trace is kept.
+    pub kept_whole: Duration,
+    /// Where people look at a trace.
+    pub link: Option<TraceLink>,
+}
+
+impl Default for TraceSettings {
+    fn default() -> Self {
+        Self {
+            redactor: Redactor::default(),
+            sampling: Arc::default(),
+            kept_whole: Duration::from_hours(7 * 24),
+            link: None,
+        }
+    }
+}
 
 /// Everything a job may use.
 #[derive(Debug, Clone)]
@@ -17,6 +45,8 @@ pub struct Work {
     pub db: Db,
     /// Raw traces.
     pub traces: TraceStore,
+    /// What becomes of them.
+    pub trace_settings: TraceSettings,
     /// GitHub; none in local mode.
     pub app: Option<App>,
     /// The time.
@@ -55,6 +85,12 @@ impl Work {
         Some(format!("{}/{repo}", self.public_url.as_deref()?.trim_end_matches('/')))
     }
 
+    /// Where people look at a trace outside of these pages.
+    #[must_use]
+    pub fn trace_url(&self, trace: Option<TraceId>) -> Option<String> {
+        Some(self.trace_settings.link.as_ref()?.of(trace?))
+    }
+
     /// The report of a stored comparison: the one that is published, shown and handed out.
     #[must_use]
     pub fn report(&self, repo: &RepoName, row: ComparisonRow) -> Report {
@@ -64,6 +100,7 @@ impl Work {
             comment: policy.comment,
             pull_request: row.pull_request,
             page_url: self.page_url(repo, &row.id),
+            trace_url: self.trace_url(row.trace),
         };
         Report::new(row.comparison, context)
     }

@@ -7,7 +7,6 @@ use crate::gate::identity::RunIdentity;
 use crate::gate::measure::{Provenance, measure};
 use crate::github::actions::{JobsOfAttempt, WorkflowRun};
 use crate::github::actions_trace::{Completeness, NotComplete, trace_of};
-use crate::ingest::redact::redact;
 use crate::model::ids::{RepoName, RunId, TraceId};
 use crate::model::run::{Lineage, MeasuredRun};
 use crate::model::trace::Trace;
@@ -22,6 +21,8 @@ pub(super) struct Attempt {
     pub(super) trace: TraceId,
     /// As the object store keeps it.
     pub(super) raw: Vec<u8>,
+    /// The policy that keeps it there.
+    pub(super) kept_by: Option<String>,
 }
 
 /// The branch whose past a run is part of, by its event: none for pull requests, forks and events
@@ -46,20 +47,22 @@ pub(super) async fn measure_attempt(
         head_sha: run.head_sha.clone(),
         lineage,
     };
+    let settings = work.trace_settings.clone();
     tokio::task::spawn_blocking(move || {
         let mut told = match trace_of(&run, &listed, completeness) {
             Ok(told) => told,
             Err(missing) => return Ok(Err(missing)),
         };
-        redact(&mut told.spans);
+        settings.redactor.redact(&mut told.spans);
         let nothing = || JobError::Unreadable("a workflow run without a span".into());
         let trace = Trace::build(told.spans).ok_or_else(nothing)?;
         let raw = raw(trace.spans())?;
+        let kept_by = settings.sampling.decide(trace.spans()).map(str::to_owned);
         let identity = RunIdentity::of(&trace);
         let id = trace.id();
         let mut measured = measure(trace, identity, provenance);
         measured.run.notes.extend(told.notes);
-        Ok(Ok(Attempt { measured, trace: id, raw }))
+        Ok(Ok(Attempt { measured, trace: id, raw, kept_by }))
     })
     .await?
 }

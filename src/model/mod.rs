@@ -1,8 +1,10 @@
 //! Plain data and the invariants it keeps: what a span, a run, a stage, a policy and a
 //! verdict *are*. No decisions, no input or output, no clock.
 
+pub mod byte_size;
 pub mod comparison;
 pub mod decision;
+pub mod dropped;
 pub mod duration;
 pub mod environment;
 pub mod history;
@@ -16,3 +18,4 @@ pub mod stage;
 pub mod structure;
 pub mod time;
 pub mod trace;
+pub mod trace_link;

@@ -125,10 +125,9 @@ impl Report {
     }
 
     fn footer(&self) -> String {
-        let page = self.context().page_url.as_deref();
-        let page = page.map(|url| escape::link("Full report", url)).filter(|link| link.starts_with('['));
         let commit = format!("commit `{}`", self.comparison().head_sha.short());
-        let parts: Vec<String> = page.into_iter().chain([commit, "Pacegate".to_owned()]).collect();
+        let parts: Vec<String> =
+            self.context().links().into_iter().chain([commit, "Pacegate".to_owned()]).collect();
         format!("<sub>{}</sub>", parts.join(" · "))
     }
 }

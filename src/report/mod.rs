@@ -40,6 +40,19 @@ pub struct ReportContext {
     pub pull_request: Option<PrNumber>,
     /// Absolute address of the comparison's page.
     pub page_url: Option<String>,
+    /// Where the candidate's newest trace can be looked at, as the operator says.
+    pub trace_url: Option<String>,
+}
+
+impl ReportContext {
+    /// Links to the page and to the trace, as Markdown; what is no plain address is left out.
+    fn links(&self) -> Vec<String> {
+        [("Full report", &self.page_url), ("Trace", &self.trace_url)]
+            .into_iter()
+            .filter_map(|(label, url)| Some(escape::link(label, url.as_deref()?)))
+            .filter(|link| link.starts_with('['))
+            .collect()
+    }
 }
 
 /// How a completed check ends.

@@ -2,7 +2,7 @@
 
 use super::{StoreError, Tx, on_db};
 use crate::model::comparison::RunComparison;
-use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, RunId};
+use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, RunId, TraceId};
 use crate::model::time::Timestamp;
 
 /// A comparison to keep.
@@ -16,6 +16,8 @@ pub struct NewComparison<'a> {
     pub inputs_digest: &'a str,
     /// The candidate's newest run.
     pub run: &'a RunId,
+    /// The run of the baseline that stands for it.
+    pub baseline_run: Option<&'a RunId>,
     /// The pull request, if it is one's head.
     pub pull_request: Option<PrNumber>,
     /// What was said.
@@ -31,6 +33,10 @@ pub struct ComparisonRow {
     pub evaluation: i64,
     /// The candidate's newest run.
     pub run: RunId,
+    /// Its trace.
+    pub trace: Option<TraceId>,
+    /// The run of the baseline that stands for it.
+    pub baseline_run: Option<RunId>,
     /// The pull request, if it is one's head.
     pub pull_request: Option<PrNumber>,
     /// What was said.
@@ -47,6 +53,8 @@ struct Row {
     pull_request: Option<i64>,
     body: String,
     created_at: i64,
+    baseline_run_id: Option<String>,
+    trace_id: Option<String>,
 }
 
 impl TryFrom<Row> for ComparisonRow {
@@ -57,6 +65,8 @@ impl TryFrom<Row> for ComparisonRow {
             id: ComparisonId(row.comparison_id),
             evaluation: row.evaluation,
             run: RunId(row.run_id),
+            trace: row.trace_id.and_then(|id| id.parse().ok()),
+            baseline_run: row.baseline_run_id.map(RunId),
             pull_request: row.pull_request.map(PrNumber),
             comparison: serde_json::from_str(&row.body)
                 .map_err(|e| StoreError::unreadable("a comparison", e))?,
@@ -80,8 +90,8 @@ impl Tx {
         let id: String = on_db!(self, conn => {
             sqlx::query_scalar(
                 "INSERT INTO comparisons (repo_id, comparison_id, head_sha, evaluation, inputs_digest, run_id,
-                    pull_request, verdict, body, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                    pull_request, verdict, body, created_at, baseline_run_id)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
                  ON CONFLICT (repo_id, head_sha, evaluation, inputs_digest)
                     DO UPDATE SET created_at = excluded.created_at
                  RETURNING comparison_id",
@@ -96,6 +106,7 @@ impl Tx {
             .bind(new.comparison.verdict.as_str())
             .bind(body)
             .bind(now.0)
+            .bind(new.baseline_run.map(|run| &run.0))
             .fetch_one(&mut *conn)
             .await?
         });
@@ -110,7 +121,10 @@ impl Tx {
     ) -> Result<Option<ComparisonRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT comparison_id, evaluation, run_id, pull_request, body, created_at FROM comparisons
+                "SELECT comparison_id, evaluation, run_id, pull_request, body, created_at, baseline_run_id,
+                    (SELECT r.trace_id FROM runs r
+                     WHERE r.repo_id = comparisons.repo_id AND r.run_id = comparisons.run_id) AS trace_id
+                 FROM comparisons
                  WHERE repo_id = $1 AND comparison_id = $2",
             )
             .bind(repo.0)
@@ -143,7 +157,10 @@ impl Tx {
     ) -> Result<Option<ComparisonRow>, StoreError> {
         let row: Option<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT comparison_id, evaluation, run_id, pull_request, body, created_at FROM comparisons
+                "SELECT comparison_id, evaluation, run_id, pull_request, body, created_at, baseline_run_id,
+                    (SELECT r.trace_id FROM runs r
+                     WHERE r.repo_id = comparisons.repo_id AND r.run_id = comparisons.run_id) AS trace_id
+                 FROM comparisons
                  WHERE repo_id = $1 AND head_sha = $2 ORDER BY evaluation DESC, created_at DESC, comparison_id DESC LIMIT 1",
             )
             .bind(repo.0)

@@ -7,6 +7,7 @@ use base64::Engine;
 
 use super::AppState;
 use super::error::WebError;
+use super::ingest::admission::RateKey;
 use crate::config::PageAccess;
 use crate::model::ids::{RepoId, RepoName};
 use crate::store::{RepositoryRow, StoreError};
@@ -27,41 +28,60 @@ fn token_of(headers: &HeaderMap) -> Option<String> {
     None
 }
 
-/// The repository that pushed spans belong to: the token's, and nothing a payload says.
-/// Without a token, the default repository, for senders on this very machine only.
+/// Who pushes.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// Whose the spans are.
+    pub repository: RepositoryRow,
+    /// Whose rate they count to.
+    pub(super) key: RateKey,
+}
+
+/// Who pushes, and the repository that the spans belong to: the token's, and nothing a payload
+/// says. Without a token, the default repository, for senders on this very machine only.
 pub async fn pushing_repository(
     state: &AppState,
     headers: &HeaderMap,
     peer: SocketAddr,
-) -> Result<RepositoryRow, WebError> {
+) -> Result<Sender, WebError> {
     if let Some(token) = token_of(headers) {
         let mut tx = state.work.db.read().await?;
         let id = tx.repository_of_token(&token).await?.ok_or(WebError::Unauthorized(
             "this token is unknown or was revoked; `pacegate token create --repo OWNER/NAME` makes one",
         ))?;
-        return tx
+        let repository = tx
             .repository(id)
             .await?
-            .ok_or(WebError::Unauthorized("the repository of this token was removed"));
+            .ok_or(WebError::Unauthorized("the repository of this token was removed"))?;
+        return Ok(Sender { repository, key: RateKey::of_token(&token) });
     }
     match &state.default_repo {
         // Who tries to say who it is and fails is not nobody.
         Some(name) if is_this_machine(headers, peer) && !headers.contains_key(header::AUTHORIZATION) => {
-            let mut tx = state.work.db.read().await?;
-            if let Some(row) = tx.find_repository(name).await? {
-                return Ok(row);
-            }
-            drop(tx);
-            let mut tx = state.work.db.write().await?;
-            let row = tx.ensure_repository(name, state.work.clock.now()).await?;
-            tx.commit().await?;
-            Ok(row)
+            Ok(configured_sender(state, name).await?)
         }
         _ => Err(WebError::Unauthorized(
             "a token is needed: send `Authorization: Bearer TOKEN` (OTEL_EXPORTER_OTLP_HEADERS); \
              `pacegate token create --repo OWNER/NAME` makes one",
         )),
     }
+}
+
+/// A sender whose repository the configuration names.
+pub async fn configured_sender(state: &AppState, name: &RepoName) -> Result<Sender, StoreError> {
+    let sender = |repository: RepositoryRow| {
+        let key = RateKey::of_repository(repository.id);
+        Sender { repository, key }
+    };
+    let mut tx = state.work.db.read().await?;
+    if let Some(row) = tx.find_repository(name).await? {
+        return Ok(sender(row));
+    }
+    drop(tx);
+    let mut tx = state.work.db.write().await?;
+    let row = tx.ensure_repository(name, state.work.clock.now()).await?;
+    tx.commit().await?;
+    Ok(sender(row))
 }
 
 /// A peer on loopback that no proxy speaks for: behind a proxy everybody would be local.

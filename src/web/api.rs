@@ -18,7 +18,7 @@ use crate::model::ids::{CommitSha, ComparisonId, RepoId, RepoName, RunId};
 use crate::model::run::MeasuredRun;
 use crate::report::comment::Comment;
 use crate::report::json::VerdictJson;
-use crate::store::{RepositoryRow, RunFilter};
+use crate::store::{KeptTrace, RepositoryRow, RunFilter};
 
 /// The longest an answer is held.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -198,7 +198,35 @@ async fn run(
     let stored = tx.run(row.id, &row.name, &RunId(id)).await?.ok_or(WebError::NotFound)?;
     let stages = tx.samples(row.id, &stored.run.id).await?;
     let errors = tx.errors(row.id, &stored.run.id).await?;
-    Ok(Json(MeasuredRun { run: stored.run, stages, errors }).into_response())
+    let kept = tx.kept_trace(row.id, &stored.run.id).await?;
+    drop(tx);
+    let url = state.work.trace_url(stored.run.trace_id);
+    let trace = RunTrace::of(kept, url);
+    Ok(Json(RunAnswer { measured: MeasuredRun { run: stored.run, stages, errors }, trace }).into_response())
+}
+
+/// A run, and what became of its raw trace.
+#[derive(Serialize)]
+struct RunAnswer {
+    #[serde(flatten)]
+    measured: MeasuredRun,
+    trace: RunTrace,
+}
+
+#[derive(Serialize)]
+struct RunTrace {
+    kept: bool,
+    /// The policy that keeps it, or `reported`; `null` when nobody does beyond the first days.
+    by: Option<String>,
+    /// Where the operator's tool shows it.
+    url: Option<String>,
+}
+
+impl RunTrace {
+    fn of(kept: Option<KeptTrace>, url: Option<String>) -> Self {
+        let kept = kept.filter(|kept| kept.trace.is_some() && !kept.is_dropped);
+        Self { kept: kept.is_some(), by: kept.and_then(|kept| kept.kept_by), url }
+    }
 }
 
 async fn trace(
@@ -207,9 +235,15 @@ async fn trace(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let row = repository(&state, &headers, &owner, &repo).await?;
-    let stored = state.work.db.read().await?.run(row.id, &row.name, &RunId(id)).await?;
-    let trace_id = stored.and_then(|stored| stored.run.trace_id).ok_or(WebError::NotFound)?;
-    let gzip = state.work.traces.get(row.id, trace_id).await?.ok_or(WebError::NotFound)?;
+    let kept = state.work.db.read().await?.kept_trace(row.id, &RunId(id)).await?.ok_or(WebError::NotFound)?;
+    let trace_id = kept.trace.ok_or(WebError::NotFound)?;
+    if kept.is_dropped {
+        return Err(WebError::Gone(
+            "the raw trace was dropped: no policy keeps it; the run's durations are kept",
+        ));
+    }
+    let gone = WebError::Gone("the raw trace is not where it was kept; the run's durations are there");
+    let gzip = state.work.traces.get(row.id, trace_id).await?.ok_or(gone)?;
     let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if accepts.split(',').any(|one| one.split(';').next().unwrap_or_default().trim() == "gzip") {
         let kind = [(header::CONTENT_TYPE, "application/json"), (header::CONTENT_ENCODING, "gzip")];

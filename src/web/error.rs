@@ -2,11 +2,14 @@
 //! asked, the whole chain for the log. No internal text leaves.
 
 use std::any::Any;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::github::GitHubError;
 use crate::github::webhook::WebhookError;
@@ -14,6 +17,9 @@ use crate::jobs::error_chain;
 use crate::report::page::{ErrorPage, Site};
 use crate::store::StoreError;
 use crate::store::app_file::AppFileError;
+
+/// When to send again what a service that is busy refused.
+const SOON: Duration = Duration::from_secs(2);
 
 /// Why a request is not answered as asked.
 #[derive(Debug, thiserror::Error)]
@@ -33,18 +39,39 @@ pub enum WebError {
     /// The sender may not do this, whoever it is.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// It was there and is no more.
+    #[error("{0}")]
+    Gone(&'static str),
     /// Larger than a body may be.
     #[error("the body is larger than {limit_mib} MiB, which is the limit after decompression too")]
     TooLarge {
         /// The limit.
         limit_mib: usize,
     },
-    /// Neither of the types that are read.
-    #[error("the content type has to be application/x-protobuf or application/json")]
-    UnsupportedMediaType,
+    /// None of the types that are read; they are named.
+    #[error("the content type has to be {0}")]
+    UnsupportedMediaType(&'static str),
+    /// Compressed in a way that is not read.
+    #[error("a body may be compressed once, with gzip, deflate or zstd")]
+    UnsupportedEncoding,
+    /// A port for something else; what for is said.
+    #[error("there is nothing here: {0}")]
+    WrongPort(&'static str),
     /// Too much at once: later, please.
     #[error("the service has its hands full; send this again in a moment")]
     Busy,
+    /// The process has no memory for it now.
+    #[error("the service is near its memory limit (PACEGATE_MEMORY_LIMIT); send this again in a moment")]
+    OutOfMemory,
+    /// The sender stopped in the middle of a body.
+    #[error("the body stopped coming; send it again")]
+    Stalled,
+    /// One token pushes more than it may.
+    #[error("this token pushes faster than PACEGATE_TOKEN_RATE allows; send this again after the wait")]
+    TooFast {
+        /// How long to wait.
+        wait: Duration,
+    },
     /// A delivery is refused.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
@@ -65,15 +92,19 @@ pub enum WebError {
 impl WebError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::WrongPort(_) => StatusCode::NOT_FOUND,
             Self::BadRequest(_) | Self::Webhook(WebhookError::Payload { .. }) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) | Self::Webhook(WebhookError::Signature) => StatusCode::UNAUTHORIZED,
             Self::Moved(_) => StatusCode::MOVED_PERMANENTLY,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Gone(_) => StatusCode::GONE,
             Self::GitHub(_) => StatusCode::BAD_GATEWAY,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooFast { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy | Self::OutOfMemory | Self::Stalled | Self::Store(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal(_) | Self::AppFile(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -94,16 +125,22 @@ impl WebError {
         {
             headers.insert(header::LOCATION, path);
         }
-        match self.status() {
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-            }
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            _ => {}
+        if let Some(wait) = self.wait() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        }
+        if self.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+
+    /// How long to wait before sending again; none when that can't help.
+    fn wait(&self) -> Option<Duration> {
+        match (self, self.status()) {
+            (Self::TooFast { wait }, _) => Some(*wait),
+            (_, StatusCode::SERVICE_UNAVAILABLE) => Some(SOON),
+            _ => None,
+        }
     }
 }
 
@@ -180,6 +217,44 @@ impl IntoResponse for OtlpError {
             (status, [(header::CONTENT_TYPE, "application/x-protobuf")], body).into_response()
         };
         self.error.finish(response)
+    }
+}
+
+/// The same error as a status of gRPC. What sending again can't mend has no code that senders of
+/// spans try again; `RESOURCE_EXHAUSTED` always says when.
+#[derive(Debug)]
+pub struct GrpcError(pub WebError);
+
+impl GrpcError {
+    fn code(&self) -> Code {
+        match &self.0 {
+            WebError::TooFast { .. } => Code::ResourceExhausted,
+            // What gRPC answers to a method or a compression it does not know.
+            WebError::WrongPort(_) | WebError::UnsupportedEncoding => Code::Unimplemented,
+            error => match error.status() {
+                StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+                StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+                StatusCode::INTERNAL_SERVER_ERROR => Code::Internal,
+                _ => Code::InvalidArgument,
+            },
+        }
+    }
+}
+
+impl IntoResponse for GrpcError {
+    fn into_response(self) -> Response {
+        self.0.log();
+        let details = ErrorDetails::with_retry_info(self.0.wait());
+        let mut status = Status::new(self.code(), self.0.to_string());
+        if self.0.wait().is_some() {
+            status = Status::with_error_details(self.code(), self.0.to_string(), details);
+        }
+        let response = status.into_http::<Body>();
+        if self.code() == Code::Unimplemented {
+            super::ingest::grpc::with_encodings(response)
+        } else {
+            response
+        }
     }
 }
 

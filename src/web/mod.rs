@@ -4,40 +4,36 @@
 mod access;
 mod api;
 mod error;
+pub mod forward;
 mod health;
-mod ingest;
+pub mod ingest;
+pub mod listen;
 mod pages;
 mod schema;
 pub mod setup;
 mod webhook;
 
-use std::collections::HashMap;
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::routing::{get, post};
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use self::ingest::admission::Admission;
+pub use self::ingest::admission::{AdmissionLimits, memory_of_this_machine};
 use self::ingest::commit::Committer;
 use crate::config::PageAccess;
 use crate::jobs::Work;
-use crate::model::ids::{RepoId, RepoName};
+use crate::model::ids::RepoName;
 
-/// Requests with spans that are held in memory at once; more are asked to come again.
-const INGEST_AT_ONCE: usize = 16;
-/// Of those, as many for one repository.
-const INGEST_SHARE: usize = 6;
-/// Of those, bodies that are decoded at once.
-const DECODE_AT_ONCE: usize = 2;
+/// How long a request may take, from its head to the answer.
+const REQUEST: Duration = Duration::from_secs(90);
 
 /// Large deliveries that are held in memory at once; further ones wait.
 const WEBHOOKS_AT_ONCE: usize = 8;
@@ -55,13 +51,13 @@ pub struct AppState {
     pub pages: PageAccess,
     /// Makes the App; none when there is one, or none is wanted.
     pub setup: Option<Arc<setup::Setup>>,
+    /// Where accepted spans also go.
+    pub forwarder: Option<forward::Forwarder>,
     /// Whether somebody configured the public address, or it is just where we listen.
     pub public_url_is_chosen: bool,
     committer: Committer,
-    ingest_slots: Arc<Semaphore>,
-    decode_slots: Arc<Semaphore>,
+    admission: Arc<Admission>,
     webhook_slots: Arc<Semaphore>,
-    shares: Arc<Mutex<HashMap<RepoId, Arc<Semaphore>>>>,
 }
 
 impl AppState {
@@ -72,19 +68,19 @@ impl AppState {
         webhook_secrets: Vec<SecretString>,
         default_repo: Option<RepoName>,
         pages: PageAccess,
+        limits: AdmissionLimits,
     ) -> Self {
         Self {
             committer: Committer::new(work.clone()),
+            admission: Arc::new(Admission::new(limits, work.clock.clone())),
             work,
             webhook_secrets: webhook_secrets.into(),
             default_repo,
             pages,
             setup: None,
+            forwarder: None,
             public_url_is_chosen: true,
-            ingest_slots: Arc::new(Semaphore::new(INGEST_AT_ONCE)),
-            decode_slots: Arc::new(Semaphore::new(DECODE_AT_ONCE)),
             webhook_slots: Arc::new(Semaphore::new(WEBHOOKS_AT_ONCE)),
-            shares: Arc::default(),
         }
     }
 
@@ -96,10 +92,11 @@ impl AppState {
         self
     }
 
-    /// A repository's share of the requests that are held in memory.
-    fn share_of(&self, repo: RepoId) -> Arc<Semaphore> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        shares.entry(repo).or_insert_with(|| Arc::new(Semaphore::new(INGEST_SHARE))).clone()
+    /// The same state, whose accepted spans also go elsewhere.
+    #[must_use]
+    pub fn with_forwarder(mut self, forwarder: Option<forward::Forwarder>) -> Self {
+        self.forwarder = forwarder;
+        self
     }
 
     /// Whether nothing is posted: there is no App.
@@ -109,18 +106,10 @@ impl AppState {
     }
 }
 
-/// Every route.
+/// Every route of the main port.
 pub fn router(state: AppState) -> Router {
-    // A slow sender may take its time, but not forever. 503, because senders of spans come
-    // again after it and not after a 408.
-    let within = |seconds| {
-        TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(seconds))
-    };
-    let spans = post(ingest::otlp_http::traces)
-        .layer::<_, Infallible>(RequestDecompressionLayer::new().gzip(true).deflate(true))
-        .layer(DefaultBodyLimit::disable()); // bounded after inflation, in the handler
-    Router::new()
-        .route("/v1/traces", spans)
+    let routes = Router::new()
+        .route("/v1/traces", post(ingest::otlp_http::traces))
         .route("/webhook", post(webhook::webhook))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -130,16 +119,25 @@ pub fn router(state: AppState) -> Router {
         .merge(setup::routes())
         .merge(pages::routes())
         .fallback(pages::not_found)
-        .layer(within(90))
-        .layer(CatchPanicLayer::custom(error::panicked))
-        .layer(header_layer(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header_layer(header::REFERRER_POLICY, "same-origin"))
         .layer(header_layer(
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'",
-        ))
-        .with_state(state)
+        ));
+    bounded(routes).with_state(state)
+}
+
+/// What holds on every port: a request has its time, a panic is an answer, and nobody guesses
+/// what an answer is.
+fn bounded(routes: Router<AppState>) -> Router<AppState> {
+    // A slow sender may take its time, but not forever. 503, because senders of spans come
+    // again after it and not after a 408.
+    let late = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST);
+    routes
+        .layer(late)
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(header_layer(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
 }
 
 fn header_layer(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

@@ -2,6 +2,7 @@
 
 mod clients;
 mod end_to_end;
+mod endpoint;
 mod fake_github;
 mod floors;
 mod licences;

@@ -64,6 +64,14 @@ impl Service {
         format!("http://{}", self.address.as_ref().expect("a process that serves"))
     }
 
+    /// `127.0.0.1:PORT` of a port for spans, by its name in the log, such as `otlp_grpc`.
+    pub fn port(&self, name: &str) -> String {
+        let log = self.log.lock().expect("no panic inside");
+        let found = log.iter().find_map(|line| listening(line, name)).expect("the log line `listening`");
+        assert_ne!(found, "off", "{name} is closed");
+        found
+    }
+
     /// The process's number.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -115,7 +123,8 @@ impl Service {
         let log = Arc::clone(&self.log);
         let child = Mutex::new(&mut self.child);
         let address = eventually("the log line `listening`", START, || async {
-            let found = log.lock().expect("no panic inside").iter().find_map(|line| listening_address(line));
+            let found =
+                log.lock().expect("no panic inside").iter().find_map(|line| listening(line, "address"));
             if found.is_none()
                 && let Some(status) =
                     child.lock().expect("no panic inside").try_wait().expect("a child process")
@@ -155,6 +164,28 @@ impl Builder {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// Leaves one environment variable unset, so that its default counts.
+    pub fn without(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    /// Opens every port for spans, each on a free one; those over UDP are the repository's.
+    pub fn every_port(self, udp_repo: &str) -> Self {
+        let ports = [
+            "OTLP_GRPC",
+            "OTLP_HTTP",
+            "ZIPKIN",
+            "JAEGER_HTTP",
+            "JAEGER_GRPC",
+            "JAEGER_UDP_COMPACT",
+            "JAEGER_UDP_BINARY",
+        ];
+        ports.iter().fold(self.env("PACEGATE_JAEGER_UDP_REPO", udp_repo), |builder, port| {
+            builder.env(&format!("PACEGATE_{port}_LISTEN"), "127.0.0.1:0")
+        })
     }
 
     /// Adds arguments after `serve`, such as `--no-worker`.
@@ -231,22 +262,24 @@ fn collect(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
     });
 }
 
-/// The address of the JSON log line whose message is `listening`.
-fn listening_address(line: &str) -> Option<String> {
+/// An address in the JSON log line whose message is `listening`.
+fn listening(line: &str, name: &str) -> Option<String> {
     let event: Value = serde_json::from_str(line).ok()?;
     // tracing's JSON keeps an event's fields below `fields`, unless told to flatten them.
     let fields = event.get("fields").unwrap_or(&event);
-    (fields["message"] == "listening").then(|| fields["address"].as_str().map(str::to_owned))?
+    (fields["message"] == "listening").then(|| fields[name].as_str().map(str::to_owned))?
 }
 
 #[test]
-fn the_address_is_read_from_the_log() {
-    let nested = r#"{"level":"INFO","fields":{"message":"listening","address":"127.0.0.1:4000"}}"#;
+fn addresses_are_read_from_the_log() {
+    let nested =
+        r#"{"level":"INFO","fields":{"message":"listening","address":"127.0.0.1:4000","zipkin":"off"}}"#;
     let flat = r#"{"level":"INFO","message":"listening","address":"127.0.0.1:4001"}"#;
-    assert_eq!(listening_address(nested).as_deref(), Some("127.0.0.1:4000"));
-    assert_eq!(listening_address(flat).as_deref(), Some("127.0.0.1:4001"));
-    assert_eq!(listening_address(r#"{"message":"stopping","address":"x"}"#), None);
-    assert_eq!(listening_address("listening on 127.0.0.1:4000"), None);
+    assert_eq!(listening(nested, "address").as_deref(), Some("127.0.0.1:4000"));
+    assert_eq!(listening(nested, "zipkin").as_deref(), Some("off"));
+    assert_eq!(listening(flat, "address").as_deref(), Some("127.0.0.1:4001"));
+    assert_eq!(listening(r#"{"message":"stopping","address":"x"}"#, "address"), None);
+    assert_eq!(listening("listening on 127.0.0.1:4000", "address"), None);
 }
 
 fn shell(script: &str) -> Service {

@@ -16,7 +16,7 @@ use super::CliError;
 use super::output::{progress, say};
 use super::serve::{ServeArgs, Service, stop_signal};
 use crate::clock::{Clock, Randomness};
-use crate::config::{GitHubArgs, StoreArgs, WebArgs, WorkArgs};
+use crate::config::{AdmissionArgs, GitHubArgs, PortArgs, StoreArgs, WebArgs, WorkArgs};
 use crate::model::ids::{CommitSha, PrNumber, RepoName};
 use crate::model::time::Timestamp;
 
@@ -86,9 +86,23 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             reconcile_interval: Duration::ZERO,
             jobs: 2,
             base_branch: None,
+            redact_keys: String::new(),
+            redact_allow: String::new(),
+            traces_full: Duration::from_hours(7 * 24),
+            retention: None,
+            trace_link: None,
             public_url: None,
         },
-        web: WebArgs { listen: args.listen.clone(), default_repo: None, pages: None, no_setup: true },
+        web: WebArgs {
+            listen: args.listen.clone(),
+            default_repo: None,
+            pages: None,
+            no_setup: true,
+            ports: PortArgs::closed(),
+            admission: AdmissionArgs::default(),
+            forward_url: None,
+            forward_headers: None,
+        },
         no_worker: false,
     }
 }

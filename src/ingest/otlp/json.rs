@@ -181,9 +181,14 @@ mod tests {
             "traceState":"a=b","droppedAttributesCount":3,"droppedEventsCount":4,"droppedLinksCount":5,
             "events":[{{"name":"exception","timeUnixNano":"1","droppedAttributesCount":6,"attributes":[{{"key":"k","value":{{"boolValue":true}}}}]}}],
             "links":[{{{IDS}}}],"attributes":[{{"key":"inf","value":{{"doubleValue":"-Infinity"}}}},
+            {{"key":"last bit","value":{{"doubleValue":3.0000004768372954}}}},
             {{"key":"m","value":{{"kvlistValue":{{"values":[{{"key":"x","value":{{"stringValue":"y"}}}}]}}}}}}]}}"#
         ));
         let first = decode_json(text.as_bytes(), Limits::default()).expect("readable").spans;
+        assert_eq!(
+            first[0].attributes.get("last bit"),
+            Some(&AttributeValue::Double(3.000_000_476_837_295_4))
+        );
         let written = encode_json(&first).expect("writable");
         assert_eq!(decode_json(&written, Limits::default()).expect("readable").spans, first);
     }

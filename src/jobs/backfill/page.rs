@@ -171,7 +171,8 @@ async fn collect(
     // Before the run that refers to it.
     work.traces.put(repository.id, attempt.trace, attempt.raw).await?;
     let mut tx = work.db.write().await?;
-    record(&mut tx, repository.id, &mut attempt.measured, 1).await?;
+    let recorded = record(&mut tx, repository.id, &mut attempt.measured, 1).await?;
+    tx.record_trace(repository.id, &recorded.id, attempt.kept_by.as_deref(), work.clock.now()).await?;
     tx.commit().await?;
     Ok(true)
 }

@@ -91,7 +91,6 @@ impl Report {
     }
 
     fn summary(&self, annotations_left_out: usize) -> String {
-        let page = self.context().page_url.as_deref();
         let more = beyond_the_visible(self);
         paragraphs([
             policy::markdown(self),
@@ -111,9 +110,7 @@ impl Report {
                     format::count(n, "annotation", "annotations")
                 ),
             },
-            page.map(|url| escape::link("Full report", url))
-                .filter(|l| l.starts_with('['))
-                .unwrap_or_default(),
+            self.context().links().join(" · "),
         ])
     }
 

@@ -44,6 +44,8 @@ pub struct ComparisonPage {
     pub repo_href: String,
     /// The newest candidate run.
     pub run_href: Option<String>,
+    /// The run of the baseline that stands for it.
+    pub baseline_href: Option<String>,
     /// The same as JSON.
     pub json_href: Option<String>,
 }

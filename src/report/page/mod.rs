@@ -8,7 +8,7 @@ mod runs;
 mod setup;
 
 pub use comparison::{ComparisonPage, Posting};
-pub use run::RunPage;
+pub use run::{RawTrace, RunPage};
 pub use runs::{HistoryProgress, RunRow, RunsPage};
 pub use setup::{Asked, MadeApp, SetupDonePage, SetupManifestPage, SetupPage};
 

@@ -5,7 +5,19 @@ use askama::Template;
 use super::{Site, lineage, when};
 use crate::model::run::PipelineRun;
 use crate::model::stage::{Frame, StageError, StageKey, StageSample};
+use crate::model::time::Timestamp;
 use crate::report::{escape, format, waterfall};
+
+/// What becomes of a run's raw trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RawTrace {
+    /// This policy keeps it; `reported`: its comparison was reported.
+    KeptBy(String),
+    /// Nobody keeps it beyond the first days.
+    Until(Option<Timestamp>),
+    /// It is gone.
+    Dropped,
+}
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Template)]
@@ -25,6 +37,10 @@ pub struct RunPage {
     pub critical_path: Vec<StageKey>,
     /// The raw trace, if it is kept.
     pub trace_href: Option<String>,
+    /// Where the operator's tool shows it.
+    pub trace_url: Option<String>,
+    /// What becomes of it.
+    pub raw_trace: RawTrace,
     /// Its comparison.
     pub comparison_href: Option<String>,
 }
@@ -47,7 +63,18 @@ impl RunPage {
             ("Commit", self.run.head_sha.short().to_owned()),
             ("Attempt", self.run.attempt.to_string()),
             ("Runner", escape::readable(&self.run.runner.describe())),
+            ("Raw trace", self.raw_trace()),
         ]
+    }
+
+    fn raw_trace(&self) -> String {
+        match &self.raw_trace {
+            RawTrace::KeptBy(by) if by == "reported" => "kept: its comparison was reported".to_owned(),
+            RawTrace::KeptBy(by) => format!("kept by the policy {}", escape::readable(by)),
+            RawTrace::Until(None) => "kept for its first days".to_owned(),
+            RawTrace::Until(Some(time)) => format!("kept until {}", format::minute(*time)),
+            RawTrace::Dropped => "dropped; what was measured is kept".to_owned(),
+        }
     }
 
     fn error_rows(&self) -> Vec<(String, String, String, Option<String>)> {

@@ -8,8 +8,8 @@ use crate::model::stage::{StageError, StageKind, StageSample};
 use crate::model::time::Timestamp;
 use crate::report::comment::Comment;
 use crate::report::page::{
-    ComparisonPage, ErrorPage, Posting, RepositoriesPage, RepositoryRow, RunPage, RunRow, RunsPage, Site,
-    Start,
+    ComparisonPage, ErrorPage, Posting, RawTrace, RepositoriesPage, RepositoryRow, RunPage, RunRow, RunsPage,
+    Site, Start,
 };
 
 const NOW: Timestamp = Timestamp(1_795_348_800_000_000);
@@ -79,6 +79,7 @@ fn comparison_page(comparison: RunComparison) -> ComparisonPage {
         posting: Posting::LocalMode,
         repo_href: "/acme/shop".into(),
         run_href: Some("/acme/shop/runs/01J".into()),
+        baseline_href: Some("/acme/shop/runs/01I".into()),
         json_href: Some("/api/v1/comparisons/01J".into()),
     }
 }
@@ -149,6 +150,8 @@ fn all_pages(comparison: RunComparison, name: &str) -> Vec<(&'static str, String
                 errors: vec![failed],
                 critical_path: vec![key(&["CI"]), key(&["CI", "test"]), key(&["CI", "test", "Unit tests"])],
                 trace_href: Some("/trace".into()),
+                trace_url: Some("https://jaeger.example/trace/1".into()),
+                raw_trace: RawTrace::KeptBy(name.into()),
                 comparison_href: None,
             }
             .render(),

@@ -2,19 +2,30 @@
 //! is the same for all: a request is answered with success only after its spans are committed,
 //! and what is refused gets an answer that says whether sending again can help.
 
+pub(super) mod admission;
+mod body;
 pub(super) mod commit;
+pub(super) mod grpc;
+mod inflate;
+mod jaeger_http;
+pub mod jaeger_udp;
 pub(super) mod otlp_http;
+pub mod ports;
 mod prepare;
+mod zipkin;
 
-use axum::body::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
+use std::net::SocketAddr;
 
-use self::prepare::prepare;
+use axum::body::{Body, Bytes};
+use axum::http::HeaderMap;
+
+use self::admission::Room;
+use self::prepare::{Batch, prepare};
 use super::AppState;
+use super::access::{Sender, pushing_repository};
 use super::error::WebError;
 use crate::ingest::Format;
 use crate::metrics::Metrics;
-use crate::store::RepositoryRow;
 
 /// The largest body, after inflation too.
 const BODY_LIMIT: usize = 64 << 20;
@@ -24,9 +35,28 @@ fn refusal(error: &WebError) -> &'static str {
         WebError::Unauthorized(_) => "unauthorized",
         WebError::TooLarge { .. } => "too_large",
         WebError::Busy => "busy",
+        WebError::OutOfMemory => "out_of_memory",
+        WebError::TooFast { .. } => "too_fast",
+        WebError::Stalled => "stalled",
+        WebError::UnsupportedMediaType(_) | WebError::UnsupportedEncoding => "unsupported",
         WebError::BadRequest(_) => "malformed",
         _ => "unavailable",
     }
+}
+
+/// Counts a request that was refused whole, and gives its error on.
+fn refused(state: &AppState, door: &'static str) -> impl Fn(WebError) -> WebError {
+    let metrics = state.work.metrics.clone();
+    move |error| {
+        Metrics::count(&metrics.refused_requests, door, refusal(&error));
+        error
+    }
+}
+
+/// The content type of a request, without parameters and in lower case.
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(axum::http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// What became of a request's spans.
@@ -38,45 +68,67 @@ pub(super) struct Outcome {
     pub(super) message: Option<String>,
 }
 
-/// A request's place among those that are held in memory; free again when it is dropped.
-pub(super) struct Room {
-    _share: OwnedSemaphorePermit,
-    _slot: OwnedSemaphorePermit,
+/// A place for a sender's request; taken before its body is read.
+fn room_for(state: &AppState, sender: &Sender) -> Result<Room, WebError> {
+    state.admission.room(sender.repository.id, sender.key)
 }
 
-impl Room {
-    /// Takes a place before the body is read. A few for each repository, so that one slow sender
-    /// does not keep the others out.
-    pub(super) fn take(state: &AppState, repository: &RepositoryRow) -> Result<Self, WebError> {
-        let take = |slots: std::sync::Arc<tokio::sync::Semaphore>| {
-            slots.try_acquire_owned().map_err(|_| WebError::Busy)
-        };
-        let share = take(state.share_of(repository.id))?;
-        Ok(Self { _share: share, _slot: take(state.ingest_slots.clone())? })
-    }
+/// An HTTP request from its headers to its outcome.
+async fn accept(
+    state: &AppState,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    body: Body,
+    door: &'static str,
+    format: Format,
+) -> Result<Outcome, WebError> {
+    // Before the body is read: who may not push may not fill our memory either.
+    let sender = pushing_repository(state, headers, peer).await?;
+    let room = room_for(state, &sender)?;
+    let (room, body) = body::whole(state, room, headers, body).await?;
+    receive(state, &sender, room, door, format, body).await
+}
+
+/// Batches as they are forwarded, with the number of their spans.
+fn copies(batches: &[Batch]) -> Vec<(Bytes, u64)> {
+    let copy = |batch: &Batch| (batch.body.clone(), u64::try_from(batch.spans).unwrap_or(0));
+    batches.iter().map(copy).collect()
 }
 
 /// Decodes, cleans and commits a body that came through a door. The spans are the repository's,
 /// whatever they say.
 pub(super) async fn receive(
     state: &AppState,
-    repository: &RepositoryRow,
-    _room: Room,
+    sender: &Sender,
+    mut room: Room,
     door: &'static str,
     format: Format,
     body: Bytes,
 ) -> Result<Outcome, WebError> {
-    let decoding = state.decode_slots.clone().acquire_owned().await.map_err(|_| WebError::Busy)?;
-    let name = repository.name.clone();
-    // The place is the computation's: it can't be called off, whatever becomes of the sender.
-    let prepared = tokio::task::spawn_blocking(move || {
-        let _decoding = decoding;
-        prepare(&body, format, &name)
+    let repository = &sender.repository;
+    state.admission.charge(sender.key, body.len());
+    room.hold_decoding(body.len()).await?;
+    let at_work = state.admission.at_work().await?;
+    let (name, redactor) = (repository.name.clone(), state.work.trace_settings.redactor.clone());
+    // The places are the computation's: it can't be called off, whatever becomes of the sender.
+    let (room, prepared) = tokio::task::spawn_blocking(move || {
+        let _at_work = at_work;
+        (room, prepare(&body, format, &name, &redactor))
+    })
+    .await
+    .map_err(|e| WebError::Internal(e.into()))?;
+    let prepared = prepared?;
+    let mut outcome = prepared.outcome;
+    // Taken before they are given away, and only if somebody wants them.
+    let forwarded = state.forwarder.as_ref().map(|forwarder| (forwarder, copies(&prepared.batches)));
+    let (committer, repo) = (state.committer.clone(), repository.id);
+    // And the batches': they wait to be committed even when nobody waits for the answer.
+    let full = tokio::spawn(async move {
+        let _room = room;
+        committer.commit(repo, prepared.batches).await
     })
     .await
     .map_err(|e| WebError::Internal(e.into()))??;
-    let mut outcome = prepared.outcome;
-    let full = state.committer.commit(repository.id, prepared.batches).await?;
     outcome.rejected += full.count;
     outcome.message = full.message().or(outcome.message);
     if outcome.rejected > 0 {
@@ -87,6 +139,12 @@ pub(super) async fn receive(
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let accepted = count(prepared.accepted.saturating_sub(full.count));
     Metrics::count_many(&metrics.spans, door, "accepted", accepted);
+    // What was committed, and what a trace that takes no more would have held: nobody sends that again.
+    if let Some((forwarder, batches)) = forwarded.filter(|_| accepted > 0) {
+        for (body, spans) in batches {
+            forwarder.offer(body, spans);
+        }
+    }
     Metrics::count_many(&metrics.spans, door, "rejected", count(outcome.rejected));
     Ok(outcome)
 }

@@ -2,17 +2,15 @@
 
 use std::net::SocketAddr;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{BODY_LIMIT, Outcome, Room, receive, refusal};
+use super::{Outcome, accept, content_type, refused};
 use crate::ingest::Format;
-use crate::metrics::Metrics;
 use crate::web::AppState;
-use crate::web::access::pushing_repository;
-use crate::web::error::{OtlpError, WebError, body_error};
+use crate::web::error::{OtlpError, WebError};
 
 /// How the counters call this door.
 const DOOR: &str = "otlp_http";
@@ -24,34 +22,21 @@ pub async fn traces(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let (json, format) = match content_type.as_str() {
-        "application/json" => (true, Format::OtlpJson),
-        "application/x-protobuf" => (false, Format::OtlpProtobuf),
-        _ => return WebError::UnsupportedMediaType.into_response(),
-    };
-    match accept(&state, peer, &headers, body, format).await {
-        Ok(outcome) => answer(outcome, json),
-        Err(error) => {
-            Metrics::count(&state.work.metrics.refused_requests, DOOR, refusal(&error));
-            OtlpError { error, json }.into_response()
+    let (json, accepted) = match content_type(&headers).as_str() {
+        "application/json" => (true, accept(&state, peer, &headers, body, DOOR, Format::OtlpJson).await),
+        "application/x-protobuf" => {
+            (false, accept(&state, peer, &headers, body, DOOR, Format::OtlpProtobuf).await)
         }
+        // Whoever sent neither reads text at least.
+        _ => {
+            let types = "application/x-protobuf or application/json";
+            (true, Err(WebError::UnsupportedMediaType(types)))
+        }
+    };
+    match accepted.map_err(refused(&state, DOOR)) {
+        Ok(outcome) => answer(outcome, json),
+        Err(error) => OtlpError { error, json }.into_response(),
     }
-}
-
-async fn accept(
-    state: &AppState,
-    peer: SocketAddr,
-    headers: &HeaderMap,
-    body: Body,
-    format: Format,
-) -> Result<Outcome, WebError> {
-    // Before the body is read: who may not push may not fill our memory either.
-    let repository = pushing_repository(state, headers, peer).await?;
-    let room = Room::take(state, &repository)?;
-    let body = to_bytes(body, BODY_LIMIT).await.map_err(|e| body_error(&e, BODY_LIMIT))?;
-    receive(state, &repository, room, DOOR, format, body).await
 }
 
 /// OTLP's answer: empty, or a partial success. One that rejects nothing is a warning.
@@ -66,6 +51,12 @@ fn answer(outcome: Outcome, json: bool) -> Response {
         return (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body.to_string())
             .into_response();
     }
+    let body = protobuf_answer(outcome);
+    (StatusCode::OK, [(header::CONTENT_TYPE, "application/x-protobuf")], body).into_response()
+}
+
+/// `ExportTraceServiceResponse`.
+pub(super) fn protobuf_answer(outcome: Outcome) -> Vec<u8> {
     let mut body = Vec::new();
     if let Some(message) = outcome.message {
         let mut partial_success = vec![0x08];
@@ -75,8 +66,9 @@ fn answer(outcome: Outcome, json: bool) -> Response {
         varint(partial_success.len(), &mut body);
         body.extend(partial_success);
     }
-    (StatusCode::OK, [(header::CONTENT_TYPE, "application/x-protobuf")], body).into_response()
+    body
 }
+
 fn varint(mut number: usize, into: &mut Vec<u8>) {
     loop {
         let bits = u8::try_from(number & 0x7f).unwrap_or(0);

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use axum::body::Bytes;
+
 use super::Outcome;
 use crate::gate::identity::{SHA_KEYS, claim_in, repository_claim};
 use crate::ingest::otlp::{Form, Sifted, TraceBatch};
-use crate::ingest::redact::Redactor;
+use crate::ingest::redact::{Redactor, redacted};
 use crate::ingest::{Format, IngestError, Limits};
 use crate::model::ids::{CommitSha, RepoName, TraceId};
 use crate::web::error::WebError;
@@ -17,7 +19,7 @@ const STORED_LIMIT: usize = 128 << 20;
 /// Spans of one trace that came in one request.
 pub(super) struct Batch {
     pub(super) trace: TraceId,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
     pub(super) spans: i64,
     pub(super) has_root: bool,
     pub(super) head_sha: Option<CommitSha>,
@@ -52,11 +54,15 @@ struct OfTrace<'a> {
 }
 
 /// Decodes, checks, cleans and groups a request's spans. Pure, and off the async threads.
-pub(super) fn prepare(body: &[u8], format: Format, repository: &RepoName) -> Result<Prepared, WebError> {
-    let redactor = Redactor::default();
+pub(super) fn prepare(
+    body: &[u8],
+    format: Format,
+    repository: &RepoName,
+    redactor: &Redactor,
+) -> Result<Prepared, WebError> {
     let Sifted { groups, spans, mut rejected } = format
-        .sift(body, Limits::default(), &redactor)
-        .map_err(|e: IngestError| WebError::BadRequest(e.to_string()))?;
+        .sift(body, Limits::default(), redactor)
+        .map_err(|e: IngestError| WebError::BadRequest(redacted(e.to_string())))?;
     let pushed_for = repository.to_string();
     let of_groups: Vec<Claims> = groups
         .iter()
@@ -97,7 +103,7 @@ pub(super) fn prepare(body: &[u8], format: Format, repository: &RepoName) -> Res
         nameless |= has_root && commit.is_none();
         batches.push(Batch {
             trace,
-            body: spans.write(&groups),
+            body: spans.write(&groups).into(),
             spans: i64::try_from(spans.len()).unwrap_or(i64::MAX),
             has_root,
             head_sha: commit.and_then(|text| text.parse().ok()),

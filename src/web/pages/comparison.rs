@@ -33,6 +33,7 @@ pub async fn comparison(
             posting,
             repo_href: format!("/{}", row.name),
             run_href: Some(format!("/{}/runs/{}", row.name, found.run)),
+            baseline_href: found.baseline_run.as_ref().map(|run| format!("/{}/runs/{run}", row.name)),
             json_href: Some(format!("/api/v1/comparisons/{}", found.id)),
             report: state.work.report(&row.name, found),
         };

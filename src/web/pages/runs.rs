@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 
 use super::{Page, as_page, at_present_name, run_verdict, site, start};
 use crate::model::ids::{ComparisonId, RepoName, RunId};
-use crate::report::page::{HistoryProgress, RunPage, RunRow, RunsPage};
+use crate::report::page::{HistoryProgress, RawTrace, RunPage, RunRow, RunsPage};
 use crate::store::RunFilter;
 use crate::web::AppState;
 use crate::web::api::repository;
@@ -76,12 +76,24 @@ pub async fn run(
         let stages = tx.samples(row.id, &stored.run.id).await?;
         let errors = tx.errors(row.id, &stored.run.id).await?;
         let comparison = tx.newest_comparison(row.id, &stored.run.head_sha).await?;
+        let kept = tx.kept_trace(row.id, &stored.run.id).await?;
         drop(tx);
         let critical_path = crate::gate::attribute::critical_path(&stages);
+        let raw_trace = match kept {
+            None => RawTrace::Dropped,
+            Some(kept) if kept.is_dropped || kept.trace.is_none() => RawTrace::Dropped,
+            Some(kept) => match (kept.kept_by, kept.stored_at) {
+                (Some(by), _) => RawTrace::KeptBy(by),
+                (None, at) => RawTrace::Until(at.map(|at| at.after(state.work.trace_settings.kept_whole))),
+            },
+        };
         let page = RunPage {
             site: site(&state),
             repo_href: format!("/{}", row.name),
-            trace_href: Some(format!("/api/v1/repos/{}/runs/{}/trace", row.name, stored.run.id)),
+            trace_href: (raw_trace != RawTrace::Dropped)
+                .then(|| format!("/api/v1/repos/{}/runs/{}/trace", row.name, stored.run.id)),
+            trace_url: state.work.trace_url(stored.run.trace_id),
+            raw_trace,
             comparison_href: comparison.map(|found| comparison_href(&row.name, &found.id)),
             run: stored.run,
             stages,

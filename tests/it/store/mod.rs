@@ -8,6 +8,7 @@ mod call_gate;
 mod connections;
 mod contents;
 mod heads;
+mod kept_traces;
 mod lifecycle;
 mod loss;
 mod measured;

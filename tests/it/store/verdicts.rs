@@ -115,11 +115,13 @@ pub async fn keep_one(
     comparison: &RunComparison,
 ) -> Result<ComparisonId, StoreError> {
     let run = RunId(format!("run of {id}"));
+    let baseline_run = RunId("a run of the baseline".into());
     let new = NewComparison {
         head_sha: &comparison.head_sha,
         evaluation,
         inputs_digest: inputs,
         run: &run,
+        baseline_run: Some(&baseline_run),
         pull_request: Some(PrNumber(5)),
         comparison,
     };
@@ -151,6 +153,8 @@ store_test!(a_comparison_is_read_as_it_was_said, async |store: &Store| -> Outcom
         id: id("c1"),
         evaluation: 1,
         run: RunId("run of c1".into()),
+        trace: None,
+        baseline_run: Some(RunId("a run of the baseline".into())),
         pull_request: Some(PrNumber(5)),
         comparison: comparison('a'),
         created_at: at(9),

@@ -6,6 +6,7 @@ use pacegate::model::span::SpanLink;
 use pacegate::store::{RunFilter, StoredRun};
 
 use super::*;
+use crate::store::runs::run_of;
 use crate::store::{repo_name, sha};
 
 async fn runs(store: &Store, repo: RepoId) -> Result<Vec<StoredRun>, StoreError> {
@@ -171,6 +172,25 @@ store_test!(a_trace_whose_root_never_comes_is_an_incomplete_run, async |store: &
     assert_eq!(whole.len(), 1);
     assert_eq!((&whole[0].run.id, whole[0].run.result), (&incomplete.id, RunResult::Success));
     assert_eq!(whole[0].run.notes, Vec::<String>::new());
+    worker.stop().await;
+    Ok(())
+});
+
+store_test!(a_part_of_a_trace_whose_run_is_known_is_no_run, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let bench = Bench::new(store);
+    let known = run_of("known", Some(trace(1)), sha('a'), at(0));
+    let mut tx = store.write().await?;
+    tx.record_run(repo, &known, 1).await?;
+    tx.commit().await?;
+    bench.push(repo, whole(trace(1)).split_off(1)).await?;
+    bench.pass(Duration::from_hours(2));
+    let worker = Loop::start(bench.work.clone(), 4);
+    eventually("it was looked at", PATIENCE, || async {
+        (bench.ended("collect_run", "done") == 1).then_some(())
+    })
+    .await;
+    assert_eq!(runs(store, repo).await?.remove(0).run, known);
     worker.stop().await;
     Ok(())
 });

@@ -14,7 +14,7 @@ use pacegate::gate::identity::SHA_KEYS;
 use pacegate::ingest::otlp::encode_protobuf;
 use pacegate::ingest::redact::redact;
 use pacegate::jobs::worker::run_jobs;
-use pacegate::jobs::{Job, Work};
+use pacegate::jobs::{Job, TraceSettings, Work};
 use pacegate::metrics::{Metrics, Outcome as Label};
 use pacegate::model::ids::{RepoId, SpanId, TraceId};
 use pacegate::model::span::{AttributeValue, Attributes, Dropped, Resource, Span, SpanKind, SpanStatus};
@@ -34,14 +34,14 @@ const SETTLE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A worker's surroundings, with a clock that stands still until it is moved.
-struct Bench {
-    work: Work,
+pub(super) struct Bench {
+    pub(super) work: Work,
     time: Arc<AtomicI64>,
     traces: TempDir,
 }
 
 impl Bench {
-    fn new(store: &Store) -> Self {
+    pub(super) fn new(store: &Store) -> Self {
         let time = Arc::new(AtomicI64::new(at(0).0));
         let clock = Clock::from_fn({
             let time = Arc::clone(&time);
@@ -56,6 +56,7 @@ impl Bench {
         let work = Work {
             db: store.db.clone(),
             traces: TraceStore::open(&url).expect("a folder for traces"),
+            trace_settings: TraceSettings::default(),
             app: None,
             clock,
             chance: store.chance.clone(),

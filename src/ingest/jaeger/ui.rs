@@ -8,13 +8,13 @@ use std::sync::Arc;
 use base64::Engine;
 use serde::Deserialize;
 
-use super::bounded::{Bounded, Sum, Tally, check_values, list};
-use super::tolerant::{Micros, Scalar, error_tag, span_id, status_code_tag, trace_id};
-use super::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
-use crate::model::ids::{IdError, SpanId, TraceId};
-use crate::model::span::{
-    AttributeValue, Attributes, Dropped, Resource, Span, SpanEvent, SpanKind, SpanLink, SpanStatus,
-};
+use super::{Reference, Relation, Told, event, resource};
+use crate::ingest::bounded::{Bounded, Sum, Tally, check_values, list};
+use crate::ingest::tagged::Latest;
+use crate::ingest::tolerant::{Micros, Scalar, span_id, trace_id};
+use crate::ingest::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
+use crate::model::ids::{IdError, TraceId};
+use crate::model::span::{AttributeValue, Attributes, Resource};
 
 const FORMAT: &str = "Jaeger UI JSON";
 
@@ -78,7 +78,7 @@ struct WireSpan {
     span_id: Option<String>,
     operation_name: Option<String>,
     #[serde(default)]
-    references: Bounded<Reference, EVENTS_READ>,
+    references: Bounded<WireReference, EVENTS_READ>,
     start_time: Option<Micros>,
     duration: Option<Micros>,
     #[serde(default)]
@@ -91,7 +91,7 @@ struct WireSpan {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Reference {
+struct WireReference {
     ref_type: Option<String>,
     #[serde(rename = "traceID")]
     trace_id: Option<String>,
@@ -121,7 +121,7 @@ struct Tag {
 /// # Errors
 /// [`IngestError`] when the text is not such a document or holds too much. A span with an
 /// unusable id or without a start is rejected by itself.
-pub fn decode(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
+pub fn decode_ui(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     let malformed = |e: serde_json::Error| IngestError::Malformed { format: FORMAT, reason: e.to_string() };
     // The reader of objects would take a list of their fields as well.
     if body.trim_ascii_start().first().is_some_and(|b| *b != b'{') {
@@ -133,14 +133,15 @@ pub fn decode(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     count.data.0.check(limits)?;
     let document: Document = serde_json::from_slice(body).map_err(malformed)?;
     let mut decoded = Decoded::default();
+    let mut scopes = Latest::default();
     for trace in document.data {
         let processes = trace.processes.unwrap_or_default();
         let resources =
-            processes.into_iter().map(|(id, process)| (id, Arc::new(resource(process)))).collect();
+            processes.into_iter().map(|(id, process)| (id, Arc::new(process_resource(process)))).collect();
         let trace_id = trace.trace_id.unwrap_or_default();
         for span in trace.spans {
             match read_span(span, &trace_id, &resources) {
-                Ok(span) => decoded.spans.push(span),
+                Ok(told) => decoded.spans.push(told.into_span(&mut scopes)),
                 Err(reason) => decoded.rejected.add(|| reason),
             }
         }
@@ -148,19 +149,15 @@ pub fn decode(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     Ok(decoded)
 }
 
-fn resource(process: Process) -> Resource {
-    let mut attributes = attributes(process.tags);
-    if let Some(name) = process.service_name.filter(|n| !n.is_empty()) {
-        attributes.0.insert(0, ("service.name".to_owned(), AttributeValue::String(name)));
-    }
-    Resource { attributes, dropped_attributes: 0 }
+fn process_resource(process: Process) -> Resource {
+    resource(process.service_name.as_deref().unwrap_or_default(), attributes(process.tags))
 }
 
 fn read_span(
     span: WireSpan,
     of_trace: &str,
     resources: &HashMap<String, Arc<Resource>>,
-) -> Result<Span, String> {
+) -> Result<Told, String> {
     let unusable = |e: IdError| e.to_string();
     let trace_id = trace_id(span.trace_id.as_deref().unwrap_or(of_trace)).map_err(unusable)?;
     let own_id = span_id(&span.span_id.unwrap_or_default()).map_err(unusable)?;
@@ -168,45 +165,31 @@ fn read_span(
     let Some(Micros { ns: start_ns }) = span.start_time else {
         return Err("a span has no start time".to_owned());
     };
-    let (parent, links) = parent_and_links(span.references, trace_id);
-    let attributes = attributes(span.tags);
-    Ok(Span {
+    let log = |log: Log| event(log.timestamp.ns, attributes(log.fields));
+    Ok(Told {
         trace_id,
         span_id: own_id,
-        parent_span_id: parent,
+        parent_span_id: None,
         name: span.operation_name.unwrap_or_default(),
-        kind: kind(attributes.text("span.kind").as_deref()),
+        references: span.references.kept.into_iter().filter_map(|r| reference(r, trace_id)).collect(),
         start_ns,
-        end_ns: start_ns.saturating_add(span.duration.unwrap_or_default().ns),
-        status: status(&attributes),
-        attributes,
-        events: span.logs.kept.into_iter().map(read_log).collect(),
-        links,
-        dropped: Dropped::default(),
-        trace_state: String::new(),
-        scope: Arc::default(),
+        duration_ns: span.duration.unwrap_or_default().ns,
+        tags: attributes(span.tags),
+        events: span.logs.kept.into_iter().map(log).collect(),
         resource: span.process_id.and_then(|id| resources.get(&id).cloned()).unwrap_or_default(),
     })
 }
 
 /// A reference to an unusable id is passed over: it refers to nothing.
-fn parent_and_links(
-    references: Bounded<Reference, EVENTS_READ>,
-    of: TraceId,
-) -> (Option<SpanId>, Vec<SpanLink>) {
-    let mut links = Vec::new();
-    let mut kinds = Vec::new();
-    for reference in references.kept {
-        let other_trace = reference.trace_id.map_or(Ok(of), |id| trace_id(&id));
-        let other_span = reference.span_id.map(|id| span_id(&id));
-        if let (Ok(trace_id), Some(Ok(span_id))) = (other_trace, other_span) {
-            links.push(SpanLink { trace_id, span_id, attributes: Attributes::default() });
-            kinds.push(reference.ref_type.unwrap_or_default());
-        }
-    }
-    let first = |kind: &str| links.iter().zip(&kinds).position(|(link, k)| link.trace_id == of && k == kind);
-    let parent = first("CHILD_OF").or_else(|| first("FOLLOWS_FROM")).map(|at| links.remove(at).span_id);
-    (parent, links)
+fn reference(told: WireReference, of: TraceId) -> Option<Reference> {
+    let trace_id = told.trace_id.map_or(Ok(of), |id| trace_id(&id)).ok()?;
+    let span_id = span_id(&told.span_id?).ok()?;
+    let relation = match told.ref_type.as_deref() {
+        Some("CHILD_OF") => Relation::ChildOf,
+        Some("FOLLOWS_FROM") => Relation::FollowsFrom,
+        _ => Relation::Other,
+    };
+    Some(Reference { relation, trace_id, span_id })
 }
 
 fn attributes(tags: Bounded<Tag, ATTRIBUTES_READ>) -> Attributes {
@@ -233,48 +216,6 @@ fn typed(kind: Option<&str>, value: AttributeValue) -> AttributeValue {
         _ => None,
     };
     read.unwrap_or(value)
-}
-
-fn kind(name: Option<&str>) -> SpanKind {
-    match name.map(str::to_ascii_lowercase).as_deref() {
-        Some("internal") => SpanKind::Internal,
-        Some("client") => SpanKind::Client,
-        Some("server") => SpanKind::Server,
-        Some("producer") => SpanKind::Producer,
-        Some("consumer") => SpanKind::Consumer,
-        _ => SpanKind::Unspecified,
-    }
-}
-
-/// `error` first, then a status code in words (Go's old exporter sends the number 1 for a
-/// failure, which says nothing here), then HTTP's.
-fn status(tags: &Attributes) -> SpanStatus {
-    let description = || tags.text("otel.status_description");
-    let error = || match error_tag(&tags.text("error")?)? {
-        SpanStatus::Error(text) if text.is_empty() => {
-            Some(SpanStatus::Error(description().unwrap_or_default()))
-        }
-        status => Some(status),
-    };
-    let code = || match tags.get("otel.status_code")? {
-        AttributeValue::String(code) => status_code_tag(code, description()),
-        _ => None,
-    };
-    let http = || {
-        let code: i64 = tags.text("http.status_code")?.parse().ok()?;
-        (code >= 500).then(|| SpanStatus::Error(String::new()))
-    };
-    error().or_else(code).or_else(http).unwrap_or_default()
-}
-
-/// The event's name stands in the field `event` (Go, Node) or `message` (Python).
-fn read_log(log: Log) -> SpanEvent {
-    let mut attributes = attributes(log.fields);
-    let name_at = ["event", "message"]
-        .iter()
-        .find_map(|key| attributes.0.iter().position(|(k, v)| k == key && v.to_text().is_some()));
-    let name = name_at.and_then(|at| attributes.0.remove(at).1.to_text()).unwrap_or_default();
-    SpanEvent { name, time_ns: log.timestamp.ns, attributes, dropped_attributes: 0 }
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! Jaeger's export: types of tags, references, statuses, and what is refused.
 
 use super::*;
+use crate::model::ids::SpanId;
+use crate::model::span::{Span, SpanKind, SpanStatus};
 
 fn one(fields: &str) -> Span {
     let body = format!(
         r#"{{"data":[{{"traceID":"b1","spans":[{{"traceID":"b1","spanID":"a2","startTime":1000,{fields}}}],
         "processes":{{"p1":{{"serviceName":"engine","tags":[{{"key":"host","type":"string","value":"h"}}]}}}}}}]}}"#
     );
-    let mut decoded = decode(body.as_bytes(), Limits::default()).expect(fields);
+    let mut decoded = decode_ui(body.as_bytes(), Limits::default()).expect(fields);
     assert_eq!(decoded.rejected.first_reason, None, "{fields}");
     decoded.spans.remove(0)
 }
@@ -78,7 +80,9 @@ fn the_status_has_its_precedence() {
             r#"{"key":"otel.status_code","value":"ERROR"},{"key":"otel.status_description","value":"b"}"#,
             error("b"),
         ),
-        (r#"{"key":"otel.status_code","type":"int64","value":1}"#, SpanStatus::Unset),
+        (r#"{"key":"otel.status_code","type":"int64","value":1}"#, error("")),
+        (r#"{"key":"otel.status_code","type":"int64","value":2}"#, SpanStatus::Ok),
+        (r#"{"key":"otel.status_code","type":"int64","value":3}"#, SpanStatus::Unset),
         (r#"{"key":"http.status_code","type":"int64","value":503}"#, error("")),
         (r#"{"key":"http.status_code","value":"404"}"#, SpanStatus::Unset),
         (r#"{"key":"http.status_code","value":500},{"key":"otel.status_code","value":"OK"}"#, SpanStatus::Ok),
@@ -112,13 +116,13 @@ fn garbage_is_refused_with_its_place() {
         ("{\"data\":\n7}", "a list at line 2"),
         (r#"{"data":[{"spans":[{"duration":"x"}]}]}"#, "an integer is expected at line 1"),
     ] {
-        let error = decode(text.as_bytes(), Limits::default()).expect_err(text).to_string();
+        let error = decode_ui(text.as_bytes(), Limits::default()).expect_err(text).to_string();
         assert!(error.starts_with("the body is not Jaeger UI JSON") && error.contains(part), "{error}");
     }
     let deep = format!(r#"{{"x":{}"#, "[".repeat(100_000));
-    assert!(decode(deep.as_bytes(), Limits::default()).is_err(), "depth is bounded");
+    assert!(decode_ui(deep.as_bytes(), Limits::default()).is_err(), "depth is bounded");
     let bad = r#"{"data":[{"spans":[{},{"traceID":"1","spanID":"1"}]}]}"#;
-    let decoded = decode(bad.as_bytes(), Limits::default()).expect("readable");
+    let decoded = decode_ui(bad.as_bytes(), Limits::default()).expect("readable");
     assert_eq!((decoded.spans.len(), decoded.rejected.count), (0, 2));
 }
 
@@ -126,7 +130,7 @@ fn garbage_is_refused_with_its_place() {
 fn too_many_spans_or_values_are_counted_before_they_are_kept() {
     let text = format!(r#"{{"data":[{{"spans":[{}]}}]}}"#, ["{}"; 11].join(","));
     let few = Limits { spans: 10, ..Limits::default() };
-    assert_eq!(decode(text.as_bytes(), few), Err(IngestError::TooManySpans { limit: 10 }));
+    assert_eq!(decode_ui(text.as_bytes(), few), Err(IngestError::TooManySpans { limit: 10 }));
     let few = Limits { values: 10, ..Limits::default() };
-    assert_eq!(decode(text.as_bytes(), few), Err(IngestError::TooManyValues { limit: 10 }));
+    assert_eq!(decode_ui(text.as_bytes(), few), Err(IngestError::TooManyValues { limit: 10 }));
 }

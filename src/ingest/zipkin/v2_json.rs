@@ -1,19 +1,14 @@
-//! Zipkin v2's JSON: a list of spans. Also what OpenTelemetry's exporters put into it: the
-//! status as tags, events with their attributes as JSON in an annotation's text. Both sides
-//! of a shared span are kept; [`crate::model::trace`] says which one counts.
-
-use std::sync::Arc;
+//! Zipkin v2's JSON: a list of spans. Each is made ours as soon as it is read, so that the
+//! list is never in memory twice.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::bounded::{Bounded, Entries, Sum, Tally, check_values, list};
-use super::tolerant::{Micros, Scalar, error_tag, span_id, status_code_tag, trace_id};
-use super::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
-use crate::model::ids::IdError;
-use crate::model::span::{
-    AttributeValue, Attributes, Dropped, Resource, Span, SpanEvent, SpanKind, SpanStatus,
-};
+use super::{Shared, Told, attributes, event};
+use crate::ingest::bounded::{Bounded, Entries, Fold, Gather, Sum, Tally, check_values};
+use crate::ingest::tolerant::{Micros, Scalar, span_id, trace_id};
+use crate::ingest::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
+use crate::model::span::{SpanEvent, SpanKind};
 
 const FORMAT: &str = "Zipkin v2 JSON";
 
@@ -30,9 +25,6 @@ impl From<CountSpan> for Tally {
         Self { spans: 1, values: span.tags.total }
     }
 }
-
-#[derive(Deserialize)]
-struct WireSpans(#[serde(deserialize_with = "list")] Vec<WireSpan>);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -58,10 +50,42 @@ struct Endpoint {
 }
 
 #[derive(Deserialize)]
-struct Annotation {
+struct WireAnnotation {
     #[serde(default)]
     timestamp: Micros,
     value: Option<String>,
+}
+
+/// Made an event at once: its text may hold attributes.
+#[derive(Deserialize)]
+#[serde(from = "WireAnnotation")]
+struct Annotation(SpanEvent);
+
+impl From<WireAnnotation> for Annotation {
+    fn from(told: WireAnnotation) -> Self {
+        Self(event(told.timestamp.ns, told.value.unwrap_or_default()))
+    }
+}
+
+/// The spans so far.
+#[derive(Default)]
+struct Spans {
+    decoded: Decoded,
+    shared: Shared,
+    /// Attributes written inside an annotation's text, which no brace of the body counts.
+    hidden_values: usize,
+}
+
+impl Gather<WireSpan> for Spans {
+    fn take(&mut self, span: WireSpan) {
+        match read_span(span) {
+            Ok(told) => {
+                self.hidden_values += told.events.iter().map(|e| e.attributes.0.len()).sum::<usize>();
+                self.decoded.spans.push(told.into_span(&mut self.shared));
+            }
+            Err(reason) => self.decoded.rejected.add(|| reason),
+        }
+    }
 }
 
 /// Reads a list of Zipkin v2 spans. Tags are the spans' attributes; the local endpoint's
@@ -75,49 +99,13 @@ pub fn decode_v2_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestErro
     check_values(body, limits)?;
     let count = serde_json::from_slice::<Sum<CountSpan>>(body).map_err(malformed)?.0;
     count.check(limits)?;
-    let WireSpans(spans) = serde_json::from_slice(body).map_err(malformed)?;
-    let mut decoded = Decoded::default();
-    let mut resources = Resources::default();
-    // Attributes written inside an annotation's text were not counted above.
-    let mut values_left = limits.values - count.values;
-    for span in spans {
-        match read_span(span, &mut resources, &mut values_left) {
-            Ok(span) => decoded.spans.push(span),
-            Err(Unusable::Span(reason)) => decoded.rejected.add(|| reason),
-            Err(Unusable::Request) => return Err(IngestError::TooManyValues { limit: limits.values }),
-        }
-    }
-    Ok(decoded)
+    let Fold(spans, _): Fold<WireSpan, Spans> = serde_json::from_slice(body).map_err(malformed)?;
+    Tally { values: count.values + spans.hidden_values, ..count }.check(limits)?;
+    Ok(spans.decoded)
 }
 
-enum Unusable {
-    Span(String),
-    Request,
-}
-
-/// Neighbouring spans of one service share their resource.
-#[derive(Default)]
-struct Resources {
-    last: Option<(Option<String>, Arc<Resource>)>,
-}
-
-impl Resources {
-    fn of(&mut self, service: Option<String>) -> Arc<Resource> {
-        match &self.last {
-            Some((name, resource)) if *name == service => resource.clone(),
-            _ => {
-                let pair = |name| ("service.name".to_owned(), AttributeValue::String(name));
-                let attributes = Attributes(service.clone().map(pair).into_iter().collect());
-                let resource = Arc::new(Resource { attributes, dropped_attributes: 0 });
-                self.last = Some((service, resource.clone()));
-                resource
-            }
-        }
-    }
-}
-
-fn read_span(span: WireSpan, resources: &mut Resources, values_left: &mut usize) -> Result<Span, Unusable> {
-    let unusable = |e: IdError| Unusable::Span(e.to_string());
+fn read_span(span: WireSpan) -> Result<Told, String> {
+    let unusable = |e: crate::model::ids::IdError| e.to_string();
     // A parent of zeros alone is how some producers write that there is none.
     let parent = span.parent_id.filter(|id| id.bytes().any(|b| b != b'0'));
     let trace_id = trace_id(&span.trace_id.unwrap_or_default()).map_err(unusable)?;
@@ -125,31 +113,19 @@ fn read_span(span: WireSpan, resources: &mut Resources, values_left: &mut usize)
     let parent_span_id = parent.map(|id| span_id(&id)).transpose().map_err(unusable)?;
     // Taken as 1970, it would stretch its whole trace.
     let Some(Micros { ns: start_ns }) = span.timestamp else {
-        return Err(Unusable::Span("a span has no timestamp".to_owned()));
+        return Err("a span has no timestamp".to_owned());
     };
-    let mut events = Vec::with_capacity(span.annotations.kept.len());
-    for annotation in span.annotations.kept {
-        let event = read_annotation(annotation);
-        *values_left = values_left.checked_sub(event.attributes.0.len()).ok_or(Unusable::Request)?;
-        events.push(event);
-    }
-    let attributes = attributes(span.tags);
-    Ok(Span {
+    Ok(Told {
         trace_id,
         span_id: own_id,
         parent_span_id,
         name: span.name.unwrap_or_default(),
         kind: kind(span.kind.as_deref()),
         start_ns,
-        end_ns: start_ns.saturating_add(span.duration.unwrap_or_default().ns),
-        status: status(&attributes),
-        attributes,
-        events,
-        links: Vec::new(),
-        dropped: Dropped::default(),
-        trace_state: String::new(),
-        scope: Arc::default(),
-        resource: resources.of(span.local_endpoint.and_then(|e| e.service_name).filter(|n| !n.is_empty())),
+        duration_ns: span.duration.unwrap_or_default().ns,
+        tags: attributes(span.tags),
+        events: span.annotations.kept.into_iter().map(|Annotation(event)| event).collect(),
+        service: span.local_endpoint.and_then(|e| e.service_name).unwrap_or_default(),
     })
 }
 
@@ -163,39 +139,10 @@ fn kind(name: Option<&str>) -> SpanKind {
     }
 }
 
-fn status(tags: &Attributes) -> SpanStatus {
-    let error = || error_tag(&tags.text("error")?);
-    let code = || status_code_tag(&tags.text("otel.status_code")?, tags.text("otel.status_description"));
-    error().or_else(code).unwrap_or_default()
-}
-
-fn attributes(entries: Entries<Scalar, ATTRIBUTES_READ>) -> Attributes {
-    Attributes(entries.kept.into_iter().map(|(key, Scalar(value))| (key, value)).collect())
-}
-
-/// The text is the event's name, or its name and attributes as JSON: `{"name": {…}}`, or
-/// `"name": {…}` as OpenTelemetry's specification has it.
-fn read_annotation(annotation: Annotation) -> SpanEvent {
-    type Event = Entries<Entries<Scalar, ATTRIBUTES_READ>, 1>;
-    let text = annotation.value.unwrap_or_default();
-    let event = match text.trim_start().as_bytes().first() {
-        Some(b'{') => serde_json::from_str::<Event>(&text).ok(),
-        Some(b'"') => serde_json::from_str::<Event>(&format!("{{{text}}}")).ok(),
-        _ => None,
-    };
-    let (name, attributes) = match event {
-        Some(Entries { total: 1, mut kept }) if kept.len() == 1 => {
-            let (name, entries) = kept.remove(0);
-            (name, attributes(entries))
-        }
-        _ => (text, Attributes::default()),
-    };
-    SpanEvent { name, time_ns: annotation.timestamp.ns, attributes, dropped_attributes: 0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::span::{Span, SpanStatus};
 
     const IDS: &str = r#""traceId":"5b8efff798038103","id":"eee19b7ec3c1b174","timestamp":1000"#;
 

@@ -1,0 +1,288 @@
+//! Secrets that are known by their shape, wherever they stand in a text. One pass: a table says
+//! which bytes can be part of a shape, and only there is looked closer. Refuses to guess: what has
+//! no known shape and no label stays.
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use super::labels;
+
+/// What stands in a secret's place.
+pub(super) const MASK: &str = "[redacted]";
+/// Nothing shorter holds a shape.
+const SHORTEST: usize = 7;
+
+/// Bytes at which a shape can be told. The others are passed over.
+static TELLING: [bool; 256] = {
+    let mut table = [false; 256];
+    let bytes = *b"_-AJ =:";
+    let mut i = 0;
+    while i < bytes.len() {
+        table[bytes[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
+
+/// A token with a fixed beginning: its prefix, whose last byte is a telling one, the fewest bytes
+/// after it, and which they are.
+struct Prefixed {
+    prefix: &'static [u8],
+    fewest: usize,
+    is_part: fn(u8) -> bool,
+}
+
+const fn prefixed(prefix: &'static [u8], fewest: usize, is_part: fn(u8) -> bool) -> Prefixed {
+    Prefixed { prefix, fewest, is_part }
+}
+
+fn is_base62(b: u8) -> bool {
+    b.is_ascii_alphanumeric()
+}
+
+fn is_base64url(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'_' || b == b'-'
+}
+
+fn is_token(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b)
+}
+
+/// GitHub's, npm's, Docker's, Stripe's and our own, by their underscore.
+static BY_UNDERSCORE: [Prefixed; 11] = [
+    prefixed(b"ghp_", 30, is_base64url),
+    prefixed(b"gho_", 30, is_base64url),
+    prefixed(b"ghu_", 30, is_base64url),
+    prefixed(b"ghs_", 30, is_base64url),
+    prefixed(b"ghr_", 30, is_base64url),
+    prefixed(b"github_pat_", 22, is_base64url),
+    prefixed(b"npm_", 36, is_base62),
+    prefixed(b"dckr_pat_", 20, is_base64url),
+    prefixed(b"sk_live_", 16, is_base62),
+    prefixed(b"rk_live_", 16, is_base62),
+    prefixed(b"pgt_", 32, is_base62),
+];
+/// GitLab's, Slack's and `PyPI`'s, by their hyphen.
+static BY_HYPHEN: [Prefixed; 9] = [
+    prefixed(b"glpat-", 20, is_base64url),
+    prefixed(b"xoxa-", 10, is_base64url),
+    prefixed(b"xoxb-", 10, is_base64url),
+    prefixed(b"xoxe-", 10, is_base64url),
+    prefixed(b"xoxp-", 10, is_base64url),
+    prefixed(b"xoxr-", 10, is_base64url),
+    prefixed(b"xoxs-", 10, is_base64url),
+    prefixed(b"xapp-", 10, is_base64url),
+    prefixed(b"pypi-", 40, is_base64url),
+];
+
+/// Replaces every secret of a known shape. `true`: there was one.
+pub(super) fn mask(text: &mut String) -> bool {
+    let Some(masked) = masked(text.as_bytes()) else { return false };
+    // Shapes begin and end beside ASCII, so the rest is still text.
+    *text = String::from_utf8(masked).unwrap_or_else(|_| MASK.to_owned());
+    true
+}
+
+/// Whether a secret of a known shape is in it.
+pub(super) fn has_secret(text: &str) -> bool {
+    find(text.as_bytes(), 0).is_some()
+}
+
+/// The bytes without secrets of a known shape; none when there are none in it.
+pub(super) fn masked(text: &[u8]) -> Option<Vec<u8>> {
+    let mut found = find(text, 0)?;
+    let mut masked = Vec::with_capacity(text.len());
+    let mut copied = 0;
+    loop {
+        masked.extend(&text[copied..found.start.max(copied)]);
+        masked.extend(MASK.as_bytes());
+        copied = found.end;
+        match find(text, copied) {
+            Some(next) => found = next,
+            None => break,
+        }
+    }
+    masked.extend(&text[copied..]);
+    Some(masked)
+}
+
+/// The first secret that is told at or after a place. What follows a secret is looked at as if the
+/// text began there; nothing is looked at more than a few times, whatever it is.
+fn find(text: &[u8], from: usize) -> Option<Range<usize>> {
+    if text.len() - from < SHORTEST {
+        return None;
+    }
+    let telling = |at: usize| TELLING[usize::from(text[at])] && is_likely(text, at);
+    (from..text.len()).filter(|at| telling(*at)).find_map(|at| look(text, from, at))
+}
+
+/// A secret that is told at this place. Apart, so that the way past the others stays short.
+#[cold]
+#[inline(never)]
+fn look(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
+    let found = match text[at] {
+        b'_' => BY_UNDERSCORE.iter().find_map(|shape| with_prefix(text, from, at, shape)),
+        b'-' => private_key(text, from, at)
+            .or_else(|| BY_HYPHEN.iter().find_map(|shape| with_prefix(text, from, at, shape))),
+        b'A' => access_key(text, from, at),
+        b'J' => json_web_token(text, from, at),
+        b' ' => credentials(text, from, at),
+        b':' => user_of_address(text, at).or_else(|| labels::labelled(text, from, at)),
+        _ => labels::labelled(text, from, at),
+    };
+    found.filter(|found| text[found.clone()] != *MASK.as_bytes())
+}
+
+/// What stands beside a telling byte in every shape that it tells: most are passed over by this.
+#[inline]
+fn is_likely(text: &[u8], at: usize) -> bool {
+    let before = |n: usize| at.checked_sub(n).map_or(0, |at| text[at]);
+    let after = |n: usize| text.get(at + n).copied().unwrap_or(0);
+    match text[at] {
+        b'_' => matches!(
+            (before(2), before(1)),
+            (b'h', b'p' | b'o' | b'u' | b's' | b'r') | (b'a' | b'g', b't') | (b'p', b'm') | (b'v', b'e')
+        ),
+        b'-' => {
+            after(1) == b'-'
+                || matches!(
+                    (before(2), before(1)),
+                    (b'a', b't') | (b'x', b'a' | b'b' | b'e' | b'p' | b'r' | b's') | (b'p', b'p' | b'i')
+                )
+        }
+        b'A' => matches!(after(1), b'K' | b'S' | b'I'),
+        b'J' => before(1) == b'y',
+        b' ' => matches!(before(1) | 0x20, b'r' | b'c'),
+        b':' => after(1) == b'/' || labels::may_label(before(1)),
+        _ => labels::may_label(before(1)),
+    }
+}
+
+/// Whether a word can begin here: nothing before it belongs to it.
+fn begins(text: &[u8], from: usize, start: usize) -> bool {
+    start == from || !text[start - 1].is_ascii_alphanumeric()
+}
+
+/// How many bytes from a place on are of this kind.
+fn run(text: &[u8], start: usize, is_part: impl Fn(u8) -> bool) -> usize {
+    text[start.min(text.len())..].iter().take_while(|b| is_part(**b)).count()
+}
+
+/// A token whose prefix ends at `at`.
+fn with_prefix(text: &[u8], from: usize, at: usize, shape: &Prefixed) -> Option<Range<usize>> {
+    let start = (at + 1).checked_sub(shape.prefix.len()).filter(|start| *start >= from)?;
+    if text[start..=at] != *shape.prefix {
+        return None;
+    }
+    let body = at + 1;
+    // No further than it needs, so that a text of beginnings alone is read once.
+    let enough = text.get(body..body + shape.fewest)?.iter().all(|b| (shape.is_part)(*b));
+    // An installation's token may hold a JSON Web Token: its full stops are part of it.
+    enough.then(|| {
+        start..body + run(text, body, |b| (shape.is_part)(b) || (b == b'.' && shape.prefix == b"ghs_"))
+    })
+}
+
+/// AWS: `AKIA` or `ASIA` and 16 capitals and digits. Google: `AIza` and 35 more.
+fn access_key(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
+    if !begins(text, from, at) {
+        return None;
+    }
+    let (length, is_part): (usize, fn(u8) -> bool) = match text.get(at..at + 4)? {
+        b"AKIA" | b"ASIA" => (16, |b| b.is_ascii_uppercase() || b.is_ascii_digit()),
+        b"AIza" => (35, is_base64url),
+        _ => return None,
+    };
+    let end = at + 4 + length;
+    let fits = text.get(at + 4..end)?.iter().all(|b| is_part(*b));
+    (fits && !text.get(end).is_some_and(u8::is_ascii_alphanumeric)).then_some(at..end)
+}
+
+/// `eyJ…` and two more parts behind full stops; the last may be cut off or empty.
+fn json_web_token(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
+    let start = at.checked_sub(2).filter(|start| *start >= from)?;
+    // The beginning of its part alone, or a text of beginnings would be read again and again.
+    if text[start..at] != *b"ey" || (start > from && is_base64url(text[start - 1])) {
+        return None;
+    }
+    let header = start + run(text, start, is_base64url);
+    if header - start < 10 || text.get(header) != Some(&b'.') {
+        return None;
+    }
+    let payload = header + 1 + run(text, header + 1, is_base64url);
+    if payload - header < 10 {
+        return None;
+    }
+    let signature =
+        if text.get(payload) == Some(&b'.') { 1 + run(text, payload + 1, is_base64url) } else { 0 };
+    Some(start..payload + signature)
+}
+
+/// A private key in PEM, from its first line to its last, or as much of it as is there.
+fn private_key(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    const END: &[u8] = b"-----END ";
+    let rest = &text[at..];
+    let is_private = |prefix: &[u8]| {
+        let label = &rest[prefix.len()..rest.len().min(prefix.len() + 40)];
+        rest.starts_with(prefix) && label.windows(11).any(|part| part == b"PRIVATE KEY")
+    };
+    if rest.starts_with(BEGIN) && is_private(BEGIN) {
+        let end = rest.windows(END.len()).position(|part| part == END).map_or(text.len(), |end| {
+            let dashes = &rest[end + END.len()..];
+            let dashes = &dashes[..dashes.len().min(60)];
+            let line = dashes.windows(5).position(|part| part == b"-----");
+            line.map_or(text.len(), |line| at + end + END.len() + line + 5)
+        });
+        return Some(at..end);
+    }
+    if !(rest.starts_with(END) && is_private(END)) {
+        return None;
+    }
+    // Its beginning is cut off: the lines above that are nothing but Base64.
+    let is_body = |b: &u8| b.is_ascii_alphanumeric() || b"+/=\\\r\n".contains(b);
+    let start = text[from..at].iter().rposition(|b| !is_body(b)).map_or(from, |last| from + last + 1);
+    let line = rest[END.len()..].windows(5).take(60).position(|part| part == b"-----");
+    Some(start..line.map_or(text.len(), |line| at + END.len() + line + 5))
+}
+
+/// What follows `Bearer ` or `Basic `, if it looks like a credential and not like a sentence.
+fn credentials(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
+    let follows = |word: &[u8]| {
+        at.checked_sub(word.len())
+            .filter(|start| *start >= from)
+            .is_some_and(|start| text[start..at].eq_ignore_ascii_case(word) && begins(text, from, start))
+    };
+    let is_bearer = follows(b"bearer");
+    if !is_bearer && !follows(b"basic") {
+        return None;
+    }
+    let value = at + 1;
+    let end = value + run(text, value, is_token);
+    let token = &text[value..end];
+    let has_digit = token.iter().any(u8::is_ascii_digit);
+    let is_credential = if is_bearer {
+        token.len() >= 8 && (has_digit || token.len() >= 32)
+    } else {
+        // Base64 of USER:PASSWORD: letters of both cases, or padding.
+        let mixed =
+            token.iter().skip(1).any(u8::is_ascii_uppercase) && token.iter().any(u8::is_ascii_lowercase);
+        token.len() >= 8 && (token.ends_with(b"=") || (mixed && (has_digit || token.len().is_multiple_of(4))))
+    };
+    is_credential.then_some(value..end)
+}
+
+/// `USER:PASSWORD` of an address: between `://` and the last `@` of the host's part.
+fn user_of_address(text: &[u8], at: usize) -> Option<Range<usize>> {
+    if text.get(at + 1..at + 3)? != b"//" {
+        return None;
+    }
+    let start = at + 3;
+    let is_part = |b: u8| !b.is_ascii_whitespace() && !b"/?#\"'<>\\`".contains(&b);
+    let authority = &text[start..start + run(text, start, is_part)];
+    let user = &authority[..authority.iter().rposition(|b| *b == b'@')?];
+    // A name alone is no secret; a token without a name has a shape of its own.
+    user.contains(&b':').then_some(start..start + user.len())
+}

@@ -1,0 +1,155 @@
+//! Shapes of secrets that are known, what looks like one and is none, and how long looking takes.
+
+use super::*;
+
+fn shown(text: &str) -> String {
+    let mut text = text.to_owned();
+    mask(&mut text);
+    text
+}
+
+/// Made here, so that no scanner finds a token in this file.
+fn of(prefix: &str, length: usize) -> String {
+    format!("{prefix}{}", "Ab3dEf7hIj".repeat(60).chars().take(length).collect::<String>())
+}
+
+#[test]
+fn known_shapes_are_masked_wherever_they_stand() {
+    let tokens = [
+        of("ghp_", 36),
+        of("gho_", 36),
+        of("ghu_", 36),
+        of("ghs_", 36),
+        of("ghs_12345_eyJ", 36) + "." + &of("eyJ", 40) + "." + &of("", 40),
+        of("ghr_", 76),
+        of("github_pat_", 82),
+        of("npm_", 36),
+        of("glpat-", 20),
+        of("xoxb-", 40),
+        of("AIza", 35),
+        format!("AKIA{}", "ABCD2345".repeat(2)),
+        format!("ASIA{}", "ABCD2345".repeat(2)),
+        of("eyJ", 30) + "." + &of("eyJ", 50) + "." + &of("", 43),
+        of("eyJ", 30) + "." + &of("eyJ", 50),
+        format!("pgt_{}", "0123456789abcdef".repeat(3)),
+    ];
+    for token in tokens {
+        for (before, after) in [
+            ("", ""),
+            ("fatal: \"", "\" was refused"),
+            ("é ", " é"),
+            ("https://", "@github.com/a/b"),
+            ("a=", "&b"),
+        ] {
+            let text = format!("{before}{token}{after}");
+            assert_eq!(shown(&text), format!("{before}{MASK}{after}"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn secrets_are_known_by_what_is_written_beside_them() {
+    let (bearer, basic) = (of("", 20), "dXNlcjpwYXNzd29yZA==");
+    for (text, masked) in [
+        (format!("Authorization: Bearer {bearer}"), "Authorization: [redacted]".to_owned()),
+        (format!("sent bearer {bearer}, got 401"), "sent bearer [redacted], got 401".to_owned()),
+        (format!("-H 'Basic {basic}'"), "-H 'Basic [redacted]'".to_owned()),
+        ("postgres://u:p@ss:w0rd@db:5432/x?a=1".to_owned(), "postgres://[redacted]@db:5432/x?a=1".to_owned()),
+        ("host=db password=hunter2 user=u".to_owned(), "host=db password=[redacted] user=u".to_owned()),
+        ("GET /x?access_token=abc&page=2".to_owned(), "GET /x?access_token=[redacted]&page=2".to_owned()),
+        (
+            "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG".to_owned(),
+            "aws_secret_access_key = [redacted]".to_owned(),
+        ),
+        (
+            r#"{"user":"u","password": "a \"b","x":1}"#.to_owned(),
+            r#"{"user":"u","password": "[redacted]","x":1}"#.to_owned(),
+        ),
+        (r#"{\"api_key\":\"s3cr3t\"}"#.to_owned(), r#"{\"api_key\":\"[redacted]\"}"#.to_owned()),
+        (format!("token=Bearer {bearer} x"), "token=Bearer [redacted] x".to_owned()),
+        ("password=".to_owned(), "password=".to_owned()),
+    ] {
+        assert_eq!(shown(&text), masked, "{text}");
+    }
+}
+
+#[test]
+fn private_keys_are_masked_whole_or_cut_off() {
+    let body = format!("{}\n{}=\n", "MIIEowIB".repeat(8), "AbCd0123".repeat(4));
+    let (begin, end) = ("-----BEGIN RSA PRIVATE KEY-----\n", "-----END RSA PRIVATE KEY-----");
+    for (text, masked) in [
+        (format!("key: {begin}{body}{end}\nnext"), "key: [redacted]\nnext"),
+        (format!("key: {begin}{body}"), "key: [redacted]"),
+        (format!("the key\n{body}{end} next"), "the [redacted] next"),
+        (format!("password={begin}{body}{end}."), "password=[redacted]."),
+        (format!("{}{body}{}", begin.replace('\n', "\\n"), end), "[redacted]"),
+    ] {
+        assert_eq!(shown(&text), masked, "{text}");
+    }
+    let public = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----";
+    assert_eq!(shown(public), public);
+}
+
+#[test]
+fn what_people_write_stays_as_it_is() {
+    for text in [
+        "",
+        "unexpected token: `}` in line 7",
+        "Basic authentication failed",
+        "bearer authentication is required",
+        "https://github.com/acme/app/actions/runs/7?check_suite_focus=true",
+        "https://user@example.com/x",
+        "00f067aa-0ba9-02b7-0000-000000000000",
+        "src/ghp_client.rs: npm_config_cache=/opt/npm AKIAB eyJ.a.b",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "12:05:07.123 http://[::1]:8080/ ok: a:b",
+        "ünïcödé 🐢 a_b-c d=e",
+    ] {
+        assert_eq!(shown(text), text);
+    }
+}
+
+#[test]
+fn a_second_pass_changes_nothing() {
+    for text in [
+        format!("Authorization: Bearer {}", of("", 40)),
+        format!("token={}x https://a:b@c password=\"{}", of("ghp_", 40), of("", 9)),
+        format!("Basic {} -----BEGIN PRIVATE KEY-----", "QWxhZGRpbjpvcGVu"),
+        format!("password={MASK}abc token={MASK}"),
+        format!("https://{MASK}:x@host"),
+    ] {
+        let once = shown(&text);
+        assert!(once.contains(MASK));
+        assert_eq!(shown(&once), once, "{text}");
+    }
+}
+
+#[test]
+fn texts_of_beginnings_alone_are_read_in_linear_time() {
+    // Quadratic, each of these would take minutes.
+    for part in [
+        "eyJ",
+        "ghp_",
+        "github_pat_",
+        "xoxb-",
+        "-----BEGIN ",
+        "-----END PRIVATE KEY",
+        "://",
+        "://a:@",
+        "=",
+        ":",
+        "token=",
+        "Bearer ",
+        "basic ",
+        "eyJaaaaaaaaaa.",
+        "AKIA",
+        "password=\"",
+        "\"password\":\\",
+        "-",
+        "_",
+        " ",
+    ] {
+        let text = part.repeat(300_000 / part.len());
+        assert!(shown(&text).len() <= text.len() * 4, "{part}");
+    }
+}

@@ -1,0 +1,182 @@
+//! Compressed bodies inflated within a limit that holds while they grow, whatever they claim.
+//! Pure: memory is asked for step by step, and who has none says so.
+
+use std::io::{self, BufReader, Read};
+
+use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+
+use super::body::too_large;
+use crate::web::error::WebError;
+
+/// What is inflated at once.
+const STEP: usize = 64 << 10;
+/// The window a zstd frame may ask for, as RFC 9659 has it for HTTP: 8 MiB.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// How a body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// Not at all.
+    Identity,
+    /// gzip.
+    Gzip,
+    /// zlib, as HTTP calls deflate; without its header too, as some send it.
+    Deflate,
+    /// zstd.
+    Zstd,
+}
+
+impl Coding {
+    /// By the name that HTTP and gRPC have for it.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Some(Self::Identity),
+            "gzip" | "x-gzip" => Some(Self::Gzip),
+            "deflate" => Some(Self::Deflate),
+            "zstd" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// Inflates a body to at most `limit` bytes. `hold` is asked before the result grows to a size.
+pub(super) fn inflate(
+    coding: Coding,
+    body: &[u8],
+    limit: usize,
+    hold: impl FnMut(usize) -> Result<(), WebError>,
+) -> Result<Vec<u8>, WebError> {
+    let read = |error: io::Error| {
+        WebError::BadRequest(format!("the body is not {} as it says: {error}", coding.name()))
+    };
+    match coding {
+        Coding::Identity => bounded(body, limit, read, hold),
+        Coding::Gzip => bounded(MultiGzDecoder::new(body), limit, read, hold),
+        // The first byte of zlib names its method, 8, and its second makes a multiple of 31.
+        Coding::Deflate => match body {
+            [first, second, ..]
+                if first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)) % 31 == 0 =>
+            {
+                bounded(ZlibDecoder::new(body), limit, read, hold)
+            }
+            _ => bounded(DeflateDecoder::new(body), limit, read, hold),
+        },
+        Coding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(BufReader::new(body)).map_err(read)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(read)?;
+            bounded(decoder, limit, read, hold)
+        }
+    }
+}
+
+fn bounded(
+    mut from: impl Read,
+    limit: usize,
+    failed: impl Fn(io::Error) -> WebError,
+    mut hold: impl FnMut(usize) -> Result<(), WebError>,
+) -> Result<Vec<u8>, WebError> {
+    let mut step = vec![0; STEP];
+    let mut whole = Vec::new();
+    loop {
+        let read = match from.read(&mut step) {
+            Ok(0) => return Ok(whole),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        if whole.len() + read > limit {
+            return Err(too_large());
+        }
+        hold(whole.len() + read)?;
+        whole.extend_from_slice(&step[..read]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+    use std::io::Write;
+
+    const ALL: [(&str, Coding); 5] = [
+        ("gzip", Coding::Gzip),
+        ("zlib", Coding::Deflate),
+        ("deflate", Coding::Deflate),
+        ("zstd", Coding::Zstd),
+        ("identity", Coding::Identity),
+    ];
+
+    fn compressed(how: &str, body: &[u8]) -> Vec<u8> {
+        let (memory, level) = (Vec::new(), Compression::best());
+        match how {
+            "gzip" => {
+                let mut to = GzEncoder::new(memory, level);
+                to.write_all(body).and_then(|()| to.finish())
+            }
+            "zlib" => {
+                let mut to = ZlibEncoder::new(memory, level);
+                to.write_all(body).and_then(|()| to.finish())
+            }
+            "deflate" => {
+                let mut to = DeflateEncoder::new(memory, level);
+                to.write_all(body).and_then(|()| to.finish())
+            }
+            "zstd" => zstd::encode_all(body, 3),
+            _ => Ok(body.to_vec()),
+        }
+        .expect("memory")
+    }
+
+    #[test]
+    fn what_was_compressed_comes_back_and_what_is_none_is_refused() {
+        let text = b"a span and another span and another span".repeat(10_000);
+        for (how, coding) in ALL {
+            let body = compressed(how, &text);
+            assert_eq!(inflate(coding, &body, text.len(), |_| Ok(())).expect(how), text, "{how}");
+            if coding != Coding::Identity {
+                for wrong in [&b"not compressed at all"[..], &body[..body.len() / 2]] {
+                    let error = inflate(coding, wrong, text.len(), |_| Ok(())).expect_err(how);
+                    assert!(matches!(error, WebError::BadRequest(_)), "{how}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_grows_to_the_limit_and_no_further() {
+        let zeros = vec![0; 32 << 20];
+        for (how, coding) in ALL {
+            let body = compressed(how, &zeros);
+            let mut largest = 0;
+            let error = inflate(coding, &body, 1 << 20, |bytes| {
+                largest = bytes;
+                Ok(())
+            })
+            .expect_err(how);
+            assert!(matches!(error, WebError::TooLarge { .. }), "{how}: {error}");
+            assert!(largest <= 1 << 20, "{how}: {largest}");
+            let refused = inflate(coding, &body, usize::MAX, |bytes| {
+                if bytes > 1 << 20 { Err(WebError::Busy) } else { Ok(()) }
+            });
+            assert!(matches!(refused, Err(WebError::Busy)), "{how}: it asks before it grows");
+        }
+    }
+
+    #[test]
+    fn a_window_larger_than_the_standard_s_is_refused() {
+        // A frame's head: magic, no single segment, a window of 2^31 bytes, then an empty last block.
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0x00, 0x00];
+        let error = inflate(Coding::Zstd, &frame, 1 << 20, |_| Ok(())).expect_err("too much memory");
+        assert!(matches!(error, WebError::BadRequest(_)), "{error}");
+    }
+}

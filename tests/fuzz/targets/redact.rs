@@ -1,0 +1,10 @@
+//! The redactor: arbitrary OTLP, as JSON or as protobuf.
+#![no_main]
+
+use pacegate_fuzz::ingest::{Limits, otlp};
+use pacegate_fuzz::redacts;
+
+libfuzzer_sys::fuzz_target!(|body: &[u8]| match body.first() {
+    Some(b'{') => redacts(otlp::decode_json(body, Limits::default())),
+    _ => redacts(otlp::decode_protobuf(body, Limits::default())),
+});

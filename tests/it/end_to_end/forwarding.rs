@@ -1,0 +1,150 @@
+//! Accepted spans go on to another endpoint, cleaned, and whatever that endpoint does, senders are
+//! answered as before.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use super::{Database, PATIENCE, Scene, on_both};
+use crate::endpoint::{Endpoint, Mood};
+use crate::pipeline::{Run, text};
+use crate::service::{Builder, Service};
+use crate::time::{eventually, now_seconds};
+use crate::webhooks::sha;
+
+/// Spans of a run of the pipeline.
+const SPANS: usize = 11;
+
+fn forwarding(scene: &Scene, endpoint: &Endpoint) -> Builder {
+    scene.builder.clone().env("PACEGATE_FORWARD_URL", endpoint.url())
+}
+
+/// Waits until so many spans had this outcome.
+async fn counted(scene: &Scene, service: &Service, outcome: &str, spans: usize) {
+    let wanted =
+        format!("pacegate_forwarded_spans_total{{kind=\"otlp_http\",outcome=\"{outcome}\"}} {spans}\n");
+    eventually(&wanted, PATIENCE, || async {
+        let metrics = scene.client.get(format!("{}/metrics", service.url())).send().await.ok()?;
+        metrics.text().await.ok()?.contains(&wanted).then_some(())
+    })
+    .await;
+}
+
+fn run(n: i64) -> Run {
+    Run::of_main(&sha(&format!("forwarded {n}")), now_seconds() - n * 600)
+}
+
+on_both!(accepted_spans_go_on_cleaned_and_with_the_headers);
+async fn accepted_spans_go_on_cleaned_and_with_the_headers(database: Database) {
+    let scene = Scene::new(database).await;
+    let endpoint = Endpoint::start(Mood::Takes).await;
+    let token = format!("ghp_{}", "Ab3dEf7hIj".repeat(4));
+    let builder = forwarding(&scene, &endpoint)
+        .env("PACEGATE_FORWARD_HEADERS", "authorization=Basic%20dTpw,x-scope-orgid=7")
+        .env("PACEGATE_REDACT_KEYS", "iban")
+        .env("PACEGATE_TRACE_LINK", "https://jaeger.example.com/trace/{trace_id}");
+    let service = builder.start().await;
+    let run = run(1);
+    let mut spans = run.spans();
+    spans[0]["name"] = json!(format!("clone https://{token}@github.com/a/b"));
+    spans[0]["attributes"] = json!([text("customer.iban", "DE00123")]);
+    scene.push(&service, &json!({ "resourceSpans": [run.group(&spans)] })).await;
+    counted(&scene, &service, "forwarded", SPANS).await;
+    let forwarded = endpoint.spans();
+    assert_eq!(forwarded.len(), SPANS);
+    assert!(forwarded.iter().all(|(trace, _)| *trace == run.trace_id()));
+    assert!(
+        forwarded.iter().any(|(_, name)| name == "clone https://[redacted]@github.com/a/b"),
+        "{forwarded:?}"
+    );
+    let headers = endpoint.first_headers();
+    for (name, value) in
+        [("authorization", "Basic dTpw"), ("x-scope-orgid", "7"), ("content-type", "application/x-protobuf")]
+    {
+        assert_eq!(headers[name], value);
+    }
+    // What is stored is as clean, and the link leads to where it was forwarded.
+    scene.wait_for_runs(&service, 1).await;
+    let (_, runs) = scene.api(&service, "/runs").await;
+    let id = runs["runs"][0]["id"].as_str().expect("an id").to_owned();
+    let (_, answer) = scene.api(&service, &format!("/runs/{id}")).await;
+    assert_eq!(answer["trace"]["url"], format!("https://jaeger.example.com/trace/{}", run.trace_id()));
+    assert_eq!(answer["trace"]["kept"], true, "{answer}");
+    let (_, trace) = scene.api(&service, &format!("/runs/{id}/trace")).await;
+    for secret in [&token, "DE00123"] {
+        assert!(!trace.to_string().contains(secret), "{secret} in {trace}");
+        assert!(!service.log().join("\n").contains(secret));
+    }
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(what_is_refused_is_dropped_and_what_is_busy_is_sent_again);
+async fn what_is_refused_is_dropped_and_what_is_busy_is_sent_again(database: Database) {
+    let scene = Scene::new(database).await;
+    let endpoint = Endpoint::start(Mood::Says(StatusCode::BAD_REQUEST)).await;
+    let service = forwarding(&scene, &endpoint).start().await;
+    scene.push(&service, &run(1).request()).await;
+    counted(&scene, &service, "refused", SPANS).await;
+    assert_eq!(endpoint.asked(), 1, "a refusal is not sent again");
+    endpoint.set(Mood::Says(StatusCode::SERVICE_UNAVAILABLE));
+    scene.push(&service, &run(2).request()).await;
+    eventually("a second attempt", PATIENCE, || async { (endpoint.asked() >= 3).then_some(()) }).await;
+    scene.push(&service, &run(3).request()).await;
+    endpoint.set(Mood::Takes);
+    counted(&scene, &service, "forwarded", 2 * SPANS).await;
+    assert_eq!(endpoint.spans().len(), 2 * SPANS);
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(an_endpoint_that_hangs_slows_nobody_and_a_stop_ends);
+async fn an_endpoint_that_hangs_slows_nobody_and_a_stop_ends(database: Database) {
+    let scene = Scene::new(database).await;
+    let endpoint = Endpoint::start(Mood::Hangs).await;
+    let service = forwarding(&scene, &endpoint).start().await;
+    for n in 1..=5 {
+        scene.push(&service, &run(n).request()).await;
+    }
+    scene.wait_for_runs(&service, 5).await;
+    assert!(endpoint.spans().is_empty());
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(a_stop_sends_what_waits);
+async fn a_stop_sends_what_waits(database: Database) {
+    let scene = Scene::new(database).await;
+    // Nobody listens there yet: what is sent waits a second for the next attempt.
+    let endpoint = Endpoint::start(Mood::Says(StatusCode::SERVICE_UNAVAILABLE)).await;
+    let service = forwarding(&scene, &endpoint).start().await;
+    scene.push(&service, &run(1).request()).await;
+    eventually("an attempt", PATIENCE, || async { (endpoint.asked() > 0).then_some(()) }).await;
+    scene.push(&service, &run(2).request()).await;
+    endpoint.set(Mood::Takes);
+    service.terminate().await;
+    assert_eq!(endpoint.spans().len(), 2 * SPANS, "nothing was left behind");
+    scene.fake.finish();
+}
+
+#[test]
+fn settings_that_can_t_be_used_are_told_at_the_start() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let policies = folder.path().join("retention.yml");
+    std::fs::write(&policies, "policies:\n  - {name: a, type: latancy}\n").expect("a file");
+    let policies = policies.to_str().expect("a path");
+    for (name, value, part) in [
+        ("PACEGATE_FORWARD_URL", "tempo:4318", "http://"),
+        ("PACEGATE_TRACE_LINK", "https://jaeger.example.com/", "{trace_id}"),
+        ("PACEGATE_RETENTION", policies, "line 2, column"),
+        ("PACEGATE_REDACT_KEYS", "a[", "not a pattern"),
+    ] {
+        let builder = Service::builder()
+            .sqlite_in(folder.path())
+            .env(name, value)
+            .env("PACEGATE_LISTEN", "127.0.0.1:0");
+        let output = builder.run(&["serve"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{name}: {said}");
+        assert!(said.contains(part), "{name}: {said}");
+    }
+}
