@@ -2,6 +2,7 @@
 //! history and a slowed pull request, and has to get the verdict that names the slowed stage.
 //! Only the endpoint and `OTEL_RESOURCE_ATTRIBUTES` differ from what it would send to Jaeger.
 
+mod collector;
 mod program;
 mod table;
 
@@ -15,6 +16,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use self::collector::Collector;
 use self::program::{Ports, Program, Protocol};
 use self::table::PROGRAMS;
 use crate::end_to_end::{Database, create_token, on_both};
@@ -32,9 +34,23 @@ const PATIENCE: Duration = Duration::from_mins(2);
 struct Scene {
     service: Service,
     ports: Ports,
+    collector: Collector,
     token: String,
     client: reqwest::Client,
 }
+
+/// The service's ports, as the line of its log names them.
+const PORTS: [(Protocol, &str); 9] = [
+    (Protocol::OtlpMain, "address"),
+    (Protocol::OtlpGrpc, "otlp_grpc"),
+    (Protocol::OtlpHttp, "otlp_http"),
+    (Protocol::ZipkinV1, "zipkin"),
+    (Protocol::ZipkinV2, "zipkin"),
+    (Protocol::JaegerHttp, "jaeger_http"),
+    (Protocol::JaegerGrpc, "jaeger_grpc"),
+    (Protocol::JaegerUdpCompact, "jaeger_udp_compact"),
+    (Protocol::JaegerUdpBinary, "jaeger_udp_binary"),
+];
 
 /// The paths of a run's stages, without the pipeline's name.
 type Tree = BTreeSet<Vec<String>>;
@@ -71,17 +87,20 @@ async fn every_program_gets_the_verdict_that_names_the_slowed_stage(database: Da
 impl Scene {
     async fn new(database: &Database) -> Self {
         let builder = Service::builder().env("PACEGATE_SETTLE", "200ms").env("PACEGATE_DEFAULT_REPO", REPO);
+        let listen = PORTS.iter().skip(1).map(|(_, name)| format!("PACEGATE_{}_LISTEN", name.to_uppercase()));
+        let builder = listen.fold(builder, |builder, variable| builder.env(&variable, "127.0.0.1:0"));
         let builder = database.configure(builder);
         let token = create_token(&builder, REPO);
         let service = builder.start().await;
-        let main = service.url().trim_start_matches("http://").to_owned();
-        let ports = Ports::from([(Protocol::OtlpMain, main)]);
-        Self { service, ports, token, client: reqwest::Client::new() }
+        let ports = open_ports(&service);
+        let collector = Collector::start(&ports, &token).await;
+        Self { service, ports, collector, token, client: reqwest::Client::new() }
     }
 
     /// Runs a program through its history and two pushes of a slowed pull request; gives the tree.
     async fn judge(&self, program: &Program) -> Tree {
-        let mut process = Process::start(program, &self.ports[&program.protocol], &self.token);
+        let ports = if program.through_collector { &self.collector.ports } else { &self.ports };
+        let mut process = Process::start(program, &ports[&program.protocol], &self.token);
         let now = now_seconds();
         let history = plan(program, &["--runs", HISTORY, "--until", &(now - 7200).to_string()]);
         process.send(&history);
@@ -140,6 +159,15 @@ impl Scene {
         let answer = self.client.get(url).bearer_auth(&self.token).send().await.expect("an answer");
         (answer.status().as_u16(), answer.json().await.expect("JSON"))
     }
+}
+
+fn open_ports(service: &Service) -> Ports {
+    let lines = service.log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    // An event's fields stand below `fields` or beside its level.
+    let events = lines.map(|line| line.get("fields").unwrap_or(&line).clone());
+    let event =
+        events.into_iter().find(|event| event["message"] == "listening").expect("the line `listening`");
+    PORTS.map(|(protocol, name)| (protocol, event[name].as_str().expect(name).to_owned())).into()
 }
 
 /// A running program, which works through each line of a plan as it comes.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 /// Where a program sends, and so what stands in its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(dead_code, reason = "the service has no ports for the others yet")]
 pub enum Protocol {
     OtlpGrpc,
     /// The port that takes OTLP over HTTP alone.
@@ -78,6 +77,8 @@ pub struct Program {
     pub protocol: Protocol,
     /// Which of the plans of `plan.py` it works through.
     pub plan: &'static str,
+    /// Whether a Collector stands between it and the service.
+    pub through_collector: bool,
 }
 
 impl Program {
