@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests need and this machine lacks: Debian packages, and under target/ a Python
-# with numpy. With nothing to install it asks for no rights and touches nothing.
+# with numpy and what tests/clients needs. With nothing to install it asks for no rights and touches nothing.
 set -eu
 
 missing=
@@ -22,6 +22,9 @@ need nodejs command -v node
 need npm command -v npm
 need python3 command -v python3
 need python3-venv python3 -c 'import ensurepip, venv'
+need default-jdk-headless command -v javac
+need maven command -v mvn
+need golang-go command -v go
 
 install_packages() {
     echo "Installing what the tests need:$missing"
@@ -53,3 +56,6 @@ if ! cmp -s "$requirements" "$reference/installed.txt" || ! "$reference/bin/pyth
     "$reference/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"
     cp "$requirements" "$reference/installed.txt"
 fi
+
+# The programs on the tracers' own SDKs.
+tests/clients/setup.sh

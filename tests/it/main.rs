@@ -1,5 +1,6 @@
 //! The one test binary: everything that needs more than a function call.
 
+mod clients;
 mod decoder_memory;
 mod end_to_end;
 mod endpoint;

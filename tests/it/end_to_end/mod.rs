@@ -62,7 +62,8 @@ impl Database {
         Self::Postgres(postgres::fresh_database().await)
     }
 
-    fn configure(&self, builder: Builder) -> Builder {
+    /// Makes a service keep its data there.
+    pub fn configure(&self, builder: Builder) -> Builder {
         match self {
             Self::Sqlite(folder) => builder.sqlite_in(folder.path()),
             Self::Postgres(url) => builder.postgres(url),

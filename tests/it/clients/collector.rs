@@ -1,0 +1,86 @@
+//! A real Collector between programs and the service, with `tests/clients/collector/config.yaml`.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::PATIENCE;
+use super::program::{Ports, Protocol};
+
+/// What it takes spans by, and how its configuration calls the address.
+const RECEIVERS: [(Protocol, &str); 5] = [
+    (Protocol::OtlpGrpc, "COLLECTOR_OTLP_GRPC"),
+    (Protocol::OtlpHttp, "COLLECTOR_OTLP_HTTP"),
+    (Protocol::ZipkinV2, "COLLECTOR_ZIPKIN"),
+    (Protocol::JaegerHttp, "COLLECTOR_JAEGER_HTTP"),
+    (Protocol::JaegerUdpCompact, "COLLECTOR_JAEGER_UDP_COMPACT"),
+];
+
+/// What it sends by.
+const EXPORTERS: [(Protocol, &str); 3] = [
+    (Protocol::OtlpGrpc, "PACEGATE_OTLP_GRPC"),
+    (Protocol::OtlpHttp, "PACEGATE_OTLP_HTTP"),
+    (Protocol::ZipkinV2, "PACEGATE_ZIPKIN"),
+];
+
+/// A running Collector.
+pub struct Collector {
+    child: Child,
+    pub ports: Ports,
+}
+
+impl Collector {
+    /// Starts one that sends to `service`, and returns when it takes spans.
+    pub async fn start(service: &Ports, token: &str) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let ports = free_ports();
+        let mut child = Command::new(root.join("target/clients/otelcol"))
+            .arg("--config")
+            .arg(root.join("tests/clients/collector/config.yaml"))
+            .envs(RECEIVERS.map(|(protocol, variable)| (variable, &ports[&protocol])))
+            .envs(EXPORTERS.map(|(protocol, variable)| (variable, &service[&protocol])))
+            .env("PACEGATE_TOKEN", token)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("`make setup-tests` builds target/clients/otelcol");
+        let log = BufReader::new(child.stderr.take().expect("a pipe"));
+        let collector = Self { child, ports };
+        let (ready, told) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let mut ready = Some(ready);
+            // To its end, so that the Collector never waits for a reader.
+            for line in log.lines().map_while(Result::ok) {
+                if line.contains("Everything is ready") {
+                    // The test may have ended.
+                    let _ = ready.take().map(|ready| ready.send(()));
+                }
+            }
+        });
+        let told = tokio::time::timeout(PATIENCE, told).await;
+        told.expect("the Collector is ready in time").expect("the Collector did not end before");
+        collector
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // One that has ended is as gone as it can be.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Addresses that nobody has. All are held until each is known, so that none is given twice.
+fn free_ports() -> Ports {
+    let held: Vec<_> = RECEIVERS
+        .iter()
+        .map(|(protocol, _)| {
+            let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = tcp.local_addr().expect("an address");
+            (*protocol, address.to_string(), tcp)
+        })
+        .collect();
+    held.into_iter().map(|(protocol, address, _)| (protocol, address)).collect()
+}

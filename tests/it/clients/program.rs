@@ -1,0 +1,137 @@
+//! The programs of `tests/clients`: how each is run, which protocol it speaks, and which stage a
+//! slowed run of it has to be blamed on.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where a program sends, and so what stands in its environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    OtlpGrpc,
+    /// The port that takes OTLP over HTTP alone.
+    OtlpHttp,
+    /// The main port, which takes it too.
+    OtlpMain,
+    ZipkinV1,
+    ZipkinV2,
+    JaegerHttp,
+    JaegerUdpCompact,
+    JaegerUdpBinary,
+    JaegerGrpc,
+}
+
+/// Addresses (`HOST:PORT`) by protocol.
+pub type Ports = BTreeMap<Protocol, String>;
+
+impl Protocol {
+    /// What has to be set for this address: nothing else differs from a run against Jaeger.
+    pub fn environment(self, address: &str, token: &str) -> Vec<(&'static str, String)> {
+        let otlp = || {
+            vec![
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}")),
+                ("OTEL_EXPORTER_OTLP_HEADERS", format!("Authorization=Bearer%20{token}")),
+            ]
+        };
+        let zipkin = |path| vec![("OTEL_EXPORTER_ZIPKIN_ENDPOINT", format!("http://{address}{path}"))];
+        let agent = || {
+            let (host, port) = address.split_once(':').expect("HOST:PORT");
+            vec![
+                ("OTEL_EXPORTER_JAEGER_AGENT_HOST", host.to_owned()),
+                ("OTEL_EXPORTER_JAEGER_AGENT_PORT", port.to_owned()),
+            ]
+        };
+        match self {
+            Self::OtlpGrpc | Self::OtlpHttp | Self::OtlpMain => otlp(),
+            Self::ZipkinV1 => zipkin("/api/v1/spans"),
+            Self::ZipkinV2 => zipkin("/api/v2/spans"),
+            Self::JaegerHttp => {
+                vec![("OTEL_EXPORTER_JAEGER_ENDPOINT", format!("http://{address}/api/traces"))]
+            }
+            Self::JaegerUdpCompact | Self::JaegerUdpBinary => agent(),
+            Self::JaegerGrpc => vec![
+                ("OTEL_EXPORTER_JAEGER_ENDPOINT", address.to_owned()),
+                ("OTEL_EXPORTER_JAEGER_GRPC_INSECURE", "true".to_owned()),
+            ],
+        }
+    }
+}
+
+/// What runs a program: its interpreter and the folder of what it needs.
+#[derive(Clone, Copy, Debug)]
+pub enum Runtime {
+    /// The SDK's version.
+    Java(&'static str),
+    Go,
+    /// The virtual environment.
+    Python(&'static str),
+    Node,
+}
+
+/// A program with its exporter.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Also the name of its pipeline.
+    pub name: &'static str,
+    pub runtime: Runtime,
+    pub arguments: &'static [&'static str],
+    pub protocol: Protocol,
+    /// Which of the plans of `plan.py` it works through.
+    pub plan: &'static str,
+    /// Whether a Collector stands between it and the service.
+    pub through_collector: bool,
+}
+
+impl Program {
+    /// The command line. Everything is below the repository, where `tests/clients/setup.sh` put it.
+    pub fn command(&self) -> Vec<PathBuf> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (built, sources) = (root.join("target/clients"), root.join("tests/clients"));
+        let mut command = match self.runtime {
+            Runtime::Java(version) => {
+                let made = built.join("java").join(version);
+                let path = format!("{0}/classes:{0}/dependency/*", made.display());
+                vec!["java".into(), "-cp".into(), path.into(), "PipelineEngine".into()]
+            }
+            Runtime::Go => vec![built.join("go-clients")],
+            Runtime::Python(environment) => {
+                vec![built.join("python").join(environment).join("bin/python"), "-B".into()]
+            }
+            Runtime::Node => vec!["node".into()],
+        };
+        let mut arguments = self.arguments.iter();
+        if let Some(folder) = match self.runtime {
+            Runtime::Python(_) => Some("python"),
+            Runtime::Node => Some("node"),
+            Runtime::Java(_) | Runtime::Go => None,
+        } {
+            command.push(sources.join(folder).join(arguments.next().expect("a script")));
+        }
+        command.extend(arguments.map(PathBuf::from));
+        command
+    }
+
+    /// The operation that is slowed.
+    pub fn slowed(&self) -> &'static str {
+        match self.plan {
+            "queue" => "process-message",
+            "artifacts" => "store-artifact",
+            "operations" => "run-tests",
+            _ => "test-integration",
+        }
+    }
+
+    /// Where that is on the tree, below the pipeline.
+    pub fn blamed(&self) -> &'static [&'static str] {
+        match self.plan {
+            "queue" => &[
+                "publish",
+                "send-message-build-queue",
+                "receive-message-build-queue",
+                "process-message-build-queue",
+            ],
+            "artifacts" => &["artifacts", "upload-artifact", "store-artifact"],
+            "operations" => &["test", "run-tests"],
+            _ => &["test", "test-integration"],
+        }
+    }
+}
