@@ -77,10 +77,9 @@ fn samples() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
     let entries = std::fs::read_dir(folder).expect("the samples");
     entries
-        .map(|entry| {
-            let path = entry.expect("an entry").path();
-            (path.display().to_string(), std::fs::read(&path).expect("a sample"))
-        })
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_file())
+        .map(|path| (path.display().to_string(), std::fs::read(&path).expect("a sample")))
         .collect()
 }
 
