@@ -15,7 +15,7 @@ const INFLATED_BYTES: u64 = 512 * 1024 * 1024;
 
 /// Named in the error about a file of no known format.
 const FORMATS: &str = "OTLP JSON (one document, or one on each line), OTLP protobuf, Jaeger UI JSON \
-                       and Zipkin v2 JSON, each also compressed with gzip";
+                       and Zipkin JSON, v2 and v1, each also compressed with gzip";
 
 /// Why no trace could be read from a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,6 +113,10 @@ fn read_plain(bytes: &[u8], limits: Limits) -> Result<Decoded, FileError> {
     let (format, decoded) = match text.first() {
         None => return Err(FileError::Empty),
         Some(b'{') if may_be_text => read_object(bytes, limits)?,
+        // The one key that only the older format has.
+        Some(b'[') if may_be_text && holds(text, b"\"binaryAnnotations\"") => {
+            ("Zipkin v1 JSON", zipkin::decode_v1_json(bytes, limits)?)
+        }
         Some(b'[') if may_be_text => ("Zipkin v2 JSON", zipkin::decode_v2_json(bytes, limits)?),
         Some(_) => match otlp::decode_protobuf(bytes, limits) {
             Err(IngestError::Malformed { format, reason }) => {
@@ -129,6 +133,10 @@ fn read_plain(bytes: &[u8], limits: Limits) -> Result<Decoded, FileError> {
         return Err(FileError::NoSpan { format, rejected: decoded.rejected.message() });
     }
     Ok(decoded)
+}
+
+fn holds(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 /// Which of the formats' keys an object has.
@@ -226,7 +234,7 @@ mod tests {
     fn an_unknown_file_is_told_what_is_read() {
         for other in [&b"run,stage,duration\n"[..], br#"{"a":1}"#, b"\x89PNG", b"\"text\"", &[0xff; 64]] {
             let error = fails(other);
-            assert!(error.contains("OTLP protobuf, Jaeger UI JSON and Zipkin v2 JSON"), "{error}");
+            assert!(error.contains("OTLP protobuf, Jaeger UI JSON and Zipkin JSON, v2 and v1"), "{error}");
         }
     }
 

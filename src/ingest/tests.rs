@@ -250,3 +250,10 @@ fn a_cut_or_damaged_sample_never_panics_and_a_cut_document_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_file_of_zipkin_s_older_format_is_told_by_its_content() {
+    let from_file = read(PYTHON_ZIPKIN_V1, Limits::default()).expect("readable");
+    let decoded = Format::ZipkinV1Json.decode(PYTHON_ZIPKIN_V1, Limits::default());
+    assert_eq!(Ok(from_file), decoded);
+}

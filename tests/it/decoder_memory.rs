@@ -5,7 +5,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use pacegate::ingest::{Format, Limits, jaeger};
+use pacegate::ingest::redact::Redactor;
+use pacegate::ingest::{Format, Limits, jaeger, reports};
 
 use crate::ALLOCATOR;
 
@@ -46,12 +47,19 @@ fn measured_alone() {
         bodies.push((name, sample));
     }
     let mut wrong = Vec::new();
+    let redactor = Redactor::default();
     for (name, body) in &bodies {
         for format in FORMATS {
             check(&format!("{format:?}: {name}"), body, &mut wrong, |body| {
                 drop(format.decode(body, Limits::default()));
             });
+            check(&format!("{format:?}, cleaned: {name}"), body, &mut wrong, |body| {
+                drop(format.sift(body, Limits::default(), &redactor));
+            });
         }
+        check(&format!("a report: {name}"), body, &mut wrong, |body| {
+            drop(reports::read(body, Limits::default()));
+        });
         check(&format!("Jaeger's UI: {name}"), body, &mut wrong, |body| {
             drop(jaeger::decode_ui(body, Limits::default()));
         });
@@ -75,10 +83,13 @@ fn check(name: &str, body: &[u8], wrong: &mut Vec<String>, decode: impl FnOnce(&
 
 fn samples() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
-    let entries = std::fs::read_dir(folder).expect("the samples");
-    entries
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.is_file())
+    let files = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).expect("the samples");
+        entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file()).collect::<Vec<_>>()
+    };
+    [files(&folder), files(&folder.join("reports"))]
+        .concat()
+        .into_iter()
         .map(|path| (path.display().to_string(), std::fs::read(&path).expect("a sample")))
         .collect()
 }
@@ -141,9 +152,12 @@ fn hostile() -> Vec<(String, Vec<u8>)> {
     bodies.push(("nested objects".into(), br#"{"a":"#.repeat(100_000)));
     bodies.push(("zeros".into(), vec![0; 300_000]));
     let ids = [&[0x0a, 16][..], &[1; 16], &[0x12, 8], &[1; 8]].concat();
-    for (name, inner) in
-        [("events", [0x5a, 0].repeat(250)), ("attributes", [0x4a, 0].repeat(250)), ("nothing else", vec![])]
-    {
+    for (name, inner) in [
+        ("events", [0x5a, 0].repeat(250)),
+        ("attributes", [0x4a, 0].repeat(250)),
+        ("events with an attribute", [0x5a, 2, 0x1a, 0].repeat(200)),
+        ("nothing else", vec![]),
+    ] {
         let span = field(2, &[&ids[..], &inner].concat());
         let spans = span.repeat(300_000 / span.len());
         bodies.push((format!("OTLP protobuf of spans with {name}"), field(1, &field(2, &spans))));

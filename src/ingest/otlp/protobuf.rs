@@ -256,7 +256,10 @@ fn read_attribute(
             _ => {}
         }
     }
-    into.0.push((key.to_owned(), any));
+    // An attribute without a name says nothing, and takes two bytes here.
+    if !key.is_empty() {
+        into.0.push((key.to_owned(), any));
+    }
     Ok(())
 }
 
