@@ -114,7 +114,7 @@ fn without_repeats(
         .collect();
     if kept.len() < before {
         complain(&format!(
-            "{} of the {side} were given before; each counts once",
+            "{} of the {side} had been given already, here or among the candidate's: each counts once",
             counted(before - kept.len(), "run")
         ));
     }

@@ -35,7 +35,8 @@ impl JobError {
         let text = error_chain(self);
         match self {
             Self::TooEarly(after) => Settlement::Postpone(*after),
-            Self::Unreadable(_) | Self::Store(StoreError::Unreadable { .. } | StoreError::Url(_)) => {
+            Self::Unreadable(_)
+            | Self::Store(StoreError::Unreadable { .. } | StoreError::Url(_) | StoreError::TracesUrl(_)) => {
                 Settlement::Dead(text)
             }
             Self::Store(_) | Self::Computation(_) => Settlement::Retry(backoff(job.attempts, chance), text),

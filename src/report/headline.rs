@@ -246,14 +246,17 @@ fn change(stage: &StageComparison, name: fn(&str) -> String) -> String {
 fn quiet(report: &Report, name: fn(&str) -> String) -> String {
     let comparison = report.comparison();
     let runs = comparison.baseline.runs;
+    let passed = comparison.stages.iter().filter(|s| s.verdict == StageVerdict::Pass).count();
+    // Pipelines of the commit without a history, beside one that has one.
+    let is_new = |s: &&StageComparison| {
+        s.parent.is_none() && matches!(s.verdict, StageVerdict::New | StageVerdict::Inconclusive(_))
+    };
+    let waiting: Vec<&StageComparison> = comparison.stages.iter().filter(is_new).collect();
     match comparison.verdict {
-        RunVerdict::Pass => {
-            let judged = comparison.stages.iter().filter(|s| s.verdict == StageVerdict::Pass).count();
-            match judged {
-                0 => "No slowdown found".to_owned(),
-                n => format!("No slowdown in {}", format::count(n, "stage", "stages")),
-            }
-        }
+        RunVerdict::Pass => match passed {
+            0 => "No slowdown found".to_owned(),
+            n => format!("No slowdown in {}", format::count(n, "stage", "stages")),
+        },
         RunVerdict::Improved => {
             let mut improved = report.improved();
             let first = improved.next().map_or_else(|| "Faster than usual".to_owned(), |s| change(s, name));
@@ -263,6 +266,14 @@ fn quiet(report: &Report, name: fn(&str) -> String) -> String {
             }
         }
         RunVerdict::Inconclusive if runs == 0 => "Nothing to compare with yet".to_owned(),
+        RunVerdict::Inconclusive if passed > 0 && !waiting.is_empty() => {
+            let more = match waiting.len() {
+                1 => String::new(),
+                n => format!(" and {} more", n - 1),
+            };
+            let judged = format::count(passed, "stage", "stages");
+            format!("No slowdown in {judged}; can't say yet about {}{more}", name(leaf(waiting[0])))
+        }
         RunVerdict::Inconclusive => {
             format!("Can't say yet: compared with {}", format::count(runs, "run", "runs"))
         }

@@ -68,6 +68,9 @@ pub enum StoreError {
     /// Not a URL of a database we know.
     #[error("`{0}` is not a database URL: write sqlite://FILE or postgres://USER@HOST/NAME")]
     Url(String),
+    /// Not a place for raw traces that we know.
+    #[error("`{0}` is no place for raw traces: write file:FOLDER or s3://BUCKET/PREFIX")]
+    TracesUrl(String),
     /// A row holds something that this version can't read.
     #[error("{what} in the database can't be read by this version")]
     Unreadable {

@@ -23,7 +23,7 @@ impl TraceStore {
     /// region come from the usual `AWS_*` variables.
     ///
     /// # Errors
-    /// [`StoreError::Url`] for another form, [`StoreError::Traces`] when it can't be opened.
+    /// [`StoreError::TracesUrl`] for another form, [`StoreError::Traces`] when it can't be opened.
     pub fn open(url: &str) -> Result<Self, StoreError> {
         if let Some(folder) = url.strip_prefix("file:") {
             let folder = folder.strip_prefix("//").unwrap_or(folder);
@@ -37,7 +37,7 @@ impl TraceStore {
             let objects = AmazonS3Builder::from_env().with_bucket_name(bucket).build()?;
             return Ok(Self { objects: Arc::new(objects), prefix: prefix.trim_matches('/').to_owned() });
         }
-        Err(StoreError::Url(format!("{url} (traces: write file:FOLDER or s3://BUCKET/PREFIX)")))
+        Err(StoreError::TracesUrl(url.to_owned()))
     }
 
     fn path(&self, repo: RepoId, trace: TraceId) -> Path {

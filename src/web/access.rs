@@ -61,7 +61,7 @@ pub async fn pushing_repository(
             Ok(configured_sender(state, name).await?)
         }
         _ => Err(WebError::Unauthorized(
-            "a token is needed: send `Authorization: Bearer TOKEN` (OTEL_EXPORTER_OTLP_HEADERS); \
+            "a token is needed: send `Authorization: Bearer TOKEN` (OTEL_EXPORTER_OTLP_HEADERS), or the token as password of the address (http://x:TOKEN@HOST); \
              `pacegate token create --repo OWNER/NAME` makes one",
         )),
     }

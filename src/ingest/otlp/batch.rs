@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::sift::{Form, Group, SiftedSpan};
 use super::write_protobuf::span_bytes;
+use crate::model::span::Span;
 
 /// Spans of one trace, gathered from a request.
 #[derive(Debug, Default)]
@@ -23,11 +24,11 @@ struct Part<'a> {
 }
 
 impl<'a> TraceBatch<'a> {
-    /// Adds a span.
-    pub fn push(&mut self, span: SiftedSpan<'a>) {
+    /// Adds a span. `read` are the spans of the request that were read.
+    pub fn push(&mut self, span: &SiftedSpan<'a>, read: &[Span]) {
         let bytes = match span.form {
             Form::AsSent(bytes) => Cow::Borrowed(bytes),
-            Form::Read(read) => Cow::Owned(span_bytes(&read)),
+            Form::Read(at) => Cow::Owned(span_bytes(&read[at])),
         };
         self.spans += 1;
         if self.parts.last().is_none_or(|part| part.group != span.group) {

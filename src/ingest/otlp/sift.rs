@@ -20,6 +20,8 @@ pub struct Sifted<'a> {
     pub groups: Vec<Group>,
     /// The spans, in the request's order.
     pub spans: Vec<SiftedSpan<'a>>,
+    /// Those of them that were read, cleaned.
+    pub read: Vec<Span>,
     /// Those that can't be used.
     pub rejected: Rejected,
 }
@@ -54,8 +56,8 @@ pub struct SiftedSpan<'a> {
 pub enum Form<'a> {
     /// `Span` as protobuf, as it was sent: it says nothing of whose run it is.
     AsSent(&'a [u8]),
-    /// Read, and cleaned.
-    Read(Box<Span>),
+    /// Its place among [`Sifted::read`].
+    Read(usize),
 }
 
 /// Keys that begin so may say whose run it is: such a span is read.
@@ -67,32 +69,35 @@ impl Sifted<'_> {
     /// The same of spans that were read already, whatever form they came in.
     #[must_use]
     pub fn of(decoded: Decoded, redactor: &Redactor) -> Self {
-        let mut sifted = Self { rejected: decoded.rejected, ..Self::default() };
+        let mut sifted = Self { rejected: decoded.rejected, read: decoded.spans, ..Self::default() };
+        let mut groups = Vec::new();
         let mut group_of: HashMap<(*const Resource, *const Scope), usize> = HashMap::new();
-        for mut span in decoded.spans {
+        sifted.spans.reserve_exact(sifted.read.len());
+        for (at, span) in sifted.read.iter_mut().enumerate() {
             let shared = (Arc::as_ptr(&span.resource), Arc::as_ptr(&span.scope));
             let group = *group_of.entry(shared).or_insert_with(|| {
                 let resource = redactor.redacted_resource(&span.resource);
                 let scope = redactor.redacted_scope(&span.scope);
-                sifted.groups.push(Group {
+                groups.push(Group {
                     resource: resource_bytes(&resource).into(),
                     scope: scope_bytes(&scope),
                     // The originals live as long as the map: an address stands for one of them.
                     _sent: Some(Origin { resource: span.resource.clone(), scope: span.scope.clone() }),
                     origin: Origin { resource: Arc::new(resource), scope: Arc::new(scope) },
                 });
-                sifted.groups.len() - 1
+                groups.len() - 1
             });
-            let origin = &sifted.groups[group].origin;
+            let origin = &groups[group].origin;
             (span.resource, span.scope) = (origin.resource.clone(), origin.scope.clone());
-            redactor.redact_span(&mut span);
+            redactor.redact_span(span);
             sifted.spans.push(SiftedSpan {
                 group,
                 trace_id: span.trace_id,
                 is_root: span.parent_span_id.is_none(),
-                form: Form::Read(Box::new(span)),
+                form: Form::Read(at),
             });
         }
+        sifted.groups = groups;
         sifted
     }
 }
@@ -193,7 +198,8 @@ impl Sieve<'_> {
         protobuf::read_span(message, &into.groups[group].origin, &mut read, &mut self.left)?;
         if let Some(mut span) = read.spans.pop() {
             self.redactor.redact_span(&mut span);
-            into.spans.push(SiftedSpan { group, trace_id, is_root, form: Form::Read(Box::new(span)) });
+            into.spans.push(SiftedSpan { group, trace_id, is_root, form: Form::Read(into.read.len()) });
+            into.read.push(span);
         }
         Ok(())
     }

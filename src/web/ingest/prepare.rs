@@ -60,7 +60,7 @@ pub(super) fn prepare(
     repository: &RepoName,
     redactor: &Redactor,
 ) -> Result<Prepared, WebError> {
-    let Sifted { groups, spans, mut rejected } = format
+    let Sifted { groups, spans, read, mut rejected } = format
         .sift(body, Limits::default(), redactor)
         .map_err(|e: IngestError| WebError::BadRequest(redacted(e.to_string())))?;
     let pushed_for = repository.to_string();
@@ -73,7 +73,10 @@ pub(super) fn prepare(
     for span in spans {
         let own = match &span.form {
             Form::AsSent(_) => None,
-            Form::Read(read) => Some(Claims::new(repository_claim(read), read.text(&SHA_KEYS), &pushed_for)),
+            Form::Read(at) => {
+                let read = &read[*at];
+                Some(Claims::new(repository_claim(read), read.text(&SHA_KEYS), &pushed_for))
+            }
         };
         let claims = own.as_ref().unwrap_or(&of_groups[span.group]);
         // The token says whose these are. A payload that names another repository is a
@@ -87,7 +90,7 @@ pub(super) fn prepare(
         if of_trace.commit.is_none() {
             of_trace.commit.clone_from(&claims.commit);
         }
-        of_trace.spans.push(span);
+        of_trace.spans.push(&span, &read);
     }
     // Each trace keeps its resource: many small traces can take more than they came in.
     let bytes: usize = by_trace.values().map(|of_trace| of_trace.spans.size(&groups)).sum();

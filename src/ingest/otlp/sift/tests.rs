@@ -5,11 +5,11 @@ use crate::ingest::otlp::{TraceBatch, decode, decode_json, decode_protobuf, enco
 use crate::ingest::redact::redact;
 
 /// The request's spans as they come out of the store, and how many were read on the way.
-fn through(sifted: Sifted<'_>) -> (Vec<Span>, usize) {
+fn through(sifted: &Sifted<'_>) -> (Vec<Span>, usize) {
     let read = sifted.spans.iter().filter(|span| matches!(span.form, Form::Read(_))).count();
     let mut batch = TraceBatch::default();
-    for span in sifted.spans {
-        batch.push(span);
+    for span in &sifted.spans {
+        batch.push(span, &sifted.read);
     }
     let written = batch.write(&sifted.groups);
     assert_eq!(written.len(), batch.size(&sifted.groups));
@@ -61,11 +61,11 @@ fn what_is_kept_is_what_reading_and_cleaning_keeps() {
         let mut expected = decode_protobuf(&body, Limits::default()).expect(what).spans;
         redact(&mut expected);
         let sifted = sift(&body, Limits::default(), &Redactor::default()).expect(what);
-        let (kept, read) = through(sifted);
+        let (kept, read) = through(&sifted);
         assert_eq!(kept, expected, "{what}");
         assert_eq!(read == 0, as_sent, "{what}");
         let decoded = decode_protobuf(&body, Limits::default()).expect(what);
-        assert_eq!(through(Sifted::of(decoded, &Redactor::default())).0, expected, "{what}");
+        assert_eq!(through(&Sifted::of(decoded, &Redactor::default())).0, expected, "{what}");
     }
 }
 
@@ -80,7 +80,7 @@ fn every_sample_passes_as_if_it_were_read() {
         let mut expected = decode_protobuf(sample, Limits::default()).expect("readable").spans;
         redact(&mut expected);
         let sifted = sift(sample, Limits::default(), &Redactor::default()).expect("readable");
-        let (kept, read) = through(sifted);
+        let (kept, read) = through(&sifted);
         assert_eq!(kept, expected);
         assert!(read < expected.len(), "some of {} spans are kept as they were sent", expected.len());
     }
@@ -118,6 +118,6 @@ fn a_field_of_a_later_version_is_left_out() {
     let mut body = vec![0x0a, u8::try_from(resource_spans.len()).expect("short")];
     body.extend(&resource_spans);
     let sifted = sift(&body, Limits::default(), &Redactor::default()).expect("readable");
-    let (kept, read) = through(sifted);
+    let (kept, read) = through(&sifted);
     assert_eq!((kept.len(), read), (1, 1));
 }
