@@ -320,6 +320,16 @@ fn headlines() {
         (
             say(
                 |c| {
+                    c.verdict = RunVerdict::Inconclusive;
+                    c.stages.push(stage(&["lint"], StageVerdict::New, 1.0, 1.0));
+                },
+                fine,
+            ),
+            "No slowdown in 2 stages; can't say yet about lint",
+        ),
+        (
+            say(
+                |c| {
                     c.verdict = RunVerdict::Regressed;
                     c.stages[1].verdict = StageVerdict::Regressed;
                     c.stages[1].ratio = Some(1.001);
