@@ -19,7 +19,7 @@ use crate::config::{GitHubArgs, PageAccess, StoreArgs, WebArgs, WorkArgs};
 use crate::ingest::redact::Redactor;
 use crate::ingest::sampling::Sampling;
 use crate::jobs::call_gate::{DatabaseGate, WriteLimits};
-use crate::jobs::{TraceSettings, Work, worker::run_jobs};
+use crate::jobs::{COLLECTING_MIB, TraceSettings, Work, worker::run_jobs};
 use crate::metrics::Metrics;
 use crate::store::traces::TraceStore;
 use crate::store::{DatabaseUrl, Db};
@@ -101,6 +101,7 @@ pub async fn open_work(
         settle: work.settle,
         check_timeout: work.check_timeout,
         grace: work.grace,
+        collecting: Arc::new(tokio::sync::Semaphore::new(COLLECTING_MIB as usize)),
         lease: work.job_lease.max(Duration::from_secs(1)),
         reconcile_interval: work.reconcile_interval,
         base_branch: work.base_branch.clone(),

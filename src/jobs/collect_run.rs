@@ -1,10 +1,14 @@
 //! Spans that were pushed become a run: once the root is there and the trace has been quiet.
 //! Spans that come later make the run again from all of them, and so do linked traces.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::linked_traces::{Group, Member, Statement};
 use super::recording::{raw, record};
+use super::work::COLLECTING_MIB;
 use super::{JobError, Work};
 use crate::gate::identity::{RunIdentity, names_pipeline};
 use crate::gate::measure::{Provenance, measure};
@@ -13,7 +17,7 @@ use crate::ingest::{Limits, otlp};
 use crate::model::ids::{RepoId, RunId, TraceId};
 use crate::model::linked_traces::principal;
 use crate::model::run::{Lineage, MeasuredRun, RunResult};
-use crate::model::span::Span;
+use crate::model::span::{Resource, Span};
 use crate::model::time::Timestamp;
 use crate::model::trace::Trace;
 use crate::store::{OpenTrace, RepositoryRow, Tx};
@@ -48,6 +52,10 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         drop(tx);
         return pass_over(work, repo, (trace_id, open)).await;
     }
+    // Kept until the run is written: a few large traces at once would fill the memory.
+    drop(tx);
+    let mut held = room(work, open.bytes).await?;
+    let mut tx = work.db.read().await?;
     let batches = tx.span_batches(repo, trace_id).await?;
     drop(tx);
     let sampling = work.trace_settings.sampling.clone();
@@ -68,6 +76,10 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         drop(tx);
         Some(alone)
     } else {
+        drop(tx);
+        drop(held);
+        held = room(work, group.members.iter().map(|(_, member)| member.bytes).sum()).await?;
+        let mut tx = work.db.read().await?;
         let mut batches = Vec::new();
         for (trace, member) in &group.members {
             wait_until_quiet(work, member)?;
@@ -77,10 +89,12 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         let statement = alone.statement;
         tokio::task::spawn_blocking(move || Read::linked(&batches, statement, &sampling)).await??
     };
-    match read {
+    let done = match read {
         Some(read) => Collection { work, repository: &repository, own, group }.finish(read).await,
         None => Ok(()),
-    }
+    };
+    drop(held);
+    done
 }
 
 fn wait_until_quiet(work: &Work, open: &OpenTrace) -> Result<(), JobError> {
@@ -130,12 +144,47 @@ impl Read {
     }
 }
 
+/// Room for stored spans of so many bytes; all there is for more.
+async fn room(work: &Work, bytes: i64) -> Result<OwnedSemaphorePermit, JobError> {
+    let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).saturating_add(1).min(COLLECTING_MIB);
+    let room = work.collecting.clone().acquire_many_owned(mebibytes).await;
+    room.map_err(|e| JobError::Unreadable(Box::new(e)))
+}
+
+/// Resources of the batches of one trace: most are the same one, which is kept once.
+#[derive(Default)]
+struct Resources(Vec<Arc<Resource>>);
+
+/// Different resources that are looked through.
+const RESOURCES: usize = 64;
+
+impl Resources {
+    fn share(&mut self, spans: &mut [Span]) {
+        let mut last: Option<(Arc<Resource>, Arc<Resource>)> = None;
+        for span in spans {
+            if let Some((from, to)) = &last
+                && Arc::ptr_eq(from, &span.resource)
+            {
+                span.resource = to.clone();
+                continue;
+            }
+            let known = self.0.iter().rev().take(RESOURCES).find(|known| ***known == *span.resource).cloned();
+            let shared = known.unwrap_or_else(|| {
+                self.0.push(span.resource.clone());
+                span.resource.clone()
+            });
+            last = Some((std::mem::replace(&mut span.resource, shared.clone()), shared));
+        }
+    }
+}
+
 fn spans_of(batches: &[Vec<u8>]) -> Result<Vec<Span>, JobError> {
     // What was accepted is within the limits already, batch by batch.
     let limits = Limits { spans: usize::MAX, values: usize::MAX };
-    let mut spans = Vec::new();
+    let (mut spans, mut resources) = (Vec::new(), Resources::default());
     for batch in batches {
-        let decoded = otlp::decode(batch, limits).map_err(|e| JobError::Unreadable(Box::new(e)))?;
+        let mut decoded = otlp::decode(batch, limits).map_err(|e| JobError::Unreadable(Box::new(e)))?;
+        resources.share(&mut decoded.spans);
         spans.extend(decoded.spans);
     }
     Ok(spans)

@@ -227,30 +227,33 @@ impl Job {
     }
 
     /// Jobs that write about one head, or make its verdict, run one at a time.
-    fn serial_key(&self) -> Option<String> {
+    fn serial_key(&self) -> String {
         match self {
             Self::HandleDelivery { subject, .. } | Self::RefreshPullRequest { subject, .. } => {
-                Some(format!("delivery:{subject}"))
+                format!("delivery:{subject}")
             }
-            Self::SweepDeliveries { .. } => Some("sweep_deliveries".to_owned()),
-            Self::ReconcileRepository { repo, .. } => Some(format!("reconcile:{}", repo.0)),
-            Self::CollectRun { .. } => None,
+            Self::SweepDeliveries { .. } => "sweep_deliveries".to_owned(),
+            Self::ReconcileRepository { repo, .. } => format!("reconcile:{}", repo.0),
+            // Two at once: one repository's thousands of traces do not keep the others' waiting.
+            Self::CollectRun { repo, trace, .. } => {
+                format!("collect:{}:{}", repo.0, trace.as_bytes()[15] % 2)
+            }
             Self::CollectWorkflowRun { repo, run_id, .. } => {
-                Some(format!("workflow run {}:{run_id}", repo.0))
+                format!("workflow run {}:{run_id}", repo.0)
             }
             // Two lanes for all of history, so that it never takes every slot from live work.
             Self::DiscoverWorkflows { repo, .. } | Self::BackfillWorkflow { repo, .. } => {
-                Some(format!("backfill:{}", repo.0 % 2))
+                format!("backfill:{}", repo.0 % 2)
             }
-            Self::PublishComment { repo, number, .. } => Some(format!("comment:{}:{}", repo.0, number.0)),
-            Self::ConfirmByRerun { repo, head_sha, .. } => Some(format!("rerun:{}:{head_sha}", repo.0)),
-            Self::EvaluateHead { repo, head_sha, .. } => Some(format!("evaluate:{}:{head_sha}", repo.0)),
+            Self::PublishComment { repo, number, .. } => format!("comment:{}:{}", repo.0, number.0),
+            Self::ConfirmByRerun { repo, head_sha, .. } => format!("rerun:{}:{head_sha}", repo.0),
+            Self::EvaluateHead { repo, head_sha, .. } => format!("evaluate:{}:{head_sha}", repo.0),
             Self::AnnounceCheck { repo, head_sha, .. }
             | Self::ShowAwaited { repo, head_sha, .. }
             | Self::PublishComparison { repo, head_sha, .. }
             | Self::ConcludeSupersededCheck { repo, head_sha, .. }
             | Self::ConcludeSilentCheck { repo, head_sha, .. } => {
-                Some(format!("publish:{}:{head_sha}", repo.0))
+                format!("publish:{}:{head_sha}", repo.0)
             }
         }
     }
@@ -273,7 +276,7 @@ impl Job {
             kind: self.kind(),
             payload: serde_json::to_string(self).unwrap_or_default(),
             dedupe_key: Some(self.dedupe_key()),
-            serial_key: self.serial_key(),
+            serial_key: Some(self.serial_key()),
             run_at,
             max_attempts: self.max_attempts(),
         }

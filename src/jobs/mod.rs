@@ -39,7 +39,7 @@ mod workflow_run;
 
 pub use job::Job;
 pub use settlement::JobError;
-pub use work::{TraceSettings, Work};
+pub use work::{COLLECTING_MIB, TraceSettings, Work};
 
 use crate::github::GitHubError;
 

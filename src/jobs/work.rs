@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::clock::{Clock, Randomness};
 use crate::github::app_auth::App;
 use crate::ingest::redact::Redactor;
@@ -38,6 +40,10 @@ impl Default for TraceSettings {
     }
 }
 
+/// Mebibytes of stored spans that one process makes runs of at once: decoded they take several
+/// times as much.
+pub const COLLECTING_MIB: u32 = 128;
+
 /// Everything a job may use.
 #[derive(Debug, Clone)]
 pub struct Work {
@@ -67,6 +73,8 @@ pub struct Work {
     pub reconcile_interval: Duration,
     /// Branch of the baseline where GitHub does not say it.
     pub base_branch: Option<String>,
+    /// Mebibytes of stored spans that are made runs of at once.
+    pub collecting: Arc<Semaphore>,
     /// Where people reach the pages.
     pub public_url: Option<String>,
 }

@@ -7,6 +7,7 @@ use base64::Engine;
 
 use super::AppState;
 use super::error::WebError;
+use super::forward::FORWARDED;
 use super::ingest::admission::RateKey;
 use crate::config::PageAccess;
 use crate::model::ids::{RepoId, RepoName};
@@ -35,6 +36,8 @@ pub struct Sender {
     pub repository: RepositoryRow,
     /// Whose rate they count to.
     pub(super) key: RateKey,
+    /// Whether another Pacegate, or this one, forwarded them.
+    pub(super) was_forwarded: bool,
 }
 
 /// Who pushes, and the repository that the spans belong to: the token's, and nothing a payload
@@ -53,15 +56,21 @@ pub async fn pushing_repository(
             .repository(id)
             .await?
             .ok_or(WebError::Unauthorized("the repository of this token was removed"))?;
-        return Ok(Sender { repository, key: RateKey::of_token(&token) });
+        return Ok(Sender {
+            repository,
+            key: RateKey::of_token(&token),
+            was_forwarded: headers.contains_key(FORWARDED),
+        });
     }
     match &state.default_repo {
         // Who tries to say who it is and fails is not nobody.
         Some(name) if is_this_machine(headers, peer) && !headers.contains_key(header::AUTHORIZATION) => {
-            Ok(configured_sender(state, name).await?)
+            let sender = configured_sender(state, name).await?;
+            Ok(Sender { was_forwarded: headers.contains_key(FORWARDED), ..sender })
         }
         _ => Err(WebError::Unauthorized(
-            "a token is needed: send `Authorization: Bearer TOKEN` (OTEL_EXPORTER_OTLP_HEADERS), or the token as password of the address (http://x:TOKEN@HOST); \
+            "a token is needed: send `Authorization: Bearer TOKEN` (OTEL_EXPORTER_OTLP_HEADERS), or the token as \
+             password of the address (http://x:TOKEN@HOST); \
              `pacegate token create --repo OWNER/NAME` makes one",
         )),
     }
@@ -71,7 +80,7 @@ pub async fn pushing_repository(
 pub async fn configured_sender(state: &AppState, name: &RepoName) -> Result<Sender, StoreError> {
     let sender = |repository: RepositoryRow| {
         let key = RateKey::of_repository(repository.id);
-        Sender { repository, key }
+        Sender { repository, key, was_forwarded: false }
     };
     let mut tx = state.work.db.read().await?;
     if let Some(row) = tx.find_repository(name).await? {

@@ -60,6 +60,12 @@ pub enum WebError {
     /// Too much at once: later, please.
     #[error("the service has its hands full; send this again in a moment")]
     Busy,
+    /// A repository has too many traces that are no run yet.
+    #[error(
+        "too many traces of this repository wait for their root span; a trace that brings its root is taken all the \
+         same. Does something else than a pipeline send here?"
+    )]
+    TooManyOpenTraces,
     /// The process has no memory for it now.
     #[error("the service is near its memory limit (PACEGATE_MEMORY_LIMIT); send this again in a moment")]
     OutOfMemory,
@@ -102,7 +108,7 @@ impl WebError {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooFast { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::OutOfMemory | Self::Stalled | Self::Store(_) => {
+            Self::Busy | Self::TooManyOpenTraces | Self::OutOfMemory | Self::Stalled | Self::Store(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Internal(_) | Self::AppFile(_) => StatusCode::INTERNAL_SERVER_ERROR,

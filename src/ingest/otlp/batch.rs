@@ -2,6 +2,7 @@
 //! before it is written.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::sift::{Form, Group, SiftedSpan};
 use super::write_protobuf::span_bytes;
@@ -55,22 +56,29 @@ impl<'a> TraceBatch<'a> {
     /// How many bytes [`TraceBatch::write`] will write.
     #[must_use]
     pub fn size(&self, groups: &[Group]) -> usize {
-        self.parts.iter().map(|part| field_size(part.sizes(&groups[part.group]).1)).sum()
+        self.of_resources(groups).map(|parts| field_size(resource_spans_size(parts, groups))).sum()
+    }
+
+    /// Neighbouring parts of one resource, which is written once for them.
+    fn of_resources<'p>(&'p self, groups: &'p [Group]) -> impl Iterator<Item = &'p [Part<'a>]> {
+        self.parts
+            .chunk_by(|one, next| Arc::ptr_eq(&groups[one.group].resource, &groups[next.group].resource))
     }
 
     /// Writes an `ExportTraceServiceRequest`. `groups` are those of the request the spans are of.
     #[must_use]
     pub fn write(&self, groups: &[Group]) -> Vec<u8> {
         let mut message = Vec::with_capacity(self.size(groups));
-        for part in &self.parts {
-            let group = &groups[part.group];
-            let (scope_spans, resource_spans) = part.sizes(group);
-            head(1, resource_spans, &mut message);
-            field(1, &group.resource, &mut message);
-            head(2, scope_spans, &mut message);
-            field(1, &group.scope, &mut message);
-            for span in &part.spans {
-                field(2, span, &mut message);
+        for parts in self.of_resources(groups) {
+            head(1, resource_spans_size(parts, groups), &mut message);
+            field(1, &groups[parts[0].group].resource, &mut message);
+            for part in parts {
+                let group = &groups[part.group];
+                head(2, part.size(group), &mut message);
+                field(1, &group.scope, &mut message);
+                for span in &part.spans {
+                    field(2, span, &mut message);
+                }
             }
         }
         message
@@ -78,11 +86,16 @@ impl<'a> TraceBatch<'a> {
 }
 
 impl Part<'_> {
-    /// Bytes of its `ScopeSpans` and of its `ResourceSpans`, each without tag and length.
-    fn sizes(&self, group: &Group) -> (usize, usize) {
-        let scope_spans = field_size(group.scope.len()) + self.bytes;
-        (scope_spans, field_size(group.resource.len()) + field_size(scope_spans))
+    /// Bytes of its `ScopeSpans`, without tag and length.
+    fn size(&self, group: &Group) -> usize {
+        field_size(group.scope.len()) + self.bytes
     }
+}
+
+/// Bytes of the `ResourceSpans` of parts that share a resource, without tag and length.
+fn resource_spans_size(parts: &[Part<'_>], groups: &[Group]) -> usize {
+    let resource = parts.first().map_or(0, |part| field_size(groups[part.group].resource.len()));
+    resource + parts.iter().map(|part| field_size(part.size(&groups[part.group]))).sum::<usize>()
 }
 
 /// Bytes of a length-delimited field of a number below 16.

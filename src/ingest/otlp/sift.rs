@@ -141,6 +141,14 @@ struct Seen<'a> {
     identifies: bool,
 }
 
+impl<'a> Seen<'a> {
+    /// The last of several counts, but none may stay that nobody looked at.
+    fn id(&mut self, bytes: &'a [u8], of: impl Fn(&mut Self) -> &mut &'a [u8]) {
+        self.has_to_change |= !of(self).is_empty();
+        *of(self) = bytes;
+    }
+}
+
 impl Sieve<'_> {
     fn resource_spans<'a>(&mut self, message: &'a [u8], into: &mut Sifted<'a>) -> Result<(), WireError> {
         // Resources and scopes are few: they are read, cleaned and written anew.
@@ -209,13 +217,13 @@ impl Sieve<'_> {
         let mut fields = Fields::new(message);
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
-                (1, Value::Bytes(bytes)) => seen.trace_id = bytes,
-                (2, Value::Bytes(bytes)) => seen.span_id = bytes,
+                (1, Value::Bytes(bytes)) => seen.id(bytes, |seen| &mut seen.trace_id),
+                (2, Value::Bytes(bytes)) => seen.id(bytes, |seen| &mut seen.span_id),
                 (3, Value::Bytes(_)) => {
                     let text = value.text()?.unwrap_or_default();
                     seen.has_to_change |= !self.redactor.leaves_text(text, PLAIN_TRACE_STATE);
                 }
-                (4, Value::Bytes(bytes)) => seen.parent_span_id = bytes,
+                (4, Value::Bytes(bytes)) => seen.id(bytes, |seen| &mut seen.parent_span_id),
                 (5, Value::Bytes(_)) => self.text(value, &mut seen)?,
                 (6 | 10 | 12 | 14, Value::Varint(_)) | (7 | 8, Value::Fixed64(_)) | (16, Value::Fixed32) => {}
                 (9, Value::Bytes(pair)) => {
@@ -264,7 +272,10 @@ impl Sieve<'_> {
                 }
                 Value::Bytes(_) if Some(number) == name => self.text(value, seen)?,
                 // A link's ids are bytes and its trace state is not kept; times and counts are numbers.
-                Value::Bytes(_) if name.is_none() && number <= 2 => {}
+                Value::Bytes(id) if name.is_none() && number <= 2 => {
+                    // What is no id is no part of a link, whatever else it may be.
+                    seen.has_to_change |= id.len() != if number == 1 { 16 } else { 8 };
+                }
                 Value::Varint(_) | Value::Fixed64(_) | Value::Fixed32 => {}
                 Value::Bytes(_) => seen.has_to_change = true,
             }

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::target::ForwardTarget;
 use crate::metrics::Metrics;
 
+/// Marks what was forwarded: it is not forwarded once more.
+pub const FORWARDED: &str = "x-pacegate-forwarded";
 /// Bytes that wait or are on their way.
 const QUEUE_BYTES: usize = 64 << 20;
 /// What a batch takes beside its bytes.
@@ -150,7 +152,7 @@ impl Worker {
             loop {
                 account.was_lost.notified().await;
                 let spans = account.lost.swap(0, Ordering::Relaxed);
-                tracing::warn!(spans, "spans were not forwarded; pacegate_forwarded_spans says why");
+                tracing::warn!(spans, "spans were not forwarded; pacegate_forwarded_spans_total says why");
                 tokio::time::sleep(BETWEEN_LOGS).await;
             }
         });
@@ -180,16 +182,18 @@ impl Worker {
                 () = self.stop.cancelled() => batches.try_recv().ok(),
             };
             let Some(first) = first else { return };
-            let (mut body, mut spans, mut held) = (first.body, first.spans, 0);
-            held += body.len() + BATCH_BYTES;
-            while body.len() < REQUEST_BYTES
+            let (mut bytes, mut spans, mut held) = (first.body.len(), first.spans, 0);
+            held += bytes + BATCH_BYTES;
+            let mut bodies = vec![first.body];
+            while bytes < REQUEST_BYTES
                 && let Ok(next) = batches.try_recv()
             {
+                bytes += next.body.len();
                 held += next.body.len() + BATCH_BYTES;
                 spans += next.spans;
-                body = [body, next.body].concat().into();
+                bodies.push(next.body);
             }
-            self.deliver(body, spans).await;
+            self.deliver(bodies.concat().into(), spans).await;
             self.account.held.fetch_sub(held, Ordering::AcqRel);
         }
     }
@@ -228,6 +232,7 @@ impl Worker {
             .post(self.target.url.clone())
             .headers(self.target.headers.clone())
             .header(header::CONTENT_TYPE, "application/x-protobuf")
+            .header(FORWARDED, "1")
             .body(body);
         let answer = match request.send().await {
             Ok(answer) => answer,

@@ -188,7 +188,7 @@ async fn keep(
     let states = tx.add_span_batches(&batches, OF_A_TRACE, &work.chance, now).await?;
     let mut results: Vec<Result<Rejected, WebError>> = refused
         .iter()
-        .map(|refused| if *refused { Err(WebError::Busy) } else { Ok(Rejected::default()) })
+        .map(|refused| if *refused { Err(WebError::TooManyOpenTraces) } else { Ok(Rejected::default()) })
         .collect();
     let mut jobs = Vec::new();
     for ((batch, state), at) in batches.iter().zip(states).zip(of_request) {
@@ -214,11 +214,16 @@ async fn keep(
 
 /// Whether a request would add to the traces of a repository that has too many open ones.
 async fn is_flooded(tx: &mut crate::store::Tx, waiting: &Waiting) -> Result<bool, StoreError> {
-    if tx.count_open_traces(waiting.repo, OPEN_TRACES).await? < OPEN_TRACES {
+    // What brings its root is a run soon, however many others are none.
+    let rootless = waiting.batches.iter().filter(|batch| !batch.has_root);
+    let more = i64::try_from(rootless.clone().count()).unwrap_or(i64::MAX);
+    let mut open = tx.count_open_traces(waiting.repo, OPEN_TRACES).await?;
+    if open.saturating_add(more) <= OPEN_TRACES {
         return Ok(false);
     }
-    for batch in &waiting.batches {
-        if tx.open_trace(waiting.repo, batch.trace).await?.is_none() {
+    for batch in rootless {
+        open += i64::from(tx.open_trace(waiting.repo, batch.trace).await?.is_none());
+        if open > OPEN_TRACES {
             tracing::warn!(repo = waiting.repo.0, limit = OPEN_TRACES, "too many traces are open at once");
             return Ok(true);
         }

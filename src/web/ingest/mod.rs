@@ -35,6 +35,7 @@ fn refusal(error: &WebError) -> &'static str {
         WebError::Unauthorized(_) => "unauthorized",
         WebError::TooLarge { .. } => "too_large",
         WebError::Busy => "busy",
+        WebError::TooManyOpenTraces => "too_many_open",
         WebError::OutOfMemory => "out_of_memory",
         WebError::TooFast { .. } => "too_fast",
         WebError::Stalled => "stalled",
@@ -106,21 +107,30 @@ pub(super) async fn receive(
     body: Bytes,
 ) -> Result<Outcome, WebError> {
     let repository = &sender.repository;
-    state.admission.charge(sender.key, body.len());
+    let received = body.len();
+    state.admission.charge(sender.key, received);
     room.hold_decoding(body.len()).await?;
     let at_work = state.admission.at_work().await?;
     let (name, redactor) = (repository.name.clone(), state.work.trace_settings.redactor.clone());
     // The places are the computation's: it can't be called off, whatever becomes of the sender.
     let (room, prepared) = tokio::task::spawn_blocking(move || {
         let _at_work = at_work;
-        (room, prepare(&body, format, &name, &redactor))
+        // A resource is kept with each of its traces: what is stored can be more than what came.
+        let prepared = prepare(&body, format, &name, &redactor, |stored| room.hold(body.len() + stored));
+        (room, prepared)
     })
     .await
     .map_err(|e| WebError::Internal(e.into()))?;
     let prepared = prepared?;
+    state.admission.charge(sender.key, prepared.bytes.saturating_sub(received));
     let mut outcome = prepared.outcome;
     // Taken before they are given away, and only if somebody wants them.
-    let forwarded = state.forwarder.as_ref().map(|forwarder| (forwarder, copies(&prepared.batches)));
+    let forwarded = state
+        .forwarder
+        .as_ref()
+        // Two that forward to each other, or one to itself, would never come to an end.
+        .filter(|_| !sender.was_forwarded)
+        .map(|forwarder| (forwarder, copies(&prepared.batches)));
     let (committer, repo) = (state.committer.clone(), repository.id);
     // And the batches': they wait to be committed even when nobody waits for the answer.
     let full = tokio::spawn(async move {

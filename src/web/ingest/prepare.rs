@@ -14,7 +14,7 @@ use crate::model::ids::{CommitSha, RepoName, TraceId};
 use crate::web::error::WebError;
 
 /// The most a request may take in the store: a resource is kept with each of its traces.
-const STORED_LIMIT: usize = 128 << 20;
+const STORED_LIMIT: usize = 64 << 20;
 
 /// Spans of one trace that came in one request.
 pub(super) struct Batch {
@@ -29,6 +29,8 @@ pub(super) struct Batch {
 pub(super) struct Prepared {
     pub(super) batches: Vec<Batch>,
     pub(super) accepted: usize,
+    /// Bytes of all batches.
+    pub(super) bytes: usize,
     pub(super) outcome: Outcome,
 }
 
@@ -53,12 +55,14 @@ struct OfTrace<'a> {
     commit: Option<String>,
 }
 
-/// Decodes, checks, cleans and groups a request's spans. Pure, and off the async threads.
+/// Decodes, checks, cleans and groups a request's spans. Pure, and off the async threads. `hold`
+/// is told how many bytes the batches will take, before they do.
 pub(super) fn prepare(
     body: &[u8],
     format: Format,
     repository: &RepoName,
     redactor: &Redactor,
+    hold: impl FnOnce(usize) -> Result<(), WebError>,
 ) -> Result<Prepared, WebError> {
     let Sifted { groups, spans, read, mut rejected } = format
         .sift(body, Limits::default(), redactor)
@@ -99,6 +103,7 @@ pub(super) fn prepare(
         let sentence = format!("the request's traces take more than {limit} MiB; send smaller batches");
         return Err(WebError::BadRequest(sentence));
     }
+    hold(bytes)?;
     let (mut accepted, mut nameless) = (0, false);
     let mut batches = Vec::with_capacity(by_trace.len());
     for (trace, OfTrace { spans, has_root, commit }) in by_trace {
@@ -118,5 +123,5 @@ pub(super) fn prepare(
             .to_owned()
     });
     let outcome = Outcome { rejected: rejected.count, message: rejected.message().or(warning) };
-    Ok(Prepared { batches, accepted, outcome })
+    Ok(Prepared { batches, accepted, bytes, outcome })
 }

@@ -69,6 +69,51 @@ fn what_is_kept_is_what_reading_and_cleaning_keeps() {
     }
 }
 
+/// A length-delimited field of protobuf that is shorter than 128 bytes.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(content.len()).expect("short");
+    assert!(length < 128);
+    [&[number << 3 | 2, length][..], content].concat()
+}
+
+#[test]
+fn what_nobody_looks_at_is_not_kept() {
+    let secret = b"ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    let ids = [field(1, &[1; 16]), field(2, &[2; 8])].concat();
+    for (what, span) in [
+        ("a trace id before the trace id", [field(1, secret), ids.clone()].concat()),
+        ("a span id before the span id", [field(2, secret), ids.clone()].concat()),
+        ("a parent before the parent", [ids.clone(), field(4, secret), field(4, &[3; 8])].concat()),
+        ("a link's trace id", [ids.clone(), field(13, &field(1, secret))].concat()),
+        ("a link's span id", [ids.clone(), field(13, &field(2, secret))].concat()),
+    ] {
+        let body = field(1, &field(2, &field(2, &span)));
+        let sifted = sift(&body, Limits::default(), &Redactor::default()).expect(what);
+        let mut batch = TraceBatch::default();
+        assert_eq!(sifted.spans.len(), 1, "{what}");
+        batch.push(&sifted.spans[0], &sifted.read);
+        let written = batch.write(&sifted.groups);
+        assert!(!written.windows(secret.len()).any(|part| part == secret), "{what}");
+    }
+}
+
+#[test]
+fn a_resource_is_kept_once_for_all_of_its_scopes() {
+    let span = [field(1, &[1; 16]), field(2, &[2; 8])].concat();
+    let attribute = field(1, &[field(1, b"k"), field(2, &field(1, &[b'v'; 60]))].concat());
+    let scopes = field(2, &field(2, &span)).repeat(2);
+    let body = field(1, &[field(1, &attribute), scopes].concat());
+    let sifted = sift(&body, Limits::default(), &Redactor::default()).expect("readable");
+    let (kept, _) = through(&sifted);
+    assert_eq!(kept.len(), 2);
+    let mut batch = TraceBatch::default();
+    for span in &sifted.spans {
+        batch.push(span, &sifted.read);
+    }
+    let written = batch.write(&sifted.groups);
+    assert_eq!(written.windows(60).filter(|part| *part == [b'v'; 60]).count(), 1);
+}
+
 #[test]
 fn every_sample_passes_as_if_it_were_read() {
     for sample in [

@@ -5,6 +5,7 @@ mod encode;
 mod floods;
 mod grpc;
 mod killed;
+mod open_traces;
 mod protocols;
 mod recordings;
 mod start;

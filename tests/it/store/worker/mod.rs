@@ -14,7 +14,7 @@ use pacegate::gate::identity::SHA_KEYS;
 use pacegate::ingest::otlp::encode_protobuf;
 use pacegate::ingest::redact::redact;
 use pacegate::jobs::worker::run_jobs;
-use pacegate::jobs::{Job, TraceSettings, Work};
+use pacegate::jobs::{COLLECTING_MIB, Job, TraceSettings, Work};
 use pacegate::metrics::{Metrics, Outcome as Label};
 use pacegate::model::ids::{RepoId, SpanId, TraceId};
 use pacegate::model::span::{AttributeValue, Attributes, Dropped, Resource, Span, SpanKind, SpanStatus};
@@ -62,6 +62,7 @@ impl Bench {
             chance: store.chance.clone(),
             metrics: Metrics::default(),
             settle: SETTLE,
+            collecting: std::sync::Arc::new(tokio::sync::Semaphore::new(COLLECTING_MIB as usize)),
             check_timeout: Duration::from_hours(1),
             grace: Duration::from_hours(720),
             lease: Duration::from_mins(1),
