@@ -2,7 +2,8 @@
 //! one wait for the disk, for every request that came meanwhile. Nothing is answered before its
 //! own spans are committed, and no request fails because of another's.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
@@ -167,8 +168,14 @@ async fn keep(
 ) -> Result<Vec<Result<Rejected, WebError>>, WebError> {
     let now = work.clock.now();
     let mut refused = vec![false; group.len()];
+    let mut open_traces: HashMap<RepoId, i64> = HashMap::new();
     for (at, waiting) in group.iter().enumerate() {
-        refused[at] = is_flooded(&mut tx, waiting).await?;
+        // Counted once for all: it takes as long as there are traces.
+        let open = match open_traces.entry(waiting.repo) {
+            Entry::Occupied(counted) => *counted.get(),
+            Entry::Vacant(entry) => *entry.insert(tx.count_open_traces(waiting.repo, OPEN_TRACES).await?),
+        };
+        refused[at] = open >= OPEN_TRACES && adds_a_trace(&mut tx, waiting).await?;
     }
     let mut batches = Vec::new();
     let mut of_request = Vec::new();
@@ -212,11 +219,8 @@ async fn keep(
     Ok(results)
 }
 
-/// Whether a request would add to the traces of a repository that has too many open ones.
-async fn is_flooded(tx: &mut crate::store::Tx, waiting: &Waiting) -> Result<bool, StoreError> {
-    if tx.count_open_traces(waiting.repo, OPEN_TRACES).await? < OPEN_TRACES {
-        return Ok(false);
-    }
+/// Whether a request would add to the traces of its repository, which has too many open ones.
+async fn adds_a_trace(tx: &mut crate::store::Tx, waiting: &Waiting) -> Result<bool, StoreError> {
     for batch in &waiting.batches {
         if tx.open_trace(waiting.repo, batch.trace).await?.is_none() {
             tracing::warn!(repo = waiting.repo.0, limit = OPEN_TRACES, "too many traces are open at once");
