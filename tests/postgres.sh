@@ -47,11 +47,15 @@ cat >>"$folder/data/postgresql.conf" <<CONF
 listen_addresses = ''
 unix_socket_directories = '$folder'
 max_connections = 400
-# A crash of the machine loses the tests' data, and that is all right.
+CONF
+# A crash of the machine loses the tests' data, and that is all right. Benchmarks wait for the disk.
+if [ "${PACEGATE_TEST_POSTGRES_DURABLE:-no}" = no ]; then
+    cat >>"$folder/data/postgresql.conf" <<CONF
 fsync = off
 synchronous_commit = off
 full_page_writes = off
 CONF
+fi
 as_server "$bin/pg_ctl" start --silent --wait --timeout=60 --pgdata="$folder/data" --log="$folder/log" \
     || { cat "$folder/log" >&2; exit 1; }
 started=yes

@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
+use super::chunks::chunks;
 use super::{NewJob, StoreError, Tx, TxInner, on_db};
 use crate::clock::Randomness;
 use crate::model::time::Timestamp;
-
-/// Jobs in one statement.
-const CHUNK: usize = 200;
 
 impl Tx {
     /// Pushes a job as part of this transaction. `false`: one with this kind and dedupe key is
@@ -53,7 +51,7 @@ impl Tx {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut pushed = 0;
-        for chunk in jobs.chunks(CHUNK) {
+        for chunk in chunks(jobs) {
             pushed += on_db!(self, conn => {
                 let mut insert = sqlx::QueryBuilder::new(
                     "INSERT INTO jobs (job_id, kind, payload, dedupe_key, serial_key, visible_at, max_attempts, created_at) ",

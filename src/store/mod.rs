@@ -6,6 +6,7 @@ pub mod app_file;
 mod backfills;
 mod budgets;
 mod checks;
+mod chunks;
 mod claims;
 mod comparisons;
 mod connect;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::chunks::chunks;
 use super::{StoreError, Tx, on_db};
 use crate::clock::Randomness;
 use crate::model::ids::{CommitSha, RepoId, TraceId};
@@ -55,9 +56,6 @@ impl From<Upserted> for OpenTrace {
     }
 }
 
-/// Traces in one statement; the bodies are bound, too.
-const CHUNK: usize = 200;
-
 impl Tx {
     /// Keeps batches of spans and returns, in their order, the state of each one's trace with it;
     /// none for a batch that was not kept, because its trace was swept or would pass its bound.
@@ -81,7 +79,7 @@ impl Tx {
                 let repeated = round.last().is_some_and(|last| key(*last) == key(at));
                 if repeated { rest.push(at) } else { round.push(at) }
             }
-            for chunk in round.chunks(CHUNK) {
+            for chunk in chunks(&round) {
                 self.add_distinct(batches, chunk, bounds, (chance, now), &mut states).await?;
             }
             waiting = rest;

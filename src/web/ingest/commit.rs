@@ -166,10 +166,7 @@ async fn keep(
     group: &[Waiting],
 ) -> Result<Vec<Result<Rejected, WebError>>, WebError> {
     let now = work.clock.now();
-    let mut refused = vec![false; group.len()];
-    for (at, waiting) in group.iter().enumerate() {
-        refused[at] = is_flooded(&mut tx, waiting).await?;
-    }
+    let refused = flooding(&mut tx, group).await?;
     let mut batches = Vec::new();
     let mut of_request = Vec::new();
     for (at, waiting) in group.iter().enumerate().filter(|(at, _)| !refused[*at]) {
@@ -212,23 +209,39 @@ async fn keep(
     Ok(results)
 }
 
-/// Whether a request would add to the traces of a repository that has too many open ones.
-async fn is_flooded(tx: &mut crate::store::Tx, waiting: &Waiting) -> Result<bool, StoreError> {
-    // What brings its root is a run soon, however many others are none.
-    let rootless = waiting.batches.iter().filter(|batch| !batch.has_root);
-    let more = i64::try_from(rootless.clone().count()).unwrap_or(i64::MAX);
-    let mut open = tx.count_open_traces(waiting.repo, OPEN_TRACES).await?;
-    if open.saturating_add(more) <= OPEN_TRACES {
-        return Ok(false);
-    }
-    for batch in rootless {
-        open += i64::from(tx.open_trace(waiting.repo, batch.trace).await?.is_none());
-        if open > OPEN_TRACES {
-            tracing::warn!(repo = waiting.repo.0, limit = OPEN_TRACES, "too many traces are open at once");
-            return Ok(true);
+/// Which requests of a group would add to the traces of a repository that has too many open ones.
+async fn flooding(tx: &mut crate::store::Tx, group: &[Waiting]) -> Result<Vec<bool>, StoreError> {
+    let mut refused = vec![false; group.len()];
+    let mut repos: Vec<RepoId> = group.iter().map(|waiting| waiting.repo).collect();
+    repos.sort_unstable();
+    repos.dedup();
+    for repo in repos {
+        // What brings its root is a run soon, however many others are none.
+        let rootless = |waiting: &Waiting| waiting.batches.iter().filter(|batch| !batch.has_root).count();
+        let of_repo = || group.iter().enumerate().filter(|(_, waiting)| waiting.repo == repo);
+        let more = i64::try_from(of_repo().map(|(_, waiting)| rootless(waiting)).sum::<usize>());
+        // Counted once for all: it takes as long as there are traces.
+        let mut open = tx.count_open_traces(repo, OPEN_TRACES).await?;
+        if open.saturating_add(more.unwrap_or(i64::MAX)) <= OPEN_TRACES {
+            continue;
+        }
+        for (at, waiting) in of_repo() {
+            let mut with_these = open;
+            for batch in waiting.batches.iter().filter(|batch| !batch.has_root) {
+                with_these += i64::from(tx.open_trace(repo, batch.trace).await?.is_none());
+                if with_these > OPEN_TRACES {
+                    break;
+                }
+            }
+            if with_these > OPEN_TRACES {
+                tracing::warn!(repo = repo.0, limit = OPEN_TRACES, "too many traces are open at once");
+                refused[at] = true;
+            } else {
+                open = with_these;
+            }
         }
     }
-    Ok(false)
+    Ok(refused)
 }
 
 /// Why a trace takes no more.

@@ -1,0 +1,107 @@
+//! How many spans a second one core decodes, cleans and writes as they are stored, for each protocol.
+//! `cargo bench --bench decode` prints it, in processor time of the one thread: what else runs on the
+//! machine counts little. Figures are printed, never judged: a timing is no test.
+//!
+//! `cargo bench --bench decode -- FOLDER COUNT` writes the requests that `benches/ingest.sh` sends.
+
+mod requests;
+mod wire;
+
+use std::hint::black_box;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use pacegate::ingest::otlp::{TraceBatch, encode_json, encode_protobuf};
+use pacegate::ingest::redact::Redactor;
+use pacegate::ingest::{Format, Limits};
+use requests::{SPANS, Shape, request};
+
+/// Requests decoded in one go, and how often that is repeated; the fastest go counts.
+const REQUESTS: u32 = 60;
+const GOES: u32 = 15;
+
+#[expect(clippy::print_stdout, reason = "figures are what this prints")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match &arguments[..] {
+        [] => print_figures(),
+        [folder, count] => write_requests(&PathBuf::from(folder), count.parse().expect("how many requests")),
+        _ => say("either no arguments, or a folder and how many requests are written to it"),
+    }
+}
+
+/// Seconds this thread has run, by Linux's scheduler.
+fn processor_seconds() -> f64 {
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts this");
+    let nanoseconds = statistics.split(' ').next().expect("a number");
+    nanoseconds.parse::<f64>().expect("a number") / 1e9
+}
+
+/// The least seconds of processor time that one request took.
+fn fastest(mut decode: impl FnMut()) -> f64 {
+    let mut go = || {
+        let begun = processor_seconds();
+        (0..REQUESTS).for_each(|_| decode());
+        (processor_seconds() - begun) / f64::from(REQUESTS)
+    };
+    go();
+    (0..GOES).map(|_| go()).fold(f64::INFINITY, f64::min)
+}
+
+fn print_figures() {
+    let spans = request(Shape::Single, 1);
+    let forms = [
+        ("OTLP protobuf", Format::OtlpProtobuf, encode_protobuf(&spans)),
+        ("OTLP JSON", Format::OtlpJson, encode_json(&spans).expect("JSON")),
+        ("Zipkin v2 JSON", Format::ZipkinV2Json, wire::zipkin_json(&spans)),
+        ("Zipkin v2 protobuf", Format::ZipkinV2Protobuf, wire::zipkin_protobuf(&spans)),
+        ("Jaeger thrift (binary)", Format::JaegerThriftBatch, wire::jaeger_thrift(&spans)),
+        ("Jaeger protobuf", Format::JaegerProtobuf, wire::jaeger_protobuf(&spans)),
+    ];
+    let redactor = Redactor::default();
+    let count = f64::from(u32::try_from(SPANS).expect("few"));
+    say("| Protocol | Bytes a span | Spans a second, one core |\n|---|---|---|");
+    for (name, format, body) in forms {
+        let decoded = format.decode(&body, Limits::default()).expect("a request").spans;
+        assert_eq!(decoded.len(), SPANS, "{name}: every span is read");
+        assert!(decoded.iter().all(|span| span.attributes.0.len() >= 6), "{name}: with its attributes");
+        let seconds = fastest(|| {
+            let sifted = format.sift(&body, Limits::default(), &redactor).expect("a request");
+            let mut batch = TraceBatch::default();
+            sifted.spans.iter().for_each(|span| batch.push(span, &sifted.read));
+            black_box(batch.write(&sifted.groups));
+        });
+        say(&format!("| {name} | {} | {:.2} M |", body.len() / SPANS, count / seconds / 1e6));
+    }
+}
+
+/// For each shape a file of protobuf and one of JSON, each request after its length in four bytes, the
+/// first being the highest; what the requests say of the repository is nothing.
+fn write_requests(folder: &Path, count: u64) {
+    for shape in Shape::ALL {
+        let file = |extension: &str| {
+            let path = folder.join(format!("{}.{extension}", shape.name()));
+            BufWriter::new(std::fs::File::create(path).expect("a file in the folder"))
+        };
+        let (mut protobuf, mut json) = (file("protobuf"), file("json"));
+        let mut bytes = 0;
+        for spans in (0..count).map(|number| request(shape, number)) {
+            let body = encode_protobuf(&spans);
+            bytes += body.len() / SPANS;
+            write(&mut protobuf, &body);
+            write(&mut json, &encode_json(&spans).expect("JSON"));
+        }
+        protobuf.flush().and_then(|()| json.flush()).expect("room on the disk");
+        let bytes = bytes / usize::try_from(count.max(1)).expect("few");
+        say(&format!("{} requests of {SPANS} spans, {}: {bytes} bytes a span", count, shape.name()));
+    }
+}
+
+fn write(file: &mut impl Write, body: &[u8]) {
+    let length = u32::try_from(body.len()).expect("a small request").to_be_bytes();
+    file.write_all(&length).and_then(|()| file.write_all(body)).expect("room on the disk");
+}
