@@ -49,8 +49,14 @@ USER 10001
 WORKDIR /data
 VOLUME /data
 
-ENV PACEGATE_LISTEN=0.0.0.0:8080
-EXPOSE 8080
+# Who pushes over the network needs a token; which ports are reached is for `docker run -p` to say.
+ENV PACEGATE_LISTEN=0.0.0.0:8080 \
+    PACEGATE_OTLP_GRPC_LISTEN=0.0.0.0:4317 \
+    PACEGATE_OTLP_HTTP_LISTEN=0.0.0.0:4318 \
+    PACEGATE_ZIPKIN_LISTEN=0.0.0.0:9411 \
+    PACEGATE_JAEGER_HTTP_LISTEN=0.0.0.0:14268 \
+    PACEGATE_JAEGER_GRPC_LISTEN=0.0.0.0:14250
+EXPOSE 8080 4317 4318 9411 14268 14250
 
 # Without curl in the image: bash speaks to the port itself.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
