@@ -100,7 +100,7 @@ fn what_nobody_looks_at_is_not_kept() {
 #[test]
 fn a_resource_is_kept_once_for_all_of_its_scopes() {
     let span = [field(1, &[1; 16]), field(2, &[2; 8])].concat();
-    let attribute = field(1, &[field(1, b"k"), field(2, &field(1, &[b'v'; 60]))].concat());
+    let attribute = field(1, &[field(1, b"k"), field(2, &field(1, &[b'v'; 30]))].concat());
     let scopes = field(2, &field(2, &span)).repeat(2);
     let body = field(1, &[field(1, &attribute), scopes].concat());
     let sifted = sift(&body, Limits::default(), &Redactor::default()).expect("readable");
@@ -111,7 +111,7 @@ fn a_resource_is_kept_once_for_all_of_its_scopes() {
         batch.push(span, &sifted.read);
     }
     let written = batch.write(&sifted.groups);
-    assert_eq!(written.windows(60).filter(|part| *part == [b'v'; 60]).count(), 1);
+    assert_eq!(written.windows(30).filter(|part| *part == [b'v'; 30]).count(), 1);
 }
 
 #[test]
