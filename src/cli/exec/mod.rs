@@ -1,9 +1,11 @@
 //! `pacegate exec`: runs a command as one span of a trace. The command's streams, exit code
 //! and signals are its own; recording never fails it.
 
+mod answer;
 mod attachments;
 mod context;
 mod destination;
+mod endpoint;
 mod engine;
 mod engines;
 mod process;

@@ -195,3 +195,31 @@ impl Command<'_> {
 fn nanos(time: Timestamp) -> i64 {
     time.0.saturating_mul(1_000)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::model::ids::TraceId;
+
+    /// The span of a command that succeeded, with these `OTEL_RESOURCE_ATTRIBUTES`.
+    pub fn span(parent: Option<SpanId>, resource: &str) -> Span {
+        let own = TraceParent {
+            trace_id: TraceId::from_bytes(&[1; 16]).expect("an id"),
+            span_id: SpanId::from_bytes(&[2; 8]).expect("an id"),
+        };
+        let command = Command {
+            parent,
+            own,
+            trace_state: String::new(),
+            name: None,
+            line: &["true".into()],
+            record_arguments: false,
+            baggage: Vec::new(),
+            ci: &CiRun::default(),
+            started_at: Timestamp(0),
+            ended_at: Timestamp(1),
+            ended: &Ended { end: End::Exited(0), used: None, told_to_stop: false },
+        };
+        command.span(|name| (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| resource.to_owned()))
+    }
+}
