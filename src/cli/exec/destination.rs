@@ -1,6 +1,7 @@
 //! Where spans go: a server that speaks OTLP over HTTP, a file of OTLP JSON lines, or both.
 //! Short of patience, and never a reason for the command to fail.
 
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::answer::{Failed, outcome};
 use super::context::percent_decoded;
 use super::endpoint::Endpoint;
+use crate::cli::input::open_regular;
 use crate::ingest::otlp::encode_json;
 use crate::jobs::error_chain;
 use crate::model::span::Span;
@@ -217,7 +219,7 @@ async fn start_of(mut answer: reqwest::Response) -> String {
 fn append(path: &Path, spans: &[Span]) -> std::io::Result<()> {
     let mut line = encode_json(spans)?;
     line.push(b'\n');
-    std::fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(&line)
+    open_regular(OpenOptions::new().create(true).append(true), path)?.write_all(&line)
 }
 
 #[cfg(test)]

@@ -187,7 +187,7 @@ fn span_id(chance: &Randomness) -> SpanId {
 }
 
 fn event_file(path: &str) -> Option<String> {
-    let bytes = super::input::bytes_of(path.as_ref(), EVENT_BYTES).ok()?;
+    let bytes = super::input::bytes_of_regular(path.as_ref(), EVENT_BYTES).ok()?;
     String::from_utf8(bytes).ok()
 }
 
