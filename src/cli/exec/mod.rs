@@ -22,7 +22,7 @@ use self::context::{TraceParent, is_trace_state, pipeline_baggage};
 use self::destination::{DEFAULT_FILE, Destination, FILE_VARIABLE};
 use self::engine::CiRun;
 use self::process::{End, signal_name};
-use self::span::Command;
+use self::span::{Command, names_no_branch};
 use super::output::complain;
 use crate::clock::{Clock, Randomness};
 use crate::ingest::redact::redact;
@@ -114,6 +114,12 @@ pub async fn exec(args: ExecArgs) -> ExitCode {
         ended: &ended,
     };
     let mut span = command.span(variable);
+    if names_no_branch(&span) {
+        complain(
+            "no branch is known, as of a detached HEAD: the run is measured, but is no baseline; \
+             OTEL_RESOURCE_ATTRIBUTES=vcs.ref.head.name=BRANCH names it",
+        );
+    }
     let attached = attachments::read(&args.attach, &span, started_at);
     for warning in &attached.warnings {
         complain(warning);
