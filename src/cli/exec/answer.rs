@@ -33,8 +33,7 @@ pub fn outcome(status: StatusCode, headers: &HeaderMap, text: &str) -> Result<Op
         _ => "",
     };
     let reason = if is_page {
-        let and = if advice.is_empty() { "" } else { " as well" };
-        format!("it answered {status} with a web page: the address may be wrong{advice}{and}")
+        format!("it answered {status} with a web page: the address may be wrong{advice}")
     } else {
         // A server may repeat what it was sent, and the log is read by others.
         let text = redacted(text.chars().take(300).collect());
