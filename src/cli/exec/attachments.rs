@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::cli::input::bytes_of;
+use crate::cli::input::bytes_of_regular;
 use crate::gate::words::counted;
 use crate::ingest::Limits;
 use crate::ingest::reports::{self, PARTS_KEPT, Report};
@@ -50,7 +50,7 @@ pub fn read(patterns: &[PathBuf], parent: &Span, started_at: Timestamp) -> Attac
                 continue;
             }
             let limits = Limits { spans: room, ..Limits::default() };
-            let report = bytes_of(&file, FILE_BYTES).map_err(|e| e.to_string()).and_then(|bytes| {
+            let report = bytes_of_regular(&file, FILE_BYTES).map_err(|e| e.to_string()).and_then(|bytes| {
                 reports::read(&bytes, limits).map_err(|e| format!("{}: {e}", file.display()))
             });
             match report {

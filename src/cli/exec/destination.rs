@@ -1,15 +1,18 @@
 //! Where spans go: a server that speaks OTLP over HTTP, a file of OTLP JSON lines, or both.
 //! Short of patience, and never a reason for the command to fail.
 
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::answer::{Failed, outcome};
 use super::context::percent_decoded;
+use super::endpoint::Endpoint;
+use crate::cli::input::open_regular;
 use crate::ingest::otlp::encode_json;
 use crate::jobs::error_chain;
 use crate::model::span::Span;
@@ -24,7 +27,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// A server to send to.
 pub struct Server {
-    url: String,
+    endpoint: Endpoint,
     headers: Vec<(String, SecretString)>,
 }
 
@@ -63,11 +66,11 @@ impl Destination {
         }
         if let Some(server) = &self.server {
             match tokio::time::timeout(patience, server.send(spans)).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(remark)) => problems.extend(remark),
                 Ok(Err(problem)) => problems.push(problem),
                 Err(_) => problems.push(format!(
                     "the trace was not sent: {} did not take it within {} seconds",
-                    server.url,
+                    server.endpoint,
                     patience.as_secs_f64()
                 )),
             }
@@ -77,12 +80,21 @@ impl Destination {
 }
 
 fn server(there: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> Option<Server> {
-    let below = |base: &str| format!("{}/v1/traces", base.trim().trim_end_matches('/'));
-    let own = there("PACEGATE_URL").map(|base| below(&base));
-    let is_own = own.is_some();
-    let url = own
-        .or_else(|| there("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").map(|url| url.trim().to_owned()))
-        .or_else(|| there("OTEL_EXPORTER_OTLP_ENDPOINT").map(|base| below(&base)))?;
+    // The first that is there counts, even when it can't be used: a trace must not go where nobody
+    // sent it.
+    let (name, endpoint) = [
+        ("PACEGATE_URL", Endpoint::at_or_below as fn(&str) -> Option<Endpoint>),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", Endpoint::of),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", Endpoint::below),
+    ]
+    .into_iter()
+    .find_map(|(name, read)| Some((name, read(&there(name)?))))?;
+    let Some(endpoint) = endpoint else {
+        // What was written may hold a password.
+        warnings.push(format!("{name} is not the address of a server: write http://HOST:PORT"));
+        return None;
+    };
+    let is_own = name == "PACEGATE_URL";
     let speaks = there("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| there("OTEL_EXPORTER_OTLP_PROTOCOL"));
     if !is_own && speaks.is_some_and(|protocol| protocol == "grpc") {
         warnings.push(
@@ -110,28 +122,29 @@ fn server(there: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -
             }
         }
     }
-    Some(Server { url, headers })
-}
-
-/// Why an attempt did not succeed.
-enum Failed {
-    /// Another attempt may, after this long if the server said so.
-    ForNow(String, Option<Duration>),
-    /// No further attempt will.
-    ForGood(String),
+    if endpoint.has_user() && headers.iter().any(|(name, _)| name == "authorization") {
+        let instead =
+            if is_own && there("PACEGATE_TOKEN").is_some() { "PACEGATE_TOKEN" } else { "the header" };
+        warnings
+            .push(format!("{name} holds a user: it is sent as Basic authentication instead of {instead}"));
+    }
+    Some(Server { endpoint, headers })
 }
 
 impl Server {
-    async fn send(&self, spans: &[Span]) -> Result<(), String> {
+    /// What the server remarked while it took everything, or why it did not.
+    async fn send(&self, spans: &[Span]) -> Result<Option<String>, String> {
         let client = self.client()?;
+        let mut remark = None;
         for batch in spans.chunks(BATCH) {
             let json = encode_json(batch).map_err(|e| format!("the trace could not be written: {e}"))?;
             let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             let body = gzip.write_all(&json).and_then(|()| gzip.finish());
             let body = body.map_err(|e| format!("the trace could not be compressed: {e}"))?;
-            self.send_until_taken(&client, body).await?;
+            let of_batch = self.send_until_taken(&client, body).await?;
+            remark = remark.or(of_batch);
         }
-        Ok(())
+        Ok(remark.map(|remark| format!("the trace was sent to {}: {remark}", self.endpoint)))
     }
 
     fn client(&self) -> Result<reqwest::Client, String> {
@@ -153,27 +166,31 @@ impl Server {
     }
 
     /// Tries until it is taken, refused for good, or the caller's patience ends.
-    async fn send_until_taken(&self, client: &reqwest::Client, body: Vec<u8>) -> Result<(), String> {
+    async fn send_until_taken(
+        &self,
+        client: &reqwest::Client,
+        body: Vec<u8>,
+    ) -> Result<Option<String>, String> {
         let mut pause = FIRST_PAUSE;
         let mut attempts_left = 5;
         loop {
             attempts_left -= 1;
             match self.try_once(client, body.clone()).await {
-                Ok(()) => return Ok(()),
+                Ok(remark) => return Ok(remark),
                 Err(Failed::ForNow(_, hint)) if attempts_left > 0 => {
                     tokio::time::sleep(hint.unwrap_or(pause)).await;
                     pause *= 2;
                 }
                 Err(Failed::ForNow(reason, _) | Failed::ForGood(reason)) => {
-                    return Err(format!("the trace was not recorded by {}: {reason}", self.url));
+                    return Err(format!("the trace was not recorded by {}: {reason}", self.endpoint));
                 }
             }
         }
     }
 
-    async fn try_once(&self, client: &reqwest::Client, body: Vec<u8>) -> Result<(), Failed> {
+    async fn try_once(&self, client: &reqwest::Client, body: Vec<u8>) -> Result<Option<String>, Failed> {
         let request = client
-            .post(&self.url)
+            .post(self.endpoint.url())
             .header("content-type", "application/json")
             .header("content-encoding", "gzip")
             .body(body);
@@ -181,32 +198,8 @@ impl Server {
             let reason = error_chain(&error.without_url());
             Failed::ForNow(reason, None)
         })?;
-        let status = answer.status();
-        let hint = answer
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .map(Duration::from_secs);
-        let text = start_of(answer).await;
-        if status.is_success() {
-            let rejected = serde_json::from_str::<serde_json::Value>(&text)
-                .ok()
-                .and_then(|answer| answer["partialSuccess"]["errorMessage"].as_str().map(str::to_owned));
-            return rejected.filter(|r| !r.is_empty()).map_or(Ok(()), |reason| Err(Failed::ForGood(reason)));
-        }
-        let advice = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                "; check PACEGATE_TOKEN (`pacegate token create --repo OWNER/NAME` makes one)"
-            }
-            StatusCode::NOT_FOUND => "; check the address in PACEGATE_URL or OTEL_EXPORTER_OTLP_ENDPOINT",
-            _ => "",
-        };
-        let text: String = text.chars().take(300).collect();
-        let reason = format!("it answered {status}{advice} {text}").trim_end().to_owned();
-        match status.as_u16() {
-            429 | 502 | 503 | 504 => Err(Failed::ForNow(reason, hint)),
-            _ => Err(Failed::ForGood(reason)),
-        }
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        outcome(status, &headers, &start_of(answer).await)
     }
 }
 
@@ -226,7 +219,7 @@ async fn start_of(mut answer: reqwest::Response) -> String {
 fn append(path: &Path, spans: &[Span]) -> std::io::Result<()> {
     let mut line = encode_json(spans)?;
     line.push(b'\n');
-    std::fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(&line)
+    open_regular(OpenOptions::new().create(true).append(true), path)?.write_all(&line)
 }
 
 #[cfg(test)]
@@ -270,7 +263,7 @@ mod tests {
             let server = destination.server.expect("a server");
             let written: Vec<String> =
                 server.headers.iter().map(|(n, v)| format!("{n}: {}", v.expose_secret())).collect();
-            assert_eq!((server.url.as_str(), written.join(", ").as_str()), (url, headers));
+            assert_eq!((server.endpoint.url().as_str(), written.join(", ").as_str()), (url, headers));
             assert!(destination.file.is_none() && warnings.is_empty());
         }
         let (destination, _) = of(&[("PACEGATE_URL", " ")], None);
@@ -287,5 +280,35 @@ mod tests {
             None,
         );
         assert!(warnings[0].contains("PACEGATE_URL"), "{warnings:?}");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_said_and_sends_nothing_elsewhere() {
+        let (destination, warnings) =
+            of(&[("PACEGATE_URL", "me:hunter2@h:80"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://other")], None);
+        assert!(destination.server.is_none() && destination.by_default);
+        assert_eq!(warnings, ["PACEGATE_URL is not the address of a server: write http://HOST:PORT"]);
+    }
+
+    #[test]
+    fn of_two_ways_to_say_who_sends_the_one_that_is_taken_is_said() {
+        let (destination, warnings) =
+            of(&[("PACEGATE_URL", "http://ci:hunter2@h"), ("PACEGATE_TOKEN", "hunter3")], None);
+        assert!(destination.server.is_some());
+        assert!(warnings[0].contains("instead of PACEGATE_TOKEN"), "{warnings:?}");
+        assert!(!warnings[0].contains("hunter"), "{warnings:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_takes_nothing_is_named_without_secrets() {
+        let url = "http://ci:hunter2@127.0.0.1:9?token=hunter3";
+        let (destination, _) = of(&[("PACEGATE_URL", url)], None);
+        let spans = [super::super::span::tests::span(None, "")];
+        let problems = destination.record(&spans, Duration::ZERO).await;
+        let server = destination.server.expect("a server");
+        let reason = server.try_once(&server.client().expect("a client"), Vec::new()).await;
+        let said = format!("{problems:?} {reason:?}");
+        assert!(said.contains("http://127.0.0.1:9/v1/traces did not take it"), "{said}");
+        assert!(!said.contains("hunter") && !said.contains("ci:"), "{said}");
     }
 }

@@ -1,9 +1,11 @@
 //! `pacegate exec`: runs a command as one span of a trace. The command's streams, exit code
 //! and signals are its own; recording never fails it.
 
+mod answer;
 mod attachments;
 mod context;
 mod destination;
+mod endpoint;
 mod engine;
 mod engines;
 mod process;
@@ -20,7 +22,7 @@ use self::context::{TraceParent, is_trace_state, pipeline_baggage};
 use self::destination::{DEFAULT_FILE, Destination, FILE_VARIABLE};
 use self::engine::CiRun;
 use self::process::{End, signal_name};
-use self::span::Command;
+use self::span::{Command, names_no_branch};
 use super::output::complain;
 use crate::clock::{Clock, Randomness};
 use crate::ingest::redact::redact;
@@ -112,6 +114,12 @@ pub async fn exec(args: ExecArgs) -> ExitCode {
         ended: &ended,
     };
     let mut span = command.span(variable);
+    if names_no_branch(&span) {
+        complain(
+            "no branch is known, as of a detached HEAD: the run is measured, but is no baseline; \
+             OTEL_RESOURCE_ATTRIBUTES=vcs.ref.head.name=BRANCH names it",
+        );
+    }
     let attached = attachments::read(&args.attach, &span, started_at);
     for warning in &attached.warnings {
         complain(warning);
@@ -185,7 +193,7 @@ fn span_id(chance: &Randomness) -> SpanId {
 }
 
 fn event_file(path: &str) -> Option<String> {
-    let bytes = super::input::bytes_of(path.as_ref(), EVENT_BYTES).ok()?;
+    let bytes = super::input::bytes_of_regular(path.as_ref(), EVENT_BYTES).ok()?;
     String::from_utf8(bytes).ok()
 }
 

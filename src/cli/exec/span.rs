@@ -8,11 +8,14 @@ use std::sync::Arc;
 use super::context::{TraceParent, percent_decoded};
 use super::engine::CiRun;
 use super::process::{End, Ended, signal_name};
+use crate::gate::identity::RunIdentity;
 use crate::model::ids::SpanId;
+use crate::model::run::Lineage;
 use crate::model::span::{
     AttributeValue, Attributes, Dropped, Resource, Scope, Span, SpanEvent, SpanKind, SpanStatus,
 };
 use crate::model::time::Timestamp;
+use crate::model::trace::Trace;
 
 /// The service a command belongs to unless the environment names one.
 const SERVICE: &str = "pacegate-exec";
@@ -192,6 +195,62 @@ impl Command<'_> {
     }
 }
 
+/// Whether a run's span names a commit and neither a branch, a tag nor a pull request: it is
+/// measured and never a baseline.
+pub fn names_no_branch(span: &Span) -> bool {
+    // A tag is named like a branch, and is meant to be none.
+    let is_named = span.parent_span_id.is_some() || span.text(&["vcs.ref.head.name"]).is_some();
+    let trace = if is_named { None } else { Trace::build(vec![span.clone()]) };
+    trace.is_some_and(|trace| {
+        let identity = RunIdentity::of(&trace);
+        identity.head_sha.is_some() && identity.lineage() == Lineage::Unknown
+    })
+}
+
 fn nanos(time: Timestamp) -> i64 {
     time.0.saturating_mul(1_000)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::model::ids::TraceId;
+
+    /// The span of a command that succeeded, with these `OTEL_RESOURCE_ATTRIBUTES`.
+    pub fn span(parent: Option<SpanId>, resource: &str) -> Span {
+        let own = TraceParent {
+            trace_id: TraceId::from_bytes(&[1; 16]).expect("an id"),
+            span_id: SpanId::from_bytes(&[2; 8]).expect("an id"),
+        };
+        let command = Command {
+            parent,
+            own,
+            trace_state: String::new(),
+            name: None,
+            line: &["true".into()],
+            record_arguments: false,
+            baggage: Vec::new(),
+            ci: &CiRun::default(),
+            started_at: Timestamp(0),
+            ended_at: Timestamp(1),
+            ended: &Ended { end: End::Exited(0), used: None, told_to_stop: false },
+        };
+        command.span(|name| (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| resource.to_owned()))
+    }
+
+    #[test]
+    fn a_run_without_a_branch_is_told_from_one_that_has_one_or_needs_none() {
+        let commit = "vcs.ref.head.revision=0123456789abcdef0123456789abcdef01234567";
+        let above = SpanId::from_bytes(&[3; 8]).ok();
+        assert!(names_no_branch(&span(None, commit)));
+        assert!(!names_no_branch(&span(above, commit)) && !names_no_branch(&span(None, "")));
+        for named in [
+            "vcs.ref.head.name=main",
+            "vcs.ref.head.name=v1,vcs.ref.head.type=tag",
+            "git.branch=main",
+            "vcs.change.id=7",
+        ] {
+            assert!(!names_no_branch(&span(None, &format!("{commit},{named}"))), "{named}");
+        }
+    }
 }
