@@ -4,10 +4,22 @@
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 /// A key that contains one of these holds a secret. Each is looked for by its rarest byte.
-const SECRET_WORDS: [&str; 9] =
-    ["password", "passwd", "pwd", "token", "secret", "key", "cookie", "credential", "authorization"];
+const SECRET_WORDS: [&str; 10] = [
+    "password",
+    "passwd",
+    "pwd",
+    "token",
+    "secret",
+    "key",
+    "cookie",
+    "credential",
+    "authorization",
+    "passphrase",
+];
+/// A key that ends so holds one too, behind a `.`, `_` or `-`: `db.pass` and not `bypass`.
+const LAST_WORD: &[u8] = b"pass";
 /// Unless the word is part of one of these.
-const HARMLESS_WORDS: [&str; 28] = [
+const HARMLESS_WORDS: [&str; 34] = [
     "primary_key",
     "primarykey",
     "foreign_key",
@@ -36,9 +48,15 @@ const HARMLESS_WORDS: [&str; 28] = [
     "max_tokens",
     "token_type",
     "token.type",
+    "test.pass",
+    "test_pass",
+    "tests.pass",
+    "tests_pass",
+    "result.pass",
+    "render_pass",
 ];
 /// The rarest byte of each word, and how far before it the word begins.
-static SCAN: [(u8, usize, usize); 9] = [
+static SCAN: [(u8, usize, usize); 10] = [
     (b'w', 4, 0), // password
     (b'w', 4, 1), // passwd
     (b'w', 1, 2), // pwd
@@ -48,6 +66,7 @@ static SCAN: [(u8, usize, usize); 9] = [
     (b'k', 3, 6), // cookie
     (b'c', 0, 7), // credential
     (b'z', 7, 8), // authorization
+    (b'p', 4, 9), // passphrase
 ];
 /// Patterns an operator can add to either list.
 const MAX_PATTERNS: usize = 200;
@@ -73,6 +92,7 @@ impl SecretKeys {
     /// Whether the value under this key is a secret.
     pub(super) fn contains(&self, key: &str) -> bool {
         let is_secret = built_in(key.as_bytes(), &self.harmless_words)
+            || ends_in_pass(key.as_bytes(), &self.harmless_words)
             || (!self.words.is_empty() && self.has_word(key))
             || (!self.globs.is_empty() && self.globs.is_match(key));
         is_secret && (self.harmless_globs.is_empty() || !self.harmless_globs.is_match(key))
@@ -92,16 +112,25 @@ fn built_in(key: &[u8], harmless: &[String]) -> bool {
         let byte = byte.to_ascii_lowercase();
         let next = key.get(at + 1).map_or(0, u8::to_ascii_lowercase);
         // What stands there in the words below: most bytes are passed over by this.
-        matches!((byte, next), (b'k', b'e' | b'i') | (b'w', b'o' | b'd') | (b'c', b'r') | (b'z', b'a'))
-            && SCAN.iter().any(|(rare, before, word)| {
-                let word = SECRET_WORDS[*word].as_bytes();
-                *rare == byte
-                    && at.checked_sub(*before).is_some_and(|start| {
-                        key.get(start..start + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word))
-                            && !is_covered(key, start, word.len(), harmless)
-                    })
-            })
+        matches!(
+            (byte, next),
+            (b'k', b'e' | b'i') | (b'w', b'o' | b'd') | (b'c', b'r') | (b'z', b'a') | (b'p', b'h')
+        ) && SCAN.iter().any(|(rare, before, word)| {
+            let word = SECRET_WORDS[*word].as_bytes();
+            *rare == byte
+                && at.checked_sub(*before).is_some_and(|start| {
+                    key.get(start..start + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word))
+                        && !is_covered(key, start, word.len(), harmless)
+                })
+        })
     })
+}
+
+fn ends_in_pass(key: &[u8], harmless: &[String]) -> bool {
+    let Some(at) = key.len().checked_sub(LAST_WORD.len()).filter(|at| *at > 0) else { return false };
+    matches!(key[at - 1], b'.' | b'_' | b'-')
+        && key[at..].eq_ignore_ascii_case(LAST_WORD)
+        && !is_covered(key, at, LAST_WORD.len(), harmless)
 }
 
 /// Whether a secret's word is only part of a harmless one.
@@ -163,6 +192,11 @@ mod tests {
             "key",
             "token",
             "monkeykey",
+            "gpg.passphrase",
+            "PassPhrase",
+            "db.pass",
+            "DB_PASS",
+            "smtp-pass",
         ] {
             assert!(keys.contains(key), "{key}");
         }
@@ -179,6 +213,12 @@ mod tests {
             "monkey.count",
             "author",
             "kekeke",
+            "pass",
+            "compass",
+            "nav.bypass",
+            "db.pass.count",
+            "test.pass",
+            "phase",
             "vcs.ref.head.revision",
         ] {
             assert!(!keys.contains(key), "{key}");

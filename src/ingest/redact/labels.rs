@@ -1,5 +1,6 @@
 //! Secrets that are known by a label before them in the same text: `password=…`,
-//! `"api_key": "…"`, `Authorization: Bearer …`. A word alone, as in "unexpected token: x", is none.
+//! `"api_key": "…"`, `--token …`, `Authorization: …`. A word alone, as in "unexpected token: x", is
+//! none. A value is read to its end once, and where nothing is masked only its first bytes are.
 
 use std::ops::Range;
 
@@ -9,7 +10,7 @@ use super::secrets::MASK;
 const LONGEST: usize = 40;
 
 /// A label that ends so says that a secret follows.
-const LABELS: [&[u8]; 14] = [
+const LABELS: [&[u8]; 20] = [
     b"password",
     b"passwd",
     b"pwd",
@@ -22,8 +23,41 @@ const LABELS: [&[u8]; 14] = [
     b"access_key",
     b"accesskey",
     b"secret_key",
+    b"secret-key",
+    b"secretkey",
     b"private_key",
+    b"private-key",
+    b"privatekey",
+    b"authorization",
+    b"cookie",
     b"signature",
+];
+/// A header whose name ends so holds nothing but a secret.
+const HEADERS: [&[u8]; 3] = [b"authorization", b"cookie", b"x-api-key"];
+/// Labels that no sentence has: their value may stand behind a colon without quotes.
+const UNMISTAKABLE: [&[u8]; 3] = [b"secret_access_key", b"secretaccesskey", b"session_token"];
+/// What follows the name of an argument in a sentence about it.
+const PROSE: [&[u8]; 20] = [
+    b"and",
+    b"are",
+    b"argument",
+    b"as",
+    b"cannot",
+    b"flag",
+    b"for",
+    b"from",
+    b"has",
+    b"if",
+    b"in",
+    b"is",
+    b"must",
+    b"not",
+    b"option",
+    b"or",
+    b"requires",
+    b"to",
+    b"was",
+    b"with",
 ];
 /// What an `Authorization` header begins with.
 const SCHEMES: [&[u8]; 6] =
@@ -31,87 +65,171 @@ const SCHEMES: [&[u8]; 6] =
 
 /// Whether a label, the quote that closes it or a space after it may end with this byte.
 pub(super) fn may_label(byte: u8) -> bool {
-    matches!(byte | 0x20, b'd' | b'e' | b't' | b'n' | b'y' | b' ' | b'|') || matches!(byte, b'"' | b'\'')
+    matches!(byte | 0x20, b'd' | b'e' | b't' | b'n' | b'y' | b' ' | b'|')
+        || matches!(byte, b'"' | b'\'' | b'\t')
 }
 
 /// The value behind a `=` or `:` at `at`, if the label before it says that it is a secret.
 pub(super) fn labelled(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     let around = &text[from.max(at.saturating_sub(LONGEST + 4))..at];
-    let is_close = |b: &u8| b"\\\"' ".contains(b);
-    let label = &around[..=around.iter().rposition(|b| !is_close(b))?];
-    let closing = &around[label.len()..];
-    let is_label = |b: &u8| b.is_ascii_alphanumeric() || b"_-.".contains(b);
-    let label = &label[label.iter().rposition(|b| !is_label(b)).map_or(0, |before| before + 1)..];
-    let ends = |word: &[u8]| {
-        label.len() >= word.len() && label[label.len() - word.len()..].eq_ignore_ascii_case(word)
-    };
-    let value = at + 1;
-    if ends(b"authorization") {
-        let start = value + spaces(&text[value..]);
-        let is_header = SCHEMES.iter().any(|scheme| {
-            text.get(start..start + scheme.len()).is_some_and(|part| part.eq_ignore_ascii_case(scheme))
-        });
-        let end = start + text[start..].iter().take_while(|b| !b"\r\n\"'\\".contains(b)).count();
-        return is_header.then_some(start..end);
+    let named = &around[..=around.iter().rposition(|b| !b"\\\"' \t".contains(b))?];
+    let closing = &around[named.len()..];
+    let before = named.iter().rposition(|b| !is_label(*b));
+    let label = &named[before.map_or(0, |before| before + 1)..];
+    // `=>` and `:=` assign as well.
+    let is_arrow = matches!((text[at], text.get(at + 1)), (b'=', Some(b'>')) | (b':', Some(b'=')));
+    let value = at + 1 + usize::from(is_arrow);
+    let start = value + spaces(&text[value..]);
+    let is_quoted = closing.iter().any(|b| !b" \t".contains(b));
+    let is_field = text[at] == b':' && !is_arrow && !is_quoted;
+    if ends_with(label, &HEADERS) && (is_field || has_scheme(&text[start..])) {
+        let opened = before.map(|before| named[before]).filter(|b| !is_quoted && b"\"'".contains(b));
+        return Value::of_header(text, start, opened).secret(text, start);
     }
-    let is_aws = ends(b"secret_access_key") || ends(b"secretaccesskey");
-    let is_quoted = closing.iter().any(|b| *b != b' ');
+    let is_unmistakable = ends_with(label, &UNMISTAKABLE);
+    let is_equal = text[at] == b'=' || is_arrow;
     // In a sentence a colon follows anything, and spaces stand around any sign.
-    let is_assigned = (text[at] == b'=' && closing.is_empty()) || is_quoted || is_aws;
-    if !is_assigned || !(is_aws || LABELS.iter().any(|word| ends(word))) {
+    let is_assigned = is_quoted
+        || is_unmistakable
+        || (is_equal && ((closing.is_empty() && !is_arrow) || Value::at(text, start).opening > 0));
+    if !is_assigned || !(is_unmistakable || ends_with(label, &LABELS)) {
         return None;
     }
-    let start = if is_quoted || is_aws { value + spaces(&text[value..]) } else { value };
-    let value = Value::at(text, start);
-    let text = &text[start + value.opening..];
-    let start = start + value.opening;
-    if text.starts_with(MASK.as_bytes()) {
-        // Its own mask, whole: nothing is left to be done.
-        let rest = value.length(&text[MASK.len()..]);
-        return (rest > 0).then(|| start..start + MASK.len() + rest);
+    let is_apart = is_quoted || is_unmistakable || Value::at(text, start).opening > 0;
+    let start = if is_apart { start } else { value };
+    Value::at(text, start).secret(text, start)
+}
+
+/// The value after `--password` or the like, whose hyphens stand at `at`.
+pub(super) fn argument(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
+    let is_apart = at == from || !(text[at - 1] == b'-' || text[at - 1].is_ascii_alphanumeric());
+    if !is_apart || text.get(at + 1) != Some(&b'-') {
+        return None;
     }
-    let length = value.length(text);
-    let written = &text[..length];
-    let is_scheme = [&b"bearer"[..], b"basic"].iter().any(|s| written.eq_ignore_ascii_case(s));
-    // Nothing, or what is left of a mask where the text was cut.
-    let is_rest = MASK.as_bytes().starts_with(written.strip_suffix("…".as_bytes()).unwrap_or(written));
-    (!is_rest && !is_scheme).then(|| start..start + length)
+    let name = &text[at + 2..];
+    let name = &name[..name.iter().take(LONGEST).take_while(|b| is_label(**b)).count()];
+    let end = at + 2 + name.len();
+    let start = end + spaces(&text[end..]);
+    if start == end || !ends_with(name, &LABELS) || text.get(start) == Some(&b'-') {
+        return None;
+    }
+    let value = Value::at(text, start);
+    let longest = PROSE.iter().map(|word| word.len()).max().unwrap_or(0);
+    let word = text[start..].iter().take(longest + 1).take_while(|b| b.is_ascii_alphanumeric()).count();
+    let is_prose = PROSE.iter().any(|prose| text[start..start + word].eq_ignore_ascii_case(prose));
+    (!is_prose).then(|| value.secret(text, start))?
+}
+
+fn is_label(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)
+}
+
+fn ends_with(label: &[u8], words: &[&[u8]]) -> bool {
+    words
+        .iter()
+        .any(|word| label.len() >= word.len() && label[label.len() - word.len()..].eq_ignore_ascii_case(word))
+}
+
+fn has_scheme(text: &[u8]) -> bool {
+    SCHEMES
+        .iter()
+        .any(|scheme| text.get(..scheme.len()).is_some_and(|part| part.eq_ignore_ascii_case(scheme)))
 }
 
 /// How a value is written: where it begins and what ends it.
 struct Value {
-    /// Bytes of the quote before it: `"`, `'` or an escaped one.
+    /// Bytes before it: a `"` or `'` and the backslashes that escape it.
     opening: usize,
-    is_escaped: bool,
+    end: End,
+}
+
+/// What ends a value.
+enum End {
+    /// What ends a word in a command, an address, JSON or XML.
+    Word,
+    /// The line's end or the quote that opened before the label; any quote if that isn't known.
+    Line(Option<u8>),
+    /// The same quote, behind as many backslashes.
+    Quote(u8),
 }
 
 impl Value {
     fn at(text: &[u8], start: usize) -> Self {
-        let is_escaped = text.get(start) == Some(&b'\\');
-        let quote = start + usize::from(is_escaped);
-        let is_quoted = text.get(quote).is_some_and(|b| b"\"'".contains(b));
-        Self { opening: if is_quoted { quote + 1 - start } else { 0 }, is_escaped }
+        let escapes = text[start..].iter().take(8).take_while(|b| **b == b'\\').count();
+        match text.get(start + escapes) {
+            Some(quote @ (b'"' | b'\'')) => Self { opening: escapes + 1, end: End::Quote(*quote) },
+            _ => Self { opening: 0, end: End::Word },
+        }
+    }
+
+    /// A header's value: quoted by itself, or what is left of the line.
+    fn of_header(text: &[u8], start: usize, opened: Option<u8>) -> Self {
+        let value = Self::at(text, start);
+        if value.opening > 0 && opened.is_none() {
+            value
+        } else {
+            Self { opening: 0, end: End::Line(opened) }
+        }
+    }
+
+    /// Where the value is, unless there is none or it is masked already.
+    fn secret(&self, text: &[u8], start: usize) -> Option<Range<usize>> {
+        let start = start + self.opening;
+        let text = &text[start..];
+        if text.starts_with(MASK.as_bytes()) {
+            // Its own mask, whole: nothing is left to be done.
+            let rest = self.length(&text[MASK.len()..]);
+            return (rest > 0).then(|| start..start + MASK.len() + rest);
+        }
+        let length = self.length(text);
+        let written = &text[..length];
+        let is_scheme = [&b"bearer"[..], b"basic"].iter().any(|s| written.eq_ignore_ascii_case(s));
+        // Nothing, or what is left of a mask where the text was cut.
+        let is_rest = MASK.as_bytes().starts_with(written.strip_suffix("…".as_bytes()).unwrap_or(written));
+        (!is_rest && !is_scheme).then(|| start..start + length)
     }
 
     /// The bytes up to its end. A key in PEM is longer than its first word: it is told by itself.
     fn length(&self, text: &[u8]) -> usize {
         let mut at = 0;
         while at < text.len() && !text[at..].starts_with(b"-----") {
-            let ends: &[u8] = match (self.opening, self.is_escaped) {
-                (0, _) => b" \t\r\n&,;\"'\\)}]<>",
-                (_, true) => b"\\\"'\r\n",
-                (_, false) => b"\"'\r\n",
-            };
-            if ends.contains(&text[at]) {
-                break;
+            let is_quote = b"\"'".contains(&text[at]);
+            match self.end {
+                End::Word if b" \t\r\n&,;\"'\\)}]<>".contains(&text[at]) => break,
+                End::Line(_) | End::Quote(_) if b"\r\n".contains(&text[at]) => break,
+                End::Line(_) if text[at] == b'\\' => break,
+                End::Line(Some(opened)) if text[at] == opened => break,
+                End::Line(None) if is_quote => {
+                    // Behind a `=` it opens a part of the value, as in `Digest username="…"`.
+                    if at == 0 || text[at - 1] != b'=' {
+                        break;
+                    }
+                    let rest = &text[at + 1..];
+                    at += 1 + rest.iter().take_while(|b| **b != text[at] && !b"\r\n".contains(b)).count();
+                    if text.get(at).is_none_or(|b| b"\r\n".contains(b)) {
+                        break;
+                    }
+                    at += 1;
+                }
+                End::Quote(quote) if text[at] == b'\\' || text[at] == quote => {
+                    let escapes = text[at..].iter().take_while(|b| **b == b'\\').count();
+                    let own = self.opening - 1;
+                    if text.get(at + escapes) == Some(&quote)
+                        && (escapes < own || escapes % (2 * self.opening) == own)
+                    {
+                        // Of what is quoted, and what is quoted around it: that is the end.
+                        return at + escapes.saturating_sub(own);
+                    }
+                    // An odd one escapes what follows it.
+                    at += (escapes + escapes % 2).max(1);
+                }
+                _ => at += 1,
             }
-            // What is escaped in a quoted text does not end it.
-            at += if self.opening > 0 && text[at] == b'\\' { 2 } else { 1 };
         }
         at.min(text.len())
     }
 }
 
 fn spaces(text: &[u8]) -> usize {
-    text.iter().take(3).take_while(|b| **b == b' ').count()
+    text.iter().take(8).take_while(|b| b" \t".contains(b)).count()
 }

@@ -32,10 +32,16 @@ struct Prefixed {
     prefix: &'static [u8],
     fewest: usize,
     is_part: fn(u8) -> bool,
+    /// Whether its prefix also ends longer words, as in `task_test_`: it has to begin one.
+    is_word: bool,
 }
 
 const fn prefixed(prefix: &'static [u8], fewest: usize, is_part: fn(u8) -> bool) -> Prefixed {
-    Prefixed { prefix, fewest, is_part }
+    Prefixed { prefix, fewest, is_part, is_word: false }
+}
+
+const fn word(prefix: &'static [u8], fewest: usize, is_part: fn(u8) -> bool) -> Prefixed {
+    Prefixed { prefix, fewest, is_part, is_word: true }
 }
 
 fn is_base62(b: u8) -> bool {
@@ -50,8 +56,8 @@ fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b)
 }
 
-/// GitHub's, npm's, Docker's, Stripe's and our own, by their underscore.
-static BY_UNDERSCORE: [Prefixed; 11] = [
+/// GitHub's, npm's, Docker's, Stripe's, Hugging Face's and our own, by their underscore.
+static BY_UNDERSCORE: [Prefixed; 14] = [
     prefixed(b"ghp_", 30, is_base64url),
     prefixed(b"gho_", 30, is_base64url),
     prefixed(b"ghu_", 30, is_base64url),
@@ -62,19 +68,26 @@ static BY_UNDERSCORE: [Prefixed; 11] = [
     prefixed(b"dckr_pat_", 20, is_base64url),
     prefixed(b"sk_live_", 16, is_base62),
     prefixed(b"rk_live_", 16, is_base62),
+    word(b"sk_test_", 16, is_base62),
+    word(b"rk_test_", 16, is_base62),
+    word(b"hf_", 30, is_base62),
     prefixed(b"pgt_", 32, is_base62),
 ];
-/// GitLab's, Slack's and `PyPI`'s, by their hyphen.
-static BY_HYPHEN: [Prefixed; 9] = [
+/// GitLab's, Slack's, `OpenAI`'s and `PyPI`'s, by their hyphen.
+static BY_HYPHEN: [Prefixed; 13] = [
     prefixed(b"glpat-", 20, is_base64url),
+    prefixed(b"glrt-", 20, is_base64url),
     prefixed(b"xoxa-", 10, is_base64url),
     prefixed(b"xoxb-", 10, is_base64url),
+    prefixed(b"xoxc-", 10, is_base64url),
+    prefixed(b"xoxd-", 10, is_base64url),
     prefixed(b"xoxe-", 10, is_base64url),
     prefixed(b"xoxp-", 10, is_base64url),
     prefixed(b"xoxr-", 10, is_base64url),
     prefixed(b"xoxs-", 10, is_base64url),
     prefixed(b"xapp-", 10, is_base64url),
     prefixed(b"pypi-", 40, is_base64url),
+    word(b"sk-proj-", 20, is_base64url),
 ];
 
 /// Replaces every secret of a known shape. `true`: there was one.
@@ -125,7 +138,8 @@ fn look(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     let found = match text[at] {
         b'_' => BY_UNDERSCORE.iter().find_map(|shape| with_prefix(text, from, at, shape)),
         b'-' => private_key(text, from, at)
-            .or_else(|| BY_HYPHEN.iter().find_map(|shape| with_prefix(text, from, at, shape))),
+            .or_else(|| BY_HYPHEN.iter().find_map(|shape| with_prefix(text, from, at, shape)))
+            .or_else(|| labels::argument(text, from, at)),
         b'A' => access_key(text, from, at),
         b'J' => json_web_token(text, from, at),
         b' ' => credentials(text, from, at),
@@ -143,13 +157,19 @@ fn is_likely(text: &[u8], at: usize) -> bool {
     match text[at] {
         b'_' => matches!(
             (before(2), before(1)),
-            (b'h', b'p' | b'o' | b'u' | b's' | b'r') | (b'a' | b'g', b't') | (b'p', b'm') | (b'v', b'e')
+            (b'h', b'p' | b'o' | b'u' | b's' | b'r' | b'f')
+                | (b'a' | b'g' | b's', b't')
+                | (b'p', b'm')
+                | (b'v', b'e')
         ),
         b'-' => {
             after(1) == b'-'
                 || matches!(
                     (before(2), before(1)),
-                    (b'a', b't') | (b'x', b'a' | b'b' | b'e' | b'p' | b'r' | b's') | (b'p', b'p' | b'i')
+                    (b'a' | b'r', b't')
+                        | (b'x', b'a' | b'b' | b'c' | b'd' | b'e' | b'p' | b'r' | b's')
+                        | (b'p', b'p' | b'i')
+                        | (b'o', b'j')
                 )
         }
         b'A' => matches!(after(1), b'K' | b'S' | b'I'),
@@ -173,7 +193,7 @@ fn run(text: &[u8], start: usize, is_part: impl Fn(u8) -> bool) -> usize {
 /// A token whose prefix ends at `at`.
 fn with_prefix(text: &[u8], from: usize, at: usize, shape: &Prefixed) -> Option<Range<usize>> {
     let start = (at + 1).checked_sub(shape.prefix.len()).filter(|start| *start >= from)?;
-    if text[start..=at] != *shape.prefix {
+    if text[start..=at] != *shape.prefix || (shape.is_word && !begins(text, from, start)) {
         return None;
     }
     let body = at + 1;
@@ -274,15 +294,35 @@ fn credentials(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     is_credential.then_some(value..end)
 }
 
-/// `USER:PASSWORD` of an address: between `://` and the last `@` of the host's part.
+/// `USER:PASSWORD` of an address: between `://` and the last `@` of the host's part, or of the whole
+/// address where a password holds `/`, `?` or `#` as they are.
 fn user_of_address(text: &[u8], at: usize) -> Option<Range<usize>> {
     if text.get(at + 1..at + 3)? != b"//" {
         return None;
     }
     let start = at + 3;
-    let is_part = |b: u8| !b.is_ascii_whitespace() && !b"/?#\"'<>\\`".contains(&b);
-    let authority = &text[start..start + run(text, start, is_part)];
-    let user = &authority[..authority.iter().rposition(|b| *b == b'@')?];
+    let is_part = |b: u8| !b.is_ascii_whitespace() && !b"\"'<>\\`".contains(&b);
+    let authority = &text[start..start + run(text, start, |b| is_part(b) && !b"/?#".contains(&b))];
+    let last = |part: &[u8]| part.iter().rposition(|b| *b == b'@');
+    let host = &authority[last(authority).map_or(0, |at| at + 1)..];
+    let user = if is_host(host) {
+        &authority[..last(authority)?]
+    } else {
+        // Not into the next address: it has its own turn, and all of them are read once.
+        let is_next = |at: usize| text[at] == b':' && text[at..].starts_with(b"://");
+        let length = (start..text.len()).take_while(|at| is_part(text[*at]) && !is_next(*at)).count();
+        let whole = &text[start..start + length];
+        &whole[..last(whole)?]
+    };
     // A name alone is no secret; a token without a name has a shape of its own.
     user.contains(&b':').then_some(start..start + user.len())
+}
+
+/// A host, with a port or without. What else stands behind a colon is the beginning of a password.
+fn is_host(host: &[u8]) -> bool {
+    host.first() == Some(&b'[')
+        || host.iter().position(|b| *b == b':').is_none_or(|colon| {
+            let port = &host[colon + 1..];
+            port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+        })
 }

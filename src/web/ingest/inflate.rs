@@ -3,7 +3,7 @@
 
 use std::io::{self, BufReader, Read};
 
-use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 
 use super::body::too_large;
 use crate::web::error::WebError;
@@ -12,6 +12,8 @@ use crate::web::error::WebError;
 const STEP: usize = 64 << 10;
 /// The window a zstd frame may ask for, as RFC 9659 has it for HTTP: 8 MiB.
 const ZSTD_WINDOW_LOG: u32 = 23;
+/// Members of a gzip body: each costs a fresh start, and millions of empty ones fit into a body.
+const GZIP_MEMBERS: usize = 1_000;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub(super) fn inflate(
     };
     match coding {
         Coding::Identity => bounded(body, limit, read, hold),
-        Coding::Gzip => bounded(MultiGzDecoder::new(body), limit, read, hold),
+        Coding::Gzip => bounded(Members::new(body), limit, read, hold),
         // The first byte of zlib names its method, 8, and its second makes a multiple of 31.
         Coding::Deflate => match body {
             [first, second, ..]
@@ -74,6 +76,36 @@ pub(super) fn inflate(
             let mut decoder = zstd::stream::read::Decoder::with_buffer(BufReader::new(body)).map_err(read)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(read)?;
             bounded(decoder, limit, read, hold)
+        }
+    }
+}
+
+/// The members of a gzip body, one after the other, as many as are allowed.
+struct Members<'a> {
+    member: GzDecoder<&'a [u8]>,
+    read: usize,
+}
+
+impl<'a> Members<'a> {
+    fn new(body: &'a [u8]) -> Self {
+        Self { member: GzDecoder::new(body), read: 1 }
+    }
+}
+
+impl Read for Members<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.member.read(into)?;
+            let rest = *self.member.get_ref();
+            if read > 0 || into.is_empty() || rest.is_empty() {
+                return Ok(read);
+            }
+            if self.read == GZIP_MEMBERS {
+                let why = format!("it has more than {GZIP_MEMBERS} members; compress the body as one");
+                return Err(io::Error::other(why));
+            }
+            self.read += 1;
+            self.member = GzDecoder::new(rest);
         }
     }
 }
@@ -170,6 +202,15 @@ mod tests {
             });
             assert!(matches!(refused, Err(WebError::Busy)), "{how}: it asks before it grows");
         }
+    }
+
+    #[test]
+    fn gzip_members_follow_one_another_as_many_as_are_allowed() {
+        let (text, empty) = (compressed("gzip", b"span"), compressed("gzip", b""));
+        let body = [text.clone(), empty.repeat(GZIP_MEMBERS - 2), text].concat();
+        assert_eq!(inflate(Coding::Gzip, &body, 100, |_| Ok(())).expect("allowed"), b"spanspan");
+        let error = inflate(Coding::Gzip, &[body, empty].concat(), 100, |_| Ok(())).expect_err("one more");
+        assert!(matches!(&error, WebError::BadRequest(why) if why.contains("1000 members")), "{error}");
     }
 
     #[test]

@@ -25,6 +25,11 @@ fn known_shapes_are_masked_wherever_they_stand() {
         of("github_pat_", 82),
         of("npm_", 36),
         of("glpat-", 20),
+        of("glrt-", 20),
+        of("xoxc-", 20),
+        of("sk-proj-", 40),
+        of("sk_test_", 24),
+        of("hf_", 34),
         of("xoxb-", 40),
         of("AIza", 35),
         format!("AKIA{}", "ABCD2345".repeat(2)),
@@ -74,6 +79,61 @@ fn secrets_are_known_by_what_is_written_beside_them() {
 }
 
 #[test]
+fn a_labelled_value_ends_where_its_own_quote_does() {
+    for (text, masked) in [
+        (r#"psql "password="it's0Q" x"#, r#"psql "password="[redacted]" x"#),
+        (r#"{"password":"pa'0Q","x":1}"#, r#"{"password":"[redacted]","x":1}"#),
+        (r#"'{"password":"a"}' "b""#, r#"'{"password":"[redacted]"}' "b""#),
+        (r#"{\"password\":\"it's \\\"0Q\\\"\",\"x\":1}"#, r#"{\"password\":\"[redacted]\",\"x\":1}"#),
+        (r#"{\\\"password\\\":\\\"0Q\\\"}"#, r#"{\\\"password\\\":\\\"[redacted]\\\"}"#),
+        (r#"password="a\\" x"#, r#"password="[redacted]" x"#),
+        (r#"password = "a b" x"#, r#"password = "[redacted]" x"#),
+        ("apiKey\t= 'a b' x", "apiKey\t= '[redacted]' x"),
+        (r#""password" => "a b", x"#, r#""password" => "[redacted]", x"#),
+        (r#"token := "a b" + x"#, r#"token := "[redacted]" + x"#),
+        (r#"{"privateKey":"0Q"}"#, r#"{"privateKey":"[redacted]"}"#),
+        ("aws_session_token: 0Q/+ x", "aws_session_token: [redacted] x"),
+    ] {
+        assert_eq!(shown(text), masked, "{text}");
+        assert_eq!(shown(masked), masked);
+    }
+}
+
+#[test]
+fn a_header_is_masked_to_the_end_of_its_line() {
+    for (text, masked) in [
+        ("Authorization: ApiKey 0Q, 1Q\nHost: x", "Authorization: [redacted]\nHost: x"),
+        ("authorization=Token 0Q", "authorization=[redacted]"),
+        ("curl -H 'Authorization: it\"s 0Q' x", "curl -H 'Authorization: [redacted]' x"),
+        ("Authorization: Digest a=\"b\", c=\"0Q\"\r\n", "Authorization: [redacted]\r\n"),
+        (r#"{"Authorization":"ApiKey 0Q"}"#, r#"{"Authorization":"[redacted]"}"#),
+        ("Cookie: a=b; c=0Q", "Cookie: [redacted]"),
+        ("set-cookie: sid=0Q; Secure", "set-cookie: [redacted]"),
+        (r#"-H "X-Api-Key: 0Q" x"#, r#"-H "X-Api-Key: [redacted]" x"#),
+        // A sentence about one is masked too: what looks like a header is one.
+        ("cookie: none", "cookie: [redacted]"),
+    ] {
+        assert_eq!(shown(text), masked, "{text}");
+        assert_eq!(shown(masked), masked);
+    }
+}
+
+#[test]
+fn an_argument_and_an_address_are_masked_whatever_they_hold() {
+    for (text, masked) in [
+        ("mysql --password 0Q -u x", "mysql --password [redacted] -u x"),
+        ("x --api-token  'a b' y", "x --api-token  '[redacted]' y"),
+        ("x --password=0Q y", "x --password=[redacted] y"),
+        ("postgres://u:p/0Q@db/x", "postgres://[redacted]@db/x"),
+        ("postgres://u:p?0Q#1@db:5/x y@z", "postgres://[redacted]@db:5/x y@z"),
+        ("http://h:8080/x,http://u:p#0Q@db", "http://h:8080/x,http://[redacted]@db"),
+    ] {
+        assert_eq!(shown(text), masked, "{text}");
+        assert_eq!(shown(masked), masked);
+    }
+}
+
+#[test]
 fn private_keys_are_masked_whole_or_cut_off() {
     let body = format!("{}\n{}=\n", "MIIEowIB".repeat(8), "AbCd0123".repeat(4));
     let (begin, end) = ("-----BEGIN RSA PRIVATE KEY-----\n", "-----END RSA PRIVATE KEY-----");
@@ -104,6 +164,15 @@ fn what_people_write_stays_as_it_is() {
         "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "12:05:07.123 http://[::1]:8080/ ok: a:b",
         "ünïcödé 🐢 a_b-c d=e",
+        "token bucket algorithm",
+        "the password is wrong",
+        "--token is required, --password or --token-file too",
+        "-- password x --token --verbose --password-stdin y",
+        "expected token = x, token == \"y\"",
+        "http://localhost:4873/@scope/pkg http://[::1]:80/a@b ssh://git@host:22/a@b",
+        "mailto://a@b ssh://git@github.com:acme/app.git",
+        "task_test_initializationOfEverything",
+        "desk-proj-some-long-name-of-a-project",
     ] {
         assert_eq!(shown(text), text);
     }
@@ -144,6 +213,14 @@ fn texts_of_beginnings_alone_are_read_in_linear_time() {
         "eyJaaaaaaaaaa.",
         "AKIA",
         "password=\"",
+        "password='\"",
+        "password = \\",
+        "--token ",
+        "--",
+        "cookie:\n",
+        "cookie: =\"",
+        "://a:b",
+        "://a:b/",
         "\"password\":\\",
         "-",
         "_",
