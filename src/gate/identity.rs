@@ -41,8 +41,8 @@ pub struct RunIdentity {
 }
 
 impl RunIdentity {
-    /// Reads the root span, then the others, parents first; of each the span's own attributes
-    /// before its resource's.
+    /// Reads the root span, then the others, parents first, those of linked traces after all of
+    /// the root's own; of each the span's own attributes before its resource's.
     #[must_use]
     pub fn of(trace: &Trace) -> Self {
         let root = trace.span(trace.root());
@@ -89,6 +89,12 @@ pub const SHA_KEYS: [&str; 6] = [
     "git.commit.sha",
     "git.commit.id",
 ];
+/// Whether a span names the commit that was measured.
+#[must_use]
+pub fn names_commit(span: &Span) -> bool {
+    first_of([span], &SHA_KEYS, |text| text.parse::<CommitSha>().ok()).is_some()
+}
+
 const BRANCH_KEYS: [&str; 6] =
     ["vcs.ref.head.name", "vcs.ref.head", "github.head_ref", "ci.branch", "git.branch", "github.ref_name"];
 const CHANGE_KEYS: [&str; 3] = ["vcs.change.id", "github.pull_request.number", "ci.pull_request.number"];
@@ -133,9 +139,23 @@ pub fn root_result(root: &Span) -> RunResult {
 }
 
 /// The first value of any of the keys that `read` accepts: keys in their order for each span,
-/// the root span before the others.
+/// the root span before the others, its trace before those that are linked with it.
 fn first<T>(trace: &Trace, keys: &[&str], read: impl Fn(String) -> Option<T>) -> Option<T> {
-    trace.spans().iter().find_map(|span| keys.iter().find_map(|key| span.text(&[key]).and_then(&read)))
+    let others = trace.spans().iter().filter(|span| span.trace_id != trace.id());
+    first_of(own_spans(trace).chain(others), keys, read)
+}
+
+fn first_of<'a, T>(
+    spans: impl IntoIterator<Item = &'a Span>,
+    keys: &[&str],
+    read: impl Fn(String) -> Option<T>,
+) -> Option<T> {
+    spans.into_iter().find_map(|span| keys.iter().find_map(|key| span.text(&[key]).and_then(&read)))
+}
+
+/// Those of the root's trace.
+fn own_spans(trace: &Trace) -> impl Iterator<Item = &Span> {
+    trace.spans().iter().filter(|span| span.trace_id == trace.id())
 }
 
 fn one_line(text: &str, chars: usize) -> Option<String> {
@@ -201,13 +221,22 @@ fn of_url(url: &str) -> Option<String> {
     Some(format!("{owner}/{}", name.strip_suffix(".git").unwrap_or(name)))
 }
 
-/// Branch and pull request. A reference to a pull request or a tag is no branch.
+/// Branch and pull request. What the root's trace says of either is not added to from others.
 fn line_of_development(trace: &Trace) -> (Option<String>, Option<PrNumber>) {
+    let of_own: Vec<&Span> = own_spans(trace).collect();
+    let keys: Vec<&str> = CHANGE_KEYS.into_iter().chain(BRANCH_KEYS).collect();
+    let is_stated = first_of(of_own.iter().copied(), &keys, Some).is_some();
+    if is_stated { line_in(&of_own) } else { line_in(&trace.spans().iter().collect::<Vec<_>>()) }
+}
+
+/// A reference to a pull request or a tag is no branch.
+fn line_in(spans: &[&Span]) -> (Option<String>, Option<PrNumber>) {
     let number =
         |text: &str| text.trim_start_matches(['#', '!']).parse().ok().filter(|n| *n > 0).map(PrNumber);
-    let stated = first(trace, &CHANGE_KEYS, |text| number(&text));
-    let is_tag = first(trace, &["vcs.ref.head.type", "github.ref_type"], Some).is_some_and(|t| t == "tag");
-    let named = first(trace, &BRANCH_KEYS, |text| one_line(&text, 255));
+    let stated = first_of(spans.iter().copied(), &CHANGE_KEYS, |text| number(&text));
+    let type_keys = ["vcs.ref.head.type", "github.ref_type"];
+    let is_tag = first_of(spans.iter().copied(), &type_keys, Some).is_some_and(|t| t == "tag");
+    let named = first_of(spans.iter().copied(), &BRANCH_KEYS, |text| one_line(&text, 255));
     let Some(named) = named else { return (None, stated) };
     // `refs/pull/12/merge`, which GitHub shortens to `12/merge`.
     let pull = named.strip_prefix("refs/pull/").unwrap_or(&named);
@@ -257,119 +286,4 @@ fn labels(value: &AttributeValue) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gate::fixture::{SpanBuilder, trace};
-    use crate::model::span::SpanStatus;
-
-    fn of(attributes: &[(&str, &str)]) -> RunIdentity {
-        RunIdentity::of(&trace(vec![
-            SpanBuilder::new(1, "pipeline-execution-77").attributes(attributes).build(),
-        ]))
-    }
-
-    #[test]
-    fn the_conventions_and_their_aliases_are_read() {
-        let identity = of(&[
-            ("cicd.pipeline.name", "nightly-8812"),
-            ("cicd.pipeline.result", "timeout"),
-            ("cicd.pipeline.run.id", "r-7"),
-            ("vcs.owner.name", "acme"),
-            ("vcs.repository.name", "my-app"),
-            ("vcs.ref.head.revision", "0123456789ABCDEF"),
-            ("vcs.ref.head.name", "refs/heads/feature/x"),
-            ("github.run_attempt", "3"),
-            ("os.type", "Linux"),
-            ("host.arch", "x86_64"),
-            ("runner.labels", "self-hosted, gpu"),
-        ]);
-        assert_eq!(identity.repo_claim.as_deref(), Some("acme/my-app"));
-        assert_eq!(identity.head_sha.as_ref().map(CommitSha::as_str), Some("0123456789abcdef"));
-        assert_eq!(identity.pipeline, "nightly-{n}");
-        assert_eq!((identity.attempt, identity.result), (3, RunResult::Timeout));
-        assert_eq!(identity.lineage(), Lineage::Branch { name: "feature/x".into() });
-        assert_eq!(identity.runner.describe(), "linux amd64 gpu self-hosted");
-        assert_eq!(identity.external_id.as_deref(), Some("r-7"));
-    }
-
-    #[test]
-    fn a_bare_trace_has_a_pipeline_and_nothing_else() {
-        let identity = of(&[]);
-        assert_eq!(identity.pipeline, "pipeline-execution-{n}");
-        assert_eq!((identity.attempt, identity.result), (1, RunResult::Success));
-        assert_eq!(identity.lineage(), Lineage::Unknown);
-        assert_eq!((identity.repo_claim, identity.head_sha, identity.external_id), (None, None, None));
-    }
-
-    #[test]
-    fn the_workflow_s_file_is_one_where_github_looks_for_workflows() {
-        let ci = Some(".github/workflows/ci.yml");
-        for (key, text, expected) in [
-            ("github.workflow.path", ".github/workflows/ci.yml", ci),
-            ("github.workflow.path", ".github/workflows/ci.yml@refs/heads/main", ci),
-            ("github.workflow_ref", "acme/app/.github/workflows/ci.yml@refs/pull/3/merge", ci),
-            ("cicd.pipeline.definition.path", "Jenkinsfile", None),
-            ("github.workflow.path", ".github/workflows/../../etc/passwd", None),
-            ("github.workflow.path", ".github/workflows/a/b.yml", None),
-            ("github.workflow.path", ".github/workflows/.yml", None),
-            ("github.workflow.path", "dynamic/pages/pages-build-deployment", None),
-        ] {
-            assert_eq!(of(&[(key, text)]).workflow_path.as_deref(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn repositories_are_derived_from_what_there_is() {
-        for (attributes, expected) in [
-            (&[("vcs.repository.name", "acme/app")][..], Some("acme/app")),
-            (&[("vcs.repository.name", "app")], None),
-            (&[("vcs.repository.url.full", "https://github.com/acme/app.git")], Some("acme/app")),
-            (&[("vcs.repository.url.full", "git@github.com:acme/app.git")], Some("acme/app")),
-            (&[("vcs.repository.url.full", "https://github.com/acme/app?x=1")], Some("acme/app")),
-            (&[("vcs.repository.url.full", "https://github.com/")], None),
-            (&[("vcs.repository.name", "app"), ("github.repository", "acme/app")], Some("acme/app")),
-            (&[("github.repository", "../../etc")], None),
-        ] {
-            assert_eq!(of(attributes).repo_claim.as_deref(), expected, "{attributes:?}");
-        }
-    }
-
-    #[test]
-    fn pull_requests_win_over_branches_and_tags_are_neither() {
-        for (attributes, expected) in [
-            (&[("vcs.change.id", "12"), ("vcs.ref.head.name", "main")][..], Some(12)),
-            (&[("github.ref_name", "12/merge")], Some(12)),
-            (&[("vcs.ref.head", "refs/pull/9/head")], Some(9)),
-            (&[("vcs.change.id", "none")], None),
-            (&[("vcs.ref.head.name", "v1.2"), ("vcs.ref.head.type", "tag")], None),
-            (&[("vcs.ref.head.name", "refs/tags/v1.2")], None),
-        ] {
-            let lineage = expected.map_or(Lineage::Unknown, |n| Lineage::PullRequest { number: PrNumber(n) });
-            assert_eq!(of(attributes).lineage(), lineage, "{attributes:?}");
-        }
-    }
-
-    #[test]
-    fn numbers_are_read_where_the_specification_says_text_and_the_root_comes_first() {
-        let root =
-            SpanBuilder::new(1, "root").int("vcs.change.id", 31).resource(&[("github.sha", "abcdef0")]);
-        let child = SpanBuilder::new(2, "child")
-            .parent(1)
-            .int("github.run_attempt", 2)
-            .attributes(&[("github.sha", "1111111"), ("cicd.pipeline.result", "failure")]);
-        let identity = RunIdentity::of(&trace(vec![root.build(), child.build()]));
-        assert_eq!((identity.change, identity.attempt), (Some(PrNumber(31)), 2));
-        assert_eq!(identity.head_sha.as_ref().map(CommitSha::as_str), Some("abcdef0"));
-        assert_eq!(identity.result, RunResult::Success, "a child's result is not the run's");
-    }
-
-    #[test]
-    fn a_failed_root_is_a_failed_run_unless_it_says_otherwise() {
-        let failed = SpanBuilder::new(1, "root").status(SpanStatus::Error(String::new()));
-        assert_eq!(RunIdentity::of(&trace(vec![failed.build()])).result, RunResult::Failure);
-        let cancelled = SpanBuilder::new(1, "root")
-            .status(SpanStatus::Error(String::new()))
-            .attributes(&[("cicd.pipeline.run.status", "cancelled")]);
-        assert_eq!(RunIdentity::of(&trace(vec![cancelled.build()])).result, RunResult::Cancellation);
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use super::linked_traces::{Group, Member, Statement};
 use super::recording::{raw, record};
 use super::work::COLLECTING_MIB;
 use super::{JobError, Work};
-use crate::gate::identity::{RunIdentity, names_pipeline};
+use crate::gate::identity::{RunIdentity, names_commit, names_pipeline};
 use crate::gate::measure::{Provenance, measure};
 use crate::ingest::sampling::Sampling;
 use crate::ingest::{Limits, otlp};
@@ -127,7 +127,8 @@ impl Read {
         sampling: &Sampling,
     ) -> Result<Option<Self>, JobError> {
         let spans = spans_of(batches)?;
-        let trace = principal(&spans).and_then(|principal| Trace::build_linked(spans, principal));
+        let trace =
+            principal(&spans, names_commit).and_then(|principal| Trace::build_linked(spans, principal));
         let Some(trace) = trace else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
         Ok(Some(Self::new(trace, identity, statement, sampling)?))

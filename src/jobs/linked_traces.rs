@@ -1,5 +1,5 @@
 //! Which traces are collected together: those of one pipeline run that links connect. Never those
-//! of different runs, commits or repositories, and only so many.
+//! of different runs, commits, branches, pull requests or repositories, and only so many.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use super::JobError;
 use crate::gate::identity::RunIdentity;
 use crate::model::ids::{RepoId, TraceId};
 use crate::model::linked_traces::{connected, linked};
+use crate::model::run::Lineage;
 use crate::model::trace::Trace;
 use crate::store::{OpenTrace, PipelineTrace, Tx};
 
@@ -31,6 +32,7 @@ impl Statement {
             trace: trace.id(),
             run_key,
             head_sha: identity.head_sha.clone(),
+            lineage: identity.lineage(),
             started_ns: trace.span(trace.root()).start_ns,
         });
         Self { of_run, linked: linked(trace.spans()) }
@@ -66,19 +68,13 @@ impl Group {
             return Ok(Self { members: vec![own], left_out: Vec::new() });
         }
         let mut known = tx.pipeline_traces(repo, &said.run_key).await?;
-        known.retain(|(other, _)| other.trace != own.0 && is_same_commit(said, other));
+        known.retain(|(other, _)| other.trace != own.0 && fit(said, other));
         known.push((said.clone(), own.1));
-        let of_run: BTreeSet<TraceId> = known.iter().map(|(said, _)| said.trace).collect();
-        links.retain(|(from, to)| of_run.contains(from) && of_run.contains(to));
-        let connected = connected(own.0, &links);
-        known.retain(|(said, _)| connected.contains(&said.trace));
+        retain_connected(&mut known, own.0, &mut links);
+        retain_unanimous(&mut known, said);
+        // Not through one that was dropped.
+        retain_connected(&mut known, own.0, &mut links);
         known.sort_by_key(|(said, _)| (said.started_ns, said.trace));
-        // Of two commits that both are connected with a trace that names none, the earlier counts.
-        if let Some(first) =
-            known.iter().find(|(said, _)| said.head_sha.is_some()).map(|(said, _)| said.clone())
-        {
-            known.retain(|(said, _)| said.trace == own.0 || is_same_commit(said, &first));
-        }
         Ok(Self::within_limits(known.into_iter().map(|(said, open)| (said.trace, open)).collect()))
     }
 
@@ -118,7 +114,38 @@ impl Group {
     }
 }
 
-/// Whether two traces may be of one commit: a consumer often does not know it.
-fn is_same_commit(one: &PipelineTrace, other: &PipelineTrace) -> bool {
+type Known = (PipelineTrace, OpenTrace);
+
+fn retain_connected(known: &mut Vec<Known>, with: TraceId, links: &mut Vec<(TraceId, TraceId)>) {
+    let of_run: BTreeSet<TraceId> = known.iter().map(|(said, _)| said.trace).collect();
+    links.retain(|(from, to)| of_run.contains(from) && of_run.contains(to));
+    let connected = connected(with, links);
+    known.retain(|(said, _)| connected.contains(&said.trace));
+}
+
+/// Of commits, or lines of development, that are connected through a trace that names none, one
+/// counts: the trace's own, then that of those that name a commit, then the earliest.
+fn retain_unanimous(known: &mut Vec<Known>, own: &PipelineTrace) {
+    known.sort_by_key(|(said, _)| {
+        (said.trace != own.trace, said.head_sha.is_none(), said.started_ns, said.trace)
+    });
+    let mut whole = own.clone();
+    known.retain(|(said, _)| {
+        let fits = fit(&whole, said);
+        if fits {
+            whole.head_sha = whole.head_sha.take().or_else(|| said.head_sha.clone());
+            if whole.lineage == Lineage::Unknown {
+                whole.lineage = said.lineage.clone();
+            }
+        }
+        fits
+    });
+}
+
+/// Whether two traces may be of one commit and one line of development: a consumer often knows
+/// neither. A branch and a pull request are two, though it may be the pull request's branch.
+fn fit(one: &PipelineTrace, other: &PipelineTrace) -> bool {
+    let is_unknown = |said: &PipelineTrace| said.lineage == Lineage::Unknown;
     one.head_sha.as_ref().zip(other.head_sha.as_ref()).is_none_or(|(one, other)| one == other)
+        && (is_unknown(one) || is_unknown(other) || one.lineage == other.lineage)
 }

@@ -24,21 +24,23 @@ pub fn linked(spans: &[Span]) -> Vec<TraceId> {
     found.into_iter().collect()
 }
 
-/// The trace of several whose root is the pipeline's: one whose root is not linked to another of
-/// them (such work was started by what it is linked to), of those one without consumers that are,
-/// then the earliest. None for no spans.
+/// The trace of several whose root is the pipeline's: one that names its commit (the others are
+/// on it too, but can't say what they measure), of those one whose root is not linked to another
+/// of them (such work was started by what it is linked to), then one without consumers that are,
+/// then the earliest. `names_commit` tells it of a span. None for no spans.
 #[must_use]
-pub fn principal(spans: &[Span]) -> Option<TraceId> {
-    let mut traces: BTreeMap<TraceId, (bool, bool, i64)> =
-        spans.iter().map(|span| (span.trace_id, (false, false, i64::MAX))).collect();
+pub fn principal(spans: &[Span], names_commit: impl Fn(&Span) -> bool) -> Option<TraceId> {
+    let mut traces: BTreeMap<TraceId, (bool, bool, bool, i64)> =
+        spans.iter().map(|span| (span.trace_id, (true, false, false, i64::MAX))).collect();
     let known: BTreeSet<TraceId> = traces.keys().copied().collect();
     for span in spans {
         let is_linked =
             span.links.iter().any(|link| link.trace_id != span.trace_id && known.contains(&link.trace_id));
         let Some(trace) = traces.get_mut(&span.trace_id) else { continue };
-        trace.0 |= is_linked && span.parent_span_id.is_none();
-        trace.1 |= is_linked && matches!(span.kind, SpanKind::Consumer | SpanKind::Server);
-        trace.2 = trace.2.min(span.start_ns);
+        trace.0 = trace.0 && !names_commit(span);
+        trace.1 |= is_linked && span.parent_span_id.is_none();
+        trace.2 |= is_linked && matches!(span.kind, SpanKind::Consumer | SpanKind::Server);
+        trace.3 = trace.3.min(span.start_ns);
     }
     traces.into_iter().min_by_key(|(id, rank)| (*rank, *id)).map(|(id, _)| id)
 }

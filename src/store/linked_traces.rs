@@ -2,7 +2,8 @@
 //! between them. Whether they become one run is decided by who asks.
 
 use super::{OpenTrace, StoreError, Tx, on_db};
-use crate::model::ids::{CommitSha, RepoId, RunId, TraceId};
+use crate::model::ids::{CommitSha, PrNumber, RepoId, RunId, TraceId};
+use crate::model::run::Lineage;
 use crate::model::time::Timestamp;
 
 /// Most traces of one pipeline run that are looked at, the newest first.
@@ -19,6 +20,8 @@ pub struct PipelineTrace {
     pub run_key: String,
     /// The commit, if it names one.
     pub head_sha: Option<CommitSha>,
+    /// The pull request, else the branch, as far as it names one.
+    pub lineage: Lineage,
     /// When it began, nanoseconds since the epoch by its producer's clock.
     pub started_ns: i64,
 }
@@ -28,6 +31,8 @@ struct Row {
     trace_id: String,
     run_key: String,
     head_sha: Option<String>,
+    branch: Option<String>,
+    pull_request: Option<i64>,
     started_ns: i64,
     #[sqlx(flatten)]
     open: OpenTrace,
@@ -47,18 +52,27 @@ impl Tx {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let trace = said.trace.to_string();
+        let (branch, pull_request) = match &said.lineage {
+            Lineage::Branch { name } => (Some(name.as_str()), None),
+            Lineage::PullRequest { number } => (None, Some(number.0)),
+            Lineage::Unknown => (None, None),
+        };
         on_db!(self, conn => {
             sqlx::query(
-                "INSERT INTO pipeline_traces (repo_id, trace_id, run_key, head_sha, started_ns, recorded_at)
-                 VALUES ($1, $2, $3, $4, $5, $6)
+                "INSERT INTO pipeline_traces (repo_id, trace_id, run_key, head_sha, branch, pull_request,
+                    started_ns, recorded_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                  ON CONFLICT (repo_id, trace_id) DO UPDATE SET run_key = excluded.run_key,
-                    head_sha = excluded.head_sha, started_ns = excluded.started_ns,
+                    head_sha = excluded.head_sha, branch = excluded.branch,
+                    pull_request = excluded.pull_request, started_ns = excluded.started_ns,
                     recorded_at = excluded.recorded_at",
             )
             .bind(repo.0)
             .bind(&trace)
             .bind(&said.run_key)
             .bind(said.head_sha.as_ref().map(CommitSha::as_str))
+            .bind(branch)
+            .bind(pull_request)
             .bind(said.started_ns)
             .bind(now.0)
             .execute(&mut *conn)
@@ -97,8 +111,8 @@ impl Tx {
     ) -> Result<Vec<(PipelineTrace, OpenTrace)>, StoreError> {
         let rows: Vec<Row> = on_db!(self, conn => {
             sqlx::query_as(
-                "SELECT t.trace_id, t.run_key, t.head_sha, t.started_ns, o.last_at, o.batches, o.spans, o.bytes,
-                    o.has_root, o.collections, o.swept_at
+                "SELECT t.trace_id, t.run_key, t.head_sha, t.branch, t.pull_request, t.started_ns, o.last_at,
+                    o.batches, o.spans, o.bytes, o.has_root, o.collections, o.swept_at
                  FROM pipeline_traces t
                  JOIN open_traces o ON o.repo_id = t.repo_id AND o.trace_id = t.trace_id
                  WHERE t.repo_id = $1 AND t.run_key = $2
@@ -116,6 +130,11 @@ impl Tx {
                 trace: trace_id(&row.trace_id)?,
                 run_key: row.run_key,
                 head_sha: head_sha.transpose().map_err(|e| StoreError::unreadable("a trace's commit", e))?,
+                lineage: match (row.pull_request, row.branch) {
+                    (Some(number), _) => Lineage::PullRequest { number: PrNumber(number) },
+                    (None, Some(name)) => Lineage::Branch { name },
+                    (None, None) => Lineage::Unknown,
+                },
                 started_ns: row.started_ns,
             };
             Ok((said, row.open))

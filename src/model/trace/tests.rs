@@ -205,12 +205,21 @@ fn the_principal_is_the_trace_that_nothing_here_started() {
         ("its consumer is linked", vec![in_trace(2, span(1, None, 0, 9)), linked_with(consumer, &a)], 1),
         ("it is earlier", vec![in_trace(2, span(1, None, 0, 9))], 2),
         ("it is later", vec![in_trace(2, span(1, None, 51, 52))], 1),
+        ("it is earlier and names no commit", vec![in_trace(3, span(1, None, 0, 9))], 1),
+        (
+            "its root is linked and it names no commit",
+            vec![in_trace(3, linked_with(span(1, None, 0, 9), &a))],
+            1,
+        ),
     ] {
         let spans: Vec<Span> = std::iter::once(a.clone()).chain(other).collect();
-        let expected = TraceId::from_bytes(&[expected; 16]).expect("an id");
-        assert_eq!(principal(&spans), Some(expected), "{why}");
+        let [expected, without_commit] = [expected, 3].map(|n| TraceId::from_bytes(&[n; 16]).expect("an id"));
+        assert_eq!(principal(&spans, |span| span.trace_id != without_commit), Some(expected), "{why}");
     }
-    assert_eq!(principal(&[]), None);
+    let started_by_it =
+        vec![linked_with(a.clone(), &in_trace(2, span(1, None, 0, 9))), in_trace(2, span(1, None, 0, 9))];
+    assert_eq!(principal(&started_by_it, |span| span.trace_id == a.trace_id), Some(a.trace_id));
+    assert_eq!(principal(&[], |_| true), None);
 }
 
 /// The span on a machine, in milliseconds.
@@ -291,7 +300,7 @@ fn two_hundred_thousand_spans_take_linear_time() {
             .collect()
     };
     for shape in [many(|_| 1), many(|n| n.max(51) - 50), many(|n| 200_001 - n)] {
-        let principal = principal(&shape).expect("a trace");
+        let principal = principal(&shape, |_| true).expect("a trace");
         assert_eq!(Trace::build_linked(shape, principal).expect("has spans").spans().len(), 200_000);
     }
 }

@@ -1,7 +1,7 @@
 //! Linked traces of one pipeline run are one run, whichever comes first; traces of others are not.
 //! Traces whose root never comes, and spans that come too often.
 
-use pacegate::model::run::RunResult;
+use pacegate::model::run::{Lineage, RunResult};
 use pacegate::model::span::SpanLink;
 use pacegate::store::{RunFilter, StoredRun};
 
@@ -120,6 +120,83 @@ store_test!(traces_of_other_runs_and_links_to_nowhere_join_nothing, async |store
     }
     assert_eq!(runs(store, repo).await?.len(), 5, "another run, another commit, no link, no identifier");
     assert_eq!(bench.ended("collect_run", "done"), 5);
+    worker.stop().await;
+    Ok(())
+});
+
+/// The trace as a producer sends it that names no commit, linked by a child, begun before all others.
+fn earlier_by_a_child(n: u8, said: &[(&str, &str)]) -> Vec<Span> {
+    let mut spans = of_run(n, "7", Some(1));
+    spans[1].links = std::mem::take(&mut spans[0].links);
+    for span in &mut spans {
+        span.start_ns -= 60_000_000_000;
+        span.resource = Arc::new(Resource { attributes: texts(said), dropped_attributes: 0 });
+    }
+    spans
+}
+
+store_test!(a_pull_request_s_trace_takes_nothing_from_a_branch_s_run, async |store: &Store| -> Outcome {
+    let change = [("vcs.change.id", "12"), ("cicd.pipeline.name", "build")];
+    let mut by_root = without_commit(of_run(2, "7", Some(1)));
+    for span in &mut by_root {
+        span.resource = Arc::new(Resource { attributes: texts(&change), dropped_attributes: 0 });
+    }
+    let mut with_commit = of_run(2, "7", Some(1));
+    for span in &mut with_commit {
+        span.attributes.0.extend(texts(&change).0);
+    }
+    // Their traces, and how many runs there are.
+    let cases = [
+        ("by-its-root", by_root, 1),
+        ("by-a-child", earlier_by_a_child(2, &change), 1),
+        ("by-a-child-of-another-branch", earlier_by_a_child(2, &[("vcs.ref.head.name", "feature")]), 1),
+        ("of-the-same-commit", with_commit, 2),
+    ];
+    for (name, spans, count) in cases {
+        let repo = store.repository(&format!("acme/{name}")).await?.id;
+        let bench = Bench::new(store);
+        let worker = Loop::start(bench.work.clone(), 4);
+        // Again at the end, when what the other said is known.
+        for pushed in [of_run(1, "7", None), spans, vec![span(trace(1), 9, 1, "late")]] {
+            bench.push(repo, pushed).await?;
+            bench.pass(SETTLE);
+            bench.drained().await?;
+        }
+        let runs = runs(store, repo).await?;
+        assert_eq!(runs.len(), count, "{name}");
+        let main = runs.iter().find(|stored| stored.run.trace_id == Some(trace(1)));
+        let main = &main.expect("the branch's run").run;
+        assert_eq!(main.lineage, Lineage::Branch { name: "main".into() }, "{name}");
+        let samples = store.read().await?.samples(repo, &main.id).await?;
+        assert_eq!(samples.iter().map(|sample| sample.count).sum::<u32>(), 4, "{name}: its own spans");
+        worker.stop().await;
+    }
+    Ok(())
+});
+
+store_test!(what_states_nothing_joins_and_is_never_the_principal, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let bench = Bench::new(store);
+    let worker = Loop::start(bench.work.clone(), 4);
+    for spans in [of_run(1, "7", None), earlier_by_a_child(2, &[])] {
+        bench.push(repo, spans).await?;
+        bench.pass(SETTLE);
+        bench.drained().await?;
+    }
+    // It names a pull request after it was joined: what is read of it anew says so.
+    let mut spans = vec![span(trace(2), 9, 1, "late"), span(trace(1), 9, 1, "late")];
+    spans[0].resource =
+        Arc::new(Resource { attributes: texts(&[("vcs.change.id", "12")]), dropped_attributes: 0 });
+    for span in spans {
+        let runs = runs(store, repo).await?;
+        assert_eq!((runs.len(), runs[0].run.trace_id), (1, Some(trace(1))));
+        assert_eq!(runs[0].run.lineage, Lineage::Branch { name: "main".into() });
+        bench.push(repo, vec![span]).await?;
+        bench.pass(SETTLE);
+        bench.drained().await?;
+    }
+    let run = runs(store, repo).await?.remove(0).run;
+    assert_eq!(run.lineage, Lineage::Branch { name: "main".into() });
     worker.stop().await;
     Ok(())
 });
