@@ -227,33 +227,30 @@ impl Job {
     }
 
     /// Jobs that write about one head, or make its verdict, run one at a time.
-    fn serial_key(&self) -> String {
+    fn serial_key(&self) -> Option<String> {
         match self {
             Self::HandleDelivery { subject, .. } | Self::RefreshPullRequest { subject, .. } => {
-                format!("delivery:{subject}")
+                Some(format!("delivery:{subject}"))
             }
-            Self::SweepDeliveries { .. } => "sweep_deliveries".to_owned(),
-            Self::ReconcileRepository { repo, .. } => format!("reconcile:{}", repo.0),
-            // Two at once: one repository's thousands of traces do not keep the others' waiting.
-            Self::CollectRun { repo, trace, .. } => {
-                format!("collect:{}:{}", repo.0, trace.as_bytes()[15] % 2)
-            }
+            Self::SweepDeliveries { .. } => Some("sweep_deliveries".to_owned()),
+            Self::ReconcileRepository { repo, .. } => Some(format!("reconcile:{}", repo.0)),
+            Self::CollectRun { .. } => None,
             Self::CollectWorkflowRun { repo, run_id, .. } => {
-                format!("workflow run {}:{run_id}", repo.0)
+                Some(format!("workflow run {}:{run_id}", repo.0))
             }
             // Two lanes for all of history, so that it never takes every slot from live work.
             Self::DiscoverWorkflows { repo, .. } | Self::BackfillWorkflow { repo, .. } => {
-                format!("backfill:{}", repo.0 % 2)
+                Some(format!("backfill:{}", repo.0 % 2))
             }
-            Self::PublishComment { repo, number, .. } => format!("comment:{}:{}", repo.0, number.0),
-            Self::ConfirmByRerun { repo, head_sha, .. } => format!("rerun:{}:{head_sha}", repo.0),
-            Self::EvaluateHead { repo, head_sha, .. } => format!("evaluate:{}:{head_sha}", repo.0),
+            Self::PublishComment { repo, number, .. } => Some(format!("comment:{}:{}", repo.0, number.0)),
+            Self::ConfirmByRerun { repo, head_sha, .. } => Some(format!("rerun:{}:{head_sha}", repo.0)),
+            Self::EvaluateHead { repo, head_sha, .. } => Some(format!("evaluate:{}:{head_sha}", repo.0)),
             Self::AnnounceCheck { repo, head_sha, .. }
             | Self::ShowAwaited { repo, head_sha, .. }
             | Self::PublishComparison { repo, head_sha, .. }
             | Self::ConcludeSupersededCheck { repo, head_sha, .. }
             | Self::ConcludeSilentCheck { repo, head_sha, .. } => {
-                format!("publish:{}:{head_sha}", repo.0)
+                Some(format!("publish:{}:{head_sha}", repo.0))
             }
         }
     }
@@ -276,7 +273,7 @@ impl Job {
             kind: self.kind(),
             payload: serde_json::to_string(self).unwrap_or_default(),
             dedupe_key: Some(self.dedupe_key()),
-            serial_key: Some(self.serial_key()),
+            serial_key: self.serial_key(),
             run_at,
             max_attempts: self.max_attempts(),
         }
