@@ -1,6 +1,9 @@
 //! Protocol buffers' wire format over borrowed bytes: reading takes no memory, so a request
 //! can't claim more than it holds. Specification: protobuf.dev/programming-guides/encoding.
 
+use super::{IngestError, Limits};
+use crate::model::ids::{IdError, TraceId};
+
 /// What is wrong with the bytes, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WireError {
@@ -16,6 +19,28 @@ pub(super) enum WireError {
     Utf8,
     #[error("it holds too many values")]
     TooManyValues,
+}
+
+impl WireError {
+    /// The refusal of a whole request of this format.
+    pub(super) fn refusal(self, format: &'static str, limits: Limits) -> IngestError {
+        match self {
+            Self::TooManyValues => IngestError::TooManyValues { limit: limits.values },
+            e => IngestError::Malformed { format, reason: e.to_string() },
+        }
+    }
+}
+
+/// A trace id of 16 bytes, or of 8 as older clients have them.
+pub(super) fn trace_id(bytes: &[u8]) -> Result<TraceId, IdError> {
+    let mut whole = [0; 16];
+    match bytes.len() {
+        8 => {
+            whole[8..].copy_from_slice(bytes);
+            TraceId::from_bytes(&whole)
+        }
+        _ => TraceId::from_bytes(bytes),
+    }
 }
 
 /// How many more values may be read of a request.

@@ -105,7 +105,6 @@ fn wait_until_quiet(work: &Work, open: &OpenTrace) -> Result<(), JobError> {
 /// Spans as a tree, and what they say.
 struct Read {
     trace: Trace,
-    raw: Vec<u8>,
     identity: RunIdentity,
     /// Of the trace whose turn it is, by itself.
     statement: Statement,
@@ -118,7 +117,7 @@ impl Read {
         let Some(trace) = Trace::build(spans_of(batches)?) else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
         let statement = Statement::of(&trace, &identity);
-        Ok(Some(Self::new(trace, identity, statement, sampling)?))
+        Ok(Some(Self::new(trace, identity, statement, sampling)))
     }
 
     fn linked(
@@ -131,17 +130,12 @@ impl Read {
             principal(&spans, names_commit).and_then(|principal| Trace::build_linked(spans, principal));
         let Some(trace) = trace else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
-        Ok(Some(Self::new(trace, identity, statement, sampling)?))
+        Ok(Some(Self::new(trace, identity, statement, sampling)))
     }
 
-    fn new(
-        trace: Trace,
-        identity: RunIdentity,
-        statement: Statement,
-        sampling: &Sampling,
-    ) -> Result<Self, JobError> {
+    fn new(trace: Trace, identity: RunIdentity, statement: Statement, sampling: &Sampling) -> Self {
         let kept_by = sampling.decide(trace.spans()).map(str::to_owned);
-        Ok(Self { raw: raw(trace.spans())?, trace, identity, statement, kept_by })
+        Self { trace, identity, statement, kept_by }
     }
 }
 
@@ -203,7 +197,7 @@ struct Collection<'a> {
 impl Collection<'_> {
     async fn finish(self, read: Read) -> Result<(), JobError> {
         let (work, repo) = (self.work, self.repository.id);
-        let Read { trace, raw, identity, statement, kept_by } = read;
+        let Read { trace, identity, statement, kept_by } = read;
         let principal = trace.id();
         let is_incomplete =
             self.group.members.iter().any(|(id, open)| *id == principal && open.has_root == 0);
@@ -224,7 +218,11 @@ impl Collection<'_> {
         let now = work.clock.now();
         let (id, lineage) = (RunId(work.chance.ulid(now)), identity.lineage());
         let provenance = Provenance { id, repo: self.repository.name.clone(), head_sha, lineage };
-        let mut measured = tokio::task::spawn_blocking(move || measure(trace, identity, provenance)).await?;
+        let (mut measured, raw) = tokio::task::spawn_blocking(move || {
+            let raw = raw(trace.spans())?;
+            Ok::<_, JobError>((measure(trace, identity, provenance), raw))
+        })
+        .await??;
         if is_incomplete {
             measured.run.result = RunResult::Error;
             measured.run.notes.insert(0, INCOMPLETE.to_owned());

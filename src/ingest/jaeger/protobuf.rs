@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::{Reference, Relation, Told, event, resource};
 use crate::ingest::tagged::Latest;
-use crate::ingest::wire::{Allowance, Fields, Value, WireError};
+use crate::ingest::wire::{Allowance, Fields, Value, WireError, trace_id};
 use crate::ingest::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
-use crate::model::ids::{SpanId, TraceId};
+use crate::model::ids::SpanId;
 use crate::model::span::{AttributeValue, Attributes, Resource, Scope, SpanEvent};
 
 const FORMAT: &str = "a Jaeger PostSpansRequest";
@@ -19,10 +19,7 @@ const FORMAT: &str = "a Jaeger PostSpansRequest";
 /// [`IngestError`] when the bytes are not such a message or hold too much. A span with an
 /// unusable id or without a start is rejected by itself.
 pub fn decode_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
-    let malformed = |e: WireError| match e {
-        WireError::TooManyValues => IngestError::TooManyValues { limit: limits.values },
-        e => IngestError::Malformed { format: FORMAT, reason: e.to_string() },
-    };
+    let malformed = |e: WireError| e.refusal(FORMAT, limits);
     // Counted first: a span takes two bytes on the wire and hundreds in memory.
     if count_spans(body).map_err(malformed)? > limits.spans {
         return Err(IngestError::TooManySpans { limit: limits.spans });
@@ -141,18 +138,6 @@ fn read_span(
         events,
         resource,
     }))
-}
-
-/// Of 16 bytes, or of 8 as older clients have them.
-fn trace_id(bytes: &[u8]) -> Result<TraceId, crate::model::ids::IdError> {
-    let mut whole = [0; 16];
-    match bytes.len() {
-        8 => {
-            whole[8..].copy_from_slice(bytes);
-            TraceId::from_bytes(&whole)
-        }
-        _ => TraceId::from_bytes(bytes),
-    }
 }
 
 /// `Timestamp` and `Duration` alike: seconds and nanoseconds.

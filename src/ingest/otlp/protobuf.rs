@@ -34,10 +34,7 @@ pub fn decode_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestErr
 }
 
 pub(super) fn malformed(error: WireError, limits: Limits) -> IngestError {
-    match error {
-        WireError::TooManyValues => IngestError::TooManyValues { limit: limits.values },
-        e => IngestError::Malformed { format: "OTLP protobuf", reason: e.to_string() },
-    }
+    error.refusal("OTLP protobuf", limits)
 }
 
 /// What the spans of one scope of one resource share.

@@ -2,9 +2,9 @@
 //! passed over.
 
 use super::{Shared, Told, event};
-use crate::ingest::wire::{Allowance, Fields, Value, WireError};
+use crate::ingest::wire::{Allowance, Fields, Value, WireError, trace_id};
 use crate::ingest::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
-use crate::model::ids::{IdError, SpanId, TraceId};
+use crate::model::ids::{IdError, SpanId};
 use crate::model::span::{AttributeValue, Attributes, SpanEvent, SpanKind};
 
 /// Reads a list of Zipkin v2 spans. Tags are the spans' attributes; the local endpoint's
@@ -14,10 +14,7 @@ use crate::model::span::{AttributeValue, Attributes, SpanEvent, SpanKind};
 /// [`IngestError`] when the bytes are not such a message or hold too much. A span with an
 /// unusable id or without a timestamp is rejected by itself.
 pub fn decode_v2_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
-    let malformed = |e: WireError| match e {
-        WireError::TooManyValues => IngestError::TooManyValues { limit: limits.values },
-        e => IngestError::Malformed { format: "Zipkin v2 protobuf", reason: e.to_string() },
-    };
+    let malformed = |e: WireError| e.refusal("Zipkin v2 protobuf", limits);
     // Counted first: a span takes two bytes on the wire and hundreds in memory.
     if count_spans(body).map_err(malformed)? > limits.spans {
         return Err(IngestError::TooManySpans { limit: limits.spans });
@@ -96,18 +93,6 @@ fn read_span(message: &[u8], left: &mut Allowance) -> Result<Result<Told, String
         events,
         service: service.to_owned(),
     }))
-}
-
-/// Of 16 bytes, or of 8 as older clients have them.
-fn trace_id(bytes: &[u8]) -> Result<TraceId, IdError> {
-    let mut whole = [0; 16];
-    match bytes.len() {
-        8 => {
-            whole[8..].copy_from_slice(bytes);
-            TraceId::from_bytes(&whole)
-        }
-        _ => TraceId::from_bytes(bytes),
-    }
 }
 
 fn span_kind(number: u64) -> SpanKind {

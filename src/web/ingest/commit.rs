@@ -11,7 +11,7 @@ use super::prepare::Batch;
 use crate::ingest::Rejected;
 use crate::jobs::{Job, Work};
 use crate::model::ids::{RepoId, TraceId};
-use crate::store::{OpenTrace, SpanBatch, StoreError, TraceBounds};
+use crate::store::{OpenTrace, SpanBatch, StoreError, TraceBounds, Tx};
 use crate::web::error::WebError;
 
 /// What is kept of one trace: a pipeline with more spans is not a pipeline, and a run is made of
@@ -162,7 +162,7 @@ fn take_group(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
 /// of each request.
 async fn keep(
     work: &Work,
-    mut tx: crate::store::Tx,
+    mut tx: Tx,
     group: &[Waiting],
 ) -> Result<Vec<Result<Rejected, WebError>>, WebError> {
     let now = work.clock.now();
@@ -210,7 +210,7 @@ async fn keep(
 }
 
 /// Which requests of a group would add to the traces of a repository that has too many open ones.
-async fn flooding(tx: &mut crate::store::Tx, group: &[Waiting]) -> Result<Vec<bool>, StoreError> {
+async fn flooding(tx: &mut Tx, group: &[Waiting]) -> Result<Vec<bool>, StoreError> {
     let mut refused = vec![false; group.len()];
     let mut repos: Vec<RepoId> = group.iter().map(|waiting| waiting.repo).collect();
     repos.sort_unstable();

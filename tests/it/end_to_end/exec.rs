@@ -173,8 +173,9 @@ fn a_server_that_is_not_there_changes_nothing_for_the_command() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n");
     assert!(stderr(&output).contains("http://127.0.0.1:9/v1/traces"), "{}", stderr(&output));
     assert!(!stderr(&output).contains("hunter2"));
-    let broken = run_cli(
-        &["exec", "--", "true"],
+    let recorded = Recorded::new();
+    let broken = recorded.exec(
+        &["--", "true"],
         &[("PACEGATE_URL", "no address"), ("PACEGATE_LOG", "=!="), ("PACEGATE_TOKEN", "a\nb")],
     );
     assert_eq!(broken.status.code(), Some(0), "{}", stderr(&broken));
