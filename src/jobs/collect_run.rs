@@ -1,23 +1,18 @@
 //! Spans that were pushed become a run: once the root is there and the trace has been quiet.
 //! Spans that come later make the run again from all of them, and so do linked traces.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::linked_traces::{Group, Member, Statement};
 use super::recording::{raw, record};
-use super::work::COLLECTING_MIB;
+use super::stored_spans::{StoredSpans, room};
 use super::{JobError, Work};
 use crate::gate::identity::{RunIdentity, names_commit, names_pipeline};
 use crate::gate::measure::{Provenance, measure};
 use crate::ingest::sampling::Sampling;
-use crate::ingest::{Limits, otlp, span_batch};
 use crate::model::ids::{RepoId, RunId, TraceId};
 use crate::model::linked_traces::principal;
 use crate::model::run::{Lineage, MeasuredRun, RunResult};
-use crate::model::span::{Resource, Span};
 use crate::model::time::Timestamp;
 use crate::model::trace::Trace;
 use crate::store::{OpenTrace, RepositoryRow, Tx};
@@ -110,14 +105,17 @@ struct Read {
     statement: Statement,
     /// The policy that keeps its raw trace.
     kept_by: Option<String>,
+    /// What was left out, for people.
+    note: Option<String>,
 }
 
 impl Read {
     fn alone(batches: &[Vec<u8>], sampling: &Sampling) -> Result<Option<Self>, JobError> {
-        let Some(trace) = Trace::build(spans_of(batches)?) else { return Ok(None) };
+        let StoredSpans { spans, note } = StoredSpans::read(batches)?;
+        let Some(trace) = Trace::build(spans) else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
         let statement = Statement::of(&trace, &identity);
-        Ok(Some(Self::new(trace, identity, statement, sampling)))
+        Ok(Some(Self { note, ..Self::new(trace, identity, statement, sampling) }))
     }
 
     fn linked(
@@ -125,65 +123,18 @@ impl Read {
         statement: Statement,
         sampling: &Sampling,
     ) -> Result<Option<Self>, JobError> {
-        let spans = spans_of(batches)?;
+        let StoredSpans { spans, note } = StoredSpans::read(batches)?;
         let trace =
             principal(&spans, names_commit).and_then(|principal| Trace::build_linked(spans, principal));
         let Some(trace) = trace else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
-        Ok(Some(Self::new(trace, identity, statement, sampling)))
+        Ok(Some(Self { note, ..Self::new(trace, identity, statement, sampling) }))
     }
 
     fn new(trace: Trace, identity: RunIdentity, statement: Statement, sampling: &Sampling) -> Self {
         let kept_by = sampling.decide(trace.spans()).map(str::to_owned);
-        Self { trace, identity, statement, kept_by }
+        Self { trace, identity, statement, kept_by, note: None }
     }
-}
-
-/// Room for stored spans of so many bytes; all there is for more.
-async fn room(work: &Work, bytes: i64) -> Result<OwnedSemaphorePermit, JobError> {
-    let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).saturating_add(1).min(COLLECTING_MIB);
-    let room = work.collecting.clone().acquire_many_owned(mebibytes).await;
-    room.map_err(|e| JobError::Unreadable(Box::new(e)))
-}
-
-/// Resources of the batches of one trace: most are the same one, which is kept once.
-#[derive(Default)]
-struct Resources(Vec<Arc<Resource>>);
-
-/// Different resources that are looked through.
-const RESOURCES: usize = 64;
-
-impl Resources {
-    fn share(&mut self, spans: &mut [Span]) {
-        let mut last: Option<(Arc<Resource>, Arc<Resource>)> = None;
-        for span in spans {
-            if let Some((from, to)) = &last
-                && Arc::ptr_eq(from, &span.resource)
-            {
-                span.resource = to.clone();
-                continue;
-            }
-            let known = self.0.iter().rev().take(RESOURCES).find(|known| ***known == *span.resource).cloned();
-            let shared = known.unwrap_or_else(|| {
-                self.0.push(span.resource.clone());
-                span.resource.clone()
-            });
-            last = Some((std::mem::replace(&mut span.resource, shared.clone()), shared));
-        }
-    }
-}
-
-fn spans_of(batches: &[Vec<u8>]) -> Result<Vec<Span>, JobError> {
-    // What was accepted is within the limits already, batch by batch.
-    let limits = Limits { spans: usize::MAX, values: usize::MAX };
-    let (mut spans, mut resources) = (Vec::new(), Resources::default());
-    for batch in batches {
-        let plain = span_batch::plain(batch).map_err(|e| JobError::Unreadable(Box::new(e)))?;
-        let mut decoded = otlp::decode(&plain, limits).map_err(|e| JobError::Unreadable(Box::new(e)))?;
-        resources.share(&mut decoded.spans);
-        spans.extend(decoded.spans);
-    }
-    Ok(spans)
 }
 
 /// Traces that are about to be a run.
@@ -198,7 +149,7 @@ struct Collection<'a> {
 impl Collection<'_> {
     async fn finish(self, read: Read) -> Result<(), JobError> {
         let (work, repo) = (self.work, self.repository.id);
-        let Read { trace, identity, statement, kept_by } = read;
+        let Read { trace, identity, statement, kept_by, note } = read;
         let principal = trace.id();
         let is_incomplete =
             self.group.members.iter().any(|(id, open)| *id == principal && open.has_root == 0);
@@ -229,6 +180,7 @@ impl Collection<'_> {
             measured.run.notes.insert(0, INCOMPLETE.to_owned());
         }
         measured.run.notes.extend(self.group.note());
+        measured.run.notes.extend(note);
         if measured.run.started_at > now.after(CLOCKS_DIFFER) {
             // A run of the future would be the newest for ever.
             measured.run.started_at = now;
