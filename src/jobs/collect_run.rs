@@ -21,6 +21,8 @@ use crate::store::{OpenTrace, RepositoryRow, Tx};
 const CLOCKS_DIFFER: Duration = Duration::from_hours(1);
 /// Late spans make a run again at most so often.
 const COLLECTIONS: i64 = 20;
+/// Linked traces that are never quiet are waited for so many times as long as a trace has to be.
+const OTHERS_WAIT: u32 = 10;
 /// When it is tried again if more came while a run was made.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -36,7 +38,7 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     if open.swept_at.is_some() || tx.is_collected(repo, trace_id).await? {
         return Ok(()); // with another trace, or by this job before it was ended
     }
-    wait_until_quiet(work, &open)?;
+    not_before(work, quiet_at(work, &open))?;
     if open.collections >= COLLECTIONS {
         tracing::warn!(repo = %repository.name, trace = %trace_id, "late spans are no longer added to this run");
         drop(tx);
@@ -60,6 +62,7 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     });
     let Some(alone) = read.await?? else { return Ok(()) };
     let own = (trace_id, open);
+    let enough = quiet_at(work, &open).after(work.settle.saturating_mul(OTHERS_WAIT));
     let mut tx = work.db.read().await?;
     let group = Group::of(&mut tx, repo, own, &alone.statement).await?;
     if group.all().iter().any(|(_, member)| member.swept_at.is_some()) {
@@ -77,7 +80,7 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         let mut tx = work.db.read().await?;
         let mut batches = Vec::new();
         for (trace, member) in &group.members {
-            wait_until_quiet(work, member)?;
+            not_before(work, quiet_at(work, member).min(enough))?;
             batches.extend(tx.span_batches(repo, *trace).await?);
         }
         drop(tx);
@@ -85,16 +88,23 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         tokio::task::spawn_blocking(move || Read::linked(&batches, statement, &sampling)).await??
     };
     let done = match read {
-        Some(read) => Collection { work, repository: &repository, own, group }.finish(read).await,
+        Some(read) => {
+            let waited_enough = work.clock.now() >= enough;
+            Collection { work, repository: &repository, own, group, waited_enough }.finish(read).await
+        }
         None => Ok(()),
     };
     drop(held);
     done
 }
 
-fn wait_until_quiet(work: &Work, open: &OpenTrace) -> Result<(), JobError> {
-    let (quiet_at, now) = (Timestamp(open.last_at).after(work.settle), work.clock.now());
-    if now < quiet_at { Err(JobError::TooEarly(quiet_at.since(now))) } else { Ok(()) }
+fn quiet_at(work: &Work, open: &OpenTrace) -> Timestamp {
+    Timestamp(open.last_at).after(work.settle)
+}
+
+fn not_before(work: &Work, time: Timestamp) -> Result<(), JobError> {
+    let now = work.clock.now();
+    if now < time { Err(JobError::TooEarly(time.since(now))) } else { Ok(()) }
 }
 
 /// Spans as a tree, and what they say.
@@ -144,6 +154,8 @@ struct Collection<'a> {
     /// The one whose turn it is.
     own: Member,
     group: Group,
+    /// Others may have got more since they were read: their own jobs add it.
+    waited_enough: bool,
 }
 
 impl Collection<'_> {
@@ -233,17 +245,21 @@ impl Collection<'_> {
     }
 
     /// Marks every trace as collected and keeps what this one said; returns how often they were
-    /// collected altogether. Too early when anything changed since they were read.
+    /// collected altogether. Too early when anything changed since they were read, unless the others
+    /// were waited for long enough.
     async fn mark(&self, tx: &mut Tx, statement: &Statement) -> Result<i64, JobError> {
         let repo = self.repository.id;
         tx.lock_repository(repo).await?;
-        if Group::of(tx, repo, self.own, statement).await? != self.group {
+        let now = Group::of(tx, repo, self.own, statement).await?;
+        if now != self.group && !(self.waited_enough && now.is_of_the_same(&self.group)) {
             return Err(JobError::TooEarly(AGAIN));
         }
         let mut collections = 0_i64;
         for (trace, open) in self.group.all() {
-            let Some(times) = tx.mark_member_collected(repo, trace, open).await? else {
-                return Err(JobError::TooEarly(AGAIN));
+            let times = match tx.mark_member_collected(repo, trace, open).await? {
+                Some(times) => times,
+                None if self.waited_enough && trace != self.own.0 => open.collections,
+                None => return Err(JobError::TooEarly(AGAIN)),
             };
             collections = collections.saturating_add(times);
         }
