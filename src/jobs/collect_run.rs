@@ -13,7 +13,7 @@ use super::{JobError, Work};
 use crate::gate::identity::{RunIdentity, names_commit, names_pipeline};
 use crate::gate::measure::{Provenance, measure};
 use crate::ingest::sampling::Sampling;
-use crate::ingest::{Limits, otlp};
+use crate::ingest::{Limits, otlp, span_batch};
 use crate::model::ids::{RepoId, RunId, TraceId};
 use crate::model::linked_traces::principal;
 use crate::model::run::{Lineage, MeasuredRun, RunResult};
@@ -178,7 +178,8 @@ fn spans_of(batches: &[Vec<u8>]) -> Result<Vec<Span>, JobError> {
     let limits = Limits { spans: usize::MAX, values: usize::MAX };
     let (mut spans, mut resources) = (Vec::new(), Resources::default());
     for batch in batches {
-        let mut decoded = otlp::decode(batch, limits).map_err(|e| JobError::Unreadable(Box::new(e)))?;
+        let plain = span_batch::plain(batch).map_err(|e| JobError::Unreadable(Box::new(e)))?;
+        let mut decoded = otlp::decode(&plain, limits).map_err(|e| JobError::Unreadable(Box::new(e)))?;
         resources.share(&mut decoded.spans);
         spans.extend(decoded.spans);
     }

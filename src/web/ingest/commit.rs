@@ -35,7 +35,7 @@ struct Waiting {
 
 impl Waiting {
     fn bytes(&self) -> usize {
-        self.batches.iter().map(|batch| batch.body.len()).sum()
+        self.batches.iter().map(|batch| batch.stored.len()).sum()
     }
 }
 
@@ -175,7 +175,8 @@ async fn keep(
             batches.push(SpanBatch {
                 repo: waiting.repo,
                 trace: batch.trace,
-                body: &batch.body,
+                body: &batch.stored,
+                bytes: batch.bytes,
                 spans: batch.spans,
                 has_root: batch.has_root,
                 head_sha: batch.head_sha.as_ref(),
