@@ -314,7 +314,7 @@ fn error_message(body: &[u8]) -> String {
 }
 
 /// An error and its causes in one line: octocrab's own text is just "Service Error".
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
