@@ -30,12 +30,15 @@ async function post(): Promise<void> {
     core.info("Pacegate: nothing was started in this job, so there is nothing to ship.");
     return;
   }
+  // Whatever happens, nothing is left behind.
+  process.once("exit", () => {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  });
   core.startGroup("Pacegate: what happened inside the steps");
   try {
     await ship(folder);
   } finally {
     core.endGroup();
-    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
   }
 }
 
@@ -75,7 +78,7 @@ async function ship(folder: string): Promise<void> {
       const shipped = await uploadArtifact(name, `${name}-${job.checkRunId ?? jobSpanId(job)}`, folder, paths);
       return shipped;
     }),
-    attempt("The spans were not sent to the service, which has to wait for the run's artifact", () => send(inputs, manifest, written.map(({ name }) => readFileSync(at(name))))),
+    attempt("The spans were not sent to the service", () => send(inputs, manifest, written.map(({ name }) => readFileSync(at(name))))),
   ]);
   const told: Told = {
     spans: spans.seen.length,

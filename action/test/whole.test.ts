@@ -225,6 +225,19 @@ test("an exporter of the workflow's own is left alone, with a word", () => {
   expect(job.summary()).toContain("OTEL_EXPORTER_OTLP_ENDPOINT was set already");
 });
 
+test("told to listen everywhere, it is reached by other addresses too, as containers do, and steps still see 127.0.0.1", async () => {
+  for (const [listen, reached] of [["0.0.0.0", true], ["127.0.0.1", false]] as const) {
+    const job = new TestJob({ LISTEN: listen });
+    job.run("main");
+    const { port } = job.receiver();
+    expect(job.values("ENV").OTEL_EXPORTER_OTLP_ENDPOINT).toBe(`http://127.0.0.1:${port}`);
+    const sent = fetch(`http://127.0.0.2:${port}/v1/traces`, { method: "POST", body: new Uint8Array(SPAN), headers: { "content-type": "application/x-protobuf" } });
+    if (reached) expect((await sent).status).toBe(200);
+    else await expect(sent).rejects.toThrow();
+    expect(job.run("post").stdout).toContain(reached ? "Caught 1 span " : "Caught no spans");
+  }
+});
+
 describe("whatever is broken, the job is not", () => {
   test.each<[string, (job: TestJob) => void]>([
     ["the folder is gone", (job) => { rmSync(job.values("STATE").folder ?? "", { recursive: true }); }],
