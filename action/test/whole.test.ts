@@ -6,7 +6,7 @@ import { type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 
 import type { Manifest } from "../src/archive/manifest.ts";
 import type { ReceiverState } from "../src/session.ts";
@@ -245,7 +245,7 @@ describe("whatever is broken, the job is not", () => {
     ["the session is no JSON", (job) => { writeFileSync(join(job.values("STATE").folder ?? "", "session.json"), "{"); }],
     ["the state is no JSON", (job) => { writeFileSync(join(job.values("STATE").folder ?? "", "state.json"), ""); }],
     ["the workspace is gone", (job) => { rmSync(job.workspace, { recursive: true }); mkdirSync(job.workspace); }],
-  ])("%s", (_, harm) => {
+  ])("%s", async (_, harm) => {
     const job = new TestJob({ REPORTS: "**/*.xml" });
     job.run("main");
     const { pid } = job.receiver();
@@ -253,7 +253,8 @@ describe("whatever is broken, the job is not", () => {
     const post = job.run("post");
     expect([post.status, post.stderr]).toEqual([0, ""]);
     expect(existsSync(job.values("STATE").folder ?? "")).toBe(false);
-    if (isAlive(pid)) process.kill(pid, "SIGKILL");
+    // Whom nobody could tell sees that its folder is gone.
+    await vi.waitFor(() => { expect(isAlive(pid)).toBe(false); }, { timeout: 10_000 });
   });
 
   test("RUNNER_TEMP can't be written to", () => {
