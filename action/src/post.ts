@@ -19,7 +19,7 @@ import { runnerFacts } from "./runner.ts";
 import { type ReceiverState, type Session, files, readJson } from "./session.ts";
 import { uploadArtifact } from "./ship/artifact.ts";
 import { hasIdentityToken, upload } from "./ship/server.ts";
-import { type Told, logLines, summary } from "./summary.ts";
+import { type Told, logLines, spansDropped, summary } from "./summary.ts";
 import { unixNano } from "./time.ts";
 
 const PARTS_SHOWN = 5;
@@ -30,12 +30,15 @@ async function post(): Promise<void> {
     core.info("Pacegate: nothing was started in this job, so there is nothing to ship.");
     return;
   }
+  // Whatever happens, nothing is left behind.
+  process.once("exit", () => {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  });
   core.startGroup("Pacegate: what happened inside the steps");
   try {
     await ship(folder);
   } finally {
     core.endGroup();
-    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
   }
 }
 
@@ -45,6 +48,7 @@ async function ship(folder: string): Promise<void> {
   if (!(await stopReceiver(receiverScript(), folder))) core.warning("Pacegate's receiver did not end when it was told to.");
   const endedAtUnixNano = unixNano();
   const state = readJson<ReceiverState>(folder, files.state);
+  if (state?.stopped === false) core.warning("Pacegate's receiver was gone before the job's end: spans that were sent after that are missing. The job is not affected.");
   const session: Session = readJson<Session>(folder, files.session) ?? {
     startedAtUnixNano: endedAtUnixNano,
     runner: runnerFacts(process.env),
@@ -88,6 +92,7 @@ async function ship(folder: string): Promise<void> {
     verdictUrl,
   };
   for (const line of logLines(told)) core.info(line);
+  if (dropped.spans > 0) core.warning(`${spansDropped(told)} The job is not affected.`);
   await core.summary.addRaw(summary(told), true).write();
 }
 

@@ -27,7 +27,7 @@ const MOST_DROPPED = 10;
 export function summary(told: Told): string {
   const lines = ["### Pacegate", "", caught(told), ""];
   if (told.parts.length > 0) {
-    lines.push("| Where the time went | Took | Of its own |", "| --- | ---: | ---: |");
+    lines.push("| Where the time went | Took | Own time |", "| --- | ---: | ---: |");
     for (const { span, totalNs, ownNs } of told.parts) {
       const service = span.service === "" ? "" : ` in ${code(span.service)}`;
       lines.push(`| ${code(span.name)}${service} | ${duration(totalNs)} | ${duration(ownNs)} |`);
@@ -46,7 +46,7 @@ export function summary(told: Told): string {
 export function logLines(told: Told): string[] {
   const lines = [caught(told).replaceAll("**", "")];
   for (const { span, totalNs, ownNs } of told.parts) {
-    lines.push(`- ${logged(span.name)}: ${duration(totalNs)}, ${duration(ownNs)} of its own`);
+    lines.push(`- ${logged(span.name)}: ${duration(totalNs)}, ${duration(ownNs)} own time`);
   }
   return [...lines, ...missing(told), ...told.dropped.reports.map((report) => `Not read: ${logged(report)}`)];
 }
@@ -58,13 +58,15 @@ function caught({ spans, reports, artifact }: Told): string {
   return `Caught no spans and no reports inside this job's steps: only facts about the runner are known.${where}`;
 }
 
+/** How many spans were dropped, and why. */
+export function spansDropped({ dropped, problem }: Pick<Told, "dropped" | "problem">): string {
+  return `${counted(dropped.spans, "span")} dropped${problem === null ? "" : `: ${visible(problem)}`}.`;
+}
+
 function missing({ dropped, refused, problem, elsewhere }: Told): string[] {
   const sentences: string[] = [];
   if (elsewhere !== null) sentences.push(`${elsewhere} was set already, so the steps' spans went there and not here.`);
-  if (dropped.spans > 0) {
-    const why = problem === null ? "" : `: ${visible(problem)}`;
-    sentences.push(`${counted(dropped.spans, "span")} dropped${why}.`);
-  }
+  if (dropped.spans > 0) sentences.push(spansDropped({ dropped, problem }));
   if (refused > 0) sentences.push(`${counted(refused, "request")} could not be read${problem === null || dropped.spans > 0 ? "" : `: ${visible(problem)}`}.`);
   return sentences;
 }

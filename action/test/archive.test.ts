@@ -64,6 +64,19 @@ test("a program that did not take TRACEPARENT is in the job's trace all the same
   expect(result.seen[1]).toEqual({ id: "b".repeat(16), parent: "a".repeat(16), name: "work", service: "api", startNs: 5n, endNs: 9n });
 });
 
+test("a link between two such programs leads into the job's trace too, another one stays", async () => {
+  const [producer, consumer, elsewhere] = ["1", "2", "3"].map((digit) => digit.repeat(32));
+  const { lines } = await written([
+    body([span("a".repeat(16), { traceId: producer })]),
+    body([span("b".repeat(16), { traceId: consumer, links: [{ traceId: producer, spanId: "a".repeat(16) }, { traceId: elsewhere, spanId: "c".repeat(16) }] })]),
+  ]);
+  const [linked] = lines[1]?.resourceSpans?.[0]?.scopeSpans?.[0]?.spans ?? [];
+  expect(linked?.links).toEqual([
+    { traceId: traceId(job), spanId: "a".repeat(16) },
+    { traceId: elsewhere, spanId: "c".repeat(16) },
+  ]);
+});
+
 test("what GitHub tells of is never claimed, and what has no id or time is dropped", async () => {
   const { lines, result } = await written([
     body([span(jobSpanId(job)), span(rootSpanId(job))]),
@@ -140,6 +153,7 @@ describe("the head of a pull request is its commit, not the merge that is tested
     ["pull_request", { pull_request: { head: { sha: head } } }, head],
     ["pull_request", { pull_request: { head: { sha: "main; rm" } } }, "1".repeat(40)],
     ["pull_request", {}, "1".repeat(40)],
+    ["pull_request_target", { pull_request: { head: { sha: head } } }, head],
     ["push", { pull_request: { head: { sha: head } } }, "1".repeat(40)],
   ])("%s %j", (event, payload, sha) => {
     const path = join(makeFolder(), "event.json");

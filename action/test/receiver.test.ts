@@ -87,6 +87,7 @@ describe("what is refused in OTLP's form, and counted", () => {
     ["an unknown encoding", "/v1/traces", JSON_TYPE, json, { "content-encoding": "br" }, 415, 1],
     ["an unknown type", "/v1/traces", "text/plain", json, {}, 415, 1],
     ["what inflates without end", "/v1/traces", PROTOBUF, bomb, { "content-encoding": "gzip" }, 413, 1],
+    ["JSON that is very large in memory", "/v1/traces", JSON_TYPE, gzipSync(`[${"[],".repeat(6_000_000)}0]`), { "content-encoding": "gzip" }, 413, 1],
     ["another path", "/v1/profiles", JSON_TYPE, json, {}, 404, 0],
     ["a stop without the secret", "/stop/guess", JSON_TYPE, Buffer.alloc(0), {}, 404, 0],
   ])("%s", async (_, path, type, body, headers, status, refused) => {
@@ -102,20 +103,19 @@ describe("what is refused in OTLP's form, and counted", () => {
   });
 });
 
-test("a body beyond its limit is refused while it comes", async () => {
+test("a body beyond its limit is refused, and its sender learns why", async () => {
   const to = await receiver(1 << 30);
   const status = await new Promise<number | string>((resolve) => {
     const sent = request(`${to.url}/v1/traces`, { method: "POST", headers: { "content-type": PROTOBUF } });
     sent.on("response", (answer) => {
       resolve(answer.statusCode ?? 0);
     });
-    // The sender may be cut off before it reads why.
     sent.on("error", (error) => {
       resolve(error.message);
     });
     sent.end(Buffer.alloc(17 * 1024 * 1024));
   });
-  expect([413, "read ECONNRESET", "write ECONNRESET", "write EPIPE", "socket hang up"]).toContain(status);
+  expect(status).toBe(413);
   expect(to.counts).toMatchObject({ spans: 0, refused: 1 });
 });
 
