@@ -10,6 +10,7 @@ pub mod otlp;
 pub mod redact;
 pub mod reports;
 pub mod sampling;
+pub mod span_batch;
 mod tagged;
 #[cfg(test)]
 mod tests;

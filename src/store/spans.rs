@@ -18,7 +18,7 @@ pub struct OpenTrace {
     pub batches: i64,
     /// How many spans came, repeated ones counted again.
     pub spans: i64,
-    /// How many bytes its batches take.
+    /// How many bytes its batches take before they are compressed.
     pub bytes: i64,
     /// 1 once a span without a parent came.
     pub has_root: i64,
@@ -111,7 +111,7 @@ impl Tx {
                     .push_bind(1_i64)
                     .push_bind(batch.spans)
                     .push_bind(i64::from(batch.has_root))
-                    .push_bind(i64::try_from(batch.body.len()).unwrap_or(i64::MAX))
+                    .push_bind(batch.bytes)
                     .push_bind(batch.head_sha.map(CommitSha::as_str));
             });
             upsert.push(
@@ -205,8 +205,7 @@ impl Tx {
         }))
     }
 
-    /// Every batch of a trace, in the order of arrival: OTLP protobuf each, or
-    /// JSON if an earlier version took it.
+    /// Every batch of a trace as it is stored, in the order of arrival.
     pub async fn span_batches(&mut self, repo: RepoId, trace: TraceId) -> Result<Vec<Vec<u8>>, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query_scalar("SELECT body FROM span_batches WHERE repo_id = $1 AND trace_id = $2 ORDER BY batch_id")
@@ -290,8 +289,10 @@ pub struct SpanBatch<'a> {
     pub repo: RepoId,
     /// The trace.
     pub trace: TraceId,
-    /// OTLP protobuf.
+    /// As it is stored: compressed OTLP protobuf.
     pub body: &'a [u8],
+    /// How many bytes it takes before it is compressed.
+    pub bytes: i64,
     /// How many spans it holds.
     pub spans: i64,
     /// Whether one of them has no parent.
@@ -305,6 +306,6 @@ pub struct SpanBatch<'a> {
 pub struct TraceBounds {
     /// Spans, repeated ones counted again.
     pub spans: i64,
-    /// Bytes of all batches.
+    /// Bytes of all batches before they are compressed.
     pub bytes: i64,
 }

@@ -92,8 +92,8 @@ async fn accept(
 
 /// Batches as they are forwarded, with the number of their spans.
 fn copies(batches: &[Batch]) -> Vec<(Bytes, u64)> {
-    let copy = |batch: &Batch| (batch.body.clone(), u64::try_from(batch.spans).unwrap_or(0));
-    batches.iter().map(copy).collect()
+    let copy = |batch: &Batch| Some((batch.forwarded.clone()?, u64::try_from(batch.spans).unwrap_or(0)));
+    batches.iter().filter_map(copy).collect()
 }
 
 /// Decodes, cleans and commits a body that came through a door. The spans are the repository's,
@@ -112,11 +112,15 @@ pub(super) async fn receive(
     room.hold_decoding(body.len()).await?;
     let at_work = state.admission.at_work().await?;
     let (name, redactor) = (repository.name.clone(), state.work.trace_settings.redactor.clone());
+    // Two that forward to each other, or one to itself, would never come to an end.
+    let forwarder = state.forwarder.as_ref().filter(|_| !sender.was_forwarded);
+    let forwards = forwarder.is_some();
     // The places are the computation's: it can't be called off, whatever becomes of the sender.
     let (room, prepared) = tokio::task::spawn_blocking(move || {
         let _at_work = at_work;
         // A resource is kept with each of its traces: what is stored can be more than what came.
-        let prepared = prepare(&body, format, &name, &redactor, |stored| room.hold(body.len() + stored));
+        let prepared =
+            prepare(&body, format, &name, &redactor, forwards, |stored| room.hold(body.len() + stored));
         (room, prepared)
     })
     .await
@@ -125,12 +129,7 @@ pub(super) async fn receive(
     state.admission.charge(sender.key, prepared.bytes.saturating_sub(received));
     let mut outcome = prepared.outcome;
     // Taken before they are given away, and only if somebody wants them.
-    let forwarded = state
-        .forwarder
-        .as_ref()
-        // Two that forward to each other, or one to itself, would never come to an end.
-        .filter(|_| !sender.was_forwarded)
-        .map(|forwarder| (forwarder, copies(&prepared.batches)));
+    let forwarded = forwarder.map(|forwarder| (forwarder, copies(&prepared.batches)));
     let (committer, repo) = (state.committer.clone(), repository.id);
     // And the batches': they wait to be committed even when nobody waits for the answer.
     let full = tokio::spawn(async move {

@@ -9,7 +9,7 @@ use super::Outcome;
 use crate::gate::identity::{SHA_KEYS, claim_in, repository_claim};
 use crate::ingest::otlp::{Form, Sifted, TraceBatch};
 use crate::ingest::redact::{Redactor, redacted};
-use crate::ingest::{Format, IngestError, Limits};
+use crate::ingest::{Format, IngestError, Limits, span_batch};
 use crate::model::ids::{CommitSha, RepoName, TraceId};
 use crate::web::error::WebError;
 
@@ -19,7 +19,12 @@ const STORED_LIMIT: usize = 64 << 20;
 /// Spans of one trace that came in one request.
 pub(super) struct Batch {
     pub(super) trace: TraceId,
-    pub(super) body: Bytes,
+    /// As it is stored.
+    pub(super) stored: Box<[u8]>,
+    /// OTLP protobuf, if it goes on to somewhere else.
+    pub(super) forwarded: Option<Bytes>,
+    /// Of the OTLP protobuf.
+    pub(super) bytes: i64,
     pub(super) spans: i64,
     pub(super) has_root: bool,
     pub(super) head_sha: Option<CommitSha>,
@@ -56,12 +61,14 @@ struct OfTrace<'a> {
 }
 
 /// Decodes, checks, cleans and groups a request's spans. Pure, and off the async threads. `hold`
-/// is told how many bytes the batches will take, before they do.
+/// is told how many bytes the batches will take, before they do; they are kept twice, as they are
+/// stored and as they were, if they are `forwarded`.
 pub(super) fn prepare(
     body: &[u8],
     format: Format,
     repository: &RepoName,
     redactor: &Redactor,
+    forwarded: bool,
     hold: impl FnOnce(usize) -> Result<(), WebError>,
 ) -> Result<Prepared, WebError> {
     let Sifted { groups, spans, read, mut rejected } = format
@@ -109,9 +116,12 @@ pub(super) fn prepare(
     for (trace, OfTrace { spans, has_root, commit }) in by_trace {
         accepted += spans.len();
         nameless |= has_root && commit.is_none();
+        let plain = spans.write(&groups);
         batches.push(Batch {
             trace,
-            body: spans.write(&groups).into(),
+            stored: span_batch::compress(&plain),
+            bytes: i64::try_from(plain.len()).unwrap_or(i64::MAX),
+            forwarded: forwarded.then(|| plain.into()),
             spans: i64::try_from(spans.len()).unwrap_or(i64::MAX),
             has_root,
             head_sha: commit.and_then(|text| text.parse().ok()),

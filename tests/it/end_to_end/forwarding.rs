@@ -78,6 +78,25 @@ async fn accepted_spans_go_on_cleaned_and_with_the_headers(database: Database) {
     scene.fake.finish();
 }
 
+on_both!(what_was_forwarded_is_kept_and_goes_no_further);
+async fn what_was_forwarded_is_kept_and_goes_no_further(database: Database) {
+    let scene = Scene::new(database).await;
+    let endpoint = Endpoint::start(Mood::Takes).await;
+    let service = forwarding(&scene, &endpoint).start().await;
+    let url = format!("{}/v1/traces", service.url());
+    let request = scene.client.post(url).bearer_auth(&scene.token).json(&run(1).request());
+    let answer = request.header("x-pacegate-forwarded", "1").send().await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::OK);
+    let ours = run(2);
+    scene.push(&service, &ours.request()).await;
+    counted(&scene, &service, "forwarded", SPANS).await;
+    scene.wait_for_runs(&service, 2).await;
+    assert!(endpoint.spans().iter().all(|(trace, _)| *trace == ours.trace_id()), "a loop would never end");
+    assert_eq!(endpoint.first_headers()["x-pacegate-forwarded"], "1");
+    service.terminate().await;
+    scene.fake.finish();
+}
+
 on_both!(what_is_refused_is_dropped_and_what_is_busy_is_sent_again);
 async fn what_is_refused_is_dropped_and_what_is_busy_is_sent_again(database: Database) {
     let scene = Scene::new(database).await;

@@ -23,7 +23,8 @@ pub fn stranger() -> &'static KeyPair {
     PAIR.get_or_init(generate)
 }
 
-fn generate() -> KeyPair {
+/// A key pair of nobody yet.
+pub fn generate() -> KeyPair {
     let private_pem = openssl(&["genrsa", "-traditional", "2048"], "");
     let public_pem = openssl(&["rsa", "-pubout"], &private_pem);
     KeyPair { private_pem, public_pem }

@@ -39,7 +39,15 @@ async fn keep(
 
 /// A batch of the first trace of the first repository.
 fn batch(body: &[u8], has_root: bool) -> SpanBatch<'_> {
-    SpanBatch { repo: RepoId(1), trace: trace(1), body, spans: 3, has_root, head_sha: None }
+    SpanBatch {
+        repo: RepoId(1),
+        trace: trace(1),
+        body,
+        bytes: i64::try_from(body.len()).expect("small"),
+        spans: 3,
+        has_root,
+        head_sha: None,
+    }
 }
 
 store_test!(a_trace_knows_what_came_of_it, async |store: &Store| -> Outcome {

@@ -13,6 +13,7 @@ use pacegate::clock::Clock;
 use pacegate::gate::identity::SHA_KEYS;
 use pacegate::ingest::otlp::encode_protobuf;
 use pacegate::ingest::redact::redact;
+use pacegate::ingest::span_batch::compress;
 use pacegate::jobs::worker::run_jobs;
 use pacegate::jobs::{COLLECTING_MIB, Job, TraceSettings, Work};
 use pacegate::metrics::{Metrics, Outcome as Label};
@@ -85,10 +86,12 @@ impl Bench {
         redact(&mut spans);
         let trace = spans[0].trace_id;
         let head_sha = spans[0].text(&SHA_KEYS).and_then(|text| text.parse().ok());
+        let plain = encode_protobuf(&spans);
         let batch = SpanBatch {
             repo,
             trace,
-            body: &encode_protobuf(&spans),
+            body: &compress(&plain),
+            bytes: i64::try_from(plain.len()).expect("a small batch"),
             spans: i64::try_from(spans.len()).expect("few spans"),
             has_root: spans.iter().any(|span| span.parent_span_id.is_none()),
             head_sha: head_sha.as_ref(),
