@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::{KEY_ID_BYTES, OidcError};
 use crate::clock::Clock;
-use crate::github::client::chain;
+use crate::github::answer::chain;
 use crate::model::time::Timestamp;
 
 /// Keys are asked for again when they are this old.
