@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use super::{
     Database, FastPath, JOB, PUBLIC_URL, REPO, RUN, Scene, body, gzip, manifest, on_both, test_case,
 };
+use crate::fake_github::actions::WorkflowRun;
 use crate::fake_github::state::Repository;
-use crate::service::Service;
+use crate::service::{Service, WEBHOOK_SECRET};
+use crate::time::now_seconds;
 use crate::webhooks::{self, sha};
 
 on_both!(a_job_proves_who_it_is_and_uploads_to_its_own_run);
@@ -111,13 +113,42 @@ async fn a_repository_that_is_renamed_or_moves_keeps_its_number(database: Databa
     let elsewhere = Repository::new(77, "acme/elsewhere");
     let payload = webhooks::installation("created", 99, &[&path.scene.repository, &elsewhere]);
     path.scene.fake.repository(99, elsewhere);
-    path.scene
-        .deliver(&service, &webhooks::delivery("installation", &payload, crate::service::WEBHOOK_SECRET))
-        .await;
+    path.scene.deliver(&service, &webhooks::delivery("installation", &payload, WEBHOOK_SECRET)).await;
     path.scene.quiet(&service, 0).await;
     let (status, granted) =
         path.exchange(&service, &path.issuer.mint(PUBLIC_URL, json!({ "repository_id": "77" }))).await;
     assert_eq!((status, &granted["repository"]), (201, &json!("acme/elsewhere")));
+    service.terminate().await;
+    path.scene.fake.finish();
+}
+
+on_both!(what_was_uploaded_is_below_its_step_when_the_run_ends);
+async fn what_was_uploaded_is_below_its_step_when_the_run_ends(database: Database) {
+    let path = FastPath::new(database).await;
+    let service = path.started().await;
+    // The job of the good claims began a minute ago; its step holds the test case of half a minute ago.
+    let mut run = WorkflowRun::new(5_001, REPO, &sha("head of seven"), now_seconds() - 65);
+    (run.event, run.head_branch) = ("pull_request".to_owned(), "change-7".to_owned());
+    let run = run.job("test", 5, &[("Set up job", 1), ("Run npm test", 59)]);
+    // As the fake numbers the first job of a run.
+    let number = RUN * 100 + 1;
+    let claims = json!({ "check_run_id": number.to_string() });
+    let grant = path.grant(&service, claims).await;
+    let main = [("vcs.ref.head.name", "main"), ("vcs.change.id", "9")];
+    let spans = gzip(test_case("tests::slow", None, &main).as_bytes());
+    let over = json!({ "check_run_id": number.to_string(), "job_span_id": ids::job_span_id(number) });
+    let (status, taken) = path.upload(&service, &grant, body(&manifest(over, &spans), &spans)).await;
+    assert_eq!((status, &taken["spans"]), (202, &json!(1)), "{taken}");
+    path.scene.fake.workflow_run(REPO, run.clone());
+    let ended = webhooks::workflow_run("completed", &path.scene.repository, &run);
+    path.scene.deliver(&service, &webhooks::delivery("workflow_run", &ended, WEBHOOK_SECRET)).await;
+    let run = run_of(&path.scene, &service).await;
+    let paths: Vec<_> =
+        run["stages"].as_array().expect("stages").iter().map(|stage| &stage["path"]).collect();
+    assert!(paths.contains(&&json!(["CI", "test", "Run npm test", "tests::slow"])), "{paths:?}");
+    // Whatever the span says of a branch, the run is GitHub's.
+    assert_eq!(run["run"]["head_sha"], json!(sha("head of seven")));
+    assert_ne!(run["run"]["lineage"]["kind"], "branch");
     service.terminate().await;
     path.scene.fake.finish();
 }
