@@ -12,7 +12,7 @@ use super::publishing::client;
 use super::recording::record;
 use super::withheld::unless_withheld;
 use super::workflow_run::{branch_of, measure_attempt};
-use super::{JobError, Work};
+use super::{Job, JobError, Work};
 use crate::github::actions::WorkflowRun;
 use crate::github::actions_trace::Completeness;
 use crate::github::app_auth::Purpose;
@@ -23,8 +23,6 @@ use crate::store::RepositoryRow;
 
 /// When GitHub is asked again for what it does not tell yet.
 const AGAIN: Duration = Duration::from_secs(5);
-/// When it is tried again if its jobs sent more while it was measured.
-const MORE_CAME: Duration = Duration::from_millis(100);
 /// How long after the run's last change it is.
 const PATIENCE: Duration = Duration::from_mins(20);
 
@@ -74,7 +72,7 @@ async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result
         patient,
     };
     let Some(sent) = asked.sent().await? else { return Ok(()) };
-    let Sent { jobs, notes, open, held } = sent;
+    let Sent { jobs, notes, batches_read, held } = sent;
     let completeness = if patient { Completeness::Required } else { Completeness::AsFarAsKnown };
     let measured = measure_attempt(work, &repository.name, run, listed, jobs, lineage, completeness).await?;
     let mut collected = match measured {
@@ -91,8 +89,11 @@ async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result
     work.traces.put(repo, collected.trace, collected.raw).await?;
     let mut tx = work.db.write().await?;
     let now = work.clock.now();
-    if !tx.mark_told_trace_collected(repo, collected.trace, open, now).await? {
-        return Err(JobError::TooEarly(MORE_CAME));
+    let told = tx.mark_told_trace_collected(repo, collected.trace, batches_read, now).await?;
+    if told.has_more {
+        // Sent while this was measured: not waited for, or whoever sends on and on would hold it up.
+        let more = Job::CollectRun { repo, trace: collected.trace, collections: told.collections };
+        more.push(&mut tx, now.after(work.settle), &work.chance, now).await?;
     }
     let recorded = record(&mut tx, repo, &mut collected.measured, 1).await?;
     tx.record_trace(repo, &recorded.id, collected.kept_by.as_deref(), work.clock.now()).await?;

@@ -17,7 +17,7 @@ use crate::model::ids::{RepoId, TraceId};
 use crate::model::span::{AttributeValue, Span};
 use crate::model::stage::CacheState;
 use crate::model::time::Timestamp;
-use crate::store::{ArtifactQuota, OpenTrace, RepositoryRow, Tx};
+use crate::store::{ArtifactQuota, RepositoryRow, Tx};
 
 /// Bytes of all artifacts of one attempt.
 const ARTIFACT_BYTES: u64 = 128 << 20;
@@ -36,12 +36,12 @@ const ATTEMPTS: i64 = 20;
 /// Notes on artifacts that are kept.
 const NOTES: usize = 20;
 
-/// What was sent, and the state it was read in.
+/// What was sent.
 pub(super) struct Sent {
     pub(super) jobs: Vec<JobSpans>,
     pub(super) notes: Vec<String>,
-    /// Of the trace under which spans were pushed; none: there were none.
-    pub(super) open: Option<OpenTrace>,
+    /// Of the spans that were pushed.
+    pub(super) batches_read: i64,
     /// Memory, held until the run is written.
     pub(super) held: Option<OwnedSemaphorePermit>,
 }
@@ -70,7 +70,7 @@ impl Asked<'_> {
             return Ok(None);
         }
         drop(tx);
-        let mut sent = Sent { jobs: Vec::new(), notes: Vec::new(), open, held: None };
+        let mut sent = Sent { jobs: Vec::new(), notes: Vec::new(), batches_read: 0, held: None };
         let artifacts = self.artifacts(&mut sent.notes).await?;
         let pushed = open.map_or(0, |open| open.bytes);
         let bytes = artifacts.iter().fold(0, |sum, artifact| sum + artifact.size_in_bytes * GROWTH);
@@ -82,6 +82,7 @@ impl Asked<'_> {
         let mut gathered = Gathered::default();
         if pushed > 0 {
             let batches = self.work.db.read().await?.span_batches(self.repository.id, trace).await?;
+            sent.batches_read = i64::try_from(batches.len()).unwrap_or(i64::MAX);
             let read = tokio::task::spawn_blocking(move || StoredSpans::read(&batches)).await??;
             sent.notes.extend(read.note);
             gathered.add(JobSpans { spans: read.spans, ..JobSpans::default() });

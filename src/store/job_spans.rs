@@ -1,9 +1,18 @@
 //! What jobs of workflow runs send beside what GitHub tells of them: the traces that are waited
 //! for under a run's own name, and how much a fork may send in a day.
 
-use super::{OpenTrace, StoreError, Tx, on_db};
+use super::{StoreError, Tx, on_db};
 use crate::model::ids::{RepoId, TraceId};
 use crate::model::time::Timestamp;
+
+/// A trace of a run that GitHub told of, once it was collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToldTrace {
+    /// How often it was.
+    pub collections: i64,
+    /// Whether more was sent meanwhile.
+    pub has_more: bool,
+}
 
 /// What the repository that a run's commit is of may send in a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,45 +24,31 @@ pub struct ArtifactQuota {
 }
 
 impl Tx {
-    /// A workflow run was collected with what its jobs had sent under its trace until then, in the
-    /// state in which that was read; none: nothing. What comes later is added to it: its root is
-    /// what GitHub told. `false`: more came meanwhile, and what was made must not be kept.
+    /// A workflow run was collected with so many batches that its jobs had sent under its trace.
+    /// What comes later is added to it: its root is what GitHub told.
     pub async fn mark_told_trace_collected(
         &mut self,
         repo: RepoId,
         trace: TraceId,
-        read: Option<OpenTrace>,
+        batches_read: i64,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let Some(read) = read else {
-            return Ok(on_db!(self, conn => {
-                sqlx::query(
-                    "INSERT INTO open_traces (repo_id, trace_id, first_at, last_at, batches, spans, has_root, bytes,
-                        collections, collected_batches) VALUES ($1, $2, $3, $3, 0, 0, 1, 0, 1, 0)
-                     ON CONFLICT (repo_id, trace_id) DO NOTHING",
-                )
-                .bind(repo.0)
-                .bind(trace.to_string())
-                .bind(now.0)
-                .execute(&mut *conn)
-                .await?
-                .rows_affected()
-            }) == 1);
-        };
-        Ok(on_db!(self, conn => {
-            sqlx::query(
-                "UPDATE open_traces SET has_root = 1, collected_batches = batches, collections = collections
-                    + CASE WHEN collections > 0 AND batches = collected_batches THEN 0 ELSE 1 END
-                 WHERE repo_id = $1 AND trace_id = $2 AND batches = $3 AND collections = $4 AND swept_at IS NULL",
+    ) -> Result<ToldTrace, StoreError> {
+        let (batches, collections): (i64, i64) = on_db!(self, conn => {
+            sqlx::query_as(
+                "INSERT INTO open_traces (repo_id, trace_id, first_at, last_at, batches, spans, has_root, bytes,
+                    collections, collected_batches) VALUES ($1, $2, $3, $3, 0, 0, 1, 0, 1, $4)
+                 ON CONFLICT (repo_id, trace_id) DO UPDATE SET has_root = 1, collected_batches = $4,
+                    collections = open_traces.collections + 1
+                 RETURNING batches, collections",
             )
             .bind(repo.0)
             .bind(trace.to_string())
-            .bind(read.batches)
-            .bind(read.collections)
-            .execute(&mut *conn)
+            .bind(now.0)
+            .bind(batches_read)
+            .fetch_one(&mut *conn)
             .await?
-            .rows_affected()
-        }) == 1)
+        });
+        Ok(ToldTrace { collections, has_more: batches > batches_read })
     }
 
     /// The newest workflow runs that GitHub told of since a time: number and newest attempt.

@@ -27,6 +27,8 @@ pub struct ApiJob {
     /// From when a runner had it.
     pub start_ns: i64,
     pub end_ns: i64,
+    /// Until when it waited for that, by GitHub's word.
+    pub waited_until_ns: i64,
     /// In their order.
     pub steps: Vec<ApiStep>,
     /// Names of the stages right below it, which are GitHub's.
@@ -60,6 +62,7 @@ impl ApiTrace {
                 name: span.name.clone(),
                 start_ns: span.start_ns,
                 end_ns: span.end_ns,
+                waited_until_ns: span.start_ns,
                 steps: Vec::new(),
                 stage_names: HashSet::new(),
                 runner: span.attributes.text("cicd.worker.name"),
@@ -76,6 +79,7 @@ impl ApiTrace {
             if span.attributes.get("github.step.number").is_none() {
                 // Its wait for a runner, which it may have had for so much less.
                 job.start_ns = job.start_ns.max(span.end_ns.saturating_sub(GRAIN_NS));
+                job.waited_until_ns = job.waited_until_ns.max(span.end_ns);
             } else if span.attributes.text("cicd.pipeline.task.run.result").as_deref()
                 != Some(RunResult::Skip.as_str())
             {

@@ -181,7 +181,7 @@ impl Gathered {
             (self.nowhere, "belong to no job of this run: left out"),
             (self.protected, "posed as the run's, a job's or a step's own: left out"),
             (crowded, "were too many for one run: left out"),
-            (homeless, "lie in no step's time, and were too many or named like a step: left out"),
+            (homeless, "lie in no step's time, and were too many, too early or named like a step: left out"),
         ] {
             if count > 0 {
                 notes.push(format!("{} that jobs sent {why}", counted(count, "span")));

@@ -25,11 +25,15 @@ pub fn place(job: &ApiJob, spans: &mut Vec<Span>) -> usize {
         }
         // A step that it names itself is believed: it is the job's own.
         let named = span.parent_span_id.filter(|parent| steps.contains(parent));
-        let step = named.or_else(|| step_of(job, span));
+        // A little before the first step it is a part of that one.
+        let is_early = span.start_ns < job.waited_until_ns;
+        let first = || job.steps.first().map(|step| step.id).filter(|_| is_early);
+        let step = named.or_else(|| step_of(job, span)).or_else(first);
         span.parent_span_id = Some(step.unwrap_or(job.id));
         if step.is_none() {
             beside += 1;
-            if beside > MOST_BESIDE_STEPS || job.stage_names.contains(&stage_name(span)) {
+            // Work beside the wait would make the wait seem to have cost nothing.
+            if is_early || beside > MOST_BESIDE_STEPS || job.stage_names.contains(&stage_name(span)) {
                 left_out.insert(span.span_id);
             }
         }

@@ -165,6 +165,13 @@ fn nothing_poses_as_github_s_own() {
     assert_eq!(sent_paths(&merged), ["CI / test / tests / queue-tests", "CI / test / tests / wait"]);
     assert!(merged.notes.iter().any(|note| note.contains("posed as")), "{:?}", merged.notes);
     assert!(merged.notes.iter().any(|note| note.contains("named like a step")), "{:?}", merged.notes);
+    // Beside the last second of a wait, in a job without steps.
+    let early = JobSpans {
+        job: JobClaim::Unknown,
+        ..of_job(vec![span(60, "early", 109_500, 111_000).parent(20).build()])
+    };
+    let merged = merge(api(), vec![early]);
+    assert_eq!(sent_paths(&merged), Vec::<String>::new(), "{:?}", merged.notes);
 }
 
 #[test]

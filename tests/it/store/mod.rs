@@ -9,6 +9,7 @@ mod connections;
 mod contents;
 mod grants;
 mod heads;
+mod job_spans;
 mod kept_traces;
 mod lifecycle;
 mod loss;

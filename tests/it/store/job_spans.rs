@@ -1,0 +1,56 @@
+//! What jobs of workflow runs send: the traces that are waited for under a run's name, and how much
+//! a fork may send in a day.
+
+use pacegate::model::ids::TraceId;
+use pacegate::store::{ArtifactQuota, SpanBatch, ToldTrace, TraceBounds};
+
+use super::{Outcome, Store, at, store_test};
+
+const BOUNDS: TraceBounds = TraceBounds { spans: 100, bytes: 1_000 };
+
+store_test!(a_run_that_github_told_takes_what_its_jobs_send_later, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let mut tx = store.write().await?;
+    for (n, sent_before) in [(1_u8, 0_usize), (2, 2)] {
+        let trace = TraceId::from_bytes(&[n; 16]).expect("an id");
+        let batch =
+            SpanBatch { repo, trace, body: b"spans", bytes: 5, spans: 1, has_root: false, head_sha: None };
+        tx.add_span_batches(&vec![batch; sent_before], BOUNDS, &store.chance, at(1)).await?;
+        let read = i64::try_from(sent_before).expect("small");
+        let told = tx.mark_told_trace_collected(repo, trace, read, at(2)).await?;
+        assert_eq!(told, ToldTrace { collections: 1, has_more: false });
+        assert!(tx.is_collected(repo, trace).await?);
+        let later = tx.add_span_batches(&[batch], BOUNDS, &store.chance, at(3)).await?;
+        assert_eq!(later[0].map(|open| open.has_root), Some(1), "what comes later is collected soon");
+        assert!(!tx.is_collected(repo, trace).await?);
+        let told = tx.mark_told_trace_collected(repo, trace, read, at(4)).await?;
+        assert_eq!(told, ToldTrace { collections: 2, has_more: true }, "it came while others were read");
+        let told = tx.mark_told_trace_collected(repo, trace, read + 1, at(5)).await?;
+        assert_eq!(told, ToldTrace { collections: 3, has_more: false });
+    }
+    assert_eq!(tx.sweep_open_traces(at(9), at(0), at(0), at(10)).await?, 0, "none of them lacks a root");
+    tx.commit().await
+});
+
+store_test!(a_fork_sends_so_much_in_a_day_and_no_more, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let most = ArtifactQuota { artifacts: 3, bytes: 100 };
+    let mut tx = store.write().await?;
+    for (fork, day, bytes, expected) in [
+        (7, 1, 60, true),
+        (7, 1, 60, false),
+        (7, 1, 40, true),
+        (7, 1, 0, true),
+        (7, 1, 0, false),
+        (8, 1, 101, false),
+        (8, 1, 100, true),
+        (7, 2, 100, true),
+    ] {
+        let is_left = tx.take_artifact_quota(repo, (fork, day), bytes, most).await?;
+        assert_eq!(is_left, expected, "{bytes} bytes of {fork} on day {day}");
+    }
+    tx.sweep_artifact_quotas(2).await?;
+    assert!(tx.take_artifact_quota(repo, (7, 1), 100, most).await?, "forgotten");
+    assert!(!tx.take_artifact_quota(repo, (7, 2), 1, most).await?, "of today");
+    tx.commit().await
+});
