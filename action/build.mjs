@@ -1,0 +1,62 @@
+// Bundles what the runner starts: dist/main.js, dist/post.js and dist/receiver.js, and prints how
+// large they are. CommonJS, because that starts quickest. What the artifact and HTTP clients bring
+// and the action never calls is left out: reading artifacts, deleting them, undici and CRC64.
+
+import { build } from "esbuild";
+import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+const here = import.meta.dirname;
+const dist = join(here, "dist");
+
+const refuses = (what) => `() => { throw new Error(${JSON.stringify(`${what} is no part of this bundle`)}); }`;
+const unused = {
+  name: "unused",
+  setup({ onLoad, onResolve }) {
+    onLoad({ filter: /@actions[\\/]artifact[\\/]lib[\\/]internal[\\/](download|find|delete)[\\/]/ }, () => ({
+      contents: ["download", "get", "list", "delete"]
+        .flatMap((verb) => ["Artifact", "Artifacts"].flatMap((noun) => [`${verb}${noun}Public`, `${verb}${noun}Internal`]))
+        .map((name) => `export const ${name} = ${refuses(name)};`)
+        .join("\n"),
+    }));
+    onLoad({ filter: /@azure[\\/]storage-common[\\/].*[\\/]crc64\.js$/ }, () => ({ contents: `export default ${refuses("CRC64")};` }));
+    onResolve({ filter: /^undici$/ }, () => ({ path: "undici", namespace: "unused" }));
+    onLoad({ filter: /^undici$/, namespace: "unused" }, () => ({ contents: `export const ProxyAgent = ${refuses("undici")};` }));
+  },
+};
+
+rmSync(dist, { recursive: true, force: true });
+mkdirSync(dist, { recursive: true });
+const { metafile } = await build({
+  entryPoints: ["main", "post", "receiver"].map((name) => join(here, "src", `${name}.ts`)),
+  outdir: dist,
+  bundle: true,
+  platform: "node",
+  target: "node20",
+  format: "cjs",
+  minify: true,
+  keepNames: true,
+  legalComments: "none",
+  plugins: [unused],
+  logLevel: "warning",
+  metafile: true,
+});
+// The sources are ES modules; what is bundled of them is not.
+writeFileSync(join(dist, "package.json"), '{ "type": "commonjs" }\n');
+
+let total = 0;
+for (const name of ["main.js", "post.js", "receiver.js"]) {
+  const { size } = statSync(join(dist, name));
+  total += size;
+  console.log(`action/dist/${name}: ${(size / 1e6).toFixed(3)} MB`);
+}
+console.log(`The bundle: ${(total / 1e6).toFixed(3)} MB (aim: below 1.5 MB)`);
+if (process.argv.includes("--analyze")) {
+  const inputs = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.entries(inputs));
+  const packages = new Map();
+  for (const [path, { bytesInOutput }] of inputs) {
+    const name = path.match(/.*node_modules\/((?:@[^/]+\/)?[^/]+)/)?.[1] ?? "(own)";
+    packages.set(name, (packages.get(name) ?? 0) + bytesInOutput);
+  }
+  console.table([...packages].sort((a, b) => b[1] - a[1]).slice(0, 25));
+}

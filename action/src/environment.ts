@@ -1,0 +1,83 @@
+// What later steps find in their environment so that tracers join by themselves. Pure. It never
+// takes spans away from a place that the workflow already sends them to, and holds no secret.
+
+import type { Json } from "./identity.ts";
+import type { Capture } from "./inputs.ts";
+
+/** Marks that the action runs in this job; its value is the job's span. */
+export const MARKER = "PACEGATE_ACTION";
+
+const ENDPOINTS = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] as const;
+
+/** Facts about the machine or the job, by OpenTelemetry's names. */
+export type Facts = Readonly<Record<string, string | number>>;
+
+/** What the steps are told. */
+export interface Told {
+  readonly endpoint: string;
+  readonly traceparent: string;
+  readonly jobSpanId: string;
+  readonly facts: Facts;
+  readonly serviceName: string | null;
+  readonly capture: Capture;
+}
+
+/** The variables to set, and the address that spans go to instead of ours, if they do. */
+export interface Exported {
+  readonly variables: Readonly<Record<string, string>>;
+  readonly elsewhere: string | null;
+}
+
+/** What to export, given what the job's environment already holds. */
+export function exported(existing: NodeJS.ProcessEnv, told: Told): Exported {
+  const set = (name: string): boolean => (existing[name] ?? "") !== "";
+  const variables: Record<string, string> = {
+    [MARKER]: told.jobSpanId,
+    TRACEPARENT: told.traceparent,
+    OTEL_RESOURCE_ATTRIBUTES: resourceAttributes(existing.OTEL_RESOURCE_ATTRIBUTES ?? "", told.facts),
+  };
+  if (told.serviceName !== null) variables.OTEL_SERVICE_NAME = told.serviceName;
+
+  const taken = ENDPOINTS.find(set);
+  if (taken !== undefined && told.capture !== "force") return { variables, elsewhere: taken };
+
+  variables.OTEL_EXPORTER_OTLP_ENDPOINT = told.endpoint;
+  variables.OTEL_EXPORTER_OTLP_PROTOCOL = "http/protobuf";
+  // The more special variables go before the general ones, so they have to agree.
+  if (set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")) {
+    variables.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = `${told.endpoint}/v1/traces`;
+  }
+  if (set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")) variables.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL = "http/protobuf";
+  const defaults = { OTEL_TRACES_EXPORTER: "otlp", OTEL_METRICS_EXPORTER: "none", OTEL_LOGS_EXPORTER: "none" };
+  for (const [name, value] of Object.entries(defaults)) {
+    if (!set(name)) variables[name] = value;
+  }
+  return { variables, elsewhere: null };
+}
+
+/**
+ * `key=value` pairs, percent-encoded as OpenTelemetry asks, behind those that are there already.
+ * What the workflow says of a key is not said a second time.
+ */
+export function resourceAttributes(existing: string, facts: Facts): string {
+  const pairs = existing
+    .split(",")
+    .map((pair) => pair.trim())
+    .filter((pair) => pair !== "");
+  const known = new Set(pairs.map((pair) => pair.split("=", 1)[0]?.trim()));
+  for (const [key, value] of Object.entries(facts)) {
+    if (!known.has(key)) pairs.push(`${key}=${encodeURIComponent(String(value).toWellFormed())}`);
+  }
+  return pairs.join(",");
+}
+
+/** The job and its matrix as attributes: `github.job`, and `github.matrix.<key>` for plain values. */
+export function jobFacts(job: string, matrix: Record<string, Json>): Facts {
+  const facts: Record<string, string> = { "github.job": job };
+  for (const [key, value] of Object.entries(matrix)) {
+    if (/^[A-Za-z0-9_-]{1,60}$/.test(key) && value !== null && typeof value !== "object") {
+      facts[`github.matrix.${key}`] = String(value).slice(0, 200);
+    }
+  }
+  return facts;
+}

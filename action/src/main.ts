@@ -1,0 +1,82 @@
+// The action's step: starts the receiver and tells later steps of it. Whatever goes wrong is a
+// warning, never a failed job.
+
+import * as core from "@actions/core";
+
+import { jobOf, headSha } from "./archive/manifest.ts";
+import { calibrate } from "./calibration.ts";
+import { MARKER, exported, jobFacts } from "./environment.ts";
+import { jobSpanId, traceparent } from "./identity.ts";
+import { type Inputs, readInputs } from "./inputs.ts";
+import { neverFail } from "./never_fail.ts";
+import { receiverScript, startReceiver } from "./receiver_process.ts";
+import { runnerFacts } from "./runner.ts";
+import { type Session, files, makeFolder, makeSecret, writeJson } from "./session.ts";
+import { unixNano } from "./time.ts";
+
+async function main(): Promise<void> {
+  const startedAtUnixNano = unixNano();
+  const inputs = readInputs(core.getInput, core.warning);
+  if (inputs.token !== null) core.setSecret(inputs.token);
+  if (inputs.capture === "false") {
+    core.info("Pacegate: `capture` is false, so nothing is caught and nothing is shipped.");
+    return;
+  }
+  const job = jobOf(process.env, inputs.checkRunId, inputs.matrix);
+  if (process.env[MARKER] === jobSpanId(job)) {
+    core.warning("Pacegate's action is used a second time in this job. The first one catches everything; this one does nothing.");
+    return;
+  }
+
+  const folder = makeFolder(process.env.RUNNER_TEMP ?? process.cwd());
+  core.saveState("folder", folder);
+  const facts = runnerFacts(process.env);
+  const session = (more: Partial<Session>): Session => ({ startedAtUnixNano, runner: facts, calibration: null, elsewhere: null, ...more });
+  writeJson(folder, files.session, session({}));
+
+  const { port } = await startReceiver(receiverScript(), folder, {
+    ...inputs.listen,
+    maxBytes: inputs.maxBytes,
+    secret: makeSecret(),
+  });
+  const endpoint = endpointOf(inputs.listen.host, port);
+  const { variables, elsewhere } = exported(process.env, {
+    endpoint,
+    traceparent: traceparent(job),
+    jobSpanId: jobSpanId(job),
+    facts: { ...facts, ...jobFacts(job.job, job.matrix) },
+    serviceName: inputs.serviceName,
+    capture: inputs.capture,
+  });
+  for (const [name, value] of Object.entries(variables)) core.exportVariable(name, value);
+  core.setOutput("traceparent", traceparent(job));
+  core.setOutput("otlp-endpoint", endpoint);
+  core.setOutput("verdict-url", verdictUrl(inputs));
+  tell(endpoint, elsewhere);
+  const calibration = inputs.calibrate ? calibrate(() => process.hrtime.bigint()) : null;
+  writeJson(folder, files.session, session({ calibration, elsewhere }));
+}
+
+/** Steps of the same job reach a receiver that listens everywhere on loopback. */
+function endpointOf(host: string, port: number): string {
+  const reached = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host;
+  return `http://${reached.includes(":") ? `[${reached}]` : reached}:${port}`;
+}
+
+function verdictUrl({ serverUrl }: Inputs): string {
+  const repository = process.env.GITHUB_REPOSITORY ?? "";
+  return serverUrl === null ? "" : `${serverUrl}/api/v1/repos/${repository}/commits/${headSha(process.env)}/verdict`;
+}
+
+function tell(endpoint: string, elsewhere: string | null): void {
+  if (elsewhere === null) {
+    core.info(`Pacegate: spans are taken at ${endpoint} (OTLP over HTTP) until the job ends.`);
+    return;
+  }
+  core.warning(
+    `${elsewhere} is set already, so the steps' spans go there and not to Pacegate. Reports and facts about the runner are shipped all the same. ` +
+      `Unset it, send to ${endpoint} too, or write \`capture: force\`.`,
+  );
+}
+
+neverFail("start", main);

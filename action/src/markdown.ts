@@ -1,0 +1,24 @@
+// Text of unknown origin in Markdown: a span's name may be anything, and must be read as nothing
+// but text. Everything untrusted goes through here before it reaches the step summary or the log.
+
+const LONGEST = 120;
+/** Controls, and marks that change the direction of text or are not seen. */
+ 
+const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb\u{e0000}-\u{e007f}]+/gu;
+
+/** One line of visible text, at most 120 characters. */
+export function visible(text: string): string {
+  const line = text.toWellFormed().replace(UNSEEN, " ").replace(/\s+/g, " ").trim();
+  // By code points, which is all that must not be cut in two.
+  const characters = Array.from(line);
+  return characters.length <= LONGEST ? line : `${characters.slice(0, LONGEST - 1).join("")}…`;
+}
+
+/** Text as a code span, inside of a table too. */
+export function code(text: string): string {
+  const line = visible(text);
+  if (line === "") return "(no name)";
+  // In HTML, because a code span of Markdown has no way to write a pipe and every number of backticks.
+  const escaped = line.replace(/[&<>"'`|*_~[\]()\\@#:$]/gu, (character) => `&#${character.codePointAt(0) ?? 0};`);
+  return `<code>${escaped}</code>`;
+}

@@ -1,0 +1,202 @@
+// OTLP's protobuf, read by the tables of `schema`. A field of an unknown number or another wire
+// type is passed over, as protobuf asks; what breaks the format is refused, and nothing is read
+// beyond the body's end.
+
+import { DEEPEST, type ExportRequest, type Fields, MOST_VALUES, Malformed, type Value } from "./message.ts";
+import { type Field, type Kind, type Message, exportRequest, span } from "./schema.ts";
+
+const VARINT = 0;
+const FIXED64 = 1;
+const LENGTH = 2;
+const START_GROUP = 3;
+const END_GROUP = 4;
+const FIXED32 = 5;
+
+const WIRE_TYPES: Readonly<Record<Kind, number>> = {
+  string: LENGTH,
+  id: LENGTH,
+  bytes: LENGTH,
+  message: LENGTH,
+  bool: VARINT,
+  uint32: VARINT,
+  int64: VARINT,
+  fixed64: FIXED64,
+  double: FIXED64,
+  fixed32: FIXED32,
+};
+
+/** Reads a whole request; throws `Malformed`. */
+export function readRequest(body: Buffer): ExportRequest {
+  return new Reader(body).message(exportRequest, body.length, 0);
+}
+
+/** Checks a request without making anything of it, and counts its spans; throws `Malformed`. */
+export function scanRequest(body: Buffer): number {
+  const reader = new Reader(body);
+  reader.scan(exportRequest, body.length, 0);
+  return reader.spans;
+}
+
+class Reader {
+  private readonly body: Buffer;
+  private at = 0;
+  private values = 0;
+  /** Spans that were scanned. */
+  spans = 0;
+
+  constructor(body: Buffer) {
+    this.body = body;
+  }
+
+  message(type: Message, end: number, depth: number): Fields {
+    const fields: Fields = {};
+    this.walk(type, end, depth, (field, stop) => {
+      const value = field.message === undefined ? this.plain(field.kind, stop) : this.message(field.message, stop, depth + 1);
+      if (!field.repeated) {
+        fields[field.name] = value;
+        return;
+      }
+      const list = fields[field.name] as Value[] | undefined;
+      if (list === undefined) fields[field.name] = [value];
+      else list.push(value);
+    });
+    return fields;
+  }
+
+  scan(type: Message, end: number, depth: number): void {
+    if (type === span) this.spans += 1;
+    this.walk(type, end, depth, (field, stop) => {
+      if (field.message !== undefined) this.scan(field.message, stop, depth + 1);
+      else if (field.kind === "id") this.plain("id", stop);
+      else this.at = stop;
+    });
+  }
+
+  /** Calls `known` at each value of a known field, with where a value of a length ends. */
+  private walk(type: Message, end: number, depth: number, known: (field: Field, stop: number) => void): void {
+    if (depth > DEEPEST) throw new Malformed(`it is nested deeper than ${DEEPEST} messages`);
+    while (this.at < end) {
+      const tag = this.varint(end);
+      if (tag > 0xffff_ffffn) throw new Malformed("a field's number is too large");
+      const number = Number(tag >> 3n);
+      const wire = Number(tag & 7n);
+      if (number === 0) throw new Malformed("a field has the number 0");
+      const field = type.byNumber.get(number);
+      if (field === undefined || WIRE_TYPES[field.kind] !== wire) {
+        this.skip(wire, number, end, depth);
+        continue;
+      }
+      if (field.kind === "message" || field.repeated) {
+        this.values += 1;
+        if (this.values > MOST_VALUES) throw new Malformed(`it has more than ${MOST_VALUES} values`);
+      }
+      const stop = wire === LENGTH ? this.length(end) : wire === FIXED64 ? this.ahead(8, end) : wire === FIXED32 ? this.ahead(4, end) : this.afterVarint(end);
+      known(field, stop);
+      this.at = stop;
+    }
+  }
+
+  private plain(kind: Kind, stop: number): Value {
+    const { body, at } = this;
+    switch (kind) {
+      case "string":
+        return body.toString("utf8", at, stop);
+      case "id":
+        return id(body, at, stop);
+      case "bytes":
+        return body.toString("base64", at, stop);
+      case "bool":
+        return this.varint(stop) !== 0n;
+      case "uint32":
+        return Number(BigInt.asUintN(32, this.varint(stop)));
+      case "int64":
+        return BigInt.asIntN(64, this.varint(stop)).toString();
+      case "fixed32":
+        return body.readUInt32LE(at);
+      case "fixed64":
+        return body.readBigUInt64LE(at).toString();
+      case "double":
+        return double(body.readDoubleLE(at));
+      case "message":
+        throw new Malformed("a message is no plain value");
+    }
+  }
+
+  private varint(end: number): bigint {
+    // Nearly every number is small: those go without big integers.
+    let small = 0;
+    for (let shift = 0; shift < 28; shift += 7) {
+      const byte = this.byte(end);
+      small |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return BigInt(small);
+    }
+    let value = BigInt(small);
+    for (let shift = 28n; shift < 70n; shift += 7n) {
+      const byte = this.byte(end);
+      value |= BigInt(byte & 0x7f) << shift;
+      if (byte < 0x80) return BigInt.asUintN(64, value);
+    }
+    throw new Malformed("a number is longer than 10 bytes");
+  }
+
+  private byte(end: number): number {
+    const byte = this.at < end ? this.body[this.at] : undefined;
+    if (byte === undefined) throw new Malformed("it ends in the middle of a number");
+    this.at += 1;
+    return byte;
+  }
+
+  private length(end: number): number {
+    const length = this.varint(end);
+    if (length > BigInt(end - this.at)) throw new Malformed("a length reaches beyond the end");
+    return this.at + Number(length);
+  }
+
+  private ahead(bytes: number, end: number): number {
+    if (this.at + bytes > end) throw new Malformed("it ends in the middle of a number");
+    return this.at + bytes;
+  }
+
+  private afterVarint(end: number): number {
+    const begun = this.at;
+    this.varint(end);
+    const stop = this.at;
+    this.at = begun;
+    return stop;
+  }
+
+  private skip(wire: number, number: number, end: number, depth: number): void {
+    if (wire === VARINT) this.varint(end);
+    else if (wire === FIXED64) this.at = this.ahead(8, end);
+    else if (wire === LENGTH) this.at = this.length(end);
+    else if (wire === FIXED32) this.at = this.ahead(4, end);
+    else if (wire === START_GROUP) this.skipGroup(number, end, depth + 1);
+    else throw new Malformed(`a field has the wire type ${wire}`);
+  }
+
+  private skipGroup(number: number, end: number, depth: number): void {
+    if (depth > DEEPEST) throw new Malformed(`it is nested deeper than ${DEEPEST} messages`);
+    while (this.at < end) {
+      const tag = this.varint(end);
+      const wire = Number(tag & 7n);
+      if (wire === END_GROUP) {
+        if (Number(tag >> 3n) !== number) throw new Malformed("a group ends that did not begin");
+        return;
+      }
+      this.skip(wire, Number(tag >> 3n), end, depth);
+    }
+    throw new Malformed("a group does not end");
+  }
+}
+
+function id(body: Buffer, at: number, stop: number): string {
+  const length = stop - at;
+  // Parents of root spans are empty or zeros.
+  if (length !== 0 && length !== 8 && length !== 16) throw new Malformed(`an id has ${length} bytes`);
+  return body.toString("hex", at, stop);
+}
+
+/** JSON has no word for these numbers; protobuf's JSON has. */
+export function double(value: number): number | string {
+  return Number.isFinite(value) ? value : String(value);
+}

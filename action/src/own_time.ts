@@ -1,0 +1,47 @@
+// Which parts of a job took the time: each span's duration without what its children say of
+// themselves, so that a suite does not stand before its slow test. Pure; a tree that is not one
+// (circles, lost parents, ends before beginnings) gives zeros, never an error.
+
+import type { Seen } from "./archive/spans.ts";
+
+/** A span and its times, in nanoseconds. */
+export interface Part {
+  readonly span: Seen;
+  readonly totalNs: bigint;
+  readonly ownNs: bigint;
+}
+
+/** The `count` spans with the most time of their own, the longest first. */
+export function longestParts(spans: readonly Seen[], count: number): Part[] {
+  const children = new Map<string, Seen[]>();
+  for (const span of spans) {
+    const siblings = children.get(span.parent);
+    if (siblings === undefined) children.set(span.parent, [span]);
+    else siblings.push(span);
+  }
+  return spans
+    .map((span) => ({ span, totalNs: length(span.startNs, span.endNs), ownNs: ownTime(span, children.get(span.id) ?? []) }))
+    .filter(({ ownNs }) => ownNs > 0n)
+    .sort((a, b) => (a.ownNs === b.ownNs ? (a.span.id < b.span.id ? -1 : 1) : a.ownNs > b.ownNs ? -1 : 1))
+    .slice(0, count);
+}
+
+function length(start: bigint, end: bigint): bigint {
+  return end > start ? end - start : 0n;
+}
+
+/** What no child covers. Children may overlap, and reach beyond their parent. */
+function ownTime(span: Seen, children: readonly Seen[]): bigint {
+  const total = length(span.startNs, span.endNs);
+  let covered = 0n;
+  let until = span.startNs;
+  for (const child of [...children].sort((a, b) => (a.startNs < b.startNs ? -1 : a.startNs > b.startNs ? 1 : 0))) {
+    const start = child.startNs > until ? child.startNs : until;
+    const end = child.endNs < span.endNs ? child.endNs : span.endNs;
+    if (end > start) {
+      covered += end - start;
+      until = end;
+    }
+  }
+  return total - covered;
+}

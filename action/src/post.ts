@@ -1,0 +1,125 @@
+// The action's last step: ends the receiver, makes the archive of what it took, ships it, says so,
+// and removes every trace of itself. It runs after cancellation too, and never fails.
+
+import * as core from "@actions/core";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { jobOf, makeManifest } from "./archive/manifest.ts";
+import type { Manifest } from "./archive/manifest.ts";
+import { writeReports } from "./archive/reports.ts";
+import { writeSpans } from "./archive/spans.ts";
+import { artifactName, jobSpanId } from "./identity.ts";
+import { type Inputs, readInputs } from "./inputs.ts";
+import { visible } from "./markdown.ts";
+import { neverFail, said } from "./never_fail.ts";
+import { longestParts } from "./own_time.ts";
+import { receiverScript, stopReceiver } from "./receiver_process.ts";
+import { runnerFacts } from "./runner.ts";
+import { type ReceiverState, type Session, files, readJson } from "./session.ts";
+import { uploadArtifact } from "./ship/artifact.ts";
+import { hasIdentityToken, upload } from "./ship/server.ts";
+import { type Told, logLines, summary } from "./summary.ts";
+import { unixNano } from "./time.ts";
+
+const PARTS_SHOWN = 5;
+
+async function post(): Promise<void> {
+  const folder = core.getState("folder");
+  if (folder === "") {
+    core.info("Pacegate: nothing was started in this job, so there is nothing to ship.");
+    return;
+  }
+  core.startGroup("Pacegate: what happened inside the steps");
+  try {
+    await ship(folder);
+  } finally {
+    core.endGroup();
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+async function ship(folder: string): Promise<void> {
+  const inputs = readInputs(core.getInput, core.warning);
+  if (inputs.token !== null) core.setSecret(inputs.token);
+  if (!(await stopReceiver(receiverScript(), folder))) core.warning("Pacegate's receiver did not end when it was told to.");
+  const endedAtUnixNano = unixNano();
+  const state = readJson<ReceiverState>(folder, files.state);
+  const session: Session = readJson<Session>(folder, files.session) ?? {
+    startedAtUnixNano: endedAtUnixNano,
+    runner: runnerFacts(process.env),
+    calibration: null,
+    elsewhere: null,
+  };
+
+  const job = jobOf(process.env, inputs.checkRunId, inputs.matrix);
+  const names = { spans: "spans.jsonl.gz", reports: "reports.jsonl.gz", manifest: "manifest.json" };
+  const at = (name: string): string => join(folder, name);
+  const spans = await writeSpans(at(files.bodies), at(names.spans), names.spans, job);
+  const workspace = process.env.GITHUB_WORKSPACE ?? process.cwd();
+  const reports = await writeReports(workspace, inputs.reports, session.startedAtUnixNano, at(names.reports), names.reports);
+  const written = [spans.file, ...(reports.file === null ? [] : [reports.file])];
+  const dropped = {
+    spans: (state?.droppedSpans ?? 0) + spans.dropped,
+    bytes: state?.droppedBytes ?? 0,
+    reports: reports.dropped,
+  };
+  const manifest = makeManifest(process.env, job, session, { serviceName: inputs.serviceName, endedAtUnixNano, files: written, dropped });
+  writeFileSync(at(names.manifest), JSON.stringify(manifest), { mode: 0o600 });
+
+  const paths = [names.manifest, ...written.map(({ name }) => name)].map(at);
+  const [artifact, verdictUrl] = await Promise.all([
+    attempt("The artifact was not uploaded", async () => {
+      const name = artifactName(job);
+      const shipped = await uploadArtifact(name, `${name}-${job.checkRunId ?? jobSpanId(job)}`, folder, paths);
+      return shipped;
+    }),
+    attempt("The spans were not sent to the service", () => send(inputs, manifest, written.map(({ name }) => readFileSync(at(name))))),
+  ]);
+  const told: Told = {
+    spans: spans.seen.length,
+    reports: reports.taken.length,
+    parts: longestParts(spans.seen, PARTS_SHOWN),
+    dropped,
+    refused: state?.refused ?? 0,
+    problem: state?.problem ?? null,
+    elsewhere: session.elsewhere,
+    artifact,
+    verdictUrl,
+  };
+  for (const line of logLines(told)) core.info(line);
+  await core.summary.addRaw(summary(told), true).write();
+}
+
+/** The fast path. Null when there is none, or when there will be no verdict. */
+async function send(inputs: Inputs, manifest: Manifest, contents: readonly Buffer[]): Promise<string | null> {
+  const { serverUrl, token } = inputs;
+  if (serverUrl === null) {
+    if (token !== null) core.warning("`token` has no effect without `server-url`.");
+    return null;
+  }
+  if (token === null && !hasIdentityToken(process.env)) {
+    core.info(
+      "GitHub gives this job no OIDC token (`permissions: id-token: write`; pull requests from forks never get one), so nothing is sent to the service " +
+        "at once. It fetches the artifact when the run has ended.",
+    );
+    return null;
+  }
+  const accepted = await upload({ serverUrl, token, manifest, files: contents });
+  core.info(`The service took ${accepted.spans} spans${accepted.rejected > 0 ? ` and refused ${accepted.rejected}` : ""}.`);
+  if (accepted.message !== null) core.warning(`The service says: ${visible(accepted.message)}`);
+  // The service's own word, as long as it is an address of the service.
+  return accepted.verdictUrl?.startsWith(`${serverUrl}/`) === true ? accepted.verdictUrl : null;
+}
+
+/** One way to ship must not stop the other. */
+async function attempt<T>(otherwise: string, work: () => Promise<T>): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    core.warning(`${otherwise}: ${said(error)} The job is not affected.`);
+    return null;
+  }
+}
+
+neverFail("finish", post);

@@ -1,0 +1,131 @@
+// Starts the receiver as a process of its own session, waits for its port, and ends it. It gets
+// next to nothing of the environment: no token that this process has is seen there.
+
+import { execFileSync, spawn } from "node:child_process";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { request } from "node:http";
+import { dirname, join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+
+import { type ReceiverSettings, type ReceiverState, files, readJson, writeJson } from "./session.ts";
+
+/** What a process needs on some system to run at all, and what lets the runner clean up behind a job. */
+const PASSED = ["PATH", "SystemRoot", "TEMP", "TMP", "TMPDIR", "RUNNER_TRACKING_ID"];
+
+const START_MS = 5_000;
+const STOP_MS = 2_000;
+const POLL_MS = 10;
+
+/** The receiver's file of the bundle, beside the one that runs. */
+export function receiverScript(): string {
+  return join(dirname(process.argv[1] ?? ""), "receiver.js");
+}
+
+/** Starts `script` on `folder` and resolves when it takes spans; throws when it does not within 5 seconds. */
+export async function startReceiver(script: string, folder: string, settings: ReceiverSettings): Promise<ReceiverState> {
+  writeJson(folder, files.settings, settings);
+  const log = openSync(join(folder, files.log), "a", 0o600);
+  const environment = Object.fromEntries(
+    PASSED.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+  );
+  const child = spawn(process.execPath, [script, folder], {
+    // A session of its own: a step that kills its process group does not reach it.
+    detached: true,
+    stdio: ["ignore", log, log],
+    env: environment,
+    cwd: folder,
+    windowsHide: true,
+  });
+  closeSync(log);
+  let ended = null as string | null;
+  child.once("error", (error) => (ended = error.message));
+  child.once("exit", (code, signal) => (ended = `it ended with ${String(signal ?? code)}`));
+  const deadline = Date.now() + START_MS;
+  try {
+    while (Date.now() < deadline) {
+      const state = readJson<ReceiverState>(folder, files.state);
+      if (state !== null) return state;
+      if (ended !== null) throw new Error(`The receiver did not start: ${ended}. ${lastWords(folder)}`);
+      await pause(POLL_MS);
+    }
+    child.kill("SIGKILL");
+    throw new Error(`The receiver named no port within ${START_MS / 1000} s. ${lastWords(folder)}`);
+  } finally {
+    child.removeAllListeners();
+    child.unref();
+  }
+}
+
+/** Ends the receiver, so that everything it took is on disk. False when something of it may be left. */
+export async function stopReceiver(script: string, folder: string): Promise<boolean> {
+  const settings = readJson<ReceiverSettings>(folder, files.settings);
+  const state = readJson<ReceiverState>(folder, files.state);
+  if (settings === null || state === null) return true;
+  const deadline = Date.now() + STOP_MS;
+  const answered = await ask(settings, state.port);
+  if (!answered && isOurs(state.pid, script, folder)) signal(state.pid, "SIGTERM");
+  while (Date.now() < deadline) {
+    const told = readJson<ReceiverState>(folder, files.state)?.stopped === true;
+    if (!isOurs(state.pid, script, folder) && (told || process.platform !== "win32")) return true;
+    await pause(POLL_MS);
+  }
+  if (isOurs(state.pid, script, folder)) signal(state.pid, "SIGKILL");
+  await pause(POLL_MS);
+  return !isOurs(state.pid, script, folder);
+}
+
+/** Asks the receiver to end; false when nobody answered. */
+function ask(settings: ReceiverSettings, port: number): Promise<boolean> {
+  const host = settings.host === "0.0.0.0" || settings.host === "::" ? "127.0.0.1" : settings.host;
+  return new Promise((resolve) => {
+    const sent = request({ host, port, method: "POST", path: `/stop/${settings.secret}`, agent: false, timeout: 1_000 });
+    sent.on("response", (answer) => {
+      answer.resume();
+      resolve(answer.statusCode === 200);
+    });
+    sent.on("timeout", () => sent.destroy());
+    sent.on("error", () => {
+      resolve(false);
+    });
+    sent.end();
+  });
+}
+
+/** Whether a process is the receiver of this folder: pids are given out again. */
+export function isOurs(pid: number, script: string, folder: string): boolean {
+  if (!Number.isSafeInteger(pid) || pid <= 1) return false;
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  const command = commandLine(pid);
+  return command?.includes(folder) === true && command.includes(script);
+}
+
+function commandLine(pid: number): string | null {
+  try {
+    if (process.platform === "linux") return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+    if (process.platform === "win32") return null;
+    return execFileSync("ps", ["-o", "command=", "-ww", "-p", String(pid)], { encoding: "utf8", timeout: 500 });
+  } catch {
+    return null;
+  }
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // It is gone already.
+  }
+}
+
+/** The end of what the receiver logged. */
+function lastWords(folder: string): string {
+  try {
+    return readFileSync(join(folder, files.log), "utf8").slice(-500).trim();
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,35 @@
+// What is known of the machine a job runs on, by OpenTelemetry's names where they exist. What the
+// machine does not tell is left out; nothing here asks the network.
+
+import { availableParallelism, cpus, totalmem } from "node:os";
+
+import type { Facts } from "./environment.ts";
+
+const TYPES: Readonly<Record<string, string>> = { win32: "windows", sunos: "solaris" };
+const ARCHITECTURES: Readonly<Record<string, string>> = {
+  x64: "amd64",
+  ia32: "x86",
+  arm: "arm32",
+  ppc: "ppc32",
+};
+
+/** Facts of the runner: system, processor, memory, image. Times are none, names are OpenTelemetry's. */
+export function runnerFacts(environment: NodeJS.ProcessEnv): Facts {
+  const facts: Record<string, string | number> = {
+    "os.type": TYPES[process.platform] ?? process.platform,
+    "host.arch": ARCHITECTURES[process.arch] ?? process.arch,
+    "host.cpu.count": availableParallelism(),
+    "host.memory.bytes": totalmem(),
+  };
+  const model = cpus()[0]?.model.replace(/\s+/g, " ").trim() ?? "";
+  const texts = {
+    "host.cpu.model.name": model === "unknown" ? "" : model,
+    "host.image.name": environment.ImageOS,
+    "host.image.version": environment.ImageVersion,
+    "runner.environment": environment.RUNNER_ENVIRONMENT,
+  };
+  for (const [name, text] of Object.entries(texts)) {
+    if (text !== undefined && text !== "") facts[name] = text.slice(0, 200);
+  }
+  return facts;
+}

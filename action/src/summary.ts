@@ -1,0 +1,83 @@
+// What a person reads when the job has ended: one paragraph, the parts that took longest, and what
+// did not come along. Names come from spans and files, so each is escaped.
+
+import type { Dropped } from "./archive/manifest.ts";
+import { code, visible } from "./markdown.ts";
+import type { Part } from "./own_time.ts";
+
+/** What there is to tell. */
+export interface Told {
+  readonly spans: number;
+  readonly reports: number;
+  readonly parts: readonly Part[];
+  readonly dropped: Dropped;
+  /** Bodies that could not be read. */
+  readonly refused: number;
+  /** Why something was dropped, the last time. */
+  readonly problem: string | null;
+  /** The variable that sends spans elsewhere. */
+  readonly elsewhere: string | null;
+  readonly artifact: string | null;
+  readonly verdictUrl: string | null;
+}
+
+const MOST_DROPPED = 10;
+
+/** The step summary, as Markdown. */
+export function summary(told: Told): string {
+  const lines = ["### Pacegate", "", caught(told), ""];
+  if (told.parts.length > 0) {
+    lines.push("| Where the time went | Took | Of its own |", "| --- | ---: | ---: |");
+    for (const { span, totalNs, ownNs } of told.parts) {
+      const service = span.service === "" ? "" : ` in ${code(span.service)}`;
+      lines.push(`| ${code(span.name)}${service} | ${duration(totalNs)} | ${duration(ownNs)} |`);
+    }
+    lines.push("");
+  }
+  for (const sentence of missing(told)) lines.push(`- ${sentence}`);
+  for (const report of told.dropped.reports.slice(0, MOST_DROPPED)) lines.push(`- Not read: ${code(report)}`);
+  const more = told.dropped.reports.length - MOST_DROPPED;
+  if (more > 0) lines.push(`- And ${more} more reports that were not read.`);
+  if (told.verdictUrl !== null) lines.push("", `[The verdict on this commit](${told.verdictUrl}), as soon as the run has ended.`);
+  return `${lines.join("\n").trimEnd()}\n`;
+}
+
+/** The same for the job's log: sentences without Markdown. */
+export function logLines(told: Told): string[] {
+  const lines = [caught(told).replaceAll("**", "")];
+  for (const { span, totalNs, ownNs } of told.parts) {
+    lines.push(`  ${visible(span.name)}: ${duration(totalNs)}, ${duration(ownNs)} of its own`);
+  }
+  return [...lines, ...missing(told), ...told.dropped.reports.map((report) => `Not read: ${visible(report)}`)];
+}
+
+function caught({ spans, reports, artifact }: Told): string {
+  const what = [counted(spans, "span"), ...(reports > 0 ? [counted(reports, "report")] : [])].join(" and ");
+  const where = artifact === null ? "" : ` Shipped as the artifact ${visible(artifact)}.`;
+  if (spans + reports > 0) return `Caught **${what}** inside this job's steps.${where}`;
+  return `Caught no spans and no reports inside this job's steps: only facts about the runner are known.${where}`;
+}
+
+function missing({ dropped, refused, problem, elsewhere }: Told): string[] {
+  const sentences: string[] = [];
+  if (elsewhere !== null) sentences.push(`${elsewhere} was set already, so the steps' spans went there and not here.`);
+  if (dropped.spans > 0) {
+    const why = problem === null ? "" : `: ${visible(problem)}`;
+    sentences.push(`${counted(dropped.spans, "span")} dropped${why}.`);
+  }
+  if (refused > 0) sentences.push(`${counted(refused, "request")} could not be read${problem === null || dropped.spans > 0 ? "" : `: ${visible(problem)}`}.`);
+  return sentences;
+}
+
+function counted(count: number, noun: string): string {
+  return `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** Nanoseconds in words: `480 ms`, `12.3 s`, `4 min 5 s`. */
+export function duration(ns: bigint): string {
+  const milliseconds = Number(ns) / 1e6;
+  if (milliseconds < 1_000) return `${Math.round(milliseconds)} ms`;
+  const seconds = milliseconds / 1_000;
+  if (seconds < 120) return `${seconds.toFixed(1)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+}

@@ -1,0 +1,8 @@
+// What vitest runs: every test of this folder, each file in a process of its own, because the
+// tests set environment variables.
+
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: { include: ["test/**/*.test.ts"], pool: "forks", testTimeout: 20_000 },
+});
