@@ -5,6 +5,7 @@ mod bounded;
 pub mod file;
 pub mod history_csv;
 pub mod jaeger;
+pub mod job_archive;
 pub mod otlp;
 pub mod redact;
 pub mod reports;

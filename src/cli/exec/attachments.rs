@@ -8,8 +8,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::cli::input::bytes_of_regular;
 use crate::gate::words::counted;
-use crate::ingest::Limits;
-use crate::ingest::reports::{self, PARTS_KEPT, Report};
+use crate::ingest::reports::Reports;
 use crate::model::span::Span;
 use crate::model::time::Timestamp;
 
@@ -33,9 +32,7 @@ pub struct Attached {
 /// Reads every report of a command that began then.
 pub fn read(patterns: &[PathBuf], parent: &Span, started_at: Timestamp) -> Attached {
     let mut attached = Attached::default();
-    let mut reports: Vec<Report> = Vec::new();
-    let mut names: Vec<String> = Vec::new();
-    let mut room = Limits::default().spans;
+    let mut reports = Reports::default();
     for pattern in patterns {
         let files = files(pattern);
         if files.is_empty() {
@@ -49,27 +46,17 @@ pub fn read(patterns: &[PathBuf], parent: &Span, started_at: Timestamp) -> Attac
                 ));
                 continue;
             }
-            let limits = Limits { spans: room, ..Limits::default() };
-            let report = bytes_of_regular(&file, FILE_BYTES).map_err(|e| e.to_string()).and_then(|bytes| {
-                reports::read(&bytes, limits).map_err(|e| format!("{}: {e}", file.display()))
-            });
-            match report {
-                Ok(report) => {
-                    room = room.saturating_sub(report.len());
-                    names.push(file.display().to_string());
-                    reports.push(report);
-                }
-                Err(problem) => attached.warnings.push(format!("--attach {problem}")),
+            let name = file.display().to_string();
+            let read = bytes_of_regular(&file, FILE_BYTES).map_err(|e| e.to_string());
+            let added = read.and_then(|bytes| reports.add(&name, &bytes).map_err(|e| format!("{name}: {e}")));
+            if let Err(problem) = added {
+                attached.warnings.push(format!("--attach {problem}"));
             }
         }
     }
-    reports::keep_most_telling(&mut reports, PARTS_KEPT);
-    for (at, (report, name)) in reports.iter().zip(&names).enumerate() {
-        attached.failures |= report.has_failures();
-        // Two reports of one command must not share ids.
-        attached.spans.extend(report.spans(parent, &format!("{at} {name}")));
-    }
-    let left_out: usize = reports.iter().map(Report::left_out).sum();
+    attached.failures = reports.has_failures();
+    let (spans, left_out) = reports.into_spans(|_, report, seed| report.spans(parent, seed));
+    attached.spans = spans;
     if left_out > 0 {
         attached.warnings.push(format!(
             "--attach: {} left out; the suites, what failed and the slowest were kept",

@@ -32,7 +32,7 @@ pub fn spans(parts: &Parts, parent: &Span, seed: &str) -> Vec<Span> {
     let places = places(&parts.list, parent.start_ns, parent.end_ns.max(parent.start_ns));
     let left_out = left_out(&parts.list);
     let scope = Arc::new(Scope {
-        name: "pacegate exec --attach".to_owned(),
+        name: "pacegate reports".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     });
     let ids: Vec<SpanId> = (0..parts.list.len()).map(|at| id(parent, seed, at)).collect();
@@ -94,6 +94,20 @@ fn places(parts: &[Part], from_ns: i64, to_ns: i64) -> Vec<Place> {
         places.push(Place { start_ns, end_ns, chosen, next_ns: start_ns });
     }
     places
+}
+
+/// The interval that a report tells of, when it is only known that it had ended by `written_ns`
+/// and was not made before `earliest_ns`: from its first moment, if its clock is right, else as
+/// long as its parts took one after the other.
+pub fn interval(parts: &[Part], earliest_ns: i64, written_ns: i64) -> (i64, i64) {
+    let of_all = || parts.iter().filter(|part| part.parent.is_none());
+    let told = of_all().filter_map(|part| if let Start::At(at) = part.start { Some(at) } else { None }).min();
+    let plausible = earliest_ns.saturating_sub(SLACK_NS)..=written_ns.saturating_add(SLACK_NS);
+    if let Some(first) = told.filter(|first| plausible.contains(first)) {
+        return (first.min(written_ns), written_ns);
+    }
+    let took = of_all().fold(0_i64, |sum, part| sum.saturating_add(part.duration_ns.unwrap_or(0).max(0)));
+    (written_ns.saturating_sub(took).max(earliest_ns.min(written_ns)), written_ns)
 }
 
 /// By part, how many of the parts it holds became no span.

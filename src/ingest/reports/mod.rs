@@ -27,7 +27,7 @@ use crate::model::span::Span;
 const INFLATED_BYTES: u64 = 128 << 20;
 /// Test cases and build steps that are kept of all reports of a command: each is a stage, and
 /// the more stages are judged, the surer each finding has to be.
-pub const PARTS_KEPT: usize = 2_000;
+const PARTS_KEPT: usize = 2_000;
 
 /// Named in the error about a file of no known format.
 const FORMATS: &str = "JUnit XML, go test -json, pytest's report-log and JSON report, libtest JSON, cargo's \
@@ -124,13 +124,69 @@ impl Report {
     pub fn spans(&self, parent: &Span, seed: &str) -> Vec<Span> {
         layout::spans(&self.parts, parent, seed)
     }
+
+    /// Its parts as spans below a job that ran for longer than what is told: it had ended when
+    /// its file was written, and began as its own times say, else as long before as it took.
+    #[must_use]
+    pub fn spans_until(&self, job: &Span, written_ns: i64, seed: &str) -> Vec<Span> {
+        let mut parent = job.clone();
+        (parent.start_ns, parent.end_ns) = layout::interval(&self.parts.list, job.start_ns, written_ns);
+        layout::spans(&self.parts, &parent, seed)
+    }
+}
+
+/// Several reports of one command or job, which share what may be kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reports {
+    named: Vec<(String, Report)>,
+    room: usize,
+}
+
+impl Default for Reports {
+    fn default() -> Self {
+        Self { named: Vec::new(), room: Limits::default().spans }
+    }
+}
+
+impl Reports {
+    /// Reads one more.
+    ///
+    /// # Errors
+    /// [`ReportError`], to be shown after its name; the others stay.
+    pub fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), ReportError> {
+        let report = read(bytes, Limits { spans: self.room, ..Limits::default() })?;
+        self.room = self.room.saturating_sub(report.len());
+        self.named.push((name.to_owned(), report));
+        Ok(())
+    }
+
+    /// Whether a part of one failed.
+    #[must_use]
+    pub fn has_failures(&self) -> bool {
+        self.named.iter().any(|(_, report)| report.has_failures())
+    }
+
+    /// The spans of all, laid out by who knows when each was made (its place in the order of
+    /// adding, the report, what tells its ids from others'), and how many parts were left out.
+    pub fn into_spans(
+        mut self,
+        mut lay_out: impl FnMut(usize, &Report, &str) -> Vec<Span>,
+    ) -> (Vec<Span>, usize) {
+        keep_most_telling(&mut self.named, PARTS_KEPT);
+        let mut spans = Vec::new();
+        for (at, (name, report)) in self.named.iter().enumerate() {
+            // Two reports of one command must not share ids.
+            spans.extend(lay_out(at, report, &format!("{at} {name}")));
+        }
+        (spans, self.named.iter().map(|(_, report)| report.left_out()).sum())
+    }
 }
 
 /// Keeps of all reports of a command the suites, what failed and the slowest, at most `limit`
 /// parts beside the suites.
-pub fn keep_most_telling(reports: &mut [Report], limit: usize) {
+fn keep_most_telling(reports: &mut [(String, Report)], limit: usize) {
     let mut ranked: Vec<(bool, i64, usize, usize)> = Vec::new();
-    for (r, report) in reports.iter().enumerate() {
+    for (r, (_, report)) in reports.iter().enumerate() {
         let judged = report.parts.list.iter().enumerate().filter(|(_, part)| part.role != Role::Suite);
         ranked.extend(judged.map(|(p, part)| {
             (matches!(part.outcome, Outcome::Failed(_)), part.duration_ns.unwrap_or(0), r, p)
@@ -141,9 +197,9 @@ pub fn keep_most_telling(reports: &mut [Report], limit: usize) {
     }
     ranked.sort_by(|a, b| (b.0, b.1, a.2, a.3).cmp(&(a.0, a.1, b.2, b.3)));
     for (_, _, r, p) in &ranked[limit..] {
-        reports[*r].parts.list[*p].kept = false;
+        reports[*r].1.parts.list[*p].kept = false;
     }
-    for report in reports {
+    for (_, report) in reports {
         report.parts.keep_ancestors();
     }
 }

@@ -12,6 +12,7 @@ pub mod model;
 #[path = "../../../src/stats/mod.rs"]
 pub mod stats;
 
+use ingest::job_archive::{ArchiveError, JobArchive};
 use ingest::{Decoded, IngestError, Limits, otlp, redact::redact};
 use model::span::{AttributeValue, Attributes, Span, SpanStatus};
 
@@ -29,6 +30,12 @@ pub fn survives(decoded: Result<Decoded, IngestError>) {
         String::from_utf8_lossy(&text[..text.len().min(160)]).into_owned()
     };
     assert!(kept == twice, "\n{}\n{}", around(&kept), around(&twice));
+}
+
+/// Spans of an archive are all in its own trace, and none poses as the job.
+pub fn ships(read: Result<JobArchive, ArchiveError>) {
+    let Ok(JobArchive { manifest, spans, .. }) = read else { return };
+    assert!(spans.iter().all(|s| s.trace_id == manifest.trace_id && s.span_id != manifest.job_span_id));
 }
 
 /// What is redacted is within its bounds, and redacting it again changes nothing.
