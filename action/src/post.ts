@@ -19,7 +19,7 @@ import { runnerFacts } from "./runner.ts";
 import { type ReceiverState, type Session, files, readJson } from "./session.ts";
 import { uploadArtifact } from "./ship/artifact.ts";
 import { hasIdentityToken, upload } from "./ship/server.ts";
-import { type Told, logLines, summary } from "./summary.ts";
+import { type Told, logLines, spansDropped, summary } from "./summary.ts";
 import { unixNano } from "./time.ts";
 
 const PARTS_SHOWN = 5;
@@ -45,6 +45,7 @@ async function ship(folder: string): Promise<void> {
   if (!(await stopReceiver(receiverScript(), folder))) core.warning("Pacegate's receiver did not end when it was told to.");
   const endedAtUnixNano = unixNano();
   const state = readJson<ReceiverState>(folder, files.state);
+  if (state?.stopped === false) core.warning("Pacegate's receiver was gone before the job's end: spans that were sent after that are missing. The job is not affected.");
   const session: Session = readJson<Session>(folder, files.session) ?? {
     startedAtUnixNano: endedAtUnixNano,
     runner: runnerFacts(process.env),
@@ -74,7 +75,7 @@ async function ship(folder: string): Promise<void> {
       const shipped = await uploadArtifact(name, `${name}-${job.checkRunId ?? jobSpanId(job)}`, folder, paths);
       return shipped;
     }),
-    attempt("The spans were not sent to the service", () => send(inputs, manifest, written.map(({ name }) => readFileSync(at(name))))),
+    attempt("The spans were not sent to the service, which has to wait for the run's artifact", () => send(inputs, manifest, written.map(({ name }) => readFileSync(at(name))))),
   ]);
   const told: Told = {
     spans: spans.seen.length,
@@ -88,6 +89,7 @@ async function ship(folder: string): Promise<void> {
     verdictUrl,
   };
   for (const line of logLines(told)) core.info(line);
+  if (dropped.spans > 0) core.warning(`${spansDropped(told)} The job is not affected.`);
   await core.summary.addRaw(summary(told), true).write();
 }
 

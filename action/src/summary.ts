@@ -58,13 +58,15 @@ function caught({ spans, reports, artifact }: Told): string {
   return `Caught no spans and no reports inside this job's steps: only facts about the runner are known.${where}`;
 }
 
+/** How many spans were dropped, and why. */
+export function spansDropped({ dropped, problem }: Pick<Told, "dropped" | "problem">): string {
+  return `${counted(dropped.spans, "span")} dropped${problem === null ? "" : `: ${visible(problem)}`}.`;
+}
+
 function missing({ dropped, refused, problem, elsewhere }: Told): string[] {
   const sentences: string[] = [];
   if (elsewhere !== null) sentences.push(`${elsewhere} was set already, so the steps' spans went there and not here.`);
-  if (dropped.spans > 0) {
-    const why = problem === null ? "" : `: ${visible(problem)}`;
-    sentences.push(`${counted(dropped.spans, "span")} dropped${why}.`);
-  }
+  if (dropped.spans > 0) sentences.push(spansDropped({ dropped, problem }));
   if (refused > 0) sentences.push(`${counted(refused, "request")} could not be read${problem === null || dropped.spans > 0 ? "" : `: ${visible(problem)}`}.`);
   return sentences;
 }
