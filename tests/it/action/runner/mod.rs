@@ -261,6 +261,11 @@ impl Runner {
         orphans::end_all(&format!("RUNNER_TRACKING_ID={}", self.tracking_id()))
     }
 
+    /// The environment of what runs beside the steps.
+    pub fn environments(&self) -> String {
+        orphans::environments(&format!("RUNNER_TRACKING_ID={}", self.tracking_id()))
+    }
+
     /// Everything a step or a reader of the run could see: logs, summaries, outputs, variables, what the
     /// action saved, and every file that is left.
     pub fn visible(&self) -> String {
