@@ -4,5 +4,5 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  test: { include: ["test/**/*.test.ts"], pool: "forks", testTimeout: 20_000 },
+  test: { include: ["test/**/*.test.ts"], pool: "forks", globalSetup: "test/build.ts", testTimeout: 20_000 },
 });

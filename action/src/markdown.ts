@@ -14,6 +14,11 @@ export function visible(text: string): string {
   return characters.length <= LONGEST ? line : `${characters.slice(0, LONGEST - 1).join("")}…`;
 }
 
+/** The same for the job's log, where `##[` begins a command of the runner's wherever it stands. */
+export function logged(text: string): string {
+  return visible(text).replaceAll("##[", "##(");
+}
+
 /** Text as a code span, inside of a table too. */
 export function code(text: string): string {
   const line = visible(text);

@@ -110,8 +110,9 @@ async function send(inputs: Inputs, manifest: Manifest, contents: readonly Buffe
   const accepted = await upload({ serverUrl, token, manifest, files: contents });
   core.info(`The service took ${accepted.spans} spans${accepted.rejected > 0 ? ` and refused ${accepted.rejected}` : ""}.`);
   if (accepted.message !== null) core.warning(`The service says: ${visible(accepted.message)}`);
-  // The service's own word, as long as it is an address of the service.
-  return accepted.verdictUrl?.startsWith(`${serverUrl}/`) === true ? accepted.verdictUrl : null;
+  // The service's own word, as long as it is an address of the service and nothing else.
+  const { verdictUrl } = accepted;
+  return verdictUrl?.startsWith(`${serverUrl}/`) === true && /^[\w.~:/%?=&+-]{1,2000}$/.test(verdictUrl) ? verdictUrl : null;
 }
 
 /** One way to ship must not stop the other. */

@@ -2,7 +2,7 @@
 // did not come along. Names come from spans and files, so each is escaped.
 
 import type { Dropped } from "./archive/manifest.ts";
-import { code, visible } from "./markdown.ts";
+import { code, logged, visible } from "./markdown.ts";
 import type { Part } from "./own_time.ts";
 
 /** What there is to tell. */
@@ -42,13 +42,13 @@ export function summary(told: Told): string {
   return `${lines.join("\n").trimEnd()}\n`;
 }
 
-/** The same for the job's log: sentences without Markdown. */
+/** The same for the job's log: sentences without Markdown. None begins with what somebody else wrote, so none is a command. */
 export function logLines(told: Told): string[] {
   const lines = [caught(told).replaceAll("**", "")];
   for (const { span, totalNs, ownNs } of told.parts) {
-    lines.push(`  ${visible(span.name)}: ${duration(totalNs)}, ${duration(ownNs)} of its own`);
+    lines.push(`- ${logged(span.name)}: ${duration(totalNs)}, ${duration(ownNs)} of its own`);
   }
-  return [...lines, ...missing(told), ...told.dropped.reports.map((report) => `Not read: ${visible(report)}`)];
+  return [...lines, ...missing(told), ...told.dropped.reports.map((report) => `Not read: ${logged(report)}`)];
 }
 
 function caught({ spans, reports, artifact }: Told): string {

@@ -43,7 +43,6 @@ export function makeServer(spool: Spool, counts: Counts, secret: string, events:
   server.maxConnections = MOST_CONNECTIONS;
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    // A sender that went away is nobody's error.
     response.on("error", () => undefined);
     const path = (request.url ?? "").split("?", 1)[0] ?? "";
     if (request.method === "POST" && path === `/stop/${secret}`) {
@@ -55,6 +54,8 @@ export function makeServer(spool: Spool, counts: Counts, secret: string, events:
     try {
       send(response, await answer(request, path, encoding), false);
     } catch (error) {
+      // A sender that went away in the middle waits for no answer.
+      if (request.destroyed && !request.complete && !(error instanceof Refused)) return;
       const refused = error instanceof Refused ? error : new Refused(500, INTERNAL, "the receiver has an error");
       if (!(error instanceof Refused)) console.error(error);
       if (refused.status !== 404) {

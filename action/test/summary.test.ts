@@ -1,0 +1,125 @@
+// What people read: own times, names that want to be more than text, sentences.
+
+import { describe, expect, test } from "vitest";
+
+import type { Seen } from "../src/archive/spans.ts";
+import { code, visible } from "../src/markdown.ts";
+import { longestParts } from "../src/own_time.ts";
+import { type Told, duration, logLines, summary } from "../src/summary.ts";
+
+const S = 1_000_000_000n;
+const seen = (id: string, parent: string, start: number, end: number, more: Partial<Seen> = {}): Seen => ({
+  id,
+  parent,
+  name: id,
+  service: "",
+  startNs: BigInt(start) * S,
+  endNs: BigInt(end) * S,
+  ...more,
+});
+const own = (spans: readonly Seen[]): [string, number][] => longestParts(spans, 5).map(({ span, ownNs }) => [span.id, Number(ownNs / S)]);
+
+describe("a span's own time is what no child covers", () => {
+  test.each<[string, Seen[], [string, number][]]>([
+    ["a slow test before its suite", [seen("suite", "", 0, 10), seen("slow", "suite", 0, 8), seen("quick", "suite", 8, 9)], [["slow", 8], ["quick", 1], ["suite", 1]]],
+    ["children at the same time", [seen("p", "", 0, 10), seen("a", "p", 1, 5), seen("b", "p", 3, 7)], [["a", 4], ["b", 4], ["p", 4]]],
+    ["a child that outlives its parent", [seen("p", "", 0, 4), seen("a", "p", 2, 9)], [["a", 7], ["p", 2]]],
+    ["a child before its parent", [seen("p", "", 5, 9), seen("a", "p", 0, 6)], [["a", 6], ["p", 3]]],
+    ["a circle", [seen("a", "b", 0, 5), seen("b", "a", 0, 5)], []],
+    ["its own parent", [seen("a", "a", 0, 5)], []],
+    ["an end before the beginning", [seen("a", "", 5, 0)], []],
+    ["nothing", [], []],
+  ])("%s", (_, spans, expected) => {
+    expect(own(spans)).toEqual(expected);
+  });
+});
+
+test("the five longest of 100,000 are found at once", () => {
+  const spans = Array.from({ length: 100_000 }, (_, number) => seen(String(number), number === 0 ? "" : "0", number, number + 1));
+  expect(own(spans)).toHaveLength(5);
+});
+
+describe("untrusted text is text", () => {
+  test.each([
+    ["a|b", "<code>a&#124;b</code>"],
+    ["</code><script>", "<code>&#60;/code&#62;&#60;script&#62;</code>"],
+    ["``` x", "<code>&#96;&#96;&#96; x</code>"],
+    ["[a](http://b) @c #1 $x$", "<code>&#91;a&#93;&#40;http&#58;//b&#41; &#64;c &#35;1 &#36;x&#36;</code>"],
+    ["&lt;b&gt;", "<code>&#38;lt;b&#38;gt;</code>"],
+    ["a\nb\u0000\u001b[31mc", "<code>a b &#91;31mc</code>"],
+    ["\u202eabc\u2066d\u200be", "<code>abc d e</code>"],
+    ["\u{e0041}\ufeff", "(no name)"],
+    ["ü€😀", "<code>ü€😀</code>"],
+    ["\ud800", "<code>\ufffd</code>"],
+  ])("%j", (text, markdown) => {
+    expect(code(text)).toBe(markdown);
+  });
+
+  test("and not much of it", () => {
+    expect(Array.from(visible("😀".repeat(500)))).toHaveLength(120);
+    expect(visible("x".repeat(1_000_000))).toHaveLength(120);
+  });
+});
+
+const told: Told = {
+  spans: 0,
+  reports: 0,
+  parts: [],
+  dropped: { spans: 0, bytes: 0, reports: [] },
+  refused: 0,
+  problem: null,
+  elsewhere: null,
+  artifact: "pacegate-1-test",
+  verdictUrl: null,
+};
+
+test("the summary of a job that told much", () => {
+  const parts = longestParts([seen("tests::slow|case", "", 0, 90, { service: "api" })], 5);
+  const text = summary({
+    ...told,
+    spans: 1_234,
+    reports: 1,
+    parts,
+    dropped: { spans: 5, bytes: 10, reports: ["a`.xml: empty"] },
+    problem: "the action's max-size was reached",
+    verdictUrl: "https://p.example.com/v",
+  });
+  expect(text).toBe(`### Pacegate
+
+Caught **1,234 spans and 1 report** inside this job's steps. Shipped as the artifact pacegate-1-test.
+
+| Where the time went | Took | Of its own |
+| --- | ---: | ---: |
+| <code>tests&#58;&#58;slow&#124;case</code> in <code>api</code> | 90.0 s | 90.0 s |
+
+- 5 spans dropped: the action's max-size was reached.
+- Not read: <code>a&#96;.xml&#58; empty</code>
+
+[The verdict on this commit](https://p.example.com/v), as soon as the run has ended.
+`);
+});
+
+test("the summary of a job that told nothing is short", () => {
+  expect(summary(told)).toBe(
+    "### Pacegate\n\nCaught no spans and no reports inside this job's steps: only facts about the runner are known. Shipped as the artifact pacegate-1-test.\n",
+  );
+});
+
+test("whatever the names are, a summary is far below GitHub's limit of 1 MiB, and a line of the log is no command", () => {
+  const parts = longestParts(Array.from({ length: 9 }, (_, id) => seen(String(id), "", 0, 5, { name: "::error::|`<".repeat(100_000) })), 5);
+  const dropped = { spans: 0, bytes: 0, reports: Array.from({ length: 5_000 }, () => "x".repeat(10_000)) };
+  expect(summary({ ...told, spans: 9, parts, dropped }).length).toBeLessThan(30_000);
+  for (const line of logLines({ ...told, spans: 9, parts, dropped: { ...dropped, reports: ["::stop-commands::x", "a##[error]b"] } })) {
+    expect(line).not.toMatch(/^\s*::|##\[|\n/);
+  }
+});
+
+test.each([
+  [0n, "0 ms"],
+  [999_000_000n, "999 ms"],
+  [S, "1.0 s"],
+  [119n * S, "119.0 s"],
+  [245n * S, "4 min 5 s"],
+])("%s ns is %s", (ns, text) => {
+  expect(duration(ns)).toBe(text);
+});
