@@ -4,21 +4,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use octocrab::Octocrab;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::GitHubError;
+use super::answer::{Received, chain, facts_of, failure, name_of, receive};
+use super::blobs::Blobs;
 use super::etags::Etags;
-use super::gate::{CallFacts, CallGate, CallKind, HourOfCalls, Limit, NoGate, Refusal, THE_APP_ITSELF};
+use super::gate::{CallFacts, CallGate, CallKind, HourOfCalls, NoGate, Refusal, THE_APP_ITSELF};
 use crate::clock::Clock;
 use crate::model::ids::{InstallationId, RepoName};
-use crate::model::time::Timestamp;
-
-/// The largest answer that is read.
-const ANSWER_LIMIT: usize = 10 << 20;
 
 /// A connection to one GitHub: `api.github.com` or an Enterprise Server.
 #[derive(Debug, Clone)]
@@ -32,18 +30,13 @@ pub struct Transport {
     etags: Etags,
     /// What the last answer to this token told of its hour of calls.
     hour: Arc<Mutex<Option<HourOfCalls>>>,
+    blobs: Blobs,
 }
 
 /// A whole answer.
 pub(super) struct Answer<T> {
     pub value: T,
     pub headers: http::HeaderMap,
-}
-
-struct Received {
-    status: http::StatusCode,
-    headers: http::HeaderMap,
-    body: Vec<u8>,
 }
 
 impl Transport {
@@ -73,7 +66,28 @@ impl Transport {
             installation,
             etags: Etags::default(),
             hour: Arc::default(),
+            blobs: Blobs::new(api_url, timeout).map_err(|e| unusable(&e))?,
         })
+    }
+
+    /// Fetches what GitHub keeps elsewhere, and never shows a token.
+    pub(super) fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// Where an answer leads that is kept elsewhere.
+    pub(super) async fn location_of(&self, route: &str) -> Result<String, GitHubError> {
+        let sent = self.octocrab._get(route);
+        let (received, wait) = self.exchange("GET", route, CallKind::Read, true, sent).await?;
+        let location = received.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
+        match location.filter(|_| received.status.is_redirection()) {
+            Some(location) => Ok(location.to_owned()),
+            None if received.status.is_success() => Err(GitHubError::Unreadable {
+                call: name_of("GET", route),
+                source: "a redirect was expected".into(),
+            }),
+            None => Err(failure(name_of("GET", route), &received, wait)),
+        }
     }
 
     /// The same connection behind a gate.
@@ -188,7 +202,7 @@ impl Transport {
         parsed("PATCH", route, &self.call("PATCH", route, CallKind::Write, true, sent).await?.body)
     }
 
-    /// One call: let through by the gate, ended in time, and told to the gate whatever comes.
+    /// A call that has to succeed.
     async fn call<B>(
         &self,
         method: &str,
@@ -197,6 +211,26 @@ impl Transport {
         is_of_the_hour: bool,
         sent: impl Future<Output = octocrab::Result<http::Response<B>>>,
     ) -> Result<Received, GitHubError>
+    where
+        B: BodyExt<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send,
+    {
+        let (received, wait) = self.exchange(method, route, kind, is_of_the_hour, sent).await?;
+        if received.status.is_success() || received.status == http::StatusCode::NOT_MODIFIED {
+            return Ok(received);
+        }
+        Err(failure(name_of(method, route), &received, wait))
+    }
+
+    /// One call: let through by the gate, ended in time, and told to the gate whatever comes. With
+    /// the answer, how long GitHub asks to wait.
+    async fn exchange<B>(
+        &self,
+        method: &str,
+        route: &str,
+        kind: CallKind,
+        is_of_the_hour: bool,
+        sent: impl Future<Output = octocrab::Result<http::Response<B>>>,
+    ) -> Result<(Received, Option<Duration>), GitHubError>
     where
         B: BodyExt<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send,
     {
@@ -213,22 +247,9 @@ impl Transport {
             *self.hour.lock().unwrap_or_else(PoisonError::into_inner) = Some(hour);
         }
         let wait = self.gate.report(self.installation, permit, facts).await;
-        let received = received.map_err(|reason| GitHubError::Unavailable { call: call.clone(), reason })?;
-        let status = received.status;
-        if status.is_success() || status == http::StatusCode::NOT_MODIFIED {
-            return Ok(received);
-        }
-        Err(match (status.as_u16(), wait) {
-            (_, Some(wait)) => GitHubError::RateLimited { call, wait },
-            (404 | 410, None) => GitHubError::NotFound { call },
-            (500.., None) => GitHubError::Unavailable { call, reason: status.to_string() },
-            (status, None) => GitHubError::Refused { call, status, message: error_message(&received.body) },
-        })
+        let received = received.map_err(|reason| GitHubError::Unavailable { call, reason })?;
+        Ok((received, wait))
     }
-}
-
-fn name_of(method: &str, route: &str) -> String {
-    format!("{method} {}", route.split('?').next().unwrap_or_default())
 }
 
 fn refused_by_gate(call: &str, refusal: Refusal) -> GitHubError {
@@ -242,89 +263,6 @@ fn refused_by_gate(call: &str, refusal: Refusal) -> GitHubError {
 fn parsed<T: DeserializeOwned>(method: &str, route: &str, body: &[u8]) -> Result<T, GitHubError> {
     serde_json::from_slice(body)
         .map_err(|e| GitHubError::Unreadable { call: name_of(method, route), source: e.into() })
-}
-
-/// The whole answer, or why there is none.
-async fn receive<B>(
-    sent: impl Future<Output = octocrab::Result<http::Response<B>>>,
-) -> Result<Received, String>
-where
-    B: BodyExt<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send,
-{
-    let (head, body) = sent.await.map_err(|e| chain(&e))?.into_parts();
-    let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(|e| e.to_string())?.to_bytes().into();
-    Ok(Received { status: head.status, headers: head.headers, body })
-}
-
-/// What an answer tells of limits: by its headers, and where those are silent, its words.
-fn facts_of(received: &Received, now_secs: i64) -> CallFacts {
-    let status = received.status.as_u16();
-    let limit = rate_limit_wait(status, &received.headers, now_secs).map(Limit::For).or_else(|| {
-        let speaks_of_it = || error_message(&received.body).to_ascii_lowercase().contains("rate limit");
-        (status == 429 || (status == 403 && speaks_of_it())).then_some(Limit::Unsaid)
-    });
-    // Search and its like have limits of their own.
-    let is_core = received.headers.get("x-ratelimit-resource").is_none_or(|name| name == "core");
-    let hour = number(&received.headers, "x-ratelimit-limit")
-        .zip(number(&received.headers, "x-ratelimit-remaining"))
-        .zip(number(&received.headers, "x-ratelimit-reset"))
-        .filter(|((limit, _), _)| is_core && *limit > 0)
-        .map(|((limit, remaining), reset)| HourOfCalls {
-            limit,
-            remaining: remaining.clamp(0, limit),
-            reset_at: Timestamp(0).after(Duration::from_secs(u64::try_from(reset).unwrap_or(0))),
-        });
-    let succeeded = received.status.is_success() || received.status == http::StatusCode::NOT_MODIFIED;
-    CallFacts { succeeded, limit, hour }
-}
-
-fn number(headers: &http::HeaderMap, name: &str) -> Option<i64> {
-    headers.get(name)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// How long GitHub asks to wait: `retry-after`, else the time until `x-ratelimit-reset` when
-/// nothing remains. GitHub's documentation, "Rate limits for the REST API".
-fn rate_limit_wait(status: u16, headers: &http::HeaderMap, now_secs: i64) -> Option<Duration> {
-    if !matches!(status, 403 | 429 | 503) {
-        return None;
-    }
-    // A day is the longest that is believed: a wrong header must not silence the gate.
-    let bounded = |seconds: i64| Duration::from_secs(u64::try_from(seconds.clamp(1, 86_400)).unwrap_or(1));
-    number(headers, "retry-after").map(bounded).or_else(|| {
-        (number(headers, "x-ratelimit-remaining") == Some(0))
-            .then(|| number(headers, "x-ratelimit-reset"))
-            .flatten()
-            .map(|reset| bounded(reset.saturating_sub(now_secs)))
-    })
-}
-
-fn error_message(body: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        message: String,
-        #[serde(default)]
-        errors: serde_json::Value,
-    }
-    let text = match serde_json::from_slice::<Answer>(body) {
-        Ok(answer) if answer.errors.is_null() => answer.message,
-        Ok(answer) => format!("{} {}", answer.message, answer.errors),
-        Err(_) => String::from_utf8_lossy(body).into_owned(),
-    };
-    text.chars().take(500).collect()
-}
-
-/// An error and its causes in one line: octocrab's own text is just "Service Error".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.contains(&part) {
-            text = format!("{text}: {part}");
-        }
-        cause = error.source();
-    }
-    text.chars().take(500).collect()
 }
 
 /// Speaks for an installation about one repository.
@@ -356,29 +294,5 @@ impl RepoClient {
     #[must_use]
     pub fn hour_of_calls(&self) -> Option<HourOfCalls> {
         *self.transport.hour.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &str)]) -> http::HeaderMap {
-        pairs.iter().map(|(k, v)| (http::HeaderName::from_static(k), v.parse().expect("a value"))).collect()
-    }
-
-    #[test]
-    fn the_wait_is_github_s_own() {
-        let wait = |status, pairs: &[(&'static str, &str)]| rate_limit_wait(status, &headers(pairs), 1_000);
-        assert_eq!(wait(403, &[("retry-after", "7")]), Some(Duration::from_secs(7)));
-        let reset = &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1060")];
-        assert_eq!(wait(429, reset), Some(Duration::from_mins(1)));
-        assert_eq!(wait(403, &[("x-ratelimit-remaining", "12"), ("x-ratelimit-reset", "1060")]), None);
-        assert_eq!(wait(404, &[("retry-after", "7")]), None);
-        assert_eq!(wait(403, &[("retry-after", "99999999999")]), Some(Duration::from_hours(24)));
-        assert_eq!(
-            wait(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "3")]),
-            Some(Duration::from_secs(1))
-        );
     }
 }

@@ -4,7 +4,10 @@
 
 pub mod actions;
 pub mod actions_trace;
+mod answer;
 pub mod app_auth;
+pub mod artifacts;
+mod blobs;
 pub mod checks;
 mod client;
 pub mod collaborators;

@@ -33,6 +33,8 @@ const OPERATIONS = [
   "actions/list-jobs-for-workflow-run-attempt",
   "actions/list-repo-workflows",
   "actions/re-run-job-for-workflow-run",
+  "actions/list-workflow-run-artifacts",
+  "actions/download-artifact",
   "actions/list-workflow-runs",
   "actions/list-workflow-runs-for-repo",
   "repos/list-pull-requests-associated-with-commit",

@@ -2,7 +2,7 @@
 //! without anybody sending spans. Every list and every text is bounded; what is left out is
 //! counted. Makes no trace of it (`actions_trace`).
 
-mod bounded;
+pub(super) mod bounded;
 
 use serde::Deserialize;
 

@@ -19,6 +19,7 @@ pub fn root_span_id(run: i64, attempt: u32) -> SpanId {
 }
 
 /// A job's span; the number is its check run's too.
+#[must_use]
 pub fn job_span_id(job: i64) -> SpanId {
     span_id(&format!("{job}-j"))
 }

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use self::attributes::{Attributed, of_job, of_queue, of_resource, of_run, of_step};
 use self::conclusion::{Failure, result_of};
-pub use self::ids::trace_id;
-use self::ids::{job_span_id, queue_span_id, root_span_id, step_span_id};
+pub use self::ids::{job_span_id, trace_id};
+use self::ids::{queue_span_id, root_span_id, step_span_id};
 use self::names::step_names;
 use super::actions::{JobsOfAttempt, WorkflowJob, WorkflowRun, WorkflowStep};
 use crate::model::ids::{SpanId, TraceId};

@@ -151,9 +151,14 @@ fn path(run: &WorkflowRun) -> String {
     format!(".github/workflows/{}.yml", run.workflow.to_lowercase())
 }
 
-fn run_view(state: &State, repository: &Repository, run: &WorkflowRun) -> Value {
+/// A fork is known by a number although the App doesn't see it.
+pub fn head_repository_id(state: &State, repository: &Repository, run: &WorkflowRun) -> u64 {
     let (owner, name) = run.head_repo.split_once('/').expect("OWNER/NAME");
-    let head_id = state.repository(owner, name).map_or(repository.id + 1_000_000, |known| known.id);
+    state.repository(owner, name).map_or(repository.id + 1_000_000, |known| known.id)
+}
+
+fn run_view(state: &State, repository: &Repository, run: &WorkflowRun) -> Value {
+    let head_id = head_repository_id(state, repository, run);
     let url = format!("https://github.com/{}/actions/runs/{}", repository.full_name(), run.id);
     let mut view = overlay(
         CONTRACT.example("actions/get-workflow-run", 200),

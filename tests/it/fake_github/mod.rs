@@ -7,6 +7,7 @@
 pub mod access;
 pub mod actions;
 pub mod app;
+pub mod artifacts;
 pub mod checks;
 mod client;
 pub mod comments;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::access::{authorise, mint, verify_jwt};
 use super::reply::Reply;
 use super::state::{PullRequest, Repository, State};
-use super::{actions, app, checks, comments, deliveries, views};
+use super::{actions, app, artifacts, checks, comments, deliveries, views};
 use crate::time::{now_seconds, rfc3339};
 
 /// A routed request.
@@ -77,6 +77,8 @@ pub fn respond(state: &mut State, call: &Call) -> Reply {
         "actions/list-repo-workflows" => actions::workflows(state, call),
         "actions/re-run-job-for-workflow-run" => actions::rerun(state, call),
         "actions/list-workflow-runs" | "actions/list-workflow-runs-for-repo" => actions::runs(state, call),
+        "actions/list-workflow-run-artifacts" => artifacts::list(state, call),
+        "actions/download-artifact" => artifacts::download(state, call),
         "repos/list-pull-requests-associated-with-commit" => pull_requests_of_commit(state, call),
         "repos/get-content" => contents(state, call),
         "repos/get-collaborator-permission-level" => permission(state, call),
@@ -105,6 +107,7 @@ fn modelled(operation: &str) -> &'static [&'static str] {
         "checks/list-for-ref" => &["check_name", "app_id", "filter", "status", "per_page", "page"],
         "actions/list-jobs-for-workflow-run-attempt"
         | "actions/list-repo-workflows"
+        | "actions/list-workflow-run-artifacts"
         | "issues/list-comments"
         | "checks/list-annotations"
         | "repos/list-pull-requests-associated-with-commit"

@@ -10,7 +10,6 @@ use axum::extract::Request;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::app;
 use super::contract::CONTRACT;
 use super::faults::{Armed, Fault, Side};
 use super::reply::Reply;
@@ -19,6 +18,7 @@ use super::state::{Recorded, State};
 use super::storm::Storm;
 use super::views::sha_of;
 use super::waits::{installation_of, is_write};
+use super::{app, artifacts};
 use crate::time::now_seconds;
 
 /// GitHub takes more, but nothing the App sends comes near it.
@@ -65,6 +65,9 @@ fn hang_up() -> ! {
 pub async fn serve(shared: &Shared, request: Request) -> Response {
     if let Some(page) = app::is_page(&request) {
         return app::agree(shared, page, request).await;
+    }
+    if let Some(id) = artifacts::is_blob(&request) {
+        return artifacts::blob(shared, id, &request);
     }
     let incoming = read(shared, request).await;
     let latency = *shared.latency.lock().expect("no panic inside");

@@ -206,6 +206,7 @@ pub struct State {
     pub comments: Vec<Comment>,
     /// By repository id.
     pub workflow_runs: Vec<(u64, super::actions::WorkflowRun)>,
+    pub artifacts: Vec<super::artifacts::Artifact>,
     /// By repository id, git ref and path.
     pub contents: BTreeMap<(u64, String, String), Vec<u8>>,
     pub tokens: Vec<Token>,
