@@ -169,7 +169,7 @@ const CASES: &[Case] = &[
         steps: |runner| {
             runner.run("Run tests", &curl(1, 10));
         },
-        warns: "http://127.0.0.1:9",
+        warns: "127.0.0.1:9",
         spans: Some(1),
     },
 ];
