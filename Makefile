@@ -1,6 +1,6 @@
 # What people and CI call. `make test` is the whole of the project's CI, on a fresh clone too.
 
-.PHONY: demo build release run test setup-tests test-data fuzz
+.PHONY: demo build release run action test setup-tests test-data fuzz
 
 # ---- run ----
 
@@ -22,6 +22,14 @@ build:
 # What is installed: target/release/pacegate. The Dockerfile runs the same command.
 release:
 	cargo build --release --locked
+
+# The companion action's bundle, which is never kept in the repository: action/dist.
+action: action/node_modules/.package-lock.json
+	npm --prefix action run build --silent
+
+action/node_modules/.package-lock.json: action/package.json action/package-lock.json action/.npmrc
+	cd action && npm ci
+	@touch $@
 
 # ---- tests ----
 

@@ -1,9 +1,9 @@
-// Bundles what the runner starts: dist/main.js, dist/post.js and dist/receiver.js, and prints how
-// large they are. CommonJS, because that starts quickest. What the artifact and HTTP clients bring
+// Bundles what the runner starts: dist/main.js, dist/post.js and dist/receiver.js, beside them the
+// licences of what they hold, and prints how large they are. CommonJS, because that starts quickest. What the artifact and HTTP clients bring
 // and the action never calls is left out: reading artifacts, deleting them, undici and CRC64.
 
 import { build } from "esbuild";
-import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const here = import.meta.dirname;
@@ -40,9 +40,25 @@ const { metafile } = await build({
   plugins: [unused],
   logLevel: "warning",
   metafile: true,
+  absWorkingDir: here,
 });
 // The sources are ES modules; what is bundled of them is not.
 writeFileSync(join(dist, "package.json"), '{ "type": "commonjs" }\n');
+
+// What the bundle holds is handed on to others: it may be under these alone, and goes with their texts.
+const permissive = /^\(?(0BSD|Apache-2\.0|BSD-[23]-Clause|BlueOak-1\.0\.0|ISC|MIT)( AND (Apache-2\.0|BSD-3-Clause))?\)?$/;
+const packages = new Map();
+for (const [path, { bytesInOutput }] of Object.values(metafile.outputs).flatMap(({ inputs }) => Object.entries(inputs))) {
+  const folder = path.match(/.*node_modules\/(?:@[^/]+\/)?[^/]+/)?.[0] ?? "";
+  packages.set(folder, (packages.get(folder) ?? 0) + bytesInOutput);
+}
+const notices = [...packages.keys()].filter((folder) => folder !== "").sort().map((folder) => {
+  const { name, version, license } = JSON.parse(readFileSync(join(here, folder, "package.json"), "utf8"));
+  if (!permissive.test(license)) throw new Error(`${name} ${version} is under ${license}`);
+  const texts = readdirSync(join(here, folder)).filter((file) => /^(licen[cs]e|copying|notice)/i.test(file)).map((file) => readFileSync(join(here, folder, file), "utf8"));
+  return `${name} ${version}: ${license}\n\n${texts.join("\n")}`;
+});
+writeFileSync(join(dist, "LICENCES.txt"), notices.join(`\n${"-".repeat(80)}\n\n`));
 
 let total = 0;
 for (const name of ["main.js", "post.js", "receiver.js"]) {
@@ -51,12 +67,4 @@ for (const name of ["main.js", "post.js", "receiver.js"]) {
   console.log(`action/dist/${name}: ${(size / 1e6).toFixed(3)} MB`);
 }
 console.log(`The bundle: ${(total / 1e6).toFixed(3)} MB (aim: below 1.5 MB)`);
-if (process.argv.includes("--analyze")) {
-  const inputs = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.entries(inputs));
-  const packages = new Map();
-  for (const [path, { bytesInOutput }] of inputs) {
-    const name = path.match(/.*node_modules\/((?:@[^/]+\/)?[^/]+)/)?.[1] ?? "(own)";
-    packages.set(name, (packages.get(name) ?? 0) + bytesInOutput);
-  }
-  console.table([...packages].sort((a, b) => b[1] - a[1]).slice(0, 25));
-}
+if (process.argv.includes("--analyze")) console.table([...packages].sort((a, b) => b[1] - a[1]).slice(0, 25));

@@ -21,6 +21,10 @@ part() { # a name, and the command
 part format cargo fmt --check
 part "test data" make --no-print-directory test-data
 part "other lints" node tests/lint.mjs
+part "the action" make --no-print-directory action
+part "action's lints" npm --prefix action run check --silent
+part "action's tests" npm --prefix action test --silent
+part "action's times" npm --prefix action run measure --silent
 part lints cargo clippy --locked --all-targets -- -D warnings
 part documentation env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
 part "build of tests" cargo test --locked --no-run

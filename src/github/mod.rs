@@ -17,6 +17,7 @@ pub mod deliveries;
 mod etags;
 pub mod gate;
 pub mod inspection;
+pub mod oidc;
 pub mod pulls;
 pub mod registration;
 pub mod repositories;

@@ -1,23 +1,18 @@
 //! Spans that were pushed become a run: once the root is there and the trace has been quiet.
 //! Spans that come later make the run again from all of them, and so do linked traces.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::linked_traces::{Group, Member, Statement};
 use super::recording::{raw, record};
-use super::work::COLLECTING_MIB;
+use super::stored_spans::{StoredSpans, room};
 use super::{JobError, Work};
 use crate::gate::identity::{RunIdentity, names_commit, names_pipeline};
 use crate::gate::measure::{Provenance, measure};
 use crate::ingest::sampling::Sampling;
-use crate::ingest::{Limits, otlp, span_batch};
 use crate::model::ids::{RepoId, RunId, TraceId};
 use crate::model::linked_traces::principal;
 use crate::model::run::{Lineage, MeasuredRun, RunResult};
-use crate::model::span::{Resource, Span};
 use crate::model::time::Timestamp;
 use crate::model::trace::Trace;
 use crate::store::{OpenTrace, RepositoryRow, Tx};
@@ -26,6 +21,8 @@ use crate::store::{OpenTrace, RepositoryRow, Tx};
 const CLOCKS_DIFFER: Duration = Duration::from_hours(1);
 /// Late spans make a run again at most so often.
 const COLLECTIONS: i64 = 20;
+/// Linked traces that are never quiet are waited for so many times as long as a trace has to be.
+const OTHERS_WAIT: u32 = 10;
 /// When it is tried again if more came while a run was made.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -41,7 +38,7 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     if open.swept_at.is_some() || tx.is_collected(repo, trace_id).await? {
         return Ok(()); // with another trace, or by this job before it was ended
     }
-    wait_until_quiet(work, &open)?;
+    not_before(work, quiet_at(work, &open))?;
     if open.collections >= COLLECTIONS {
         tracing::warn!(repo = %repository.name, trace = %trace_id, "late spans are no longer added to this run");
         drop(tx);
@@ -65,6 +62,7 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     });
     let Some(alone) = read.await?? else { return Ok(()) };
     let own = (trace_id, open);
+    let enough = quiet_at(work, &open).after(work.settle.saturating_mul(OTHERS_WAIT));
     let mut tx = work.db.read().await?;
     let group = Group::of(&mut tx, repo, own, &alone.statement).await?;
     if group.all().iter().any(|(_, member)| member.swept_at.is_some()) {
@@ -82,7 +80,7 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         let mut tx = work.db.read().await?;
         let mut batches = Vec::new();
         for (trace, member) in &group.members {
-            wait_until_quiet(work, member)?;
+            not_before(work, quiet_at(work, member).min(enough))?;
             batches.extend(tx.span_batches(repo, *trace).await?);
         }
         drop(tx);
@@ -90,16 +88,23 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         tokio::task::spawn_blocking(move || Read::linked(&batches, statement, &sampling)).await??
     };
     let done = match read {
-        Some(read) => Collection { work, repository: &repository, own, group }.finish(read).await,
+        Some(read) => {
+            let waited_enough = work.clock.now() >= enough;
+            Collection { work, repository: &repository, own, group, waited_enough }.finish(read).await
+        }
         None => Ok(()),
     };
     drop(held);
     done
 }
 
-fn wait_until_quiet(work: &Work, open: &OpenTrace) -> Result<(), JobError> {
-    let (quiet_at, now) = (Timestamp(open.last_at).after(work.settle), work.clock.now());
-    if now < quiet_at { Err(JobError::TooEarly(quiet_at.since(now))) } else { Ok(()) }
+fn quiet_at(work: &Work, open: &OpenTrace) -> Timestamp {
+    Timestamp(open.last_at).after(work.settle)
+}
+
+fn not_before(work: &Work, time: Timestamp) -> Result<(), JobError> {
+    let now = work.clock.now();
+    if now < time { Err(JobError::TooEarly(time.since(now))) } else { Ok(()) }
 }
 
 /// Spans as a tree, and what they say.
@@ -110,14 +115,17 @@ struct Read {
     statement: Statement,
     /// The policy that keeps its raw trace.
     kept_by: Option<String>,
+    /// What was left out, for people.
+    note: Option<String>,
 }
 
 impl Read {
     fn alone(batches: &[Vec<u8>], sampling: &Sampling) -> Result<Option<Self>, JobError> {
-        let Some(trace) = Trace::build(spans_of(batches)?) else { return Ok(None) };
+        let StoredSpans { spans, note } = StoredSpans::read(batches)?;
+        let Some(trace) = Trace::build(spans) else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
         let statement = Statement::of(&trace, &identity);
-        Ok(Some(Self::new(trace, identity, statement, sampling)))
+        Ok(Some(Self { note, ..Self::new(trace, identity, statement, sampling) }))
     }
 
     fn linked(
@@ -125,65 +133,18 @@ impl Read {
         statement: Statement,
         sampling: &Sampling,
     ) -> Result<Option<Self>, JobError> {
-        let spans = spans_of(batches)?;
+        let StoredSpans { spans, note } = StoredSpans::read(batches)?;
         let trace =
             principal(&spans, names_commit).and_then(|principal| Trace::build_linked(spans, principal));
         let Some(trace) = trace else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
-        Ok(Some(Self::new(trace, identity, statement, sampling)))
+        Ok(Some(Self { note, ..Self::new(trace, identity, statement, sampling) }))
     }
 
     fn new(trace: Trace, identity: RunIdentity, statement: Statement, sampling: &Sampling) -> Self {
         let kept_by = sampling.decide(trace.spans()).map(str::to_owned);
-        Self { trace, identity, statement, kept_by }
+        Self { trace, identity, statement, kept_by, note: None }
     }
-}
-
-/// Room for stored spans of so many bytes; all there is for more.
-async fn room(work: &Work, bytes: i64) -> Result<OwnedSemaphorePermit, JobError> {
-    let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).saturating_add(1).min(COLLECTING_MIB);
-    let room = work.collecting.clone().acquire_many_owned(mebibytes).await;
-    room.map_err(|e| JobError::Unreadable(Box::new(e)))
-}
-
-/// Resources of the batches of one trace: most are the same one, which is kept once.
-#[derive(Default)]
-struct Resources(Vec<Arc<Resource>>);
-
-/// Different resources that are looked through.
-const RESOURCES: usize = 64;
-
-impl Resources {
-    fn share(&mut self, spans: &mut [Span]) {
-        let mut last: Option<(Arc<Resource>, Arc<Resource>)> = None;
-        for span in spans {
-            if let Some((from, to)) = &last
-                && Arc::ptr_eq(from, &span.resource)
-            {
-                span.resource = to.clone();
-                continue;
-            }
-            let known = self.0.iter().rev().take(RESOURCES).find(|known| ***known == *span.resource).cloned();
-            let shared = known.unwrap_or_else(|| {
-                self.0.push(span.resource.clone());
-                span.resource.clone()
-            });
-            last = Some((std::mem::replace(&mut span.resource, shared.clone()), shared));
-        }
-    }
-}
-
-fn spans_of(batches: &[Vec<u8>]) -> Result<Vec<Span>, JobError> {
-    // What was accepted is within the limits already, batch by batch.
-    let limits = Limits { spans: usize::MAX, values: usize::MAX };
-    let (mut spans, mut resources) = (Vec::new(), Resources::default());
-    for batch in batches {
-        let plain = span_batch::plain(batch).map_err(|e| JobError::Unreadable(Box::new(e)))?;
-        let mut decoded = otlp::decode(&plain, limits).map_err(|e| JobError::Unreadable(Box::new(e)))?;
-        resources.share(&mut decoded.spans);
-        spans.extend(decoded.spans);
-    }
-    Ok(spans)
 }
 
 /// Traces that are about to be a run.
@@ -193,12 +154,14 @@ struct Collection<'a> {
     /// The one whose turn it is.
     own: Member,
     group: Group,
+    /// Others may have got more since they were read: their own jobs add it.
+    waited_enough: bool,
 }
 
 impl Collection<'_> {
     async fn finish(self, read: Read) -> Result<(), JobError> {
         let (work, repo) = (self.work, self.repository.id);
-        let Read { trace, identity, statement, kept_by } = read;
+        let Read { trace, identity, statement, kept_by, note } = read;
         let principal = trace.id();
         let is_incomplete =
             self.group.members.iter().any(|(id, open)| *id == principal && open.has_root == 0);
@@ -229,6 +192,7 @@ impl Collection<'_> {
             measured.run.notes.insert(0, INCOMPLETE.to_owned());
         }
         measured.run.notes.extend(self.group.note());
+        measured.run.notes.extend(note);
         if measured.run.started_at > now.after(CLOCKS_DIFFER) {
             // A run of the future would be the newest for ever.
             measured.run.started_at = now;
@@ -281,17 +245,21 @@ impl Collection<'_> {
     }
 
     /// Marks every trace as collected and keeps what this one said; returns how often they were
-    /// collected altogether. Too early when anything changed since they were read.
+    /// collected altogether. Too early when anything changed since they were read, unless the others
+    /// were waited for long enough.
     async fn mark(&self, tx: &mut Tx, statement: &Statement) -> Result<i64, JobError> {
         let repo = self.repository.id;
         tx.lock_repository(repo).await?;
-        if Group::of(tx, repo, self.own, statement).await? != self.group {
+        let now = Group::of(tx, repo, self.own, statement).await?;
+        if now != self.group && !(self.waited_enough && now.is_of_the_same(&self.group)) {
             return Err(JobError::TooEarly(AGAIN));
         }
         let mut collections = 0_i64;
         for (trace, open) in self.group.all() {
-            let Some(times) = tx.mark_member_collected(repo, trace, open).await? else {
-                return Err(JobError::TooEarly(AGAIN));
+            let times = match tx.mark_member_collected(repo, trace, open).await? {
+                Some(times) => times,
+                None if self.waited_enough && trace != self.own.0 => open.collections,
+                None => return Err(JobError::TooEarly(AGAIN)),
             };
             collections = collections.saturating_add(times);
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Randomness;
 use crate::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, TraceId};
 use crate::model::time::Timestamp;
-use crate::store::{NewJob, StoreError, Tx};
+use crate::store::{NewJob, Priority, StoreError, Tx};
 
 /// A job, with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -275,6 +275,7 @@ impl Job {
             dedupe_key: Some(self.dedupe_key()),
             serial_key: self.serial_key(),
             run_at,
+            priority: Priority::Usual,
             max_attempts: self.max_attempts(),
         }
     }

@@ -102,6 +102,12 @@ impl Group {
         all
     }
 
+    /// Whether it is of the same traces, in whatever state they are.
+    pub(super) fn is_of_the_same(&self, other: &Self) -> bool {
+        let ids = |members: &[Member]| members.iter().map(|(trace, _)| *trace).collect::<Vec<_>>();
+        ids(&self.members) == ids(&other.members) && ids(&self.left_out) == ids(&other.left_out)
+    }
+
     /// A sentence if traces were too many.
     pub(super) fn note(&self) -> Option<String> {
         (!self.left_out.is_empty()).then(|| {

@@ -30,6 +30,7 @@ mod resume;
 mod retain;
 mod settlement;
 mod show_awaited;
+mod stored_spans;
 mod sweep_deliveries;
 mod thin_traces;
 mod withheld;

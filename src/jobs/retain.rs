@@ -1,5 +1,5 @@
 //! Sweeps what is no longer needed: batches of collected traces, done jobs, old deliveries, files
-//! of old heads, raw traces that no policy keeps. Collects traces whose root never came.
+//! of old heads, grants, raw traces that no policy keeps. Collects traces whose root never came.
 
 use std::time::Duration;
 
@@ -17,6 +17,9 @@ const DELIVERIES: Duration = Duration::from_hours(8 * 24);
 const FILES: Duration = Duration::from_hours(8 * 24);
 /// A done job's dedupe key holds as long as what it refers to.
 const DONE_JOBS: Duration = Duration::from_hours(8 * 24);
+
+/// Grants that ended: what was uploaded to an attempt of a run is counted for as long as it may go on.
+const GRANTS: Duration = Duration::from_hours(24);
 
 /// Incomplete traces that are collected in one sweep.
 const ROOTLESS_AT_ONCE: i64 = 500;
@@ -38,6 +41,8 @@ pub(super) async fn retain(work: &Work) -> Result<(), JobError> {
     // Late spans of a trace are told apart from a new trace for as long.
     tx.sweep_pipeline_traces(now.before(DONE_JOBS)).await?;
     tx.sweep_files(now.before(FILES)).await?;
+    // A token can be used until its end by a clock that is behind.
+    tx.sweep_grants(now.before(GRANTS), now.before(Duration::from_mins(1))).await?;
     tx.sweep_done_jobs(now.before(DONE_JOBS)).await?;
     tx.commit().await?;
     if rootless > 0 {

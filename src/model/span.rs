@@ -39,6 +39,15 @@ impl AttributeValue {
             Self::Bytes(_) | Self::Array(_) | Self::Map(_) | Self::Empty => None,
         }
     }
+
+    /// How many values it is, nested ones counted too.
+    fn values(&self) -> usize {
+        match self {
+            Self::Array(values) => 1 + values.iter().map(Self::values).sum::<usize>(),
+            Self::Map(attributes) => 1 + attributes.values(),
+            _ => 1,
+        }
+    }
 }
 
 /// Attributes in the order they came. Keys may repeat on the wire; the first one counts.
@@ -56,6 +65,12 @@ impl Attributes {
     #[must_use]
     pub fn text(&self, key: &str) -> Option<String> {
         self.get(key).and_then(AttributeValue::to_text).filter(|t| !t.is_empty())
+    }
+
+    /// How many values they hold, nested ones counted too.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        self.0.iter().map(|(_, value)| value.values()).sum()
     }
 
     /// The first of several keys that has a text: aliases, the preferred one first.
@@ -190,6 +205,14 @@ impl Span {
     #[must_use]
     pub fn text(&self, keys: &[&str]) -> Option<String> {
         self.attributes.first_text(keys).or_else(|| self.resource.attributes.first_text(keys))
+    }
+
+    /// How many attributes, events, links and nested values it holds, its resource aside.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        let of_events = self.events.iter().map(|event| 1 + event.attributes.values());
+        let of_links = self.links.iter().map(|link| 1 + link.attributes.values());
+        self.attributes.values() + of_events.chain(of_links).sum::<usize>()
     }
 
     /// Whether the producer marked it as failed.

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::queue::{Attempt, ClaimedJob, LeaseToken};
-use super::{Db, StoreError, TxInner};
+use super::queue::{Attempt, ClaimedJob, LeaseToken, Priority};
+use super::{Db, StoreError, Tx, TxInner};
 use crate::model::time::Timestamp;
 
-/// A job with equal `visible_at` and an earlier id goes first; one that waits for a retry lets
-/// later ones of its serial key pass.
+/// Of one priority: a job with equal `visible_at` and an earlier id goes first; one that waits for
+/// a retry lets later ones of its serial key pass.
 macro_rules! claim_sql {
     ($lock:literal) => {
         concat!(
             "WITH ready AS MATERIALIZED (
                 SELECT j.job_id FROM jobs j
-                WHERE j.state = 0 AND j.visible_at <= $1 AND j.attempts < j.max_attempts
+                WHERE j.state = 0 AND j.priority = $5 AND j.visible_at <= $1 AND j.attempts < j.max_attempts
                   AND (j.serial_key IS NULL OR j.token IS NOT NULL OR NOT EXISTS (
                     SELECT 1 FROM jobs b
                     WHERE b.state = 0 AND b.serial_key = j.serial_key AND b.job_id <> j.job_id
@@ -28,8 +28,32 @@ macro_rules! claim_sql {
     };
 }
 
+impl Tx {
+    async fn claim_of(
+        &mut self,
+        priority: Priority,
+        token: &LeaseToken,
+        (now, lease_ends): (Timestamp, Timestamp),
+        slots: i64,
+    ) -> Result<Vec<ClaimedJob>, sqlx::Error> {
+        match &mut self.inner {
+            TxInner::Sqlite(transaction) => {
+                let claim = sqlx::query_as::<_, ClaimedJob>(claim_sql!(""));
+                let claim = claim.bind(now.0).bind(lease_ends.0).bind(&token.0);
+                claim.bind(slots).bind(priority.number()).fetch_all(&mut **transaction).await
+            }
+            TxInner::Postgres(transaction) => {
+                let claim = sqlx::query_as::<_, ClaimedJob>(claim_sql!("FOR UPDATE SKIP LOCKED"));
+                let claim = claim.bind(now.0).bind(lease_ends.0).bind(&token.0);
+                claim.bind(slots).bind(priority.number()).fetch_all(&mut **transaction).await
+            }
+        }
+    }
+}
+
 impl Db {
-    /// Takes up to `slots` jobs that are due, under a lease of this length.
+    /// Takes up to `slots` jobs that are due, those of low priority last, under a lease of this
+    /// length.
     pub async fn claim_jobs(
         &self,
         token: &LeaseToken,
@@ -38,29 +62,22 @@ impl Db {
         slots: usize,
     ) -> Result<Vec<ClaimedJob>, StoreError> {
         let mut tx = self.write().await?;
-        let slots = i64::try_from(slots).unwrap_or(i64::MAX);
-        let claimed = match &mut tx.inner {
-            TxInner::Sqlite(transaction) => {
-                let claim = sqlx::query_as::<_, ClaimedJob>(claim_sql!(""));
-                let claim = claim.bind(now.0).bind(now.after(lease).0).bind(&token.0).bind(slots);
-                claim.fetch_all(&mut **transaction).await
+        let mut jobs = Vec::new();
+        for priority in [Priority::Usual, Priority::Low] {
+            let free = i64::try_from(slots - jobs.len()).unwrap_or(i64::MAX);
+            if free == 0 {
+                break;
             }
-            TxInner::Postgres(transaction) => {
-                let claim = sqlx::query_as::<_, ClaimedJob>(claim_sql!("FOR UPDATE SKIP LOCKED"));
-                let claim = claim.bind(now.0).bind(now.after(lease).0).bind(&token.0).bind(slots);
-                claim.fetch_all(&mut **transaction).await
+            match tx.claim_of(priority, token, (now, now.after(lease)), free).await {
+                Ok(claimed) => jobs.extend(claimed),
+                // Two jobs of one serial key were about to run at once: the unique running_key
+                // stopped it. Nothing was claimed; the next look finds the one that may run.
+                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
             }
-        };
-        match claimed {
-            Ok(jobs) => {
-                tx.commit().await?;
-                Ok(jobs)
-            }
-            // Two jobs of one serial key were about to run at once: the unique running_key
-            // stopped it. Nothing was claimed; the next look finds the one that may run.
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Vec::new()),
-            Err(error) => Err(error.into()),
         }
+        tx.commit().await?;
+        Ok(jobs)
     }
 
     /// Keeps the leases of the attempts this process runs alive, buries jobs whose last attempt

@@ -43,6 +43,8 @@ impl FromStr for DatabaseUrl {
                         .journal_mode(SqliteJournalMode::Wal)
                         // An answered request is on the disk, whatever happens to the machine.
                         .synchronous(SqliteSynchronous::Full)
+                        // Pages of 4 KiB: spans come in masses, and every checkpoint waits for the disk.
+                        .pragma("wal_autocheckpoint", "4000")
                         .foreign_keys(true)
                         .busy_timeout(Duration::from_secs(20)),
                 )))

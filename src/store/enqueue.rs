@@ -21,8 +21,9 @@ impl Tx {
         let pushed = on_db!(self, conn => {
             // The conflict target is named: a bare one would hide a clash of ids.
             sqlx::query(
-                "INSERT INTO jobs (job_id, kind, payload, dedupe_key, serial_key, visible_at, max_attempts, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (kind, dedupe_key) DO NOTHING",
+                "INSERT INTO jobs (job_id, kind, payload, dedupe_key, serial_key, visible_at, max_attempts, created_at,
+                    priority)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (kind, dedupe_key) DO NOTHING",
             )
             .bind(job_id)
             .bind(job.kind)
@@ -32,6 +33,7 @@ impl Tx {
             .bind(job.run_at.0)
             .bind(job.max_attempts)
             .bind(now.0)
+            .bind(job.priority.number())
             .execute(&mut *conn)
             .await?
             .rows_affected()
@@ -54,7 +56,8 @@ impl Tx {
         for chunk in chunks(jobs) {
             pushed += on_db!(self, conn => {
                 let mut insert = sqlx::QueryBuilder::new(
-                    "INSERT INTO jobs (job_id, kind, payload, dedupe_key, serial_key, visible_at, max_attempts, created_at) ",
+                    "INSERT INTO jobs (job_id, kind, payload, dedupe_key, serial_key, visible_at, max_attempts, created_at,
+                        priority) ",
                 );
                 insert.push_values(chunk, |mut row, job| {
                     row.push_bind(chance.ulid(now))
@@ -64,7 +67,8 @@ impl Tx {
                         .push_bind(&job.serial_key)
                         .push_bind(job.run_at.0)
                         .push_bind(job.max_attempts)
-                        .push_bind(now.0);
+                        .push_bind(now.0)
+                        .push_bind(job.priority.number());
                 });
                 insert.push(" ON CONFLICT (kind, dedupe_key) DO NOTHING");
                 insert.build().execute(&mut *conn).await?.rows_affected()

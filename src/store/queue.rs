@@ -24,8 +24,30 @@ pub struct NewJob {
     pub serial_key: Option<String>,
     /// Not before.
     pub run_at: Timestamp,
+    /// Whether others go before it.
+    pub priority: Priority,
     /// After so many attempts it is dead: people have to look.
     pub max_attempts: i64,
+}
+
+/// Which of the jobs that are due goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// In the order of their time.
+    #[default]
+    Usual,
+    /// After all usual ones: one of a mass.
+    Low,
+}
+
+impl Priority {
+    /// As the table has it.
+    pub(super) fn number(self) -> i64 {
+        match self {
+            Self::Usual => 0,
+            Self::Low => 1,
+        }
+    }
 }
 
 /// A job this process may run until its lease ends.

@@ -9,6 +9,7 @@ mod endpoint;
 mod fake_github;
 mod floors;
 mod licences;
+mod oidc;
 mod pipeline;
 mod policy;
 mod postgres;

@@ -77,9 +77,9 @@ class Reader {
     if (depth > DEEPEST) throw new Malformed(`it is nested deeper than ${DEEPEST} messages`);
     while (this.at < end) {
       const tag = this.varint(end);
-      if (tag > 0xffff_ffffn) throw new Malformed("a field's number is too large");
-      const number = Number(tag >> 3n);
-      const wire = Number(tag & 7n);
+      if (tag > 0xffff_ffff) throw new Malformed("a field's number is too large");
+      const number = Math.floor(tag / 8);
+      const wire = tag % 8;
       if (number === 0) throw new Malformed("a field has the number 0");
       const field = type.byNumber.get(number);
       if (field === undefined || WIRE_TYPES[field.kind] !== wire) {
@@ -106,11 +106,11 @@ class Reader {
       case "bytes":
         return body.toString("base64", at, stop);
       case "bool":
-        return this.varint(stop) !== 0n;
+        return this.varint(stop) !== 0;
       case "uint32":
-        return Number(BigInt.asUintN(32, this.varint(stop)));
+        return Number(BigInt.asUintN(32, this.varint64(stop)));
       case "int64":
-        return BigInt.asIntN(64, this.varint(stop)).toString();
+        return BigInt.asIntN(64, this.varint64(stop)).toString();
       case "fixed32":
         return body.readUInt32LE(at);
       case "fixed64":
@@ -122,16 +122,22 @@ class Reader {
     }
   }
 
-  private varint(end: number): bigint {
-    // Nearly every number is small: those go without big integers.
-    let small = 0;
-    for (let shift = 0; shift < 28; shift += 7) {
+  /** A number that is exact below 2^53: tags, lengths, truth. Larger ones are refused anyway, or true. */
+  private varint(end: number): number {
+    let value = 0;
+    let factor = 1;
+    for (let bytes = 0; bytes < 10; bytes += 1) {
       const byte = this.byte(end);
-      small |= (byte & 0x7f) << shift;
-      if (byte < 0x80) return BigInt(small);
+      value += (byte & 0x7f) * factor;
+      if (byte < 0x80) return value;
+      factor *= 0x80;
     }
-    let value = BigInt(small);
-    for (let shift = 28n; shift < 70n; shift += 7n) {
+    throw new Malformed("a number is longer than 10 bytes");
+  }
+
+  private varint64(end: number): bigint {
+    let value = 0n;
+    for (let shift = 0n; shift < 70n; shift += 7n) {
       const byte = this.byte(end);
       value |= BigInt(byte & 0x7f) << shift;
       if (byte < 0x80) return BigInt.asUintN(64, value);
@@ -148,8 +154,8 @@ class Reader {
 
   private length(end: number): number {
     const length = this.varint(end);
-    if (length > BigInt(end - this.at)) throw new Malformed("a length reaches beyond the end");
-    return this.at + Number(length);
+    if (length > end - this.at) throw new Malformed("a length reaches beyond the end");
+    return this.at + length;
   }
 
   private ahead(bytes: number, end: number): number {
@@ -178,12 +184,12 @@ class Reader {
     if (depth > DEEPEST) throw new Malformed(`it is nested deeper than ${DEEPEST} messages`);
     while (this.at < end) {
       const tag = this.varint(end);
-      const wire = Number(tag & 7n);
+      const wire = tag % 8;
       if (wire === END_GROUP) {
-        if (Number(tag >> 3n) !== number) throw new Malformed("a group ends that did not begin");
+        if (Math.floor(tag / 8) !== number) throw new Malformed("a group ends that did not begin");
         return;
       }
-      this.skip(wire, Number(tag >> 3n), end, depth);
+      this.skip(wire, Math.floor(tag / 8), end, depth);
     }
     throw new Malformed("a group does not end");
   }

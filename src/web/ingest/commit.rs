@@ -11,7 +11,7 @@ use super::prepare::Batch;
 use crate::ingest::Rejected;
 use crate::jobs::{Job, Work};
 use crate::model::ids::{RepoId, TraceId};
-use crate::store::{OpenTrace, SpanBatch, StoreError, TraceBounds, Tx};
+use crate::store::{NewJob, OpenTrace, Priority, SpanBatch, StoreError, TraceBounds, Tx};
 use crate::web::error::WebError;
 
 /// What is kept of one trace: a pipeline with more spans is not a pipeline, and a run is made of
@@ -19,6 +19,8 @@ use crate::web::error::WebError;
 const OF_A_TRACE: TraceBounds = TraceBounds { spans: 200_000, bytes: 128 << 20 };
 /// Traces of one repository that are not a run yet. More at once is no CI.
 const OPEN_TRACES: i64 = 10_000;
+/// Beyond so many, they become runs after everything else: others' checks do not wait for them.
+const MASS: i64 = 500;
 /// Requests in one transaction, and bytes beyond which no further one is added.
 const REQUESTS_TOGETHER: usize = 64;
 const BYTES_TOGETHER: usize = 16 << 20;
@@ -166,7 +168,7 @@ async fn keep(
     group: &[Waiting],
 ) -> Result<Vec<Result<Rejected, WebError>>, WebError> {
     let now = work.clock.now();
-    let refused = flooding(&mut tx, group).await?;
+    let Flood { refused, masses } = flood(&mut tx, group).await?;
     let mut batches = Vec::new();
     let mut of_request = Vec::new();
     for (at, waiting) in group.iter().enumerate().filter(|(at, _)| !refused[*at]) {
@@ -193,7 +195,9 @@ async fn keep(
         match state {
             Some(open) if open.has_root == 1 => {
                 let (repo, trace, collections) = (batch.repo, batch.trace, open.collections);
-                jobs.push(Job::CollectRun { repo, trace, collections }.to_be_run(now.after(work.settle)));
+                let job = Job::CollectRun { repo, trace, collections }.to_be_run(now.after(work.settle));
+                let priority = if masses.contains(&repo) { Priority::Low } else { Priority::Usual };
+                jobs.push(NewJob { priority, ..job });
             }
             Some(_) => {}
             None => {
@@ -210,9 +214,17 @@ async fn keep(
     Ok(results)
 }
 
-/// Which requests of a group would add to the traces of a repository that has too many open ones.
-async fn flooding(tx: &mut Tx, group: &[Waiting]) -> Result<Vec<bool>, StoreError> {
+/// Repositories with many traces that are not a run yet.
+struct Flood {
+    /// The requests of a group that would add to the traces of one that has too many.
+    refused: Vec<bool>,
+    /// Those that have many.
+    masses: Vec<RepoId>,
+}
+
+async fn flood(tx: &mut Tx, group: &[Waiting]) -> Result<Flood, StoreError> {
     let mut refused = vec![false; group.len()];
+    let mut masses = Vec::new();
     let mut repos: Vec<RepoId> = group.iter().map(|waiting| waiting.repo).collect();
     repos.sort_unstable();
     repos.dedup();
@@ -223,6 +235,9 @@ async fn flooding(tx: &mut Tx, group: &[Waiting]) -> Result<Vec<bool>, StoreErro
         let more = i64::try_from(of_repo().map(|(_, waiting)| rootless(waiting)).sum::<usize>());
         // Counted once for all: it takes as long as there are traces.
         let mut open = tx.count_open_traces(repo, OPEN_TRACES).await?;
+        if open > MASS {
+            masses.push(repo);
+        }
         if open.saturating_add(more.unwrap_or(i64::MAX)) <= OPEN_TRACES {
             continue;
         }
@@ -242,7 +257,7 @@ async fn flooding(tx: &mut Tx, group: &[Waiting]) -> Result<Vec<bool>, StoreErro
             }
         }
     }
-    Ok(refused)
+    Ok(Flood { refused, masses })
 }
 
 /// Why a trace takes no more.

@@ -1,7 +1,7 @@
 //! A process that is gone from one moment to the next: its file holds what was committed, and
 //! nothing else.
 
-use pacegate::store::{DatabaseUrl, Db, DeliveryRow, LeaseToken, NewJob};
+use pacegate::store::{DatabaseUrl, Db, DeliveryRow, LeaseToken, NewJob, Priority};
 use tempfile::TempDir;
 
 use super::{Outcome, Store, at, seconds};
@@ -17,6 +17,7 @@ fn job(delivery: &str) -> NewJob {
         dedupe_key: Some(delivery.to_owned()),
         serial_key: None,
         run_at: at(0),
+        priority: Priority::Usual,
         max_attempts: 3,
     }
 }

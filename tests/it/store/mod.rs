@@ -7,6 +7,7 @@
 mod call_gate;
 mod connections;
 mod contents;
+mod grants;
 mod heads;
 mod kept_traces;
 mod lifecycle;

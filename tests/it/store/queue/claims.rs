@@ -15,6 +15,18 @@ store_test!(jobs_are_claimed_in_the_order_they_are_due, async |store: &Store| ->
     Ok(())
 });
 
+store_test!(what_is_of_low_priority_goes_last_however_long_it_waited, async |store: &Store| -> Outcome {
+    let low =
+        |payload: &str, seconds| NewJob { priority: Priority::Low, run_at: at(seconds), ..job(payload) };
+    let usual = |payload: &str, seconds| NewJob { run_at: at(seconds), ..job(payload) };
+    store.push(&[low("d", 1), usual("b", 4), low("e", 2), usual("a", 3), usual("c", 4)]).await?;
+    let holder = store.holder();
+    for expected in [&["a"][..], &["b", "c", "d"], &["e"]] {
+        assert_eq!(holder.payloads(at(5), expected.len()).await?, expected);
+    }
+    Ok(())
+});
+
 store_test!(no_more_is_claimed_than_there_is_room_for, async |store: &Store| -> Outcome {
     store.push(&["a", "b", "c", "d", "e"].map(job)).await?;
     let holder = store.holder();

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pacegate::clock::Randomness;
 use pacegate::model::time::Timestamp;
-use pacegate::store::{ClaimedJob, Db, LeaseToken, NewJob, Settlement, StoreError, Tx};
+use pacegate::store::{ClaimedJob, Db, LeaseToken, NewJob, Priority, Settlement, StoreError, Tx};
 
 use super::{Outcome, Store, at, seconds, store_test};
 
@@ -26,6 +26,7 @@ fn job(payload: &str) -> NewJob {
         dedupe_key: None,
         serial_key: None,
         run_at: at(0),
+        priority: Priority::Usual,
         max_attempts: 3,
     }
 }

@@ -1,6 +1,8 @@
 //! Linked traces of one pipeline run are one run, whichever comes first; traces of others are not.
 //! Traces whose root never comes, and spans that come too often.
 
+use std::sync::atomic::AtomicU8;
+
 use pacegate::model::run::{Lineage, RunResult};
 use pacegate::model::span::SpanLink;
 use pacegate::store::{RunFilter, StoredRun};
@@ -200,6 +202,51 @@ store_test!(what_states_nothing_joins_and_is_never_the_principal, async |store: 
     worker.stop().await;
     Ok(())
 });
+
+store_test!(
+    a_linked_trace_that_is_never_quiet_does_not_keep_the_run_waiting,
+    async |store: &Store| -> Outcome {
+        let repo = store.repository("acme/app").await?.id;
+        let bench = Bench::new(store);
+        let worker = Loop::start(bench.work.clone(), 4);
+        for spans in [of_run(1, "7", None), without_commit(of_run(2, "7", Some(1)))] {
+            bench.push(repo, spans).await?;
+            bench.pass(SETTLE);
+            bench.drained().await?;
+        }
+        bench.push(repo, vec![span(trace(1), 9, 1, "late")]).await?;
+        let noise = AtomicU8::new(0);
+        eventually("the late span", PATIENCE, || async {
+            // It goes on for as long as the run waits for it.
+            let id = 10 + noise.load(Ordering::SeqCst);
+            if id < u8::MAX {
+                noise.fetch_add(1, Ordering::SeqCst);
+                bench.push(repo, without_commit(vec![span(trace(2), id, 1, "noise")])).await.ok()?;
+            }
+            bench.pass(SETTLE.saturating_sub(seconds(1)));
+            let mut tx = store.read().await.ok()?;
+            let runs = tx.list_runs(repo, &repo_name("acme/app"), &RunFilter::All, 100).await.ok()?;
+            let samples = tx.samples(repo, &runs[0].run.id).await.ok()?;
+            samples.iter().any(|sample| sample.path.ends_with(&["late".to_owned()])).then_some(())
+        })
+        .await;
+        eventually("all to be collected", PATIENCE, || async {
+            bench.pass(SETTLE);
+            let mut tx = store.read().await.ok()?;
+            (tx.count_jobs().await.ok()?.open == 0).then_some(())
+        })
+        .await;
+        let run = runs(store, repo).await?.remove(0).run;
+        let samples = store.read().await?.samples(repo, &run.id).await?;
+        assert_eq!(
+            samples.iter().map(|sample| sample.count).sum::<u32>(),
+            3 + 3 + 1 + u32::from(noise.into_inner()),
+            "all came in"
+        );
+        worker.stop().await;
+        Ok(())
+    }
+);
 
 store_test!(sixty_linked_traces_are_one_run_of_fifty, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;

@@ -109,6 +109,7 @@ store_test!(a_job_that_can_t_be_read_is_given_up_and_shown, async |store: &Store
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 1);
     let unknown = pacegate::store::NewJob {
+        priority: pacegate::store::Priority::Usual,
         kind: "of_a_newer_version",
         payload: r#"{"job":"of_a_newer_version"}"#.to_owned(),
         dedupe_key: None,

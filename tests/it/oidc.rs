@@ -1,0 +1,148 @@
+//! The verification of job tokens against an issuer that listens: whose signature counts, how often
+//! its keys are asked for, and what holds while it is away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use pacegate::clock::Clock;
+use pacegate::github::oidc::{OidcError, Verifier};
+use pacegate::model::time::Timestamp;
+use serde_json::json;
+
+use crate::fake_github::keys;
+use crate::fake_github::oidc::{Issuer, signed};
+use crate::time::now_seconds;
+
+const AUDIENCE: &str = "https://pacegate.example.com";
+
+/// An issuer, and who verifies its tokens by a clock that is told.
+struct Scene {
+    issuer: Issuer,
+    verifier: Arc<Verifier>,
+    ahead_s: Arc<AtomicI64>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let issuer = Issuer::start().await;
+        let ahead_s = Arc::new(AtomicI64::new(0));
+        let (begin, told) = (now_seconds(), Arc::clone(&ahead_s));
+        let clock = Clock::from_fn(move || Timestamp((begin + told.load(Ordering::SeqCst)) * 1_000_000));
+        let verifier = Verifier::new(issuer.url(), Duration::from_secs(10), clock).expect("an address");
+        Self { issuer, verifier: Arc::new(verifier), ahead_s }
+    }
+
+    fn pass(&self, seconds: i64) {
+        self.ahead_s.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// A token of the clock's present.
+    fn token(&self) -> String {
+        let now = now_seconds() + self.ahead_s.load(Ordering::SeqCst);
+        self.issuer.mint(AUDIENCE, json!({ "iat": now, "nbf": now - 60, "exp": now + 300 }))
+    }
+
+    async fn verify(&self, token: &str) -> Result<(), OidcError> {
+        self.verifier.verify(token, AUDIENCE).await.map(|_| ())
+    }
+}
+
+#[tokio::test]
+async fn only_the_issuer_s_signature_counts() {
+    let scene = Scene::new().await;
+    scene.verify(&scene.token()).await.expect("a good token");
+    let claims = || scene.issuer.good_claims(AUDIENCE);
+    let stranger = signed("key-1", keys::stranger(), claims());
+    assert!(matches!(scene.verify(&stranger).await, Err(OidcError::Signature)));
+    let unknown = signed("another key", keys::stranger(), claims());
+    assert!(matches!(scene.verify(&unknown).await, Err(OidcError::UnknownKey { .. })));
+    // The public key taken for a shared secret: an old confusion.
+    let header = Header { kid: Some("key-1".to_owned()), ..Header::new(Algorithm::HS256) };
+    let secret = EncodingKey::from_secret(scene.issuer.public_pem().as_bytes());
+    let confused = jsonwebtoken::encode(&header, &claims(), &secret).expect("a JWT");
+    assert!(matches!(scene.verify(&confused).await, Err(OidcError::Malformed(_))));
+    let good = scene.token();
+    let (start, signature) = good.rsplit_once('.').expect("a signature");
+    let (header, _) = start.split_once('.').expect("a header");
+    let other_claims = signed("key-1", keys::stranger(), claims());
+    let other_claims = other_claims.split('.').nth(1).expect("claims");
+    for forged in
+        [format!("{header}.{other_claims}.{signature}"), format!("{start}."), start.to_owned() + ".AAAA"]
+    {
+        assert!(matches!(scene.verify(&forged).await, Err(OidcError::Signature)), "{forged}");
+    }
+    assert_eq!(scene.issuer.jwks_fetches(), 1);
+}
+
+#[tokio::test]
+async fn made_up_names_of_keys_ask_the_issuer_once_a_minute_and_keep_nobody_waiting() {
+    let scene = Scene::new().await;
+    let made_up =
+        |n: usize| signed(&format!("made up {n}"), keys::stranger(), scene.issuer.good_claims(AUDIENCE));
+    // Nothing is known yet: all at once are one question.
+    let all = (0..20).map(|n| {
+        let (verifier, token) = (Arc::clone(&scene.verifier), made_up(n));
+        tokio::spawn(async move { verifier.verify(&token, AUDIENCE).await.map(|_| ()) })
+    });
+    for one in all.collect::<Vec<_>>() {
+        assert!(one.await.expect("no panic").is_err());
+    }
+    assert_eq!(scene.issuer.jwks_fetches(), 1);
+    scene.issuer.rotate();
+    let old_and_new = (scene.verify(&made_up(21)).await, scene.verify(&scene.token()).await);
+    assert!(matches!(old_and_new, (Err(OidcError::UnknownKey { .. }), Err(OidcError::UnknownKey { .. }))));
+    assert_eq!(scene.issuer.jwks_fetches(), 1, "a minute has not passed");
+    scene.pass(60);
+    scene.verify(&scene.token()).await.expect("the new key is known now");
+    assert!(scene.verify(&made_up(22)).await.is_err());
+    assert_eq!(scene.issuer.jwks_fetches(), 2);
+}
+
+#[tokio::test]
+async fn known_keys_are_good_while_the_issuer_is_away_for_a_day_at_most() {
+    let scene = Scene::new().await;
+    scene.issuer.set_down(true);
+    assert!(matches!(scene.verify(&scene.token()).await, Err(OidcError::Unavailable { .. })));
+    assert!(matches!(scene.verify(&scene.token()).await, Err(OidcError::Unavailable { .. })));
+    assert_eq!(scene.issuer.jwks_fetches(), 1, "who is away is not asked at once again");
+    scene.issuer.set_down(false);
+    scene.pass(5);
+    scene.verify(&scene.token()).await.expect("it is back");
+    scene.issuer.set_down(true);
+    for (hours, fetches) in [(2, 3), (20, 4)] {
+        scene.pass(hours * 3_600);
+        scene.verify(&scene.token()).await.expect("the key that is known");
+        assert_eq!(scene.issuer.jwks_fetches(), fetches, "after {hours} hours");
+    }
+    scene.pass(3 * 3_600);
+    assert!(matches!(scene.verify(&scene.token()).await, Err(OidcError::Unavailable { .. })));
+    scene.issuer.set_down(false);
+    scene.pass(5);
+    scene.verify(&scene.token()).await.expect("it is back");
+}
+
+#[test]
+fn an_issuer_is_at_https_or_here() {
+    let made = |issuer: &str| Verifier::new(issuer, Duration::from_secs(1), Clock::system()).map(|_| ());
+    for good in [
+        "https://token.actions.example.com/acme/",
+        "http://127.0.0.1:4000",
+        "http://[::1]:80",
+        "http://localhost",
+    ] {
+        assert!(made(good).is_ok(), "{good}");
+    }
+    for wrong in [
+        "http://example.com",
+        "ftp://127.0.0.1",
+        "example.com",
+        "",
+        "https://a:b@example.com",
+        "https://x?y",
+        "file:///etc",
+    ] {
+        assert!(matches!(made(wrong), Err(OidcError::Configuration(_))), "{wrong}");
+    }
+}
