@@ -3,16 +3,24 @@
 
 import * as core from "@actions/core";
 
+const UNCAUGHT = ["uncaughtException", "unhandledRejection"] as const;
+
+/** Rejects with what is thrown where nobody can catch it, as libraries do in a stream's events. */
+export function uncaught(): Promise<never> {
+  return new Promise((_, reject) => {
+    for (const event of UNCAUGHT) process.once(event, reject);
+  });
+}
+
 /** Runs `part` of the action and ends the process. */
 export function neverFail(part: string, run: () => Promise<void>): void {
   const failed = (error: unknown): void => {
     core.warning(`Pacegate could not ${part}: ${said(error)} The job is not affected.`);
   };
-  // What a library does behind our back.
-  for (const event of ["uncaughtException", "unhandledRejection"]) {
+  // What a library does behind our back ends nothing: what else there is to do is done.
+  for (const event of UNCAUGHT) {
     process.on(event, (error) => {
-      failed(error);
-      leave();
+      if (process.listenerCount(event) === 1) failed(error);
     });
   }
   void run().catch(failed).finally(leave);

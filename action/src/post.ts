@@ -30,12 +30,15 @@ async function post(): Promise<void> {
     core.info("Pacegate: nothing was started in this job, so there is nothing to ship.");
     return;
   }
+  // Whatever happens, nothing is left behind.
+  process.once("exit", () => {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  });
   core.startGroup("Pacegate: what happened inside the steps");
   try {
     await ship(folder);
   } finally {
     core.endGroup();
-    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
   }
 }
 

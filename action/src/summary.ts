@@ -27,7 +27,7 @@ const MOST_DROPPED = 10;
 export function summary(told: Told): string {
   const lines = ["### Pacegate", "", caught(told), ""];
   if (told.parts.length > 0) {
-    lines.push("| Where the time went | Took | Of its own |", "| --- | ---: | ---: |");
+    lines.push("| Where the time went | Took | Own time |", "| --- | ---: | ---: |");
     for (const { span, totalNs, ownNs } of told.parts) {
       const service = span.service === "" ? "" : ` in ${code(span.service)}`;
       lines.push(`| ${code(span.name)}${service} | ${duration(totalNs)} | ${duration(ownNs)} |`);
@@ -46,7 +46,7 @@ export function summary(told: Told): string {
 export function logLines(told: Told): string[] {
   const lines = [caught(told).replaceAll("**", "")];
   for (const { span, totalNs, ownNs } of told.parts) {
-    lines.push(`- ${logged(span.name)}: ${duration(totalNs)}, ${duration(ownNs)} of its own`);
+    lines.push(`- ${logged(span.name)}: ${duration(totalNs)}, ${duration(ownNs)} own time`);
   }
   return [...lines, ...missing(told), ...told.dropped.reports.map((report) => `Not read: ${logged(report)}`)];
 }

@@ -140,6 +140,7 @@ describe("the head of a pull request is its commit, not the merge that is tested
     ["pull_request", { pull_request: { head: { sha: head } } }, head],
     ["pull_request", { pull_request: { head: { sha: "main; rm" } } }, "1".repeat(40)],
     ["pull_request", {}, "1".repeat(40)],
+    ["pull_request_target", { pull_request: { head: { sha: head } } }, head],
     ["push", { pull_request: { head: { sha: head } } }, "1".repeat(40)],
   ])("%s %j", (event, payload, sha) => {
     const path = join(makeFolder(), "event.json");

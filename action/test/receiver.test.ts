@@ -102,20 +102,19 @@ describe("what is refused in OTLP's form, and counted", () => {
   });
 });
 
-test("a body beyond its limit is refused while it comes", async () => {
+test("a body beyond its limit is refused, and its sender learns why", async () => {
   const to = await receiver(1 << 30);
   const status = await new Promise<number | string>((resolve) => {
     const sent = request(`${to.url}/v1/traces`, { method: "POST", headers: { "content-type": PROTOBUF } });
     sent.on("response", (answer) => {
       resolve(answer.statusCode ?? 0);
     });
-    // The sender may be cut off before it reads why.
     sent.on("error", (error) => {
       resolve(error.message);
     });
     sent.end(Buffer.alloc(17 * 1024 * 1024));
   });
-  expect([413, "read ECONNRESET", "write ECONNRESET", "write EPIPE", "socket hang up"]).toContain(status);
+  expect(status).toBe(413);
   expect(to.counts).toMatchObject({ spans: 0, refused: 1 });
 });
 

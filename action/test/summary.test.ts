@@ -88,7 +88,7 @@ test("the summary of a job that told much", () => {
 
 Caught **1,234 spans and 1 report** inside this job's steps. Shipped as the artifact pacegate-1-test.
 
-| Where the time went | Took | Of its own |
+| Where the time went | Took | Own time |
 | --- | ---: | ---: |
 | <code>tests&#58;&#58;slow&#124;case</code> in <code>api</code> | 90.0 s | 90.0 s |
 

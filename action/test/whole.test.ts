@@ -6,7 +6,7 @@ import { type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 
 import type { Manifest } from "../src/archive/manifest.ts";
 import type { ReceiverState } from "../src/session.ts";
@@ -225,6 +225,19 @@ test("an exporter of the workflow's own is left alone, with a word", () => {
   expect(job.summary()).toContain("OTEL_EXPORTER_OTLP_ENDPOINT was set already");
 });
 
+test("told to listen everywhere, it is reached by other addresses too, as containers do, and steps still see 127.0.0.1", async () => {
+  for (const [listen, reached] of [["0.0.0.0", true], ["127.0.0.1", false]] as const) {
+    const job = new TestJob({ LISTEN: listen });
+    job.run("main");
+    const { port } = job.receiver();
+    expect(job.values("ENV").OTEL_EXPORTER_OTLP_ENDPOINT).toBe(`http://127.0.0.1:${port}`);
+    const sent = fetch(`http://127.0.0.2:${port}/v1/traces`, { method: "POST", body: new Uint8Array(SPAN), headers: { "content-type": "application/x-protobuf" } });
+    if (reached) expect((await sent).status).toBe(200);
+    else await expect(sent).rejects.toThrow();
+    expect(job.run("post").stdout).toContain(reached ? "Caught 1 span " : "Caught no spans");
+  }
+});
+
 describe("whatever is broken, the job is not", () => {
   test.each<[string, (job: TestJob) => void]>([
     ["the folder is gone", (job) => { rmSync(job.values("STATE").folder ?? "", { recursive: true }); }],
@@ -232,7 +245,7 @@ describe("whatever is broken, the job is not", () => {
     ["the session is no JSON", (job) => { writeFileSync(join(job.values("STATE").folder ?? "", "session.json"), "{"); }],
     ["the state is no JSON", (job) => { writeFileSync(join(job.values("STATE").folder ?? "", "state.json"), ""); }],
     ["the workspace is gone", (job) => { rmSync(job.workspace, { recursive: true }); mkdirSync(job.workspace); }],
-  ])("%s", (_, harm) => {
+  ])("%s", async (_, harm) => {
     const job = new TestJob({ REPORTS: "**/*.xml" });
     job.run("main");
     const { pid } = job.receiver();
@@ -240,7 +253,8 @@ describe("whatever is broken, the job is not", () => {
     const post = job.run("post");
     expect([post.status, post.stderr]).toEqual([0, ""]);
     expect(existsSync(job.values("STATE").folder ?? "")).toBe(false);
-    if (isAlive(pid)) process.kill(pid, "SIGKILL");
+    // Whom nobody could tell sees that its folder is gone.
+    await vi.waitFor(() => { expect(isAlive(pid)).toBe(false); }, { timeout: 10_000 });
   });
 
   test("RUNNER_TEMP can't be written to", () => {

@@ -24,7 +24,8 @@ export class GzipLines {
   private readonly gzip = createGzip({ level: constants.Z_BEST_SPEED, chunkSize: 256 * 1024 });
   private readonly hash = createHash("sha256");
   private readonly done: Promise<void>;
-  private bytes = 0;
+  /** Bytes after compression, of what was compressed so far. */
+  bytes = 0;
   /** Bytes before compression. */
   inflatedBytes = 0;
   /** Lines so far. */

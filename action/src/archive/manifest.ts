@@ -64,7 +64,7 @@ export function jobOf(environment: NodeJS.ProcessEnv, checkRunId: string | null,
  */
 export function headSha(environment: NodeJS.ProcessEnv): string {
   const sha = environment.GITHUB_SHA ?? "";
-  if (!/^pull_request(_review|_review_comment)?$/.test(environment.GITHUB_EVENT_NAME ?? "")) return sha;
+  if (!/^pull_request(_review|_review_comment|_target)?$/.test(environment.GITHUB_EVENT_NAME ?? "")) return sha;
   try {
     const event = JSON.parse(readFileSync(environment.GITHUB_EVENT_PATH ?? "", "utf8")) as {
       pull_request?: { head?: { sha?: unknown } };

@@ -13,7 +13,7 @@ export const LARGEST_REPORT_BYTES = 8 * 1024 * 1024;
 /** Bytes of all reports of a job. */
 export const MOST_REPORT_BYTES = 20 * 1024 * 1024;
 /** Reports of a job. */
-export const MOST_REPORTS = 1_000;
+export const MOST_REPORTS = 500;
 /** Neither a link nor a wait for a pipe; systems that lack these flags have them as undefined, which counts as 0. */
 const UNTRUSTING = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 

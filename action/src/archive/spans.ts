@@ -13,6 +13,8 @@ import { GzipLines, type WrittenFile } from "./gzip_lines.ts";
 export const MOST_SPANS = 50_000;
 /** Bytes of all lines before compression. */
 export const MOST_INFLATED_BYTES = 96 * 1024 * 1024;
+/** Bytes of all lines after compression: an archive of more than 32 MiB is not taken, and reports have 20 of them. */
+export const MOST_BYTES = 10 * 1024 * 1024;
 const SPANS_OF_A_LINE = 1_000;
 
 /** A span as the summary sees it. */
@@ -46,7 +48,7 @@ export async function writeSpans(spool: string, path: string, name: string, job:
       const found = [...seenOf(request)];
       if (found.length === 0) continue;
       const line = JSON.stringify(request);
-      if (lines.inflatedBytes + line.length > MOST_INFLATED_BYTES) {
+      if (lines.inflatedBytes + line.length > MOST_INFLATED_BYTES || lines.bytes > MOST_BYTES) {
         dropped += found.length;
         continue;
       }

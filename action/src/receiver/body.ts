@@ -9,6 +9,8 @@ import { LARGEST_INFLATED_BYTES } from "./spool.ts";
 
 /** What a body may have on the wire. */
 export const LARGEST_BODY_BYTES = 16 * 1024 * 1024;
+/** What is read of a body that is refused. */
+const MOST_READ_BYTES = 256 * 1024 * 1024;
 /** What all bodies together may have that are being read. */
 const LARGEST_TOGETHER_BYTES = 64 * 1024 * 1024;
 
@@ -37,19 +39,30 @@ let together = 0;
 
 /** Reads a body; `none` only counts it. Throws `Refused`. */
 export async function readBody(request: IncomingMessage, keep: "keep" | "none"): Promise<Buffer> {
-  const pieces: Buffer[] = [];
+  let pieces: Buffer[] = [];
   let length = 0;
+  let kept = 0;
+  let refused: Refused | null = null;
   try {
+    // To its end even when it is refused: who is still sending does not see an answer.
     for await (const piece of request as AsyncIterable<Buffer>) {
       length += piece.length;
+      if (length > MOST_READ_BYTES) break;
+      if (keep === "none" || refused !== null) continue;
+      if (length > LARGEST_BODY_BYTES) refused = tooLarge(`it is larger than ${LARGEST_BODY_BYTES} bytes`);
+      else if (together + piece.length > LARGEST_TOGETHER_BYTES) refused = tooLarge("too much is being sent at once");
+      if (refused !== null) {
+        pieces = [];
+        continue;
+      }
+      kept += piece.length;
       together += piece.length;
-      if (length > LARGEST_BODY_BYTES) throw tooLarge(`it is larger than ${LARGEST_BODY_BYTES} bytes`);
-      if (together > LARGEST_TOGETHER_BYTES) throw tooLarge("too much is being sent at once");
-      if (keep === "keep") pieces.push(piece);
+      pieces.push(piece);
     }
+    if (refused !== null) throw refused;
     return Buffer.concat(pieces);
   } finally {
-    together -= length;
+    together -= kept;
   }
 }
 

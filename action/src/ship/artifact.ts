@@ -3,6 +3,8 @@
 
 import { DefaultArtifactClient } from "@actions/artifact";
 
+import { uncaught } from "../never_fail.ts";
+
 /** GitHub deletes it after so many days. */
 const RETENTION_DAYS = 5;
 const LONGEST_MS = 60_000;
@@ -19,7 +21,7 @@ export async function uploadArtifact(name: string, otherwise: string, folder: st
     if (!isTaken(error)) throw error;
     return upload(otherwise);
   });
-  return Promise.race([first, tooLong()]);
+  return Promise.race([first, tooLong(), uncaught()]);
 }
 
 /** Two jobs of a reusable workflow that is called twice have one key, and so one name. */
