@@ -244,3 +244,35 @@ impl ArtifactService {
 fn text(value: &Value, name: &str) -> Result<String, String> {
     value[name].as_str().map(str::to_owned).ok_or_else(|| format!("no {name} in {value}"))
 }
+
+#[tokio::test]
+async fn an_upload_that_contradicts_itself_is_refused() {
+    let service = ArtifactService::start().await;
+    let (client, access) = (reqwest::Client::new(), service.access(7, "test"));
+    let call = async |method: &str, more: Value| {
+        let mut body = json!({ "workflow_run_backend_id": "run-7", "workflow_job_run_backend_id": "job-test", "version": 7 });
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let url = format!("{}twirp/github.actions.results.api.v1.ArtifactService/{method}", access.url);
+        let answer = client.post(url).bearer_auth(&access.token).json(&body).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("a body"))
+    };
+    let put = async |url: String, body: &str| {
+        client.put(url).body(body.to_owned()).send().await.expect("an answer").status().as_u16()
+    };
+    let named = json!({ "name": "a" });
+    let (_, created) = call("CreateArtifact", named.clone()).await;
+    let created: Value = serde_json::from_str(&created).expect("JSON");
+    let url = created["signed_upload_url"].as_str().expect("an address");
+    assert_eq!(put(format!("{url}&comp=block&blockid=YQ=="), "bytes").await, 201);
+    assert_eq!(put(format!("{url}&comp=blocklist"), "<Latest>Yg==</Latest>").await, 400, "an unknown block");
+    assert_eq!(put(url.replace("sig=", "sig=x"), "bytes").await, 400, "an unknown signature");
+    assert_eq!(call("FinalizeArtifact", named).await.0, 400, "nothing was written");
+    for wrong in [
+        json!({ "name": "a/b" }),
+        json!({ "name": "b", "version": 4 }),
+        json!({ "name": "b", "workflow_run_backend_id": "run-8" }),
+    ] {
+        assert_eq!(call("CreateArtifact", wrong.clone()).await.0, 400, "{wrong}");
+    }
+    assert_eq!(service.inner().wrong.len(), 6);
+}
