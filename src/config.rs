@@ -47,6 +47,9 @@ pub struct GitHubArgs {
     /// The webhook's secret; two, separated by a comma, while it is being replaced
     #[arg(long, env = "PACEGATE_GITHUB_WEBHOOK_SECRET", hide_env_values = true)]
     pub github_webhook_secret: Option<SecretString>,
+    /// Issuer of the OIDC tokens of jobs [default: that of the GitHub at --github-api-url]
+    #[arg(long, env = "PACEGATE_GITHUB_OIDC_ISSUER")]
+    pub github_oidc_issuer: Option<String>,
     /// File of the App that /setup makes, used when the three are absent
     /// [default: pacegate-app.json beside an SQLite database]
     #[arg(long, env = "PACEGATE_APP_FILE")]

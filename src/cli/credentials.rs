@@ -149,6 +149,7 @@ mod tests {
             github_app_id: id.map(str::to_owned),
             github_private_key: key.map(|k| k.to_owned().into()),
             github_webhook_secret: secret.map(|s| s.to_owned().into()),
+            github_oidc_issuer: None,
             app_file: Some("/no/such/folder/app.json".into()),
         }
     }

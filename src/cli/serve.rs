@@ -16,6 +16,7 @@ use super::ports::OpenPorts;
 use super::{CliError, database};
 use crate::clock::{Clock, Randomness};
 use crate::config::{GitHubArgs, PageAccess, StoreArgs, WebArgs, WorkArgs};
+use crate::github::oidc::{self, Verifier};
 use crate::ingest::redact::Redactor;
 use crate::ingest::sampling::Sampling;
 use crate::jobs::call_gate::{DatabaseGate, WriteLimits};
@@ -27,6 +28,8 @@ use crate::web::forward::{ForwardTarget, Forwarder, Forwarding};
 use crate::web::setup::Setup;
 use crate::web::{AdmissionLimits, AppState, listen, memory_of_this_machine, router};
 
+/// How long the keys of an issuer may take: a job waits for them.
+const ISSUER_ANSWERS: Duration = Duration::from_secs(5);
 /// How long requests in flight may take after the stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -172,6 +175,7 @@ impl Service {
             .flatten()
             .map(Arc::new);
         let app_made = setup.as_ref().map(|setup| setup.made.clone()).unwrap_or_default();
+        let oidc = if local_mode { None } else { Some(verifier(&args.github, work.clock.clone())?) };
         let admission = &args.web.admission;
         let limits = AdmissionLimits {
             memory: admission.memory_limit.unwrap_or_else(memory_of_this_machine),
@@ -181,7 +185,7 @@ impl Service {
         let state = AppState::new(work.clone(), secrets, args.web.default_repo.clone(), pages, limits)
             .with_setup(setup, public_url_is_chosen);
         let (forwarder, forwarding) = forward(&args.web, &work)?.unzip();
-        let state = state.with_forwarder(forwarder);
+        let state = state.with_forwarder(forwarder).with_oidc(oidc);
         let stop = CancellationToken::new();
         let spans = ports.addresses();
         let mut doors = JoinSet::new();
@@ -224,6 +228,13 @@ impl Service {
         }
         self.work.db.close().await;
     }
+}
+
+/// Verifies the tokens of jobs: those of the issuer that is named, or of the GitHub that is used.
+pub fn verifier(args: &GitHubArgs, clock: Clock) -> Result<Verifier, CliError> {
+    let issuer = args.github_oidc_issuer.clone().unwrap_or_else(|| oidc::issuer_of(&args.github_api_url));
+    Verifier::new(&issuer, args.github_timeout.min(ISSUER_ANSWERS), clock)
+        .map_err(|e| CliError::Input(e.to_string()))
 }
 
 /// The queue to another endpoint, if one is named.

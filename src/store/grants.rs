@@ -13,7 +13,7 @@ use crate::model::time::Timestamp;
 pub const GRANT_PREFIX: &str = "pgg_";
 /// Grants of one attempt of a run: a matrix has 256 jobs at most, and each may ask again.
 const GRANTS_OF_AN_ATTEMPT: i64 = 2_000;
-/// Uploads with one grant, and their bytes, inflated.
+/// Uploads with one grant, and their bytes as they come, compressed.
 const OF_A_GRANT: (i64, i64) = (32, 128 << 20);
 /// And of one attempt of a run, all its grants together.
 const OF_AN_ATTEMPT: (i64, i64) = (4_000, 1 << 30);

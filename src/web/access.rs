@@ -15,7 +15,7 @@ use crate::store::{RepositoryRow, StoreError};
 
 /// The token of a request: `Authorization: Bearer`, or the password of Basic, which is what a
 /// browser can send.
-fn token_of(headers: &HeaderMap) -> Option<String> {
+pub(super) fn token_of(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, rest) = value.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {

@@ -12,7 +12,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::github::GitHubError;
+use crate::github::oidc::OidcError;
 use crate::github::webhook::WebhookError;
+use crate::ingest::job_archive::ArchiveError;
 use crate::jobs::error_chain;
 use crate::report::page::{ErrorPage, Site};
 use crate::store::StoreError;
@@ -81,6 +83,12 @@ pub enum WebError {
     /// A delivery is refused.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// A job did not prove who it is.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
+    /// What a job uploaded can't be used.
+    #[error("the upload is refused: {0}")]
+    Archive(#[from] ArchiveError),
     /// GitHub could not, while somebody waits for it.
     #[error("{0}")]
     GitHub(#[from] GitHubError),
@@ -99,19 +107,30 @@ impl WebError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::WrongPort(_) => StatusCode::NOT_FOUND,
-            Self::BadRequest(_) | Self::Webhook(WebhookError::Payload { .. }) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized(_) | Self::Webhook(WebhookError::Signature) => StatusCode::UNAUTHORIZED,
+            Self::TooLarge { .. } | Self::Archive(ArchiveError::TooLarge { .. }) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::BadRequest(_) | Self::Archive(_) | Self::Webhook(WebhookError::Payload { .. }) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Moved(_) => StatusCode::MOVED_PERMANENTLY,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::Oidc(OidcError::Event { .. }) => StatusCode::FORBIDDEN,
             Self::Gone(_) => StatusCode::GONE,
             Self::GitHub(_) => StatusCode::BAD_GATEWAY,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooFast { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::TooManyOpenTraces | Self::OutOfMemory | Self::Stalled | Self::Store(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
+            Self::Busy
+            | Self::TooManyOpenTraces
+            | Self::OutOfMemory
+            | Self::Stalled
+            | Self::Store(_)
+            | Self::Oidc(OidcError::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) | Self::AppFile(_) | Self::Oidc(OidcError::Configuration(_)) => {
+                StatusCode::INTERNAL_SERVER_ERROR
             }
-            Self::Internal(_) | Self::AppFile(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unauthorized(_) | Self::Oidc(_) | Self::Webhook(WebhookError::Signature) => {
+                StatusCode::UNAUTHORIZED
+            }
         }
     }
 

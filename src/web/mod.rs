@@ -2,6 +2,7 @@
 //! asks and how much, hand bytes down, commit, answer.
 
 mod access;
+mod actions;
 mod api;
 mod error;
 pub mod forward;
@@ -29,6 +30,7 @@ use self::ingest::admission::Admission;
 pub use self::ingest::admission::{AdmissionLimits, memory_of_this_machine};
 use self::ingest::commit::Committer;
 use crate::config::PageAccess;
+use crate::github::oidc::Verifier;
 use crate::jobs::Work;
 use crate::model::ids::RepoName;
 
@@ -51,6 +53,8 @@ pub struct AppState {
     pub pages: PageAccess,
     /// Makes the App; none when there is one, or none is wanted.
     pub setup: Option<Arc<setup::Setup>>,
+    /// Verifies the tokens of jobs; none without an App.
+    pub oidc: Option<Arc<Verifier>>,
     /// Where accepted spans also go.
     pub forwarder: Option<forward::Forwarder>,
     /// Whether somebody configured the public address, or it is just where we listen.
@@ -78,6 +82,7 @@ impl AppState {
             default_repo,
             pages,
             setup: None,
+            oidc: None,
             forwarder: None,
             public_url_is_chosen: true,
             webhook_slots: Arc::new(Semaphore::new(WEBHOOKS_AT_ONCE)),
@@ -99,6 +104,13 @@ impl AppState {
         self
     }
 
+    /// The same state, which jobs can prove to who they are.
+    #[must_use]
+    pub fn with_oidc(mut self, verifier: Option<Verifier>) -> Self {
+        self.oidc = verifier.map(Arc::new);
+        self
+    }
+
     /// Whether nothing is posted: there is no App.
     #[must_use]
     pub fn local_mode(&self) -> bool {
@@ -115,6 +127,7 @@ pub fn router(state: AppState) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .route("/schema/pacegate.schema.json", get(schema::policy))
+        .nest("/api/v1/actions", actions::routes())
         .nest("/api/v1", api::routes())
         .merge(setup::routes())
         .merge(pages::routes())

@@ -53,6 +53,8 @@ impl Service {
             ("GITHUB_WRITES_PER_HOUR", "100000".to_owned()),
             // Tests count calls and jobs: what comes by itself comes where it is the test's subject.
             ("RECONCILE_INTERVAL", "0s".to_owned()),
+            // Nobody listens there: no test asks the real issuer for its keys.
+            ("GITHUB_OIDC_ISSUER", "http://127.0.0.1:9".to_owned()),
             ("TRACES_URL", format!("file:{}", traces.path().display())),
         ];
         let environment = environment.map(|(name, value)| (format!("PACEGATE_{name}"), value)).into();

@@ -74,6 +74,7 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             github_app_id: None,
             github_private_key: None,
             github_webhook_secret: None,
+            github_oidc_issuer: None,
             app_file: None,
         },
         work: WorkArgs {

@@ -1,6 +1,7 @@
 //! `pacegate doctor`: looks at everything a service needs and says what to do.
 
 mod github;
+mod jobs;
 
 use std::process::ExitCode;
 
@@ -62,6 +63,7 @@ pub async fn doctor(args: DoctorArgs) -> Result<ExitCode, CliError> {
         args.work.public_url.clone().or_else(|| found.as_ref().and_then(|found| found.public_url.clone()));
     if let Some(found) = &found {
         github::github(&args, found, public_url.as_deref(), &mut findings).await;
+        jobs::jobs(&args.github, public_url.as_deref(), &mut findings).await;
     }
     match &public_url {
         Some(url) => findings.good(&format!("links lead to {url}")),

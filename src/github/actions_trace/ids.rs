@@ -14,6 +14,7 @@ pub fn trace_id(run: i64, attempt: u32) -> TraceId {
 }
 
 /// The run's span.
+#[must_use]
 pub fn root_span_id(run: i64, attempt: u32) -> SpanId {
     span_id(&format!("{run}{attempt}s"))
 }
@@ -25,11 +26,13 @@ pub fn job_span_id(job: i64) -> SpanId {
 }
 
 /// The span of a job's wait for a runner.
+#[must_use]
 pub fn queue_span_id(job: i64) -> SpanId {
     span_id(&format!("{job}-q"))
 }
 
 /// A step's span, by a name that is unique within its job.
+#[must_use]
 pub fn step_span_id(job: i64, name: &str) -> SpanId {
     span_id(&format!("{job}-{name}-s"))
 }

@@ -7,7 +7,7 @@
 
 mod attributes;
 mod conclusion;
-mod ids;
+pub mod ids;
 mod names;
 mod runner;
 #[cfg(test)]

@@ -57,7 +57,7 @@ fn is_token(b: u8) -> bool {
 }
 
 /// GitHub's, npm's, Docker's, Stripe's, Hugging Face's and our own, by their underscore.
-static BY_UNDERSCORE: [Prefixed; 14] = [
+static BY_UNDERSCORE: [Prefixed; 15] = [
     prefixed(b"ghp_", 30, is_base64url),
     prefixed(b"gho_", 30, is_base64url),
     prefixed(b"ghu_", 30, is_base64url),
@@ -72,6 +72,7 @@ static BY_UNDERSCORE: [Prefixed; 14] = [
     word(b"rk_test_", 16, is_base62),
     word(b"hf_", 30, is_base62),
     prefixed(b"pgt_", 32, is_base62),
+    prefixed(b"pgg_", 32, is_base62),
 ];
 /// GitLab's, Slack's, `OpenAI`'s and `PyPI`'s, by their hyphen.
 static BY_HYPHEN: [Prefixed; 13] = [
@@ -160,6 +161,7 @@ fn is_likely(text: &[u8], at: usize) -> bool {
             (b'h', b'p' | b'o' | b'u' | b's' | b'r' | b'f')
                 | (b'a' | b'g' | b's', b't')
                 | (b'p', b'm')
+                | (b'g', b'g')
                 | (b'v', b'e')
         ),
         b'-' => {

@@ -108,6 +108,17 @@ pub(super) async fn whole(
     inflated(state, room, coding, body).await
 }
 
+/// Reads a body that is compressed in a way of its own, up to a limit.
+pub(in crate::web) async fn whole_as_sent(
+    mut room: Room,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<(Room, Bytes), WebError> {
+    let body = Reader::new(headers, body)?.finish(&mut room).await?;
+    if body.len() > limit { Err(WebError::TooLarge { limit_mib: limit >> 20 }) } else { Ok((room, body)) }
+}
+
 pub(super) fn too_large() -> WebError {
     WebError::TooLarge { limit_mib: BODY_LIMIT >> 20 }
 }

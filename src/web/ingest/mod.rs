@@ -20,7 +20,9 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 
 use self::admission::Room;
+pub(super) use self::body::whole_as_sent;
 use self::prepare::{Batch, prepare};
+pub(super) use self::prepare::{Prepared, STORED_LIMIT, prepared_trace};
 use super::AppState;
 use super::access::{Sender, pushing_repository};
 use super::error::WebError;
@@ -46,7 +48,7 @@ fn refusal(error: &WebError) -> &'static str {
 }
 
 /// Counts a request that was refused whole, and gives its error on.
-fn refused(state: &AppState, door: &'static str) -> impl Fn(WebError) -> WebError {
+pub(super) fn refused(state: &AppState, door: &'static str) -> impl Fn(WebError) -> WebError {
     let metrics = state.work.metrics.clone();
     move |error| {
         Metrics::count(&metrics.refused_requests, door, refusal(&error));
@@ -55,7 +57,7 @@ fn refused(state: &AppState, door: &'static str) -> impl Fn(WebError) -> WebErro
 }
 
 /// The content type of a request, without parameters and in lower case.
-fn content_type(headers: &HeaderMap) -> String {
+pub(super) fn content_type(headers: &HeaderMap) -> String {
     let value = headers.get(axum::http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     value.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
@@ -70,7 +72,7 @@ pub(super) struct Outcome {
 }
 
 /// A place for a sender's request; taken before its body is read.
-fn room_for(state: &AppState, sender: &Sender) -> Result<Room, WebError> {
+pub(super) fn room_for(state: &AppState, sender: &Sender) -> Result<Room, WebError> {
     state.admission.room(sender.repository.id, sender.key)
 }
 
@@ -113,8 +115,7 @@ pub(super) async fn receive(
     let at_work = state.admission.at_work().await?;
     let (name, redactor) = (repository.name.clone(), state.work.trace_settings.redactor.clone());
     // Two that forward to each other, or one to itself, would never come to an end.
-    let forwarder = state.forwarder.as_ref().filter(|_| !sender.was_forwarded);
-    let forwards = forwarder.is_some();
+    let forwards = state.forwarder.is_some() && !sender.was_forwarded;
     // The places are the computation's: it can't be called off, whatever becomes of the sender.
     let (room, prepared) = tokio::task::spawn_blocking(move || {
         let _at_work = at_work;
@@ -127,9 +128,22 @@ pub(super) async fn receive(
     .map_err(|e| WebError::Internal(e.into()))?;
     let prepared = prepared?;
     state.admission.charge(sender.key, prepared.bytes.saturating_sub(received));
+    Ok(commit(state, sender, room, door, prepared).await?.1)
+}
+
+/// Commits what was made ready, and passes it on. Returns how many spans were kept, and what is told of
+/// the others.
+pub(super) async fn commit(
+    state: &AppState,
+    sender: &Sender,
+    room: Room,
+    door: &'static str,
+    prepared: Prepared,
+) -> Result<(usize, Outcome), WebError> {
+    let repository = &sender.repository;
     let mut outcome = prepared.outcome;
     // Taken before they are given away, and only if somebody wants them.
-    let forwarded = forwarder.map(|forwarder| (forwarder, copies(&prepared.batches)));
+    let forwarded = state.forwarder.as_ref().map(|forwarder| (forwarder, copies(&prepared.batches)));
     let (committer, repo) = (state.committer.clone(), repository.id);
     // And the batches': they wait to be committed even when nobody waits for the answer.
     let full = tokio::spawn(async move {
@@ -146,8 +160,8 @@ pub(super) async fn receive(
     }
     let metrics = &state.work.metrics;
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let accepted = count(prepared.accepted.saturating_sub(full.count));
-    Metrics::count_many(&metrics.spans, door, "accepted", accepted);
+    let accepted = prepared.accepted.saturating_sub(full.count);
+    Metrics::count_many(&metrics.spans, door, "accepted", count(accepted));
     // What was committed, and what a trace that takes no more would have held: nobody sends that again.
     if let Some((forwarder, batches)) = forwarded.filter(|_| accepted > 0) {
         for (body, spans) in batches {
@@ -155,5 +169,5 @@ pub(super) async fn receive(
         }
     }
     Metrics::count_many(&metrics.spans, door, "rejected", count(outcome.rejected));
-    Ok(outcome)
+    Ok((accepted, outcome))
 }

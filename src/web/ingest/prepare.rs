@@ -14,29 +14,60 @@ use crate::model::ids::{CommitSha, RepoName, TraceId};
 use crate::web::error::WebError;
 
 /// The most a request may take in the store: a resource is kept with each of its traces.
-const STORED_LIMIT: usize = 64 << 20;
+pub(in crate::web) const STORED_LIMIT: usize = 64 << 20;
 
 /// Spans of one trace that came in one request.
-pub(super) struct Batch {
-    pub(super) trace: TraceId,
+pub(in crate::web) struct Batch {
+    pub(in crate::web) trace: TraceId,
     /// As it is stored.
-    pub(super) stored: Box<[u8]>,
+    pub(in crate::web) stored: Box<[u8]>,
     /// OTLP protobuf, if it goes on to somewhere else.
-    pub(super) forwarded: Option<Bytes>,
+    pub(in crate::web) forwarded: Option<Bytes>,
     /// Of the OTLP protobuf.
-    pub(super) bytes: i64,
-    pub(super) spans: i64,
-    pub(super) has_root: bool,
-    pub(super) head_sha: Option<CommitSha>,
+    pub(in crate::web) bytes: i64,
+    pub(in crate::web) spans: i64,
+    pub(in crate::web) has_root: bool,
+    pub(in crate::web) head_sha: Option<CommitSha>,
 }
 
 /// What is to be kept of a request.
-pub(super) struct Prepared {
-    pub(super) batches: Vec<Batch>,
-    pub(super) accepted: usize,
+pub(in crate::web) struct Prepared {
+    pub(in crate::web) batches: Vec<Batch>,
+    pub(in crate::web) accepted: usize,
     /// Bytes of all batches.
-    pub(super) bytes: usize,
-    pub(super) outcome: Outcome,
+    pub(in crate::web) bytes: usize,
+    pub(in crate::web) outcome: Outcome,
+}
+
+/// A trace, how many spans of it, whether its root is one of them, and the commit one of them names.
+type OfBatch = (TraceId, usize, bool, Option<CommitSha>);
+
+impl Batch {
+    fn new(plain: Vec<u8>, (trace, spans, has_root, head_sha): OfBatch, forwarded: bool) -> Self {
+        Self {
+            trace,
+            stored: span_batch::compress(&plain),
+            bytes: i64::try_from(plain.len()).unwrap_or(i64::MAX),
+            forwarded: forwarded.then(|| plain.into()),
+            spans: i64::try_from(spans).unwrap_or(i64::MAX),
+            has_root,
+            head_sha,
+        }
+    }
+}
+
+/// What is to be kept of spans that are clean and of one trace: OTLP protobuf, which `forwards` keeps
+/// for somewhere else, too. None: nothing is kept.
+pub(in crate::web) fn prepared_trace(
+    plain: Vec<u8>,
+    of_batch: OfBatch,
+    accepted: usize,
+    outcome: Outcome,
+    forwards: bool,
+) -> Prepared {
+    let bytes = plain.len();
+    let batches = if of_batch.1 == 0 { Vec::new() } else { vec![Batch::new(plain, of_batch, forwards)] };
+    Prepared { batches, accepted, bytes, outcome }
 }
 
 /// What a group or a span says of whose run it is: the repository, if it is not the one that
@@ -116,16 +147,9 @@ pub(super) fn prepare(
     for (trace, OfTrace { spans, has_root, commit }) in by_trace {
         accepted += spans.len();
         nameless |= has_root && commit.is_none();
-        let plain = spans.write(&groups);
-        batches.push(Batch {
-            trace,
-            stored: span_batch::compress(&plain),
-            bytes: i64::try_from(plain.len()).unwrap_or(i64::MAX),
-            forwarded: forwarded.then(|| plain.into()),
-            spans: i64::try_from(spans.len()).unwrap_or(i64::MAX),
-            has_root,
-            head_sha: commit.and_then(|text| text.parse().ok()),
-        });
+        let head_sha = commit.and_then(|text| text.parse().ok());
+        let batch = Batch::new(spans.write(&groups), (trace, spans.len(), has_root, head_sha), forwarded);
+        batches.push(batch);
     }
     let warning = nameless.then(|| {
         "accepted, but no span names the commit (resource attribute vcs.ref.head.revision): without it the run \

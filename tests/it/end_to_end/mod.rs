@@ -11,6 +11,7 @@ mod deliveries;
 mod door;
 mod enterprise_server;
 mod exec;
+mod fast_path;
 mod faults;
 mod forwarding;
 mod killed;

@@ -37,6 +37,7 @@ fn known_shapes_are_masked_wherever_they_stand() {
         of("eyJ", 30) + "." + &of("eyJ", 50) + "." + &of("", 43),
         of("eyJ", 30) + "." + &of("eyJ", 50),
         format!("pgt_{}", "0123456789abcdef".repeat(3)),
+        format!("pgg_{}", "0123456789abcdef".repeat(3)),
     ];
     for token in tokens {
         for (before, after) in [

@@ -1,0 +1,37 @@
+//! `doctor`'s look at the fast path: can jobs of GitHub Actions prove to this service who they are. It
+//! is a convenience, so nothing here is a problem: their artifacts are collected all the same.
+
+use super::Findings;
+use crate::cli::serve::verifier;
+use crate::clock::Clock;
+use crate::config::GitHubArgs;
+use crate::jobs::error_chain;
+
+pub(super) async fn jobs(args: &GitHubArgs, public_url: Option<&str>, findings: &mut Findings) {
+    let Some(url) = public_url.map(|url| url.trim_end_matches('/')) else {
+        return findings.note(
+            "jobs can't upload at once: their tokens have to name this service, so PACEGATE_PUBLIC_URL is needed",
+        );
+    };
+    let is_here =
+        ["http://localhost", "http://127.", "http://[::1]"].iter().any(|here| url.starts_with(here));
+    if !url.starts_with("https://") && !is_here {
+        findings.note(&format!(
+            "runners would send tokens and spans to {url} in clear text: put TLS in front of this service"
+        ));
+    }
+    let verifier = match verifier(args, Clock::system()) {
+        Ok(verifier) => verifier,
+        Err(error) => return findings.problem(&error_chain(&error)),
+    };
+    match verifier.reach().await {
+        Ok(_) => findings.good(&format!(
+            "jobs can prove who they are: tokens of {} for the audience {url}",
+            verifier.issuer()
+        )),
+        Err(error) => findings.note(&format!(
+            "jobs can't upload at once, only by artifact: {}; is it the right PACEGATE_GITHUB_OIDC_ISSUER?",
+            error_chain(&error)
+        )),
+    }
+}

@@ -1,0 +1,157 @@
+//! The companion action's fast path: a job proves who it is and is given a grant for some minutes, with
+//! which it uploads what happened inside its steps. Whose run that is, is the verified token's word;
+//! nothing an upload says beside it is followed.
+
+mod job_trace;
+mod upload;
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::Serialize;
+
+use super::AppState;
+use super::access::token_of;
+use super::error::WebError;
+use crate::github::oidc::{JobToken, OidcError};
+use crate::jobs::error_chain;
+use crate::metrics::Metrics;
+use crate::model::ids::CommitSha;
+use crate::store::{Granted, JobTokenUse, NewGrant, RepositoryRow, Tx};
+
+/// How the counters call this door.
+const DOOR: &str = "actions";
+/// How long a grant is good: an upload is made at once.
+const GRANT: Duration = Duration::from_mins(15);
+
+/// Routes below `/api/v1/actions`.
+pub fn routes() -> Router<AppState> {
+    Router::new().route("/grants", post(grants)).route("/traces", post(upload::traces))
+}
+
+/// A grant as it is handed over.
+#[derive(Serialize)]
+struct Grant {
+    #[serde(rename = "grant")]
+    secret: String,
+    expires_at: String,
+    repository: String,
+    run_id: String,
+    run_attempt: u32,
+    check_run_id: Option<String>,
+}
+
+/// `POST /api/v1/actions/grants`.
+async fn grants(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, WebError> {
+    let granted = exchange(&state, &headers).await;
+    if granted.is_err() {
+        Metrics::count(&state.work.metrics.refused_requests, DOOR, "grant");
+    }
+    let kept_nowhere = [(header::CACHE_CONTROL, "no-store")];
+    granted.map(|grant| (StatusCode::CREATED, kept_nowhere, Json(grant)).into_response())
+}
+
+async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebError> {
+    let Some(verifier) = state.oidc.as_ref().filter(|_| !state.local_mode()) else {
+        return Err(WebError::Forbidden(
+            "this service has no GitHub App, so no job can prove to it who it is: send with an ingest token \
+             (`pacegate token create --repo OWNER/NAME`)",
+        ));
+    };
+    let Some(audience) = state.work.public_url.as_deref() else {
+        return Err(WebError::Forbidden(
+            "this service does not know its own address, which a job's token has to name: set PACEGATE_PUBLIC_URL",
+        ));
+    };
+    let Some(token) = token_of(headers) else {
+        return Err(WebError::Unauthorized(
+            "send the job's OIDC token as `Authorization: Bearer TOKEN`; the job needs the permission id-token: write",
+        ));
+    };
+    let job = verifier.verify(&token, audience).await.inspect_err(|error| match error {
+        OidcError::Unavailable { .. } | OidcError::Configuration(_) => {}
+        // What it says is not believed, so it is not told.
+        refused => tracing::info!(reason = %error_chain(refused), "a job's token was refused"),
+    })?;
+    grant(state, &job).await.inspect_err(|error| {
+        tracing::warn!(
+            repo = %job.repository, run = job.run_id, attempt = job.run_attempt, event = job.event,
+            reason = %error, "a job got no grant"
+        );
+    })
+}
+
+/// Exchanges a verified token.
+async fn grant(state: &AppState, job: &JobToken) -> Result<Grant, WebError> {
+    let (work, now) = (&state.work, state.work.clock.now());
+    let mut tx = work.db.write().await?;
+    let repository = installed(&mut tx, job).await?;
+    let expires_at = now.after(GRANT);
+    let new = NewGrant {
+        repo: repository.id,
+        run_id: job.run_id,
+        attempt: job.run_attempt,
+        check_run_id: job.check_run_id,
+        head_sha: head_of(&mut tx, &repository, job).await?,
+        expires_at,
+    };
+    let token = JobTokenUse { id: &job.id, usable_until: job.usable_until };
+    let secret = match tx.create_grant(&new, token, &work.chance, now).await? {
+        Granted::New(secret) => secret,
+        Granted::Replayed => {
+            return Err(WebError::Unauthorized("this token was exchanged before; ask GitHub for a new one"));
+        }
+        Granted::TooMany => {
+            return Err(WebError::Forbidden(
+                "this attempt of the run has had more grants than it can have jobs",
+            ));
+        }
+    };
+    tx.commit().await?;
+    tracing::debug!(repo = %repository.name, run = job.run_id, attempt = job.run_attempt, "a job got a grant");
+    Ok(Grant {
+        secret,
+        expires_at: expires_at.to_rfc3339(),
+        repository: repository.name.to_string(),
+        run_id: job.run_id.to_string(),
+        run_attempt: job.run_attempt,
+        check_run_id: job.check_run_id.map(|id| id.to_string()),
+    })
+}
+
+/// The repository of a job, if the App may act on it and the job is not a fork's.
+async fn installed(tx: &mut Tx, job: &JobToken) -> Result<RepositoryRow, WebError> {
+    const NOT_INSTALLED: WebError = WebError::Forbidden(
+        "the App is not installed on this repository, or is suspended there: install it, or send with an ingest \
+         token (`pacegate token create --repo OWNER/NAME`)",
+    );
+    let repository = tx.find_repository_by_github_id(job.repository_id).await?.ok_or(NOT_INSTALLED)?;
+    let installation = repository.installation.ok_or(NOT_INSTALLED)?;
+    tx.installation(installation).await?.filter(|found| !found.suspended).ok_or(NOT_INSTALLED)?;
+    if let Some(number) = job.pull_request
+        && tx.pull_request(repository.id, number).await?.is_some_and(|pull| pull.is_from_fork)
+    {
+        // GitHub gives them no token, unless somebody told it to.
+        return Err(WebError::Forbidden(
+            "jobs of a fork's pull request get no grant; their artifact is collected all the same",
+        ));
+    }
+    Ok(repository)
+}
+
+/// The commit that a job's run is shown on: of a pull request the token names only the merge.
+async fn head_of(
+    tx: &mut Tx,
+    repository: &RepositoryRow,
+    job: &JobToken,
+) -> Result<Option<CommitSha>, WebError> {
+    if job.pull_request.is_none() {
+        return Ok(Some(job.sha.clone()));
+    }
+    let told = tx.workflow_run(repository.id, job.run_id).await?;
+    Ok(told.and_then(|run| run.head_sha.parse().ok()))
+}

@@ -1,0 +1,207 @@
+//! What a job uploads: admitted as every push, read within the archive's bounds, held against the grant
+//! or the token it came with, and committed before it is answered.
+
+use std::net::SocketAddr;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::DOOR;
+use super::job_trace::{RunToldBy, prepare};
+use crate::github::actions_trace::ids;
+use crate::ingest::job_archive::{ARCHIVE_BYTES, Expected, JobArchive, Manifest};
+use crate::model::ids::CommitSha;
+use crate::store::{GRANT_PREFIX, GrantRow};
+use crate::web::AppState;
+use crate::web::access::{Sender, pushing_repository, token_of};
+use crate::web::error::WebError;
+use crate::web::ingest::admission::{RateKey, Room};
+use crate::web::ingest::{Prepared, commit, content_type, refused, room_for, whole_as_sent};
+
+/// What decoding an upload takes is set aside as for a body of this size: what it inflates to is not
+/// known before, and is bounded by the archive's reader.
+const AS_LARGE_AS: usize = 16 << 20;
+
+/// What became of an upload.
+#[derive(Serialize)]
+struct Taken {
+    spans: usize,
+    rejected: usize,
+    message: Option<String>,
+    verdict_url: Option<String>,
+}
+
+/// Who uploads, and for which run if a grant says it.
+struct Uploader {
+    sender: Sender,
+    grant: Option<GrantRow>,
+}
+
+/// `POST /api/v1/actions/traces`.
+pub async fn traces(
+    State(state): State<AppState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, WebError> {
+    let taken = accept(&state, peer, &headers, body).await.map_err(refused(&state, DOOR))?;
+    Ok((StatusCode::ACCEPTED, Json(taken)).into_response())
+}
+
+async fn accept(
+    state: &AppState,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Taken, WebError> {
+    // Before the body is read: who may not upload may not fill our memory either.
+    let uploader = uploader(state, headers, peer).await?;
+    if content_type(headers) != "application/jsonl" {
+        return Err(WebError::UnsupportedMediaType("application/jsonl"));
+    }
+    let gzip = headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
+    if !gzip {
+        return Err(WebError::UnsupportedEncoding);
+    }
+    let room = room_for(state, &uploader.sender)?;
+    let (room, body) = whole_as_sent(room, headers, body, ARCHIVE_BYTES).await?;
+    if let Some(grant) = &uploader.grant {
+        let mut tx = state.work.db.write().await?;
+        let counted = tx.count_upload(grant, body.len()).await?;
+        tx.commit().await?;
+        if !counted {
+            let refusal = WebError::Forbidden("this grant, or its run, has uploaded as much as one may");
+            return Err(told(&uploader, refusal));
+        }
+    }
+    let (room, manifest, prepared) = read(state, &uploader, room, body).await?;
+    let head_sha = head_of(state, &uploader, &manifest).await?;
+    let (spans, outcome) = commit(state, &uploader.sender, room, DOOR, prepared).await?;
+    Ok(Taken {
+        spans,
+        rejected: outcome.rejected,
+        message: outcome.message,
+        verdict_url: head_sha.and_then(|sha| {
+            let base = state.work.public_url.as_deref()?.trim_end_matches('/');
+            Some(format!("{base}/api/v1/repos/{}/commits/{sha}/verdict", uploader.sender.repository.name))
+        }),
+    })
+}
+
+async fn uploader(state: &AppState, headers: &HeaderMap, peer: SocketAddr) -> Result<Uploader, WebError> {
+    let Some(secret) = token_of(headers).filter(|token| token.starts_with(GRANT_PREFIX)) else {
+        return Ok(Uploader { sender: pushing_repository(state, headers, peer).await?, grant: None });
+    };
+    let mut tx = state.work.db.read().await?;
+    let unknown =
+        || WebError::Unauthorized("this grant is unknown or has ended; exchange a new token of the job");
+    let grant = tx.grant(&secret, state.work.clock.now()).await?.ok_or_else(unknown)?;
+    let repository = tx.repository(grant.repo).await?.ok_or_else(unknown)?;
+    // The App may have been taken away since.
+    let installation = repository.installation.ok_or_else(unknown)?;
+    tx.installation(installation).await?.filter(|found| !found.suspended).ok_or_else(unknown)?;
+    let key = RateKey::of_token(&secret);
+    Ok(Uploader { sender: Sender { repository, key, was_forwarded: false }, grant: Some(grant) })
+}
+
+/// Decodes and cleans an upload off the async threads.
+async fn read(
+    state: &AppState,
+    uploader: &Uploader,
+    mut room: Room,
+    body: Bytes,
+) -> Result<(Room, Manifest, Prepared), WebError> {
+    state.admission.charge(uploader.sender.key, body.len());
+    room.hold_decoding(AS_LARGE_AS).await?;
+    let at_work = state.admission.at_work().await?;
+    let archive = tokio::task::spawn_blocking(move || {
+        let _at_work = at_work;
+        JobArchive::from_upload(&body)
+    });
+    let archive = archive.await.map_err(|e| WebError::Internal(e.into()))?;
+    let archive = archive.map_err(|error| told(uploader, error.into()))?;
+    let told_by = run_told_by(state, uploader, &archive.manifest).map_err(|error| told(uploader, error))?;
+    let (name, redactor) =
+        (uploader.sender.repository.name.clone(), state.work.trace_settings.redactor.clone());
+    let forwards = state.forwarder.is_some();
+    let at_work = state.admission.at_work().await?;
+    let prepared = tokio::task::spawn_blocking(move || {
+        let _at_work = at_work;
+        let manifest = archive.manifest.clone();
+        let prepared = prepare(archive, &name, told_by, &redactor, forwards)?;
+        room.hold(prepared.bytes)?;
+        Ok::<_, WebError>((room, manifest, prepared))
+    });
+    prepared.await.map_err(|e| WebError::Internal(e.into()))?.map_err(|error| told(uploader, error))
+}
+
+/// Holds what the manifest says against what is known of its sender, and tells who knows of the run.
+fn run_told_by(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Result<RunToldBy, WebError> {
+    let repository = &uploader.sender.repository;
+    let is_collected = !state.local_mode() && repository.installation.is_some();
+    let grant = uploader.grant.as_ref();
+    let attempt = u32::try_from(manifest.run_attempt).unwrap_or(u32::MAX);
+    let (run_id, run_attempt) =
+        grant.map_or((manifest.run_id, attempt), |grant| (grant.run_id, grant.attempt));
+    let check_run_id = grant.and_then(|grant| grant.check_run_id).or(manifest.check_run_id);
+    let expected = Expected {
+        repository_id: repository.github_id.filter(|_| is_collected),
+        run_id,
+        run_attempt: i64::from(run_attempt),
+        check_run_id,
+        head_sha: None,
+        trace_id: ids::trace_id(run_id, run_attempt),
+    };
+    if let Some(contradiction) = manifest.contradiction(&expected) {
+        return Err(WebError::BadRequest(format!("the manifest contradicts its sender: {contradiction}")));
+    }
+    if manifest.check_run_id.is_some_and(|id| ids::job_span_id(id) != manifest.job_span_id) {
+        let what = "the manifest contradicts itself: its job_span_id is not that of its check_run_id";
+        return Err(WebError::BadRequest(what.to_owned()));
+    }
+    if is_collected {
+        return Ok(RunToldBy::GitHub(check_run_id));
+    }
+    let is_ours = manifest.repository.eq_ignore_ascii_case(&repository.name.to_string());
+    if !manifest.repository.is_empty() && !is_ours {
+        let name = &repository.name;
+        return Err(WebError::BadRequest(format!(
+            "the manifest is of another repository, but the token is for {name}"
+        )));
+    }
+    Ok(RunToldBy::Manifest)
+}
+
+/// The commit whose verdict this will be part of, as far as it is known.
+async fn head_of(
+    state: &AppState,
+    uploader: &Uploader,
+    manifest: &Manifest,
+) -> Result<Option<CommitSha>, WebError> {
+    if let Some(head_sha) = uploader.grant.as_ref().and_then(|grant| grant.head_sha.clone()) {
+        return Ok(Some(head_sha));
+    }
+    let mut tx = state.work.db.read().await?;
+    if let Some(run) = tx.workflow_run(uploader.sender.repository.id, manifest.run_id).await? {
+        return Ok(run.head_sha.parse().ok());
+    }
+    // Of a pull request that GitHub tells of, the manifest names only the merge.
+    let is_collected = !state.local_mode() && uploader.sender.repository.installation.is_some();
+    let is_merge = is_collected && manifest.git_ref.starts_with("refs/pull/");
+    Ok(manifest.head_sha.parse().ok().filter(|_| !is_merge))
+}
+
+/// Says in the log that an upload was refused.
+fn told(uploader: &Uploader, error: WebError) -> WebError {
+    let grant = uploader.grant.as_ref();
+    tracing::warn!(
+        repo = %uploader.sender.repository.name, run = grant.map(|grant| grant.run_id),
+        attempt = grant.map(|grant| grant.attempt), reason = %crate::ingest::redact::redacted(error.to_string()),
+        "a job's upload was refused"
+    );
+    error
+}

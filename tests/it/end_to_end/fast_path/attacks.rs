@@ -1,0 +1,228 @@
+//! Each lie, refused: of tokens, of grants, of what is uploaded. No run and no baseline comes of any.
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use pacegate::github::actions_trace::ids;
+use serde_json::{Value, json};
+
+use super::super::PATIENCE;
+use super::{Database, FastPath, JOB, PUBLIC_URL, REPO, RUN, body, gzip, manifest, on_both, test_case};
+use crate::fake_github::keys;
+use crate::fake_github::oidc::signed;
+use crate::fake_github::state::PullRequest;
+use crate::service::{Service, WEBHOOK_SECRET};
+use crate::time::{eventually, now_seconds};
+use crate::webhooks::{self, delivery, sha};
+
+/// How many log lines say so of a refusal.
+fn told(service: &Service, what: &str) -> usize {
+    service.log().iter().filter(|line| line.contains(what)).count()
+}
+
+async fn no_run_came_of_it(path: &FastPath, service: &Service) {
+    path.scene.quiet(service, 0).await;
+    let (_, runs) = path.scene.api(service, "/runs").await;
+    assert_eq!(runs["runs"], json!([]));
+}
+
+on_both!(a_token_that_lies_gets_no_grant);
+async fn a_token_that_lies_gets_no_grant(database: Database) {
+    let path = FastPath::new(database).await;
+    let service = path.started().await;
+    let issuer = &path.issuer;
+    let now = now_seconds();
+    let mint = |claims: Value| issuer.mint(PUBLIC_URL, claims);
+    let push = |event: &str| json!({ "event_name": event, "ref": "refs/heads/main", "head_ref": "" });
+    let good = || issuer.good_claims(PUBLIC_URL);
+    let header = |alg, kid: &str| Header { kid: Some(kid.to_owned()), ..Header::new(alg) };
+    let public_pem = issuer.public_pem();
+    let confused = EncodingKey::from_secret(public_pem.as_bytes());
+    let confused =
+        jsonwebtoken::encode(&header(Algorithm::HS256, "key-1"), &good(), &confused).expect("a JWT");
+    let claims_of = |token: &str| token.split('.').nth(1).expect("claims").to_owned();
+    // {"alg":"none","kid":"key-1"}
+    let none = format!("eyJhbGciOiJub25lIiwia2lkIjoia2V5LTEifQ.{}.", claims_of(&mint(json!({}))));
+    let lies = [
+        ("another audience", 401, issuer.mint("https://other.example.com", json!({}))),
+        ("GitHub's usual audience", 401, issuer.mint("https://github.com/acme", json!({}))),
+        ("expired", 401, mint(json!({ "iat": now - 900, "exp": now - 90 }))),
+        ("not yet valid", 401, mint(json!({ "iat": now + 120, "nbf": now + 120 }))),
+        ("lives for a year", 401, mint(json!({ "exp": now + 365 * 86_400 }))),
+        ("no identifier", 401, mint(json!({ "jti": null }))),
+        ("the wrong key", 401, signed("key-1", keys::stranger(), good())),
+        ("an unknown key", 401, signed("key-99", keys::stranger(), good())),
+        ("HS256 with the public key", 401, confused),
+        ("no signature", 401, none),
+        ("another issuer", 401, mint(json!({ "iss": "https://token.actions.example.com" }))),
+        ("no token", 401, "pgt_nothing".to_owned()),
+        ("pull_request_target", 403, mint(push("pull_request_target"))),
+        ("workflow_run", 403, mint(push("workflow_run"))),
+        ("issue_comment", 403, mint(push("issue_comment"))),
+        ("a repository without the App", 403, mint(json!({ "repository_id": "4242" }))),
+    ];
+    let refused_before = told(&service, "was refused") + told(&service, "got no grant");
+    for (what, expected, token) in &lies {
+        let (status, problem) = path.exchange(&service, token).await;
+        assert_eq!(status, *expected, "{what}: {problem}");
+        assert_eq!(problem["status"], *expected, "{what}: a problem");
+    }
+    let refused = told(&service, "was refused") + told(&service, "got no grant") - refused_before;
+    assert_eq!(refused, lies.len(), "a line for each");
+
+    let token = mint(json!({}));
+    assert_eq!(path.exchange(&service, &token).await.0, 201);
+    let (status, problem) = path.exchange(&service, &token).await;
+    assert_eq!(status, 401, "replayed: {problem}");
+    let again = mint(json!({ "jti": "the same", "run_id": "1" }));
+    assert_eq!(path.exchange(&service, &again).await.0, 201);
+    assert_eq!(path.exchange(&service, &mint(json!({ "jti": "the same", "run_id": "2" }))).await.0, 401);
+
+    // GitHub gives a fork's job no token; one that has it all the same is refused by what GitHub told.
+    let mut pr = PullRequest::new(12, REPO, &sha("of a fork"));
+    "somebody/my-app".clone_into(&mut pr.head_repo);
+    path.scene.fake.pull_request(REPO, pr.clone());
+    let opened = webhooks::pull_request("opened", &path.scene.repository, &pr);
+    path.scene.deliver(&service, &delivery("pull_request", &opened, WEBHOOK_SECRET)).await;
+    eventually("its check", PATIENCE, || async {
+        (!path.scene.checks(&pr.head_sha).is_empty()).then_some(())
+    })
+    .await;
+    let of_fork = json!({ "ref": "refs/pull/12/merge", "head_ref": "main" });
+    let (status, problem) = path.exchange(&service, &mint(of_fork)).await;
+    assert_eq!(status, 403, "{problem}");
+
+    let grant = path.grant(&service, json!({})).await;
+    path.scene.fake.change_installation(99, |installation| installation.suspended = true);
+    let suspended = webhooks::installation("suspend", 99, &[&path.scene.repository]);
+    path.scene.deliver(&service, &delivery("installation", &suspended, WEBHOOK_SECRET)).await;
+    path.scene.quiet(&service, 1).await;
+    assert_eq!(path.exchange(&service, &mint(json!({}))).await.0, 403, "suspended");
+    let none = gzip(b"");
+    let (status, _) = path.upload(&service, &grant, body(&manifest(json!({}), &none), &none)).await;
+    assert_eq!(status, 401, "a grant does not outlive the installation");
+    let (_, runs) = path.scene.api(&service, "/runs").await;
+    assert_eq!(runs["runs"], json!([]));
+    let log = service.log().join("\n");
+    assert!(lies.iter().all(|(_, _, token)| !log.contains(token.as_str())), "no token is in the log");
+    service.terminate().await;
+    path.scene.fake.finish();
+}
+
+on_both!(an_upload_that_lies_is_refused);
+async fn an_upload_that_lies_is_refused(database: Database) {
+    let path = FastPath::new(database).await;
+    let service = path.started().await;
+    let main = [("vcs.ref.head.name", "main"), ("vcs.ref.head.revision", &*sha("main"))];
+    let spans = gzip(test_case("a root of its own", None, &main).as_bytes());
+    let lie = |over: Value| body(&manifest(over, &spans), &spans);
+    let grant = path.grant(&service, json!({})).await;
+    let mut longer = lie(json!({}));
+    longer.extend(gzip(b"more"));
+    let bomb = gzip(&vec![b' '; 300 << 20]);
+    for (what, expected, sent) in [
+        ("another run", 400, lie(json!({ "run_id": "5002" }))),
+        ("another attempt", 400, lie(json!({ "run_attempt": 2 }))),
+        ("another repository", 400, lie(json!({ "repository_id": "4242" }))),
+        ("another job", 400, lie(json!({ "check_run_id": "6002", "job_span_id": ids::job_span_id(6_002) }))),
+        ("another job's span", 400, lie(json!({ "job_span_id": ids::job_span_id(6_002) }))),
+        ("another run's trace", 400, lie(json!({ "trace_id": ids::trace_id(5_002, 1) }))),
+        ("another schema", 400, lie(json!({ "schema": 2 }))),
+        (
+            "a file of another name",
+            400,
+            lie(json!({ "files": [{ "name": "../x", "sha256": "", "bytes": 1 }] })),
+        ),
+        ("other bytes than its digest", 400, body(&manifest(json!({}), &spans), &gzip(b"{}"))),
+        ("bytes behind its files", 400, longer),
+        ("a manifest that inflates without end", 413, bomb.clone()),
+        ("no gzip", 400, b"{}".to_vec()),
+        ("nothing", 400, Vec::new()),
+    ] {
+        let (status, problem) = path.upload(&service, &grant, sent).await;
+        assert_eq!(status, expected, "{what}: {problem}");
+    }
+    assert_eq!(told(&service, "a job's upload was refused"), 13, "a line for each");
+    // Spans that inflate without end: what fits is taken, what does not is told.
+    let (status, taken) = path.upload(&service, &grant, body(&manifest(json!({}), &bomb), &bomb)).await;
+    assert!((status == 202 && taken["spans"] == 0) || status == 400, "{status} {taken}");
+
+    let url = format!("{}/api/v1/actions/traces", service.url());
+    let send = |kind: &'static str, coding: &'static str| {
+        let request = path.scene.client.post(&url).bearer_auth(&grant).body(lie(json!({})));
+        request.header("content-type", kind).header("content-encoding", coding).send()
+    };
+    assert_eq!(send("application/json", "gzip").await.expect("an answer").status(), 415);
+    assert_eq!(send("application/jsonl", "zstd").await.expect("an answer").status(), 415);
+    for wrong in ["pgg_", "pgg_0000000000000000000000000000000000000000000000", "pgt_x"] {
+        assert_eq!(path.upload(&service, wrong, lie(json!({}))).await.0, 401, "{wrong}");
+    }
+    // A grant is for this and for nothing else.
+    let otlp = path.scene.client.post(format!("{}/v1/traces", service.url())).bearer_auth(&grant);
+    let pushed = otlp.header("content-type", "application/json").body("{}").send().await.expect("an answer");
+    assert_eq!(pushed.status(), 401);
+    let read =
+        path.scene.client.get(format!("{}/api/v1/repos/{REPO}/runs", service.url())).bearer_auth(&grant);
+    assert_eq!(read.send().await.expect("an answer").status(), 404);
+
+    // A root that claims the base branch hangs below its job: the run is GitHub's to tell.
+    assert_eq!(path.upload(&service, &grant, lie(json!({}))).await.0, 202);
+    let run_itself = test_case("the run", None, &[]).replace(
+        &hex::encode(&<sha2::Sha256 as sha2::Digest>::digest("the run")[..8]),
+        &ids::root_span_id(RUN, 1).to_string(),
+    );
+    let forged = gzip(run_itself.as_bytes());
+    let (status, taken) = path.upload(&service, &grant, body(&manifest(json!({}), &forged), &forged)).await;
+    assert_eq!((status, &taken["spans"], &taken["rejected"]), (202, &json!(0), &json!(1)), "{taken}");
+    no_run_came_of_it(&path, &service).await;
+    service.terminate().await;
+    path.scene.fake.finish();
+}
+
+on_both!(a_grant_is_good_for_so_many_uploads);
+async fn a_grant_is_good_for_so_many_uploads(database: Database) {
+    let path = FastPath::new(database).await;
+    let service = path.started().await;
+    let grant = path.grant(&service, json!({})).await;
+    let spans = gzip(test_case("tests::one", Some(&ids::job_span_id(JOB).to_string()), &[]).as_bytes());
+    let sent = body(&manifest(json!({}), &spans), &spans);
+    for upload in 0..32 {
+        assert_eq!(path.upload(&service, &grant, sent.clone()).await.0, 202, "{upload}");
+    }
+    let (status, problem) = path.upload(&service, &grant, sent.clone()).await;
+    assert_eq!(status, 403, "{problem}");
+    let next = path.grant(&service, json!({})).await;
+    assert_eq!(path.upload(&service, &next, sent).await.0, 202, "another job's grant is its own");
+    no_run_came_of_it(&path, &service).await;
+    service.terminate().await;
+    path.scene.fake.finish();
+}
+
+on_both!(a_service_without_an_app_or_an_address_gives_no_grants);
+async fn a_service_without_an_app_or_an_address_gives_no_grants(database: Database) {
+    let path = FastPath::new(database).await;
+    let local = ["APP_ID", "PRIVATE_KEY", "WEBHOOK_SECRET"]
+        .iter()
+        .fold(path.scene.builder.clone(), |builder, name| {
+            builder.without(&format!("PACEGATE_GITHUB_{name}"))
+        });
+    let nameless = path.scene.builder.clone().without("PACEGATE_PUBLIC_URL");
+    for (builder, said) in
+        [(local.env("PACEGATE_NO_SETUP", "true"), "an ingest token"), (nameless, "set PACEGATE_PUBLIC_URL")]
+    {
+        let service = builder.start().await;
+        let (status, problem) = path.exchange(&service, &path.issuer.mint(PUBLIC_URL, json!({}))).await;
+        assert_eq!(status, 403);
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(said)), "{problem}");
+        service.terminate().await;
+    }
+    assert_eq!(path.issuer.jwks_fetches(), 0);
+    path.issuer.set_down(true);
+    let service = path.started().await;
+    let (status, problem) = path.exchange(&service, &path.issuer.mint(PUBLIC_URL, json!({}))).await;
+    assert_eq!(status, 503, "{problem}");
+    service.terminate().await;
+    let wrong = path.scene.builder.clone().env("PACEGATE_GITHUB_OIDC_ISSUER", "http://example.com");
+    let output = wrong.run(&["serve"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("PACEGATE_GITHUB_OIDC_ISSUER"));
+    path.scene.fake.finish();
+}

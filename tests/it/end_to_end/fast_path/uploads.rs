@@ -1,0 +1,123 @@
+//! What is taken: from a job with a grant, and from any other CI with an ingest token.
+
+use pacegate::github::actions_trace::ids;
+use serde_json::{Value, json};
+
+use super::{
+    Database, FastPath, JOB, PUBLIC_URL, REPO, RUN, Scene, body, gzip, manifest, on_both, test_case,
+};
+use crate::fake_github::state::Repository;
+use crate::service::Service;
+use crate::webhooks::{self, sha};
+
+on_both!(a_job_proves_who_it_is_and_uploads_to_its_own_run);
+async fn a_job_proves_who_it_is_and_uploads_to_its_own_run(database: Database) {
+    let path = FastPath::new(database).await;
+    let service = path.started().await;
+    let token = path.issuer.mint(PUBLIC_URL, json!({}));
+    let (status, granted) = path.exchange(&service, &token).await;
+    assert_eq!(status, 201, "{granted}");
+    let said = ["repository", "run_id", "run_attempt", "check_run_id"].map(|name| granted[name].clone());
+    assert_eq!(said, [json!(REPO), json!("5001"), json!(1), json!("6001")]);
+    assert!(granted["expires_at"].as_str().is_some_and(|at| at.ends_with('Z')));
+    let grant = granted["grant"].as_str().expect("a grant");
+
+    let job = ids::job_span_id(JOB).to_string();
+    let lines = [
+        test_case("tests::fast", Some(&job), &[("vcs.repository.name", REPO)]),
+        test_case("tests::slow", None, &[]),
+        test_case("tests::elsewhere", Some(&job), &[("vcs.repository.name", "acme/another")]),
+    ];
+    let spans = gzip(lines.join("\n").as_bytes());
+    let (status, taken) = path.upload(&service, grant, body(&manifest(json!({}), &spans), &spans)).await;
+    assert_eq!((status, &taken["spans"], &taken["rejected"]), (202, &json!(2), &json!(1)), "{taken}");
+    assert!(taken["message"].as_str().is_some_and(|text| text.contains("acme/another")), "{taken}");
+    assert_eq!(
+        taken["verdict_url"],
+        Value::Null,
+        "GitHub has not told of the run, and the token names a merge"
+    );
+
+    // Once more with another job's token, of a branch: what it is of is known.
+    let of_branch =
+        json!({ "event_name": "push", "ref": "refs/heads/main", "head_ref": "", "sha": sha("main") });
+    let grant = path.grant(&service, of_branch).await;
+    let none = gzip(b"");
+    let (status, taken) = path.upload(&service, &grant, body(&manifest(json!({}), &none), &none)).await;
+    let url = format!("{PUBLIC_URL}/api/v1/repos/{REPO}/commits/{}/verdict", sha("main"));
+    assert_eq!(
+        (status, &taken),
+        (202, &json!({ "spans": 0, "rejected": 0, "message": null, "verdict_url": url }))
+    );
+
+    // A token without a word on the job is of the run all the same.
+    let grant = path.grant(&service, json!({ "check_run_id": null })).await;
+    let (status, _) = path.upload(&service, &grant, body(&manifest(json!({}), &spans), &spans)).await;
+    assert_eq!(status, 202);
+    let log = service.log().join("\n");
+    for secret in [token.as_str(), grant.as_str()] {
+        assert!(!log.contains(secret), "no secret is in the log");
+    }
+    service.terminate().await;
+    path.scene.fake.finish();
+}
+
+async fn run_of(scene: &Scene, service: &Service) -> Value {
+    scene.wait_for_runs(service, 1).await;
+    let (_, runs) = scene.api(service, "/runs").await;
+    let id = runs["runs"][0]["id"].as_str().expect("a run").to_owned();
+    scene.api(service, &format!("/runs/{id}")).await.1
+}
+
+on_both!(where_no_app_tells_of_the_run_the_manifest_does);
+async fn where_no_app_tells_of_the_run_the_manifest_does(database: Database) {
+    let path = FastPath::new(database).await;
+    // The App is there, but not on this repository: it is known by its token alone.
+    let service = path.scene.builder.clone().env("PACEGATE_SETTLE", "100ms").start().await;
+    let job = ids::job_span_id(JOB).to_string();
+    let spans = gzip(test_case("tests::slow", Some(&job), &[]).as_bytes());
+    let over =
+        json!({ "ref": "refs/heads/main", "event_name": "push", "matrix": { "os": "linux", "shard": 2 } });
+    let token = path.scene.token.clone();
+    let (status, taken) = path.upload(&service, &token, body(&manifest(over, &spans), &spans)).await;
+    assert_eq!((status, &taken["spans"]), (202, &json!(1)), "{taken}");
+    let sha = sha("a merge of seven");
+    assert!(taken["verdict_url"].as_str().is_some_and(|url| url.contains(&sha)), "{taken}");
+    let run = run_of(&path.scene, &service).await;
+    let said = ["head_sha", "pipeline", "external_id", "result"].map(|name| run["run"][name].clone());
+    assert_eq!(said, [json!(sha), json!("CI"), json!(RUN.to_string()), json!("success")], "{run}");
+    assert_eq!(run["run"]["lineage"], json!({ "kind": "branch", "name": "main" }));
+    let paths: Vec<_> =
+        run["stages"].as_array().expect("stages").iter().map(|stage| &stage["path"]).collect();
+    assert!(paths.contains(&&json!(["CI", "test (linux, 2)", "tests::slow"])), "{paths:?}");
+    assert_eq!(run["run"]["trace_id"], json!(ids::trace_id(RUN, 1)));
+    // Whose token it is decides, not what the manifest says.
+    let of_another = manifest(json!({ "repository": "acme/another" }), &spans);
+    let (status, refused) = path.upload(&service, &token, body(&of_another, &spans)).await;
+    assert_eq!(status, 400, "{refused}");
+    service.terminate().await;
+    path.scene.fake.finish();
+}
+
+on_both!(a_repository_that_is_renamed_or_moves_keeps_its_number);
+async fn a_repository_that_is_renamed_or_moves_keeps_its_number(database: Database) {
+    let path = FastPath::new(database).await;
+    let service = path.started().await;
+    // The name in the token is an old one, or another's: the number counts.
+    let (status, granted) = path
+        .exchange(&service, &path.issuer.mint(PUBLIC_URL, json!({ "repository": "acme/old-name" })))
+        .await;
+    assert_eq!((status, &granted["repository"]), (201, &json!(REPO)));
+    let elsewhere = Repository::new(77, "acme/elsewhere");
+    let payload = webhooks::installation("created", 99, &[&path.scene.repository, &elsewhere]);
+    path.scene.fake.repository(99, elsewhere);
+    path.scene
+        .deliver(&service, &webhooks::delivery("installation", &payload, crate::service::WEBHOOK_SECRET))
+        .await;
+    path.scene.quiet(&service, 0).await;
+    let (status, granted) =
+        path.exchange(&service, &path.issuer.mint(PUBLIC_URL, json!({ "repository_id": "77" }))).await;
+    assert_eq!((status, &granted["repository"]), (201, &json!("acme/elsewhere")));
+    service.terminate().await;
+    path.scene.fake.finish();
+}
