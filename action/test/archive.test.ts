@@ -64,6 +64,19 @@ test("a program that did not take TRACEPARENT is in the job's trace all the same
   expect(result.seen[1]).toEqual({ id: "b".repeat(16), parent: "a".repeat(16), name: "work", service: "api", startNs: 5n, endNs: 9n });
 });
 
+test("a link between two such programs leads into the job's trace too, another one stays", async () => {
+  const [producer, consumer, elsewhere] = ["1", "2", "3"].map((digit) => digit.repeat(32));
+  const { lines } = await written([
+    body([span("a".repeat(16), { traceId: producer })]),
+    body([span("b".repeat(16), { traceId: consumer, links: [{ traceId: producer, spanId: "a".repeat(16) }, { traceId: elsewhere, spanId: "c".repeat(16) }] })]),
+  ]);
+  const [linked] = lines[1]?.resourceSpans?.[0]?.scopeSpans?.[0]?.spans ?? [];
+  expect(linked?.links).toEqual([
+    { traceId: traceId(job), spanId: "a".repeat(16) },
+    { traceId: elsewhere, spanId: "c".repeat(16) },
+  ]);
+});
+
 test("what GitHub tells of is never claimed, and what has no id or time is dropped", async () => {
   const { lines, result } = await written([
     body([span(jobSpanId(job)), span(rootSpanId(job))]),

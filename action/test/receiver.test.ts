@@ -87,6 +87,7 @@ describe("what is refused in OTLP's form, and counted", () => {
     ["an unknown encoding", "/v1/traces", JSON_TYPE, json, { "content-encoding": "br" }, 415, 1],
     ["an unknown type", "/v1/traces", "text/plain", json, {}, 415, 1],
     ["what inflates without end", "/v1/traces", PROTOBUF, bomb, { "content-encoding": "gzip" }, 413, 1],
+    ["JSON that is very large in memory", "/v1/traces", JSON_TYPE, gzipSync(`[${"[],".repeat(6_000_000)}0]`), { "content-encoding": "gzip" }, 413, 1],
     ["another path", "/v1/profiles", JSON_TYPE, json, {}, 404, 0],
     ["a stop without the secret", "/stop/guess", JSON_TYPE, Buffer.alloc(0), {}, 404, 0],
   ])("%s", async (_, path, type, body, headers, status, refused) => {

@@ -1,10 +1,10 @@
 // What the receiver kept, as lines of OTLP JSON. Spans of a program that did not take TRACEPARENT
-// are moved into the job's trace; the spans that GitHub's API tells of are never claimed; what the
-// server would not take is left out here and counted.
+// are moved into the job's trace, and links between them with them. The spans that GitHub's API
+// tells of are never claimed; what the server would not take is left out here and counted.
 
 import { jobSpanId, rootSpanId, traceId, type Job } from "../identity.ts";
 import { readJsonRequest } from "../otlp/json.ts";
-import { type ExportRequest, type SpanFields, countSpans, spansOf } from "../otlp/message.ts";
+import { type ExportRequest, type LinkFields, type SpanFields, countSpans, spansOf } from "../otlp/message.ts";
 import { readRequest } from "../otlp/protobuf.ts";
 import { readSpool } from "../receiver/spool.ts";
 import { GzipLines, type WrittenFile } from "./gzip_lines.ts";
@@ -38,7 +38,7 @@ export interface WrittenSpans {
 /** Writes `spans.jsonl.gz` of what is in a spool. */
 export async function writeSpans(spool: string, path: string, name: string, job: Job): Promise<WrittenSpans> {
   const lines = new GzipLines(path, name);
-  const identity = { trace: traceId(job), own: new Set([jobSpanId(job), rootSpanId(job)]) };
+  const identity = { trace: traceId(job), own: new Set([jobSpanId(job), rootSpanId(job)]), moved: new Set<string>() };
   const seen: Seen[] = [];
   let dropped = 0;
   for (const { encoding, body } of readSpool(spool)) {
@@ -60,6 +60,13 @@ export async function writeSpans(spool: string, path: string, name: string, job:
   return { file: { ...file, spans: seen.length }, seen, dropped };
 }
 
+/** The job's trace, the spans in it that are GitHub's to tell, and the traces whose spans were moved into it. */
+interface Identity {
+  readonly trace: string;
+  readonly own: ReadonlySet<string>;
+  readonly moved: Set<string>;
+}
+
 /** A request of many spans as several, so that no line is very long. */
 export function* split(request: ExportRequest): Generator<ExportRequest> {
   if (countSpans(request) <= SPANS_OF_A_LINE) {
@@ -77,7 +84,8 @@ export function* split(request: ExportRequest): Generator<ExportRequest> {
 }
 
 /** Puts a request's spans into the job's trace, at most `room` of them; returns how many were left out. */
-export function settle(request: ExportRequest, job: { trace: string; own: ReadonlySet<string> }, room: number): number {
+export function settle(request: ExportRequest, job: Identity, room: number): number {
+  for (const { traceId: trace } of spansOf(request)) job.moved.add(trace);
   let dropped = 0;
   let left = room;
   const settled = (span: SpanFields): boolean => {
@@ -89,12 +97,19 @@ export function settle(request: ExportRequest, job: { trace: string; own: Readon
     }
     left -= 1;
     span.traceId = job.trace;
+    for (const link of linksOf(span)) {
+      if (job.moved.has(link.traceId)) link.traceId = job.trace;
+    }
     return true;
   };
   for (const { scopeSpans } of request.resourceSpans ?? []) {
     for (const scope of scopeSpans ?? []) scope.spans = scope.spans?.filter(settled) ?? [];
   }
   return dropped;
+}
+
+function linksOf(span: SpanFields): LinkFields[] {
+  return (span.links as LinkFields[] | undefined) ?? [];
 }
 
 function isUsable(span: SpanFields): boolean {

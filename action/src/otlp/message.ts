@@ -8,11 +8,17 @@ export interface Fields {
   [name: string]: Value;
 }
 
+/** A link to another span. */
+export interface LinkFields extends Fields {
+  traceId: string;
+}
+
 /** A span, as far as the action itself looks into it. */
 export interface SpanFields extends Fields {
   traceId: string;
   spanId: string;
 }
+
 
 /** `ExportTraceServiceRequest`. */
 export interface ExportRequest {

@@ -66,7 +66,8 @@ export async function readBody(request: IncomingMessage, keep: "keep" | "none"):
   }
 }
 
-function tooLarge(message: string): Refused {
+/** A body of more than is taken. */
+export function tooLarge(message: string): Refused {
   return new Refused(413, RESOURCE_EXHAUSTED, message);
 }
 

@@ -7,7 +7,7 @@ import { Malformed, countSpans } from "../otlp/message.ts";
 import { readJsonRequest } from "../otlp/json.ts";
 import { scanRequest } from "../otlp/protobuf.ts";
 import { type Answer, partialSuccess, refusal, success } from "./answer.ts";
-import { Refused, inflated, malformed, readBody } from "./body.ts";
+import { Refused, inflated, malformed, readBody, tooLarge } from "./body.ts";
 import type { Encoding, Spool } from "./spool.ts";
 
 /** What came so far. */
@@ -29,6 +29,8 @@ export interface Events {
 }
 
 const MOST_CONNECTIONS = 256;
+/** Of a body of JSON: two of its bytes can take a hundred in memory before anybody has looked at them. */
+const LARGEST_JSON_BYTES = 16 * 1024 * 1024;
 const INTERNAL = 13;
 const NOT_FOUND = 5;
 
@@ -97,6 +99,7 @@ export function makeServer(spool: Spool, counts: Counts, secret: string, events:
 }
 
 function counted(encoding: Encoding, body: Buffer): number {
+  if (encoding === "json" && body.length > LARGEST_JSON_BYTES) throw tooLarge(`it is JSON of more than ${LARGEST_JSON_BYTES} bytes`);
   try {
     return encoding === "json" ? countSpans(readJsonRequest(body)) : scanRequest(body);
   } catch (error) {
