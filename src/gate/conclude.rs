@@ -7,6 +7,7 @@ use crate::model::comparison::{ErrorVerdict, RunComparison, RunVerdict, StageCom
 
 /// The worst of stages and errors. A stage that a deeper one explains adds nothing, nor does a
 /// finding that somebody decided about; an error counts as a regression only when errors gate.
+/// Where a job contradicts GitHub, what is slower counts and the rest says nothing.
 #[must_use]
 pub fn run_verdict(comparison: &RunComparison, errors_gate: bool) -> RunVerdict {
     let of_stage = |stage: &StageComparison| match stage.verdict {
@@ -28,7 +29,8 @@ pub fn run_verdict(comparison: &RunComparison, errors_gate: bool) -> RunVerdict 
     let open = comparison.errors.iter().filter(|error| error.decision.is_none());
     let errors = open.filter_map(|e| of_error(e.verdict, e.baseline_runs)).max();
     // Nothing could be judged: that is not a pass.
-    stages.unwrap_or(RunVerdict::Inconclusive).max(errors.unwrap_or(RunVerdict::Pass))
+    let least = if comparison.contradicts_github() { RunVerdict::Inconclusive } else { RunVerdict::Pass };
+    stages.unwrap_or(RunVerdict::Inconclusive).max(errors.unwrap_or(RunVerdict::Pass)).max(least)
 }
 
 /// Findings first: regressed, suspect, those that a deeper one explains, improved, new and
@@ -80,4 +82,42 @@ pub fn conclude(comparisons: Vec<RunComparison>) -> Option<RunComparison> {
     sort_stages(&mut joined.stages);
     sort_errors(&mut joined.errors);
     Some(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::run::CONTRADICTED;
+
+    #[test]
+    fn where_a_job_contradicts_github_nothing_passes_and_what_is_slower_counts() {
+        use RunVerdict::{Improved, Inconclusive, Pass, Regressed, Suspect};
+        for (stage, alone, contradicted) in [
+            ("pass", Pass, Inconclusive),
+            ("improved", Improved, Inconclusive),
+            ("suspect", Suspect, Suspect),
+            ("regressed", Regressed, Regressed),
+        ] {
+            let of = |notes: &[String]| -> RunComparison {
+                serde_json::from_value(json!({
+                    "verdict": "pass", "repo": "acme/my-app", "head_sha": "a".repeat(40), "candidate_runs": 1,
+                    "baseline": { "runs": 9, "from_sha": null, "to_sha": null, "excluded": [] }, "runner_factor": 1.0,
+                    "wall_clock": { "candidate_s": 1.0, "baseline_median_s": 1.0, "critical_path": [] },
+                    "stages": [{
+                        "key": "v1|CI", "path": ["CI"], "parent": null, "verdict": stage, "candidate_s": 1.0,
+                        "baseline_median_s": 1.0, "ratio": 1.0, "increase_s": 0.0, "score": null, "threshold": null,
+                        "samples": 1, "baseline_samples": 9, "critical": true, "explained_by": null, "reason": "",
+                        "location": null, "history_s": [], "history_candidates": 0,
+                    }],
+                    "errors": [], "notes": notes,
+                }))
+                .expect("a comparison")
+            };
+            let note = format!("{CONTRADICTED} what job test sent");
+            let verdicts = [&[][..], &[note]].map(|notes| run_verdict(&of(notes), true));
+            assert_eq!(verdicts, [alone, contradicted], "{stage}");
+        }
+    }
 }

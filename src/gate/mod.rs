@@ -27,6 +27,7 @@ pub mod history;
 #[cfg(test)]
 mod hostile;
 pub mod identity;
+pub mod job_spans;
 mod judge;
 #[cfg(test)]
 mod laws;

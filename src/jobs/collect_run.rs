@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::job_spans::{attempt_of_trace, read_again};
 use super::linked_traces::{Group, Member, Statement};
 use super::recording::{raw, record};
 use super::stored_spans::{StoredSpans, room};
@@ -43,6 +44,13 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         tracing::warn!(repo = %repository.name, trace = %trace_id, "late spans are no longer added to this run");
         drop(tx);
         return leave_out(work, repo, (trace_id, open)).await;
+    }
+    if repository.installation.is_some()
+        && let Some(attempt) = attempt_of_trace(&mut tx, repo, trace_id, work.clock.now()).await?
+    {
+        // A part of a run that GitHub tells of: never one of its own.
+        drop(tx);
+        return read_again(work, repo, attempt).await;
     }
     if open.has_root == 0 && tx.run_of_trace(repo, trace_id).await?.is_some() {
         // A run that GitHub told of, of whose trace these are a part.

@@ -1,11 +1,13 @@
 //! Reads an attempt of a workflow run that ended, as GitHub tells it now, and makes a run of it.
-//! A second time changes nothing: the same attempt is the same trace.
+//! A second time changes nothing: the same attempt is the same trace. What its jobs sent is a part
+//! of it, as far as GitHub's word allows.
 
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::evaluation::judge_again;
+use super::job_spans::{Asked, Sent};
 use super::publishing::client;
 use super::recording::record;
 use super::withheld::unless_withheld;
@@ -21,6 +23,8 @@ use crate::store::RepositoryRow;
 
 /// When GitHub is asked again for what it does not tell yet.
 const AGAIN: Duration = Duration::from_secs(5);
+/// When it is tried again if its jobs sent more while it was measured.
+const MORE_CAME: Duration = Duration::from_millis(100);
 /// How long after the run's last change it is.
 const PATIENCE: Duration = Duration::from_mins(20);
 
@@ -60,8 +64,19 @@ async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result
     let listed = actions.jobs_of_attempt(run_id, attempt).await?;
     let lineage = lineage(work, &repository, &run).await?;
     let head_sha = run.head_sha.clone();
+    let asked = Asked {
+        work,
+        repository: &repository,
+        actions: &actions,
+        run: &run,
+        attempt,
+        listed: &listed,
+        patient,
+    };
+    let Some(sent) = asked.sent().await? else { return Ok(()) };
+    let Sent { jobs, notes, open, held } = sent;
     let completeness = if patient { Completeness::Required } else { Completeness::AsFarAsKnown };
-    let measured = measure_attempt(work, &repository.name, run, listed, lineage, completeness).await?;
+    let measured = measure_attempt(work, &repository.name, run, listed, jobs, lineage, completeness).await?;
     let mut collected = match measured {
         Ok(collected) => collected,
         Err(missing) => {
@@ -69,16 +84,22 @@ async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result
             return Err(JobError::TooEarly(AGAIN));
         }
     };
+    collected.measured.run.notes.extend(notes);
     // The same content has the same cause: a head is not judged again for it.
     let content = hex::encode(&Sha256::digest(&collected.raw)[..8]);
     // Before the run that refers to it.
     work.traces.put(repo, collected.trace, collected.raw).await?;
     let mut tx = work.db.write().await?;
+    let now = work.clock.now();
+    if !tx.mark_told_trace_collected(repo, collected.trace, open, now).await? {
+        return Err(JobError::TooEarly(MORE_CAME));
+    }
     let recorded = record(&mut tx, repo, &mut collected.measured, 1).await?;
     tx.record_trace(repo, &recorded.id, collected.kept_by.as_deref(), work.clock.now()).await?;
     recorded.judge(work, &mut tx, repo, &content).await?;
     tx.mark_workflow_run_collected(repo, run_id, i64::from(attempt)).await?;
     tx.commit().await?;
+    drop(held);
     tracing::debug!(repo = %repository.name, run = run_id, attempt, head = %head_sha, "a workflow run was measured");
     Ok(())
 }

@@ -16,6 +16,7 @@ mod forget_repositories;
 mod gone;
 mod handle_delivery;
 mod job;
+mod job_spans;
 mod linked_traces;
 mod listed_runs;
 mod locations;

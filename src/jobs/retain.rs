@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::job_spans::day;
 use super::thin_traces::thin_traces;
 use super::{Job, JobError, Work};
 use crate::model::time::Timestamp;
@@ -43,6 +44,7 @@ pub(super) async fn retain(work: &Work) -> Result<(), JobError> {
     tx.sweep_files(now.before(FILES)).await?;
     // A token can be used until its end by a clock that is behind.
     tx.sweep_grants(now.before(GRANTS), now.before(Duration::from_mins(1))).await?;
+    tx.sweep_artifact_quotas(day(now) - 1).await?;
     tx.sweep_done_jobs(now.before(DONE_JOBS)).await?;
     tx.commit().await?;
     if rootless > 0 {

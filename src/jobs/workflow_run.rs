@@ -4,6 +4,7 @@
 use super::recording::raw;
 use super::{JobError, Work};
 use crate::gate::identity::RunIdentity;
+use crate::gate::job_spans::{JobSpans, merge};
 use crate::gate::measure::{Provenance, measure};
 use crate::github::actions::{JobsOfAttempt, WorkflowRun};
 use crate::github::actions_trace::{Completeness, NotComplete, trace_of};
@@ -32,12 +33,14 @@ pub(super) fn branch_of(run: &WorkflowRun) -> Option<&str> {
     (BRANCH_EVENTS.contains(&run.event.as_str()) && run.is_of_own_branch()).then_some(branch)
 }
 
-/// Measures an attempt off the async threads; none when GitHub does not tell all of it yet.
+/// Measures an attempt off the async threads, with what its jobs sent; none when GitHub does not
+/// tell all of it yet. Who it is, GitHub says alone.
 pub(super) async fn measure_attempt(
     work: &Work,
     repo: &RepoName,
     run: WorkflowRun,
     listed: JobsOfAttempt,
+    sent: Vec<JobSpans>,
     lineage: Lineage,
     completeness: Completeness,
 ) -> Result<Result<Attempt, NotComplete>, JobError> {
@@ -49,18 +52,21 @@ pub(super) async fn measure_attempt(
     };
     let settings = work.trace_settings.clone();
     tokio::task::spawn_blocking(move || {
-        let mut told = match trace_of(&run, &listed, completeness) {
+        let told = match trace_of(&run, &listed, completeness) {
             Ok(told) => told,
             Err(missing) => return Ok(Err(missing)),
         };
-        settings.redactor.redact(&mut told.spans);
         let nothing = || JobError::Unreadable("a workflow run without a span".into());
-        let trace = Trace::build(told.spans).ok_or_else(nothing)?;
+        let identity = RunIdentity::of(&Trace::build(told.spans.clone()).ok_or_else(nothing)?);
+        let mut merged = merge(told.spans, sent);
+        settings.redactor.redact(&mut merged.spans);
+        let trace = Trace::build(merged.spans).ok_or_else(nothing)?;
         let raw = raw(trace.spans())?;
         let kept_by = settings.sampling.decide(trace.spans()).map(str::to_owned);
-        let identity = RunIdentity::of(&trace);
         let id = trace.id();
         let mut measured = measure(trace, identity, provenance);
+        // What contradicts GitHub is told first: a long list is cut.
+        measured.run.notes.splice(0..0, merged.notes);
         measured.run.notes.extend(told.notes);
         Ok(Ok(Attempt { measured, trace: id, raw, kept_by }))
     })

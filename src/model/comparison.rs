@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::decision::Decision;
 use super::ids::{CommitSha, RepoName};
 use super::policy::PolicyFacts;
+use super::run::CONTRADICTED;
 use super::stage::StageKey;
 use super::structure::StructuralChange;
 
@@ -316,4 +317,12 @@ pub struct RunComparison {
     /// What it was judged by; the defaults in comparisons of before it was kept.
     #[serde(default)]
     pub policy: PolicyFacts,
+}
+
+impl RunComparison {
+    /// Whether a job of the newest run sent what can't be true by GitHub's own times.
+    #[must_use]
+    pub fn contradicts_github(&self) -> bool {
+        self.notes.iter().any(|note| note.starts_with(CONTRADICTED))
+    }
 }

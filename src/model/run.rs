@@ -72,6 +72,10 @@ pub enum Lineage {
     Unknown,
 }
 
+/// How the note of a run begins of whose jobs one sent what can't be true by GitHub's own times.
+/// Its durations are GitHub's; that nothing in it got slower is not believed.
+pub const CONTRADICTED: &str = "What was sent contradicts GitHub:";
+
 /// One run of one pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineRun {

@@ -265,6 +265,9 @@ fn quiet(report: &Report, name: fn(&str) -> String) -> String {
                 n => format!("{first}; {} faster", format::count(n, "more stage", "more stages")),
             }
         }
+        RunVerdict::Inconclusive if comparison.contradicts_github() => {
+            "Can't say: what a job sent contradicts GitHub's own times".to_owned()
+        }
         RunVerdict::Inconclusive if runs == 0 => "Nothing to compare with yet".to_owned(),
         RunVerdict::Inconclusive if passed > 0 && !waiting.is_empty() => {
             let more = match waiting.len() {

@@ -7,9 +7,10 @@ use crate::model::time::Timestamp;
 
 /// Tables with rows of a repository beside its runs, and the column by which a step takes some of
 /// them. Those that others refer to come last.
-pub const TABLES: [(&str, &str); 20] = [
+pub const TABLES: [(&str, &str); 21] = [
     ("tokens", "token_id"),
     ("upload_grants", "grant_id"),
+    ("artifact_quotas", "head_repository"),
     ("span_batches", "trace_id"),
     ("open_traces", "trace_id"),
     ("trace_links", "trace_id"),

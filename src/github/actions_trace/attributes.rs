@@ -110,6 +110,7 @@ pub fn of_job(
         .text("github.workflow.path", file(run).to_owned())
         .text("github.job.name", job.name.clone())
         .text("github.runner.group", job.runner_group_name.clone())
+        .text("cicd.worker.name", job.runner_name.clone())
         .labels(&sorted(&job.labels))
         .done(failure)
 }

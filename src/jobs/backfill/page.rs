@@ -160,7 +160,8 @@ async fn collect(
     let run_id = run.id;
     let lineage = Lineage::Branch { name: row.branch.clone() };
     let measured =
-        measure_attempt(work, &repository.name, run, listed, lineage, Completeness::Required).await?;
+        measure_attempt(work, &repository.name, run, listed, Vec::new(), lineage, Completeness::Required)
+            .await?;
     let mut attempt = match measured {
         Ok(attempt) => attempt,
         Err(missing) => {

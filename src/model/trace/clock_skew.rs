@@ -42,7 +42,7 @@ pub(super) fn correct(spans: &mut [Span], parent: &[Option<usize>], order: &[usi
     for &child in order {
         let Some(p) = parent[child] else { continue };
         // Where a span was hung for want of a parent, its times say nothing.
-        let is_call = spans[child].parent_span_id == Some(spans[p].span_id);
+        let is_call = spans[child].parent_span_id == Some(spans[p].span_id) && !has_whole_seconds(&spans[p]);
         if is_call && clock_of[child] != clock_of[p] {
             calls[clock_of[child].max(clock_of[p])].push((p, child));
         }
@@ -80,6 +80,11 @@ pub(super) fn correct(spans: &mut [Span], parent: &[Option<usize>], order: &[usi
     }
     shifted.retain(|shift| shift.spans > 0);
     shifted
+}
+
+/// What GitHub tells of jobs and steps is rounded down: it says nothing of another clock.
+fn has_whole_seconds(span: &Span) -> bool {
+    span.attributes.get("github.job.name").is_some()
 }
 
 /// Between which amounts what is called has to be shifted to lie in what calls it.

@@ -3,6 +3,7 @@
 
 pub mod actions;
 mod annotations;
+mod artifacts;
 mod assembly;
 mod buttons;
 mod bypass;

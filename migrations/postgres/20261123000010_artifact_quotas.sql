@@ -1,0 +1,12 @@
+-- What forks sent of jobs on a day: whoever opens a pull request may send, and not without bound.
+CREATE TABLE artifact_quotas (
+    repo_id BIGINT NOT NULL REFERENCES repositories (repo_id),
+    -- GitHub's number of the repository that the commit is of
+    head_repository BIGINT NOT NULL,
+    -- days since the epoch
+    day BIGINT NOT NULL,
+    artifacts BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    PRIMARY KEY (repo_id, head_repository, day)
+);
+CREATE INDEX artifact_quotas_by_day ON artifact_quotas (day);

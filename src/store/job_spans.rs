@@ -1,0 +1,117 @@
+//! What jobs of workflow runs send beside what GitHub tells of them: the traces that are waited
+//! for under a run's own name, and how much a fork may send in a day.
+
+use super::{OpenTrace, StoreError, Tx, on_db};
+use crate::model::ids::{RepoId, TraceId};
+use crate::model::time::Timestamp;
+
+/// What the repository that a run's commit is of may send in a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArtifactQuota {
+    /// Artifacts.
+    pub artifacts: i64,
+    /// Bytes of them.
+    pub bytes: i64,
+}
+
+impl Tx {
+    /// A workflow run was collected with what its jobs had sent under its trace until then, in the
+    /// state in which that was read; none: nothing. What comes later is added to it: its root is
+    /// what GitHub told. `false`: more came meanwhile, and what was made must not be kept.
+    pub async fn mark_told_trace_collected(
+        &mut self,
+        repo: RepoId,
+        trace: TraceId,
+        read: Option<OpenTrace>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let Some(read) = read else {
+            return Ok(on_db!(self, conn => {
+                sqlx::query(
+                    "INSERT INTO open_traces (repo_id, trace_id, first_at, last_at, batches, spans, has_root, bytes,
+                        collections, collected_batches) VALUES ($1, $2, $3, $3, 0, 0, 1, 0, 1, 0)
+                     ON CONFLICT (repo_id, trace_id) DO NOTHING",
+                )
+                .bind(repo.0)
+                .bind(trace.to_string())
+                .bind(now.0)
+                .execute(&mut *conn)
+                .await?
+                .rows_affected()
+            }) == 1);
+        };
+        Ok(on_db!(self, conn => {
+            sqlx::query(
+                "UPDATE open_traces SET has_root = 1, collected_batches = batches, collections = collections
+                    + CASE WHEN collections > 0 AND batches = collected_batches THEN 0 ELSE 1 END
+                 WHERE repo_id = $1 AND trace_id = $2 AND batches = $3 AND collections = $4 AND swept_at IS NULL",
+            )
+            .bind(repo.0)
+            .bind(trace.to_string())
+            .bind(read.batches)
+            .bind(read.collections)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected()
+        }) == 1)
+    }
+
+    /// The newest workflow runs that GitHub told of since a time: number and newest attempt.
+    pub async fn recent_workflow_runs(
+        &mut self,
+        repo: RepoId,
+        since: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<(i64, i64)>, StoreError> {
+        Ok(on_db!(self, conn => {
+            sqlx::query_as(
+                "SELECT github_run_id, attempt FROM workflow_runs WHERE repo_id = $1 AND updated_at >= $2
+                 ORDER BY updated_at DESC, github_run_id DESC LIMIT $3",
+            )
+            .bind(repo.0)
+            .bind(since.0)
+            .bind(limit)
+            .fetch_all(&mut *conn)
+            .await?
+        }))
+    }
+
+    /// Takes an artifact of so many bytes from what a repository of commits may send on a day
+    /// (days since the epoch). `false`: it is spent, and nothing was taken.
+    pub async fn take_artifact_quota(
+        &mut self,
+        repo: RepoId,
+        (head_repository, day): (i64, i64),
+        bytes: i64,
+        most: ArtifactQuota,
+    ) -> Result<bool, StoreError> {
+        if bytes > most.bytes || most.artifacts < 1 {
+            return Ok(false);
+        }
+        Ok(on_db!(self, conn => {
+            sqlx::query(
+                "INSERT INTO artifact_quotas (repo_id, head_repository, day, artifacts, bytes) VALUES ($1, $2, $3, 1, $4)
+                 ON CONFLICT (repo_id, head_repository, day) DO UPDATE SET
+                    artifacts = artifact_quotas.artifacts + 1, bytes = artifact_quotas.bytes + excluded.bytes
+                 WHERE artifact_quotas.artifacts < $5 AND artifact_quotas.bytes + excluded.bytes <= $6",
+            )
+            .bind(repo.0)
+            .bind(head_repository)
+            .bind(day)
+            .bind(bytes)
+            .bind(most.artifacts)
+            .bind(most.bytes)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected()
+        }) == 1)
+    }
+
+    /// Forgets what was taken before a day.
+    pub async fn sweep_artifact_quotas(&mut self, before_day: i64) -> Result<(), StoreError> {
+        on_db!(self, conn => {
+            sqlx::query("DELETE FROM artifact_quotas WHERE day < $1").bind(before_day).execute(&mut *conn).await?;
+        });
+        Ok(())
+    }
+}
