@@ -19,7 +19,7 @@ const carrier = { traceparent: process.env.TRACEPARENT };
 const parent = new W3CTraceContextPropagator().extract(ROOT_CONTEXT, carrier, defaultTextMapGetter);
 
 const root = tracer.startSpan("bundle", {}, parent);
-for (const [name, milliseconds] of [["resolve", 30], ["transform", 80], ["minify", 50]]) {
+for (const [name, milliseconds] of [["resolve", 300], ["transform", 500], ["minify", 400]]) {
   const span = tracer.startSpan(name, {}, trace.setSpan(parent, root));
   await sleep(milliseconds);
   span.end();

@@ -4,5 +4,8 @@
 mod archive;
 mod artifact_service;
 mod bundle;
+mod fast_path;
+mod recording;
 mod runner;
 mod unharmed;
+mod whole_jobs;

@@ -87,7 +87,7 @@ async fn what_tests_builds_commands_and_reports_know_is_shipped() {
     }
     assert_eq!(manifest["runner"]["host.image.name"], "ubuntu24");
     // Names are escaped sign by sign.
-    assert!(post.summary.contains("checkout") && post.summary.contains("nothing/"), "{}", post.summary);
+    assert!(post.summary.contains("transform") && post.summary.contains("nothing/"), "{}", post.summary);
 }
 
 /// What becomes of a job, and what a person reads of it.
