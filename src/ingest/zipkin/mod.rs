@@ -3,6 +3,7 @@
 //! JSON in an annotation's text. Both sides of a shared span are kept;
 //! [`crate::model::trace`] says which one counts.
 
+mod json_list;
 mod protobuf;
 mod v1_json;
 mod v2_json;

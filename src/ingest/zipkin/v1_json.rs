@@ -4,8 +4,9 @@
 
 use serde::Deserialize;
 
-use super::{Shared, Told, event};
-use crate::ingest::bounded::{Bounded, Fold, Gather, Sum, Tally, check_values};
+use super::json_list::read_list;
+use super::{Told, event};
+use crate::ingest::bounded::{Bounded, Tally};
 use crate::ingest::tolerant::{Micros, Scalar, span_id, trace_id};
 use crate::ingest::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
 use crate::model::span::{AttributeValue, Attributes, SpanEvent, SpanKind};
@@ -63,28 +64,6 @@ fn service(endpoint: Option<Endpoint>) -> String {
     endpoint.and_then(|e| e.service_name).unwrap_or_default()
 }
 
-/// The spans so far.
-#[derive(Default)]
-struct Spans {
-    decoded: Decoded,
-    shared: Shared,
-    /// Attributes written inside an annotation's text, which no brace of the body counts.
-    hidden_values: usize,
-}
-
-impl Gather<WireSpan> for Spans {
-    fn take(&mut self, span: WireSpan) {
-        match read_span(span) {
-            Ok((told, other_side)) => {
-                self.hidden_values += told.events.iter().map(|e| e.attributes.0.len()).sum::<usize>();
-                self.decoded.spans.push(told.into_span(&mut self.shared));
-                self.decoded.spans.extend(other_side.map(|told| told.into_span(&mut self.shared)));
-            }
-            Err(reason) => self.decoded.rejected.add(|| reason),
-        }
-    }
-}
-
 /// Reads a list of Zipkin v1 spans. Binary annotations are the spans' attributes; the service
 /// of the endpoint that made a span is the resource's `service.name`.
 ///
@@ -92,13 +71,13 @@ impl Gather<WireSpan> for Spans {
 /// [`IngestError`] when the text is not such a list or holds too much. A span with an
 /// unusable id or without a time is rejected by itself.
 pub fn decode_v1_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
-    let malformed = |e: serde_json::Error| IngestError::Malformed { format: FORMAT, reason: e.to_string() };
-    check_values(body, limits)?;
-    let count = serde_json::from_slice::<Sum<CountSpan>>(body).map_err(malformed)?.0;
-    count.check(limits)?;
-    let Fold(spans, _): Fold<WireSpan, Spans> = serde_json::from_slice(body).map_err(malformed)?;
-    Tally { values: spans.hidden_values, ..count }.check(limits)?;
-    Ok(spans.decoded)
+    read_list::<CountSpan, WireSpan>(body, limits, FORMAT)
+}
+
+impl super::json_list::WireSpan for WireSpan {
+    fn told(self) -> Result<(Told, Option<Told>), String> {
+        read_span(self)
+    }
 }
 
 /// When one side of a call began and ended, and who it was.

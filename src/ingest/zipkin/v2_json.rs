@@ -1,11 +1,12 @@
-//! Zipkin v2's JSON: a list of spans. Each is made ours as soon as it is read, so that the
-//! list is never in memory twice.
+//! Zipkin v2's JSON: what its spans hold, and what becomes of it. The list they come in is
+//! `json_list.rs`.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Shared, Told, attributes, event};
-use crate::ingest::bounded::{Bounded, Entries, Fold, Gather, Sum, Tally, check_values};
+use super::json_list::read_list;
+use super::{Told, attributes, event};
+use crate::ingest::bounded::{Bounded, Entries, Tally};
 use crate::ingest::tolerant::{Micros, Scalar, span_id, trace_id};
 use crate::ingest::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
 use crate::model::span::{SpanEvent, SpanKind};
@@ -67,27 +68,6 @@ impl From<WireAnnotation> for Annotation {
     }
 }
 
-/// The spans so far.
-#[derive(Default)]
-struct Spans {
-    decoded: Decoded,
-    shared: Shared,
-    /// Attributes written inside an annotation's text, which no brace of the body counts.
-    hidden_values: usize,
-}
-
-impl Gather<WireSpan> for Spans {
-    fn take(&mut self, span: WireSpan) {
-        match read_span(span) {
-            Ok(told) => {
-                self.hidden_values += told.events.iter().map(|e| e.attributes.0.len()).sum::<usize>();
-                self.decoded.spans.push(told.into_span(&mut self.shared));
-            }
-            Err(reason) => self.decoded.rejected.add(|| reason),
-        }
-    }
-}
-
 /// Reads a list of Zipkin v2 spans. Tags are the spans' attributes; the local endpoint's
 /// service name is the resource's `service.name`.
 ///
@@ -95,13 +75,13 @@ impl Gather<WireSpan> for Spans {
 /// [`IngestError`] when the text is not such a list or holds too much. A span with an
 /// unusable id or without a timestamp is rejected by itself.
 pub fn decode_v2_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
-    let malformed = |e: serde_json::Error| IngestError::Malformed { format: FORMAT, reason: e.to_string() };
-    check_values(body, limits)?;
-    let count = serde_json::from_slice::<Sum<CountSpan>>(body).map_err(malformed)?.0;
-    count.check(limits)?;
-    let Fold(spans, _): Fold<WireSpan, Spans> = serde_json::from_slice(body).map_err(malformed)?;
-    Tally { values: count.values + spans.hidden_values, ..count }.check(limits)?;
-    Ok(spans.decoded)
+    read_list::<CountSpan, WireSpan>(body, limits, FORMAT)
+}
+
+impl super::json_list::WireSpan for WireSpan {
+    fn told(self) -> Result<(Told, Option<Told>), String> {
+        read_span(self).map(|told| (told, None))
+    }
 }
 
 fn read_span(span: WireSpan) -> Result<Told, String> {
