@@ -61,7 +61,7 @@ build_node() {
 
 build collector "$(echo collector/*)" build_go collector otelcol
 build go "$(echo go/*)" build_go go go-clients
-for environment in otlp zipkin jaeger-thrift jaeger-grpc; do
+for environment in otlp zipkin jaeger-thrift jaeger-grpc pytest; do
     build "python-$environment" "python/$environment.txt" build_python "$environment"
 done
 # The founding document's version, and a current one.

@@ -1,5 +1,7 @@
 //! The one test binary: everything that needs more than a function call.
 
+#[allow(dead_code, reason = "how tests run a job: wider than the tests of one day")]
+mod action;
 mod clients;
 mod decoder_memory;
 mod end_to_end;

@@ -1,0 +1,41 @@
+//! Processes that a job left running. A runner knows them by a variable of their environment, kills
+//! them at the job's end and says so in the log.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Every process with that variable: its number, command and environment.
+fn with(variable: &str) -> Vec<(Pid, String, String)> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("a list of processes") {
+        let path = entry.expect("an entry").path();
+        let Some(pid) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
+        // A process of somebody else, or one that has just ended.
+        let Ok(environment) = std::fs::read(path.join("environ")) else { continue };
+        if environment.split(|&byte| byte == 0).any(|pair| pair == variable.as_bytes()) {
+            let command = std::fs::read(path.join("cmdline")).unwrap_or_default();
+            found.push((Pid::from_raw(pid), text(command), text(environment)));
+        }
+    }
+    found
+}
+
+/// Kills every process with that variable, and gives their commands.
+pub fn end_all(variable: &str) -> Vec<String> {
+    let found = with(variable);
+    for (pid, ..) in &found {
+        // It may have ended meanwhile.
+        let _ = kill(*pid, Signal::SIGKILL);
+    }
+    // A killed process is there for a moment more.
+    while !with(variable).is_empty() {
+        std::thread::yield_now();
+    }
+    found.into_iter().map(|(_, command, _)| command).collect()
+}
+
+/// The environments of every process with that variable.
+pub fn environments(variable: &str) -> String {
+    with(variable).into_iter().map(|(.., environment)| environment).collect()
+}

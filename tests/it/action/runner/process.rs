@@ -1,0 +1,153 @@
+//! A step's process: in a group of its own, its output read while it runs, cut off as a runner cuts
+//! a step off, and never waited for longer than a test's patience.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+/// A process that has not ended by now never will.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a signal has before the next, harder one. A runner gives 7.5 seconds and 2.5.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long the output may stay open when the process itself has ended. A runner gives 5 seconds.
+const OPEN_OUTPUT: Duration = Duration::from_secs(2);
+
+enum Event {
+    Line(String),
+    /// One of the two pipes ended.
+    EndOfPipe,
+    Exit(Option<i32>),
+}
+
+/// A running step.
+pub struct Process {
+    group: Pid,
+    events: Receiver<Event>,
+    open_pipes: u8,
+    ended: bool,
+    /// Once it has ended: its exit code, if it has one.
+    code: Option<i32>,
+}
+
+/// How a step's process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Something that it started still holds its output open: a runner waits for that.
+    pub output_held: bool,
+}
+
+impl Process {
+    /// Starts a command with exactly this environment.
+    pub fn start(command: &[&str], folder: &Path, environment: &BTreeMap<String, String>) -> Self {
+        let mut child = Command::new(command[0])
+            .args(&command[1..])
+            .current_dir(folder)
+            .env_clear()
+            .envs(environment)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", command[0]));
+        let group = Pid::from_raw(i32::try_from(child.id()).expect("a process's number"));
+        let (sender, events) = channel();
+        read(child.stdout.take().expect("a pipe"), sender.clone());
+        read(child.stderr.take().expect("a pipe"), sender.clone());
+        wait(child, sender);
+        Self { group, events, open_pipes: 2, ended: false, code: None }
+    }
+
+    /// Hands on the lines until one contains `marker`; `false` if the process ended before.
+    pub fn until(&mut self, marker: &str, mut line: impl FnMut(&str)) -> bool {
+        loop {
+            match self.events.recv_timeout(PATIENCE).expect("a step that prints or ends") {
+                Event::Line(text) => {
+                    line(&text);
+                    if text.contains(marker) {
+                        return true;
+                    }
+                }
+                Event::EndOfPipe => self.open_pipes -= 1,
+                Event::Exit(code) => {
+                    (self.ended, self.code) = (true, code);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Hands on the rest of its lines, and waits for its end.
+    pub fn end(mut self, mut line: impl FnMut(&str)) -> End {
+        while !self.ended || self.open_pipes > 0 {
+            let patience = if self.ended { OPEN_OUTPUT } else { PATIENCE };
+            match self.events.recv_timeout(patience) {
+                Ok(Event::Line(text)) => line(&text),
+                Ok(Event::EndOfPipe) => self.open_pipes -= 1,
+                Ok(Event::Exit(code)) => (self.ended, self.code) = (true, code),
+                Err(RecvTimeoutError::Timeout) if self.ended => break,
+                Err(error) => {
+                    self.signal(Signal::SIGKILL);
+                    panic!("a step did not end in {PATIENCE:?}: {error}");
+                }
+            }
+        }
+        End { code: self.code, output_held: self.open_pipes > 0 }
+    }
+
+    /// Cuts the step off, as at a cancellation and a timeout: asked, told, killed. What it started
+    /// in its group goes with it.
+    pub fn cut_off(mut self, mut line: impl FnMut(&str)) -> End {
+        for signal in [Signal::SIGINT, Signal::SIGTERM] {
+            self.signal(signal);
+            while !self.ended {
+                match self.events.recv_timeout(GRACE) {
+                    Ok(Event::Line(text)) => line(&text),
+                    Ok(Event::EndOfPipe) => self.open_pipes -= 1,
+                    Ok(Event::Exit(code)) => (self.ended, self.code) = (true, code),
+                    Err(_) => break,
+                }
+            }
+        }
+        self.signal(Signal::SIGKILL);
+        self.end(line)
+    }
+
+    fn signal(&self, signal: Signal) {
+        // A group that is gone needs no signal.
+        let _ = killpg(self.group, signal);
+    }
+}
+
+fn read(pipe: impl Read + Send + 'static, events: Sender<Event>) {
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
+            if events.send(Event::Line(text)).is_err() {
+                return;
+            }
+            line.clear();
+        }
+        // Who no longer listens has its end already.
+        let _ = events.send(Event::EndOfPipe);
+    });
+}
+
+fn wait(mut child: Child, events: Sender<Event>) {
+    std::thread::spawn(move || {
+        let status = child.wait().expect("a child process");
+        // As above.
+        let _ = events.send(Event::Exit(status.code()));
+    });
+}

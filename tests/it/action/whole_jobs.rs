@@ -1,0 +1,189 @@
+//! From a test case that became slow to the check that names it: jobs run with the action, GitHub
+//! tells what it knows of them, the service collects what the action shipped, and judges.
+
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::artifact_service::ArtifactService;
+use super::bundle::{ended_unharmed, exec, runner};
+use super::recording::{Recording, job_of, run_of, times};
+use super::runner::Job;
+use crate::end_to_end::actions::install;
+use crate::end_to_end::{Database, HISTORY, PATIENCE, REPO, Scene, on_both};
+use crate::fake_github::actions::WorkflowRun;
+use crate::service::{Service, WEBHOOK_SECRET};
+use crate::time::{eventually, now_seconds};
+use crate::webhooks::{self, delivery, sha};
+
+/// Cases of a second or two are what the tests can wait for.
+pub const POLICY: &[u8] = b"defaults: {min_increase: 1500ms}\n";
+
+/// A usual job of main, and one of pull request 7: one test case is slow, another one as much
+/// faster. They ran once for both databases.
+pub async fn recorded() -> &'static (Recording, Recording) {
+    static RECORDED: OnceCell<(Recording, Recording)> = OnceCell::const_new();
+    let record = async || {
+        let usual = Recording::make(Job::new(REPO, 5_001, "test", &sha("usual")), 3.0, 0.4).await;
+        let slow = Job::new(REPO, 5_002, "test", &sha("second of seven")).of_pull_request(7);
+        (usual, Recording::make(slow, 0.4, 3.0).await)
+    };
+    RECORDED.get_or_init(record).await
+}
+
+/// What a run is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    Main,
+    PullRequest,
+    /// A pull request from a fork's branch that is called main.
+    Fork,
+}
+
+/// A run has ended: GitHub has it and its artifact, and says so.
+pub async fn ended(scene: &Scene, service: &Service, recording: &Recording, of: Of) {
+    recording.put_artifact(&scene.fake);
+    tell(scene, service, recording.run(REPO), of).await;
+}
+
+/// A run has ended: GitHub has it, and says so.
+pub async fn tell(scene: &Scene, service: &Service, mut run: WorkflowRun, of: Of) {
+    if of != Of::Main {
+        "pull_request".clone_into(&mut run.event);
+    }
+    match of {
+        Of::Main => {}
+        Of::PullRequest => "change-7".clone_into(&mut run.head_branch),
+        Of::Fork => "somebody/fork".clone_into(&mut run.head_repo),
+    }
+    scene.fake.workflow_run(REPO, run.clone());
+    let payload = webhooks::workflow_run("completed", &scene.repository, &run);
+    scene.deliver(service, &delivery("workflow_run", &payload, WEBHOOK_SECRET)).await;
+}
+
+/// Thirty runs of main, the last one three hours ago.
+pub async fn history(scene: &Scene, service: &Service, usual: &Recording) {
+    let now = now_seconds();
+    for n in 0..u64::from(HISTORY) {
+        let hours = i64::try_from(3 * (n + 1)).expect("small");
+        #[expect(clippy::cast_precision_loss, reason = "small")]
+        let noise = 1.0 + 0.01 * ((n * 7 % 5) as f64 - 2.0);
+        let run = usual.again(1_000 + n, &sha(&format!("main {n}")), now - hours * 3600, noise);
+        ended(scene, service, &run, Of::Main).await;
+    }
+    scene.wait_for_runs(service, HISTORY as usize).await;
+}
+
+/// What is blamed, as paths joined by slashes.
+pub fn blamed(verdict: &Value) -> Vec<String> {
+    let stages = verdict["stages"].as_array().expect("stages").iter();
+    let guilty = stages.filter(|stage| stage["verdict"] == "regressed" && stage["explained_by"].is_null());
+    guilty.map(path).collect()
+}
+
+fn path(stage: &Value) -> String {
+    let path: Vec<&str> =
+        stage["path"].as_array().expect("a path").iter().filter_map(Value::as_str).collect();
+    path.join(" / ")
+}
+
+on_both!(a_slow_test_case_is_named_in_a_step_that_looks_as_ever);
+async fn a_slow_test_case_is_named_in_a_step_that_looks_as_ever(database: Database) {
+    let (usual, slow) = recorded().await;
+    let scene = Scene::new(database).await;
+    scene.fake.file(REPO, "main", ".github/pacegate.yml", POLICY);
+    let service = scene.builder.start().await;
+    install(&scene, &service).await;
+    history(&scene, &service, usual).await;
+    // Runs of a fork, whose archives say that they are of main: never a part of what is usual.
+    for n in 0..3 {
+        let started_at = now_seconds() - 5400 + 60 * i64::try_from(n).expect("small");
+        let mut run = slow.again(6_000 + n, &sha(&format!("of a fork {n}")), started_at, 1.0);
+        run.archive.manifest["ref"] = json!("refs/heads/main");
+        run.archive.manifest["event_name"] = json!("push");
+        ended(&scene, &service, &run, Of::Fork).await;
+    }
+    scene.wait_for_runs(&service, HISTORY as usize + 3).await;
+
+    let (first, second) = (sha("first of seven"), sha("second of seven"));
+    scene.deliver(&service, &scene.pull_request("opened", 7, &first)).await;
+    ended(&scene, &service, &slow.again(5_003, &first, now_seconds() - 1800, 1.01), Of::PullRequest).await;
+    scene.concluded(&first).await;
+    scene.deliver(&service, &scene.pull_request("synchronize", 7, &second)).await;
+    ended(&scene, &service, slow, Of::PullRequest).await;
+    let check = scene.concluded(&second).await;
+
+    let (status, verdict) = scene.api(&service, &format!("/commits/{second}/verdict")).await;
+    assert_eq!((status, &verdict["verdict"]), (200, &json!("regressed")), "{verdict:#}");
+    assert_eq!(verdict["baseline"]["runs"], HISTORY, "{:#}", verdict["baseline"]);
+    let blamed = blamed(&verdict);
+    assert!(
+        blamed.iter().any(|path| path.contains("/ Run pytest /") && path.contains("test_checkout")),
+        "{blamed:#?}"
+    );
+    assert!(!blamed.iter().any(|path| path.contains("test_cart")), "{blamed:#?}");
+    let stages = verdict["stages"].as_array().expect("stages");
+    let step = stages.iter().find(|stage| path(stage) == "CI / test / Run pytest").expect("the step");
+    assert_eq!(step["verdict"], "pass", "the step looks as ever: {step:#}");
+    let shown = format!("{:?} {:?} {:?}", check.title, check.summary, check.text);
+    assert!(shown.contains("checkout"), "{shown}");
+    // What every tool knew is on the tree, each below the step that ran it.
+    let paths: Vec<String> = stages.iter().map(path).collect();
+    for wanted in
+        ["Run npm run build / bundle / minify", "Run pacegate exec / deploy / migrate", "rounds half"]
+    {
+        assert!(paths.iter().any(|path| path.contains(wanted)), "no {wanted} in {paths:#?}");
+    }
+    nothing_was_given_up(&scene, &service).await;
+    service.terminate().await;
+    scene.fake.finish();
+}
+
+on_both!(each_job_of_a_matrix_brings_its_own_parts);
+async fn each_job_of_a_matrix_brings_its_own_parts(database: Database) {
+    let scene = Scene::new(database).await;
+    let service = scene.builder.start().await;
+    install(&scene, &service).await;
+    let (artifacts, head, mut jobs) = (ArtifactService::start().await, sha("a matrix"), Vec::new());
+    for (n, node) in [(1, 18), (2, 20)] {
+        let mut job = Job::new(REPO, 5_010, "test", &head);
+        (job.check_run_id, job.matrix) = (Some(501_000 + n), json!({ "node": node }));
+        job.runner_name = format!("GitHub Actions {n}");
+        let mut runner = runner(job, &artifacts);
+        runner.main();
+        runner.run("Run make deploy", &exec());
+        runner.post();
+        ended_unharmed(&runner, &artifacts);
+        jobs.push(job_of(&format!("test ({node})"), &times(&runner.steps)));
+    }
+    artifacts.finish();
+    for artifact in artifacts.artifacts() {
+        scene.fake.put_artifact(artifact.run_id, &artifact.name, &artifact.zip);
+    }
+    tell(&scene, &service, run_of(REPO, 5_010, &head, jobs), Of::Main).await;
+    let stages = stages_of(&scene, &service, &head).await;
+    for node in [18, 20] {
+        let wanted = format!("CI / test ({node}) / Run make deploy / deploy / migrate");
+        assert!(stages.contains(&wanted), "no {wanted} in {stages:#?}");
+    }
+    assert_eq!(stages.iter().filter(|path| path.ends_with(" / migrate")).count(), 2, "{stages:#?}");
+    nothing_was_given_up(&scene, &service).await;
+    scene.fake.finish();
+}
+
+/// Holds a service to have no job that was given up.
+pub async fn nothing_was_given_up(scene: &Scene, service: &Service) {
+    let answer = scene.client.get(format!("{}/metrics", service.url())).send().await.expect("an answer");
+    let text = answer.text().await.expect("a body");
+    assert!(text.contains("pacegate_dead_jobs 0\n"), "{text}");
+}
+
+/// The stages of a commit's one run, as paths.
+pub async fn stages_of(scene: &Scene, service: &Service, head: &str) -> Vec<String> {
+    let id = eventually("the commit's run", PATIENCE, || async {
+        let (_, body) = scene.api(service, &format!("/runs?sha={head}")).await;
+        body["runs"][0]["id"].as_str().map(str::to_owned)
+    })
+    .await;
+    let (_, run) = scene.api(service, &format!("/runs/{id}")).await;
+    run["stages"].as_array().expect("stages").iter().map(path).collect()
+}
