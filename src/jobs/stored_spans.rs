@@ -105,7 +105,8 @@ mod tests {
             1
         );
         let request = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#);
-        compress(request.as_bytes()).into_vec()
+        let decoded = otlp::decode(request.as_bytes(), Limits::default()).expect("a request");
+        compress(&otlp::encode_protobuf(&decoded.spans)).into_vec()
     }
 
     #[test]

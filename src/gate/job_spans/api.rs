@@ -17,6 +17,8 @@ pub struct ApiStep {
     pub start_ns: i64,
     /// As it is told, in whole seconds.
     pub end_ns: i64,
+    /// Whether the runner added it: nothing of a workflow's own runs in it.
+    pub is_the_runners: bool,
 }
 
 /// A job.
@@ -83,7 +85,12 @@ impl ApiTrace {
             } else if span.attributes.text("cicd.pipeline.task.run.result").as_deref()
                 != Some(RunResult::Skip.as_str())
             {
-                job.steps.push(ApiStep { id: span.span_id, start_ns: span.start_ns, end_ns: span.end_ns });
+                job.steps.push(ApiStep {
+                    id: span.span_id,
+                    start_ns: span.start_ns,
+                    end_ns: span.end_ns,
+                    is_the_runners: is_the_runners(&span.name),
+                });
             }
         }
         for job in &mut jobs {
@@ -133,6 +140,12 @@ impl ApiTrace {
             }
         }
     }
+}
+
+/// GitHub's names for what it does around a workflow's own steps.
+fn is_the_runners(name: &str) -> bool {
+    matches!(name, "Set up job" | "Initialize containers" | "Stop containers" | "Complete job")
+        || name.starts_with("Post ")
 }
 
 /// How much two intervals share.

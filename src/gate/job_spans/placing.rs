@@ -72,7 +72,8 @@ fn tops(spans: &[Span]) -> Vec<bool> {
 }
 
 /// The step in whose time most of a span lies. A step may have ended up to a second later than it
-/// says; of two that hold as much, the one that holds more by its word, then the later.
+/// says; of two that hold as much, the one that holds more by its word, then the later. What is
+/// shorter than the seconds in which steps are told is not the runner's if it may be another's.
 fn step_of(job: &ApiJob, span: &Span) -> Option<SpanId> {
     // A moment lies somewhere too.
     let own = (span.start_ns, span.end_ns.max(span.start_ns).saturating_add(1));
@@ -80,8 +81,12 @@ fn step_of(job: &ApiJob, span: &Span) -> Option<SpanId> {
         let at_most = overlap(own, (step.start_ns, step.end_ns.saturating_add(GRAIN_NS)));
         (at_most, overlap(own, (step.start_ns, step.end_ns)))
     };
-    let held = job.steps.iter().map(|step| (shared(step), step.start_ns, step.id));
-    held.filter(|((shared, _), ..)| *shared > 0).max().map(|(_, _, id)| id)
+    let is_short = own.1.saturating_sub(own.0) <= GRAIN_NS;
+    let steps = job.steps.iter().filter(|step| shared(step).0 > 0);
+    let key = |step: &&super::api::ApiStep| {
+        (!(is_short && step.is_the_runners), shared(step), step.start_ns, step.id)
+    };
+    steps.max_by_key(key).map(|step| step.id)
 }
 
 /// Removes spans and everything below them.

@@ -13,8 +13,8 @@ use crate::model::trace::Trace;
 const SECOND: i64 = 1_000_000_000;
 const JOB: u32 = 10;
 
-/// A run with a job from 20 s to 100 s: steps `setup` to 22 s, `tests` to 90 s and `post`, and a
-/// job beside it.
+/// A run with a job from 20 s to 100 s: steps `setup` to 22 s, `tests` to 90 s, the runner's own for a
+/// second and `post`, and a job beside it.
 fn api() -> Vec<Span> {
     let of_job = |id: u32, parent: u32, name: &str, from: i64, to: i64| {
         SpanBuilder::new(id, name)
@@ -35,6 +35,7 @@ fn api() -> Vec<Span> {
         step(12, "setup", 20, 22).build(),
         step(13, "tests", 22, 90).build(),
         of_job(14, JOB, "never", 50, 50).int("github.step.number", 9).attributes(&skipped).build(),
+        step(16, "Post Run actions/checkout", 90, 91).build(),
         step(15, "post", 95, 100).build(),
         of_job(20, 1, "lint", 0, 120).attributes(&[("cicd.worker.name", "GitHub Actions 8")]).build(),
         of_job(21, 20, "queue-lint", 0, 110).attributes(&queue).build(),
