@@ -112,9 +112,10 @@ mod tests {
     #[test]
     fn what_is_too_much_altogether_is_left_out_and_told() {
         let batches = [batch(5), batch(6), batch(5)];
-        let all = StoredSpans::within(&batches, 16).expect("readable");
+        // Beside its attributes a request holds a group and a scope.
+        let all = StoredSpans::within(&batches, 20).expect("readable");
         assert_eq!((all.spans.len(), all.note), (3, None));
-        let some = StoredSpans::within(&batches, 10).expect("readable");
+        let some = StoredSpans::within(&batches, 12).expect("readable");
         assert_eq!(some.spans.iter().map(|span| span.attributes.0.len()).collect::<Vec<_>>(), [5, 5]);
         let note = some.note.expect("a note");
         assert!(note.contains("1 of 3 requests"), "{note}");
