@@ -15,7 +15,6 @@ use crate::ingest::job_archive::{ARCHIVE_BYTES, Expected, JobArchive, Manifest};
 use crate::ingest::redact::Redactor;
 use crate::model::ids::{RepoId, TraceId};
 use crate::model::span::{AttributeValue, Span};
-use crate::model::stage::CacheState;
 use crate::model::time::Timestamp;
 use crate::store::{ArtifactQuota, RepositoryRow, Tx};
 
@@ -262,13 +261,9 @@ fn facts(manifest: &Manifest) -> Vec<(String, AttributeValue)> {
     }
     let of_matrix = manifest.matrix_attributes().into_iter();
     facts.extend(of_matrix.map(|(key, value)| (format!("github.matrix.{key}"), value)));
-    let caches = manifest.caches();
-    if !caches.is_empty() {
-        let missed = caches.iter().any(|(_, state)| *state == CacheState::Miss);
-        let state = if missed { CacheState::Miss } else { CacheState::Hit };
-        facts.push(("pacegate.cache".to_owned(), AttributeValue::String(state.as_str().to_owned())));
-    }
-    let named = caches.into_iter().map(|(name, state)| {
+    // Each by its name, and never as the job's own state: who could say for a job of GitHub's that its
+    // cache missed could excuse whatever is slower in it.
+    let named = manifest.caches().into_iter().map(|(name, state)| {
         (format!("pacegate.cache.{name}"), AttributeValue::String(state.as_str().to_owned()))
     });
     facts.extend(named);
