@@ -16,7 +16,7 @@ use crate::ingest::redact::Redactor;
 use crate::model::ids::{RepoId, TraceId};
 use crate::model::span::{AttributeValue, Span};
 use crate::model::time::Timestamp;
-use crate::store::{ArtifactQuota, RepositoryRow, Tx};
+use crate::store::{ArtifactQuota, RepositoryRow, SentArtifact, Tx};
 
 /// Bytes of all artifacts of one attempt.
 const ARTIFACT_BYTES: u64 = 128 << 20;
@@ -159,8 +159,9 @@ impl Asked<'_> {
         let head = self.run.head_repository.as_ref().map_or(0, |head| head.id);
         let key = (head, day(self.work.clock.now()));
         let bytes = i64::try_from(artifact.size_in_bytes).unwrap_or(i64::MAX);
+        let artifact = SentArtifact { id: artifact.id, bytes };
         let mut tx = self.work.db.write().await?;
-        let is_left = tx.take_artifact_quota(self.repository.id, key, bytes, OF_A_FORK).await?;
+        let is_left = tx.take_artifact_quota(self.repository.id, key, artifact, OF_A_FORK).await?;
         tx.commit().await?;
         Ok(is_left)
     }

@@ -46,7 +46,7 @@ pub use connect::DatabaseUrl;
 pub use contents::{StoredFile, StoredPolicy};
 pub use deliveries::DeliveryRow;
 pub use grants::{GRANT_PREFIX, GrantRow, Granted, JobTokenUse, NewGrant};
-pub use job_spans::{ArtifactQuota, ToldTrace};
+pub use job_spans::{ArtifactQuota, SentArtifact, ToldTrace};
 pub use kept_traces::{KeptTrace, TraceToDrop};
 pub use linked_traces::PipelineTrace;
 pub use pull_requests::PullRequestRow;

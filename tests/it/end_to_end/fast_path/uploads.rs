@@ -2,6 +2,7 @@
 
 use pacegate::github::actions_trace::ids;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::{
     Database, FastPath, JOB, PUBLIC_URL, REPO, RUN, Scene, body, gzip, manifest, on_both, test_case,
@@ -11,6 +12,22 @@ use crate::fake_github::state::Repository;
 use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::now_seconds;
 use crate::webhooks::{self, sha};
+
+on_both!(jobs_that_begin_at_once_on_a_new_service_all_get_a_grant);
+async fn jobs_that_begin_at_once_on_a_new_service_all_get_a_grant(database: Database) {
+    let path = FastPath::new(database).await;
+    let service = path.started().await;
+    let url = format!("{}/api/v1/actions/grants", service.url());
+    let mut jobs = JoinSet::new();
+    for _ in 0..20 {
+        let token = path.issuer.mint(PUBLIC_URL, json!({}));
+        jobs.spawn(path.scene.client.post(&url).bearer_auth(token).send());
+    }
+    for answer in jobs.join_all().await {
+        assert_eq!(answer.expect("an answer").status(), 201);
+    }
+    assert_eq!(path.issuer.jwks_fetches(), 1);
+}
 
 on_both!(a_job_proves_who_it_is_and_uploads_to_its_own_run);
 async fn a_job_proves_who_it_is_and_uploads_to_its_own_run(database: Database) {
