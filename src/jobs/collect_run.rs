@@ -9,6 +9,7 @@ use super::recording::{raw, record};
 use super::stored_spans::{StoredSpans, room};
 use super::{JobError, Work};
 use crate::gate::identity::{RunIdentity, names_commit, names_pipeline};
+use crate::gate::job_spans::manifest_root::{ManifestJobs, one_root};
 use crate::gate::measure::{Provenance, measure};
 use crate::ingest::sampling::Sampling;
 use crate::model::ids::{RepoId, RunId, TraceId};
@@ -125,15 +126,18 @@ struct Read {
     kept_by: Option<String>,
     /// What was left out, for people.
     note: Option<String>,
+    /// Those of which only their manifests tell.
+    jobs: ManifestJobs,
 }
 
 impl Read {
     fn alone(batches: &[Vec<u8>], sampling: &Sampling) -> Result<Option<Self>, JobError> {
         let StoredSpans { spans, note } = StoredSpans::read(batches)?;
-        let Some(trace) = Trace::build(spans) else { return Ok(None) };
+        let jobs = ManifestJobs::of(&spans);
+        let Some(trace) = Trace::build(one_root(spans)) else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
         let statement = Statement::of(&trace, &identity);
-        Ok(Some(Self { note, ..Self::new(trace, identity, statement, sampling) }))
+        Ok(Some(Self { note, jobs, ..Self::new(trace, identity, statement, sampling) }))
     }
 
     fn linked(
@@ -142,16 +146,18 @@ impl Read {
         sampling: &Sampling,
     ) -> Result<Option<Self>, JobError> {
         let StoredSpans { spans, note } = StoredSpans::read(batches)?;
+        let jobs = ManifestJobs::of(&spans);
+        let spans = one_root(spans);
         let trace =
             principal(&spans, names_commit).and_then(|principal| Trace::build_linked(spans, principal));
         let Some(trace) = trace else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
-        Ok(Some(Self { note, ..Self::new(trace, identity, statement, sampling) }))
+        Ok(Some(Self { note, jobs, ..Self::new(trace, identity, statement, sampling) }))
     }
 
     fn new(trace: Trace, identity: RunIdentity, statement: Statement, sampling: &Sampling) -> Self {
         let kept_by = sampling.decide(trace.spans()).map(str::to_owned);
-        Self { trace, identity, statement, kept_by, note: None }
+        Self { trace, identity, statement, kept_by, note: None, jobs: ManifestJobs::default() }
     }
 }
 
@@ -169,7 +175,7 @@ struct Collection<'a> {
 impl Collection<'_> {
     async fn finish(self, read: Read) -> Result<(), JobError> {
         let (work, repo) = (self.work, self.repository.id);
-        let Read { trace, identity, statement, kept_by, note } = read;
+        let Read { trace, identity, statement, kept_by, note, jobs } = read;
         let principal = trace.id();
         let is_incomplete =
             self.group.members.iter().any(|(id, open)| *id == principal && open.has_root == 0);
@@ -200,7 +206,7 @@ impl Collection<'_> {
             measured.run.notes.insert(0, INCOMPLETE.to_owned());
         }
         measured.run.notes.extend(self.group.note());
-        measured.run.notes.extend(note);
+        measured.run.notes.extend(note.into_iter().chain(jobs.note()));
         if measured.run.started_at > now.after(CLOCKS_DIFFER) {
             // A run of the future would be the newest for ever.
             measured.run.started_at = now;
