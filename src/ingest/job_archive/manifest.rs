@@ -21,6 +21,7 @@ const SCHEMA: i64 = 1;
 
 /// What the action says of a job.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(expecting = "an object as the action writes it")]
 pub struct Manifest {
     #[serde(deserialize_with = "integer")]
     schema: i64,
