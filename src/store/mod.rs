@@ -55,7 +55,7 @@ pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, Rep
 pub use runs::{RunFilter, StoredRun};
 pub use spans::{OpenTrace, SpanBatch, TraceBounds};
 pub use sweeps::{DeliverySweep, FailedDelivery};
-pub use tokens::TokenRow;
+pub use tokens::{TOKEN_PREFIX, TokenRow};
 pub use workflow_runs::{MergeGroupRow, WorkflowRunRow};
 
 /// For a job that is due sooner than this the bell is rung at its time; polling finds the others.

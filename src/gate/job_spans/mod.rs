@@ -5,6 +5,7 @@
 
 mod api;
 mod clock;
+pub mod manifest_root;
 mod placing;
 mod statements;
 #[cfg(test)]
