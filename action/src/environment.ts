@@ -22,10 +22,11 @@ export interface Told {
   readonly capture: Capture;
 }
 
-/** The variables to set, and the address that spans go to instead of ours, if they do. */
+/** The variables to set, the variable that sends spans to another place, and the one of the workflow's whose value is replaced, if there are such. */
 export interface Exported {
   readonly variables: Readonly<Record<string, string>>;
   readonly elsewhere: string | null;
+  readonly replaced: string | null;
 }
 
 /** What to export, given what the job's environment already holds. */
@@ -33,14 +34,16 @@ export function exported(existing: NodeJS.ProcessEnv, told: Told): Exported {
   const set = (name: string): boolean => (existing[name] ?? "") !== "";
   const variables: Record<string, string> = {
     [MARKER]: told.jobSpanId,
-    TRACEPARENT: told.traceparent,
     OTEL_RESOURCE_ATTRIBUTES: resourceAttributes(existing.OTEL_RESOURCE_ATTRIBUTES ?? "", told.facts),
   };
   if (told.serviceName !== null) variables.OTEL_SERVICE_NAME = told.serviceName;
 
   const taken = ENDPOINTS.find(set);
-  if (taken !== undefined && told.capture !== "force") return { variables, elsewhere: taken };
+  // Spans that go elsewhere stay below the parent they have there.
+  if (taken !== undefined && told.capture !== "force") return { variables, elsewhere: taken, replaced: null };
 
+  variables.TRACEPARENT = told.traceparent;
+  const replaced = set("TRACEPARENT") && existing.TRACEPARENT !== told.traceparent ? "TRACEPARENT" : null;
   variables.OTEL_EXPORTER_OTLP_ENDPOINT = told.endpoint;
   variables.OTEL_EXPORTER_OTLP_PROTOCOL = "http/protobuf";
   // The more special variables go before the general ones, so they have to agree.
@@ -50,9 +53,9 @@ export function exported(existing: NodeJS.ProcessEnv, told: Told): Exported {
   if (set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")) variables.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL = "http/protobuf";
   const defaults = { OTEL_TRACES_EXPORTER: "otlp", OTEL_METRICS_EXPORTER: "none", OTEL_LOGS_EXPORTER: "none" };
   for (const [name, value] of Object.entries(defaults)) {
-    if (!set(name)) variables[name] = value;
+    if (!set(name) || (told.capture === "force" && name === "OTEL_TRACES_EXPORTER")) variables[name] = value;
   }
-  return { variables, elsewhere: null };
+  return { variables, elsewhere: null, replaced };
 }
 
 /**

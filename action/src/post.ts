@@ -19,10 +19,11 @@ import { runnerFacts } from "./runner.ts";
 import { type ReceiverState, type Session, files, readJson } from "./session.ts";
 import { uploadArtifact } from "./ship/artifact.ts";
 import { hasIdentityToken, upload } from "./ship/server.ts";
-import { type Told, logLines, spansDropped, summary } from "./summary.ts";
+import { type Told, logLines, news, spansDropped, summary, took } from "./summary.ts";
 import { unixNano } from "./time.ts";
 
 const PARTS_SHOWN = 5;
+const LONGEST_MESSAGE = 1_000;
 
 async function post(): Promise<void> {
   const folder = core.getState("folder");
@@ -43,7 +44,8 @@ async function post(): Promise<void> {
 }
 
 async function ship(folder: string): Promise<void> {
-  const inputs = readInputs(core.getInput, core.warning);
+  // What is wrong with them was said when the job began.
+  const inputs = readInputs(core.getInput, () => undefined);
   if (inputs.token !== null) core.setSecret(inputs.token);
   if (!(await stopReceiver(receiverScript(), folder))) core.warning("Pacegate's receiver did not end when it was told to.");
   const endedAtUnixNano = unixNano();
@@ -72,13 +74,13 @@ async function ship(folder: string): Promise<void> {
   writeFileSync(at(names.manifest), JSON.stringify(manifest), { mode: 0o600 });
 
   const paths = [names.manifest, ...written.map(({ name }) => name)].map(at);
-  const [artifact, verdictUrl] = await Promise.all([
-    attempt("The artifact was not uploaded", async () => {
+  const failures: string[] = [];
+  const [artifact, accepted] = await Promise.all([
+    attempt("The artifact was not uploaded", failures, () => {
       const name = artifactName(job);
-      const shipped = await uploadArtifact(name, `${name}-${job.checkRunId ?? jobSpanId(job)}`, folder, paths);
-      return shipped;
+      return uploadArtifact(name, `${name}-${job.checkRunId ?? jobSpanId(job)}`, folder, paths);
     }),
-    attempt("The spans were not sent to the service", () => send(inputs, manifest, written.map(({ name }) => readFileSync(at(name))))),
+    attempt("The spans were not sent to the service", failures, () => send(inputs, manifest, written.map(({ name }) => readFileSync(at(name))))),
   ]);
   const told: Told = {
     spans: spans.seen.length,
@@ -88,16 +90,19 @@ async function ship(folder: string): Promise<void> {
     refused: state?.refused ?? 0,
     problem: state?.problem ?? null,
     elsewhere: session.elsewhere,
+    notStarted: session.notStarted ?? null,
     artifact,
-    verdictUrl,
+    sent: accepted !== null,
+    failures,
+    verdictUrl: accepted?.verdictUrl ?? null,
   };
   for (const line of logLines(told)) core.info(line);
   if (dropped.spans > 0) core.warning(`${spansDropped(told)} The job is not affected.`);
   await core.summary.addRaw(summary(told), true).write();
 }
 
-/** The fast path. Null when there is none, or when there will be no verdict. */
-async function send(inputs: Inputs, manifest: Manifest, contents: readonly Buffer[]): Promise<string | null> {
+/** The fast path. Null when there is none. */
+async function send(inputs: Inputs, manifest: Manifest, contents: readonly Buffer[]): Promise<{ verdictUrl: string | null } | null> {
   const { serverUrl, token } = inputs;
   if (serverUrl === null) {
     if (token !== null) core.warning("`token` has no effect without `server-url`.");
@@ -106,24 +111,29 @@ async function send(inputs: Inputs, manifest: Manifest, contents: readonly Buffe
   if (token === null && !hasIdentityToken(process.env)) {
     core.info(
       "GitHub gives this job no OIDC token (`permissions: id-token: write`; pull requests from forks never get one), so nothing is sent to the service " +
-        "at once. It fetches the artifact when the run has ended.",
+        "at once. If Pacegate's GitHub App is installed on this repository, the service fetches the artifact when the run has ended. If it is not, give an " +
+        "ingest token as `token`.",
     );
     return null;
   }
   const accepted = await upload({ serverUrl, token, manifest, files: contents });
-  core.info(`The service took ${accepted.spans} spans${accepted.rejected > 0 ? ` and refused ${accepted.rejected}` : ""}.`);
-  if (accepted.message !== null) core.warning(`The service says: ${visible(accepted.message)}`);
+  core.info(took(accepted, manifest.files));
+  const message = news(accepted.message ?? "");
+  if (message !== "") core.warning(`The service says: ${visible(message, LONGEST_MESSAGE)}`);
   // The service's own word, as long as it is an address of the service and nothing else.
   const { verdictUrl } = accepted;
-  return verdictUrl?.startsWith(`${serverUrl}/`) === true && /^[\w.~:/%?=&+-]{1,2000}$/.test(verdictUrl) ? verdictUrl : null;
+  const believed = verdictUrl?.startsWith(`${serverUrl}/`) === true && /^[\w.~:/%?=&+-]{1,2000}$/.test(verdictUrl);
+  return { verdictUrl: believed ? verdictUrl : null };
 }
 
-/** One way to ship must not stop the other. */
-async function attempt<T>(otherwise: string, work: () => Promise<T>): Promise<T | null> {
+/** One way to ship must not stop the other; what went wrong is told to `failures` too. */
+async function attempt<T>(otherwise: string, failures: string[], work: () => Promise<T>): Promise<T | null> {
   try {
     return await work();
   } catch (error) {
-    core.warning(`${otherwise}: ${said(error)} The job is not affected.`);
+    const failure = `${otherwise}: ${said(error)}`;
+    failures.push(failure);
+    core.warning(`${failure} The job is not affected.`);
     return null;
   }
 }

@@ -45,7 +45,7 @@ export async function startReceiver(script: string, folder: string, settings: Re
     while (Date.now() < deadline) {
       const state = readJson<ReceiverState>(folder, files.state);
       if (state !== null) return state;
-      if (ended !== null) throw new Error(`The receiver did not start: ${ended}. ${lastWords(folder)}`);
+      if (ended !== null) throw new Error(`The receiver did not start: ${lastWords(folder) || ended}`);
       await pause(POLL_MS);
     }
     child.kill("SIGKILL");

@@ -15,6 +15,8 @@ export interface Session {
   readonly calibration: Calibration | null;
   /** The address that spans go to instead of ours. */
   readonly elsewhere: string | null;
+  /** Why no spans could be taken. */
+  readonly notStarted?: string;
 }
 
 /** What the receiver is told. */
