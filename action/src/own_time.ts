@@ -11,15 +11,20 @@ export interface Part {
   readonly ownNs: bigint;
 }
 
-/** The `count` spans with the most time of their own, the longest first. */
+/** The `count` spans with the most time of their own, the longest first. Of spans with one id only the first counts. */
 export function longestParts(spans: readonly Seen[], count: number): Part[] {
-  const children = new Map<string, Seen[]>();
+  // Each span is then once a parent and once a child: copies would have all children sorted again and again.
+  const unique = new Map<string, Seen>();
   for (const span of spans) {
+    if (!unique.has(span.id)) unique.set(span.id, span);
+  }
+  const children = new Map<string, Seen[]>();
+  for (const span of unique.values()) {
     const siblings = children.get(span.parent);
     if (siblings === undefined) children.set(span.parent, [span]);
     else siblings.push(span);
   }
-  return spans
+  return [...unique.values()]
     .map((span) => ({ span, totalNs: length(span.startNs, span.endNs), ownNs: ownTime(span, children.get(span.id) ?? []) }))
     .filter(({ ownNs }) => ownNs > 0n)
     .sort((a, b) => (a.ownNs === b.ownNs ? (a.span.id < b.span.id ? -1 : 1) : a.ownNs > b.ownNs ? -1 : 1))

@@ -1,6 +1,6 @@
 // What people read: own times, names that want to be more than text, sentences.
 
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 
 import type { Seen } from "../src/archive/spans.ts";
 import { code, visible } from "../src/markdown.ts";
@@ -27,6 +27,7 @@ describe("a span's own time is what no child covers", () => {
     ["a child before its parent", [seen("p", "", 5, 9), seen("a", "p", 0, 6)], [["a", 6], ["p", 3]]],
     ["a circle", [seen("a", "b", 0, 5), seen("b", "a", 0, 5)], []],
     ["its own parent", [seen("a", "a", 0, 5)], []],
+    ["copies of a span", [seen("p", "", 0, 9), seen("a", "p", 0, 4), seen("a", "p", 4, 9), seen("p", "", 0, 9)], [["p", 5], ["a", 4]]],
     ["an end before the beginning", [seen("a", "", 5, 0)], []],
     ["nothing", [], []],
   ])("%s", (_, spans, expected) => {
@@ -37,6 +38,21 @@ describe("a span's own time is what no child covers", () => {
 test("the five longest of 100,000 are found at once", () => {
   const spans = Array.from({ length: 100_000 }, (_, number) => seen(String(number), number === 0 ? "" : "0", number, number + 1));
   expect(own(spans)).toHaveLength(5);
+});
+
+test("50,000 spans that share an id are one, and no reason to sort them 50,000 times", () => {
+  const spans = Array.from({ length: 50_000 }, (_, number) => {
+    const start = (number * 7_919) % 50_000;
+    return seen("a", "a", start, start + 1);
+  });
+  let sorts = 0;
+  const sort = vi.spyOn(Array.prototype, "sort").mockImplementation(function (this: unknown[]) {
+    sorts += 1;
+    return this;
+  });
+  expect(own(spans)).toEqual([]);
+  sort.mockRestore();
+  expect(sorts).toBeLessThan(5);
 });
 
 describe("untrusted text is text", () => {

@@ -60,6 +60,7 @@ async fn grants(State(state): State<AppState>, headers: HeaderMap) -> Result<Res
 
 async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebError> {
     if token_of(headers).is_some_and(|token| token.starts_with(TOKEN_PREFIX)) {
+        tracing::info!(reason = "it is an ingest token", "a job's token was refused");
         return Err(WebError::Unauthorized(
             "this is an ingest token, which needs no grant: send it with the upload, to /api/v1/actions/traces",
         ));
