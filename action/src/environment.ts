@@ -7,7 +7,10 @@ import type { Capture } from "./inputs.ts";
 /** Marks that the action runs in this job; its value is the job's span. */
 export const MARKER = "PACEGATE_ACTION";
 
-const ENDPOINTS = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] as const;
+/** What the facts may add to a variable that every process of the job is started with. */
+const FACTS_BYTES = 4_096;
+
+export const ENDPOINTS = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] as const;
 
 /** Facts about the machine or the job, by OpenTelemetry's names. */
 export type Facts = Readonly<Record<string, string | number>>;
@@ -60,7 +63,7 @@ export function exported(existing: NodeJS.ProcessEnv, told: Told): Exported {
 
 /**
  * `key=value` pairs, percent-encoded as OpenTelemetry asks, behind those that are there already.
- * What the workflow says of a key is not said a second time.
+ * What the workflow says of a key is not said a second time; facts beyond 4 KiB are not said.
  */
 export function resourceAttributes(existing: string, facts: Facts): string {
   const pairs = existing
@@ -68,8 +71,14 @@ export function resourceAttributes(existing: string, facts: Facts): string {
     .map((pair) => pair.trim())
     .filter((pair) => pair !== "");
   const known = new Set(pairs.map((pair) => pair.split("=", 1)[0]?.trim()));
+  let room = FACTS_BYTES;
   for (const [key, value] of Object.entries(facts)) {
-    if (!known.has(key)) pairs.push(`${key}=${encodeURIComponent(String(value).toWellFormed())}`);
+    if (known.has(key)) continue;
+    const pair = `${key}=${encodeURIComponent(String(value).toWellFormed())}`;
+    room -= pair.length + 1;
+    // The machine's come first; a long matrix is in the manifest all the same.
+    if (room < 0) break;
+    pairs.push(pair);
   }
   return pairs.join(",");
 }

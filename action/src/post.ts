@@ -9,6 +9,7 @@ import { jobOf, makeManifest } from "./archive/manifest.ts";
 import type { Manifest } from "./archive/manifest.ts";
 import { writeReports } from "./archive/reports.ts";
 import { writeSpans } from "./archive/spans.ts";
+import { ENDPOINTS } from "./environment.ts";
 import { artifactName, jobSpanId } from "./identity.ts";
 import { type Inputs, readInputs } from "./inputs.ts";
 import { visible } from "./markdown.ts";
@@ -16,7 +17,7 @@ import { neverFail, said } from "./never_fail.ts";
 import { longestParts } from "./own_time.ts";
 import { receiverScript, stopReceiver } from "./receiver_process.ts";
 import { runnerFacts } from "./runner.ts";
-import { type ReceiverState, type Session, files, readJson } from "./session.ts";
+import { type ReceiverState, type Session, files, isOwnFolder, makeFolder, readJson } from "./session.ts";
 import { uploadArtifact } from "./ship/artifact.ts";
 import { hasIdentityToken, upload } from "./ship/server.ts";
 import { type Told, logLines, news, spansDropped, summary, took } from "./summary.ts";
@@ -29,6 +30,11 @@ async function post(): Promise<void> {
   const folder = core.getState("folder");
   if (folder === "") {
     core.info("Pacegate: nothing was started in this job, so there is nothing to ship.");
+    return;
+  }
+  // An environment variable of that name, set by a step, is no folder of ours.
+  if (!isOwnFolder(folder, process.env.RUNNER_TEMP ?? process.cwd())) {
+    core.warning("Pacegate: the state that was kept names a folder that is not the action's. Nothing is shipped.");
     return;
   }
   // Whatever happens, nothing is left behind.
@@ -60,8 +66,10 @@ async function ship(folder: string): Promise<void> {
 
   const job = jobOf(process.env, inputs.checkRunId, inputs.matrix);
   const names = { spans: "spans.jsonl.gz", reports: "reports.jsonl.gz", manifest: "manifest.json" };
-  const at = (name: string): string => join(folder, name);
-  const spans = await writeSpans(at(files.bodies), at(names.spans), names.spans, job);
+  // A new one: a step may have put something in the place of files that are to be written.
+  const out = makeFolder(folder);
+  const at = (name: string): string => join(out, name);
+  const spans = await writeSpans(join(folder, files.bodies), at(names.spans), names.spans, job);
   const workspace = process.env.GITHUB_WORKSPACE ?? process.cwd();
   const reports = await writeReports(workspace, inputs.reports, session.startedAtUnixNano, at(names.reports), names.reports);
   const written = [spans.file, ...(reports.file === null ? [] : [reports.file])];
@@ -78,7 +86,7 @@ async function ship(folder: string): Promise<void> {
   const [artifact, accepted] = await Promise.all([
     attempt("The artifact was not uploaded", failures, () => {
       const name = artifactName(job);
-      return uploadArtifact(name, `${name}-${job.checkRunId ?? jobSpanId(job)}`, folder, paths);
+      return uploadArtifact(name, `${name}-${job.checkRunId ?? jobSpanId(job)}`, out, paths);
     }),
     attempt("The spans were not sent to the service", failures, () => send(inputs, manifest, written.map(({ name }) => readFileSync(at(name))))),
   ]);
@@ -89,7 +97,7 @@ async function ship(folder: string): Promise<void> {
     dropped,
     refused: state?.refused ?? 0,
     problem: state?.problem ?? null,
-    elsewhere: session.elsewhere,
+    elsewhere: ENDPOINTS.find((name) => name === session.elsewhere) ?? null,
     notStarted: session.notStarted ?? null,
     artifact,
     sent: accepted !== null,

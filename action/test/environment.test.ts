@@ -62,3 +62,10 @@ test("plain values of a matrix are facts, others and odd names are not", () => {
     "github.matrix.os": "linux",
   });
 });
+
+test("what a long matrix adds to the environment of every process is bounded", () => {
+  const matrix = Object.fromEntries(Array.from({ length: 80 }, (_, number) => [`k${number}`, "試".repeat(200)]));
+  const attributes = resourceAttributes("team=a", { "os.type": "linux", ...jobFacts("test", matrix) });
+  expect(attributes.length).toBeLessThan(4_200);
+  expect(attributes.startsWith("team=a,os.type=linux,github.job=test,")).toBe(true);
+});
