@@ -113,8 +113,19 @@ pub struct WorkArgs {
     #[arg(long, env = "PACEGATE_TRACE_LINK")]
     pub trace_link: Option<TraceLink>,
     /// Address at which people reach the pages; links in checks and comments use it
-    #[arg(long, env = "PACEGATE_PUBLIC_URL")]
+    #[arg(long, env = "PACEGATE_PUBLIC_URL", value_parser = public_url)]
     pub public_url: Option<String>,
+}
+
+/// An address that links can lead to. Without a scheme they would lead below the page they stand on.
+fn public_url(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    if host.is_some_and(|host| !host.is_empty()) {
+        Ok(text.to_owned())
+    } else {
+        Err("it has to begin with https:// or http://".to_owned())
+    }
 }
 
 /// The address of a port, or that it is closed.
@@ -245,4 +256,19 @@ pub struct WebArgs {
     /// How much may be pushed.
     #[command(flatten)]
     pub admission: AdmissionArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_address_has_a_scheme() {
+        for good in ["https://pg.example.com", "http://127.0.0.1:8080/", " https://pg.example.com/here "] {
+            assert_eq!(public_url(good).as_deref(), Ok(good.trim()));
+        }
+        for bad in ["", "pg.example.com", "https://", "ftp://pg.example.com", "//pg.example.com"] {
+            assert!(public_url(bad).is_err_and(|sentence| sentence.contains("https://")), "{bad}");
+        }
+    }
 }

@@ -7,7 +7,10 @@ import type { Capture } from "./inputs.ts";
 /** Marks that the action runs in this job; its value is the job's span. */
 export const MARKER = "PACEGATE_ACTION";
 
-const ENDPOINTS = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] as const;
+/** What the facts may add to a variable that every process of the job is started with. */
+const FACTS_BYTES = 4_096;
+
+export const ENDPOINTS = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] as const;
 
 /** Facts about the machine or the job, by OpenTelemetry's names. */
 export type Facts = Readonly<Record<string, string | number>>;
@@ -22,10 +25,11 @@ export interface Told {
   readonly capture: Capture;
 }
 
-/** The variables to set, and the address that spans go to instead of ours, if they do. */
+/** The variables to set, the variable that sends spans to another place, and the one of the workflow's whose value is replaced, if there are such. */
 export interface Exported {
   readonly variables: Readonly<Record<string, string>>;
   readonly elsewhere: string | null;
+  readonly replaced: string | null;
 }
 
 /** What to export, given what the job's environment already holds. */
@@ -33,14 +37,16 @@ export function exported(existing: NodeJS.ProcessEnv, told: Told): Exported {
   const set = (name: string): boolean => (existing[name] ?? "") !== "";
   const variables: Record<string, string> = {
     [MARKER]: told.jobSpanId,
-    TRACEPARENT: told.traceparent,
     OTEL_RESOURCE_ATTRIBUTES: resourceAttributes(existing.OTEL_RESOURCE_ATTRIBUTES ?? "", told.facts),
   };
   if (told.serviceName !== null) variables.OTEL_SERVICE_NAME = told.serviceName;
 
   const taken = ENDPOINTS.find(set);
-  if (taken !== undefined && told.capture !== "force") return { variables, elsewhere: taken };
+  // Spans that go elsewhere stay below the parent they have there.
+  if (taken !== undefined && told.capture !== "force") return { variables, elsewhere: taken, replaced: null };
 
+  variables.TRACEPARENT = told.traceparent;
+  const replaced = set("TRACEPARENT") && existing.TRACEPARENT !== told.traceparent ? "TRACEPARENT" : null;
   variables.OTEL_EXPORTER_OTLP_ENDPOINT = told.endpoint;
   variables.OTEL_EXPORTER_OTLP_PROTOCOL = "http/protobuf";
   // The more special variables go before the general ones, so they have to agree.
@@ -50,14 +56,14 @@ export function exported(existing: NodeJS.ProcessEnv, told: Told): Exported {
   if (set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")) variables.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL = "http/protobuf";
   const defaults = { OTEL_TRACES_EXPORTER: "otlp", OTEL_METRICS_EXPORTER: "none", OTEL_LOGS_EXPORTER: "none" };
   for (const [name, value] of Object.entries(defaults)) {
-    if (!set(name)) variables[name] = value;
+    if (!set(name) || (told.capture === "force" && name === "OTEL_TRACES_EXPORTER")) variables[name] = value;
   }
-  return { variables, elsewhere: null };
+  return { variables, elsewhere: null, replaced };
 }
 
 /**
  * `key=value` pairs, percent-encoded as OpenTelemetry asks, behind those that are there already.
- * What the workflow says of a key is not said a second time.
+ * What the workflow says of a key is not said a second time; facts beyond 4 KiB are not said.
  */
 export function resourceAttributes(existing: string, facts: Facts): string {
   const pairs = existing
@@ -65,8 +71,14 @@ export function resourceAttributes(existing: string, facts: Facts): string {
     .map((pair) => pair.trim())
     .filter((pair) => pair !== "");
   const known = new Set(pairs.map((pair) => pair.split("=", 1)[0]?.trim()));
+  let room = FACTS_BYTES;
   for (const [key, value] of Object.entries(facts)) {
-    if (!known.has(key)) pairs.push(`${key}=${encodeURIComponent(String(value).toWellFormed())}`);
+    if (known.has(key)) continue;
+    const pair = `${key}=${encodeURIComponent(String(value).toWellFormed())}`;
+    room -= pair.length + 1;
+    // The machine's come first; a long matrix is in the manifest all the same.
+    if (room < 0) break;
+    pairs.push(pair);
   }
   return pairs.join(",");
 }

@@ -2,6 +2,7 @@
 // is replaced by its default and said: a wrong word must never stop a job.
 
 import type { Json } from "./identity.ts";
+import { logged } from "./markdown.ts";
 
 /** Whether spans are caught: as long as nobody else does, not at all, or in any case. */
 export type Capture = "true" | "false" | "force";
@@ -35,7 +36,7 @@ export function readInputs(get: (name: string) => string, warn: (message: string
     const value = text(name);
     if (value === null) return otherwise;
     const found = read(value);
-    if (found === null) warn(`The input \`${name}\` is ${what}; it is treated as not given.`);
+    if (found === null) warn(`The input \`${name}\` has to be ${what}, but is \`${shown(value)}\`. Its default is used instead.`);
     return found ?? otherwise;
   };
   return {
@@ -43,13 +44,18 @@ export function readInputs(get: (name: string) => string, warn: (message: string
     token: text("token"),
     reports: patterns(get("reports")),
     serviceName: text("service-name"),
-    capture: understood<Capture>("capture", capture, "true", "one of true, false and force"),
+    capture: understood<Capture>("capture", capture, "true", "true, false or force"),
     maxBytes: understood("max-size", size, DEFAULT_MAX_BYTES, "a size such as 32MiB, at most 1GiB"),
     listen: understood("listen", address, { host: "127.0.0.1", port: 0 }, "an IP address with or without a port, such as 0.0.0.0:4318"),
     calibrate: understood("calibrate", truth, true, "true or false"),
     checkRunId: understood("check-run-id", (value) => (/^\d{1,20}$/.test(value) ? value : null), null, "a number that GitHub fills in"),
     matrix: understood("matrix", matrix, {}, "a JSON object that GitHub fills in"),
   };
+}
+
+/** A value that was not understood, without what may be a password in an address. */
+function shown(value: string): string {
+  return logged(value.replace(/\/\/.*@/s, "//***@").replace(/[?#].*/s, "?***")).replaceAll("`", "'");
 }
 
 /** An address spans may be sent to: https, or http where no network is between. */

@@ -8,7 +8,7 @@ import { calibrate } from "./calibration.ts";
 import { MARKER, exported, jobFacts } from "./environment.ts";
 import { jobSpanId, traceparent } from "./identity.ts";
 import { type Inputs, readInputs } from "./inputs.ts";
-import { neverFail } from "./never_fail.ts";
+import { neverFail, said } from "./never_fail.ts";
 import { receiverScript, startReceiver } from "./receiver_process.ts";
 import { runnerFacts } from "./runner.ts";
 import { type Session, files, makeFolder, makeSecret, writeJson } from "./session.ts";
@@ -34,13 +34,12 @@ async function main(): Promise<void> {
   const session = (more: Partial<Session>): Session => ({ startedAtUnixNano, runner: facts, calibration: null, elsewhere: null, ...more });
   writeJson(folder, files.session, session({}));
 
-  const { port } = await startReceiver(receiverScript(), folder, {
-    ...inputs.listen,
-    maxBytes: inputs.maxBytes,
-    secret: makeSecret(),
+  const { port } = await startReceiver(receiverScript(), folder, { ...inputs.listen, maxBytes: inputs.maxBytes, secret: makeSecret() }).catch((error: unknown) => {
+    writeJson(folder, files.session, session({ notStarted: said(error) }));
+    throw error;
   });
   const endpoint = endpointOf(inputs.listen.host, port);
-  const { variables, elsewhere } = exported(process.env, {
+  const { variables, elsewhere, replaced } = exported(process.env, {
     endpoint,
     traceparent: traceparent(job),
     jobSpanId: jobSpanId(job),
@@ -53,6 +52,9 @@ async function main(): Promise<void> {
   core.setOutput("otlp-endpoint", endpoint);
   core.setOutput("verdict-url", verdictUrl(inputs));
   tell(endpoint, elsewhere);
+  if (replaced !== null) {
+    core.warning(`${replaced} was set already. Later steps see the job's own (the output \`traceparent\`) instead, so that their spans belong to this job.`);
+  }
   const calibration = inputs.calibrate ? calibrate(() => process.hrtime.bigint()) : null;
   writeJson(folder, files.session, session({ calibration, elsewhere }));
 }

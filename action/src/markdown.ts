@@ -6,12 +6,12 @@ const LONGEST = 120;
  
 const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb\u{e0000}-\u{e007f}]+/gu;
 
-/** One line of visible text, at most 120 characters. */
-export function visible(text: string): string {
+/** One line of visible text, at most 120 characters unless told otherwise. */
+export function visible(text: string, longest = LONGEST): string {
   const line = text.toWellFormed().replace(UNSEEN, " ").replace(/\s+/g, " ").trim();
   // By code points, which is all that must not be cut in two.
   const characters = Array.from(line);
-  return characters.length <= LONGEST ? line : `${characters.slice(0, LONGEST - 1).join("")}…`;
+  return characters.length <= longest ? line : `${characters.slice(0, longest - 1).join("")}…`;
 }
 
 /** The same for the job's log, where `##[` begins a command of the runner's wherever it stands. */
@@ -20,8 +20,8 @@ export function logged(text: string): string {
 }
 
 /** Text as a code span, inside of a table too. */
-export function code(text: string): string {
-  const line = visible(text);
+export function code(text: string, longest = LONGEST): string {
+  const line = visible(text, longest);
   if (line === "") return "(no name)";
   // In HTML, because a code span of Markdown has no way to write a pipe and every number of backticks.
   const escaped = line.replace(/[&<>"'`|*_~[\]()\\@#:$]/gu, (character) => `&#${character.codePointAt(0) ?? 0};`);

@@ -75,6 +75,14 @@ async function run(folder: string): Promise<void> {
   }, LOOK_MS);
 }
 
+/** What to do about a receiver that can't start. */
+function whyNot({ code, message, address, port }: NodeJS.ErrnoException & { address?: string; port?: number }): string {
+  if (code === "EADDRINUSE") return `\`listen\`: port ${port ?? ""} is in use; choose another, or leave it out.`;
+  if (code === "EADDRNOTAVAIL") return `\`listen\`: this machine has no address ${address ?? ""}; choose one that it has.`;
+  if (code === "EACCES" && port !== undefined) return `\`listen\`: port ${port} is not for everybody; choose one above 1023.`;
+  return message;
+}
+
 function isGone(folder: string): boolean {
   try {
     statSync(folder);
@@ -89,6 +97,7 @@ process.on("uncaughtException", (error) => {
   console.error(error);
 });
 run(process.argv[2] ?? "").catch((error: unknown) => {
-  console.error(error);
+  // One sentence: it is what people read in the job's log.
+  console.error(whyNot(error as NodeJS.ErrnoException & { address?: string; port?: number }));
   process.exit(1);
 });

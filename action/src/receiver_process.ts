@@ -7,13 +7,15 @@ import { request } from "node:http";
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
-import { type ReceiverSettings, type ReceiverState, files, readJson, writeJson } from "./session.ts";
+import { type ReceiverSettings, type ReceiverState, files, isPlainFile, readJson, writeJson } from "./session.ts";
 
 /** What a process needs on some system to run at all, and what lets the runner clean up behind a job. */
 const PASSED = ["PATH", "SystemRoot", "TEMP", "TMP", "TMPDIR", "RUNNER_TRACKING_ID"];
 
 const START_MS = 5_000;
 const STOP_MS = 2_000;
+const ASK_MS = 1_000;
+const LOG_BYTES = 1 << 20;
 const POLL_MS = 10;
 
 /** The receiver's file of the bundle, beside the one that runs. */
@@ -45,7 +47,7 @@ export async function startReceiver(script: string, folder: string, settings: Re
     while (Date.now() < deadline) {
       const state = readJson<ReceiverState>(folder, files.state);
       if (state !== null) return state;
-      if (ended !== null) throw new Error(`The receiver did not start: ${ended}. ${lastWords(folder)}`);
+      if (ended !== null) throw new Error(`The receiver did not start: ${lastWords(folder) || ended}`);
       await pause(POLL_MS);
     }
     child.kill("SIGKILL");
@@ -78,12 +80,13 @@ export async function stopReceiver(script: string, folder: string): Promise<bool
 function ask(settings: ReceiverSettings, port: number): Promise<boolean> {
   const host = settings.host === "0.0.0.0" || settings.host === "::" ? "127.0.0.1" : settings.host;
   return new Promise((resolve) => {
-    const sent = request({ host, port, method: "POST", path: `/stop/${settings.secret}`, agent: false, timeout: 1_000 });
+    const sent = request({ host, port, method: "POST", path: `/stop/${settings.secret}`, agent: false, signal: AbortSignal.timeout(ASK_MS) });
     sent.on("response", (answer) => {
+      // Whoever answers at the port that a file names may never end.
+      answer.on("error", () => undefined);
       answer.resume();
       resolve(answer.statusCode === 200);
     });
-    sent.on("timeout", () => sent.destroy());
     sent.on("error", () => {
       resolve(false);
     });
@@ -124,7 +127,8 @@ function signal(pid: number, name: NodeJS.Signals): void {
 /** The end of what the receiver logged. */
 function lastWords(folder: string): string {
   try {
-    return readFileSync(join(folder, files.log), "utf8").slice(-500).trim();
+    const path = join(folder, files.log);
+    return isPlainFile(path, LOG_BYTES) ? readFileSync(path, "utf8").slice(-500).trim() : "";
   } catch {
     return "";
   }

@@ -2,8 +2,8 @@
 // `post`. Only its owner can read it; no token is ever written to it.
 
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { lstatSync, mkdtempSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 
 import type { Calibration } from "./calibration.ts";
 import type { Facts } from "./environment.ts";
@@ -15,6 +15,8 @@ export interface Session {
   readonly calibration: Calibration | null;
   /** The address that spans go to instead of ours. */
   readonly elsewhere: string | null;
+  /** Why no spans could be taken. */
+  readonly notStarted?: string;
 }
 
 /** What the receiver is told. */
@@ -50,9 +52,24 @@ export const files = {
   log: "receiver.log",
 } as const;
 
+const PREFIX = "pacegate-";
+/** What the files of a few facts never reach. */
+const JSON_BYTES = 1 << 20;
+
 /** A new folder that only this user can read. */
 export function makeFolder(parent: string): string {
-  return mkdtempSync(join(parent, "pacegate-"));
+  return mkdtempSync(join(parent, PREFIX));
+}
+
+/** Whether a folder is one that `makeFolder` makes below `parent`: what is removed in the end is nothing else. */
+export function isOwnFolder(folder: string, parent: string): boolean {
+  return resolve(dirname(folder)) === resolve(parent) && basename(folder).startsWith(PREFIX) && resolve(folder) === folder;
+}
+
+/** Whether something is a file of at most so many bytes: a step may have put a pipe in its place, which is read for ever. */
+export function isPlainFile(path: string, most: number): boolean {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  return found?.isFile() === true && found.size <= most;
 }
 
 /** Something nobody guesses. */
@@ -70,8 +87,9 @@ export function writeJson(folder: string, name: string, value: unknown): void {
 /** What was written, or null while there is nothing that can be read. */
 // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the files are our own
 export function readJson<T>(folder: string, name: string): T | null {
+  const path = join(folder, name);
   try {
-    return JSON.parse(readFileSync(join(folder, name), "utf8")) as T;
+    return isPlainFile(path, JSON_BYTES) ? (JSON.parse(readFileSync(path, "utf8")) as T) : null;
   } catch {
     return null;
   }

@@ -1,6 +1,7 @@
 // What a person reads when the job has ended: one paragraph, the parts that took longest, and what
 // did not come along. Names come from spans and files, so each is escaped.
 
+import type { WrittenFile } from "./archive/gzip_lines.ts";
 import type { Dropped } from "./archive/manifest.ts";
 import { code, logged, visible } from "./markdown.ts";
 import type { Part } from "./own_time.ts";
@@ -17,11 +18,18 @@ export interface Told {
   readonly problem: string | null;
   /** The variable that sends spans elsewhere. */
   readonly elsewhere: string | null;
+  /** Why the receiver could not start. */
+  readonly notStarted: string | null;
   readonly artifact: string | null;
+  /** Whether the service has it. */
+  readonly sent: boolean;
+  /** Which way of shipping did not work, and why. */
+  readonly failures: readonly string[];
   readonly verdictUrl: string | null;
 }
 
 const MOST_DROPPED = 10;
+const LONGEST_FAILURE = 600;
 
 /** The step summary, as Markdown. */
 export function summary(told: Told): string {
@@ -35,6 +43,7 @@ export function summary(told: Told): string {
     lines.push("");
   }
   for (const sentence of missing(told)) lines.push(`- ${sentence}`);
+  for (const failure of told.failures) lines.push(`- ${code(failure, LONGEST_FAILURE)}`);
   for (const report of told.dropped.reports.slice(0, MOST_DROPPED)) lines.push(`- Not read: ${code(report)}`);
   const more = told.dropped.reports.length - MOST_DROPPED;
   if (more > 0) lines.push(`- And ${more} more reports that were not read.`);
@@ -51,9 +60,10 @@ export function logLines(told: Told): string[] {
   return [...lines, ...missing(told), ...told.dropped.reports.map((report) => `Not read: ${logged(report)}`)];
 }
 
-function caught({ spans, reports, artifact }: Told): string {
+function caught({ spans, reports, artifact, sent }: Told): string {
   const what = [counted(spans, "span"), ...(reports > 0 ? [counted(reports, "report")] : [])].join(" and ");
-  const where = artifact === null ? "" : ` Shipped as the artifact ${visible(artifact)}.`;
+  const ways = [...(artifact === null ? [] : [` Shipped as the artifact ${visible(artifact)}.`]), ...(sent ? [" Sent to the service."] : [])];
+  const where = ways.length === 0 ? " **Not shipped**: nobody will see it." : ways.join("");
   if (spans + reports > 0) return `Caught **${what}** inside this job's steps.${where}`;
   return `Caught no spans and no reports inside this job's steps: only facts about the runner are known.${where}`;
 }
@@ -63,12 +73,30 @@ export function spansDropped({ dropped, problem }: Pick<Told, "dropped" | "probl
   return `${counted(dropped.spans, "span")} dropped${problem === null ? "" : `: ${visible(problem)}`}.`;
 }
 
-function missing({ dropped, refused, problem, elsewhere }: Told): string[] {
+function missing({ dropped, refused, problem, elsewhere, notStarted }: Told): string[] {
   const sentences: string[] = [];
+  if (notStarted !== null) sentences.push(visible(notStarted, LONGEST_FAILURE));
   if (elsewhere !== null) sentences.push(`${elsewhere} was set already, so the steps' spans went there and not here.`);
   if (dropped.spans > 0) sentences.push(spansDropped({ dropped, problem }));
   if (refused > 0) sentences.push(`${counted(refused, "request")} could not be read${problem === null || dropped.spans > 0 ? "" : `: ${visible(problem)}`}.`);
   return sentences;
+}
+
+/** How many spans the service has, of which it makes some itself of the reports. */
+export function took({ spans, rejected }: { spans: number; rejected: number }, files: readonly WrittenFile[]): string {
+  const caught = files.find((file) => file.spans !== undefined)?.spans ?? 0;
+  const made = spans - caught;
+  if (rejected > 0) return `The service took ${counted(spans, "span")} and refused ${rejected}.`;
+  if (made <= 0) return `The service took ${counted(spans, "span")}.`;
+  return `The service took ${counted(caught, "span")}, and made ${made} more of the reports.`;
+}
+
+/** The service's message without what this job said already: which reports the archive left out. */
+export function news(message: string): string {
+  return message
+    .split("; ")
+    .filter((note) => !note.startsWith("the action left out "))
+    .join("; ");
 }
 
 function counted(count: number, noun: string): string {

@@ -42,6 +42,15 @@ test("what can't be understood is said, each once, and is no obstacle", () => {
   for (const name of Object.keys(wrong)) expect(warnings.filter((warning) => warning.includes(`\`${name}\``))).toHaveLength(1);
 });
 
+test.each([
+  [{ capture: "X" }, "The input `capture` has to be true, false or force, but is `X`. Its default is used instead."],
+  [{ "max-size": "::error::`a`\nb" }, "The input `max-size` has to be a size such as 32MiB, at most 1GiB, but is `::error::'a' b`. Its default is used instead."],
+  [{ "server-url": "https://me:word@example.com" }, "`https://***@example.com`"],
+  [{ "server-url": "https://example.com/?key=word" }, "`https://example.com/?***`"],
+])("%j", (inputs, text) => {
+  expect(read(inputs).warnings).toEqual([expect.stringContaining(text)]);
+});
+
 describe("server-url", () => {
   test.each([
     ["https://pacegate.example.com", "https://pacegate.example.com"],

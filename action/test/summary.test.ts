@@ -5,7 +5,7 @@ import { describe, expect, test, vi } from "vitest";
 import type { Seen } from "../src/archive/spans.ts";
 import { code, visible } from "../src/markdown.ts";
 import { longestParts } from "../src/own_time.ts";
-import { type Told, duration, logLines, summary } from "../src/summary.ts";
+import { type Told, duration, logLines, news, summary, took } from "../src/summary.ts";
 
 const S = 1_000_000_000n;
 const seen = (id: string, parent: string, start: number, end: number, more: Partial<Seen> = {}): Seen => ({
@@ -85,6 +85,9 @@ const told: Told = {
   refused: 0,
   problem: null,
   elsewhere: null,
+  notStarted: null,
+  sent: false,
+  failures: [],
   artifact: "pacegate-1-test",
   verdictUrl: null,
 };
@@ -119,6 +122,34 @@ test("the summary of a job that told nothing is short", () => {
   expect(summary(told)).toBe(
     "### Pacegate\n\nCaught no spans and no reports inside this job's steps: only facts about the runner are known. Shipped as the artifact pacegate-1-test.\n",
   );
+});
+
+describe("where it went", () => {
+  test.each<[Partial<Told>, string]>([
+    [{ sent: true }, "Shipped as the artifact pacegate-1-test. Sent to the service."],
+    [{ sent: true, artifact: null }, "are known. Sent to the service."],
+    [{ artifact: null }, "are known. **Not shipped**: nobody will see it."],
+    [{ artifact: null, failures: ["The artifact was not uploaded: <b>no</b>."] }, "- <code>The artifact was not uploaded&#58; &#60;b&#62;no&#60;/b&#62;.</code>"],
+    [{ notStarted: "`listen`: port 1 is in use; choose another." }, "- `listen`: port 1 is in use; choose another."],
+  ])("%j", (more, text) => {
+    expect(summary({ ...told, ...more })).toContain(text);
+  });
+});
+
+test.each([
+  [19, 0, "The service took 15 spans, and made 4 more of the reports."],
+  [15, 0, "The service took 15 spans."],
+  [14, 1, "The service took 14 spans and refused 1."],
+])("%s taken and %s refused of 15", (spans, rejected, text) => {
+  const file = { name: "spans.jsonl.gz", sha256: "", bytes: 0, inflated_bytes: 0, lines: 1, spans: 15 };
+  expect(took({ spans, rejected }, [file])).toBe(text);
+});
+
+test.each([
+  ["the action left out a report: a.xml: no such file", ""],
+  ["a.xml: no JUnit; the action left out a report: b.xml: empty", "a.xml: no JUnit"],
+])("of %j this is new: %j", (message, left) => {
+  expect(news(message)).toBe(left);
 });
 
 test("whatever the names are, a summary is far below GitHub's limit of 1 MiB, and a line of the log is no command", () => {

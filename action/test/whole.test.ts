@@ -220,9 +220,29 @@ test("capture: false does nothing, and says so", () => {
 test("an exporter of the workflow's own is left alone, with a word", () => {
   const job = new TestJob({}, { OTEL_EXPORTER_OTLP_ENDPOINT: "https://collector.example.com" });
   expect(job.run("main").stdout).toContain("::warning::OTEL_EXPORTER_OTLP_ENDPOINT is set already");
-  expect(job.values("ENV").OTEL_EXPORTER_OTLP_ENDPOINT).toBeUndefined();
+  expect(job.values("ENV")).not.toHaveProperty("OTEL_EXPORTER_OTLP_ENDPOINT");
+  // Spans that go elsewhere must not hang below a parent that is not there.
+  expect(job.values("ENV")).not.toHaveProperty("TRACEPARENT");
   expect(job.run("post").status).toBe(0);
   expect(job.summary()).toContain("OTEL_EXPORTER_OTLP_ENDPOINT was set already");
+});
+
+test("a port that somebody has already is said in a sentence, at the start and in the summary", () => {
+  const first = new TestJob();
+  first.run("main");
+  const { port } = first.receiver();
+  const second = new TestJob({ LISTEN: `127.0.0.1:${port}`, CAPTURE: "X" });
+  const main = second.run("main");
+  const sentence = `\`listen\`: port ${port} is in use; choose another`;
+  expect(main.stdout).toContain(`::warning::Pacegate could not start: The receiver did not start: ${sentence}`);
+  expect(main.stdout).not.toMatch(/\bat .*receiver\.js|node:/);
+  expect(main.stdout).toContain("has to be true, false or force, but is `X`");
+  const post = second.run("post");
+  expect(post.stdout).not.toContain("has to be");
+  expect(second.summary()).toContain(sentence);
+  expect(second.summary()).toContain("**Not shipped**");
+  expect(second.summary()).toContain("no artifact service");
+  first.run("post");
 });
 
 test("told to listen everywhere, it is reached by other addresses too, as containers do, and steps still see 127.0.0.1", async () => {

@@ -10,3 +10,14 @@ CREATE TABLE artifact_quotas (
     PRIMARY KEY (repo_id, head_repository, day)
 );
 CREATE INDEX artifact_quotas_by_day ON artifact_quotas (day);
+
+-- Artifacts that were taken from a quota: one that is read again is not taken again.
+CREATE TABLE counted_artifacts (
+    repo_id BIGINT NOT NULL REFERENCES repositories (repo_id),
+    -- GitHub's number of it
+    artifact_id BIGINT NOT NULL,
+    -- days since the epoch
+    day BIGINT NOT NULL,
+    PRIMARY KEY (repo_id, artifact_id)
+);
+CREATE INDEX counted_artifacts_by_day ON counted_artifacts (day);

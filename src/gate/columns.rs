@@ -23,6 +23,29 @@ pub struct Column {
     pub is_leaf: bool,
     /// Started by a message.
     pub asynchronous: bool,
+    /// Of a workflow of GitHub Actions: its run, jobs and steps are GitHub's word, and what is
+    /// below its steps was sent by the jobs.
+    pub of_workflow: bool,
+}
+
+/// A step's place in the path of a workflow's stage: pipeline, job, step.
+const STEP_DEPTH: usize = 3;
+
+impl Column {
+    /// Whether it tells how fast its machine was. Of a workflow a step does, as GitHub saw it, and
+    /// never its parts: a hundred test cases of one step are no hundred witnesses, and who runs
+    /// them could speak for all of the machine.
+    #[must_use]
+    pub fn tells_of_the_machine(&self) -> bool {
+        let is_step = self.of_workflow && self.path.len() == STEP_DEPTH;
+        !self.asynchronous && !self.is_part_of_step() && (self.is_leaf || is_step)
+    }
+
+    /// Whether it is below a step of a workflow.
+    #[must_use]
+    pub fn is_part_of_step(&self) -> bool {
+        self.of_workflow && self.path.len() > STEP_DEPTH
+    }
 }
 
 /// A stage's time in one run.
@@ -89,6 +112,7 @@ impl Columns {
                         present: Vec::new(),
                         is_leaf: true,
                         asynchronous: sample.asynchronous,
+                        of_workflow: false,
                     });
                     columns.list.len() - 1
                 });
@@ -98,6 +122,7 @@ impl Columns {
                     continue;
                 }
                 column.present.push(at);
+                column.of_workflow |= run.run.workflow_path.is_some();
                 if sample.result == RunResult::Success {
                     let (seconds, cache) = (sample.seconds(), sample.cache);
                     column.samples.push(ColumnSample { run: at, seconds, cache });

@@ -211,7 +211,8 @@ fn span_result(span: &Span) -> RunResult {
     }
 }
 
-fn severity(result: RunResult) -> u8 {
+/// How bad an end is, from 0.
+pub(super) fn severity(result: RunResult) -> u8 {
     match result {
         RunResult::Success => 0,
         RunResult::Skip => 1,

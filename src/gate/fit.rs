@@ -212,12 +212,20 @@ fn observe(columns: &Columns, modelled: &[usize], stages: &[FittedStage], pieces
         clock_s.push(of_stage.clock_s);
         rare_state.push(states.filter(|_| pieces.cache_state));
     }
-    let mut is_witness = vec![false; modelled.len()];
+    let tells = |i: &usize| {
+        pieces.machine && columns.list[*i].tells_of_the_machine() && stages[*i].median_s >= MIN_LEAF_S
+    };
+    let is_witness: Vec<bool> = modelled.iter().map(tells).collect();
     let mut within: Vec<Vec<usize>> = vec![Vec::new(); modelled.len()];
     for (at, i) in modelled.iter().enumerate() {
-        let column = &columns.list[*i];
-        is_witness[at] =
-            pieces.machine && column.is_leaf && !column.asynchronous && stages[*i].median_s >= MIN_LEAF_S;
+        // A part of a step is in the step's time: that one is no other witness for it.
+        let mut step = columns.list[*i].is_part_of_step().then_some(*i);
+        while let Some(holder) = step.and_then(|i| columns.parent_of(i)) {
+            step = Some(holder);
+            if let Some(holder) = place[holder].filter(|holder| is_witness[*holder]) {
+                within[at].push(holder);
+            }
+        }
         let mut up = is_witness[at].then_some(*i);
         // A parent's path is shorter than its child's, so the walk ends.
         while let Some(holder) = up {

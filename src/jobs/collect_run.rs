@@ -9,6 +9,7 @@ use super::recording::{raw, record};
 use super::stored_spans::{StoredSpans, room};
 use super::{JobError, Work};
 use crate::gate::identity::{RunIdentity, names_commit, names_pipeline};
+use crate::gate::job_spans::manifest_root::{ManifestJobs, one_root};
 use crate::gate::measure::{Provenance, measure};
 use crate::ingest::sampling::Sampling;
 use crate::model::ids::{RepoId, RunId, TraceId};
@@ -22,6 +23,9 @@ use crate::store::{OpenTrace, RepositoryRow, Tx};
 const CLOCKS_DIFFER: Duration = Duration::from_hours(1);
 /// Late spans make a run again at most so often.
 const COLLECTIONS: i64 = 20;
+/// Each further job of which only its manifest tells makes its run again, as many jobs as a matrix of
+/// GitHub's may have.
+const JOBS: i64 = 256;
 /// Linked traces that are never quiet are waited for so many times as long as a trace has to be.
 const OTHERS_WAIT: u32 = 10;
 /// When it is tried again if more came while a run was made.
@@ -40,8 +44,7 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
         return Ok(()); // with another trace, or by this job before it was ended
     }
     not_before(work, quiet_at(work, &open))?;
-    if open.collections >= COLLECTIONS {
-        tracing::warn!(repo = %repository.name, trace = %trace_id, "late spans are no longer added to this run");
+    if open.collections >= COLLECTIONS + JOBS {
         drop(tx);
         return leave_out(work, repo, (trace_id, open)).await;
     }
@@ -70,6 +73,9 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     });
     let Some(alone) = read.await?? else { return Ok(()) };
     let own = (trace_id, open);
+    if open.collections >= most_collections(alone.jobs) {
+        return leave_out(work, repo, own).await;
+    }
     let enough = quiet_at(work, &open).after(work.settle.saturating_mul(OTHERS_WAIT));
     let mut tx = work.db.read().await?;
     let group = Group::of(&mut tx, repo, own, &alone.statement).await?;
@@ -106,6 +112,11 @@ pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) ->
     done
 }
 
+/// How often a run with such jobs is made. The first of them is one of the usual times.
+fn most_collections(jobs: ManifestJobs) -> i64 {
+    COLLECTIONS + i64::try_from(jobs.count.saturating_sub(1)).unwrap_or(JOBS).min(JOBS)
+}
+
 fn quiet_at(work: &Work, open: &OpenTrace) -> Timestamp {
     Timestamp(open.last_at).after(work.settle)
 }
@@ -125,15 +136,18 @@ struct Read {
     kept_by: Option<String>,
     /// What was left out, for people.
     note: Option<String>,
+    /// Those of which only their manifests tell.
+    jobs: ManifestJobs,
 }
 
 impl Read {
     fn alone(batches: &[Vec<u8>], sampling: &Sampling) -> Result<Option<Self>, JobError> {
         let StoredSpans { spans, note } = StoredSpans::read(batches)?;
-        let Some(trace) = Trace::build(spans) else { return Ok(None) };
+        let jobs = ManifestJobs::of(&spans);
+        let Some(trace) = Trace::build(one_root(spans)) else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
         let statement = Statement::of(&trace, &identity);
-        Ok(Some(Self { note, ..Self::new(trace, identity, statement, sampling) }))
+        Ok(Some(Self { note, jobs, ..Self::new(trace, identity, statement, sampling) }))
     }
 
     fn linked(
@@ -142,16 +156,18 @@ impl Read {
         sampling: &Sampling,
     ) -> Result<Option<Self>, JobError> {
         let StoredSpans { spans, note } = StoredSpans::read(batches)?;
+        let jobs = ManifestJobs::of(&spans);
+        let spans = one_root(spans);
         let trace =
             principal(&spans, names_commit).and_then(|principal| Trace::build_linked(spans, principal));
         let Some(trace) = trace else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
-        Ok(Some(Self { note, ..Self::new(trace, identity, statement, sampling) }))
+        Ok(Some(Self { note, jobs, ..Self::new(trace, identity, statement, sampling) }))
     }
 
     fn new(trace: Trace, identity: RunIdentity, statement: Statement, sampling: &Sampling) -> Self {
         let kept_by = sampling.decide(trace.spans()).map(str::to_owned);
-        Self { trace, identity, statement, kept_by, note: None }
+        Self { trace, identity, statement, kept_by, note: None, jobs: ManifestJobs::default() }
     }
 }
 
@@ -169,7 +185,7 @@ struct Collection<'a> {
 impl Collection<'_> {
     async fn finish(self, read: Read) -> Result<(), JobError> {
         let (work, repo) = (self.work, self.repository.id);
-        let Read { trace, identity, statement, kept_by, note } = read;
+        let Read { trace, identity, statement, kept_by, note, jobs } = read;
         let principal = trace.id();
         let is_incomplete =
             self.group.members.iter().any(|(id, open)| *id == principal && open.has_root == 0);
@@ -200,7 +216,7 @@ impl Collection<'_> {
             measured.run.notes.insert(0, INCOMPLETE.to_owned());
         }
         measured.run.notes.extend(self.group.note());
-        measured.run.notes.extend(note);
+        measured.run.notes.extend(note.into_iter().chain(jobs.note()));
         if measured.run.started_at > now.after(CLOCKS_DIFFER) {
             // A run of the future would be the newest for ever.
             measured.run.started_at = now;
@@ -288,6 +304,7 @@ async fn pass_over(work: &Work, repo: RepoId, (trace, open): Member) -> Result<(
 
 /// What came is no longer added to its run, which says so.
 async fn leave_out(work: &Work, repo: RepoId, own: Member) -> Result<(), JobError> {
+    tracing::warn!(repo = %repo.0, trace = %own.0, "late spans are no longer added to this run");
     let mut tx = work.db.write().await?;
     tx.mark_member_collected(repo, own.0, own.1).await?.ok_or(JobError::TooEarly(AGAIN))?;
     let mut traces = vec![own.0];
@@ -302,4 +319,15 @@ async fn leave_out(work: &Work, repo: RepoId, own: Member) -> Result<(), JobErro
     }
     tx.commit().await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_further_job_makes_its_run_once_more_and_not_for_ever() {
+        let most = |count| most_collections(ManifestJobs { count, silent: 0 });
+        assert_eq!([0, 1, 2, 30, 257, 100_000].map(most), [20, 20, 21, 49, 276, 276]);
+    }
 }

@@ -11,7 +11,7 @@ use super::job_spans::{Asked, Sent};
 use super::publishing::client;
 use super::recording::record;
 use super::withheld::unless_withheld;
-use super::workflow_run::{branch_of, measure_attempt};
+use super::workflow_run::{Told, branch_of, measure_attempt};
 use super::{Job, JobError, Work};
 use crate::github::actions::WorkflowRun;
 use crate::github::actions_trace::Completeness;
@@ -60,28 +60,29 @@ async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result
         return Ok(()); // its end has a delivery of its own
     }
     let listed = actions.jobs_of_attempt(run_id, attempt).await?;
-    let lineage = lineage(work, &repository, &run).await?;
-    let head_sha = run.head_sha.clone();
-    let asked = Asked {
-        work,
-        repository: &repository,
-        actions: &actions,
-        run: &run,
-        attempt,
-        listed: &listed,
-        patient,
-    };
-    let Some(sent) = asked.sent().await? else { return Ok(()) };
-    let Sent { jobs, notes, batches_read, held } = sent;
     let completeness = if patient { Completeness::Required } else { Completeness::AsFarAsKnown };
-    let measured = measure_attempt(work, &repository.name, run, listed, jobs, lineage, completeness).await?;
-    let mut collected = match measured {
-        Ok(collected) => collected,
+    // Before what was sent is fetched: that is much, and asked again it would be fetched again.
+    let told = match Told::of(run, listed, completeness).await? {
+        Ok(told) => told,
         Err(missing) => {
             tracing::debug!(repo = %repository.name, run = run_id, attempt, reason = %missing, "asked again soon");
             return Err(JobError::TooEarly(AGAIN));
         }
     };
+    let lineage = lineage(work, &repository, &told.run).await?;
+    let head_sha = told.run.head_sha.clone();
+    let asked = Asked {
+        work,
+        repository: &repository,
+        actions: &actions,
+        run: &told.run,
+        attempt,
+        listed: &told.listed,
+        patient,
+    };
+    let Some(sent) = asked.sent().await? else { return Ok(()) };
+    let Sent { jobs, notes, batches_read, held } = sent;
+    let mut collected = measure_attempt(work, &repository.name, told, jobs, lineage).await?;
     collected.measured.run.notes.extend(notes);
     // The same content has the same cause: a head is not judged again for it.
     let content = hex::encode(&Sha256::digest(&collected.raw)[..8]);

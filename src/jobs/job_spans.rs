@@ -15,9 +15,8 @@ use crate::ingest::job_archive::{ARCHIVE_BYTES, Expected, JobArchive, Manifest};
 use crate::ingest::redact::Redactor;
 use crate::model::ids::{RepoId, TraceId};
 use crate::model::span::{AttributeValue, Span};
-use crate::model::stage::CacheState;
 use crate::model::time::Timestamp;
-use crate::store::{ArtifactQuota, RepositoryRow, Tx};
+use crate::store::{ArtifactQuota, RepositoryRow, SentArtifact, Tx};
 
 /// Bytes of all artifacts of one attempt.
 const ARTIFACT_BYTES: u64 = 128 << 20;
@@ -160,8 +159,9 @@ impl Asked<'_> {
         let head = self.run.head_repository.as_ref().map_or(0, |head| head.id);
         let key = (head, day(self.work.clock.now()));
         let bytes = i64::try_from(artifact.size_in_bytes).unwrap_or(i64::MAX);
+        let artifact = SentArtifact { id: artifact.id, bytes };
         let mut tx = self.work.db.write().await?;
-        let is_left = tx.take_artifact_quota(self.repository.id, key, bytes, OF_A_FORK).await?;
+        let is_left = tx.take_artifact_quota(self.repository.id, key, artifact, OF_A_FORK).await?;
         tx.commit().await?;
         Ok(is_left)
     }
@@ -262,13 +262,9 @@ fn facts(manifest: &Manifest) -> Vec<(String, AttributeValue)> {
     }
     let of_matrix = manifest.matrix_attributes().into_iter();
     facts.extend(of_matrix.map(|(key, value)| (format!("github.matrix.{key}"), value)));
-    let caches = manifest.caches();
-    if !caches.is_empty() {
-        let missed = caches.iter().any(|(_, state)| *state == CacheState::Miss);
-        let state = if missed { CacheState::Miss } else { CacheState::Hit };
-        facts.push(("pacegate.cache".to_owned(), AttributeValue::String(state.as_str().to_owned())));
-    }
-    let named = caches.into_iter().map(|(name, state)| {
+    // Each by its name, and never as the job's own state: who could say for a job of GitHub's that its
+    // cache missed could excuse whatever is slower in it.
+    let named = manifest.caches().into_iter().map(|(name, state)| {
         (format!("pacegate.cache.{name}"), AttributeValue::String(state.as_str().to_owned()))
     });
     facts.extend(named);

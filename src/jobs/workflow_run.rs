@@ -7,7 +7,7 @@ use crate::gate::identity::RunIdentity;
 use crate::gate::job_spans::{JobSpans, merge};
 use crate::gate::measure::{Provenance, measure};
 use crate::github::actions::{JobsOfAttempt, WorkflowRun};
-use crate::github::actions_trace::{Completeness, NotComplete, trace_of};
+use crate::github::actions_trace::{ActionsTrace, Completeness, NotComplete, trace_of};
 use crate::model::ids::{RepoName, RunId, TraceId};
 use crate::model::run::{Lineage, MeasuredRun};
 use crate::model::trace::Trace;
@@ -33,29 +33,45 @@ pub(super) fn branch_of(run: &WorkflowRun) -> Option<&str> {
     (BRANCH_EVENTS.contains(&run.event.as_str()) && run.is_of_own_branch()).then_some(branch)
 }
 
-/// Measures an attempt off the async threads, with what its jobs sent; none when GitHub does not
-/// tell all of it yet. Who it is, GitHub says alone.
+/// An attempt as GitHub tells it, and what that was made of.
+pub(super) struct Told {
+    pub(super) run: WorkflowRun,
+    pub(super) listed: JobsOfAttempt,
+    pub(super) trace: ActionsTrace,
+}
+
+impl Told {
+    /// None when GitHub does not tell all of it yet.
+    pub(super) async fn of(
+        run: WorkflowRun,
+        listed: JobsOfAttempt,
+        completeness: Completeness,
+    ) -> Result<Result<Self, NotComplete>, JobError> {
+        let told = tokio::task::spawn_blocking(move || {
+            let trace = trace_of(&run, &listed, completeness)?;
+            Ok(Self { run, listed, trace })
+        });
+        Ok(told.await?)
+    }
+}
+
+/// Measures an attempt off the async threads, with what its jobs sent. Who it is, GitHub says alone.
 pub(super) async fn measure_attempt(
     work: &Work,
     repo: &RepoName,
-    run: WorkflowRun,
-    listed: JobsOfAttempt,
+    told: Told,
     sent: Vec<JobSpans>,
     lineage: Lineage,
-    completeness: Completeness,
-) -> Result<Result<Attempt, NotComplete>, JobError> {
+) -> Result<Attempt, JobError> {
     let provenance = Provenance {
         id: RunId(work.chance.ulid(work.clock.now())),
         repo: repo.clone(),
-        head_sha: run.head_sha.clone(),
+        head_sha: told.run.head_sha,
         lineage,
     };
     let settings = work.trace_settings.clone();
     tokio::task::spawn_blocking(move || {
-        let told = match trace_of(&run, &listed, completeness) {
-            Ok(told) => told,
-            Err(missing) => return Ok(Err(missing)),
-        };
+        let told = told.trace;
         let nothing = || JobError::Unreadable("a workflow run without a span".into());
         let identity = RunIdentity::of(&Trace::build(told.spans.clone()).ok_or_else(nothing)?);
         let mut merged = merge(told.spans, sent);
@@ -68,7 +84,7 @@ pub(super) async fn measure_attempt(
         // What contradicts GitHub is told first: a long list is cut.
         measured.run.notes.splice(0..0, merged.notes);
         measured.run.notes.extend(told.notes);
-        Ok(Ok(Attempt { measured, trace: id, raw, kept_by }))
+        Ok(Attempt { measured, trace: id, raw, kept_by })
     })
     .await?
 }

@@ -7,10 +7,11 @@ use crate::model::time::Timestamp;
 
 /// Tables with rows of a repository beside its runs, and the column by which a step takes some of
 /// them. Those that others refer to come last.
-pub const TABLES: [(&str, &str); 21] = [
+pub const TABLES: [(&str, &str); 22] = [
     ("tokens", "token_id"),
     ("upload_grants", "grant_id"),
     ("artifact_quotas", "head_repository"),
+    ("counted_artifacts", "artifact_id"),
     ("span_batches", "trace_id"),
     ("open_traces", "trace_id"),
     ("trace_links", "trace_id"),

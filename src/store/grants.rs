@@ -112,6 +112,8 @@ impl Tx {
         chance: &Randomness,
         now: Timestamp,
     ) -> Result<Granted, StoreError> {
+        // Two at once would not count one another.
+        self.lock_repository(new.repo).await?;
         let is_first = on_db!(self, conn => {
             sqlx::query(
                 "INSERT INTO used_job_tokens (token_id, usable_until) VALUES ($1, $2)
@@ -169,6 +171,8 @@ impl Tx {
     /// Counts an upload of so many bytes. `false`: this grant, or its attempt of the run, has uploaded
     /// as much as it may, and the upload must not be taken.
     pub async fn count_upload(&mut self, grant: &GrantRow, bytes: usize) -> Result<bool, StoreError> {
+        // Two at once would not count one another.
+        self.lock_repository(grant.repo).await?;
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         let (of_attempt, of_grant) = (OF_AN_ATTEMPT, OF_A_GRANT);
         let together: (i64, i64) = on_db!(self, conn => {

@@ -23,6 +23,15 @@ pub struct ArtifactQuota {
     pub bytes: i64,
 }
 
+/// What is taken from that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentArtifact {
+    /// GitHub's number of it.
+    pub id: i64,
+    /// Its bytes.
+    pub bytes: i64,
+}
+
 impl Tx {
     /// A workflow run was collected with so many batches that its jobs had sent under its trace.
     /// What comes later is added to it: its root is what GitHub told.
@@ -72,17 +81,52 @@ impl Tx {
     }
 
     /// Takes an artifact of so many bytes from what a repository of commits may send on a day
-    /// (days since the epoch). `false`: it is spent, and nothing was taken.
+    /// (days since the epoch). One that was taken before is free. `false`: it is spent, and nothing
+    /// was taken.
     pub async fn take_artifact_quota(
+        &mut self,
+        repo: RepoId,
+        (head_repository, day): (i64, i64),
+        artifact: SentArtifact,
+        most: ArtifactQuota,
+    ) -> Result<bool, StoreError> {
+        let is_new = on_db!(self, conn => {
+            sqlx::query(
+                "INSERT INTO counted_artifacts (repo_id, artifact_id, day) VALUES ($1, $2, $3)
+                 ON CONFLICT (repo_id, artifact_id) DO NOTHING",
+            )
+            .bind(repo.0)
+            .bind(artifact.id)
+            .bind(day)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected()
+        }) == 1;
+        if !is_new {
+            return Ok(true);
+        }
+        let is_left = artifact.bytes <= most.bytes
+            && most.artifacts >= 1
+            && self.add_to_artifact_quota(repo, (head_repository, day), artifact.bytes, most).await?;
+        if !is_left {
+            on_db!(self, conn => {
+                sqlx::query("DELETE FROM counted_artifacts WHERE repo_id = $1 AND artifact_id = $2")
+                    .bind(repo.0)
+                    .bind(artifact.id)
+                    .execute(&mut *conn)
+                    .await?;
+            });
+        }
+        Ok(is_left)
+    }
+
+    async fn add_to_artifact_quota(
         &mut self,
         repo: RepoId,
         (head_repository, day): (i64, i64),
         bytes: i64,
         most: ArtifactQuota,
     ) -> Result<bool, StoreError> {
-        if bytes > most.bytes || most.artifacts < 1 {
-            return Ok(false);
-        }
         Ok(on_db!(self, conn => {
             sqlx::query(
                 "INSERT INTO artifact_quotas (repo_id, head_repository, day, artifacts, bytes) VALUES ($1, $2, $3, 1, $4)
@@ -106,6 +150,7 @@ impl Tx {
     pub async fn sweep_artifact_quotas(&mut self, before_day: i64) -> Result<(), StoreError> {
         on_db!(self, conn => {
             sqlx::query("DELETE FROM artifact_quotas WHERE day < $1").bind(before_day).execute(&mut *conn).await?;
+            sqlx::query("DELETE FROM counted_artifacts WHERE day < $1").bind(before_day).execute(&mut *conn).await?;
         });
         Ok(())
     }

@@ -46,7 +46,7 @@ pub use connect::DatabaseUrl;
 pub use contents::{StoredFile, StoredPolicy};
 pub use deliveries::DeliveryRow;
 pub use grants::{GRANT_PREFIX, GrantRow, Granted, JobTokenUse, NewGrant};
-pub use job_spans::{ArtifactQuota, ToldTrace};
+pub use job_spans::{ArtifactQuota, SentArtifact, ToldTrace};
 pub use kept_traces::{KeptTrace, TraceToDrop};
 pub use linked_traces::PipelineTrace;
 pub use pull_requests::PullRequestRow;
@@ -55,7 +55,7 @@ pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, Rep
 pub use runs::{RunFilter, StoredRun};
 pub use spans::{OpenTrace, SpanBatch, TraceBounds};
 pub use sweeps::{DeliverySweep, FailedDelivery};
-pub use tokens::TokenRow;
+pub use tokens::{TOKEN_PREFIX, TokenRow};
 pub use workflow_runs::{MergeGroupRow, WorkflowRunRow};
 
 /// For a job that is due sooner than this the bell is rung at its time; polling finds the others.

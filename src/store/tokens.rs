@@ -24,6 +24,9 @@ fn hash(token: &str) -> Vec<u8> {
     Sha256::digest(token.as_bytes()).to_vec()
 }
 
+/// How an ingest token begins.
+pub const TOKEN_PREFIX: &str = "pgt_";
+
 impl Tx {
     /// Makes a token for a repository and returns its identifier and the token itself, which
     /// can't be had again. The prefix lets secret scanners know it.
@@ -34,7 +37,7 @@ impl Tx {
         chance: &Randomness,
         now: Timestamp,
     ) -> Result<(String, String), StoreError> {
-        let token = format!("pgt_{}", hex::encode(chance.bytes::<24>()));
+        let token = format!("{TOKEN_PREFIX}{}", hex::encode(chance.bytes::<24>()));
         let token_id = chance.ulid(now);
         on_db!(self, conn => {
             sqlx::query("INSERT INTO tokens (repo_id, token_id, label, hash, created_at) VALUES ($1, $2, $3, $4, $5)")

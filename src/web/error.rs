@@ -56,6 +56,12 @@ pub enum WebError {
     /// Compressed in a way that is not read.
     #[error("a body may be compressed once, with gzip, deflate or zstd")]
     UnsupportedEncoding,
+    /// An upload of a job that is not compressed as those are.
+    #[error("an upload of a job is compressed with gzip: send it with `Content-Encoding: gzip`")]
+    NotGzip,
+    /// There is something here, but not for this method.
+    #[error("this address does not take that method; docs/api.md lists which it takes")]
+    WrongMethod,
     /// A port for something else; what for is said.
     #[error("there is nothing here: {0}")]
     WrongPort(&'static str),
@@ -107,9 +113,11 @@ impl WebError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::WrongPort(_) => StatusCode::NOT_FOUND,
-            Self::TooLarge { .. } | Self::Archive(ArchiveError::TooLarge { .. }) => {
+            Self::TooLarge { .. }
+            | Self::Archive(ArchiveError::TooLarge { .. } | ArchiveError::LargeManifest) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
+            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) | Self::Archive(_) | Self::Webhook(WebhookError::Payload { .. }) => {
                 StatusCode::BAD_REQUEST
             }
@@ -117,7 +125,9 @@ impl WebError {
             Self::Forbidden(_) | Self::Oidc(OidcError::Event { .. }) => StatusCode::FORBIDDEN,
             Self::Gone(_) => StatusCode::GONE,
             Self::GitHub(_) => StatusCode::BAD_GATEWAY,
-            Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding | Self::NotGzip => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::TooFast { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy
             | Self::TooManyOpenTraces

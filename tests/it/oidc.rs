@@ -101,6 +101,19 @@ async fn made_up_names_of_keys_ask_the_issuer_once_a_minute_and_keep_nobody_wait
 }
 
 #[tokio::test]
+async fn all_that_come_before_any_key_is_known_wait_for_one_fetch() {
+    let scene = Scene::new().await;
+    let all = (0..20).map(|_| {
+        let (verifier, token) = (Arc::clone(&scene.verifier), scene.token());
+        tokio::spawn(async move { verifier.verify(&token, AUDIENCE).await.map(|_| ()) })
+    });
+    for one in all.collect::<Vec<_>>() {
+        one.await.expect("no panic").expect("a good token");
+    }
+    assert_eq!(scene.issuer.jwks_fetches(), 1);
+}
+
+#[tokio::test]
 async fn known_keys_are_good_while_the_issuer_is_away_for_a_day_at_most() {
     let scene = Scene::new().await;
     scene.issuer.set_down(true);

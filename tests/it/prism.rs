@@ -113,6 +113,8 @@ async fn what_actions_tells(actions: &RepoClient) {
     actions.workflow_run(30_433_642).await.expect("a run");
     actions.workflow_run_attempt(30_433_642, 1).await.expect("an attempt");
     assert!(!actions.jobs_of_attempt(30_433_642, 1).await.expect("jobs").jobs.is_empty());
+    // Not their bytes: the address that the example leads to is on the internet.
+    assert!(!actions.artifacts_of_run(30_433_642).await.expect("a list").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,8 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { closeSync, openSync, readSync } from "node:fs";
 
+import { isPlainFile } from "../session.ts";
+
 /** How a body is encoded. */
 export type Encoding = "protobuf" | "json";
 const ENCODINGS: readonly Encoding[] = ["protobuf", "json"];
@@ -71,6 +73,7 @@ async function writeAll(file: FileHandle, bytes: Buffer, position: number): Prom
 export function* readSpool(path: string): Generator<{ encoding: Encoding; body: Buffer }> {
   let file: number;
   try {
+    if (!isPlainFile(path, Number.MAX_SAFE_INTEGER)) return;
     file = openSync(path, "r");
   } catch {
     return;

@@ -9,8 +9,24 @@ import { uncaught } from "../never_fail.ts";
 const RETENTION_DAYS = 5;
 const LONGEST_MS = 60_000;
 
+/** Why this job's server can't take an artifact, if it can't; GitHub's client would say it in its own terms. */
+export function whyNoArtifacts(environment: NodeJS.ProcessEnv): string | null {
+  const set = (name: string): boolean => (environment[name] ?? "") !== "";
+  const ours = set("ACTIONS_RUNTIME_TOKEN") && set("ACTIONS_RESULTS_URL");
+  let host = "github.com";
+  try {
+    host = new URL(environment.GITHUB_SERVER_URL ?? "").hostname;
+  } catch {
+    // GitHub's own client takes it for github.com too.
+  }
+  const known = /^github\.com$|\.ghe\.com$|\.localhost$/i.test(host);
+  return ours && known ? null : "This server has no artifact service that the action can use. Send the spans to the service at once instead, with `server-url`.";
+}
+
 /** Uploads files of `folder` under `name`; `otherwise` is the name where that one is taken already. Throws. */
 export async function uploadArtifact(name: string, otherwise: string, folder: string, paths: readonly string[]): Promise<string> {
+  const reason = whyNoArtifacts(process.env);
+  if (reason !== null) throw new Error(reason);
   const client = new DefaultArtifactClient();
   const upload = async (as: string): Promise<string> => {
     // The content is compressed already.

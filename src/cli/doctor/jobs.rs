@@ -8,6 +8,11 @@ use crate::config::GitHubArgs;
 use crate::jobs::error_chain;
 
 pub(super) async fn jobs(args: &GitHubArgs, public_url: Option<&str>, findings: &mut Findings) {
+    // Wrong settings are told whatever else is missing.
+    let verifier = match verifier(args, Clock::system()) {
+        Ok(verifier) => verifier,
+        Err(error) => return findings.problem(&error_chain(&error)),
+    };
     let Some(url) = public_url.map(|url| url.trim_end_matches('/')) else {
         return findings.note(
             "jobs can't upload at once: their tokens have to name this service, so PACEGATE_PUBLIC_URL is needed",
@@ -20,10 +25,6 @@ pub(super) async fn jobs(args: &GitHubArgs, public_url: Option<&str>, findings: 
             "runners would send tokens and spans to {url} in clear text: put TLS in front of this service"
         ));
     }
-    let verifier = match verifier(args, Clock::system()) {
-        Ok(verifier) => verifier,
-        Err(error) => return findings.problem(&error_chain(&error)),
-    };
     match verifier.reach().await {
         Ok(_) => findings.good(&format!(
             "jobs can prove who they are: tokens of {} for the audience {url}",
@@ -34,4 +35,14 @@ pub(super) async fn jobs(args: &GitHubArgs, public_url: Option<&str>, findings: 
             error_chain(&error)
         )),
     }
+}
+
+/// The same where there is no App, so that none can.
+pub(super) fn without_app(args: &GitHubArgs, findings: &mut Findings) {
+    if let Err(error) = verifier(args, Clock::system()) {
+        findings.problem(&error_chain(&error));
+    }
+    findings.note(
+        "without an App jobs need an ingest token to upload (`pacegate token create --repo OWNER/NAME`)",
+    );
 }

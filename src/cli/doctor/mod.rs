@@ -64,6 +64,8 @@ pub async fn doctor(args: DoctorArgs) -> Result<ExitCode, CliError> {
     if let Some(found) = &found {
         github::github(&args, found, public_url.as_deref(), &mut findings).await;
         jobs::jobs(&args.github, public_url.as_deref(), &mut findings).await;
+    } else {
+        jobs::without_app(&args.github, &mut findings);
     }
     match &public_url {
         Some(url) => findings.good(&format!("links lead to {url}")),

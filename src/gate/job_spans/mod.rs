@@ -5,6 +5,7 @@
 
 mod api;
 mod clock;
+pub mod manifest_root;
 mod placing;
 mod statements;
 #[cfg(test)]
@@ -148,7 +149,7 @@ impl Gathered {
     fn finish(self, mut api: ApiTrace) -> Merged {
         let mut notes = Vec::new();
         let mut added = Vec::new();
-        let (mut crowded, mut homeless) = (0, 0);
+        let (mut crowded, mut homeless, mut beside) = (0, 0, placing::MOST_BESIDE_STEPS);
         for (at, of_job) in self.by_job {
             let OfJob { mut spans, recorded, mut facts, disputed } = of_job;
             put_in_order(&mut spans);
@@ -169,7 +170,7 @@ impl Gathered {
             let room = MOST_SPANS.saturating_sub(added.len());
             crowded += spans.len().saturating_sub(room);
             spans.truncate(room);
-            homeless += placing::place(job, &mut spans);
+            homeless += placing::place(job, &mut spans, &mut beside);
             facts.retain(|key, _| !disputed.contains(key));
             if !disputed.is_empty() {
                 notes.push(format!("job {} told {} in two ways", job.name, counted(disputed.len(), "fact")));

@@ -9,14 +9,15 @@ use crate::gate::stage_key::stage_name;
 use crate::model::ids::SpanId;
 use crate::model::span::Span;
 
-/// Spans that hang below a job itself; more are no part of a pipeline.
-const MOST_BESIDE_STEPS: usize = 100;
+/// Spans that hang below the jobs of a run themselves; more are no part of a pipeline, and could
+/// take the places of steps.
+pub const MOST_BESIDE_STEPS: usize = 300;
 
-/// Gives the spans of a job, in their order of time, their parents. Returns how many were left out.
-pub fn place(job: &ApiJob, spans: &mut Vec<Span>) -> usize {
+/// Gives the spans of a job, in their order of time, their parents. At most so many of them, which
+/// are taken from `beside`, hang below the job itself. Returns how many were left out.
+pub fn place(job: &ApiJob, spans: &mut Vec<Span>, beside: &mut usize) -> usize {
     let steps: HashSet<SpanId> = job.steps.iter().map(|step| step.id).collect();
     let tops = tops(spans);
-    let mut beside = 0;
     let mut left_out: HashSet<SpanId> = HashSet::new();
     for (span, is_top) in spans.iter_mut().zip(&tops) {
         neutralise(span, *is_top);
@@ -31,10 +32,11 @@ pub fn place(job: &ApiJob, spans: &mut Vec<Span>) -> usize {
         let step = named.or_else(|| step_of(job, span)).or_else(first);
         span.parent_span_id = Some(step.unwrap_or(job.id));
         if step.is_none() {
-            beside += 1;
             // Work beside the wait would make the wait seem to have cost nothing.
-            if is_early || beside > MOST_BESIDE_STEPS || job.stage_names.contains(&stage_name(span)) {
+            if is_early || *beside == 0 || job.stage_names.contains(&stage_name(span)) {
                 left_out.insert(span.span_id);
+            } else {
+                *beside -= 1;
             }
         }
     }

@@ -259,3 +259,19 @@ proptest! {
         prop_assert_eq!(&merge(api(), vec![of_job(own)]).spans, &whole.spans, "merged again");
     }
 }
+
+#[test]
+fn a_step_that_is_named_like_a_wait_stays_work() {
+    let mut told = api();
+    let warm = told.iter_mut().find(|span| span.span_id == id(13)).expect("a step");
+    "queue-warm".clone_into(&mut warm.name);
+    // As `actions_trace` marks it.
+    let kind = AttributeValue::String("work".to_owned());
+    warm.attributes.0.push(("pacegate.stage.kind".to_owned(), kind));
+    let before = stages(&merge(told.clone(), Vec::new()));
+    let after = stages(&merge(told, vec![of_job(vec![span(50, "warm", 92_000, 94_000).build()])]));
+    for stage in &before {
+        let same = after.iter().find(|other| other.key == stage.key).expect("it is there");
+        assert_eq!((same.kind, same.duration_ns), (stage.kind, stage.duration_ns), "{:?}", stage.path);
+    }
+}

@@ -53,6 +53,11 @@ impl List {
         self
     }
 
+    /// A name that reads like a wait for a runner: it is a job or a step all the same.
+    fn work(self, name: &str) -> Self {
+        self.text("pacegate.stage.kind", name.starts_with("queue-").then(|| "work".to_owned()))
+    }
+
     fn done(self, failure: Option<&Failure>) -> Attributed {
         let list = self.text("error.type", failure.map(|f| f.error_type.clone()));
         Attributed { attributes: Attributes(list.0), failure: failure.map(|f| f.message.to_owned()) }
@@ -111,6 +116,7 @@ pub fn of_job(
         .text("github.job.name", job.name.clone())
         .text("github.runner.group", job.runner_group_name.clone())
         .text("cicd.worker.name", job.runner_name.clone())
+        .work(&job.name)
         .labels(&sorted(&job.labels))
         .done(failure)
 }
@@ -133,6 +139,7 @@ pub fn of_step(run: &WorkflowRun, job: &WorkflowJob, step: &WorkflowStep, task: 
         .text("github.workflow.path", file(run).to_owned())
         .text("github.job.name", job.name.clone())
         .int("github.step.number", step.number)
+        .work(&step.name)
         .done(Failure::of(step.conclusion.as_deref()).as_ref())
 }
 

@@ -118,7 +118,8 @@ impl Keys {
                 Ok(key)
             }
             Found::Nothing => {
-                if self.may_fetch() {
+                // They may be on their way for somebody else.
+                if self.may_fetch() || self.fetching.try_lock().is_err() {
                     let _one = self.fetching.lock().await;
                     // Who waited finds what the one before it fetched.
                     if let Found::Nothing = self.find(kid)

@@ -67,7 +67,11 @@ pub fn files(bytes: &[u8]) -> Result<Files, ArchiveError> {
         let mut bounded = (&mut file).take(limit as u64 + 1);
         bounded.read_to_end(&mut content).map_err(|e| ArchiveError::NotAZip(cut(&e.to_string())))?;
         if content.len() > limit {
-            return Err(ArchiveError::TooLarge { limit: limit as u64 });
+            return Err(if known == MANIFEST_FILE {
+                ArchiveError::LargeManifest
+            } else {
+                ArchiveError::TooLarge { limit: limit as u64 }
+            });
         }
         match known {
             MANIFEST_FILE => manifest = Some(content),

@@ -10,6 +10,9 @@ pub enum ArchiveError {
         /// Bytes.
         limit: u64,
     },
+    /// A manifest that the action does not write.
+    #[error("its manifest is larger than {} KiB", super::MANIFEST_BYTES >> 10)]
+    LargeManifest,
     /// No zip, or one that contradicts itself.
     #[error("it is no zip that can be read: {0}")]
     NotAZip(String),

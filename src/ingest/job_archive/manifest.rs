@@ -1,10 +1,10 @@
 //! The manifest: what the action says of the job, its runner and the files beside it. Texts are
 //! cut, lists are bounded, what is unknown is passed over. All of it is the sender's word.
 
-use std::collections::BTreeMap;
+use std::fmt::Formatter;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::error::cut;
@@ -21,6 +21,7 @@ const SCHEMA: i64 = 1;
 
 /// What the action says of a job.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(expecting = "an object as the action writes it")]
 pub struct Manifest {
     #[serde(deserialize_with = "integer")]
     schema: i64,
@@ -61,9 +62,9 @@ pub struct Manifest {
     /// The machine's.
     #[serde(default, deserialize_with = "text")]
     pub runner_name: String,
-    /// The values of the job's matrix.
-    #[serde(default, deserialize_with = "object")]
-    pub matrix: BTreeMap<String, Value>,
+    /// The values of the job's matrix, in the workflow's order: GitHub calls the job by it.
+    #[serde(default, deserialize_with = "entries")]
+    matrix: Vec<(String, Value)>,
     /// What the job's own service is called.
     #[serde(default, deserialize_with = "optional_text")]
     pub service_name: Option<String>,
@@ -75,9 +76,9 @@ pub struct Manifest {
     pub ended_at_unix_nano: i64,
     /// Facts of the runner by OpenTelemetry's names.
     #[serde(default, deserialize_with = "object")]
-    runner: BTreeMap<String, Value>,
+    runner: Vec<(String, Value)>,
     #[serde(default, deserialize_with = "object")]
-    caches: BTreeMap<String, Value>,
+    caches: Vec<(String, Value)>,
     /// How fast the processor was.
     #[serde(default)]
     pub calibration: Option<Calibration>,
@@ -219,7 +220,7 @@ impl Manifest {
     }
 }
 
-fn scalars(map: &BTreeMap<String, Value>) -> Vec<(String, AttributeValue)> {
+fn scalars(entries: &[(String, Value)]) -> Vec<(String, AttributeValue)> {
     let scalar = |value: &Value| {
         Some(match value {
             Value::String(text) => AttributeValue::String(shortened(text)),
@@ -231,7 +232,7 @@ fn scalars(map: &BTreeMap<String, Value>) -> Vec<(String, AttributeValue)> {
             Value::Null | Value::Array(_) | Value::Object(_) => return None,
         })
     };
-    map.iter().filter_map(|(key, value)| Some((cut(key), scalar(value)?))).collect()
+    entries.iter().filter_map(|(key, value)| Some((cut(key), scalar(value)?))).collect()
 }
 
 fn shortened(text: &str) -> String {
@@ -260,9 +261,43 @@ fn optional_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 }
 
 /// The manifest's own bound keeps what is passed over small.
-fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Value>, D::Error> {
-    let map = Option::<BTreeMap<String, Value>>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(map.into_iter().take(ENTRIES).collect())
+fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, Value)>, D::Error> {
+    let Entries(entries) = Option::deserialize(deserializer)?.unwrap_or_default();
+    Ok(entries)
+}
+
+/// The same in an order that does not depend on the writer's.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, Value)>, D::Error> {
+    let mut entries = entries(deserializer)?;
+    entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(entries)
+}
+
+/// An object's first entries as they are written; of two of one key the first.
+#[derive(Default)]
+struct Entries(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self::default())
+    }
+}
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some((key, value)) = map.next_entry::<String, Value>()? {
+            if self.0.len() < ENTRIES && self.0.iter().all(|(known, _)| *known != key) {
+                self.0.push((key, value));
+            }
+        }
+        Ok(self)
+    }
 }
 
 fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {

@@ -12,6 +12,7 @@ use super::{
 };
 
 #[derive(Deserialize)]
+#[serde(expecting = "the line {\"manifest\": {...}} is expected first")]
 struct Line {
     manifest: Manifest,
 }
@@ -27,7 +28,7 @@ pub fn manifest(body: &[u8]) -> Result<(Manifest, &[u8]), ArchiveError> {
     let inflated = member.read_to_end(&mut line);
     inflated.map_err(|e| ArchiveError::Gzip { file: MANIFEST_FILE, reason: cut(&e.to_string()) })?;
     if line.len() > MANIFEST_BYTES {
-        return Err(ArchiveError::TooLarge { limit: MANIFEST_BYTES as u64 });
+        return Err(ArchiveError::LargeManifest);
     }
     let read: Line =
         serde_json::from_slice(&line).map_err(|e| ArchiveError::Manifest(cut(&e.to_string())))?;

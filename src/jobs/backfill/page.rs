@@ -8,7 +8,7 @@ use crate::github::actions::{RunPage, RunQuery, WorkflowRun};
 use crate::github::actions_trace::{Completeness, trace_id};
 use crate::jobs::evaluation::judge_again;
 use crate::jobs::recording::record;
-use crate::jobs::workflow_run::{branch_of, measure_attempt};
+use crate::jobs::workflow_run::{Told, branch_of, measure_attempt};
 use crate::jobs::{Job, JobError, Work};
 use crate::model::policy::GatePolicy;
 use crate::model::run::Lineage;
@@ -159,16 +159,14 @@ async fn collect(
     run.name = Some(row.name.clone());
     let run_id = run.id;
     let lineage = Lineage::Branch { name: row.branch.clone() };
-    let measured =
-        measure_attempt(work, &repository.name, run, listed, Vec::new(), lineage, Completeness::Required)
-            .await?;
-    let mut attempt = match measured {
-        Ok(attempt) => attempt,
+    let told = match Told::of(run, listed, Completeness::Required).await? {
+        Ok(told) => told,
         Err(missing) => {
             tracing::debug!(repo = %repository.name, run = run_id, reason = %missing, "a run of the past is left out");
             return Ok(false);
         }
     };
+    let mut attempt = measure_attempt(work, &repository.name, told, Vec::new(), lineage).await?;
     // Before the run that refers to it.
     work.traces.put(repository.id, attempt.trace, attempt.raw).await?;
     let mut tx = work.db.write().await?;

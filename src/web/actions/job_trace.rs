@@ -2,9 +2,11 @@
 //! below the job and none is the run, the job or a root; where nobody tells of the run, its span and the
 //! job's are made from the manifest, so that a run comes of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::gate::identity::repository_claim;
+use crate::gate::job_spans::manifest_root::{MADE_OF_MANIFEST, OF_JOB, OF_RUN, OF_SILENT_JOB, RUN_RESULT};
 use crate::github::actions_trace::ids;
 use crate::ingest::job_archive::{JobArchive, Manifest};
 use crate::ingest::redact::{Redactor, redacted};
@@ -63,8 +65,14 @@ pub(super) fn prepare(
     });
     let accepted = spans.len();
     if told_by == RunToldBy::Manifest {
-        let failed = spans.iter().any(|span| span.parent_span_id == Some(job) && span.failed());
-        spans.extend(made(&manifest, repository, run, failed));
+        let said = if spans.is_empty() {
+            Said::Nothing
+        } else if failed(&spans, job) {
+            Said::Failed
+        } else {
+            Said::NoFailure
+        };
+        spans.extend(made(&manifest, repository, run, said));
     }
     redactor.redact(&mut spans);
     let plain = if spans.is_empty() { Vec::new() } else { otlp::encode_protobuf(&spans) };
@@ -85,9 +93,46 @@ pub(super) fn prepare(
     Ok(prepared_trace(plain, trace, accepted, outcome, forwards))
 }
 
-/// The spans of the run and of the job as the manifest tells them. Several jobs of a run make the
-/// run's span again, and the one that ended last counts.
-fn made(manifest: &Manifest, repository: &RepoName, run: SpanId, failed: bool) -> [Span; 2] {
+/// What a job's spans say of how it ended. Its own end comes after the upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// There are none.
+    Nothing,
+    NoFailure,
+    Failed,
+}
+
+/// Whether a job failed by what its spans say: one right below it failed, or a test or a command
+/// anywhere did. A test that passed when it was tried again did not fail. Other operations fail within
+/// a job that is green: a request that is tried again, an error that is expected.
+fn failed(spans: &[Span], job: SpanId) -> bool {
+    let test_failed = |span: &Span| {
+        span.failed() || span.attributes.text(TEST_RESULT).is_some_and(|result| result == "fail")
+    };
+    let mut passed: HashMap<(Option<SpanId>, &str), i64> = HashMap::new();
+    for span in spans.iter().filter(|span| span.attributes.get(TEST).is_some() && !test_failed(span)) {
+        let last = passed.entry((span.parent_span_id, &span.name)).or_insert(i64::MIN);
+        *last = span.start_ns.max(*last);
+    }
+    spans.iter().any(|span| {
+        if span.attributes.get(TEST).is_some() {
+            let again = passed.get(&(span.parent_span_id, span.name.as_str()));
+            return test_failed(span) && again.is_none_or(|start| *start < span.start_ns);
+        }
+        let is_command = COMMAND_ENDS.iter().any(|key| span.attributes.get(key).is_some());
+        span.failed() && (is_command || span.parent_span_id == Some(job))
+    })
+}
+
+/// On a test.
+const TEST: &str = "test.case.name";
+const TEST_RESULT: &str = "test.case.result.status";
+/// On a command: one of both.
+const COMMAND_ENDS: [&str; 2] = ["process.exit.code", "process.exit.signal"];
+
+/// The spans of the run and of the job as the manifest tells them. Each job of a run makes the run's
+/// span, and they become one when the run is collected.
+fn made(manifest: &Manifest, repository: &RepoName, run: SpanId, said: Said) -> [Span; 2] {
     let text = |text: &str| AttributeValue::String(text.to_owned());
     let git_ref = manifest.git_ref.as_str();
     let change = git_ref.strip_prefix("refs/pull/").and_then(|rest| rest.split('/').next());
@@ -96,6 +141,7 @@ fn made(manifest: &Manifest, repository: &RepoName, run: SpanId, failed: bool) -
     of_resource.extend(manifest.service_name.as_deref().map(|name| ("service.name".to_owned(), text(name))));
     of_resource.extend(manifest.runner_attributes());
     let resource = Arc::new(Resource { attributes: Attributes(of_resource), dropped_attributes: 0 });
+    let failure = (said == Said::Failed).then(|| text("failure"));
     let of_run = [
         ("cicd.pipeline.name", Some(text(workflow))),
         ("cicd.pipeline.run.id", Some(text(&manifest.run_id.to_string()))),
@@ -103,8 +149,8 @@ fn made(manifest: &Manifest, repository: &RepoName, run: SpanId, failed: bool) -
         ("vcs.ref.head.revision", Some(text(&manifest.head_sha))),
         ("vcs.ref.head.name", git_ref.strip_prefix("refs/heads/").map(text)),
         ("vcs.change.id", change.map(text)),
-        // Whether the job itself failed is not known before its end.
-        ("cicd.pipeline.result", failed.then(|| text("failure"))),
+        (MADE_OF_MANIFEST, Some(text(OF_RUN))),
+        (RUN_RESULT, failure.clone()),
     ];
     let caches = manifest.caches();
     let cache = caches
@@ -113,6 +159,8 @@ fn made(manifest: &Manifest, repository: &RepoName, run: SpanId, failed: bool) -
         .reduce(|one, next| if one == next { one } else { CacheState::Miss });
     let of_job = [
         ("cicd.pipeline.task.name", Some(text(&job_name(manifest)))),
+        ("cicd.pipeline.task.run.result", failure),
+        (MADE_OF_MANIFEST, Some(text(if said == Said::Nothing { OF_SILENT_JOB } else { OF_JOB }))),
         ("pacegate.cache", cache.map(|state| text(state.as_str()))),
     ];
     let span =
@@ -156,19 +204,21 @@ mod tests {
     const SHA: &str = "e83c5163316f89bfbde7d9ab23ca2e25604af290";
 
     fn manifest() -> Manifest {
-        serde_json::from_value(serde_json::json!({
+        let manifest = serde_json::json!({
             "schema": 1, "repository": "acme/app", "repository_id": "7", "run_id": "5", "run_attempt": 1, "job": "test",
             "head_sha": SHA, "workflow": "CI", "ref": "refs/pull/7/merge", "trace_id": ids::trace_id(5, 1),
-            "job_span_id": "00000000000000aa", "matrix": { "os": "linux", "node": 18 },
+            "job_span_id": "00000000000000aa", "matrix": {},
             "started_at_unix_nano": "1000", "ended_at_unix_nano": "9000", "runner": { "os.type": "linux" },
             "caches": { "cargo": "hit", "npm": "miss" }, "files": [],
-        }))
-        .expect("a manifest")
+        });
+        // Written as GitHub does: in the workflow's order.
+        let text = manifest.to_string().replace(r#""matrix":{}"#, r#""matrix":{"os":"linux","node":18}"#);
+        serde_json::from_str(&text).expect("a manifest")
     }
 
     fn span(id: u8, parent: Option<SpanId>, name: &str) -> Span {
         let manifest = manifest();
-        let [_, mut span] = made(&manifest, &repository(), ids::root_span_id(5, 1), false);
+        let [_, mut span] = made(&manifest, &repository(), ids::root_span_id(5, 1), Said::NoFailure);
         span.span_id = SpanId::from_bytes(&[id; 8]).expect("an id");
         (span.parent_span_id, span.name) = (parent, name.to_owned());
         (span.attributes, span.resource) = (Attributes(Vec::new()), Arc::default());
@@ -214,16 +264,34 @@ mod tests {
 
     #[test]
     fn where_nobody_tells_of_the_run_the_manifest_makes_it() {
-        let mut failed = span(2, Some(manifest().job_span_id), "a test");
-        failed.status = SpanStatus::Error(String::new());
-        for (sent, result) in [(Vec::new(), None), (vec![failed], Some("failure"))] {
+        let other = SpanId::from_bytes(&[9; 8]).expect("an id");
+        let ended = |id, parent, start_ns, attribute: &str, failed: bool| {
+            let mut span = span(id, Some(parent), "a name");
+            (span.start_ns, span.status) =
+                (start_ns, if failed { SpanStatus::Error(String::new()) } else { SpanStatus::Unset });
+            span.attributes.0.push((attribute.to_owned(), AttributeValue::String("1".to_owned())));
+            span
+        };
+        let failing_test = ended(2, other, 2_000, TEST, true);
+        for (sent, result) in [
+            (Vec::new(), None),
+            (vec![ended(2, manifest().job_span_id, 0, "http.route", true)], Some("failure")),
+            (vec![ended(2, other, 0, "http.route", true)], None),
+            (vec![ended(2, other, 0, "process.exit.code", true)], Some("failure")),
+            (vec![failing_test.clone()], Some("failure")),
+            (vec![failing_test.clone(), ended(3, other, 1_000, TEST, false)], Some("failure")),
+            (vec![failing_test, ended(3, other, 3_000, TEST, false)], None),
+        ] {
             let count = sent.len();
             let (spans, prepared) = prepared(sent, RunToldBy::Manifest);
             let [run, job] = &spans[count..] else { panic!("the run and the job") };
             assert_eq!((run.parent_span_id, job.parent_span_id), (None, Some(run.span_id)));
-            assert_eq!((run.name.as_str(), job.name.as_str()), ("RUN CI", "test (18, linux)"));
+            assert_eq!((run.name.as_str(), job.name.as_str()), ("RUN CI", "test (linux, 18)"));
             assert_eq!(run.text(&["vcs.change.id"]).as_deref(), Some("7"));
             assert_eq!(run.text(&["cicd.pipeline.result"]).as_deref(), result);
+            assert_eq!(job.text(&["cicd.pipeline.task.run.result"]).as_deref(), result);
+            let as_what = if count == 0 { OF_SILENT_JOB } else { OF_JOB };
+            assert_eq!(job.text(&[MADE_OF_MANIFEST]).as_deref(), Some(as_what));
             assert_eq!(
                 (run.text(&["os.type"]).as_deref(), job.text(&["pacegate.cache"]).as_deref()),
                 (Some("linux"), Some("miss"))

@@ -21,7 +21,7 @@ use crate::github::oidc::{JobToken, OidcError};
 use crate::jobs::error_chain;
 use crate::metrics::Metrics;
 use crate::model::ids::CommitSha;
-use crate::store::{Granted, JobTokenUse, NewGrant, RepositoryRow, Tx};
+use crate::store::{Granted, JobTokenUse, NewGrant, RepositoryRow, TOKEN_PREFIX, Tx};
 
 /// How the counters call this door.
 const DOOR: &str = "actions";
@@ -30,7 +30,10 @@ const GRANT: Duration = Duration::from_mins(15);
 
 /// Routes below `/api/v1/actions`.
 pub fn routes() -> Router<AppState> {
-    Router::new().route("/grants", post(grants)).route("/traces", post(upload::traces))
+    Router::new()
+        .route("/grants", post(grants))
+        .route("/traces", post(upload::traces))
+        .method_not_allowed_fallback(|| async { WebError::WrongMethod })
 }
 
 /// A grant as it is handed over.
@@ -56,6 +59,12 @@ async fn grants(State(state): State<AppState>, headers: HeaderMap) -> Result<Res
 }
 
 async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebError> {
+    if token_of(headers).is_some_and(|token| token.starts_with(TOKEN_PREFIX)) {
+        tracing::info!(reason = "it is an ingest token", "a job's token was refused");
+        return Err(WebError::Unauthorized(
+            "this is an ingest token, which needs no grant: send it with the upload, to /api/v1/actions/traces",
+        ));
+    }
     let Some(verifier) = state.oidc.as_ref().filter(|_| !state.local_mode()) else {
         return Err(WebError::Forbidden(
             "this service has no GitHub App, so no job can prove to it who it is: send with an ingest token \

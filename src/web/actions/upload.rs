@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::DOOR;
 use super::job_trace::{RunToldBy, prepare};
 use crate::github::actions_trace::ids;
-use crate::ingest::job_archive::{ARCHIVE_BYTES, Expected, JobArchive, Manifest};
+use crate::ingest::job_archive::{ARCHIVE_BYTES, ArchiveError, Expected, JobArchive, Manifest};
 use crate::model::ids::CommitSha;
 use crate::store::{GRANT_PREFIX, GrantRow};
 use crate::web::AppState;
@@ -65,10 +65,14 @@ async fn accept(
     }
     let gzip = headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
     if !gzip {
-        return Err(WebError::UnsupportedEncoding);
+        return Err(WebError::NotGzip);
     }
     let room = room_for(state, &uploader.sender)?;
-    let (room, body) = whole_as_sent(room, headers, body, ARCHIVE_BYTES).await?;
+    let body = whole_as_sent(room, headers, body, ARCHIVE_BYTES).await;
+    let (room, body) = body.map_err(|error| match error {
+        WebError::TooLarge { .. } => ArchiveError::TooLarge { limit: ARCHIVE_BYTES as u64 }.into(),
+        other => other,
+    })?;
     if let Some(grant) = &uploader.grant {
         let mut tx = state.work.db.write().await?;
         let counted = tx.count_upload(grant, body.len()).await?;
@@ -94,7 +98,16 @@ async fn accept(
 
 async fn uploader(state: &AppState, headers: &HeaderMap, peer: SocketAddr) -> Result<Uploader, WebError> {
     let Some(secret) = token_of(headers).filter(|token| token.starts_with(GRANT_PREFIX)) else {
-        return Ok(Uploader { sender: pushing_repository(state, headers, peer).await?, grant: None });
+        let sender = pushing_repository(state, headers, peer).await.map_err(|error| match error {
+            WebError::Unauthorized(_) if !headers.contains_key(header::AUTHORIZATION) => {
+                WebError::Unauthorized(
+                    "send a grant or an ingest token as `Authorization: Bearer TOKEN`: the action's input `token`, \
+                     which `pacegate token create --repo OWNER/NAME` makes",
+                )
+            }
+            other => other,
+        })?;
+        return Ok(Uploader { sender, grant: None });
     };
     let mut tx = state.work.db.read().await?;
     let unknown =
@@ -173,7 +186,21 @@ fn run_told_by(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Re
             "the manifest is of another repository, but the token is for {name}"
         )));
     }
+    if let Some(unusable) = unusable_run(manifest) {
+        return Err(WebError::BadRequest(unusable.to_owned()));
+    }
     Ok(RunToldBy::Manifest)
+}
+
+/// Why no run can be made of a manifest that alone tells of it.
+fn unusable_run(manifest: &Manifest) -> Option<&'static str> {
+    if manifest.head_sha.parse::<CommitSha>().is_err() {
+        return Some(
+            "the manifest's head_sha is no commit (7 to 64 hexadecimal digits), so no run can be made of it",
+        );
+    }
+    (manifest.ended_at_unix_nano < manifest.started_at_unix_nano)
+        .then_some("the manifest's job ended before it began: is the machine's clock set while jobs run?")
 }
 
 /// The commit whose verdict this will be part of, as far as it is known.
@@ -204,4 +231,29 @@ fn told(uploader: &Uploader, error: WebError) -> WebError {
         "a job's upload was refused"
     );
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_run_is_made_of_a_manifest_without_a_commit_or_that_ends_before_it_begins() {
+        for (head_sha, ended, said) in [
+            ("e83c516", "2000", None),
+            ("", "2000", Some("head_sha")),
+            ("zz", "2000", Some("head_sha")),
+            ("e83c516", "999", Some("before it began")),
+        ] {
+            let manifest = serde_json::json!({
+                "schema": 1, "repository": "acme/app", "repository_id": "7", "run_id": "5", "run_attempt": 1,
+                "job": "test", "head_sha": head_sha, "trace_id": ids::trace_id(5, 1),
+                "job_span_id": "00000000000000aa", "started_at_unix_nano": "1000", "ended_at_unix_nano": ended,
+                "files": [],
+            });
+            let unusable = unusable_run(&serde_json::from_value(manifest).expect("a manifest"));
+            assert_eq!(unusable.is_some(), said.is_some(), "{head_sha:?} {ended}");
+            assert!(said.is_none_or(|said| unusable.is_some_and(|text| text.contains(said))), "{unusable:?}");
+        }
+    }
 }

@@ -27,6 +27,7 @@ use super::AppState;
 use super::access::{Sender, pushing_repository};
 use super::error::WebError;
 use crate::ingest::Format;
+use crate::ingest::job_archive::ArchiveError;
 use crate::metrics::Metrics;
 
 /// The largest body, after inflation too.
@@ -35,13 +36,16 @@ const BODY_LIMIT: usize = 64 << 20;
 fn refusal(error: &WebError) -> &'static str {
     match error {
         WebError::Unauthorized(_) => "unauthorized",
-        WebError::TooLarge { .. } => "too_large",
+        WebError::TooLarge { .. }
+        | WebError::Archive(ArchiveError::TooLarge { .. } | ArchiveError::LargeManifest) => "too_large",
         WebError::Busy => "busy",
         WebError::TooManyOpenTraces => "too_many_open",
         WebError::OutOfMemory => "out_of_memory",
         WebError::TooFast { .. } => "too_fast",
         WebError::Stalled => "stalled",
-        WebError::UnsupportedMediaType(_) | WebError::UnsupportedEncoding => "unsupported",
+        WebError::UnsupportedMediaType(_) | WebError::UnsupportedEncoding | WebError::NotGzip => {
+            "unsupported"
+        }
         WebError::BadRequest(_) => "malformed",
         _ => "unavailable",
     }

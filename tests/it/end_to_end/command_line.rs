@@ -185,5 +185,8 @@ async fn migrate_makes_the_tables_and_doctor_agrees() {
     let after = builder.run(&["doctor"]);
     assert_eq!(code(&after), 0, "{}", stdout(&after));
     assert!(stdout(&after).contains("local mode"), "{}", stdout(&after));
+    assert!(stdout(&after).contains("jobs need an ingest token"), "{}", stdout(&after));
+    let nowhere = builder.clone().env("PACEGATE_PUBLIC_URL", "pg.example.com").run(&["doctor"]);
+    assert_eq!(code(&nowhere), 2, "{}", stdout(&nowhere));
     FakeGitHub::start().await.finish();
 }

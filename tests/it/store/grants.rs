@@ -82,6 +82,30 @@ store_test!(a_grant_and_an_attempt_upload_so_much_and_no_more, async |store: &St
     tx.commit().await
 });
 
+store_test!(uploads_at_once_count_one_another, async |store: &Store| -> Outcome {
+    const MOST: usize = 128 << 20;
+    let repo = store.repository("acme/app").await?.id;
+    let other = store.again().await?;
+    let mut tx = store.write().await?;
+    let mut grants = Vec::new();
+    for job in 0..9 {
+        grants.push(granted(&mut tx, store, &format!("job {job}"), &new(repo, 5)).await?);
+    }
+    for grant in &grants[..7] {
+        assert!(tx.count_upload(grant, MOST).await?);
+    }
+    tx.commit().await?;
+    let upload = async |db: &pacegate::store::Db, grant: &GrantRow| {
+        let mut tx = db.write().await?;
+        let counted = tx.count_upload(grant, MOST).await?;
+        tx.commit().await?;
+        Ok::<bool, StoreError>(counted)
+    };
+    let (one, two) = tokio::join!(upload(&store.db, &grants[7]), upload(&other, &grants[8]));
+    assert_eq!(u8::from(one?) + u8::from(two?), 1, "there was room for one of them");
+    Ok(())
+});
+
 store_test!(an_attempt_has_no_more_grants_than_jobs_may_ask_for, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let mut tx = store.write().await?;

@@ -2,7 +2,7 @@
 //! a fork may send in a day.
 
 use pacegate::model::ids::TraceId;
-use pacegate::store::{ArtifactQuota, SpanBatch, ToldTrace, TraceBounds};
+use pacegate::store::{ArtifactQuota, SentArtifact, SpanBatch, ToldTrace, TraceBounds};
 
 use super::{Outcome, Store, at, store_test};
 
@@ -36,21 +36,27 @@ store_test!(a_fork_sends_so_much_in_a_day_and_no_more, async |store: &Store| -> 
     let repo = store.repository("acme/app").await?.id;
     let most = ArtifactQuota { artifacts: 3, bytes: 100 };
     let mut tx = store.write().await?;
-    for (fork, day, bytes, expected) in [
-        (7, 1, 60, true),
-        (7, 1, 60, false),
-        (7, 1, 40, true),
-        (7, 1, 0, true),
-        (7, 1, 0, false),
-        (8, 1, 101, false),
-        (8, 1, 100, true),
-        (7, 2, 100, true),
+    for (fork, day, id, bytes, expected) in [
+        (7, 1, 1, 60, true),
+        (7, 1, 2, 60, false),
+        (7, 1, 1, 60, true), // read again
+        (7, 1, 2, 60, false),
+        (7, 1, 3, 40, true),
+        (7, 1, 4, 0, true),
+        (7, 1, 5, 0, false),
+        (8, 1, 6, 101, false),
+        (8, 1, 7, 100, true),
+        (7, 2, 8, 100, true),
+        (7, 2, 3, 40, true), // of yesterday
     ] {
-        let is_left = tx.take_artifact_quota(repo, (fork, day), bytes, most).await?;
-        assert_eq!(is_left, expected, "{bytes} bytes of {fork} on day {day}");
+        let artifact = SentArtifact { id, bytes };
+        let is_left = tx.take_artifact_quota(repo, (fork, day), artifact, most).await?;
+        assert_eq!(is_left, expected, "artifact {id}, {bytes} bytes of {fork} on day {day}");
     }
     tx.sweep_artifact_quotas(2).await?;
-    assert!(tx.take_artifact_quota(repo, (7, 1), 100, most).await?, "forgotten");
-    assert!(!tx.take_artifact_quota(repo, (7, 2), 1, most).await?, "of today");
+    let of_other_day = SentArtifact { id: 1, bytes: 100 };
+    assert!(tx.take_artifact_quota(repo, (7, 1), of_other_day, most).await?, "forgotten");
+    let one_more = SentArtifact { id: 9, bytes: 1 };
+    assert!(!tx.take_artifact_quota(repo, (7, 2), one_more, most).await?, "of today");
     tx.commit().await
 });

@@ -151,7 +151,15 @@ async fn an_upload_that_lies_is_refused(database: Database) {
         request.header("content-type", kind).header("content-encoding", coding).send()
     };
     assert_eq!(send("application/json", "gzip").await.expect("an answer").status(), 415);
-    assert_eq!(send("application/jsonl", "zstd").await.expect("an answer").status(), 415);
+    let zstd = send("application/jsonl", "zstd").await.expect("an answer");
+    assert_eq!(zstd.status(), 415);
+    assert!(zstd.text().await.expect("a problem").contains("Content-Encoding: gzip"));
+    let got = path.scene.client.get(&url).send().await.expect("an answer");
+    assert_eq!(got.status(), 405);
+    assert_eq!(got.headers()["content-type"], "application/problem+json");
+    let (status, problem) = path.exchange(&service, "pgt_0000").await;
+    assert_eq!(status, 401);
+    assert!(problem.to_string().contains("/api/v1/actions/traces"), "{problem}");
     for wrong in ["pgg_", "pgg_0000000000000000000000000000000000000000000000", "pgt_x"] {
         assert_eq!(path.upload(&service, wrong, lie(json!({}))).await.0, 401, "{wrong}");
     }

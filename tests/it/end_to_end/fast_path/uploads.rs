@@ -2,15 +2,33 @@
 
 use pacegate::github::actions_trace::ids;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::{
     Database, FastPath, JOB, PUBLIC_URL, REPO, RUN, Scene, body, gzip, manifest, on_both, test_case,
 };
+use crate::end_to_end::PATIENCE;
 use crate::fake_github::actions::WorkflowRun;
 use crate::fake_github::state::Repository;
 use crate::service::{Service, WEBHOOK_SECRET};
-use crate::time::now_seconds;
+use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, sha};
+
+on_both!(jobs_that_begin_at_once_on_a_new_service_all_get_a_grant);
+async fn jobs_that_begin_at_once_on_a_new_service_all_get_a_grant(database: Database) {
+    let path = FastPath::new(database).await;
+    let service = path.started().await;
+    let url = format!("{}/api/v1/actions/grants", service.url());
+    let mut jobs = JoinSet::new();
+    for _ in 0..20 {
+        let token = path.issuer.mint(PUBLIC_URL, json!({}));
+        jobs.spawn(path.scene.client.post(&url).bearer_auth(token).send());
+    }
+    for answer in jobs.join_all().await {
+        assert_eq!(answer.expect("an answer").status(), 201);
+    }
+    assert_eq!(path.issuer.jwks_fetches(), 1);
+}
 
 on_both!(a_job_proves_who_it_is_and_uploads_to_its_own_run);
 async fn a_job_proves_who_it_is_and_uploads_to_its_own_run(database: Database) {
@@ -93,6 +111,24 @@ async fn where_no_app_tells_of_the_run_the_manifest_does(database: Database) {
         run["stages"].as_array().expect("stages").iter().map(|stage| &stage["path"]).collect();
     assert!(paths.contains(&&json!(["CI", "test (linux, 2)", "tests::slow"])), "{paths:?}");
     assert_eq!(run["run"]["trace_id"], json!(ids::trace_id(RUN, 1)));
+    // A further job, which had begun before and failed: its step did, and the run with it.
+    let other = ids::job_span_id(JOB + 1);
+    let failed = test_case("a step", Some(&other.to_string()), &[])
+        .replace(r#""kind":1"#, r#""kind":1,"status":{"code":2}"#);
+    let failed = gzip(failed.as_bytes());
+    let over = json!({
+        "ref": "refs/heads/main", "job": "lint", "check_run_id": (JOB + 1).to_string(), "job_span_id": other,
+        "started_at_unix_nano": ((now_seconds() - 200) * 1_000_000_000).to_string(),
+    });
+    let (status, taken) = path.upload(&service, &token, body(&manifest(over, &failed), &failed)).await;
+    assert_eq!(status, 202, "{taken}");
+    let whole = eventually("the run of both jobs", PATIENCE, || async {
+        let run = run_of(&path.scene, &service).await;
+        (run["run"]["result"] == "failure").then_some(run)
+    });
+    let run = whole.await;
+    assert!(run["run"]["duration_ns"].as_i64().is_some_and(|ns| ns > 150_000_000_000), "{run}");
+    assert_eq!(run["run"]["notes"], json!([]));
     // Whose token it is decides, not what the manifest says.
     let of_another = manifest(json!({ "repository": "acme/another" }), &spans);
     let (status, refused) = path.upload(&service, &token, body(&of_another, &spans)).await;
