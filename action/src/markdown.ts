@@ -15,8 +15,8 @@ export function visible(text: string, longest = LONGEST): string {
 }
 
 /** The same for the job's log, where `##[` begins a command of the runner's wherever it stands. */
-export function logged(text: string): string {
-  return visible(text).replaceAll("##[", "##(");
+export function logged(text: string, longest = LONGEST): string {
+  return visible(text, longest).replaceAll("##[", "##(");
 }
 
 /** Text as a code span, inside of a table too. */

@@ -17,7 +17,7 @@ import { neverFail, said } from "./never_fail.ts";
 import { longestParts } from "./own_time.ts";
 import { receiverScript, stopReceiver } from "./receiver_process.ts";
 import { runnerFacts } from "./runner.ts";
-import { type ReceiverState, type Session, files, isOwnFolder, makeFolder, readJson } from "./session.ts";
+import { type Session, files, isOwnFolder, makeFolder, readSession, readState } from "./session.ts";
 import { uploadArtifact } from "./ship/artifact.ts";
 import { hasIdentityToken, upload } from "./ship/server.ts";
 import { type Told, logLines, news, spansDropped, summary, took } from "./summary.ts";
@@ -53,11 +53,11 @@ async function ship(folder: string): Promise<void> {
   // What is wrong with them was said when the job began.
   const inputs = readInputs(core.getInput, () => undefined);
   if (inputs.token !== null) core.setSecret(inputs.token);
-  if (!(await stopReceiver(receiverScript(), folder))) core.warning("Pacegate's receiver did not end when it was told to.");
+  if (!(await stopReceiver(receiverScript(), folder, inputs.listen.host))) core.warning("Pacegate's receiver did not end when it was told to.");
   const endedAtUnixNano = unixNano();
-  const state = readJson<ReceiverState>(folder, files.state);
+  const state = readState(folder);
   if (state?.stopped === false) core.warning("Pacegate's receiver was gone before the job's end: spans that were sent after that are missing. The job is not affected.");
-  const session: Session = readJson<Session>(folder, files.session) ?? {
+  const session: Session = readSession(folder) ?? {
     startedAtUnixNano: endedAtUnixNano,
     runner: runnerFacts(process.env),
     calibration: null,

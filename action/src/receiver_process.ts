@@ -7,7 +7,7 @@ import { request } from "node:http";
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
-import { type ReceiverSettings, type ReceiverState, files, isPlainFile, readJson, writeJson } from "./session.ts";
+import { type ReceiverSettings, type ReceiverState, files, isPlainFile, readJson, readState, writeJson } from "./session.ts";
 
 /** What a process needs on some system to run at all, and what lets the runner clean up behind a job. */
 const PASSED = ["PATH", "SystemRoot", "TEMP", "TMP", "TMPDIR", "RUNNER_TRACKING_ID"];
@@ -45,7 +45,7 @@ export async function startReceiver(script: string, folder: string, settings: Re
   const deadline = Date.now() + START_MS;
   try {
     while (Date.now() < deadline) {
-      const state = readJson<ReceiverState>(folder, files.state);
+      const state = readState(folder);
       if (state !== null) return state;
       if (ended !== null) throw new Error(`The receiver did not start: ${lastWords(folder) || ended}`);
       await pause(POLL_MS);
@@ -58,16 +58,17 @@ export async function startReceiver(script: string, folder: string, settings: Re
   }
 }
 
-/** Ends the receiver, so that everything it took is on disk. False when something of it may be left. */
-export async function stopReceiver(script: string, folder: string): Promise<boolean> {
+/** Ends the receiver that was told to listen at `host`, so that everything it took is on disk. False when something of it may be left. */
+export async function stopReceiver(script: string, folder: string, host: string): Promise<boolean> {
   const settings = readJson<ReceiverSettings>(folder, files.settings);
-  const state = readJson<ReceiverState>(folder, files.state);
+  const state = readState(folder);
   if (settings === null || state === null) return true;
+  // The port is a file's word, which a step may have changed; the machine that is asked is not.
   const deadline = Date.now() + STOP_MS;
-  const answered = await ask(settings, state.port);
+  const answered = await ask(host, state.port, settings.secret);
   if (!answered && isOurs(state.pid, script, folder)) signal(state.pid, "SIGTERM");
   while (Date.now() < deadline) {
-    const told = readJson<ReceiverState>(folder, files.state)?.stopped === true;
+    const told = readState(folder)?.stopped === true;
     if (!isOurs(state.pid, script, folder) && (told || process.platform !== "win32")) return true;
     await pause(POLL_MS);
   }
@@ -77,10 +78,11 @@ export async function stopReceiver(script: string, folder: string): Promise<bool
 }
 
 /** Asks the receiver to end; false when nobody answered. */
-function ask(settings: ReceiverSettings, port: number): Promise<boolean> {
-  const host = settings.host === "0.0.0.0" || settings.host === "::" ? "127.0.0.1" : settings.host;
+function ask(listen: string, port: number, secret: unknown): Promise<boolean> {
+  if (typeof secret !== "string" || !/^[0-9a-f]+$/.test(secret)) return Promise.resolve(false);
+  const host = listen === "0.0.0.0" || listen === "::" ? "127.0.0.1" : listen;
   return new Promise((resolve) => {
-    const sent = request({ host, port, method: "POST", path: `/stop/${settings.secret}`, agent: false, signal: AbortSignal.timeout(ASK_MS) });
+    const sent = request({ host, port, method: "POST", path: `/stop/${secret}`, agent: false, signal: AbortSignal.timeout(ASK_MS) });
     sent.on("response", (answer) => {
       // Whoever answers at the port that a file names may never end.
       answer.on("error", () => undefined);

@@ -2,7 +2,7 @@
 // `post`. Only its owner can read it; no token is ever written to it.
 
 import { randomBytes } from "node:crypto";
-import { lstatSync, mkdtempSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 
 import type { Calibration } from "./calibration.ts";
@@ -80,9 +80,30 @@ export function makeSecret(): string {
 /** Writes a file whole or not at all. */
 export function writeJson(folder: string, name: string, value: unknown): void {
   const path = join(folder, name);
-  writeFileSync(`${path}.new`, JSON.stringify(value), { mode: 0o600 });
+  // A pipe of that name would be waited for, and with it every step that sends spans.
+  rmSync(`${path}.new`, { force: true });
+  writeFileSync(`${path}.new`, JSON.stringify(value), { mode: 0o600, flag: "wx" });
   renameSync(`${path}.new`, path);
 }
+
+/** What the receiver says of itself, or null when that is not what a receiver writes: any step can write the file. */
+export function readState(folder: string): ReceiverState | null {
+  const state = readJson<Partial<Record<keyof ReceiverState, unknown>>>(folder, files.state);
+  const { stopped, problem, ...numbers } = state ?? {};
+  const counts = ["pid", "port", "requests", "spans", "bytes", "refused", "droppedSpans", "droppedBytes"] as const;
+  const usable = counts.every((name) => Number.isSafeInteger(numbers[name]) && Number(numbers[name]) >= 0) && Number(numbers.port) <= 65_535;
+  return usable && typeof stopped === "boolean" && (problem === null || typeof problem === "string") ? (state as ReceiverState) : null;
+}
+
+/** What `main` found, or null when that is not what it writes. */
+export function readSession(folder: string): Session | null {
+  const session = readJson<Partial<Record<keyof Session, unknown>>>(folder, files.session);
+  const { startedAtUnixNano, runner, calibration, notStarted = null } = session ?? {};
+  const usable = typeof startedAtUnixNano === "string" && /^\d{1,20}$/.test(startedAtUnixNano) && (notStarted === null || typeof notStarted === "string");
+  return usable && isObject(runner) && (calibration === null || isObject(calibration)) ? (session as Session) : null;
+}
+
+const isObject = (value: unknown): boolean => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** What was written, or null while there is nothing that can be read. */
 // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the files are our own

@@ -42,7 +42,7 @@ export function summary(told: Told): string {
     }
     lines.push("");
   }
-  for (const sentence of missing(told)) lines.push(`- ${sentence}`);
+  for (const sentence of missing(told, code)) lines.push(`- ${sentence}`);
   for (const failure of told.failures) lines.push(`- ${code(failure, LONGEST_FAILURE)}`);
   for (const report of told.dropped.reports.slice(0, MOST_DROPPED)) lines.push(`- Not read: ${code(report)}`);
   const more = told.dropped.reports.length - MOST_DROPPED;
@@ -57,7 +57,7 @@ export function logLines(told: Told): string[] {
   for (const { span, totalNs, ownNs } of told.parts) {
     lines.push(`- ${logged(span.name)}: ${duration(totalNs)}, ${duration(ownNs)} own time`);
   }
-  return [...lines, ...missing(told), ...told.dropped.reports.map((report) => `Not read: ${logged(report)}`)];
+  return [...lines, ...missing(told, logged), ...told.dropped.reports.map((report) => `Not read: ${logged(report)}`)];
 }
 
 function caught({ spans, reports, artifact, sent }: Told): string {
@@ -68,17 +68,17 @@ function caught({ spans, reports, artifact, sent }: Told): string {
   return `Caught no spans and no reports inside this job's steps: only facts about the runner are known.${where}`;
 }
 
-/** How many spans were dropped, and why. */
-export function spansDropped({ dropped, problem }: Pick<Told, "dropped" | "problem">): string {
-  return `${counted(dropped.spans, "span")} dropped${problem === null ? "" : `: ${visible(problem)}`}.`;
+/** How many spans were dropped, and why, which is what a file says: `shown` makes it text. */
+export function spansDropped({ dropped, problem }: Pick<Told, "dropped" | "problem">, shown: typeof code = logged): string {
+  return `${counted(dropped.spans, "span")} dropped${problem === null ? "" : `: ${shown(problem)}`}.`;
 }
 
-function missing({ dropped, refused, problem, elsewhere, notStarted }: Told): string[] {
+function missing({ dropped, refused, problem, elsewhere, notStarted }: Told, shown: typeof code): string[] {
   const sentences: string[] = [];
-  if (notStarted !== null) sentences.push(visible(notStarted, LONGEST_FAILURE));
+  if (notStarted !== null) sentences.push(shown(notStarted, LONGEST_FAILURE));
   if (elsewhere !== null) sentences.push(`${elsewhere} was set already, so the steps' spans went there and not here.`);
-  if (dropped.spans > 0) sentences.push(spansDropped({ dropped, problem }));
-  if (refused > 0) sentences.push(`${counted(refused, "request")} could not be read${problem === null || dropped.spans > 0 ? "" : `: ${visible(problem)}`}.`);
+  if (dropped.spans > 0) sentences.push(spansDropped({ dropped, problem }, shown));
+  if (refused > 0) sentences.push(`${counted(refused, "request")} could not be read${problem === null || dropped.spans > 0 ? "" : `: ${shown(problem)}`}.`);
   return sentences;
 }
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 
 import { readSpool } from "../src/receiver/spool.ts";
-import { isOwnFolder, isPlainFile, makeFolder, readJson } from "../src/session.ts";
+import { isOwnFolder, isPlainFile, makeFolder, readJson, writeJson } from "../src/session.ts";
 import { makeFolder as newFolder } from "./folder.ts";
 
 test("only a folder that the action made below RUNNER_TEMP is its own", () => {
@@ -27,4 +27,11 @@ test("pipes, links and folders in the place of files are not read", () => {
   expect(["pipe", "folder", "link", "nothing", "file"].map((name) => readJson(folder, name))).toEqual([null, null, null, null, { a: 1 }]);
   expect([...readSpool(at("pipe"))]).toEqual([]);
   expect(isPlainFile(at("file"), 6)).toBe(false);
+});
+
+test("a pipe where a file is about to be written is not waited for", () => {
+  const folder = newFolder();
+  execFileSync("mkfifo", [join(folder, "state.json.new")]);
+  writeJson(folder, "state.json", { a: 1 });
+  expect(readJson(folder, "state.json")).toEqual({ a: 1 });
 });

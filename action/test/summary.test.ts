@@ -111,7 +111,7 @@ Caught **1,234 spans and 1 report** inside this job's steps. Shipped as the arti
 | --- | ---: | ---: |
 | <code>tests&#58;&#58;slow&#124;case</code> in <code>api</code> | 90.0 s | 90.0 s |
 
-- 5 spans dropped: the action's max-size was reached.
+- 5 spans dropped: <code>the action&#39;s max-size was reached</code>.
 - Not read: <code>a&#96;.xml&#58; empty</code>
 
 [The verdict on this commit](https://p.example.com/v), as soon as the run has ended.
@@ -130,7 +130,7 @@ describe("where it went", () => {
     [{ sent: true, artifact: null }, "are known. Sent to the service."],
     [{ artifact: null }, "are known. **Not shipped**: nobody will see it."],
     [{ artifact: null, failures: ["The artifact was not uploaded: <b>no</b>."] }, "- <code>The artifact was not uploaded&#58; &#60;b&#62;no&#60;/b&#62;.</code>"],
-    [{ notStarted: "`listen`: port 1 is in use; choose another." }, "- `listen`: port 1 is in use; choose another."],
+    [{ notStarted: "`listen`: port 1 is in use; choose another." }, "- <code>&#96;listen&#96;&#58; port 1 is in use; choose another.</code>"],
   ])("%j", (more, text) => {
     expect(summary({ ...told, ...more })).toContain(text);
   });
@@ -169,4 +169,12 @@ test.each([
   [245n * S, "4 min 5 s"],
 ])("%s ns is %s", (ns, text) => {
   expect(duration(ns)).toBe(text);
+});
+
+test("what a file says went wrong is text, in the summary and in the log", () => {
+  const forged = { ...told, problem: "##[error]a ![i](https://b) <b>x</b>", notStarted: "##[error]c <img src=x>" };
+  for (const one of [{ ...forged, refused: 3 }, { ...forged, dropped: { ...told.dropped, spans: 1 } }]) {
+    expect(summary(one)).not.toMatch(/!\[|<b>|<img/);
+    for (const line of logLines(one)) expect(line).not.toContain("##[");
+  }
 });

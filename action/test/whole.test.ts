@@ -2,13 +2,14 @@
 // nothing is left behind.
 
 import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
-import { type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { type SpawnSyncReturns, execFileSync, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterEach, describe, expect, test, vi } from "vitest";
 
 import type { Manifest } from "../src/archive/manifest.ts";
+import { code } from "../src/markdown.ts";
 import type { ReceiverState } from "../src/session.ts";
 import { makeFolder } from "./folder.ts";
 import { sdkSpan } from "./otlp_bodies.ts";
@@ -24,7 +25,7 @@ class TestJob {
   readonly temp = join(this.folder, "temp");
   readonly workspace = join(this.folder, "workspace");
   private readonly inputs: Record<string, string>;
-  private readonly more: Record<string, string>;
+  readonly more: Record<string, string>;
 
   constructor(inputs: Record<string, string> = {}, more: Record<string, string> = {}) {
     for (const folder of [this.temp, this.workspace]) mkdirSync(folder);
@@ -239,7 +240,7 @@ test("a port that somebody has already is said in a sentence, at the start and i
   expect(main.stdout).toContain("has to be true, false or force, but is `X`");
   const post = second.run("post");
   expect(post.stdout).not.toContain("has to be");
-  expect(second.summary()).toContain(sentence);
+  expect(second.summary()).toContain(code(sentence).replace(/<.?code>/g, ""));
   expect(second.summary()).toContain("**Not shipped**");
   expect(second.summary()).toContain("no artifact service");
   first.run("post");
@@ -259,6 +260,37 @@ test("told to listen everywhere, it is reached by other addresses too, as contai
 });
 
 describe("whatever is broken, the job is not", () => {
+  test.each<[string, string, object]>([
+    ["a port that is none", "state.json", { port: 70_000 }],
+    ["a port that is a text", "state.json", { port: "x y" }],
+    ["counts that are none", "state.json", { droppedSpans: "9", problem: 5 }],
+    ["a secret that is none", "settings.json", { secret: "a b\n" }],
+    ["a host of somebody else", "settings.json", { host: "192.0.2.1" }],
+    ["a beginning that is none", "session.json", { startedAtUnixNano: "x", runner: 7 }],
+  ])("a step changed a file: %s", (_, file, change) => {
+    const job = new TestJob({ REPORTS: "*.xml" });
+    job.run("main");
+    const { pid } = job.receiver();
+    process.kill(pid, "SIGKILL");
+    const path = join(job.values("STATE").folder ?? "", file);
+    writeFileSync(path, JSON.stringify({ ...(JSON.parse(readFileSync(path, "utf8")) as object), ...change }));
+    const post = job.run("post");
+    expect([post.status, post.stderr]).toEqual([0, ""]);
+    expect(post.stdout).not.toContain("could not finish");
+    expect(job.summary()).toContain("### Pacegate");
+  });
+
+  test("a step left a pipe in place of the event, and zeros in place of spans", () => {
+    const job = new TestJob({}, { GITHUB_EVENT_NAME: "pull_request" });
+    const event = join(job.folder, "event.json");
+    job.more.GITHUB_EVENT_PATH = event;
+    job.run("main");
+    execFileSync("mkfifo", [event]);
+    truncateSync(join(job.values("STATE").folder ?? "", "bodies.bin"), 2 ** 40);
+    expect(job.run("post").status).toBe(0);
+    expect(job.summary()).toContain("Caught no spans");
+  });
+
   test.each<[string, (job: TestJob) => void]>([
     ["the folder is gone", (job) => { rmSync(job.values("STATE").folder ?? "", { recursive: true }); }],
     ["main did not get far", (job) => { rmSync(join(job.values("STATE").folder ?? "", "session.json")); }],

@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 
 import { jobSpanId, traceId, type Job, type Json } from "../identity.ts";
-import type { Session } from "../session.ts";
+import { type Session, isPlainFile } from "../session.ts";
 import type { WrittenFile } from "./gzip_lines.ts";
 
 /** The manifest, as schema 1 writes it. */
@@ -45,6 +45,8 @@ export interface Dropped {
 /** Matrices of more are told by their digest alone, in the artifact's name. */
 const LARGEST_MATRIX = 64 * 1024;
 const MOST_DROPPED_REPORTS = 50;
+/** GitHub sends events of 25 MB at most. */
+const LARGEST_EVENT_BYTES = 32 * 1024 * 1024;
 
 /** Who this job is, by the variables that the runner sets. */
 export function jobOf(environment: NodeJS.ProcessEnv, checkRunId: string | null, matrix: Record<string, Json>): Job {
@@ -65,8 +67,10 @@ export function jobOf(environment: NodeJS.ProcessEnv, checkRunId: string | null,
 export function headSha(environment: NodeJS.ProcessEnv): string {
   const sha = environment.GITHUB_SHA ?? "";
   if (!/^pull_request(_review|_review_comment|_target)?$/.test(environment.GITHUB_EVENT_NAME ?? "")) return sha;
+  const path = environment.GITHUB_EVENT_PATH ?? "";
   try {
-    const event = JSON.parse(readFileSync(environment.GITHUB_EVENT_PATH ?? "", "utf8")) as {
+    if (!isPlainFile(path, LARGEST_EVENT_BYTES)) return sha;
+    const event = JSON.parse(readFileSync(path, "utf8")) as {
       pull_request?: { head?: { sha?: unknown } };
     };
     const head = event.pull_request?.head?.sha;

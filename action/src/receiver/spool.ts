@@ -1,6 +1,6 @@
 // Bodies on disk, one behind the other in one file: encoding, length, bytes. Bounded; a write that
 // fails is taken back, so that what was written before stays whole. Read again by `post`, which
-// stops at a piece that was cut off.
+// stops at a piece that was cut off, and at one that the receiver never writes.
 
 import { type FileHandle, open } from "node:fs/promises";
 import { closeSync, openSync, readSync } from "node:fs";
@@ -83,7 +83,8 @@ export function* readSpool(path: string): Generator<{ encoding: Encoding; body: 
     while (fill(file, head)) {
       const encoding = ENCODINGS[head.readUInt8(0)];
       const length = head.readUInt32LE(1);
-      if (encoding === undefined || length > LARGEST_INFLATED_BYTES) return;
+      // A body of spans is never empty; a file of zeros, which costs a step nothing, is one empty body after another.
+      if (encoding === undefined || length === 0 || length > LARGEST_INFLATED_BYTES) return;
       const body = Buffer.alloc(length);
       if (!fill(file, body)) return;
       yield { encoding, body };
