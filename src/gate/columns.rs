@@ -37,8 +37,13 @@ impl Column {
     /// them could speak for all of the machine.
     #[must_use]
     pub fn tells_of_the_machine(&self) -> bool {
-        let is_step = self.of_workflow && self.path.len() == STEP_DEPTH;
-        !self.asynchronous && !self.is_part_of_step() && (self.is_leaf || is_step)
+        !self.asynchronous && !self.is_part_of_step() && (self.is_leaf || self.is_step())
+    }
+
+    /// Whether it is a step of a workflow.
+    #[must_use]
+    pub fn is_step(&self) -> bool {
+        self.of_workflow && self.path.len() == STEP_DEPTH
     }
 
     /// Whether it is below a step of a workflow.

@@ -39,6 +39,10 @@ const MAX_HISTORY: usize = 60;
 const CLOCK_S: f64 = 0.001;
 /// Shorter leaves say more of the clock than of the machine.
 const MIN_LEAF_S: f64 = 0.01;
+/// A step so long is timed well enough by a clock of whole seconds.
+const LONG_STEP_S: f64 = 10.0;
+/// So many of them tell the machine's speed without their parts.
+const LONG_STEPS: usize = 3;
 /// A stage that would have to be slower by more than this factor to reach its floor can't become
 /// a finding: it is left out of the family, where it would only cost the others.
 const MAX_FACTOR: f64 = 20.0;
@@ -212,14 +216,21 @@ fn observe(columns: &Columns, modelled: &[usize], stages: &[FittedStage], pieces
         clock_s.push(of_stage.clock_s);
         rare_state.push(states.filter(|_| pieces.cache_state));
     }
+    // Steps of a few seconds say nothing that GitHub's whole seconds leave: where there are hardly
+    // longer ones, all leaves tell, whoever sent them.
+    let is_long = |i: &&usize| columns.list[**i].is_step() && stages[**i].median_s >= LONG_STEP_S;
+    let by_steps = modelled.iter().filter(is_long).count() >= LONG_STEPS;
     let tells = |i: &usize| {
-        pieces.machine && columns.list[*i].tells_of_the_machine() && stages[*i].median_s >= MIN_LEAF_S
+        let column = &columns.list[*i];
+        let tells =
+            if by_steps { column.tells_of_the_machine() } else { column.is_leaf && !column.asynchronous };
+        pieces.machine && tells && stages[*i].median_s >= MIN_LEAF_S
     };
     let is_witness: Vec<bool> = modelled.iter().map(tells).collect();
     let mut within: Vec<Vec<usize>> = vec![Vec::new(); modelled.len()];
     for (at, i) in modelled.iter().enumerate() {
         // A part of a step is in the step's time: that one is no other witness for it.
-        let mut step = columns.list[*i].is_part_of_step().then_some(*i);
+        let mut step = (by_steps && columns.list[*i].is_part_of_step()).then_some(*i);
         while let Some(holder) = step.and_then(|i| columns.parent_of(i)) {
             step = Some(holder);
             if let Some(holder) = place[holder].filter(|holder| is_witness[*holder]) {
