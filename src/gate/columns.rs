@@ -32,12 +32,17 @@ pub struct Column {
 const STEP_DEPTH: usize = 3;
 
 impl Column {
-    /// Whether it tells how fast its machine was. Of a workflow a step does, as GitHub saw it, and
-    /// never its parts: a hundred test cases of one step are no hundred witnesses, and who runs
-    /// them could speak for all of the machine.
+    /// Whether it tells how fast its machine was. A leaf does; of a workflow, if `by_steps`, a step
+    /// does, as GitHub saw it, and never its parts: a hundred test cases of one step are no hundred
+    /// witnesses, and who runs them could speak for all of the machine.
     #[must_use]
-    pub fn tells_of_the_machine(&self) -> bool {
-        !self.asynchronous && !self.is_part_of_step() && (self.is_leaf || self.is_step())
+    pub fn tells_of_the_machine(&self, by_steps: bool) -> bool {
+        let stands_alone = if by_steps {
+            !self.is_part_of_step() && (self.is_leaf || self.is_step())
+        } else {
+            self.is_leaf
+        };
+        !self.asynchronous && stands_alone
     }
 
     /// Whether it is a step of a workflow.

@@ -221,9 +221,7 @@ fn observe(columns: &Columns, modelled: &[usize], stages: &[FittedStage], pieces
     let is_long = |i: &&usize| columns.list[**i].is_step() && stages[**i].median_s >= LONG_STEP_S;
     let by_steps = modelled.iter().filter(is_long).count() >= LONG_STEPS;
     let tells = |i: &usize| {
-        let column = &columns.list[*i];
-        let tells =
-            if by_steps { column.tells_of_the_machine() } else { column.is_leaf && !column.asynchronous };
+        let tells = columns.list[*i].tells_of_the_machine(by_steps);
         pieces.machine && tells && stages[*i].median_s >= MIN_LEAF_S
     };
     let is_witness: Vec<bool> = modelled.iter().map(tells).collect();

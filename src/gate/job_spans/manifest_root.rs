@@ -136,25 +136,14 @@ mod tests {
     use crate::model::span::{Attributes, Dropped, SpanKind, SpanStatus};
     use crate::model::trace::Trace;
 
-    fn span(id: u8, parent: Option<u8>, start_ns: i64, end_ns: i64) -> Span {
-        let span_id = |n: u8| SpanId::from_bytes(&[n; 8]).expect("an id");
-        Span {
-            trace_id: TraceId::from_bytes(&[1; 16]).expect("an id"),
-            span_id: span_id(id),
-            parent_span_id: parent.map(span_id),
-            name: format!("span {id}"),
-            kind: SpanKind::Internal,
-            start_ns,
-            end_ns,
-            status: SpanStatus::Unset,
-            attributes: Attributes::default(),
-            events: vec![],
-            links: vec![],
-            dropped: Dropped::default(),
-            trace_state: String::new(),
-            scope: Arc::default(),
-            resource: Arc::default(),
-        }
+    fn span(id: u32, parent: Option<u32>, start_ns: i64, end_ns: i64) -> Span {
+        let builder = SpanBuilder::new(id, &format!("span {id}"));
+        let mut span = match parent {
+            Some(parent) => builder.parent(parent).build(),
+            None => builder.build(),
+        };
+        (span.start_ns, span.end_ns) = (start_ns, end_ns);
+        span
     }
 
     fn made(mut span: Span, as_what: &str, result: Option<&str>) -> Span {
