@@ -257,6 +257,7 @@ if (names.length === 0) wrong.push("no file was found");
 if (wrong.length > 0) {
   console.error(wrong.join("\n"));
   console.error(`\n${wrong.length} places are not in plain language: see "House style" in CONTRIBUTING.md`);
-  process.exit(1);
+  process.exitCode = 1;
+} else {
+  console.log(`${names.length} files are in plain language`);
 }
-console.log(`${names.length} files are in plain language`);
