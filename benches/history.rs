@@ -3,11 +3,11 @@
 //! `cargo bench --bench history` prints Markdown tables with Wilson's 95% intervals. Seeds are
 //! fixed: the same build prints the same tables.
 
-use pacegate::stats::change_point::{ChangePoint, Settings, change_points};
-use pacegate::stats::count;
-use pacegate::stats::drift::{Drift, drift};
-use pacegate::stats::level_shift::SlowShare;
-use pacegate::stats::robust::median_of;
+use pacegate_engine::stats::change_point::{ChangePoint, Settings, change_points};
+use pacegate_engine::stats::count;
+use pacegate_engine::stats::drift::{Drift, drift};
+use pacegate_engine::stats::level_shift::SlowShare;
+use pacegate_engine::stats::robust::median_of;
 
 /// Stages in all the pipelines of a cell.
 const ALL_STAGES: usize = 2000;

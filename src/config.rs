@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use secrecy::SecretString;
 
-use crate::model::byte_size;
-use crate::model::duration;
-use crate::model::ids::RepoName;
-use crate::model::trace_link::TraceLink;
+use pacegate_engine::model::byte_size;
+use pacegate_engine::model::duration;
+use pacegate_engine::model::ids::RepoName;
+use pacegate_engine::model::trace_link::TraceLink;
 
 /// Where data is kept.
 #[derive(Debug, Clone, Args)]

@@ -1,27 +1,21 @@
 //! Pacegate: a trace-based performance regression gate for CI pipelines.
 //!
-//! The modules stand on floors; a file imports only from floors below its own
-//! (`tests/it/floors` holds this).
+//! This crate is the application. The crates below it do the work, and their borders hold the
+//! layers: a crate can only use what its `Cargo.toml` lists.
 //!
-//! | floor | modules | what they are |
+//! | layer | where | contents |
 //! |---|---|---|
-//! | 0 | [`stats`] | numerics: knows `f64`, not stages |
-//! | 1 | [`model`], [`gate`] | plain data; pure decisions |
-//! | 2 | [`store`], [`ingest`], [`github`], and [`clock`], [`metrics`], [`config`] | the world, three siblings; time, counters, settings |
-//! | 3 | [`report`] | a comparison as Markdown, page, text and JSON |
-//! | 4 | [`web`], [`jobs`] | the door; what a worker runs |
-//! | 5 | [`cli`] | commands: the only place that wires things together |
+//! | 0 | [`pacegate_engine`] | numerics, plain data and pure decisions |
+//! | 1 | [`pacegate_clock`] | time and randomness as parameters |
+//! | 2 | [`pacegate_store`], [`pacegate_ingest`], [`pacegate_github`] | databases, wire formats, GitHub's API |
+//! | 2 | [`pacegate_report`] | a comparison as Markdown, page, text and JSON |
+//! | 3 | [`config`], [`metrics`] | settings and counters |
+//! | 4 | [`tasks`] | background work |
+//! | 5 | [`web`] | HTTP, gRPC and UDP listeners; may push and run tasks |
+//! | 6 | [`cli`] | commands: the only place that wires everything together |
 
 pub mod cli;
-pub mod clock;
 pub mod config;
-pub mod gate;
-pub mod github;
-pub mod ingest;
-pub mod jobs;
 pub mod metrics;
-pub mod model;
-pub mod report;
-pub mod stats;
-pub mod store;
+pub mod tasks;
 pub mod web;

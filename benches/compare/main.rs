@@ -15,15 +15,15 @@ mod ours;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use pacegate::gate::common_mode::Witnesses;
-use pacegate::gate::compare::compare;
-use pacegate::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
-use pacegate::gate::family::Family;
-use pacegate::gate::fit::fit;
-use pacegate::gate::pieces::Pieces;
-use pacegate::model::ids::RepoName;
-use pacegate::model::policy::GatePolicy;
-use pacegate::stats::matrix::Matrix;
+use pacegate_engine::gate::common_mode::Witnesses;
+use pacegate_engine::gate::compare::compare;
+use pacegate_engine::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
+use pacegate_engine::gate::family::Family;
+use pacegate_engine::gate::fit::fit;
+use pacegate_engine::gate::pieces::Pieces;
+use pacegate_engine::model::ids::RepoName;
+use pacegate_engine::model::policy::GatePolicy;
+use pacegate_engine::stats::matrix::Matrix;
 
 use generator::{History, Rng, Setting};
 use ours::Runs;

@@ -11,9 +11,9 @@ use std::hint::black_box;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use pacegate::ingest::otlp::{TraceBatch, encode_json, encode_protobuf};
-use pacegate::ingest::redact::Redactor;
-use pacegate::ingest::{Format, Limits};
+use pacegate_ingest::otlp::{TraceBatch, encode_json, encode_protobuf};
+use pacegate_ingest::redact::Redactor;
+use pacegate_ingest::{Format, Limits};
 use requests::{SPANS, Shape, request};
 
 /// Requests decoded in one go, and how often that is repeated; the fastest go counts.

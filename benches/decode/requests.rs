@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use pacegate::model::ids::{SpanId, TraceId};
-use pacegate::model::span::{
+use pacegate_engine::model::ids::{SpanId, TraceId};
+use pacegate_engine::model::span::{
     AttributeValue, Attributes, Dropped, Resource, Scope, Span, SpanEvent, SpanKind, SpanStatus,
 };
 
 /// Spans of a request.
-pub const SPANS: usize = 512;
+pub(crate) const SPANS: usize = 512;
 /// Traces in a request as a Collector's batches mix them, and requests over which each is spread.
 const MIXED: u64 = 8;
 const SPREAD: u64 = 4;
@@ -24,7 +24,7 @@ const OPERATIONS: [&str; 5] = ["compile", "resolve-dependencies", "unit-test", "
 
 /// How a request's spans belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// Of eight traces, each of which is spread over four requests; roots are rare.
     Mixed,
     /// Of one trace, which has nothing else; roots are rare.
@@ -35,11 +35,11 @@ pub enum Shape {
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Mixed, Self::Single, Self::Run];
+    pub(crate) const ALL: [Self; 3] = [Self::Mixed, Self::Single, Self::Run];
 
     /// What its files are called.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Mixed => "mixed",
             Self::Single => "single",
@@ -64,7 +64,7 @@ impl Shape {
 
 /// The spans of a request.
 #[must_use]
-pub fn request(shape: Shape, number: u64) -> Vec<Span> {
+pub(crate) fn request(shape: Shape, number: u64) -> Vec<Span> {
     let resource = Arc::new(resource());
     let scope =
         Arc::new(Scope { name: "com.example.pipeline-engine".to_owned(), version: "2.4.1".to_owned() });

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pacegate::model::span::{AttributeValue, Attributes, Span, SpanEvent};
+use pacegate_engine::model::span::{AttributeValue, Attributes, Span, SpanEvent};
 use serde_json::{Map, Value, json};
 use thrift::protocol::{
     TBinaryOutputProtocol, TFieldIdentifier, TListIdentifier, TOutputProtocol, TStructIdentifier, TType,
@@ -26,7 +26,7 @@ fn service(span: &Span) -> String {
 }
 
 /// Zipkin v2 as JSON.
-pub fn zipkin_json(spans: &[Span]) -> Vec<u8> {
+pub(crate) fn zipkin_json(spans: &[Span]) -> Vec<u8> {
     let tags = |attributes: &Attributes| -> Map<String, Value> {
         attributes.0.iter().map(|(key, value)| (key.clone(), text(value).into())).collect()
     };
@@ -86,7 +86,7 @@ impl Message {
 }
 
 /// `zipkin.proto3.ListOfSpans`.
-pub fn zipkin_protobuf(spans: &[Span]) -> Vec<u8> {
+pub(crate) fn zipkin_protobuf(spans: &[Span]) -> Vec<u8> {
     let tag = |(key, value): &(String, AttributeValue)| {
         Message::default().bytes(1, key.as_bytes()).bytes(2, text(value).as_bytes())
     };
@@ -111,7 +111,7 @@ pub fn zipkin_protobuf(spans: &[Span]) -> Vec<u8> {
 }
 
 /// `jaeger.api_v2.PostSpansRequest`.
-pub fn jaeger_protobuf(spans: &[Span]) -> Vec<u8> {
+pub(crate) fn jaeger_protobuf(spans: &[Span]) -> Vec<u8> {
     let tag = |(key, value): &(String, AttributeValue)| {
         let message = Message::default().bytes(1, key.as_bytes());
         match value {
@@ -205,7 +205,7 @@ impl Thrift<'_> {
 }
 
 /// Jaeger's `Batch` in thrift's binary protocol.
-pub fn jaeger_thrift(spans: &[Span]) -> Vec<u8> {
+pub(crate) fn jaeger_thrift(spans: &[Span]) -> Vec<u8> {
     let half = |bytes: &[u8]| i64::from_be_bytes(bytes.try_into().expect("eight bytes"));
     let mut bytes = Vec::new();
     Thrift(TBinaryOutputProtocol::new(&mut bytes, true)).structure(|to| {

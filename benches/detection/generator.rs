@@ -4,13 +4,13 @@
 
 /// The generator xoshiro256** 1.0 of Blackman and Vigna, seeded by `SplitMix64`: the same numbers
 /// everywhere, whatever becomes of a library's.
-pub struct Rng {
+pub(crate) struct Rng {
     state: [u64; 4],
     spare: Option<f64>,
 }
 
 impl Rng {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut z = seed;
         let mut next = || {
             z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -35,7 +35,7 @@ impl Rng {
     }
 
     /// In 0..1, both ends excluded.
-    pub fn uniform(&mut self) -> f64 {
+    pub(crate) fn uniform(&mut self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
         let bits = (self.next() >> 11) as f64;
         (bits + 0.5) * 2.0_f64.powi(-53)
@@ -46,7 +46,7 @@ impl Rng {
     }
 
     /// A position among so many, at least one.
-    pub fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         usize::try_from((u128::from(self.next()) * n as u128) >> 64).unwrap_or(0)
     }
 
@@ -55,7 +55,7 @@ impl Rng {
     }
 
     /// Standard normal (Box and Muller).
-    pub fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         if let Some(spare) = self.spare.take() {
             return spare;
         }
@@ -74,7 +74,7 @@ impl Rng {
 
 /// What the noise is like, and what else befell the baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub(crate) enum Family {
     /// Student's t with 4 degrees of freedom.
     HeavyTail,
     /// Normal, one in ten three times as wide.
@@ -92,7 +92,7 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [(Self, &str); 7] = [
+    pub(crate) const ALL: [(Self, &str); 7] = [
         (Self::HeavyTail, "heavy tail (t4)"),
         (Self::LognormalMixture, "lognormal mixture"),
         (Self::Gamma, "gamma"),
@@ -105,7 +105,7 @@ impl Family {
 
 /// Which histories are made.
 #[derive(Debug, Clone, Copy)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// Runs of the baseline.
     pub baseline: usize,
     pub stages: usize,
@@ -120,7 +120,7 @@ pub struct Setting {
 
 impl Setting {
     /// 40 stages, 60 runs, one machine, known cache states.
-    pub const USUAL: Self = Self {
+    pub(crate) const USUAL: Self = Self {
         baseline: 60,
         stages: 40,
         machines: 1,
@@ -131,10 +131,10 @@ impl Setting {
 }
 
 /// Pushes of the pull request that follows the baseline.
-pub const PUSHES: usize = 4;
+pub(crate) const PUSHES: usize = 4;
 
 /// A baseline and the runs of an unchanged pull request after it.
-pub struct History {
+pub(crate) struct History {
     pub stages: usize,
     /// Of the baseline; the pull request's come after them.
     pub baseline: usize,
@@ -148,7 +148,7 @@ pub struct History {
 }
 
 impl History {
-    pub fn new(rng: &mut Rng, setting: &Setting) -> Self {
+    pub(crate) fn new(rng: &mut Rng, setting: &Setting) -> Self {
         let stages: Vec<Stage> = (0..setting.stages).map(|_| Stage::new(rng)).collect();
         let runs = setting.baseline + PUSHES;
         let mut wander: Vec<f64> = stages.iter().map(|_| rng.normal()).collect();
@@ -171,7 +171,7 @@ impl History {
                 let missed = stage.has_cache && (rng.chance(stage.miss) || lock_file_changed);
                 let own = stage.scatter * (0.5 * wander[i] + noise(rng, setting.family));
                 let of_family = match setting.family {
-                    Family::Trends => stage.trend * pacegate::stats::count(run),
+                    Family::Trends => stage.trend * pacegate_engine::stats::count(run),
                     Family::EarlyShift | Family::RecentShift => shift.of(i, run),
                     Family::Outliers if rng.chance(0.01) => rng.between(1.0, 2.5),
                     _ => 0.0,
@@ -186,11 +186,11 @@ impl History {
     }
 
     /// What the clock shows of a stage that is slower by `factor`: whole seconds, at least one.
-    pub fn seconds(&self, run: usize, stage: usize, factor: f64) -> f64 {
+    pub(crate) fn seconds(&self, run: usize, stage: usize, factor: f64) -> f64 {
         (self.ln_seconds[run * self.stages + stage] + factor.ln()).exp().round().max(1.0)
     }
 
-    pub fn missed(&self, run: usize, stage: usize) -> bool {
+    pub(crate) fn missed(&self, run: usize, stage: usize) -> bool {
         self.missed[run * self.stages + stage]
     }
 }

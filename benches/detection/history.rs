@@ -3,17 +3,17 @@
 
 use std::path::Path;
 
-use pacegate::gate::replay::summary::{Performance, Rates, Replay};
-use pacegate::gate::replay::{Plan, Settings};
-use pacegate::ingest::history_csv::{BRANCH, CsvLimits, read};
-use pacegate::model::policy::GatePolicy;
+use pacegate_engine::gate::replay::summary::{Performance, Rates, Replay};
+use pacegate_engine::gate::replay::{Plan, Settings};
+use pacegate_engine::model::policy::GatePolicy;
+use pacegate_ingest::history_csv::{BRANCH, CsvLimits, read};
 use rayon::prelude::*;
 
 use crate::table::{begin_table, interval, print_row};
 use crate::trials::progress;
 
 /// Prints the table of one file.
-pub fn replay(file: &Path) -> Result<(), String> {
+pub(crate) fn replay(file: &Path) -> Result<(), String> {
     let bytes = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
     let repo = "local/history".parse().map_err(|e| format!("{e}"))?;
     let name = file.file_stem().map_or("history".into(), |name| name.to_string_lossy().into_owned());

@@ -3,18 +3,18 @@
 
 use std::cmp::Ordering;
 
-use pacegate::gate::replay::incumbents::{Past, Rule, StudentLimits};
-use pacegate::stats::count;
+use pacegate_engine::gate::replay::incumbents::{Past, Rule, StudentLimits};
+use pacegate_engine::stats::count;
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::generator::{History, PUSHES};
 use crate::ours::Slowed;
 
 /// The false discovery rate that Benjamini and Hochberg are asked to hold.
-pub const FALSE_DISCOVERIES: f64 = 0.05;
+pub(crate) const FALSE_DISCOVERIES: f64 = 0.05;
 
 /// The incumbents on one history.
-pub struct Incumbents<'a> {
+pub(crate) struct Incumbents<'a> {
     history: &'a History,
     /// By stage: seconds in the baseline, oldest first.
     past: Vec<Vec<f64>>,
@@ -23,7 +23,7 @@ pub struct Incumbents<'a> {
 }
 
 impl<'a> Incumbents<'a> {
-    pub fn new(history: &'a History, limits: &'a StudentLimits) -> Self {
+    pub(crate) fn new(history: &'a History, limits: &'a StudentLimits) -> Self {
         let seconds = |stage| (0..history.baseline).map(|run| history.seconds(run, stage, 1.0)).collect();
         let past: Vec<Vec<f64>> = (0..history.stages).map(seconds).collect();
         let summary = past.iter().map(|past| Past::of(past).expect("runs")).collect();
@@ -32,7 +32,7 @@ impl<'a> Incumbents<'a> {
 
     /// How far over its limit a rule sees the pull request, on any stage: at one push, or at
     /// `size` pushes in a row. More than 1 is an alarm.
-    pub fn limit_alarm(&self, rule: Rule, size: usize) -> f64 {
+    pub(crate) fn limit_alarm(&self, rule: Rule, size: usize) -> f64 {
         let stages = (0..self.history.stages).map(|stage| {
             let each: Vec<f64> = (0..PUSHES).map(|push| self.strength(rule, stage, push, 1.0)).collect();
             let all_of = |block: &[f64]| block.iter().copied().fold(f64::INFINITY, f64::min);
@@ -42,7 +42,7 @@ impl<'a> Incumbents<'a> {
     }
 
     /// The same of one slowed stage at the first `size` pushes.
-    pub fn limit_finds(&self, rule: Rule, stage: usize, factor: f64, size: usize) -> f64 {
+    pub(crate) fn limit_finds(&self, rule: Rule, stage: usize, factor: f64, size: usize) -> f64 {
         (0..size).map(|push| self.strength(rule, stage, push, factor)).fold(f64::INFINITY, f64::min)
     }
 
@@ -52,13 +52,13 @@ impl<'a> Incumbents<'a> {
     }
 
     /// Minus ln of the smallest corrected p of a rank test of `size` pushes in a row.
-    pub fn rank_alarm(&self, size: usize) -> f64 {
+    pub(crate) fn rank_alarm(&self, size: usize) -> f64 {
         let windows = (0..=PUSHES - size).map(|first| self.corrected(first, size, None));
         windows.flatten().map(|p| -p.ln()).fold(0.0, f64::max)
     }
 
     /// The same of one slowed stage at the first `size` pushes.
-    pub fn rank_finds(&self, stage: usize, factor: f64, size: usize) -> f64 {
+    pub(crate) fn rank_finds(&self, stage: usize, factor: f64, size: usize) -> f64 {
         -self.corrected(0, size, Some((stage, factor)))[stage].ln()
     }
 

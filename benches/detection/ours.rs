@@ -2,18 +2,18 @@
 //! fitted model's and family's, with the rules of `gate::judge` on top; the service's own answer
 //! is `gate::compare`'s.
 
-use pacegate::gate::baseline::Baseline;
-use pacegate::gate::compare::compare;
-use pacegate::gate::duration_model::{Deviations, Direction};
-use pacegate::gate::fit::{FittedBaseline, fit_with};
-use pacegate::gate::pieces::Pieces;
-use pacegate::model::comparison::StageVerdict;
-use pacegate::model::environment::RunnerClass;
-use pacegate::model::ids::{RepoName, RunId};
-use pacegate::model::policy::GatePolicy;
-use pacegate::model::run::{Lineage, MeasuredRun, PipelineRun, RunResult};
-use pacegate::model::stage::{CacheState, StageKey, StageKind, StageSample};
-use pacegate::model::time::Timestamp;
+use pacegate_engine::gate::baseline::Baseline;
+use pacegate_engine::gate::compare::compare;
+use pacegate_engine::gate::duration_model::{Deviations, Direction};
+use pacegate_engine::gate::fit::{FittedBaseline, fit_with};
+use pacegate_engine::gate::pieces::Pieces;
+use pacegate_engine::model::comparison::StageVerdict;
+use pacegate_engine::model::environment::RunnerClass;
+use pacegate_engine::model::ids::{RepoName, RunId};
+use pacegate_engine::model::policy::GatePolicy;
+use pacegate_engine::model::run::{Lineage, MeasuredRun, PipelineRun, RunResult};
+use pacegate_engine::model::stage::{CacheState, StageKey, StageKind, StageSample};
+use pacegate_engine::model::time::Timestamp;
 
 use crate::generator::{History, PUSHES, Setting};
 
@@ -24,10 +24,10 @@ const MIN_INCREASE_S: f64 = 2.0;
 const CONFIRM: usize = 2;
 
 /// A slowed stage, and by which factor.
-pub type Slowed = Option<(usize, f64)>;
+pub(crate) type Slowed = Option<(usize, f64)>;
 
 /// A history as measured runs.
-pub struct Runs<'a> {
+pub(crate) struct Runs<'a> {
     history: &'a History,
     states_known: bool,
     paths: Vec<Vec<String>>,
@@ -36,7 +36,7 @@ pub struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    pub fn new(history: &'a History, setting: &Setting) -> Self {
+    pub(crate) fn new(history: &'a History, setting: &Setting) -> Self {
         let path = |i: usize| {
             let job = setting.jobs_known.then(|| format!("job-{}", history.machine[i]));
             ["ci".to_owned()].into_iter().chain(job).chain([format!("stage-{i:05}")]).collect()
@@ -52,7 +52,7 @@ impl<'a> Runs<'a> {
     }
 
     /// One run, a stage of it slowed.
-    pub fn run(&self, run: usize, slowed: Slowed) -> MeasuredRun {
+    pub(crate) fn run(&self, run: usize, slowed: Slowed) -> MeasuredRun {
         let stage = |i: usize| {
             let factor = slowed.filter(|(stage, _)| *stage == i).map_or(1.0, |(_, factor)| factor);
             #[expect(clippy::cast_possible_truncation, reason = "hours at most")]
@@ -96,7 +96,7 @@ impl<'a> Runs<'a> {
         }
     }
 
-    pub fn baseline(&self) -> Baseline {
+    pub(crate) fn baseline(&self) -> Baseline {
         Baseline {
             runs: (0..self.history.baseline).map(|run| self.run(run, None)).collect(),
             ..Baseline::default()
@@ -104,13 +104,13 @@ impl<'a> Runs<'a> {
     }
 
     /// The pull request's runs.
-    pub fn pushes(&self, slowed: Slowed) -> Vec<MeasuredRun> {
+    pub(crate) fn pushes(&self, slowed: Slowed) -> Vec<MeasuredRun> {
         (0..PUSHES).map(|push| self.run(self.history.baseline + push, slowed)).collect()
     }
 }
 
 /// The gate, fitted to one history.
-pub struct Gate<'a> {
+pub(crate) struct Gate<'a> {
     runs: &'a Runs<'a>,
     fitted: FittedBaseline,
     policy: GatePolicy,
@@ -119,7 +119,7 @@ pub struct Gate<'a> {
 }
 
 impl<'a> Gate<'a> {
-    pub fn new(runs: &'a Runs<'a>, baseline: &Baseline, pieces: Pieces) -> Self {
+    pub(crate) fn new(runs: &'a Runs<'a>, baseline: &Baseline, pieces: Pieces) -> Self {
         let policy = GatePolicy::default();
         let fitted = fit_with(baseline, &policy, pieces);
         let column = |key: &StageKey| fitted.stages[key].column.expect("enough samples").at;
@@ -129,7 +129,7 @@ impl<'a> Gate<'a> {
 
     /// How rare the rarest block of `size` consecutive pushes is, of any stage: minus ln of its
     /// probability; 0 when nothing is worth reporting.
-    pub fn alarm(&self, pushes: &[MeasuredRun], size: usize) -> f64 {
+    pub(crate) fn alarm(&self, pushes: &[MeasuredRun], size: usize) -> f64 {
         let blocks = pushes.windows(size).map(|block| {
             let deviations = self.deviations(block);
             (0..self.columns.len()).map(|stage| self.score(&deviations, stage)).fold(0.0, f64::max)
@@ -138,7 +138,7 @@ impl<'a> Gate<'a> {
     }
 
     /// The same of one stage in the first `size` pushes.
-    pub fn finds(&self, pushes: &[MeasuredRun], stage: usize, size: usize) -> f64 {
+    pub(crate) fn finds(&self, pushes: &[MeasuredRun], stage: usize, size: usize) -> f64 {
         self.score(&self.deviations(&pushes[..size]), stage)
     }
 
@@ -168,7 +168,7 @@ impl<'a> Gate<'a> {
 
     /// The first push, counted from 1, at which the service says "regressed" of any stage (of
     /// `stage` alone, if one is given).
-    pub fn first_confirmed(&self, pushes: &[MeasuredRun], stage: Option<usize>) -> Option<usize> {
+    pub(crate) fn first_confirmed(&self, pushes: &[MeasuredRun], stage: Option<usize>) -> Option<usize> {
         let key = stage.map(|stage| &self.runs.keys[stage]);
         (CONFIRM..=pushes.len()).find(|push| {
             let comparison = compare(&self.fitted, &pushes[..*push], &self.runs.repo, &self.policy);

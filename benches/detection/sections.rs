@@ -1,7 +1,7 @@
 //! The tables of the benchmark: which histories are made and what is told of them.
 
-use pacegate::gate::pieces::Pieces;
-use pacegate::gate::replay::incumbents::{Rule, StudentLimits};
+use pacegate_engine::gate::pieces::Pieces;
+use pacegate_engine::gate::replay::incumbents::{Rule, StudentLimits};
 
 use crate::generator::{Family, PUSHES, Setting};
 use crate::incumbents::{FALSE_DISCOVERIES, Incumbents};
@@ -29,7 +29,7 @@ fn states(setting: &Setting) -> &'static str {
 }
 
 /// What was to be reached, and what is.
-pub fn bar(trials: usize) {
+pub(crate) fn bar(trials: usize) {
     let rows: [(&str, Setting, [f64; 4]); 6] = [
         ("40 stages, 60 runs, states known", USUAL, [0.45, 0.72, 0.90, 0.99]),
         ("40 stages, 60 runs, states unknown", UNKNOWN, [0.35, 0.60, 0.78, 0.88]),
@@ -68,7 +68,7 @@ pub fn bar(trials: usize) {
 }
 
 /// The gate and the rules of other tools on the same histories.
-pub fn incumbents(trials: usize) {
+pub(crate) fn incumbents(trials: usize) {
     const SIZES: [usize; 4] = [1, 2, 3, 4];
     let limits = StudentLimits::new();
     for (row, setting) in [USUAL, UNKNOWN].into_iter().enumerate() {
@@ -147,7 +147,7 @@ fn both(name: &str, setting: Setting) -> [(String, Setting); 2] {
 }
 
 /// Longer and shorter baselines, more and fewer stages.
-pub fn sizes(trials: usize) {
+pub(crate) fn sizes(trials: usize) {
     let runs = [12, 25, 60, 200].into_iter().flat_map(|baseline| {
         // The gate itself never confirms what so short a baseline says.
         let note = if baseline < 25 { " (suspect at most)" } else { "" };
@@ -160,7 +160,7 @@ pub fn sizes(trials: usize) {
 }
 
 /// Other noise, other machines, a past that changed.
-pub fn noise(trials: usize) {
+pub(crate) fn noise(trials: usize) {
     let families = Family::ALL.into_iter().flat_map(|(family, name)| both(name, Setting { family, ..USUAL }));
     let machines = [(true, "known"), (false, "unknown")].into_iter().flat_map(|(jobs_known, jobs)| {
         both(&format!("two machines, jobs {jobs}"), Setting { machines: 2, jobs_known, ..USUAL })
@@ -169,7 +169,7 @@ pub fn noise(trials: usize) {
 }
 
 /// The method without each of its parts.
-pub fn ablation(trials: usize) {
+pub(crate) fn ablation(trials: usize) {
     type Without = fn(&mut Pieces);
     let pieces: [(&str, Without); 13] = [
         ("nothing", |_| {}),
@@ -211,7 +211,7 @@ pub fn ablation(trials: usize) {
 }
 
 /// As the service decides: at each push, all blocks of the newest samples.
-pub fn blocks(trials: usize) {
+pub(crate) fn blocks(trials: usize) {
     begin_table(
         &format!(
             "As the service decides (\"regressed\" at any of four pushes), {trials} pull requests, through `fit` and `compare`"

@@ -1,17 +1,17 @@
 //! Scores of many trials added up: alarms with their interval, recall, and both again at the
 //! threshold at which a rule alarms about 2% of unchanged pull requests; as Markdown.
 
-use pacegate::stats::count;
-use pacegate::stats::proportion::wilson;
+use pacegate_engine::stats::count;
+use pacegate_engine::stats::proportion::wilson;
 
 /// How much longer the slowed stage takes.
-pub const FACTORS: [f64; 5] = [1.1, 1.2, 1.3, 1.5, 2.0];
+pub(crate) const FACTORS: [f64; 5] = [1.1, 1.2, 1.3, 1.5, 2.0];
 /// The share of alarms at which rules are compared.
 const MATCHED: f64 = 0.02;
 
 /// What a rule scored in one trial.
 #[derive(Debug, Clone, Copy)]
-pub struct Score {
+pub(crate) struct Score {
     /// On the unchanged pull request.
     pub alarm: f64,
     /// By factor, on the slowed stage; none when no stage was long enough.
@@ -19,14 +19,14 @@ pub struct Score {
 }
 
 /// One rule over all trials.
-pub struct Tally {
+pub(crate) struct Tally {
     threshold: f64,
     scores: Vec<Score>,
 }
 
 impl Tally {
     /// Of a rule that alarms above a threshold.
-    pub fn new(threshold: f64, scores: Vec<Score>) -> Self {
+    pub(crate) fn new(threshold: f64, scores: Vec<Score>) -> Self {
         Self { threshold, scores }
     }
 
@@ -35,7 +35,7 @@ impl Tally {
     }
 
     /// By factor: the share that is found at the rule's own threshold.
-    pub fn recall(&self) -> [f64; FACTORS.len()] {
+    pub(crate) fn recall(&self) -> [f64; FACTORS.len()] {
         self.recall_above(self.threshold)
     }
 
@@ -54,37 +54,37 @@ impl Tally {
     }
 
     /// Alarms with their interval, percent.
-    pub fn alarms_cell(&self) -> String {
+    pub(crate) fn alarms_cell(&self) -> String {
         interval(self.alarms(self.threshold), self.scores.len())
     }
 
     /// Recall at the rule's own threshold, percent.
-    pub fn recall_cell(&self) -> String {
+    pub(crate) fn recall_cell(&self) -> String {
         recall_cell(&self.recall())
     }
 
     /// Alarms and recall at the matched threshold, percent.
-    pub fn matched_cells(&self) -> [String; 2] {
+    pub(crate) fn matched_cells(&self) -> [String; 2] {
         let threshold = self.matched_threshold();
         [percent(self.alarms(threshold)), recall_cell(&self.recall_above(threshold))]
     }
 
     /// The gate's own chance of a false alarm at which it would be matched, and recall there to
     /// a tenth of a percent.
-    pub fn matched_level(&self) -> [String; 2] {
+    pub(crate) fn matched_level(&self) -> [String; 2] {
         let threshold = self.matched_threshold();
         let recall = self.recall_above(threshold).map(percent);
         [format!("{:.4}", (-threshold).exp()), recall.join(" / ")]
     }
 
     /// Alarms, recall, and recall at the matched threshold.
-    pub fn cells(&self) -> [String; 3] {
+    pub(crate) fn cells(&self) -> [String; 3] {
         let [_, matched] = self.matched_cells();
         [self.alarms_cell(), self.recall_cell(), matched]
     }
 
     /// Whether no more than [`MATCHED`] of the trials are alarmed about.
-    pub fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.alarms(self.threshold) <= MATCHED
     }
 }
@@ -103,7 +103,7 @@ fn percent(share: f64) -> String {
 }
 
 /// A share with Wilson's 95% interval, percent.
-pub fn interval(share: f64, trials: usize) -> String {
+pub(crate) fn interval(share: f64, trials: usize) -> String {
     let (low, high) = wilson(share, count(trials));
     format!("{} ({}-{})", percent(share), percent(low), percent(high))
 }
@@ -113,14 +113,14 @@ fn recall_cell(recall: &[f64]) -> String {
 }
 
 /// Begins a Markdown table.
-pub fn begin_table(title: &str, head: &[&str]) {
+pub(crate) fn begin_table(title: &str, head: &[&str]) {
     say(&format!("\n{title}\n"));
     print_row(head.iter().copied());
     say(&format!("|{}", "---|".repeat(head.len())));
 }
 
 /// A row of the table that was begun last.
-pub fn print_row<T: AsRef<str>>(cells: impl IntoIterator<Item = T>) {
+pub(crate) fn print_row<T: AsRef<str>>(cells: impl IntoIterator<Item = T>) {
     let mut line = "|".to_owned();
     for cell in cells {
         line.push(' ');

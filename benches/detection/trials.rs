@@ -4,8 +4,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pacegate::gate::family::ALPHA;
-use pacegate::gate::pieces::Pieces;
+use pacegate_engine::gate::family::ALPHA;
+use pacegate_engine::gate::pieces::Pieces;
 
 use crate::generator::{History, Rng, Setting};
 use crate::ours::{Gate, Runs};
@@ -16,14 +16,14 @@ const MIN_SLOWED_S: f64 = 20.0;
 
 /// Which trials.
 #[derive(Debug, Clone, Copy)]
-pub struct Trials {
+pub(crate) struct Trials {
     pub number: usize,
     pub first_seed: u64,
 }
 
 impl Trials {
     /// Does them all; `work` gets a history and the stage of it that is to be slowed.
-    pub fn run<T: Send>(
+    pub(crate) fn run<T: Send>(
         self,
         setting: &Setting,
         work: impl Fn(&History, Option<usize>) -> T + Sync,
@@ -57,7 +57,7 @@ impl Trials {
     }
 
     /// The gate's decisions on blocks of so many samples, one tally for each size.
-    pub fn ours(self, setting: &Setting, sizes: &[usize], pieces: Pieces) -> Vec<Tally> {
+    pub(crate) fn ours(self, setting: &Setting, sizes: &[usize], pieces: Pieces) -> Vec<Tally> {
         progress(&format!("{setting:?} {sizes:?}"));
         let scores = self.run(setting, |history, stage| {
             let runs = Runs::new(history, setting);
@@ -69,12 +69,12 @@ impl Trials {
 }
 
 /// The gate's score that is an alarm.
-pub fn rare_enough() -> f64 {
+pub(crate) fn rare_enough() -> f64 {
     -ALPHA.ln()
 }
 
 /// The gate's score for each size of block.
-pub fn scores_of(gate: &Gate, runs: &Runs, stage: Option<usize>, sizes: &[usize]) -> Vec<Score> {
+pub(crate) fn scores_of(gate: &Gate, runs: &Runs, stage: Option<usize>, sizes: &[usize]) -> Vec<Score> {
     let pushes = runs.pushes(None);
     let slowed = stage.map(|stage| (stage, FACTORS.map(|factor| runs.pushes(Some((stage, factor))))));
     let score = |size: &usize| Score {
@@ -87,7 +87,7 @@ pub fn scores_of(gate: &Gate, runs: &Runs, stage: Option<usize>, sizes: &[usize]
 }
 
 /// Trials of several rules turned into a tally for each rule.
-pub fn by_rule(trials: &[Vec<Score>], threshold: impl Fn(usize) -> f64) -> Vec<Tally> {
+pub(crate) fn by_rule(trials: &[Vec<Score>], threshold: impl Fn(usize) -> f64) -> Vec<Tally> {
     let rules = trials.first().map_or(0, Vec::len);
     let of_rule = |rule: usize| trials.iter().map(|scores| scores[rule]).collect();
     (0..rules).map(|rule| Tally::new(threshold(rule), of_rule(rule))).collect()
@@ -95,6 +95,6 @@ pub fn by_rule(trials: &[Vec<Score>], threshold: impl Fn(usize) -> f64) -> Vec<T
 
 /// Says what is being done, for whoever waits.
 #[expect(clippy::print_stderr, reason = "progress is no result")]
-pub fn progress(what: &str) {
+pub(crate) fn progress(what: &str) {
     eprintln!("{what}");
 }

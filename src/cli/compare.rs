@@ -10,26 +10,26 @@ use clap::{Args, ValueEnum};
 use super::CliError;
 use super::input::{bytes_of, policy};
 use super::output::{complain, say, wants_colour};
-use crate::gate::baseline::Baseline;
-use crate::gate::identity::RunIdentity;
-use crate::gate::measure::{Provenance, measure};
-use crate::gate::words::counted;
-use crate::gate::{compare, conclude, fit};
-use crate::ingest::Limits;
-use crate::ingest::file::read;
-use crate::ingest::redact::redact;
-use crate::jobs::error_chain;
-use crate::model::comparison::{RunComparison, RunVerdict};
-use crate::model::ids::{CommitSha, RepoName, RunId, TraceId};
-use crate::model::policy::GatePolicy;
-use crate::model::run::MeasuredRun;
-use crate::model::span::Span;
-use crate::model::split::split_by_root;
-use crate::model::time::Timestamp;
-use crate::model::trace::Trace;
-use crate::report::json::VerdictJson;
-use crate::report::terminal::Colour;
-use crate::report::{Report, ReportContext};
+use crate::tasks::error_chain;
+use pacegate_engine::gate::baseline::Baseline;
+use pacegate_engine::gate::identity::RunIdentity;
+use pacegate_engine::gate::measure::{Provenance, measure};
+use pacegate_engine::gate::words::counted;
+use pacegate_engine::gate::{compare, conclude, fit};
+use pacegate_engine::model::comparison::{RunComparison, RunVerdict};
+use pacegate_engine::model::ids::{CommitSha, RepoName, RunId, TraceId};
+use pacegate_engine::model::policy::GatePolicy;
+use pacegate_engine::model::run::MeasuredRun;
+use pacegate_engine::model::span::Span;
+use pacegate_engine::model::split::split_by_root;
+use pacegate_engine::model::time::Timestamp;
+use pacegate_engine::model::trace::Trace;
+use pacegate_ingest::Limits;
+use pacegate_ingest::file::read;
+use pacegate_ingest::redact::redact;
+use pacegate_report::json::VerdictJson;
+use pacegate_report::terminal::Colour;
+use pacegate_report::{Report, ReportContext};
 
 /// The reader's own files: larger than a request may be, and still bounded.
 const LIMITS: Limits = Limits { spans: 2_000_000, values: 20_000_000 };
@@ -37,7 +37,7 @@ const FILE_BYTES: u64 = 512 << 20;
 
 /// Arguments of `compare`.
 #[derive(Debug, Clone, Args)]
-pub struct CompareArgs {
+pub(super) struct CompareArgs {
     /// Files or folders with the traces of past runs; each root span is one run
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     baseline: Vec<PathBuf>,
@@ -67,7 +67,7 @@ enum Format {
 
 /// `pacegate compare`. Exit code 0: pass, suspect, improved; 1: regressed; 3: inconclusive
 /// under `--strict`.
-pub fn compare(args: &CompareArgs) -> Result<ExitCode, CliError> {
+pub(super) fn compare(args: &CompareArgs) -> Result<ExitCode, CliError> {
     let policy = policy(args.policy.as_deref())?;
     let mut seen = HashSet::new();
     // A run of the change is none of its past, though both sides may name its file.

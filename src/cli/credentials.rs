@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::clock::Clock;
 use crate::config::GitHubArgs;
-use crate::github::app_auth::App;
-use crate::store::DatabaseUrl;
-use crate::store::app_file::{AppFile, AppFileError, default_path};
+use pacegate_clock::Clock;
+use pacegate_github::app_auth::App;
+use pacegate_store::DatabaseUrl;
+use pacegate_store::app_file::{AppFile, AppFileError, default_path};
 
 /// A configuration that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum ConfigError {
     },
     /// The key or the API's address is unusable.
     #[error(transparent)]
-    GitHub(#[from] crate::github::GitHubError),
+    GitHub(#[from] pacegate_github::GitHubError),
     /// The file of the App that `/setup` made is unusable.
     #[error(transparent)]
     AppFile(#[from] AppFileError),
@@ -56,7 +56,7 @@ pub enum ConfigError {
 
 /// The App's credentials, complete.
 #[derive(Debug, Clone)]
-pub struct Credentials {
+pub(super) struct Credentials {
     /// The App.
     pub app: App,
     /// Secrets that sign deliveries.
@@ -68,7 +68,7 @@ pub struct Credentials {
 }
 
 /// The file of the App that `/setup` makes; none where nobody says it and none can be guessed.
-pub fn app_file(args: &GitHubArgs, database: &DatabaseUrl) -> Option<PathBuf> {
+pub(super) fn app_file(args: &GitHubArgs, database: &DatabaseUrl) -> Option<PathBuf> {
     let given = args.app_file.clone().filter(|path| !path.as_os_str().is_empty());
     given.or_else(|| default_path(database))
 }
@@ -77,7 +77,7 @@ pub fn app_file(args: &GitHubArgs, database: &DatabaseUrl) -> Option<PathBuf> {
 ///
 /// # Errors
 /// [`ConfigError`] when only a part is there, or the key or the file can't be used.
-pub fn credentials(
+pub(super) fn credentials(
     args: &GitHubArgs,
     database: &DatabaseUrl,
     clock: &Clock,

@@ -12,21 +12,21 @@ use super::credentials::credentials;
 use super::output::{complain, say};
 use super::serve::open_work;
 use super::{CliError, database};
-use crate::clock::{Clock, Randomness};
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
-use crate::github::RepoClient;
-use crate::github::app_auth::Purpose;
-use crate::jobs::backfill::{Reserve, Then, discover, read_page};
-use crate::jobs::{JobError, Work, error_chain};
-use crate::model::ids::RepoName;
-use crate::store::{BackfillRow, RepositoryRow};
+use crate::tasks::backfill::{Reserve, Then, discover, read_page};
+use crate::tasks::{JobError, Work, error_chain};
+use pacegate_clock::{Clock, Randomness};
+use pacegate_engine::model::ids::RepoName;
+use pacegate_github::RepoClient;
+use pacegate_github::app_auth::Purpose;
+use pacegate_store::{BackfillRow, RepositoryRow};
 
 /// A shorter wait is not worth a line.
 const TOLD: Duration = Duration::from_secs(10);
 
 /// Arguments of `import`.
 #[derive(Debug, Clone, Args)]
-pub struct ImportArgs {
+pub(super) struct ImportArgs {
     /// Repository whose Actions history is read
     #[arg(value_name = "OWNER/NAME")]
     repo: RepoName,
@@ -45,7 +45,7 @@ pub struct ImportArgs {
 }
 
 /// `pacegate import`.
-pub async fn import(args: ImportArgs) -> Result<(), CliError> {
+pub(super) async fn import(args: ImportArgs) -> Result<(), CliError> {
     let (clock, chance) = (Clock::system(), Randomness::from_system());
     let credentials = credentials(&args.github, &database(&args.store)?, &clock)?;
     let token = args.github_token.as_ref().filter(|token| !token.expose_secret().trim().is_empty());

@@ -6,24 +6,24 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::CliError;
-use crate::model::policy::GatePolicy;
+use pacegate_engine::model::policy::GatePolicy;
 
 /// A policy is read by people: no file of one is larger.
 const POLICY_BYTES: u64 = 1 << 20;
 
 /// What a file, a device or a pipe holds, at most so many bytes. Waits for whoever writes a pipe.
-pub fn bytes_of(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
+pub(super) fn bytes_of(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
     bytes_in(File::open(path), path, limit)
 }
 
 /// The same of a regular file alone, without waiting: where nobody sits to interrupt it.
-pub fn bytes_of_regular(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
+pub(super) fn bytes_of_regular(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
     bytes_in(open_regular(OpenOptions::new().read(true), path), path, limit)
 }
 
 /// Opens a regular file; anything else is refused, and a named pipe without waiting for its other
 /// end.
-pub fn open_regular(options: &mut OpenOptions, path: &Path) -> Result<File, Error> {
+pub(super) fn open_regular(options: &mut OpenOptions, path: &Path) -> Result<File, Error> {
     let irregular = || Error::other("it is not a regular file");
     let is_nobody_there = |e: &Error| e.raw_os_error() == Some(nix::libc::ENXIO);
     let opened = options.custom_flags(nix::libc::O_NONBLOCK).open(path);
@@ -44,7 +44,7 @@ fn bytes_in(opened: Result<File, Error>, path: &Path, limit: u64) -> Result<Vec<
 }
 
 /// The policy in a file, or the default one.
-pub fn policy(path: Option<&Path>) -> Result<GatePolicy, CliError> {
+pub(super) fn policy(path: Option<&Path>) -> Result<GatePolicy, CliError> {
     let Some(path) = path else { return Ok(GatePolicy::default()) };
     let text = String::from_utf8(bytes_of(path, POLICY_BYTES)?)
         .map_err(|_| CliError::Input(format!("{}: not UTF-8", path.display())))?;

@@ -11,7 +11,7 @@ use crate::config::{LogArgs, LogFormat};
 ///
 /// # Errors
 /// A sentence, when the filter can't be read.
-pub fn init(args: &LogArgs) -> Result<(), String> {
+pub(super) fn init(args: &LogArgs) -> Result<(), String> {
     let filter = EnvFilter::try_new(&args.log).map_err(|e| {
         format!("PACEGATE_LOG `{}` can't be used: {e}; write info or pacegate=debug", args.log)
     })?;

@@ -5,17 +5,17 @@ use clap::Args;
 use super::output::say;
 use super::{CliError, database};
 use crate::config::StoreArgs;
-use crate::store::Db;
+use pacegate_store::Db;
 
 /// Arguments of `migrate`.
 #[derive(Debug, Clone, Args)]
-pub struct MigrateArgs {
+pub(super) struct MigrateArgs {
     #[command(flatten)]
     store: StoreArgs,
 }
 
 /// `pacegate migrate`.
-pub async fn migrate(args: MigrateArgs) -> Result<(), CliError> {
+pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CliError> {
     let url = database(&args.store)?;
     let db = Db::connect(&url, 2).await?;
     db.migrate().await?;

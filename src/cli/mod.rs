@@ -24,8 +24,8 @@ use secrecy::ExposeSecret;
 
 use self::credentials::ConfigError;
 use crate::config::{LogArgs, StoreArgs};
-use crate::jobs::error_chain;
-use crate::store::{DatabaseUrl, StoreError};
+use crate::tasks::error_chain;
+use pacegate_store::{DatabaseUrl, StoreError};
 
 /// Finds out which stage of a CI pipeline got slower, and says so on the pull request.
 #[derive(Debug, Parser)]

@@ -4,7 +4,7 @@
 use std::io::{IsTerminal, Write};
 
 /// Writes a result to stdout.
-pub fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };
     // `pacegate compare … | head` closes the pipe: nobody wants the rest.
@@ -12,7 +12,7 @@ pub fn say(text: &str) {
 }
 
 /// Writes a diagnostic to stderr.
-pub fn complain(text: &str) {
+pub(super) fn complain(text: &str) {
     // A file's name may hold what a terminal takes for a command.
     let text: String =
         text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
@@ -20,7 +20,7 @@ pub fn complain(text: &str) {
 }
 
 /// Writes a progress remark to stderr, when somebody is watching.
-pub fn progress(text: &str) {
+pub(super) fn progress(text: &str) {
     if std::io::stderr().is_terminal() {
         let _closed = writeln!(std::io::stderr().lock(), "{text}");
     }
@@ -28,6 +28,6 @@ pub fn progress(text: &str) {
 
 /// Whether stdout takes colours: a terminal, and the reader did not ask for none
 /// (no-color.org).
-pub fn wants_colour() -> bool {
+pub(super) fn wants_colour() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }

@@ -10,15 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::CliError;
 use crate::config::{ListenAddress, PortArgs};
-use crate::ingest::Format;
-use crate::model::ids::RepoName;
 use crate::web::ingest::jaeger_udp::{self, UdpDoor};
 use crate::web::ingest::ports::Port;
 use crate::web::{AppState, listen};
+use pacegate_engine::model::ids::RepoName;
+use pacegate_ingest::Format;
 
 /// The ports of a service, open and not served yet.
 #[derive(Debug, Default)]
-pub struct OpenPorts {
+pub(super) struct OpenPorts {
     tcp: Vec<(Port, TcpListener)>,
     udp: Vec<UdpDoor>,
     addresses: Addresses,
@@ -26,11 +26,11 @@ pub struct OpenPorts {
 
 /// Where each port is.
 #[derive(Debug, Clone, Default)]
-pub struct Addresses(Vec<(&'static str, SocketAddr)>);
+pub(super) struct Addresses(Vec<(&'static str, SocketAddr)>);
 
 impl Addresses {
     /// A port's address, or `off`.
-    pub fn named(&self, name: &str) -> String {
+    pub(super) fn named(&self, name: &str) -> String {
         self.0.iter().find(|(of, _)| *of == name).map_or("off".to_owned(), |(_, at)| at.to_string())
     }
 }
@@ -81,7 +81,7 @@ impl<'a> Wanted<'a> {
 
 impl OpenPorts {
     /// Opens what is configured.
-    pub async fn open(args: &PortArgs, default_repo: Option<&RepoName>) -> Result<Self, CliError> {
+    pub(super) async fn open(args: &PortArgs, default_repo: Option<&RepoName>) -> Result<Self, CliError> {
         raise_handles();
         let mut open = Self::default();
         for (port, wanted) in tcp(args) {
@@ -109,12 +109,12 @@ impl OpenPorts {
     }
 
     /// Where they are.
-    pub fn addresses(&self) -> Addresses {
+    pub(super) fn addresses(&self) -> Addresses {
         self.addresses.clone()
     }
 
     /// Serves them all until `stop`.
-    pub fn serve(self, state: &AppState, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+    pub(super) fn serve(self, state: &AppState, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
         for (port, listener) in self.tcp {
             tasks.spawn(listen::serve(listener, port.router(state.clone()), stop.clone()));
         }

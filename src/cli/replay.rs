@@ -14,16 +14,16 @@ use super::input::{bytes_of, policy};
 use super::output::say;
 use super::{CliError, database, within_runtime};
 use crate::config::StoreArgs;
-use crate::gate::replay::summary::Replay;
-use crate::gate::replay::{Plan, Settings};
-use crate::ingest::history_csv::{BRANCH, CsvLimits, read};
-use crate::model::ids::{RepoId, RepoName};
-use crate::model::policy::GatePolicy;
-use crate::model::run::MeasuredRun;
-use crate::model::time::Timestamp;
-use crate::report::replay::json::ReplayJson;
-use crate::report::replay::text;
-use crate::store::{Db, RepositoryRow, RunFilter, Tx};
+use pacegate_engine::gate::replay::summary::Replay;
+use pacegate_engine::gate::replay::{Plan, Settings};
+use pacegate_engine::model::ids::{RepoId, RepoName};
+use pacegate_engine::model::policy::GatePolicy;
+use pacegate_engine::model::run::MeasuredRun;
+use pacegate_engine::model::time::Timestamp;
+use pacegate_ingest::history_csv::{BRANCH, CsvLimits, read};
+use pacegate_report::replay::json::ReplayJson;
+use pacegate_report::replay::text;
+use pacegate_store::{Db, RepositoryRow, RunFilter, Tx};
 
 /// Newest runs of a pipeline that are read from the database.
 const MAX_RUNS: i64 = 5_000;
@@ -33,7 +33,7 @@ const FILE_HELP: &str = "History: a CSV file with the columns run, started_at, s
 
 /// Arguments of `replay`.
 #[derive(Debug, Clone, Args)]
-pub struct ReplayArgs {
+pub(super) struct ReplayArgs {
     #[arg(value_name = "FILE.csv", required_unless_present = "repo", conflicts_with = "repo", help = FILE_HELP)]
     file: Option<PathBuf>,
     /// Replays what the service's database holds of a repository's base branch
@@ -77,7 +77,7 @@ enum Format {
 }
 
 /// `pacegate replay`. Exit code 0, also when it is too short; 3 for that under `--strict`.
-pub fn replay(args: &ReplayArgs) -> Result<ExitCode, CliError> {
+pub(super) fn replay(args: &ReplayArgs) -> Result<ExitCode, CliError> {
     let policy = policy(args.policy.as_deref())?;
     let settings = Settings {
         commits: usize::from(args.commits),
@@ -193,7 +193,7 @@ async fn history(
 fn play(plan: &Plan, pipeline: &str) -> Replay {
     let positions = plan.positions();
     let outlook = plan.outlook();
-    let stages = outlook.as_ref().map_or(0, crate::gate::replay::outlook::Outlook::stages);
+    let stages = outlook.as_ref().map_or(0, pacegate_engine::gate::replay::outlook::Outlook::stages);
     let bar = progress_bar(positions.len() + stages, pipeline);
     let trials: Vec<_> = positions
         .par_iter()

@@ -2,7 +2,7 @@
 
 use super::CliError;
 use super::output::say;
-use crate::model::policy;
+use pacegate_engine::model::policy;
 
 pub(super) fn schema() -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(&policy::schema())

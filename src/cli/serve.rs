@@ -14,19 +14,19 @@ use tokio_util::sync::CancellationToken;
 use super::credentials::{Credentials, app_file, credentials};
 use super::ports::OpenPorts;
 use super::{CliError, database};
-use crate::clock::{Clock, Randomness};
 use crate::config::{GitHubArgs, PageAccess, StoreArgs, WebArgs, WorkArgs};
-use crate::github::oidc::{self, Verifier};
-use crate::ingest::redact::Redactor;
-use crate::ingest::sampling::Sampling;
-use crate::jobs::call_gate::{DatabaseGate, WriteLimits};
-use crate::jobs::{COLLECTING_MIB, TraceSettings, Work, worker::run_jobs};
 use crate::metrics::Metrics;
-use crate::store::traces::TraceStore;
-use crate::store::{DatabaseUrl, Db};
+use crate::tasks::call_gate::{DatabaseGate, WriteLimits};
+use crate::tasks::{COLLECTING_MIB, TraceSettings, Work, worker::run_jobs};
 use crate::web::forward::{ForwardTarget, Forwarder, Forwarding};
 use crate::web::setup::Setup;
 use crate::web::{AdmissionLimits, AppState, listen, memory_of_this_machine, router};
+use pacegate_clock::{Clock, Randomness};
+use pacegate_github::oidc::{self, Verifier};
+use pacegate_ingest::redact::Redactor;
+use pacegate_ingest::sampling::Sampling;
+use pacegate_store::traces::TraceStore;
+use pacegate_store::{DatabaseUrl, Db};
 
 /// How long the keys of an issuer may take: a job waits for them.
 const ISSUER_ANSWERS: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Arguments of `serve`.
 #[derive(Debug, Clone, Args)]
-pub struct ServeArgs {
+pub(super) struct ServeArgs {
     #[command(flatten)]
     pub store: StoreArgs,
     #[command(flatten)]
@@ -50,7 +50,7 @@ pub struct ServeArgs {
 }
 
 /// `pacegate serve`.
-pub async fn serve(args: ServeArgs) -> Result<(), CliError> {
+pub(super) async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let mut args = args;
     let chance = Randomness::from_system();
     // Listened for once: a signal between two starts is not lost.
@@ -75,7 +75,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), CliError> {
 }
 
 /// Opens the store and brings its tables up to date.
-pub async fn open_work(
+pub(super) async fn open_work(
     store: &StoreArgs,
     work: &WorkArgs,
     credentials: Option<&Credentials>,
@@ -135,7 +135,7 @@ fn trace_settings(work: &WorkArgs) -> Result<TraceSettings, CliError> {
 }
 
 /// A service that runs.
-pub struct Service {
+pub(super) struct Service {
     /// Where it listens.
     pub address: SocketAddr,
     /// What its jobs use.
@@ -150,7 +150,7 @@ pub struct Service {
 
 impl Service {
     /// Starts a service: when this returns, it answers.
-    pub async fn start(args: ServeArgs, clock: Clock, chance: Randomness) -> Result<Self, CliError> {
+    pub(super) async fn start(args: ServeArgs, clock: Clock, chance: Randomness) -> Result<Self, CliError> {
         let database = database(&args.store)?;
         let credentials = credentials(&args.github, &database, &clock)?;
         let mut work = open_work(&args.store, &args.work, credentials.as_ref(), clock, chance).await?;
@@ -211,7 +211,7 @@ impl Service {
     }
 
     /// Stops: no new requests, those in flight are answered, running jobs end.
-    pub async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         self.stop.cancel();
         let all = async { while self.doors.join_next().await.is_some() {} };
         if tokio::time::timeout(GRACE, all).await.is_err() {
@@ -231,7 +231,7 @@ impl Service {
 }
 
 /// Verifies the tokens of jobs: those of the issuer that is named, or of the GitHub that is used.
-pub fn verifier(args: &GitHubArgs, clock: Clock) -> Result<Verifier, CliError> {
+pub(super) fn verifier(args: &GitHubArgs, clock: Clock) -> Result<Verifier, CliError> {
     let issuer = args.github_oidc_issuer.clone().unwrap_or_else(|| oidc::issuer_of(&args.github_api_url));
     Verifier::new(&issuer, args.github_timeout.min(ISSUER_ANSWERS), clock)
         .map_err(|e| CliError::Input(e.to_string()))
@@ -263,7 +263,7 @@ fn offer_setup(args: &GitHubArgs, database: &DatabaseUrl, work: &Work) -> Option
 }
 
 /// Waits for SIGTERM or SIGINT.
-pub async fn stop_signal() -> Result<(), CliError> {
+pub(super) async fn stop_signal() -> Result<(), CliError> {
     let failed = |source| CliError::System { what: "to listen for signals", source };
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;

@@ -4,15 +4,15 @@ use clap::{Args, Subcommand};
 
 use super::output::{complain, say};
 use super::{CliError, database};
-use crate::clock::{Clock, Randomness};
 use crate::config::StoreArgs;
-use crate::model::ids::RepoName;
-use crate::model::time::Timestamp;
-use crate::store::Db;
+use pacegate_clock::{Clock, Randomness};
+use pacegate_engine::model::ids::RepoName;
+use pacegate_engine::model::time::Timestamp;
+use pacegate_store::Db;
 
 /// Arguments of `token`.
 #[derive(Debug, Clone, Args)]
-pub struct TokenArgs {
+pub(super) struct TokenArgs {
     #[command(flatten)]
     store: StoreArgs,
     #[command(subcommand)]
@@ -47,7 +47,7 @@ enum TokenCommand {
 }
 
 /// `pacegate token`.
-pub async fn token(args: TokenArgs) -> Result<(), CliError> {
+pub(super) async fn token(args: TokenArgs) -> Result<(), CliError> {
     let (clock, chance) = (Clock::system(), Randomness::from_system());
     let url = database(&args.store)?;
     let db = Db::connect(&url, 2).await?;

@@ -6,13 +6,13 @@ use tokio_util::sync::CancellationToken;
 use super::credentials::credentials;
 use super::serve::{open_work, stop_signal};
 use super::{CliError, database};
-use crate::clock::{Clock, Randomness};
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
-use crate::jobs::worker::run_jobs;
+use crate::tasks::worker::run_jobs;
+use pacegate_clock::{Clock, Randomness};
 
 /// Arguments of `worker`.
 #[derive(Debug, Clone, Args)]
-pub struct WorkerArgs {
+pub(super) struct WorkerArgs {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -22,7 +22,7 @@ pub struct WorkerArgs {
 }
 
 /// `pacegate worker`.
-pub async fn worker(args: WorkerArgs) -> Result<(), CliError> {
+pub(super) async fn worker(args: WorkerArgs) -> Result<(), CliError> {
     let clock = Clock::system();
     let credentials = credentials(&args.github, &database(&args.store)?, &clock)?;
     let work =

@@ -10,8 +10,8 @@ use super::error::WebError;
 use super::forward::FORWARDED;
 use super::ingest::admission::RateKey;
 use crate::config::PageAccess;
-use crate::model::ids::{RepoId, RepoName};
-use crate::store::{RepositoryRow, StoreError};
+use pacegate_engine::model::ids::{RepoId, RepoName};
+use pacegate_store::{RepositoryRow, StoreError};
 
 /// The token of a request: `Authorization: Bearer`, or the password of Basic, which is what a
 /// browser can send.
@@ -31,7 +31,7 @@ pub(super) fn token_of(headers: &HeaderMap) -> Option<String> {
 
 /// Who pushes.
 #[derive(Debug, Clone)]
-pub struct Sender {
+pub(super) struct Sender {
     /// Whose the spans are.
     pub repository: RepositoryRow,
     /// Whose rate they count to.
@@ -42,7 +42,7 @@ pub struct Sender {
 
 /// Who pushes, and the repository that the spans belong to: the token's, and nothing a payload
 /// says. Without a token, the default repository, for senders on this very machine only.
-pub async fn pushing_repository(
+pub(super) async fn pushing_repository(
     state: &AppState,
     headers: &HeaderMap,
     peer: SocketAddr,
@@ -77,7 +77,7 @@ pub async fn pushing_repository(
 }
 
 /// A sender whose repository the configuration names.
-pub async fn configured_sender(state: &AppState, name: &RepoName) -> Result<Sender, StoreError> {
+pub(super) async fn configured_sender(state: &AppState, name: &RepoName) -> Result<Sender, StoreError> {
     let sender = |repository: RepositoryRow| {
         let key = RateKey::of_repository(repository.id);
         Sender { repository, key, was_forwarded: false }
@@ -102,7 +102,7 @@ fn is_this_machine(headers: &HeaderMap, peer: SocketAddr) -> bool {
 }
 
 /// A repository a reader asked for by name: what it may not see is not there.
-pub async fn readable_repository(
+pub(super) async fn readable_repository(
     state: &AppState,
     headers: &HeaderMap,
     name: &RepoName,
@@ -119,7 +119,7 @@ pub async fn readable_repository(
 }
 
 /// The repository of the reader's token, if it sent one that is good.
-pub async fn repository_of_reader(
+pub(super) async fn repository_of_reader(
     state: &AppState,
     headers: &HeaderMap,
 ) -> Result<Option<RepoId>, StoreError> {
@@ -130,7 +130,7 @@ pub async fn repository_of_reader(
 }
 
 /// Whether a reader may see a repository. A token reads its own repository and no other.
-pub fn may_read(state: &AppState, of_token: Option<RepoId>, row: &RepositoryRow) -> bool {
+pub(super) fn may_read(state: &AppState, of_token: Option<RepoId>, row: &RepositoryRow) -> bool {
     match of_token {
         Some(id) => id == row.id,
         None => state.pages == PageAccess::All || !row.private,

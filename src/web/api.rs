@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use super::AppState;
 use super::access::{may_read, readable_repository, repository_of_reader};
 use super::error::WebError;
-use crate::model::duration;
-use crate::model::ids::{CommitSha, ComparisonId, RepoId, RepoName, RunId};
-use crate::model::run::MeasuredRun;
-use crate::report::comment::Comment;
-use crate::report::json::VerdictJson;
-use crate::store::{KeptTrace, RepositoryRow, RunFilter};
+use pacegate_engine::model::duration;
+use pacegate_engine::model::ids::{CommitSha, ComparisonId, RepoId, RepoName, RunId};
+use pacegate_engine::model::run::MeasuredRun;
+use pacegate_report::comment::Comment;
+use pacegate_report::json::VerdictJson;
+use pacegate_store::{KeptTrace, RepositoryRow, RunFilter};
 
 /// The longest an answer is held.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -28,7 +28,7 @@ const RUNS: i64 = 100;
 const TRACE_LIMIT: u64 = 192 << 20;
 
 /// Routes below `/api/v1`.
-pub fn routes() -> Router<AppState> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/repos/{owner}/{repo}/commits/{sha}/verdict", get(verdict))
         .route("/repos/{owner}/{repo}/commits/{sha}/report", get(report))

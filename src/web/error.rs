@@ -11,21 +11,21 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::github::GitHubError;
-use crate::github::oidc::OidcError;
-use crate::github::webhook::WebhookError;
-use crate::ingest::job_archive::ArchiveError;
-use crate::jobs::error_chain;
-use crate::report::page::{ErrorPage, Site};
-use crate::store::StoreError;
-use crate::store::app_file::AppFileError;
+use crate::tasks::error_chain;
+use pacegate_github::GitHubError;
+use pacegate_github::oidc::OidcError;
+use pacegate_github::webhook::WebhookError;
+use pacegate_ingest::job_archive::ArchiveError;
+use pacegate_report::page::{ErrorPage, Site};
+use pacegate_store::StoreError;
+use pacegate_store::app_file::AppFileError;
 
 /// When to send again what a service that is busy refused.
 const SOON: Duration = Duration::from_secs(2);
 
 /// Why a request is not answered as asked.
 #[derive(Debug, thiserror::Error)]
-pub enum WebError {
+pub(super) enum WebError {
     /// There is nothing there, or nothing for this reader.
     #[error("there is nothing here; a private repository's data needs a token of that repository")]
     NotFound,
@@ -203,7 +203,7 @@ impl IntoResponse for WebError {
 
 /// The same error as a page for people.
 #[derive(Debug)]
-pub struct PageError {
+pub(super) struct PageError {
     /// What happened.
     pub error: WebError,
     /// Shown in the page's head.
@@ -233,7 +233,7 @@ impl IntoResponse for PageError {
 
 /// The same error as OTLP's `Status` message, in the request's own encoding.
 #[derive(Debug)]
-pub struct OtlpError {
+pub(super) struct OtlpError {
     /// What happened.
     pub error: WebError,
     /// Whether the request was JSON.
@@ -258,7 +258,7 @@ impl IntoResponse for OtlpError {
 /// The same error as a status of gRPC. What sending again can't mend has no code that senders of
 /// spans try again; `RESOURCE_EXHAUSTED` always says when.
 #[derive(Debug)]
-pub struct GrpcError(pub WebError);
+pub(super) struct GrpcError(pub WebError);
 
 impl GrpcError {
     fn code(&self) -> Code {
@@ -294,7 +294,7 @@ impl IntoResponse for GrpcError {
 }
 
 /// Why a body could not be read: too large, cut off, or not compressed as it says.
-pub fn body_error(error: &axum::Error, limit: usize) -> WebError {
+pub(super) fn body_error(error: &axum::Error, limit: usize) -> WebError {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
         if error.is::<http_body_util::LengthLimitError>() {
@@ -307,7 +307,7 @@ pub fn body_error(error: &axum::Error, limit: usize) -> WebError {
 
 /// A handler panicked: the sender gets a status, the log the text.
 #[expect(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]
-pub fn panicked(cause: Box<dyn Any + Send>) -> axum::http::Response<Body> {
+pub(super) fn panicked(cause: Box<dyn Any + Send>) -> axum::http::Response<Body> {
     let text = cause
         .downcast_ref::<String>()
         .map(String::as_str)

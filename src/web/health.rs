@@ -13,12 +13,12 @@ use super::error::WebError;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// `GET /healthz`: the process answers.
-pub async fn healthz() -> &'static str {
+pub(super) async fn healthz() -> &'static str {
     "alive\n"
 }
 
 /// `GET /readyz`: the database is reachable and its tables are up to date.
-pub async fn readyz(State(state): State<AppState>) -> Result<Response, WebError> {
+pub(super) async fn readyz(State(state): State<AppState>) -> Result<Response, WebError> {
     Ok(if state.work.db.is_migrated().await? {
         "ready\n".into_response()
     } else {
@@ -28,7 +28,7 @@ pub async fn readyz(State(state): State<AppState>) -> Result<Response, WebError>
 }
 
 /// `GET /metrics`: Prometheus' text format.
-pub async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse, WebError> {
+pub(super) async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse, WebError> {
     let now = state.work.clock.now();
     let mut tx = state.work.db.read().await?;
     let jobs = tx.count_jobs().await?;

@@ -30,9 +30,9 @@ use self::ingest::admission::Admission;
 pub use self::ingest::admission::{AdmissionLimits, memory_of_this_machine};
 use self::ingest::commit::Committer;
 use crate::config::PageAccess;
-use crate::github::oidc::Verifier;
-use crate::jobs::Work;
-use crate::model::ids::RepoName;
+use crate::tasks::Work;
+use pacegate_engine::model::ids::RepoName;
+use pacegate_github::oidc::Verifier;
 
 /// How long a request may take, from its head to the answer.
 const REQUEST: Duration = Duration::from_secs(90);

@@ -3,10 +3,10 @@
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use crate::model::policy;
+use pacegate_engine::model::policy;
 
 /// `GET /schema/pacegate.schema.json`.
-pub async fn policy() -> impl IntoResponse {
+pub(super) async fn policy() -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, "application/schema+json"),
         (header::CACHE_CONTROL, "public, max-age=3600"),

@@ -9,10 +9,10 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::AppState;
 use super::error::{WebError, body_error};
-use crate::github::webhook::{Event, WebhookError, parse, verify};
-use crate::jobs::Job;
 use crate::metrics::Metrics;
-use crate::store::DeliveryRow;
+use crate::tasks::Job;
+use pacegate_github::webhook::{Event, WebhookError, parse, verify};
+use pacegate_store::DeliveryRow;
 
 /// GitHub caps its payloads at 25 MB.
 const BODY_LIMIT: usize = 25 << 20;
@@ -29,7 +29,7 @@ fn looks_signed(signature: &str) -> bool {
 }
 
 /// `POST /webhook`.
-pub async fn webhook(
+pub(super) async fn webhook(
     State(state): State<AppState>,
     headers: HeaderMap,
     body: Body,

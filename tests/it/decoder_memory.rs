@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use pacegate::ingest::redact::Redactor;
-use pacegate::ingest::{Format, Limits, jaeger, reports};
+use pacegate_ingest::redact::Redactor;
+use pacegate_ingest::{Format, Limits, jaeger, reports};
 
 use crate::ALLOCATOR;
 

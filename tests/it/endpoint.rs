@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 /// How it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
+pub(crate) enum Mood {
     /// 200.
     Takes,
     /// This status, with `Retry-After: 0`.
@@ -24,7 +24,7 @@ pub enum Mood {
 }
 
 #[derive(Clone)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     mood: Arc<Mutex<Mood>>,
     requests: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
     taken: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
@@ -32,7 +32,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub async fn start(mood: Mood) -> Self {
+    pub(crate) async fn start(mood: Mood) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let endpoint =
@@ -42,26 +42,26 @@ impl Endpoint {
         endpoint
     }
 
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    pub fn set(&self, mood: Mood) {
+    pub(crate) fn set(&self, mood: Mood) {
         *self.mood.lock().expect("no panic inside") = mood;
     }
 
     /// How many requests came, however they were answered.
-    pub fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.requests.lock().expect("no panic inside").len()
     }
 
     /// The headers of the first request.
-    pub fn first_headers(&self) -> HeaderMap {
+    pub(crate) fn first_headers(&self) -> HeaderMap {
         self.requests.lock().expect("no panic inside")[0].0.clone()
     }
 
     /// The spans that were taken: trace and name.
-    pub fn spans(&self) -> Vec<(String, String)> {
+    pub(crate) fn spans(&self) -> Vec<(String, String)> {
         let taken = self.taken.lock().expect("no panic inside");
         let scopes = taken.iter().flat_map(|request| &request.resource_spans).flat_map(|r| &r.scope_spans);
         scopes

@@ -7,7 +7,7 @@ mod decoder_memory;
 mod end_to_end;
 mod endpoint;
 mod fake_github;
-mod floors;
+mod layers;
 mod licences;
 mod oidc;
 mod pipeline;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use pacegate::clock::Clock;
-use pacegate::github::oidc::{OidcError, Verifier};
-use pacegate::model::time::Timestamp;
+use pacegate_clock::Clock;
+use pacegate_engine::model::time::Timestamp;
+use pacegate_github::oidc::{OidcError, Verifier};
 use serde_json::json;
 
 use crate::fake_github::keys;

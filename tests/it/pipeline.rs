@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 /// One run to be sent.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub(crate) struct Run {
     /// The commit.
     pub sha: String,
     /// `vcs.ref.head.name`.
@@ -33,7 +33,7 @@ const STAGES: [(&str, &[(&str, f64)]); 4] = [
 
 impl Run {
     /// A usual run of main.
-    pub fn of_main(sha: &str, started_at: i64) -> Self {
+    pub(crate) fn of_main(sha: &str, started_at: i64) -> Self {
         let branch = Some("main".to_owned());
         Self {
             sha: sha.to_owned(),
@@ -47,7 +47,7 @@ impl Run {
     }
 
     /// A run of a branch whose integration tests are slowed and raise a new exception.
-    pub fn slowed(sha: &str, branch: &str, started_at: i64) -> Self {
+    pub(crate) fn slowed(sha: &str, branch: &str, started_at: i64) -> Self {
         Self { branch: Some(branch.to_owned()), slow: 1.7, raises: true, ..Self::of_main(sha, started_at) }
     }
 
@@ -57,7 +57,7 @@ impl Run {
     }
 
     /// The trace's id.
-    pub fn trace_id(&self) -> String {
+    pub(crate) fn trace_id(&self) -> String {
         self.digits("trace")[..32].to_owned()
     }
 
@@ -68,7 +68,7 @@ impl Run {
     }
 
     /// Its spans, the root last.
-    pub fn spans(&self) -> Vec<Value> {
+    pub(crate) fn spans(&self) -> Vec<Value> {
         let (trace, root) = (self.trace_id(), self.digits("root")[..16].to_owned());
         let mut spans = Vec::new();
         let begin = i128::from(self.started_at) * 1_000_000_000;
@@ -101,7 +101,7 @@ impl Run {
     }
 
     /// The run's resource with these spans: one element of `resourceSpans`.
-    pub fn group(&self, spans: &[Value]) -> Value {
+    pub(crate) fn group(&self, spans: &[Value]) -> Value {
         let mut attributes = vec![text("service.name", "engine"), text("vcs.ref.head.revision", &self.sha)];
         attributes.extend(self.branch.as_ref().map(|branch| text("vcs.ref.head.name", branch)));
         attributes.extend(self.change.map(|number| text("vcs.change.id", &number.to_string())));
@@ -110,18 +110,18 @@ impl Run {
     }
 
     /// The whole run as a request.
-    pub fn request(&self) -> Value {
+    pub(crate) fn request(&self) -> Value {
         json!({ "resourceSpans": [self.group(&self.spans())] })
     }
 }
 
 /// A text attribute.
-pub fn text(key: &str, value: &str) -> Value {
+pub(crate) fn text(key: &str, value: &str) -> Value {
     json!({ "key": key, "value": { "stringValue": value } })
 }
 
 /// A span; `parent` is empty for a root.
-pub fn span(trace: &str, id: &str, parent: &str, name: &str, start_ns: i128, end_ns: i128) -> Value {
+pub(crate) fn span(trace: &str, id: &str, parent: &str, name: &str, start_ns: i128, end_ns: i128) -> Value {
     json!({
         "traceId": trace, "spanId": id, "parentSpanId": parent, "name": name, "kind": 1,
         "startTimeUnixNano": start_ns.to_string(), "endTimeUnixNano": end_ns.to_string(), "status": {},
@@ -130,7 +130,7 @@ pub fn span(trace: &str, id: &str, parent: &str, name: &str, start_ns: i128, end
 
 /// `count` usual runs of main, six hours apart, the last one six hours before `until`, as one
 /// request.
-pub fn history(count: u32, until: i64) -> Value {
+pub(crate) fn history(count: u32, until: i64) -> Value {
     let groups: Vec<Value> = (0..count)
         .map(|i| {
             let started_at = until - i64::from(count - i) * 6 * 3600;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use pacegate::model::policy::{GatePolicy, schema};
+use pacegate_engine::model::policy::{GatePolicy, schema};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

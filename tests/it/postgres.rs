@@ -10,7 +10,7 @@ const VARIABLE: &str = "PACEGATE_TEST_POSTGRES_URL";
 
 /// Makes an empty database and gives its URL. Without a cluster the test fails: what was not
 /// tried on PostgreSQL has not passed.
-pub async fn fresh_database() -> String {
+pub(crate) async fn fresh_database() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let cluster = std::env::var(VARIABLE).unwrap_or_else(|_| {
         panic!("{VARIABLE} is not set: run `make test`, or `tests/postgres.sh cargo test`, which start PostgreSQL")

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use pacegate::clock::Clock;
-use pacegate::github::RepoClient;
-use pacegate::github::actions::RunQuery;
-use pacegate::github::app_auth::{App, Purpose};
-use pacegate::github::checks::{CheckRunAction, CheckRunAnnotation, CheckRunOutput};
-use pacegate::github::registration;
-use pacegate::model::ids::{InstallationId, PrNumber};
+use pacegate_clock::Clock;
+use pacegate_engine::model::ids::{InstallationId, PrNumber};
+use pacegate_github::RepoClient;
+use pacegate_github::actions::RunQuery;
+use pacegate_github::app_auth::{App, Purpose};
+use pacegate_github::checks::{CheckRunAction, CheckRunAnnotation, CheckRunOutput};
+use pacegate_github::registration;
 use serde_json::json;
 
 use crate::fake_github::keys;

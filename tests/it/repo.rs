@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use crate::floors::rust_files;
+use crate::layers::rust_files;
 
 const LONGEST_FILE: usize = 400;
 
@@ -75,7 +75,7 @@ fn lock_files_name_no_registry_host() {
 #[test]
 fn every_source_file_says_what_it_is_and_is_short() {
     let mut wrong = Vec::new();
-    for folder in ["src", "tests/it"] {
+    for folder in ["src", "crates", "tests/it"] {
         for path in rust_files(&root().join(folder)) {
             let text = std::fs::read_to_string(&path).expect("source text");
             let lines = text.lines().count();
@@ -105,30 +105,4 @@ fn stamps(database: &str) -> BTreeSet<String> {
 #[test]
 fn both_databases_have_the_same_migrations() {
     assert_eq!(stamps("sqlite"), stamps("postgres"));
-}
-
-/// Whether source text names a crate, and not an item or a module of its own of that name.
-fn names_crate(text: &str, name: &str) -> bool {
-    text.match_indices(&format!("{name}::")).any(|(at, _)| {
-        text[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && !"_:".contains(c))
-    })
-}
-
-#[test]
-fn the_fuzz_targets_have_every_crate_their_sources_name() {
-    let read = |name: &str| std::fs::read_to_string(root().join(name)).expect("a text file");
-    let sources: String = ["gate", "ingest", "model", "stats"]
-        .iter()
-        .flat_map(|folder| rust_files(&root().join("src").join(folder)))
-        .map(|path| std::fs::read_to_string(path).expect("source text"))
-        .collect();
-    let (manifest, of_fuzzing) = (read("Cargo.toml"), read("tests/fuzz/Cargo.toml"));
-    let dependencies =
-        manifest.split("\n[").find(|part| part.starts_with("dependencies]")).expect("a section");
-    let named = dependencies.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
-    let needed: Vec<&str> = named.filter(|name| names_crate(&sources, &name.replace('-', "_"))).collect();
-    assert!(needed.len() > 10, "{needed:?}");
-    let absent: Vec<&&str> =
-        needed.iter().filter(|name| !of_fuzzing.contains(&format!("\n{name} = "))).collect();
-    assert!(absent.is_empty(), "add to tests/fuzz/Cargo.toml: {absent:?}");
 }

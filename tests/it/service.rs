@@ -15,14 +15,14 @@ use crate::fake_github::FakeGitHub;
 use crate::time::eventually;
 
 /// The secret that [`Builder::github`] configures and `webhooks::delivery` signs with.
-pub const WEBHOOK_SECRET: &str = "a secret of the tests";
+pub(crate) const WEBHOOK_SECRET: &str = "a secret of the tests";
 
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(30);
 
 /// How the service is to be run. It can be started again: that is a restart.
 #[derive(Clone, Debug)]
-pub struct Builder {
+pub(crate) struct Builder {
     environment: BTreeMap<String, String>,
     arguments: Vec<String>,
     /// Where the raw traces go, unless the test says otherwise.
@@ -30,7 +30,7 @@ pub struct Builder {
 }
 
 /// A running process of the binary.
-pub struct Service {
+pub(crate) struct Service {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     address: Option<String>,
@@ -38,7 +38,7 @@ pub struct Service {
 
 impl Service {
     /// JSON logs, a free port, every other listener off, nothing inherited but `PATH`.
-    pub fn builder() -> Builder {
+    pub(crate) fn builder() -> Builder {
         let traces = Arc::new(TempDir::new().expect("a temporary folder"));
         let environment = [
             ("LISTEN", "127.0.0.1:0".to_owned()),
@@ -62,12 +62,12 @@ impl Service {
     }
 
     /// `http://127.0.0.1:PORT` of the main port.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address.as_ref().expect("a process that serves"))
     }
 
     /// `127.0.0.1:PORT` of a port for spans, by its name in the log, such as `otlp_grpc`.
-    pub fn port(&self, name: &str) -> String {
+    pub(crate) fn port(&self, name: &str) -> String {
         let log = self.log.lock().expect("no panic inside");
         let found = log.iter().find_map(|line| listening(line, name)).expect("the log line `listening`");
         assert_ne!(found, "off", "{name} is closed");
@@ -75,23 +75,23 @@ impl Service {
     }
 
     /// The process's number.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Every line written to stdout and stderr so far.
-    pub fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().expect("no panic inside").clone()
     }
 
     /// SIGKILL: nothing of the process gets to run any more.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("a process to kill");
         self.child.wait().expect("a killed process ends");
     }
 
     /// SIGTERM, and waits; the process must end by itself, with exit code 0.
-    pub async fn terminate(mut self) {
+    pub(crate) async fn terminate(mut self) {
         let pid = self.child.id().to_string();
         let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().expect("a shell");
         assert!(sent.success(), "no process {pid} to stop");
@@ -163,19 +163,19 @@ impl Drop for Service {
 
 impl Builder {
     /// Sets one environment variable, such as `PACEGATE_SETTLE`.
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
     }
 
     /// Leaves one environment variable unset, so that its default counts.
-    pub fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.environment.remove(name);
         self
     }
 
     /// Opens every port for spans, each on a free one; those over UDP are the repository's.
-    pub fn every_port(self, udp_repo: &str) -> Self {
+    pub(crate) fn every_port(self, udp_repo: &str) -> Self {
         let ports = [
             "OTLP_GRPC",
             "OTLP_HTTP",
@@ -191,23 +191,23 @@ impl Builder {
     }
 
     /// Adds arguments after `serve`, such as `--no-worker`.
-    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+    pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
     /// Embedded SQLite, in a file of that folder.
-    pub fn sqlite_in(self, folder: &Path) -> Self {
+    pub(crate) fn sqlite_in(self, folder: &Path) -> Self {
         self.env("PACEGATE_DATABASE_URL", &format!("sqlite://{}/pacegate.db", folder.display()))
     }
 
     /// PostgreSQL, at the URL of `postgres::fresh_database`.
-    pub fn postgres(self, url: &str) -> Self {
+    pub(crate) fn postgres(self, url: &str) -> Self {
         self.env("PACEGATE_DATABASE_URL", url)
     }
 
     /// The fake's address, App and key, and [`WEBHOOK_SECRET`].
-    pub fn github(self, fake: &FakeGitHub) -> Self {
+    pub(crate) fn github(self, fake: &FakeGitHub) -> Self {
         let (app_id, private_key) = fake.credentials();
         self.env("PACEGATE_GITHUB_API_URL", &fake.url())
             .env("PACEGATE_GITHUB_APP_ID", &app_id.to_string())
@@ -216,17 +216,17 @@ impl Builder {
     }
 
     /// Runs `serve` and returns when it is ready.
-    pub async fn start(&self) -> Service {
+    pub(crate) async fn start(&self) -> Service {
         Service::spawn(self.command(&self.arguments)).listening().await
     }
 
     /// Runs `worker`, which listens nowhere.
-    pub fn start_worker(&self) -> Service {
+    pub(crate) fn start_worker(&self) -> Service {
         Service::spawn(self.command(&["worker".to_owned()]))
     }
 
     /// Runs another subcommand with the same configuration, to its end.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         self.command(&arguments).stdin(Stdio::null()).output().expect("the binary runs")
     }
@@ -239,7 +239,7 @@ impl Builder {
 }
 
 /// Runs the binary to its end, with these variables and nothing inherited but `PATH`.
-pub fn run_cli(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+pub(crate) fn run_cli(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let environment = environment.iter().copied();
     bare().args(arguments).envs(environment).stdin(Stdio::null()).output().expect("the binary runs")
 }

@@ -7,19 +7,19 @@ use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 /// Seconds since the epoch, by the machine's clock.
-pub fn now_seconds() -> i64 {
+pub(crate) fn now_seconds() -> i64 {
     now_milliseconds().div_euclid(1000)
 }
 
 /// Milliseconds since the epoch, by the machine's clock.
 #[expect(clippy::disallowed_methods, reason = "tokens and signatures of real processes carry real time")]
-pub fn now_milliseconds() -> i64 {
+pub(crate) fn now_milliseconds() -> i64 {
     let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
     i64::try_from(elapsed.as_millis()).expect("milliseconds that fit")
 }
 
 /// `2026-01-31T12:00:00Z`, as GitHub writes times.
-pub fn rfc3339(seconds: i64) -> String {
+pub(crate) fn rfc3339(seconds: i64) -> String {
     chrono::DateTime::from_timestamp(seconds, 0)
         .expect("a time in range")
         .format("%Y-%m-%dT%H:%M:%SZ")
@@ -27,7 +27,7 @@ pub fn rfc3339(seconds: i64) -> String {
 }
 
 /// Asks `probe` until it gives `Some`, and fails the test by name when `within` has passed.
-pub async fn eventually<T, P, F>(what: &str, within: Duration, mut probe: P) -> T
+pub(crate) async fn eventually<T, P, F>(what: &str, within: Duration, mut probe: P) -> T
 where
     P: FnMut() -> F,
     F: Future<Output = Option<T>>,

@@ -25,7 +25,7 @@ static EXAMPLES: LazyLock<Vec<Value>> = LazyLock::new(|| {
 });
 
 /// Every example payload of an event; the event must have some.
-pub fn examples(event: &str) -> Vec<Value> {
+pub(crate) fn examples(event: &str) -> Vec<Value> {
     let found = EXAMPLES.iter().find(|entry| entry["name"] == event);
     found
         .and_then(|entry| entry["examples"].as_array())
@@ -34,12 +34,12 @@ pub fn examples(event: &str) -> Vec<Value> {
 }
 
 /// The names of all events that have examples.
-pub fn events() -> Vec<String> {
+pub(crate) fn events() -> Vec<String> {
     EXAMPLES.iter().filter_map(|entry| entry["name"].as_str()).map(str::to_owned).collect()
 }
 
 /// The first example of an event with that action.
-pub fn example(event: &str, action: &str) -> Value {
+pub(crate) fn example(event: &str, action: &str) -> Value {
     examples(event)
         .into_iter()
         .find(|payload| payload["action"] == action)
@@ -47,7 +47,7 @@ pub fn example(event: &str, action: &str) -> Value {
 }
 
 /// `opened`, `synchronize`, `closed` or `reopened`; `before` is what `synchronize` moved from.
-pub fn pull_request(action: &str, repository: &Repository, pr: &PullRequest) -> Value {
+pub(crate) fn pull_request(action: &str, repository: &Repository, pr: &PullRequest) -> Value {
     let mut payload = example("pull_request", action);
     put_repository(&mut payload["repository"], repository);
     put_installation(&mut payload, repository);
@@ -72,7 +72,7 @@ pub fn pull_request(action: &str, repository: &Repository, pr: &PullRequest) -> 
 }
 
 /// `created`, `deleted`, `suspend` or `unsuspend`.
-pub fn installation(action: &str, installation_id: u64, repositories: &[&Repository]) -> Value {
+pub(crate) fn installation(action: &str, installation_id: u64, repositories: &[&Repository]) -> Value {
     let mut payload = example("installation", action);
     payload["installation"]["id"] = json!(installation_id);
     if let Some(first) = repositories.first() {
@@ -83,7 +83,11 @@ pub fn installation(action: &str, installation_id: u64, repositories: &[&Reposit
 }
 
 /// `added` or `removed`.
-pub fn installation_repositories(action: &str, installation_id: u64, repositories: &[&Repository]) -> Value {
+pub(crate) fn installation_repositories(
+    action: &str,
+    installation_id: u64,
+    repositories: &[&Repository],
+) -> Value {
     let mut payload = example("installation_repositories", action);
     payload["installation"]["id"] = json!(installation_id);
     if let Some(first) = repositories.first() {
@@ -99,7 +103,7 @@ pub fn installation_repositories(action: &str, installation_id: u64, repositorie
 }
 
 /// `renamed`, `transferred`, `archived`, `unarchived`, `deleted`, `privatized` or `publicized`.
-pub fn repository(action: &str, repository: &Repository) -> Value {
+pub(crate) fn repository(action: &str, repository: &Repository) -> Value {
     let mut payload = example("repository", "publicized");
     put_repository(&mut payload["repository"], repository);
     put_installation(&mut payload, repository);
@@ -109,7 +113,7 @@ pub fn repository(action: &str, repository: &Repository) -> Value {
 }
 
 /// `rerequested`, for a check run the App made.
-pub fn check_run_rerequested(
+pub(crate) fn check_run_rerequested(
     repository: &Repository,
     check_run_id: u64,
     head_sha: &str,
@@ -128,7 +132,7 @@ pub fn check_run_rerequested(
 }
 
 /// `requested_action`: a button of a check run the App made was pressed.
-pub fn check_run_action(
+pub(crate) fn check_run_action(
     repository: &Repository,
     head_sha: &str,
     external_id: &str,
@@ -147,7 +151,7 @@ pub fn check_run_action(
 }
 
 /// `rerequested`, for all checks of a commit.
-pub fn check_suite_rerequested(repository: &Repository, head_sha: &str) -> Value {
+pub(crate) fn check_suite_rerequested(repository: &Repository, head_sha: &str) -> Value {
     let mut payload = example("check_suite", "rerequested");
     put_repository(&mut payload["repository"], repository);
     put_installation(&mut payload, repository);
@@ -156,7 +160,7 @@ pub fn check_suite_rerequested(repository: &Repository, head_sha: &str) -> Value
 }
 
 /// `checks_requested` or `destroyed`: a merge queue's group for `main`.
-pub fn merge_group(action: &str, repository: &Repository, head_sha: &str, base_sha: &str) -> Value {
+pub(crate) fn merge_group(action: &str, repository: &Repository, head_sha: &str, base_sha: &str) -> Value {
     let mut payload = example("merge_group", "checks_requested");
     put_repository(&mut payload["repository"], repository);
     put_installation(&mut payload, repository);
@@ -168,7 +172,7 @@ pub fn merge_group(action: &str, repository: &Repository, head_sha: &str, base_s
 }
 
 /// A branch's newest commit is now another.
-pub fn push(repository: &Repository, branch: &str, head_sha: &str) -> Value {
+pub(crate) fn push(repository: &Repository, branch: &str, head_sha: &str) -> Value {
     let mut payload = examples("push").into_iter().next().expect("an example");
     put_repository(&mut payload["repository"], repository);
     put_installation(&mut payload, repository);
@@ -179,7 +183,7 @@ pub fn push(repository: &Repository, branch: &str, head_sha: &str) -> Value {
 }
 
 /// `requested`, `in_progress` or `completed` of a run.
-pub fn workflow_run(action: &str, repository: &Repository, run: &WorkflowRun) -> Value {
+pub(crate) fn workflow_run(action: &str, repository: &Repository, run: &WorkflowRun) -> Value {
     let mut payload = example("workflow_run", "completed");
     put_repository(&mut payload["repository"], repository);
     put_installation(&mut payload, repository);
@@ -232,7 +236,7 @@ fn put_side(side: &mut Value, repository: &Repository, git_ref: &str, sha: &str)
 
 /// One delivery: its headers and the exact bytes they sign.
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     pub id: String,
     pub event: String,
     pub body: Vec<u8>,
@@ -241,7 +245,7 @@ pub struct Delivery {
 }
 
 /// A signed delivery with an id of its own. A redelivery is a clone of it.
-pub fn delivery(event: &str, payload: &Value, secret: &str) -> Delivery {
+pub(crate) fn delivery(event: &str, payload: &Value, secret: &str) -> Delivery {
     let body = serde_json::to_vec(payload).expect("JSON");
     let signature = Some(signature(secret, &body));
     Delivery { id: fresh_id(), event: event.to_owned(), body, signature }
@@ -249,7 +253,7 @@ pub fn delivery(event: &str, payload: &Value, secret: &str) -> Delivery {
 
 impl Delivery {
     /// A request that delivers it to the service at `base`.
-    pub fn to(&self, client: &reqwest::Client, base: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn to(&self, client: &reqwest::Client, base: &str) -> reqwest::RequestBuilder {
         let request = client
             .post(format!("{base}/webhook"))
             .header("content-type", "application/json")
@@ -267,7 +271,7 @@ impl Delivery {
 }
 
 /// `sha256=` and the HMAC of the raw bytes.
-pub fn signature(secret: &str, body: &[u8]) -> String {
+pub(crate) fn signature(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
     mac.update(body);
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
@@ -282,7 +286,7 @@ fn fresh_id() -> String {
 }
 
 /// A commit SHA made from a word, for tests that need several.
-pub fn sha(word: &str) -> String {
+pub(crate) fn sha(word: &str) -> String {
     sha_of(word.as_bytes())
 }
 

@@ -15,10 +15,10 @@ use self::push::Pusher;
 use super::CliError;
 use super::output::{progress, say};
 use super::serve::{ServeArgs, Service, stop_signal};
-use crate::clock::{Clock, Randomness};
 use crate::config::{AdmissionArgs, GitHubArgs, PortArgs, StoreArgs, WebArgs, WorkArgs};
-use crate::model::ids::{CommitSha, PrNumber, RepoName};
-use crate::model::time::Timestamp;
+use pacegate_clock::{Clock, Randomness};
+use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoName};
+use pacegate_engine::model::time::Timestamp;
 
 const REPOSITORY: &str = "acme/my-app";
 const HISTORY: u32 = 40;
@@ -28,7 +28,7 @@ const SEED: u64 = 20_261_122;
 
 /// Arguments of `demo`.
 #[derive(Debug, Clone, Args)]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// Ends after printing the comment
     #[arg(long)]
     exit: bool,
@@ -38,7 +38,7 @@ pub struct DemoArgs {
 }
 
 /// `pacegate demo`.
-pub async fn demo(args: DemoArgs) -> Result<(), CliError> {
+pub(super) async fn demo(args: DemoArgs) -> Result<(), CliError> {
     let folder = std::env::temp_dir().join(format!("pacegate-demo-{}", std::process::id()));
     let failed = |source| CliError::System { what: "a temporary folder", source };
     std::fs::create_dir_all(&folder).map_err(failed)?;

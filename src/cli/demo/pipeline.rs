@@ -4,16 +4,16 @@
 
 use std::sync::Arc;
 
-use crate::clock::Randomness;
-use crate::model::ids::{CommitSha, PrNumber, RepoName, SpanId, TraceId};
-use crate::model::span::{
+use pacegate_clock::Randomness;
+use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoName, SpanId, TraceId};
+use pacegate_engine::model::span::{
     AttributeValue, Attributes, Dropped, Resource, Span, SpanEvent, SpanKind, SpanStatus,
 };
-use crate::model::time::Timestamp;
+use pacegate_engine::model::time::Timestamp;
 
 /// What a run does differently from the usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub(super) enum Change {
     /// Nothing.
     None,
     /// The integration tests wait for a service that is slow to answer, and say so.
@@ -22,7 +22,7 @@ pub enum Change {
 
 /// A run to be made.
 #[derive(Debug, Clone)]
-pub struct RunPlan {
+pub(super) struct RunPlan {
     /// Counts the runs.
     pub number: u32,
     /// When it begins.
@@ -67,7 +67,7 @@ struct Recorder<'a> {
 }
 
 /// The spans of one run, the root last, as a batching exporter sends them.
-pub fn spans(plan: &RunPlan, repo: &RepoName, chance: &Randomness) -> Vec<Span> {
+pub(super) fn spans(plan: &RunPlan, repo: &RepoName, chance: &Randomness) -> Vec<Span> {
     let mut trace = Recorder {
         chance,
         trace_id: TraceId::from_bytes(&chance.bytes::<16>()).unwrap_or_else(|_| unreachable!("not all zero")),

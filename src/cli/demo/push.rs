@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use super::pipeline::{RunPlan, spans};
 use crate::cli::CliError;
-use crate::clock::Randomness;
-use crate::ingest::otlp::encode_json;
-use crate::model::ids::{CommitSha, RepoName};
+use pacegate_clock::Randomness;
+use pacegate_engine::model::ids::{CommitSha, RepoName};
+use pacegate_ingest::otlp::encode_json;
 
 /// How long the service may take for its answer.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Pushes runs for one repository and reads its verdicts.
-pub struct Pusher {
+pub(super) struct Pusher {
     client: reqwest::Client,
     address: String,
     token: String,
@@ -25,12 +25,12 @@ fn failed(error: impl std::fmt::Display) -> CliError {
 }
 
 impl Pusher {
-    pub fn new(address: &str, token: &str, repo: RepoName) -> Self {
+    pub(super) fn new(address: &str, token: &str, repo: RepoName) -> Self {
         Self { client: reqwest::Client::new(), address: address.to_owned(), token: token.to_owned(), repo }
     }
 
     /// Sends a run in two requests, children first, as a batching exporter does.
-    pub async fn push(&self, plan: &RunPlan, chance: &Randomness) -> Result<(), CliError> {
+    pub(super) async fn push(&self, plan: &RunPlan, chance: &Randomness) -> Result<(), CliError> {
         let spans = spans(plan, &self.repo, chance);
         for batch in spans.chunks(spans.len().div_ceil(2)) {
             let json = encode_json(batch).map_err(failed)?;
@@ -62,7 +62,7 @@ impl Pusher {
     }
 
     /// Waits until so many runs have been collected.
-    pub async fn wait_for_runs(&self, count: u32) -> Result<(), CliError> {
+    pub(super) async fn wait_for_runs(&self, count: u32) -> Result<(), CliError> {
         let collected = async {
             loop {
                 let (_, body) = self.get("/runs").await?;
@@ -78,7 +78,7 @@ impl Pusher {
     }
 
     /// The verdict on a commit, in a word.
-    pub async fn verdict(&self, head_sha: &CommitSha) -> Result<String, CliError> {
+    pub(super) async fn verdict(&self, head_sha: &CommitSha) -> Result<String, CliError> {
         let asked = async {
             loop {
                 let (status, body) = self.get(&format!("/commits/{head_sha}/verdict?wait=30s")).await?;
@@ -91,7 +91,7 @@ impl Pusher {
     }
 
     /// The comment as it would be posted.
-    pub async fn comment(&self, head_sha: &CommitSha) -> Result<String, CliError> {
+    pub(super) async fn comment(&self, head_sha: &CommitSha) -> Result<String, CliError> {
         let (_, body) = self.get(&format!("/commits/{head_sha}/report")).await?;
         let comment = body["comment"]["body"].as_str();
         comment.map(str::to_owned).ok_or_else(|| failed("the report holds no comment"))

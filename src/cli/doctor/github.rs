@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::{DoctorArgs, Findings};
 use crate::cli::credentials::{Credentials, app_file, credentials};
-use crate::clock::Clock;
-use crate::github::GitHubError;
-use crate::github::app_auth::{App, AppFacts};
-use crate::github::inspection::{DELIVERIES, INSTALLATIONS};
-use crate::github::registration::{EVENTS, MERGE_QUEUES, PERMISSIONS, RERUNS, web_url, webhook_url};
-use crate::jobs::error_chain;
-use crate::model::ids::InstallationId;
-use crate::store::DatabaseUrl;
+use crate::tasks::error_chain;
+use pacegate_clock::Clock;
+use pacegate_engine::model::ids::InstallationId;
+use pacegate_github::GitHubError;
+use pacegate_github::app_auth::{App, AppFacts};
+use pacegate_github::inspection::{DELIVERIES, INSTALLATIONS};
+use pacegate_github::registration::{EVENTS, MERGE_QUEUES, PERMISSIONS, RERUNS, web_url, webhook_url};
+use pacegate_store::DatabaseUrl;
 
 /// A JWT is dated a minute back and GitHub takes none from its future: half of that is left.
 const CLOCK_OFFSET_S: i64 = 30;

@@ -3,9 +3,9 @@
 
 use super::Findings;
 use crate::cli::serve::verifier;
-use crate::clock::Clock;
 use crate::config::GitHubArgs;
-use crate::jobs::error_chain;
+use crate::tasks::error_chain;
+use pacegate_clock::Clock;
 
 pub(super) async fn jobs(args: &GitHubArgs, public_url: Option<&str>, findings: &mut Findings) {
     // Wrong settings are told whatever else is missing.

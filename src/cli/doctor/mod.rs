@@ -9,15 +9,15 @@ use clap::Args;
 
 use super::output::say;
 use super::{CliError, database as database_url};
-use crate::clock::Clock;
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
-use crate::jobs::error_chain;
-use crate::store::Db;
-use crate::store::traces::TraceStore;
+use crate::tasks::error_chain;
+use pacegate_clock::Clock;
+use pacegate_store::Db;
+use pacegate_store::traces::TraceStore;
 
 /// Arguments of `doctor`.
 #[derive(Debug, Clone, Args)]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -52,7 +52,7 @@ impl Findings {
 }
 
 /// `pacegate doctor`: exit code 1 when something has to be done.
-pub async fn doctor(args: DoctorArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CliError> {
     let mut findings = Findings::default();
     database(&args, &mut findings).await;
     traces(&args, &mut findings).await;
@@ -113,7 +113,7 @@ async fn database(args: &DoctorArgs, findings: &mut Findings) {
         } else {
             findings.good(&format!("no job was given up; {} wait or run", counts.open));
         }
-        Ok::<(), crate::store::StoreError>(())
+        Ok::<(), pacegate_store::StoreError>(())
     };
     if let Err(error) = looked.await {
         findings.problem(&format!("database {url:?}: {}", error_chain(&error)));

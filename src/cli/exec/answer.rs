@@ -7,11 +7,11 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
-use crate::ingest::redact::redacted;
+use pacegate_ingest::redact::redacted;
 
 /// Why an attempt did not succeed.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Failed {
+pub(super) enum Failed {
     /// Another attempt may, after this long if the server said so.
     ForNow(String, Option<Duration>),
     /// No further attempt will.
@@ -19,7 +19,7 @@ pub enum Failed {
 }
 
 /// What the answer says: the remark of a server that took everything, if it made one.
-pub fn outcome(status: StatusCode, headers: &HeaderMap, text: &str) -> Result<Option<String>, Failed> {
+pub(super) fn outcome(status: StatusCode, headers: &HeaderMap, text: &str) -> Result<Option<String>, Failed> {
     let is_page = is_page(headers);
     if status.is_success() && !is_page {
         return partial_success(text);

@@ -7,10 +7,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use globset::{GlobBuilder, GlobMatcher};
 
 use crate::cli::input::bytes_of_regular;
-use crate::gate::words::counted;
-use crate::ingest::reports::Reports;
-use crate::model::span::Span;
-use crate::model::time::Timestamp;
+use pacegate_engine::gate::words::counted;
+use pacegate_engine::model::span::Span;
+use pacegate_engine::model::time::Timestamp;
+use pacegate_ingest::reports::Reports;
 
 const FILE_BYTES: u64 = 128 << 20;
 /// Most files of one command, and most folder entries that are looked at for them.
@@ -22,7 +22,7 @@ const SLACK: Duration = Duration::from_secs(1);
 
 /// What was found.
 #[derive(Default)]
-pub struct Attached {
+pub(super) struct Attached {
     pub spans: Vec<Span>,
     /// Whether a part of it failed.
     pub failures: bool,
@@ -30,7 +30,7 @@ pub struct Attached {
 }
 
 /// Reads every report of a command that began then.
-pub fn read(patterns: &[PathBuf], parent: &Span, started_at: Timestamp) -> Attached {
+pub(super) fn read(patterns: &[PathBuf], parent: &Span, started_at: Timestamp) -> Attached {
     let mut attached = Attached::default();
     let mut reports = Reports::default();
     for pattern in patterns {

@@ -1,7 +1,7 @@
 //! Trace context in the environment: TRACEPARENT, TRACESTATE and BAGGAGE as the W3C writes
 //! them. Strict in what it takes: a context that is not one is none.
 
-use crate::model::ids::{SpanId, TraceId};
+use pacegate_engine::model::ids::{SpanId, TraceId};
 
 /// Longest `tracestate` that is handed on, in bytes.
 const TRACE_STATE_BYTES: usize = 512;
@@ -14,14 +14,14 @@ const BAGGAGE_KEYS: [&str; 3] = ["pipeline.", "cicd.", "vcs."];
 
 /// The span around this command, in another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TraceParent {
+pub(super) struct TraceParent {
     pub trace_id: TraceId,
     pub span_id: SpanId,
 }
 
 impl TraceParent {
     /// Reads `00-TRACE-SPAN-FLAGS`. A later version may be longer; its beginning is the same.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.splitn(5, '-');
         let (version, trace) = (fields.next()?, fields.next()?);
         let (span, flags, more) = (fields.next()?, fields.next()?, fields.next());
@@ -36,7 +36,7 @@ impl TraceParent {
     }
 
     /// The form for the environment of what runs below. Always sampled: this command is recorded.
-    pub fn to_text(self) -> String {
+    pub(super) fn to_text(self) -> String {
         format!("00-{}-{}-01", self.trace_id, self.span_id)
     }
 }
@@ -46,7 +46,7 @@ fn is_lower_hex(byte: u8) -> bool {
 }
 
 /// Whether a `tracestate` may be handed on.
-pub fn is_trace_state(text: &str) -> bool {
+pub(super) fn is_trace_state(text: &str) -> bool {
     let members: Vec<&str> = text.split(',').map(str::trim).filter(|m| !m.is_empty()).collect();
     let is_member = |member: &&str| {
         member.split_once('=').is_some_and(|(key, value)| {
@@ -66,7 +66,7 @@ pub fn is_trace_state(text: &str) -> bool {
 }
 
 /// The entries of a `baggage` that say something of the pipeline.
-pub fn pipeline_baggage(text: &str) -> Vec<(String, String)> {
+pub(super) fn pipeline_baggage(text: &str) -> Vec<(String, String)> {
     if text.len() > BAGGAGE_BYTES {
         return Vec::new();
     }
@@ -79,7 +79,7 @@ pub fn pipeline_baggage(text: &str) -> Vec<(String, String)> {
 }
 
 /// Text with its `%41` decoded; what is no such code stands for itself.
-pub fn percent_decoded(text: &str) -> String {
+pub(super) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {

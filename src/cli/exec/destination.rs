@@ -13,26 +13,26 @@ use super::answer::{Failed, outcome};
 use super::context::percent_decoded;
 use super::endpoint::Endpoint;
 use crate::cli::input::open_regular;
-use crate::ingest::otlp::encode_json;
-use crate::jobs::error_chain;
-use crate::model::span::Span;
+use crate::tasks::error_chain;
+use pacegate_engine::model::span::Span;
+use pacegate_ingest::otlp::encode_json;
 
 /// Written when nothing else is configured.
-pub const DEFAULT_FILE: &str = "pacegate-traces.jsonl";
+pub(super) const DEFAULT_FILE: &str = "pacegate-traces.jsonl";
 /// The variable that names the file, for us and for what runs below.
-pub const FILE_VARIABLE: &str = "PACEGATE_EXEC_FILE";
+pub(super) const FILE_VARIABLE: &str = "PACEGATE_EXEC_FILE";
 /// Spans in one request.
 const BATCH: usize = 5_000;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// A server to send to.
-pub struct Server {
+pub(super) struct Server {
     endpoint: Endpoint,
     headers: Vec<(String, SecretString)>,
 }
 
 /// Where the spans of this command go.
-pub struct Destination {
+pub(super) struct Destination {
     pub server: Option<Server>,
     pub file: Option<PathBuf>,
     /// Nothing was configured, and the file is our own choice.
@@ -41,7 +41,7 @@ pub struct Destination {
 
 impl Destination {
     /// From flags and the environment; sentences about what can't be used go to `warnings`.
-    pub fn of(
+    pub(super) fn of(
         output: Option<&Path>,
         variable: impl Fn(&str) -> Option<String>,
         warnings: &mut Vec<String>,
@@ -57,7 +57,7 @@ impl Destination {
     }
 
     /// Records spans everywhere; what went wrong comes back as sentences.
-    pub async fn record(&self, spans: &[Span], patience: Duration) -> Vec<String> {
+    pub(super) async fn record(&self, spans: &[Span], patience: Duration) -> Vec<String> {
         let mut problems = Vec::new();
         if let Some(file) = &self.file
             && let Err(error) = append(file, spans)

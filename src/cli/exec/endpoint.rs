@@ -8,37 +8,37 @@ use reqwest::Url;
 const PATH: [&str; 2] = ["v1", "traces"];
 
 /// An address with `http` or `https` and a host. Not `Debug`: it may hold a password.
-pub struct Endpoint(Url);
+pub(super) struct Endpoint(Url);
 
 impl Endpoint {
     /// The address as it is written, if it is one.
-    pub fn of(text: &str) -> Option<Self> {
+    pub(super) fn of(text: &str) -> Option<Self> {
         let mut url: Url = text.trim().parse().ok()?;
         url.set_fragment(None);
         (matches!(url.scheme(), "http" | "https") && url.host_str().is_some()).then_some(Self(url))
     }
 
     /// `v1/traces` below the address; a query stays behind the path.
-    pub fn below(text: &str) -> Option<Self> {
+    pub(super) fn below(text: &str) -> Option<Self> {
         let Self(mut url) = Self::of(text)?;
         url.path_segments_mut().ok()?.pop_if_empty().extend(PATH);
         Some(Self(url))
     }
 
     /// The same, unless the address is that of the traces already.
-    pub fn at_or_below(text: &str) -> Option<Self> {
+    pub(super) fn at_or_below(text: &str) -> Option<Self> {
         let written = Self::of(text)?;
         let path = written.0.path().trim_end_matches('/');
         if path.ends_with(&format!("/{}", PATH.join("/"))) { Some(written) } else { Self::below(text) }
     }
 
     /// Whether it names a user or a password, which are sent as Basic authentication.
-    pub fn has_user(&self) -> bool {
+    pub(super) fn has_user(&self) -> bool {
         !self.0.username().is_empty() || self.0.password().is_some()
     }
 
     /// Everything of it, to send to.
-    pub fn url(&self) -> Url {
+    pub(super) fn url(&self) -> Url {
         self.0.clone()
     }
 }

@@ -2,11 +2,11 @@
 //! process and no file: both are handed in.
 
 use super::engines::ENGINES;
-use crate::model::span::{AttributeValue, Attributes};
+use pacegate_engine::model::span::{AttributeValue, Attributes};
 
 /// What the CI system says of this run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CiRun {
+pub(super) struct CiRun {
     pub revision: Option<String>,
     pub branch: Option<String>,
     pub is_tag: bool,
@@ -24,7 +24,10 @@ pub struct CiRun {
 
 impl CiRun {
     /// Reads the variables; `event` gives the text of GitHub's event file.
-    pub fn of(variable: impl Fn(&str) -> Option<String>, event: impl Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn of(
+        variable: impl Fn(&str) -> Option<String>,
+        event: impl Fn(&str) -> Option<String>,
+    ) -> Self {
         let there = |name: &str| variable(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
         let first = |names: &[&str]| names.iter().find_map(|name| there(name));
         let is_signed = |engine: &&super::engines::Engine| {
@@ -35,7 +38,7 @@ impl CiRun {
         let named = first(engine.branch).map(|name| branch_name(&name));
         let mut run = Self {
             revision: first(engine.revision)
-                .filter(|sha| sha.parse::<crate::model::ids::CommitSha>().is_ok()),
+                .filter(|sha| sha.parse::<pacegate_engine::model::ids::CommitSha>().is_ok()),
             is_tag: tag.is_some(),
             branch: tag.or(named),
             change: first(engine.change).and_then(|text| change_number(&text)),
@@ -78,7 +81,7 @@ impl CiRun {
     }
 
     /// The name of what runs: pipeline and job.
-    pub fn name(&self) -> Option<String> {
+    pub(super) fn name(&self) -> Option<String> {
         match (&self.pipeline, &self.job) {
             (Some(pipeline), Some(job)) => Some(format!("{pipeline} / {job}")),
             (one, other) => one.clone().or_else(|| other.clone()),
@@ -86,7 +89,7 @@ impl CiRun {
     }
 
     /// The same as attributes of a resource.
-    pub fn attributes(&self) -> Attributes {
+    pub(super) fn attributes(&self) -> Attributes {
         let kind = self.branch.as_ref().map(|_| if self.is_tag { "tag" } else { "branch" }.to_owned());
         let pairs = [
             ("vcs.ref.head.revision", self.revision.clone()),

@@ -2,7 +2,7 @@
 //! what is made of it is `engine.rs`'s.
 
 /// The variables of one CI system. Of several for one thing, the first that is there.
-pub struct Engine {
+pub(super) struct Engine {
     /// Whether this system runs us: a variable, and what it holds unless anything will do.
     pub sign: (&'static str, Option<&'static str>),
     /// The head's commit, not a merge commit made for the test.
@@ -18,7 +18,7 @@ pub struct Engine {
 }
 
 /// Every system that is known; the first whose sign is there speaks.
-pub const ENGINES: [Engine; 11] = [
+pub(super) const ENGINES: [Engine; 11] = [
     Engine {
         sign: ("GITHUB_ACTIONS", Some("true")),
         // GITHUB_SHA of a pull request is a merge commit; the event's file names the head.

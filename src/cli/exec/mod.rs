@@ -24,10 +24,10 @@ use self::engine::CiRun;
 use self::process::{End, signal_name};
 use self::span::{Command, names_no_branch};
 use super::output::complain;
-use crate::clock::{Clock, Randomness};
-use crate::ingest::redact::redact;
-use crate::model::duration;
-use crate::model::ids::{SpanId, TraceId};
+use pacegate_clock::{Clock, Randomness};
+use pacegate_engine::model::duration;
+use pacegate_engine::model::ids::{SpanId, TraceId};
+use pacegate_ingest::redact::redact;
 
 /// How long sending may take after a command that was told to stop: whoever told it waits.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -44,7 +44,7 @@ pacegate-traces.jsonl, which `pacegate compare` reads.
 Commands below see it as their parent (TRACEPARENT): `pacegate exec` in `pacegate exec` makes a tree. \
 The outermost one is the run of the pipeline. The exit code is the command's; 128+n when signal n \
 ended it, 127 when it isn't there, 126 when it can't be run.")]
-pub struct ExecArgs {
+pub(super) struct ExecArgs {
     /// What the command is called in the trace; of the outermost one, the pipeline
     /// [default: the program's name; of the outermost one, pipeline and job as the CI system says]
     #[arg(long)]
@@ -69,7 +69,7 @@ pub struct ExecArgs {
 }
 
 /// `pacegate exec`. Ends with the command's own code.
-pub async fn exec(args: ExecArgs) -> ExitCode {
+pub(super) async fn exec(args: ExecArgs) -> ExitCode {
     let (clock, chance) = (Clock::system(), Randomness::from_system());
     let mut warnings = Vec::new();
     let above = trace_parent(&mut warnings);

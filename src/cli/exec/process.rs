@@ -22,7 +22,7 @@ const FORWARDED: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP,
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     /// By itself, with this code.
     Exited(u8),
     /// By a signal.
@@ -33,7 +33,7 @@ pub enum End {
 
 impl End {
     /// The code a shell would end with.
-    pub fn code(&self) -> u8 {
+    pub(super) fn code(&self) -> u8 {
         match self {
             Self::Exited(code) | Self::NotStarted { code, .. } => *code,
             Self::Killed(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
@@ -42,13 +42,13 @@ impl End {
 }
 
 /// `SIGTERM`, or the number of a signal without a name.
-pub fn signal_name(number: i32) -> String {
+pub(super) fn signal_name(number: i32) -> String {
     Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.as_str().to_owned())
 }
 
 /// What a command and everything it waited for used.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Used {
+pub(super) struct Used {
     /// Most memory that one of its processes had at once, in bytes.
     pub max_rss: i64,
     pub user_s: f64,
@@ -57,7 +57,7 @@ pub struct Used {
 
 /// A command that ended.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ended {
+pub(super) struct Ended {
     pub end: End,
     /// Whether we were told to stop while it ran.
     pub told_to_stop: bool,
@@ -65,7 +65,7 @@ pub struct Ended {
 }
 
 /// Runs a command to its end.
-pub async fn run(command: &[OsString], environment: &[(&str, String)]) -> Ended {
+pub(super) async fn run(command: &[OsString], environment: &[(&str, String)]) -> Ended {
     let Some((program, arguments)) = command.split_first() else {
         let end = End::NotStarted { code: NOT_FOUND, reason: "no command was given".to_owned() };
         return Ended { end, told_to_stop: false, used: None };

@@ -8,20 +8,20 @@ use std::sync::Arc;
 use super::context::{TraceParent, percent_decoded};
 use super::engine::CiRun;
 use super::process::{End, Ended, signal_name};
-use crate::gate::identity::RunIdentity;
-use crate::model::ids::SpanId;
-use crate::model::run::Lineage;
-use crate::model::span::{
+use pacegate_engine::gate::identity::RunIdentity;
+use pacegate_engine::model::ids::SpanId;
+use pacegate_engine::model::run::Lineage;
+use pacegate_engine::model::span::{
     AttributeValue, Attributes, Dropped, Resource, Scope, Span, SpanEvent, SpanKind, SpanStatus,
 };
-use crate::model::time::Timestamp;
-use crate::model::trace::Trace;
+use pacegate_engine::model::time::Timestamp;
+use pacegate_engine::model::trace::Trace;
 
 /// The service a command belongs to unless the environment names one.
 const SERVICE: &str = "pacegate-exec";
 
 /// Everything known of a command.
-pub struct Command<'a> {
+pub(super) struct Command<'a> {
     pub parent: Option<SpanId>,
     pub own: TraceParent,
     pub trace_state: String,
@@ -37,7 +37,7 @@ pub struct Command<'a> {
 
 impl Command<'_> {
     /// The span; `variable` reads the environment.
-    pub fn span(&self, variable: impl Fn(&str) -> Option<String>) -> Span {
+    pub(super) fn span(&self, variable: impl Fn(&str) -> Option<String>) -> Span {
         let is_root = self.parent.is_none();
         let program = self.program();
         let by_itself = if is_root { self.ci.name() } else { None };
@@ -140,7 +140,7 @@ impl Command<'_> {
     }
 
     /// The status alone, for a command whose parts say what failed.
-    pub fn bare_status(&self) -> SpanStatus {
+    pub(super) fn bare_status(&self) -> SpanStatus {
         match self.ended.end {
             End::Exited(0) => SpanStatus::Unset,
             _ => SpanStatus::Error(String::new()),
@@ -197,7 +197,7 @@ impl Command<'_> {
 
 /// Whether a run's span names a commit and neither a branch, a tag nor a pull request: it is
 /// measured and never a baseline.
-pub fn names_no_branch(span: &Span) -> bool {
+pub(super) fn names_no_branch(span: &Span) -> bool {
     // A tag is named like a branch, and is meant to be none.
     let is_named = span.parent_span_id.is_some() || span.text(&["vcs.ref.head.name"]).is_some();
     let trace = if is_named { None } else { Trace::build(vec![span.clone()]) };
@@ -214,10 +214,10 @@ fn nanos(time: Timestamp) -> i64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::ids::TraceId;
+    use pacegate_engine::model::ids::TraceId;
 
     /// The span of a command that succeeded, with these `OTEL_RESOURCE_ATTRIBUTES`.
-    pub fn span(parent: Option<SpanId>, resource: &str) -> Span {
+    pub(crate) fn span(parent: Option<SpanId>, resource: &str) -> Span {
         let own = TraceParent {
             trace_id: TraceId::from_bytes(&[1; 16]).expect("an id"),
             span_id: SpanId::from_bytes(&[2; 8]).expect("an id"),

@@ -5,17 +5,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::gate::identity::repository_claim;
-use crate::gate::job_spans::manifest_root::{MADE_OF_MANIFEST, OF_JOB, OF_RUN, OF_SILENT_JOB, RUN_RESULT};
-use crate::github::actions_trace::ids;
-use crate::ingest::job_archive::{JobArchive, Manifest};
-use crate::ingest::redact::{Redactor, redacted};
-use crate::ingest::{Rejected, otlp};
-use crate::model::ids::{CommitSha, RepoName, SpanId};
-use crate::model::span::{AttributeValue, Attributes, Resource, Span, SpanKind, SpanStatus};
-use crate::model::stage::CacheState;
 use crate::web::error::WebError;
 use crate::web::ingest::{Outcome, Prepared, STORED_LIMIT, prepared_trace};
+use pacegate_engine::gate::identity::repository_claim;
+use pacegate_engine::gate::job_spans::manifest_root::{
+    MADE_OF_MANIFEST, OF_JOB, OF_RUN, OF_SILENT_JOB, RUN_RESULT,
+};
+use pacegate_engine::model::ids::{CommitSha, RepoName, SpanId};
+use pacegate_engine::model::span::{AttributeValue, Attributes, Resource, Span, SpanKind, SpanStatus};
+use pacegate_engine::model::stage::CacheState;
+use pacegate_github::actions_trace::ids;
+use pacegate_ingest::job_archive::{JobArchive, Manifest};
+use pacegate_ingest::redact::{Redactor, redacted};
+use pacegate_ingest::{Rejected, otlp};
 
 /// Notes of an archive that are told.
 const NOTES: usize = 5;
@@ -178,7 +180,7 @@ fn made(manifest: &Manifest, repository: &RepoName, run: SpanId, said: Said) -> 
             ),
             events: Vec::new(),
             links: Vec::new(),
-            dropped: crate::model::span::Dropped::default(),
+            dropped: pacegate_engine::model::span::Dropped::default(),
             trace_state: String::new(),
             scope: Arc::default(),
             resource: resource.clone(),
@@ -199,7 +201,7 @@ fn job_name(manifest: &Manifest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::{Limits, span_batch};
+    use pacegate_ingest::{Limits, span_batch};
 
     const SHA: &str = "e83c5163316f89bfbde7d9ab23ca2e25604af290";
 

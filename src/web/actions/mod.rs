@@ -17,11 +17,11 @@ use serde::Serialize;
 use super::AppState;
 use super::access::token_of;
 use super::error::WebError;
-use crate::github::oidc::{JobToken, OidcError};
-use crate::jobs::error_chain;
 use crate::metrics::Metrics;
-use crate::model::ids::CommitSha;
-use crate::store::{Granted, JobTokenUse, NewGrant, RepositoryRow, TOKEN_PREFIX, Tx};
+use crate::tasks::error_chain;
+use pacegate_engine::model::ids::CommitSha;
+use pacegate_github::oidc::{JobToken, OidcError};
+use pacegate_store::{Granted, JobTokenUse, NewGrant, RepositoryRow, TOKEN_PREFIX, Tx};
 
 /// How the counters call this door.
 const DOOR: &str = "actions";
@@ -29,7 +29,7 @@ const DOOR: &str = "actions";
 const GRANT: Duration = Duration::from_mins(15);
 
 /// Routes below `/api/v1/actions`.
-pub fn routes() -> Router<AppState> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/grants", post(grants))
         .route("/traces", post(upload::traces))

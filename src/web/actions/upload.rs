@@ -12,15 +12,15 @@ use serde::Serialize;
 
 use super::DOOR;
 use super::job_trace::{RunToldBy, prepare};
-use crate::github::actions_trace::ids;
-use crate::ingest::job_archive::{ARCHIVE_BYTES, ArchiveError, Expected, JobArchive, Manifest};
-use crate::model::ids::CommitSha;
-use crate::store::{GRANT_PREFIX, GrantRow};
 use crate::web::AppState;
 use crate::web::access::{Sender, pushing_repository, token_of};
 use crate::web::error::WebError;
 use crate::web::ingest::admission::{RateKey, Room};
 use crate::web::ingest::{Prepared, commit, content_type, refused, room_for, whole_as_sent};
+use pacegate_engine::model::ids::CommitSha;
+use pacegate_github::actions_trace::ids;
+use pacegate_ingest::job_archive::{ARCHIVE_BYTES, ArchiveError, Expected, JobArchive, Manifest};
+use pacegate_store::{GRANT_PREFIX, GrantRow};
 
 /// What decoding an upload takes is set aside as for a body of this size: what it inflates to is not
 /// known before, and is bounded by the archive's reader.
@@ -42,7 +42,7 @@ struct Uploader {
 }
 
 /// `POST /api/v1/actions/traces`.
-pub async fn traces(
+pub(super) async fn traces(
     State(state): State<AppState>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
@@ -227,7 +227,7 @@ fn told(uploader: &Uploader, error: WebError) -> WebError {
     let grant = uploader.grant.as_ref();
     tracing::warn!(
         repo = %uploader.sender.repository.name, run = grant.map(|grant| grant.run_id),
-        attempt = grant.map(|grant| grant.attempt), reason = %crate::ingest::redact::redacted(error.to_string()),
+        attempt = grant.map(|grant| grant.attempt), reason = %pacegate_ingest::redact::redacted(error.to_string()),
         "a job's upload was refused"
     );
     error

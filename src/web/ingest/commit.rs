@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::prepare::Batch;
-use crate::ingest::Rejected;
-use crate::jobs::{Job, Work};
-use crate::model::ids::{RepoId, TraceId};
-use crate::store::{NewJob, OpenTrace, Priority, SpanBatch, StoreError, TraceBounds, Tx};
+use crate::tasks::{Job, Work};
 use crate::web::error::WebError;
+use pacegate_engine::model::ids::{RepoId, TraceId};
+use pacegate_ingest::Rejected;
+use pacegate_store::{NewJob, OpenTrace, Priority, SpanBatch, StoreError, TraceBounds, Tx};
 
 /// What is kept of one trace: a pipeline with more spans is not a pipeline, and a run is made of
 /// all of its bytes at once.
@@ -51,7 +51,7 @@ struct Queue {
 /// Commits requests in groups. Cheap to clone; clones share their groups. How much may wait is
 /// bounded by who admits requests.
 #[derive(Clone)]
-pub struct Committer {
+pub(crate) struct Committer {
     work: Work,
     queue: Arc<Mutex<Queue>>,
 }
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Committer {
 impl Committer {
     /// A committer into a process's store.
     #[must_use]
-    pub fn new(work: Work) -> Self {
+    pub(crate) fn new(work: Work) -> Self {
         Self { work, queue: Arc::default() }
     }
 

@@ -15,10 +15,10 @@ use super::body::{Reader, coding, inflated, too_large};
 use super::inflate::Coding;
 use super::otlp_http::protobuf_answer;
 use super::{BODY_LIMIT, Outcome, content_type, receive, refused, room_for};
-use crate::ingest::Format;
 use crate::web::AppState;
 use crate::web::access::pushing_repository;
 use crate::web::error::{GrpcError, WebError};
+use pacegate_ingest::Format;
 
 /// A flag and a length before each message.
 const PREFIX: usize = 5;

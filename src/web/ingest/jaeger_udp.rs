@@ -12,12 +12,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{receive, refused, room_for};
-use crate::ingest::Format;
 use crate::metrics::Metrics;
-use crate::model::ids::RepoName;
 use crate::web::AppState;
 use crate::web::access::configured_sender;
 use crate::web::error::WebError;
+use pacegate_engine::model::ids::RepoName;
+use pacegate_ingest::Format;
 
 /// No datagram is larger.
 const DATAGRAM: usize = 64 << 10;

@@ -26,9 +26,9 @@ pub(super) use self::prepare::{Prepared, STORED_LIMIT, prepared_trace};
 use super::AppState;
 use super::access::{Sender, pushing_repository};
 use super::error::WebError;
-use crate::ingest::Format;
-use crate::ingest::job_archive::ArchiveError;
 use crate::metrics::Metrics;
+use pacegate_ingest::Format;
+use pacegate_ingest::job_archive::ArchiveError;
 
 /// The largest body, after inflation too.
 const BODY_LIMIT: usize = 64 << 20;

@@ -8,15 +8,15 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::{Outcome, accept, content_type, refused};
-use crate::ingest::Format;
 use crate::web::AppState;
 use crate::web::error::{OtlpError, WebError};
+use pacegate_ingest::Format;
 
 /// How the counters call this door.
 const DOOR: &str = "otlp_http";
 
 /// `POST /v1/traces`.
-pub async fn traces(
+pub(crate) async fn traces(
     State(state): State<AppState>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,

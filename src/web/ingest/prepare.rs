@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use axum::body::Bytes;
 
 use super::Outcome;
-use crate::gate::identity::{SHA_KEYS, claim_in, repository_claim};
-use crate::ingest::otlp::{Form, Sifted, TraceBatch};
-use crate::ingest::redact::{Redactor, redacted};
-use crate::ingest::{Format, IngestError, Limits, span_batch};
-use crate::model::ids::{CommitSha, RepoName, TraceId};
 use crate::web::error::WebError;
+use pacegate_engine::gate::identity::{SHA_KEYS, claim_in, repository_claim};
+use pacegate_engine::model::ids::{CommitSha, RepoName, TraceId};
+use pacegate_ingest::otlp::{Form, Sifted, TraceBatch};
+use pacegate_ingest::redact::{Redactor, redacted};
+use pacegate_ingest::{Format, IngestError, Limits, span_batch};
 
 /// The most a request may take in the store: a resource is kept with each of its traces.
 pub(in crate::web) const STORED_LIMIT: usize = 64 << 20;

@@ -8,9 +8,9 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 
 use super::{accept, content_type, refused};
-use crate::ingest::Format;
 use crate::web::AppState;
 use crate::web::error::WebError;
+use pacegate_ingest::Format;
 
 /// How the counters call this door.
 const DOOR: &str = "zipkin";

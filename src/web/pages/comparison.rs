@@ -4,14 +4,14 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 
 use super::{Page, as_page, at_present_name, site};
-use crate::model::ids::ComparisonId;
-use crate::report::page::{ComparisonPage, Posting};
-use crate::store::{CheckRow, ComparisonRow};
 use crate::web::AppState;
 use crate::web::api::repository;
 use crate::web::error::WebError;
+use pacegate_engine::model::ids::ComparisonId;
+use pacegate_report::page::{ComparisonPage, Posting};
+use pacegate_store::{CheckRow, ComparisonRow};
 
-pub async fn comparison(
+pub(super) async fn comparison(
     State(state): State<AppState>,
     Path((owner, repo, id)): Path<(String, String, String)>,
     headers: HeaderMap,

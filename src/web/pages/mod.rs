@@ -13,12 +13,12 @@ use axum::routing::get;
 use super::AppState;
 use super::error::{PageError, WebError};
 use crate::config::PageAccess;
-use crate::model::comparison::RunVerdict;
-use crate::report::page::{Site, Start};
-use crate::store::RepositoryRow;
+use pacegate_engine::model::comparison::RunVerdict;
+use pacegate_report::page::{Site, Start};
+use pacegate_store::RepositoryRow;
 
 /// Routes of the pages.
-pub fn routes() -> Router<AppState> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/", get(repositories::repositories))
         .route("/{owner}/{repo}", get(runs::runs))
@@ -27,7 +27,7 @@ pub fn routes() -> Router<AppState> {
 }
 
 /// Whatever no route takes.
-pub async fn not_found(State(state): State<AppState>) -> PageError {
+pub(super) async fn not_found(State(state): State<AppState>) -> PageError {
     PageError { error: WebError::NotFound, site: site(&state), ask: false }
 }
 

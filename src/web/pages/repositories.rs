@@ -4,15 +4,15 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 
 use super::{Page, as_page, run_verdict, site, start};
-use crate::report::page::{RepositoriesPage, RepositoryRow};
 use crate::web::AppState;
 use crate::web::access::{may_read, repository_of_reader};
 use crate::web::error::WebError;
+use pacegate_report::page::{RepositoriesPage, RepositoryRow};
 
 /// Repositories on the page.
 const REPOSITORIES: i64 = 500;
 
-pub async fn repositories(State(state): State<AppState>, headers: HeaderMap) -> Page {
+pub(super) async fn repositories(State(state): State<AppState>, headers: HeaderMap) -> Page {
     as_page(&state, &headers, async {
         let of_token = repository_of_reader(&state, &headers).await?;
         let overviews = state.work.db.read().await?.list_repositories(REPOSITORIES).await?;

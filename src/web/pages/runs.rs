@@ -6,12 +6,12 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 
 use super::{Page, as_page, at_present_name, run_verdict, site, start};
-use crate::model::ids::{ComparisonId, RepoName, RunId};
-use crate::report::page::{HistoryProgress, RawTrace, RunPage, RunRow, RunsPage};
-use crate::store::RunFilter;
 use crate::web::AppState;
 use crate::web::api::repository;
 use crate::web::error::WebError;
+use pacegate_engine::model::ids::{ComparisonId, RepoName, RunId};
+use pacegate_report::page::{HistoryProgress, RawTrace, RunPage, RunRow, RunsPage};
+use pacegate_store::RunFilter;
 
 /// Runs on the page.
 const RUNS: i64 = 100;
@@ -20,7 +20,7 @@ fn comparison_href(repo: &RepoName, id: &ComparisonId) -> String {
     format!("/{repo}/comparisons/{id}")
 }
 
-pub async fn runs(
+pub(super) async fn runs(
     State(state): State<AppState>,
     Path((owner, repo)): Path<(String, String)>,
     headers: HeaderMap,
@@ -63,7 +63,7 @@ pub async fn runs(
     .await
 }
 
-pub async fn run(
+pub(super) async fn run(
     State(state): State<AppState>,
     Path((owner, repo, id)): Path<(String, String, String)>,
     headers: HeaderMap,
@@ -78,7 +78,7 @@ pub async fn run(
         let comparison = tx.newest_comparison(row.id, &stored.run.head_sha).await?;
         let kept = tx.kept_trace(row.id, &stored.run.id).await?;
         drop(tx);
-        let critical_path = crate::gate::attribute::critical_path(&stages);
+        let critical_path = pacegate_engine::gate::attribute::critical_path(&stages);
         let raw_trace = match kept {
             None => RawTrace::Dropped,
             Some(kept) if kept.is_dropped || kept.trace.is_none() => RawTrace::Dropped,

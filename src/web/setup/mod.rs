@@ -21,9 +21,9 @@ use self::address::{address_asked, is_account, is_local, origin_of, public_addre
 use self::pending::{Pending, STATE_LIFETIME, digest};
 use super::AppState;
 use super::error::{PageError, WebError};
-use crate::github::registration::{self, Choices, Manifest, RegisteredApp, is_code, web_url, webhook_url};
-use crate::report::page::{Asked, MadeApp, SetupDonePage, SetupManifestPage, SetupPage, Site};
-use crate::store::app_file::{AppFile, probe};
+use pacegate_github::registration::{self, Choices, Manifest, RegisteredApp, is_code, web_url, webhook_url};
+use pacegate_report::page::{Asked, MadeApp, SetupDonePage, SetupManifestPage, SetupPage, Site};
+use pacegate_store::app_file::{AppFile, probe};
 
 /// The form is a few hundred bytes.
 const FORM_LIMIT: usize = 16 << 10;

@@ -10,8 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Randomness;
-use crate::model::time::Timestamp;
+use pacegate_clock::Randomness;
+use pacegate_engine::model::time::Timestamp;
 
 /// How long GitHub's page may stay open.
 pub(super) const STATE_LIFETIME: Duration = Duration::from_hours(1);

@@ -1,20 +1,11 @@
 //! The laws that hold for whatever comes: what a decoder reads can be written and read again
 //! without a change, redacting ends within its bounds and has nothing left to do, a template
 //! of a template is itself. Built from the sources themselves, without database and network.
-#![allow(missing_docs, dead_code, unused_imports, clippy::all)]
 
-#[path = "../../../src/ingest/mod.rs"]
-pub mod ingest;
-#[path = "../../../src/gate/mod.rs"]
-pub mod gate;
-#[path = "../../../src/model/mod.rs"]
-pub mod model;
-#[path = "../../../src/stats/mod.rs"]
-pub mod stats;
-
-use ingest::job_archive::{ArchiveError, JobArchive};
-use ingest::{Decoded, IngestError, Limits, otlp, redact::redact};
-use model::span::{AttributeValue, Attributes, Span, SpanStatus};
+use pacegate_engine::gate;
+use pacegate_engine::model::span::{AttributeValue, Attributes, Span, SpanStatus};
+use pacegate_ingest::job_archive::{ArchiveError, JobArchive};
+use pacegate_ingest::{Decoded, IngestError, Limits, otlp, redact::redact};
 
 /// The decoder under test ends, whatever the bytes are, and what it reads survives being kept.
 pub fn survives(decoded: Result<Decoded, IngestError>) {

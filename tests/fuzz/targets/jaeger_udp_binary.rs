@@ -1,7 +1,7 @@
 //! `Format::JaegerUdpBinary`: arbitrary bytes.
 #![no_main]
 
-use pacegate_fuzz::ingest::{Format, Limits};
+use pacegate_ingest::{Format, Limits};
 use pacegate_fuzz::survives;
 
 libfuzzer_sys::fuzz_target!(|body: &[u8]| survives(Format::JaegerUdpBinary.decode(body, Limits::default())));

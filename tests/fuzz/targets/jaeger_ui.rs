@@ -1,7 +1,7 @@
 //! Jaeger's UI JSON: arbitrary bytes.
 #![no_main]
 
-use pacegate_fuzz::ingest::{Limits, jaeger};
+use pacegate_ingest::{Limits, jaeger};
 use pacegate_fuzz::survives;
 
 libfuzzer_sys::fuzz_target!(|body: &[u8]| survives(jaeger::decode_ui(body, Limits::default())));

@@ -1,7 +1,7 @@
 //! The redactor: arbitrary OTLP, as JSON or as protobuf.
 #![no_main]
 
-use pacegate_fuzz::ingest::{Limits, otlp};
+use pacegate_ingest::{Limits, otlp};
 use pacegate_fuzz::redacts;
 
 libfuzzer_sys::fuzz_target!(|body: &[u8]| match body.first() {

@@ -13,7 +13,7 @@ use zip::write::SimpleFileOptions;
 
 /// An archive, unpacked.
 #[derive(Clone, Debug)]
-pub struct Archive {
+pub(super) struct Archive {
     pub manifest: Value,
     /// OTLP requests.
     pub spans: Vec<Value>,
@@ -22,7 +22,7 @@ pub struct Archive {
 
 impl Archive {
     /// Reads a zip, and holds it to the contract: these files and no others, with these digests.
-    pub fn read(zip: &[u8]) -> Self {
+    pub(super) fn read(zip: &[u8]) -> Self {
         let mut zip = zip::ZipArchive::new(Cursor::new(zip)).expect("a zip");
         let mut names: Vec<String> =
             zip.file_names().map(|name| name.expect("a name").into_owned()).collect();
@@ -58,7 +58,7 @@ impl Archive {
     }
 
     /// The zip of it, with a manifest that fits.
-    pub fn zip(&self) -> Vec<u8> {
+    pub(super) fn zip(&self) -> Vec<u8> {
         let mut manifest = self.manifest.clone();
         let mut files = vec![("spans.jsonl.gz", &self.spans)];
         files.extend((!self.reports.is_empty()).then_some(("reports.jsonl.gz", &self.reports)));
@@ -91,24 +91,24 @@ impl Archive {
     }
 
     /// Every span.
-    pub fn each(&self) -> Vec<&Value> {
+    pub(super) fn each(&self) -> Vec<&Value> {
         let requests = self.spans.iter().filter_map(|request| request["resourceSpans"].as_array()).flatten();
         let scopes = requests.filter_map(|resource| resource["scopeSpans"].as_array()).flatten();
         scopes.filter_map(|scope| scope["spans"].as_array()).flatten().collect()
     }
 
     /// The spans' names.
-    pub fn names(&self) -> Vec<&str> {
+    pub(super) fn names(&self) -> Vec<&str> {
         self.each().into_iter().map(|span| span["name"].as_str().expect("a name")).collect()
     }
 
     /// The reports' paths.
-    pub fn report_paths(&self) -> Vec<&str> {
+    pub(super) fn report_paths(&self) -> Vec<&str> {
         self.reports.iter().map(|line| line["report"]["path"].as_str().expect("a path")).collect()
     }
 
     /// A report's content.
-    pub fn report(&self, index: usize) -> String {
+    pub(super) fn report(&self, index: usize) -> String {
         let content = self.reports[index]["report"]["content_base64"].as_str().expect("a content");
         let content = base64::engine::general_purpose::STANDARD.decode(content).expect("base64");
         String::from_utf8(content).expect("text")

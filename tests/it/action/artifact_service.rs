@@ -22,7 +22,7 @@ const LARGEST: usize = 256 << 20;
 
 /// What was finalized.
 #[derive(Clone, Debug)]
-pub struct Artifact {
+pub(super) struct Artifact {
     pub run_id: u64,
     pub name: String,
     pub zip: Vec<u8>,
@@ -32,7 +32,7 @@ pub struct Artifact {
 
 /// How the service answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
+pub(super) enum Mood {
     Works,
     /// Every call gets this status.
     Says(u16),
@@ -42,7 +42,7 @@ pub enum Mood {
 
 /// A handle on the running service.
 #[derive(Clone)]
-pub struct ArtifactService {
+pub(super) struct ArtifactService {
     url: String,
     inner: Arc<Mutex<Inner>>,
 }
@@ -66,7 +66,7 @@ struct Open {
 }
 
 impl ArtifactService {
-    pub async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let inner = Inner {
@@ -82,12 +82,12 @@ impl ArtifactService {
         service
     }
 
-    pub fn set(&self, mood: Mood) {
+    pub(super) fn set(&self, mood: Mood) {
         self.inner().mood = mood;
     }
 
     /// What a job of a run may reach it with: a token whose scope names the run and the job.
-    pub fn access(&self, run_id: u64, job: &str) -> Access {
+    pub(super) fn access(&self, run_id: u64, job: &str) -> Access {
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let scope = format!("Actions.ExampleScope Actions.Results:run-{run_id}:job-{job}");
         let head = part(json!({ "alg": "RS256", "typ": "JWT" }));
@@ -97,17 +97,17 @@ impl ArtifactService {
     }
 
     /// What was finalized so far, in order.
-    pub fn artifacts(&self) -> Vec<Artifact> {
+    pub(super) fn artifacts(&self) -> Vec<Artifact> {
         self.inner().finalized.clone()
     }
 
     /// Every signature that an address had: a secret for as long as it is good.
-    pub fn signatures(&self) -> Vec<String> {
+    pub(super) fn signatures(&self) -> Vec<String> {
         self.inner().signatures.clone()
     }
 
     /// Fails the test if somebody called it as nobody should.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         let inner = self.inner();
         assert!(inner.wrong.is_empty(), "the artifact service refuses:\n- {}", inner.wrong.join("\n- "));
         assert!(inner.open.is_empty(), "an artifact was not finalized");

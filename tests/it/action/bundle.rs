@@ -11,18 +11,18 @@ fn root() -> &'static Path {
 }
 
 /// The action's folder.
-pub fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     root().join("action")
 }
 
 /// A runner for a job that uses the action, with an artifact service.
-pub fn runner(mut job: Job, artifacts: &ArtifactService) -> Runner {
+pub(super) fn runner(mut job: Job, artifacts: &ArtifactService) -> Runner {
     job.results = Some(artifacts.access(job.run_id, &job.key));
     Runner::new(&folder(), job)
 }
 
 /// A step: pytest with pytest-opentelemetry, whose cases take so many seconds.
-pub fn pytest(cart: f64, checkout: f64) -> String {
+pub(super) fn pytest(cart: f64, checkout: f64) -> String {
     format!(
         "export SHOP=cart={cart},checkout={checkout},refund=0.3\n\
          {0}/target/clients/python/pytest/bin/python -B -W ignore -m pytest -q -p no:cacheprovider \\\n\
@@ -32,25 +32,25 @@ pub fn pytest(cart: f64, checkout: f64) -> String {
 }
 
 /// A step: a program on the SDK of Node.
-pub fn node_program() -> String {
+pub(super) fn node_program() -> String {
     format!("node {}/tests/clients/node/bundle.mjs", root().display())
 }
 
 /// A step: commands as spans, one within the other. As every part here that is judged, it takes longer
 /// than a second: GitHub's clock tells shorter steps not apart.
-pub fn exec() -> String {
+pub(super) fn exec() -> String {
     let pacegate = env!("CARGO_BIN_EXE_pacegate");
     format!("{pacegate} exec --name deploy -- {pacegate} exec --name migrate -- sleep 1.2")
 }
 
 /// A step: unit tests of Node's own runner, which leaves a JUnit report and knows no tracer.
-pub fn junit() -> String {
+pub(super) fn junit() -> String {
     let script = root().join("tests/clients/node/units.test.mjs");
     format!("node --test --test-reporter=junit --test-reporter-destination=units.xml {}", script.display())
 }
 
 /// A step: so many spans over HTTP, one each, with a text of so many bytes.
-pub fn curl(spans: u32, bytes: usize) -> String {
+pub(super) fn curl(spans: u32, bytes: usize) -> String {
     let padding = "x".repeat(bytes);
     let span = format!(
         r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"traceId":"$trace","spanId":"00000000000000'$n'","parentSpanId":"$span","name":"by hand $n","kind":1,"startTimeUnixNano":"$now","endTimeUnixNano":"$now","attributes":[{{"key":"text","value":{{"stringValue":"{padding}"}}}}]}}]}}]}}]}}"#
@@ -69,7 +69,7 @@ pub fn curl(spans: u32, bytes: usize) -> String {
 
 /// Ends a job, and holds it to what every job with the action has to keep: no step of the action
 /// fails, holds the job up or leaves something behind, and no secret can be read anywhere.
-pub fn ended_unharmed(runner: &Runner, artifacts: &ArtifactService) {
+pub(super) fn ended_unharmed(runner: &Runner, artifacts: &ArtifactService) {
     let (running, left) = (runner.end(), runner.left_behind());
     assert!(running.is_empty() && left.is_empty(), "left running: {running:?}, left behind: {left:?}");
     let own = runner.steps.iter().filter(|step| step.name.contains("pacegate/action"));
@@ -82,7 +82,7 @@ pub fn ended_unharmed(runner: &Runner, artifacts: &ArtifactService) {
 }
 
 /// Holds a text to have none of the job's secrets.
-pub fn no_secret(runner: &Runner, artifacts: &ArtifactService, text: &str) {
+pub(super) fn no_secret(runner: &Runner, artifacts: &ArtifactService, text: &str) {
     let access = [&runner.job.results, &runner.job.id_tokens].into_iter().flatten();
     let tokens = access.map(|access| access.token.clone()).chain(runner.job.secrets.clone());
     for secret in tokens.chain(artifacts.signatures()) {

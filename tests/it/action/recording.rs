@@ -13,7 +13,7 @@ use crate::fake_github::actions::{self, WorkflowRun};
 
 /// A job as GitHub knows it and as the action shipped it.
 #[derive(Clone)]
-pub struct Recording {
+pub(super) struct Recording {
     pub run_id: u64,
     head_sha: String,
     /// Name, and milliseconds since the epoch.
@@ -24,7 +24,7 @@ pub struct Recording {
 
 impl Recording {
     /// Runs a job of four parts, whose test cases take so many seconds.
-    pub async fn make(job: Job, cart: f64, checkout: f64) -> Self {
+    pub(super) async fn make(job: Job, cart: f64, checkout: f64) -> Self {
         let artifacts = ArtifactService::start().await;
         let (run_id, head_sha) = (job.run_id, job.head_sha.clone());
         let mut runner = runner(job.with("reports", "units.xml"), &artifacts);
@@ -49,7 +49,7 @@ impl Recording {
 
     /// The same job in another run that began at `started_at` (seconds), everything in it taking so
     /// many times as long.
-    pub fn again(&self, run_id: u64, head_sha: &str, started_at: i64, times: f64) -> Self {
+    pub(super) fn again(&self, run_id: u64, head_sha: &str, started_at: i64, times: f64) -> Self {
         let first = i128::from(self.steps[0].1) * 1_000_000;
         #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "minutes")]
         let then = |ns: i128| i128::from(started_at) * 1_000_000_000 + ((ns - first) as f64 * times) as i128;
@@ -78,23 +78,23 @@ impl Recording {
     }
 
     /// The run as GitHub tells of it: a green push to main.
-    pub fn run(&self, repo: &str) -> WorkflowRun {
+    pub(super) fn run(&self, repo: &str) -> WorkflowRun {
         run_of(repo, self.run_id, &self.head_sha, vec![job_of("test", &self.steps)])
     }
 
     /// Puts the run's artifact on GitHub.
-    pub fn put_artifact(&self, fake: &FakeGitHub) {
+    pub(super) fn put_artifact(&self, fake: &FakeGitHub) {
         fake.put_artifact(self.run_id, &self.artifact, &self.archive.zip());
     }
 }
 
 /// Names and times of steps.
-pub fn times(steps: &[Step]) -> Vec<(String, i64, i64)> {
+pub(super) fn times(steps: &[Step]) -> Vec<(String, i64, i64)> {
     steps.iter().map(|step| (step.name.clone(), step.started_at, step.ended_at)).collect()
 }
 
 /// A run of these jobs, a green push to main.
-pub fn run_of(repo: &str, run_id: u64, head_sha: &str, jobs: Vec<actions::Job>) -> WorkflowRun {
+pub(super) fn run_of(repo: &str, run_id: u64, head_sha: &str, jobs: Vec<actions::Job>) -> WorkflowRun {
     let started_at = jobs.iter().map(|job| job.created_at).min().expect("a job");
     let mut run = WorkflowRun::new(run_id, repo, head_sha, started_at);
     run.updated_at = jobs.iter().filter_map(|job| job.completed_at).max().expect("a job that ended");
@@ -103,7 +103,7 @@ pub fn run_of(repo: &str, run_id: u64, head_sha: &str, jobs: Vec<actions::Job>) 
 }
 
 /// A job as GitHub's API tells of it: whole seconds, cut off, and nothing of what is within a step.
-pub fn job_of(name: &str, steps: &[(String, i64, i64)]) -> actions::Job {
+pub(super) fn job_of(name: &str, steps: &[(String, i64, i64)]) -> actions::Job {
     let seconds = |milliseconds: i64| milliseconds.div_euclid(1000);
     let (first, last) = (steps.first().expect("a step"), steps.last().expect("a step"));
     actions::Job {

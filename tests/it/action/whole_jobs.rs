@@ -16,11 +16,11 @@ use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, delivery, sha};
 
 /// Cases of a second or two are what the tests can wait for.
-pub const POLICY: &[u8] = b"defaults: {min_increase: 1500ms}\n";
+pub(super) const POLICY: &[u8] = b"defaults: {min_increase: 1500ms}\n";
 
 /// A usual job of main, and one of pull request 7: one test case is slow, another one as much
 /// faster. They ran once for both databases.
-pub async fn recorded() -> &'static (Recording, Recording) {
+pub(super) async fn recorded() -> &'static (Recording, Recording) {
     static RECORDED: OnceCell<(Recording, Recording)> = OnceCell::const_new();
     let record = async || {
         let usual = Recording::make(Job::new(REPO, 5_001, "test", &sha("usual")), 3.0, 0.4).await;
@@ -32,7 +32,7 @@ pub async fn recorded() -> &'static (Recording, Recording) {
 
 /// What a run is of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Of {
+pub(super) enum Of {
     Main,
     PullRequest,
     /// A pull request from a fork's branch that is called main.
@@ -40,13 +40,13 @@ pub enum Of {
 }
 
 /// A run has ended: GitHub has it and its artifact, and says so.
-pub async fn ended(scene: &Scene, service: &Service, recording: &Recording, of: Of) {
+pub(super) async fn ended(scene: &Scene, service: &Service, recording: &Recording, of: Of) {
     recording.put_artifact(&scene.fake);
     tell(scene, service, recording.run(REPO), of).await;
 }
 
 /// A run has ended: GitHub has it, and says so.
-pub async fn tell(scene: &Scene, service: &Service, mut run: WorkflowRun, of: Of) {
+pub(super) async fn tell(scene: &Scene, service: &Service, mut run: WorkflowRun, of: Of) {
     if of != Of::Main {
         "pull_request".clone_into(&mut run.event);
     }
@@ -61,7 +61,7 @@ pub async fn tell(scene: &Scene, service: &Service, mut run: WorkflowRun, of: Of
 }
 
 /// Thirty runs of main, the last one three hours ago.
-pub async fn history(scene: &Scene, service: &Service, usual: &Recording) {
+pub(super) async fn history(scene: &Scene, service: &Service, usual: &Recording) {
     let now = now_seconds();
     for n in 0..u64::from(HISTORY) {
         let hours = i64::try_from(3 * (n + 1)).expect("small");
@@ -74,7 +74,7 @@ pub async fn history(scene: &Scene, service: &Service, usual: &Recording) {
 }
 
 /// What is blamed, as paths joined by slashes.
-pub fn blamed(verdict: &Value) -> Vec<String> {
+pub(super) fn blamed(verdict: &Value) -> Vec<String> {
     let stages = verdict["stages"].as_array().expect("stages").iter();
     let guilty = stages.filter(|stage| stage["verdict"] == "regressed" && stage["explained_by"].is_null());
     guilty.map(path).collect()
@@ -171,14 +171,14 @@ async fn each_job_of_a_matrix_brings_its_own_parts(database: Database) {
 }
 
 /// Holds a service to have no job that was given up.
-pub async fn nothing_was_given_up(scene: &Scene, service: &Service) {
+pub(super) async fn nothing_was_given_up(scene: &Scene, service: &Service) {
     let answer = scene.client.get(format!("{}/metrics", service.url())).send().await.expect("an answer");
     let text = answer.text().await.expect("a body");
     assert!(text.contains("pacegate_dead_jobs 0\n"), "{text}");
 }
 
 /// The stages of a commit's one run, as paths.
-pub async fn stages_of(scene: &Scene, service: &Service, head: &str) -> Vec<String> {
+pub(super) async fn stages_of(scene: &Scene, service: &Service, head: &str) -> Vec<String> {
     let id = eventually("the commit's run", PATIENCE, || async {
         let (_, body) = scene.api(service, &format!("/runs?sha={head}")).await;
         body["runs"][0]["id"].as_str().map(str::to_owned)

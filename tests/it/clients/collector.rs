@@ -25,14 +25,14 @@ const EXPORTERS: [(Protocol, &str); 3] = [
 ];
 
 /// A running Collector.
-pub struct Collector {
+pub(super) struct Collector {
     child: Child,
     pub ports: Ports,
 }
 
 impl Collector {
     /// Starts one that sends to `service`, and returns when it takes spans.
-    pub async fn start(service: &Ports, token: &str) -> Self {
+    pub(super) async fn start(service: &Ports, token: &str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let ports = free_ports();
         let mut child = Command::new(root.join("target/clients/otelcol"))

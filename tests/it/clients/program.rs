@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Where a program sends, and so what stands in its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Protocol {
+pub(super) enum Protocol {
     OtlpGrpc,
     /// The port that takes OTLP over HTTP alone.
     OtlpHttp,
@@ -21,11 +21,11 @@ pub enum Protocol {
 }
 
 /// Addresses (`HOST:PORT`) by protocol.
-pub type Ports = BTreeMap<Protocol, String>;
+pub(super) type Ports = BTreeMap<Protocol, String>;
 
 impl Protocol {
     /// What has to be set for this address: nothing else differs from a run against Jaeger.
-    pub fn environment(self, address: &str, token: &str) -> Vec<(&'static str, String)> {
+    pub(super) fn environment(self, address: &str, token: &str) -> Vec<(&'static str, String)> {
         let otlp = || {
             vec![
                 ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}")),
@@ -58,7 +58,7 @@ impl Protocol {
 
 /// What runs a program: its interpreter and the folder of what it needs.
 #[derive(Clone, Copy, Debug)]
-pub enum Runtime {
+pub(super) enum Runtime {
     /// The SDK's version.
     Java(&'static str),
     Go,
@@ -69,7 +69,7 @@ pub enum Runtime {
 
 /// A program with its exporter.
 #[derive(Clone, Copy, Debug)]
-pub struct Program {
+pub(super) struct Program {
     /// Also the name of its pipeline.
     pub name: &'static str,
     pub runtime: Runtime,
@@ -83,7 +83,7 @@ pub struct Program {
 
 impl Program {
     /// The command line. Everything is below the repository, where `tests/clients/setup.sh` put it.
-    pub fn command(&self) -> Vec<PathBuf> {
+    pub(super) fn command(&self) -> Vec<PathBuf> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let (built, sources) = (root.join("target/clients"), root.join("tests/clients"));
         let mut command = match self.runtime {
@@ -111,7 +111,7 @@ impl Program {
     }
 
     /// The operation that is slowed.
-    pub fn slowed(&self) -> &'static str {
+    pub(super) fn slowed(&self) -> &'static str {
         match self.plan {
             "queue" => "process-message",
             "artifacts" => "store-artifact",
@@ -121,7 +121,7 @@ impl Program {
     }
 
     /// Where that is on the tree, below the pipeline.
-    pub fn blamed(&self) -> &'static [&'static str] {
+    pub(super) fn blamed(&self) -> &'static [&'static str] {
         match self.plan {
             "queue" => &[
                 "publish",

@@ -26,7 +26,7 @@ const fn collected(program: Program) -> Program {
 }
 
 /// All of them.
-pub const PROGRAMS: &[Program] = &[
+pub(super) const PROGRAMS: &[Program] = &[
     program("java-otlp-http", Java("1.67.0"), &["otlp-http"], OtlpMain),
     program("java-1.31-otlp-http", Java("1.31.0"), &["otlp-http"], OtlpMain),
     program("go-otlp-http", Go, &["otlp-http"], OtlpMain),

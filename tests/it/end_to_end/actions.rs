@@ -9,10 +9,10 @@ use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, delivery, sha};
 
 /// Green runs of main.
-pub const PAST: u64 = 45;
+pub(crate) const PAST: u64 = 45;
 
 /// A run whose times are whole seconds, as all of GitHub's are; steps of a second are 0 or 1.
-pub fn ci(id: u64, head: &str, started_at: i64, slower: i64) -> WorkflowRun {
+pub(crate) fn ci(id: u64, head: &str, started_at: i64, slower: i64) -> WorkflowRun {
     let noise = i64::try_from(id * 7 % 5).expect("small");
     let flips = i64::try_from(id % 2).expect("small");
     WorkflowRun::new(id, REPO, head, started_at)
@@ -30,7 +30,7 @@ pub fn ci(id: u64, head: &str, started_at: i64, slower: i64) -> WorkflowRun {
 }
 
 /// The past of main; and beside it what must never be part of a baseline.
-pub fn past(scene: &Scene) {
+pub(crate) fn past(scene: &Scene) {
     let now = now_seconds();
     for n in 0..PAST {
         let ago = i64::try_from(n + 1).expect("small") * 3 * 3600;
@@ -49,7 +49,7 @@ pub fn past(scene: &Scene) {
 }
 
 /// A pull request's run that ended: GitHub has it, and says so.
-pub async fn ended(scene: &Scene, service: &Service, id: u64, head: &str, minutes: i64, slower: i64) {
+pub(crate) async fn ended(scene: &Scene, service: &Service, id: u64, head: &str, minutes: i64, slower: i64) {
     let mut run = ci(id, head, now_seconds() - minutes * 60, slower);
     run.event = "pull_request".into();
     run.head_branch = "change-7".into();
@@ -58,7 +58,7 @@ pub async fn ended(scene: &Scene, service: &Service, id: u64, head: &str, minute
     scene.deliver(service, &delivery("workflow_run", &payload, WEBHOOK_SECRET)).await;
 }
 
-pub async fn install(scene: &Scene, service: &Service) {
+pub(crate) async fn install(scene: &Scene, service: &Service) {
     let payload = webhooks::installation("created", 99, &[&scene.repository]);
     scene.deliver(service, &delivery("installation", &payload, WEBHOOK_SECRET)).await;
 }

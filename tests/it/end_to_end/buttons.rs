@@ -10,7 +10,7 @@ use crate::time::{eventually, now_seconds, rfc3339};
 use crate::webhooks::{self, delivery, sha};
 
 /// A pull request whose second push confirmed a slowdown; its head and check.
-pub async fn regressed(scene: &Scene, service: &Service, number: u64) -> (String, CheckRun) {
+pub(super) async fn regressed(scene: &Scene, service: &Service, number: u64) -> (String, CheckRun) {
     scene.push_history(service).await;
     let heads = [sha(&format!("{number} first")), sha(&format!("{number} second"))];
     for (action, head, minutes) in [("opened", &heads[0], 30), ("synchronize", &heads[1], 10)] {
@@ -33,13 +33,13 @@ fn slowed(number: u64, head: &str, minutes_ago: i64) -> serde_json::Value {
     run.request()
 }
 
-pub async fn press(scene: &Scene, service: &Service, check: &CheckRun, button: &str, login: &str) {
+pub(super) async fn press(scene: &Scene, service: &Service, check: &CheckRun, button: &str, login: &str) {
     let external_id = check.external_id.as_deref().expect("every check has one");
     let payload = webhooks::check_run_action(&scene.repository, &check.head_sha, external_id, button, login);
     scene.deliver(service, &delivery("check_run", &payload, WEBHOOK_SECRET)).await;
 }
 
-pub async fn becomes(scene: &Scene, head: &str, conclusion: &str) -> CheckRun {
+pub(super) async fn becomes(scene: &Scene, head: &str, conclusion: &str) -> CheckRun {
     eventually(&format!("a check that is {conclusion}"), PATIENCE, || async {
         scene.checks(head).into_iter().next_back().filter(|c| c.conclusion.as_deref() == Some(conclusion))
     })

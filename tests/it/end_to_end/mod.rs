@@ -1,7 +1,7 @@
 //! Whole paths through the real binary, on both databases: spans and deliveries in over HTTP,
 //! check runs and comments out to a GitHub that holds us to its own description.
 
-pub mod actions;
+pub(crate) mod actions;
 mod annotations;
 mod artifacts;
 mod assembly;
@@ -44,28 +44,28 @@ use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, Delivery, delivery};
 
 /// How long anything may take before the test has failed. Nothing is measured by it.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// Runs of main before the pull request.
-pub const HISTORY: u32 = 30;
-pub const REPO: &str = "acme/my-app";
+pub(crate) const HISTORY: u32 = 30;
+pub(crate) const REPO: &str = "acme/my-app";
 
 /// Where a service keeps its data, for one test.
-pub enum Database {
+pub(crate) enum Database {
     Sqlite(TempDir),
     Postgres(String),
 }
 
 impl Database {
-    pub fn sqlite() -> Self {
+    pub(crate) fn sqlite() -> Self {
         Self::Sqlite(TempDir::new().expect("a temporary folder"))
     }
 
-    pub async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         Self::Postgres(postgres::fresh_database().await)
     }
 
     /// Makes a service keep its data there.
-    pub fn configure(&self, builder: Builder) -> Builder {
+    pub(crate) fn configure(&self, builder: Builder) -> Builder {
         match self {
             Self::Sqlite(folder) => builder.sqlite_in(folder.path()),
             Self::Postgres(url) => builder.postgres(url),
@@ -94,7 +94,7 @@ macro_rules! on_both {
 pub(crate) use on_both;
 
 /// A service, the GitHub it talks to and a client of both.
-pub struct Scene {
+pub(crate) struct Scene {
     pub fake: FakeGitHub,
     pub repository: Repository,
     pub builder: Builder,
@@ -105,12 +105,12 @@ pub struct Scene {
 
 impl Scene {
     /// A configured service that is not running yet, with a token for the repository.
-    pub async fn new(database: Database) -> Self {
+    pub(crate) async fn new(database: Database) -> Self {
         Self::on(FakeGitHub::with_repository(REPO).await, database)
     }
 
     /// The same with that GitHub, which has the repository.
-    pub fn on(fake: FakeGitHub, database: Database) -> Self {
+    pub(crate) fn on(fake: FakeGitHub, database: Database) -> Self {
         let builder =
             Service::builder().github(&fake).env("PACEGATE_SETTLE", "200ms").env("PACEGATE_JOB_LEASE", "2s");
         let builder = database.configure(builder);
@@ -121,39 +121,39 @@ impl Scene {
     }
 
     /// Sends spans and expects them to be accepted whole.
-    pub async fn push(&self, service: &Service, request: &Value) {
+    pub(crate) async fn push(&self, service: &Service, request: &Value) {
         let answer = self.post_spans(service, request).await;
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.text().await.expect("a body"), "{}", "nothing rejected");
     }
 
     /// Sends spans as JSON.
-    pub async fn post_spans(&self, service: &Service, request: &Value) -> reqwest::Response {
+    pub(crate) async fn post_spans(&self, service: &Service, request: &Value) -> reqwest::Response {
         let request = self.client.post(format!("{}/v1/traces", service.url())).json(request);
         request.bearer_auth(&self.token).send().await.expect("an answer")
     }
 
     /// Delivers and expects 202.
-    pub async fn deliver(&self, service: &Service, delivery: &Delivery) {
+    pub(crate) async fn deliver(&self, service: &Service, delivery: &Delivery) {
         let answer = delivery.to(&self.client, &service.url()).send().await.expect("an answer");
         assert_eq!(answer.status(), 202);
     }
 
     /// Reads JSON from the API below the repository.
-    pub async fn api(&self, service: &Service, path: &str) -> (u16, Value) {
+    pub(crate) async fn api(&self, service: &Service, path: &str) -> (u16, Value) {
         let url = format!("{}/api/v1/repos/{REPO}{path}", service.url());
         let answer = self.client.get(url).bearer_auth(&self.token).send().await.expect("an answer");
         (answer.status().as_u16(), answer.json().await.expect("JSON"))
     }
 
     /// Sends the history of main and waits until it is collected.
-    pub async fn push_history(&self, service: &Service) {
+    pub(crate) async fn push_history(&self, service: &Service) {
         self.push(service, &history(HISTORY, now_seconds() - 7200)).await;
         self.wait_for_runs(service, HISTORY as usize).await;
     }
 
     /// Waits until so many runs are stored.
-    pub async fn wait_for_runs(&self, service: &Service, count: usize) {
+    pub(crate) async fn wait_for_runs(&self, service: &Service, count: usize) {
         eventually(&format!("{count} runs"), PATIENCE, || async {
             let (_, body) = self.api(service, "/runs").await;
             (body["runs"].as_array().map_or(0, Vec::len) >= count).then_some(())
@@ -162,24 +162,24 @@ impl Scene {
     }
 
     /// Opens a pull request on GitHub, or moves its head, and gives the delivery that says so.
-    pub fn pull_request(&self, action: &str, number: u64, sha: &str) -> Delivery {
+    pub(crate) fn pull_request(&self, action: &str, number: u64, sha: &str) -> Delivery {
         let pr = PullRequest::new(number, REPO, sha);
         self.fake.pull_request(REPO, pr.clone());
         delivery("pull_request", &webhooks::pull_request(action, &self.repository, &pr), WEBHOOK_SECRET)
     }
 
     /// A slowed run of a pull request's head, as its pipeline sends it.
-    pub fn slowed(number: u64, sha: &str, minutes_ago: i64) -> Value {
+    pub(crate) fn slowed(number: u64, sha: &str, minutes_ago: i64) -> Value {
         Run::slowed(sha, &format!("change-{number}"), now_seconds() - minutes_ago * 60).request()
     }
 
     /// Our check runs of a head.
-    pub fn checks(&self, sha: &str) -> Vec<CheckRun> {
+    pub(crate) fn checks(&self, sha: &str) -> Vec<CheckRun> {
         self.fake.check_runs().into_iter().filter(|check| check.head_sha == sha).collect()
     }
 
     /// Waits until a head's one check run is concluded.
-    pub async fn concluded(&self, sha: &str) -> CheckRun {
+    pub(crate) async fn concluded(&self, sha: &str) -> CheckRun {
         eventually("a concluded check", PATIENCE, || async {
             self.checks(sha).into_iter().find(|check| check.status == "completed")
         })
@@ -187,7 +187,7 @@ impl Scene {
     }
 
     /// Waits until no job is left to do now: what waits for its time may wait.
-    pub async fn quiet(&self, service: &Service, open: usize) {
+    pub(crate) async fn quiet(&self, service: &Service, open: usize) {
         let wanted = format!("pacegate_open_jobs {open}\n");
         eventually("no job left", PATIENCE, || async {
             let text =
@@ -200,7 +200,7 @@ impl Scene {
 }
 
 /// Makes a token with the command line, as a person does.
-pub fn create_token(builder: &Builder, repo: &str) -> String {
+pub(crate) fn create_token(builder: &Builder, repo: &str) -> String {
     let output = builder.run(&["token", "create", "--repo", repo]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text").trim().to_owned()

@@ -13,7 +13,7 @@ const JWT_LIFETIME_SECONDS: i64 = 600;
 const TOKEN_LIFETIME_SECONDS: i64 = 3600;
 
 /// Holds a JWT against the App's public key and GitHub's rules for its claims.
-pub fn verify_jwt<'a>(state: &'a State, bearer: Option<&str>) -> Result<&'a App, Reply> {
+pub(crate) fn verify_jwt<'a>(state: &'a State, bearer: Option<&str>) -> Result<&'a App, Reply> {
     let undecodable = || Reply::refusal(401, "A JSON web token could not be decoded");
     let (Some(jwt), Some(app)) = (bearer, &state.app) else { return Err(undecodable()) };
     let key = DecodingKey::from_rsa_pem(app.public_key_pem.as_bytes()).expect("the App's public key");
@@ -44,7 +44,7 @@ pub fn verify_jwt<'a>(state: &'a State, bearer: Option<&str>) -> Result<&'a App,
 }
 
 /// Mints a token for an installation, narrowed as the request asks.
-pub fn mint<'a>(
+pub(crate) fn mint<'a>(
     state: &'a mut State,
     installation_id: u64,
     body: Option<&Value>,
@@ -104,7 +104,7 @@ fn token_text(count: usize) -> String {
 }
 
 /// The repository of a path, if the bearer may do this there.
-pub fn authorise(
+pub(crate) fn authorise(
     state: &State,
     bearer: Option<&str>,
     owner: &str,

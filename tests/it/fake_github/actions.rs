@@ -14,7 +14,7 @@ const READ: [(&str, &str); 1] = [("actions", "read")];
 
 /// A run of a workflow; times are seconds since the epoch.
 #[derive(Clone, Debug)]
-pub struct WorkflowRun {
+pub(crate) struct WorkflowRun {
     pub id: u64,
     pub workflow_id: u64,
     pub workflow: String,
@@ -33,7 +33,7 @@ pub struct WorkflowRun {
 
 /// A job with its steps (name, from, to).
 #[derive(Clone, Debug)]
-pub struct Job {
+pub(crate) struct Job {
     pub name: String,
     pub created_at: i64,
     pub started_at: i64,
@@ -44,7 +44,7 @@ pub struct Job {
 
 impl WorkflowRun {
     /// A green push to main of the workflow `CI` (159038), without jobs yet.
-    pub fn new(id: u64, full_name: &str, head_sha: &str, started_at: i64) -> Self {
+    pub(crate) fn new(id: u64, full_name: &str, head_sha: &str, started_at: i64) -> Self {
         Self {
             id,
             workflow_id: 159_038,
@@ -63,7 +63,7 @@ impl WorkflowRun {
     }
 
     /// With a job that waited for a runner, and then took these seconds for each step.
-    pub fn job(mut self, name: &str, wait: i64, steps: &[(&str, i64)]) -> Self {
+    pub(crate) fn job(mut self, name: &str, wait: i64, steps: &[(&str, i64)]) -> Self {
         let created_at = self.started_at;
         let started_at = created_at + wait;
         let mut at = started_at;
@@ -98,25 +98,25 @@ fn one(state: &State, call: &Call) -> Result<(Repository, WorkflowRun), Reply> {
     Ok((repository, found.ok_or_else(Reply::not_found)?))
 }
 
-pub fn run(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn run(state: &State, call: &Call) -> Result<Reply, Reply> {
     let (repository, run) = one(state, call)?;
     Ok(Reply::ok(run_view(state, &repository, &run)))
 }
 
-pub fn jobs(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn jobs(state: &State, call: &Call) -> Result<Reply, Reply> {
     let (repository, run) = one(state, call)?;
     let items = (1..).zip(&run.jobs).map(|(n, job)| job_view(&repository, &run, n, job)).collect();
     Ok(page(call, items, |jobs, total| json!({ "total_count": total, "jobs": jobs })))
 }
 
 /// Notes that a job is to be run again; the test lets it run.
-pub fn rerun(state: &mut State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn rerun(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     call.repository(state, &[("actions", "write")])?;
     state.reruns.push(call.number("job_id"));
     Ok(Reply::new(201, json!({})))
 }
 
-pub fn workflows(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn workflows(state: &State, call: &Call) -> Result<Reply, Reply> {
     let (_, mut runs) = visible(state, call)?;
     runs.sort_by_key(|run| run.workflow_id);
     runs.dedup_by_key(|run| run.workflow_id);
@@ -131,7 +131,7 @@ pub fn workflows(state: &State, call: &Call) -> Result<Reply, Reply> {
     Ok(page(call, items, |workflows, total| json!({ "total_count": total, "workflows": workflows })))
 }
 
-pub fn runs(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn runs(state: &State, call: &Call) -> Result<Reply, Reply> {
     let (repository, mut runs) = visible(state, call)?;
     if let Some(workflow) = call.parameter_of_path("workflow_id") {
         runs.retain(|run| run.workflow_id == workflow);
@@ -152,7 +152,7 @@ fn path(run: &WorkflowRun) -> String {
 }
 
 /// A fork is known by a number although the App doesn't see it.
-pub fn head_repository_id(state: &State, repository: &Repository, run: &WorkflowRun) -> u64 {
+pub(crate) fn head_repository_id(state: &State, repository: &Repository, run: &WorkflowRun) -> u64 {
     let (owner, name) = run.head_repo.split_once('/').expect("OWNER/NAME");
     state.repository(owner, name).map_or(repository.id + 1_000_000, |known| known.id)
 }

@@ -16,17 +16,17 @@ use super::{keys, views};
 use crate::time::{now_seconds, rfc3339};
 
 /// The App's secret for its webhook, as the exchange hands it over.
-pub const WEBHOOK_SECRET: &str = "a secret GitHub made";
+pub(crate) const WEBHOOK_SECRET: &str = "a secret GitHub made";
 
 /// A page for people, not the API: whose App is to be made there.
-pub fn is_page(request: &Request) -> Option<String> {
+pub(crate) fn is_page(request: &Request) -> Option<String> {
     let path = request.uri().path();
     let owner = path.strip_suffix("/settings/apps/new")?;
     Some(owner.strip_prefix("/organizations/").unwrap_or_default().to_owned())
 }
 
 /// The person agrees at once: the browser is sent back with a code.
-pub async fn agree(shared: &Shared, owner: String, request: Request) -> Response {
+pub(crate) async fn agree(shared: &Shared, owner: String, request: Request) -> Response {
     let state_text = query(request.uri().query().unwrap_or_default(), "state").unwrap_or_default();
     let body = to_bytes(request.into_body(), 64 << 10).await.unwrap_or_default();
     let manifest = query(&String::from_utf8_lossy(&body), "manifest").expect("the form has a manifest");
@@ -49,7 +49,7 @@ fn query(text: &str, name: &str) -> Option<String> {
 }
 
 /// Hands the App over: once for each code.
-pub fn create(state: &mut State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn create(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     let manifest = state.manifests.remove(call.variable("code")).ok_or_else(Reply::not_found)?;
     let slug = manifest["name"].as_str().expect("a name").to_lowercase().replace(' ', "-");
     let mut app = App::new(4711, &slug);
@@ -71,14 +71,14 @@ pub fn create(state: &mut State, call: &Call) -> Result<Reply, Reply> {
 }
 
 /// Where the App delivers.
-pub fn webhook_config(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn webhook_config(state: &State, call: &Call) -> Result<Reply, Reply> {
     let app = verify_jwt(state, call.bearer)?;
     let url = json!({ "url": app.hook_url });
     Ok(Reply::ok(views::overlay(CONTRACT.example("apps/get-webhook-config-for-app", 200), url)))
 }
 
 /// Failed deliveries, and one of long ago.
-pub fn deliveries(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn deliveries(state: &State, call: &Call) -> Result<Reply, Reply> {
     let app = verify_jwt(state, call.bearer)?;
     let example = CONTRACT.example("apps/list-webhook-deliveries", 200)[0].take();
     let delivered = |ago: i64| {
@@ -94,7 +94,7 @@ pub fn deliveries(state: &State, call: &Call) -> Result<Reply, Reply> {
 }
 
 /// Where the App is installed.
-pub fn installations(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn installations(state: &State, call: &Call) -> Result<Reply, Reply> {
     let app = verify_jwt(state, call.bearer)?;
     let view = |installation| views::installation("apps/get-installation", app, installation);
     let found = state.installations.iter().map(view).collect();
@@ -102,7 +102,7 @@ pub fn installations(state: &State, call: &Call) -> Result<Reply, Reply> {
 }
 
 /// What a token's installation sees.
-pub fn repositories(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn repositories(state: &State, call: &Call) -> Result<Reply, Reply> {
     const ID: &str = "apps/list-repos-accessible-to-installation";
     let token = call
         .bearer

@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use pacegate::clock::Clock;
-use pacegate::github::RepoClient;
-use pacegate::github::artifacts::of_attempt;
+use pacegate_clock::Clock;
+use pacegate_github::RepoClient;
+use pacegate_github::artifacts::of_attempt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -25,7 +25,7 @@ const READ: [(&str, &str); 1] = [("actions", "read")];
 
 /// An artifact as GitHub lists it. What a test doesn't change is the run's.
 #[derive(Clone, Debug)]
-pub struct Artifact {
+pub(crate) struct Artifact {
     pub id: u64,
     pub run_id: u64,
     pub name: String,
@@ -45,7 +45,7 @@ pub struct Artifact {
 
 impl FakeGitHub {
     /// Adds an artifact to a run, newer than those there are; returns its number.
-    pub fn put_artifact(&self, run_id: u64, name: &str, zip: &[u8]) -> u64 {
+    pub(crate) fn put_artifact(&self, run_id: u64, name: &str, zip: &[u8]) -> u64 {
         let mut state = self.state();
         let id = state.next_id();
         state.artifacts.push(Artifact {
@@ -66,17 +66,17 @@ impl FakeGitHub {
     }
 
     /// Changes an artifact.
-    pub fn change_artifact(&self, id: u64, change: impl FnOnce(&mut Artifact)) {
+    pub(crate) fn change_artifact(&self, id: u64, change: impl FnOnce(&mut Artifact)) {
         change(self.state().artifacts.iter_mut().find(|artifact| artifact.id == id).expect("that artifact"));
     }
 
     /// How often the bytes of all artifacts were fetched.
-    pub fn artifact_downloads(&self) -> usize {
+    pub(crate) fn artifact_downloads(&self) -> usize {
         self.state().artifacts.iter().map(|artifact| artifact.downloads).sum()
     }
 }
 
-pub fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
     let repository = call.repository(state, &READ)?;
     let run = state
         .workflow_runs
@@ -119,7 +119,7 @@ fn view(
     )
 }
 
-pub fn download(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn download(state: &State, call: &Call) -> Result<Reply, Reply> {
     call.repository(state, &READ)?;
     let id = call.number("artifact_id");
     let artifact = state.artifacts.iter().find(|artifact| artifact.id == id).ok_or_else(Reply::not_found)?;
@@ -132,12 +132,12 @@ pub fn download(state: &State, call: &Call) -> Result<Reply, Reply> {
 }
 
 /// A request for an artifact's bytes, which are not at the API.
-pub fn is_blob(request: &Request) -> Option<u64> {
+pub(crate) fn is_blob(request: &Request) -> Option<u64> {
     request.uri().path().rsplit_once("/blobs/")?.1.parse().ok()
 }
 
 /// The bytes, for whoever has the address and shows no token.
-pub fn blob(shared: &Shared, id: u64, request: &Request) -> Response {
+pub(crate) fn blob(shared: &Shared, id: u64, request: &Request) -> Response {
     let mut state = shared.state.lock().expect("no panic inside");
     let answer = |status: u16, bytes: Vec<u8>| {
         let response = Response::builder().status(status).header("content-type", "application/zip");

@@ -11,7 +11,7 @@ use super::views;
 const ANNOTATION_TEXT_LIMIT: usize = 64 * 1024;
 const ANNOTATION_TITLE_LIMIT: usize = 255;
 
-pub fn create(state: &mut State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn create(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     let repository = call.repository(state, &[("checks", "write")])?;
     let body = call.body.ok_or_else(|| Reply::invalid("a body is required"))?;
     let sha = body["head_sha"].as_str().unwrap_or_default();
@@ -31,7 +31,7 @@ pub fn create(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     Ok(Reply::new(201, view))
 }
 
-pub fn update(state: &mut State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn update(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     let repository = call.repository(state, &[("checks", "write")])?;
     let body = call.body.ok_or_else(|| Reply::invalid("a body is required"))?;
     let id = call.number("check_run_id");
@@ -104,7 +104,7 @@ fn refuse_annotation(annotation: &Value) -> Result<(), Reply> {
     Ok(())
 }
 
-pub fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
     let repository = call.repository(state, &[("checks", "read")])?;
     let given = call.variable("ref");
     let branch = given.strip_prefix("heads/").unwrap_or(given);
@@ -132,7 +132,7 @@ pub fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
     Ok(page(call, views, |check_runs, total| json!({ "total_count": total, "check_runs": check_runs })))
 }
 
-pub fn annotations(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn annotations(state: &State, call: &Call) -> Result<Reply, Reply> {
     let repository = call.repository(state, &[("checks", "read")])?;
     let id = call.number("check_run_id");
     let found = state.check_runs.iter().find(|check| check.id == id && check.repo_id == repository.id);

@@ -14,7 +14,7 @@ const BODY_LIMIT: usize = 65_536;
 const WRITE: [(&str, &str); 2] = [("pull_requests", "write"), ("issues", "write")];
 const READ: [(&str, &str); 2] = [("pull_requests", "read"), ("issues", "read")];
 
-pub fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
     let repository = call.repository(state, &READ)?;
     let number = call.number("issue_number");
     state.pull_request(repository.id, number).ok_or_else(Reply::not_found)?;
@@ -23,7 +23,7 @@ pub fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
     Ok(page(call, views, |comments, _| Value::Array(comments)))
 }
 
-pub fn create(state: &mut State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn create(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     let repository = call.repository(state, &WRITE)?;
     let number = call.number("issue_number");
     state.pull_request(repository.id, number).ok_or_else(Reply::not_found)?;
@@ -46,7 +46,7 @@ pub fn create(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     Ok(Reply::new(201, view))
 }
 
-pub fn update(state: &mut State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn update(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     let repository = call.repository(state, &WRITE)?;
     let id = call.number("comment_id");
     let position = state.comments.iter().position(|c| c.id == id && c.repo_id == repository.id);

@@ -12,7 +12,7 @@ use jsonschema::Validator;
 use serde_json::Value;
 
 /// One operation: how it is reached, and what may be said in it.
-pub struct Operation {
+pub(crate) struct Operation {
     /// GitHub's name for it, such as `checks/create`.
     pub id: String,
     method: String,
@@ -30,12 +30,12 @@ struct Answer {
 }
 
 /// All operations the fake knows.
-pub struct Contract {
+pub(crate) struct Contract {
     operations: Vec<Arc<Operation>>,
 }
 
 /// Compiled once for the test binary.
-pub static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
+pub(crate) static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/openapi/github.json");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
         panic!("{}: {error}; `make test-data` extracts GitHub's API description", path.display())
@@ -50,7 +50,11 @@ impl Contract {
     }
 
     /// The operation behind a method and path, with the path's variables, percent-decoded.
-    pub fn route(&self, method: &str, path: &str) -> Option<(Arc<Operation>, BTreeMap<String, String>)> {
+    pub(crate) fn route(
+        &self,
+        method: &str,
+        path: &str,
+    ) -> Option<(Arc<Operation>, BTreeMap<String, String>)> {
         self.operations
             .iter()
             .filter(|operation| operation.method == method)
@@ -58,7 +62,7 @@ impl Contract {
     }
 
     /// A copy of the description's example of an answer.
-    pub fn example(&self, id: &str, status: u16) -> Value {
+    pub(crate) fn example(&self, id: &str, status: u16) -> Value {
         let operation =
             self.operations.iter().find(|o| o.id == id).unwrap_or_else(|| panic!("no operation {id}"));
         let answer =
@@ -121,7 +125,7 @@ impl Operation {
     }
 
     /// What the description holds against a request.
-    pub fn request_errors(&self, query: &[(String, String)], body: Option<&Value>) -> Vec<String> {
+    pub(crate) fn request_errors(&self, query: &[(String, String)], body: Option<&Value>) -> Vec<String> {
         let mut found: Vec<String> = query
             .iter()
             .filter(|(name, _)| !self.query.contains(name))
@@ -137,7 +141,7 @@ impl Operation {
     }
 
     /// What the description holds against an answer of this fake.
-    pub fn response_errors(&self, status: u16, body: &Value) -> Vec<String> {
+    pub(crate) fn response_errors(&self, status: u16, body: &Value) -> Vec<String> {
         match self.responses.get(&status) {
             Some(answer) => errors(&answer.schema, body, &format!("{} answer {status}", self.id)),
             None if status < 300 => vec![format!("{}: the description has no answer {status}", self.id)],

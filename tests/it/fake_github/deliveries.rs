@@ -13,7 +13,7 @@ use crate::time::rfc3339;
 
 /// One attempt to deliver.
 #[derive(Clone, Debug)]
-pub struct Sent {
+pub(crate) struct Sent {
     pub id: u64,
     pub guid: String,
     pub event: String,
@@ -22,7 +22,7 @@ pub struct Sent {
     pub status_code: u16,
 }
 
-pub fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
     verify_jwt(state, call.bearer)?;
     let size: usize = call.parameter("per_page").and_then(|text| text.parse().ok()).unwrap_or(30).min(100);
     let begin = match call.parameter("cursor") {
@@ -59,7 +59,7 @@ fn view(example: &Value, sent: &Sent) -> Value {
     )
 }
 
-pub fn redeliver(state: &mut State, call: &Call) -> Result<Reply, Reply> {
+pub(crate) fn redeliver(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     verify_jwt(state, call.bearer)?;
     let id = call.number("delivery_id");
     let sent = state.sent.iter().find(|sent| sent.id == id).ok_or_else(Reply::not_found)?;

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 /// Which requests: by method, by a part of path and query, and by count.
 #[derive(Clone, Debug)]
-pub struct Matcher {
+pub(crate) struct Matcher {
     method: String,
     path_contains: String,
     skip: usize,
@@ -16,18 +16,18 @@ pub struct Matcher {
 
 impl Matcher {
     /// The next such request, once.
-    pub fn on(method: &str, path_contains: &str) -> Self {
+    pub(crate) fn on(method: &str, path_contains: &str) -> Self {
         Self { method: method.to_owned(), path_contains: path_contains.to_owned(), skip: 0, times: 1 }
     }
 
     /// Counting from 1: the `nth` such request from now on.
-    pub fn nth(mut self, nth: usize) -> Self {
+    pub(crate) fn nth(mut self, nth: usize) -> Self {
         self.skip = nth.checked_sub(1).expect("requests are counted from 1");
         self
     }
 
     /// So many such requests.
-    pub fn times(mut self, times: usize) -> Self {
+    pub(crate) fn times(mut self, times: usize) -> Self {
         self.times = times;
         self
     }
@@ -48,7 +48,7 @@ impl Matcher {
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// 403: of the secondary limit, with that `retry-after` in seconds; without one, a plain
     /// refusal that no waiting mends.
     Forbidden { retry_after: Option<u64> },
@@ -73,14 +73,14 @@ pub enum Fault {
 
 impl Fault {
     /// Whether the request is carried out all the same.
-    pub fn writes(self) -> bool {
+    pub(crate) fn writes(self) -> bool {
         matches!(self, Self::TimeoutAfterWrite | Self::DropAfterWrite)
     }
 }
 
 /// The side of the write at which a request is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     BeforeWrite,
     AfterWrite,
 }
@@ -93,7 +93,7 @@ enum Gate {
 }
 
 /// The test's end of a held request. Letting go of it releases what is held.
-pub struct Pause {
+pub(crate) struct Pause {
     what: String,
     reached: watch::Receiver<usize>,
     gate: watch::Sender<Gate>,
@@ -101,7 +101,7 @@ pub struct Pause {
 
 impl Pause {
     /// Returns when a request is being held.
-    pub async fn reached(&self) {
+    pub(crate) async fn reached(&self) {
         let mut reached = self.reached.clone();
         let waiting = reached.wait_for(|held| *held > 0);
         match tokio::time::timeout(Duration::from_secs(30), waiting).await {
@@ -111,13 +111,13 @@ impl Pause {
     }
 
     /// Lets the request, and every later one, go on.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.gate.send_replace(Gate::Released);
     }
 
     /// Closes the connection of the held request instead: held before its write, it never
     /// writes, whatever became of the client meanwhile. Later requests go on.
-    pub fn drop_connection(&self) {
+    pub(crate) fn drop_connection(&self) {
         self.gate.send_replace(Gate::Dropped);
     }
 }
@@ -135,14 +135,14 @@ impl Drop for Pause {
 }
 
 /// The server's end: taken by the request that is held.
-pub struct Hold {
+pub(crate) struct Hold {
     reached: watch::Sender<usize>,
     gate: watch::Receiver<Gate>,
 }
 
 impl Hold {
     /// Waits for the test; `false` means: close the connection.
-    pub async fn wait(mut self) -> bool {
+    pub(crate) async fn wait(mut self) -> bool {
         self.reached.send_modify(|held| *held += 1);
         match self.gate.wait_for(|gate| *gate != Gate::Held).await {
             Ok(gate) => *gate == Gate::Released,
@@ -153,17 +153,17 @@ impl Hold {
 
 /// Every fault and pause that is armed.
 #[derive(Default)]
-pub struct Armed {
+pub(crate) struct Armed {
     faults: Vec<(Matcher, Fault)>,
     holds: Vec<(Matcher, Side, Hold)>,
 }
 
 impl Armed {
-    pub fn fault(&mut self, matcher: Matcher, fault: Fault) {
+    pub(crate) fn fault(&mut self, matcher: Matcher, fault: Fault) {
         self.faults.push((matcher, fault));
     }
 
-    pub fn pause(&mut self, matcher: Matcher, side: Side) -> Pause {
+    pub(crate) fn pause(&mut self, matcher: Matcher, side: Side) -> Pause {
         let (reached_sender, reached) = watch::channel(0);
         let (gate, gate_receiver) = watch::channel(Gate::Held);
         let what = format!("{} …{}…", matcher.method, matcher.path_contains);
@@ -172,7 +172,7 @@ impl Armed {
     }
 
     /// The fault for this request: the first armed one that fits.
-    pub fn take_fault(&mut self, method: &str, target: &str) -> Option<Fault> {
+    pub(crate) fn take_fault(&mut self, method: &str, target: &str) -> Option<Fault> {
         let mut found = None;
         for (matcher, fault) in &mut self.faults {
             if found.is_none() && matcher.takes(method, target) {
@@ -183,7 +183,7 @@ impl Armed {
     }
 
     /// The hold for this request on this side of its write.
-    pub fn take_hold(&mut self, side: Side, method: &str, target: &str) -> Option<Hold> {
+    pub(crate) fn take_hold(&mut self, side: Side, method: &str, target: &str) -> Option<Hold> {
         let position = self
             .holds
             .iter_mut()
@@ -192,7 +192,7 @@ impl Armed {
     }
 
     /// Faults that no request has met yet: a test that armed them proved nothing.
-    pub fn unmet(&self) -> Vec<String> {
+    pub(crate) fn unmet(&self) -> Vec<String> {
         let waiting = self.faults.iter().filter(|(matcher, _)| matcher.times > 0);
         waiting
             .map(|(m, fault)| format!("armed but never met: {fault:?} on {} …{}…", m.method, m.path_contains))

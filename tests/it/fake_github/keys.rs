@@ -6,25 +6,25 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// A private key in the form GitHub hands out (PKCS#1), and its public half.
-pub struct KeyPair {
+pub(crate) struct KeyPair {
     pub private_pem: String,
     pub public_pem: String,
 }
 
 /// The App's key pair, the same for the whole test process.
-pub fn app() -> &'static KeyPair {
+pub(crate) fn app() -> &'static KeyPair {
     static PAIR: OnceLock<KeyPair> = OnceLock::new();
     PAIR.get_or_init(generate)
 }
 
 /// A key pair that the App does not have.
-pub fn stranger() -> &'static KeyPair {
+pub(crate) fn stranger() -> &'static KeyPair {
     static PAIR: OnceLock<KeyPair> = OnceLock::new();
     PAIR.get_or_init(generate)
 }
 
 /// A key pair of nobody yet.
-pub fn generate() -> KeyPair {
+pub(crate) fn generate() -> KeyPair {
     let private_pem = openssl(&["genrsa", "-traditional", "2048"], "");
     let public_pem = openssl(&["rsa", "-pubout"], &private_pem);
     KeyPair { private_pem, public_pem }

@@ -4,27 +4,27 @@
 //! answer is held against GitHub's official description of its API; what breaks it, and every
 //! request for an unknown route, is a *violation* that fails the test in [`FakeGitHub::finish`].
 
-pub mod access;
-pub mod actions;
-pub mod app;
-pub mod artifacts;
-pub mod checks;
+pub(crate) mod access;
+pub(crate) mod actions;
+pub(crate) mod app;
+pub(crate) mod artifacts;
+pub(crate) mod checks;
 mod client;
-pub mod comments;
-pub mod contract;
-pub mod deliveries;
-pub mod faults;
-pub mod keys;
+pub(crate) mod comments;
+pub(crate) mod contract;
+pub(crate) mod deliveries;
+pub(crate) mod faults;
+pub(crate) mod keys;
 #[allow(dead_code, reason = "an issuer lies in more ways than the tests of one day")]
-pub mod oidc;
-pub mod reply;
-pub mod routes;
-pub mod server;
-pub mod state;
-pub mod storm;
+pub(crate) mod oidc;
+pub(crate) mod reply;
+pub(crate) mod routes;
+pub(crate) mod server;
+pub(crate) mod state;
+pub(crate) mod storm;
 mod tests;
-pub mod views;
-pub mod waits;
+pub(crate) mod views;
+pub(crate) mod waits;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -33,13 +33,13 @@ use std::thread::JoinHandle;
 use axum::extract::Request;
 use tokio::sync::oneshot;
 
-pub use faults::{Fault, Matcher, Pause, Side};
+pub(crate) use faults::{Fault, Matcher, Pause, Side};
 use server::Shared;
 use state::{App, CheckRun, Comment, Installation, PullRequest, Recorded, Repository, State, Token};
 use storm::{Storm, Weather};
 
 /// The test's handle on a running fake.
-pub struct FakeGitHub {
+pub(crate) struct FakeGitHub {
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -48,12 +48,12 @@ pub struct FakeGitHub {
 impl FakeGitHub {
     /// Listens on a free port, with no App and no repository yet.
     #[expect(clippy::unused_async, reason = "a test starts it as it starts everything else")]
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_below("")
     }
 
     /// An Enterprise Server: its API is below `/api/v3`, and a call outside is a violation.
-    pub fn enterprise_server() -> Self {
+    pub(crate) fn enterprise_server() -> Self {
         Self::start_below("/api/v3")
     }
 
@@ -91,12 +91,12 @@ impl FakeGitHub {
 
     /// With the App `pacegate` (id 4711), installed as 99 on the owner of `full_name`, and that
     /// private repository (id 1296269).
-    pub async fn with_repository(full_name: &str) -> Self {
+    pub(crate) async fn with_repository(full_name: &str) -> Self {
         Self::start().await.furnished(full_name)
     }
 
     /// With the App, the installation and the repository of [`Self::with_repository`].
-    pub fn furnished(self, full_name: &str) -> Self {
+    pub(crate) fn furnished(self, full_name: &str) -> Self {
         self.app(App::new(4711, "pacegate"));
         self.installation(Installation::new(99, full_name.split('/').next().expect("OWNER/NAME")));
         self.repository(99, Repository::new(1_296_269, full_name));
@@ -104,7 +104,7 @@ impl FakeGitHub {
     }
 
     /// What `PACEGATE_GITHUB_API_URL` is set to.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.shared.base.clone()
     }
 
@@ -113,43 +113,43 @@ impl FakeGitHub {
     }
 
     /// Sets the App.
-    pub fn app(&self, app: App) {
+    pub(crate) fn app(&self, app: App) {
         self.state().app = Some(app);
     }
 
     /// Changes the App: its permissions, events, webhook.
-    pub fn change_app(&self, change: impl FnOnce(&mut App)) {
+    pub(crate) fn change_app(&self, change: impl FnOnce(&mut App)) {
         change(self.state().app.as_mut().expect("set the App first"));
     }
 
     /// The App, if somebody set or made one.
-    pub fn present_app(&self) -> Option<App> {
+    pub(crate) fn present_app(&self) -> Option<App> {
         self.state().app.clone()
     }
 
     /// Sets this GitHub's clock ahead of everybody's.
-    pub fn set_clock_ahead(&self, seconds: i64) {
+    pub(crate) fn set_clock_ahead(&self, seconds: i64) {
         self.state().clock_offset_s = seconds;
     }
 
     /// The App's id, and its private key as GitHub hands it out.
-    pub fn credentials(&self) -> (u64, String) {
+    pub(crate) fn credentials(&self) -> (u64, String) {
         let id = self.state().app.as_ref().expect("set the App first").id;
         (id, keys::app().private_pem.clone())
     }
 
     /// Installs the App on an account.
-    pub fn installation(&self, installation: Installation) {
+    pub(crate) fn installation(&self, installation: Installation) {
         self.state().installations.push(installation);
     }
 
     /// Changes an installation: suspended, other permissions.
-    pub fn change_installation(&self, id: u64, change: impl FnOnce(&mut Installation)) {
+    pub(crate) fn change_installation(&self, id: u64, change: impl FnOnce(&mut Installation)) {
         change(self.state().installations.iter_mut().find(|i| i.id == id).expect("that installation"));
     }
 
     /// The App is taken from an account: its installation is gone, and what it saw is out of reach.
-    pub fn uninstall(&self, id: u64) {
+    pub(crate) fn uninstall(&self, id: u64) {
         let mut state = self.state();
         state.installations.retain(|installation| installation.id != id);
         for repository in state.repositories.iter_mut().filter(|r| r.installation == Some(id)) {
@@ -158,20 +158,20 @@ impl FakeGitHub {
     }
 
     /// Adds a repository that an installation may see.
-    pub fn repository(&self, installation: u64, mut repository: Repository) {
+    pub(crate) fn repository(&self, installation: u64, mut repository: Repository) {
         repository.installation = Some(installation);
         self.state().repositories.push(repository);
     }
 
     /// Changes a repository: taken out of the installation, renamed, made public.
-    pub fn change_repository(&self, full_name: &str, change: impl FnOnce(&mut Repository)) {
+    pub(crate) fn change_repository(&self, full_name: &str, change: impl FnOnce(&mut Repository)) {
         let mut state = self.state();
         let id = state.repository_named(full_name).id;
         change(state.repositories.iter_mut().find(|r| r.id == id).expect("that repository"));
     }
 
     /// Adds a pull request to a repository, or takes the place of one with its number.
-    pub fn pull_request(&self, full_name: &str, pr: PullRequest) {
+    pub(crate) fn pull_request(&self, full_name: &str, pr: PullRequest) {
         let mut state = self.state();
         let repo_id = state.repository_named(full_name).id;
         state.pull_requests.retain(|(repo, old)| *repo != repo_id || old.number != pr.number);
@@ -179,14 +179,14 @@ impl FakeGitHub {
     }
 
     /// Lets somebody do something in a repository: `admin`, `write` or `read`.
-    pub fn collaborator(&self, full_name: &str, login: &str, permission: &str) {
+    pub(crate) fn collaborator(&self, full_name: &str, login: &str, permission: &str) {
         let mut state = self.state();
         let repo_id = state.repository_named(full_name).id;
         state.collaborators.insert((repo_id, login.to_owned()), permission.to_owned());
     }
 
     /// Adds a workflow run to a repository, or takes the place of one with its number and attempt.
-    pub fn workflow_run(&self, full_name: &str, run: actions::WorkflowRun) {
+    pub(crate) fn workflow_run(&self, full_name: &str, run: actions::WorkflowRun) {
         let mut state = self.state();
         let repo_id = state.repository_named(full_name).id;
         state
@@ -196,24 +196,24 @@ impl FakeGitHub {
     }
 
     /// Jobs that were asked to run again, in the order they were asked.
-    pub fn reruns(&self) -> Vec<u64> {
+    pub(crate) fn reruns(&self) -> Vec<u64> {
         self.state().reruns.clone()
     }
 
     /// A token of a person who may see what the installation sees.
-    pub fn personal_token(&self, installation_id: u64) -> String {
+    pub(crate) fn personal_token(&self, installation_id: u64) -> String {
         access::mint(&mut self.state(), installation_id, None).expect("that installation").text.clone()
     }
 
     /// Puts a file at a git ref (a branch or a commit, matched as text).
-    pub fn file(&self, full_name: &str, git_ref: &str, path: &str, bytes: &[u8]) {
+    pub(crate) fn file(&self, full_name: &str, git_ref: &str, path: &str, bytes: &[u8]) {
         let mut state = self.state();
         let repo_id = state.repository_named(full_name).id;
         state.contents.insert((repo_id, git_ref.to_owned(), path.to_owned()), bytes.to_vec());
     }
 
     /// A comment by someone else: a person, or with `app_slug` another App.
-    pub fn foreign_comment(
+    pub(crate) fn foreign_comment(
         &self,
         full_name: &str,
         number: u64,
@@ -239,7 +239,7 @@ impl FakeGitHub {
     }
 
     /// Check runs of our name and App on a head, concluded long ago: newer than those there are.
-    pub fn old_check_runs(&self, full_name: &str, head_sha: &str, count: usize) {
+    pub(crate) fn old_check_runs(&self, full_name: &str, head_sha: &str, count: usize) {
         let mut state = self.state();
         let repo_id = state.repository_named(full_name).id;
         for number in 0..count {
@@ -258,63 +258,63 @@ impl FakeGitHub {
     }
 
     /// Every minted token stops being good.
-    pub fn revoke_tokens(&self) {
+    pub(crate) fn revoke_tokens(&self) {
         self.state().tokens.iter_mut().for_each(|token| token.revoked = true);
     }
 
     /// All check runs of all repositories, oldest first.
-    pub fn check_runs(&self) -> Vec<CheckRun> {
+    pub(crate) fn check_runs(&self) -> Vec<CheckRun> {
         self.state().check_runs.clone()
     }
 
     /// The comments on a pull request, oldest first.
-    pub fn comments(&self, full_name: &str, number: u64) -> Vec<Comment> {
+    pub(crate) fn comments(&self, full_name: &str, number: u64) -> Vec<Comment> {
         let state = self.state();
         let repo_id = state.repository_named(full_name).id;
         state.comments.iter().filter(|c| c.repo_id == repo_id && c.number == number).cloned().collect()
     }
 
     /// Every token that was minted, oldest first.
-    pub fn tokens(&self) -> Vec<Token> {
+    pub(crate) fn tokens(&self) -> Vec<Token> {
         self.state().tokens.clone()
     }
 
     /// Every request that came, answered or not.
-    pub fn requests(&self) -> Vec<Recorded> {
+    pub(crate) fn requests(&self) -> Vec<Recorded> {
         self.state().requests.clone()
     }
 
     /// How many requests for one of GitHub's operations came, such as `checks/create`.
-    pub fn count_of(&self, operation: &str) -> usize {
+    pub(crate) fn count_of(&self, operation: &str) -> usize {
         self.state().requests.iter().filter(|r| r.operation.as_deref() == Some(operation)).count()
     }
 
     /// From now on every answer takes so long.
     #[allow(dead_code, reason = "a benchmark's; no test waits")]
-    pub fn answers_after(&self, latency: std::time::Duration) {
+    pub(crate) fn answers_after(&self, latency: std::time::Duration) {
         *self.shared.latency.lock().expect("no panic inside") = latency;
     }
 
     /// Arms a fault.
-    pub fn fault(&self, matcher: Matcher, fault: Fault) {
+    pub(crate) fn fault(&self, matcher: Matcher, fault: Fault) {
         self.shared.armed.lock().expect("no panic inside").fault(matcher, fault);
     }
 
     /// Lists an attempt to deliver.
-    pub fn sent(&self, guid: &str, event: &str, delivered_at: i64, status_code: u16) {
+    pub(crate) fn sent(&self, guid: &str, event: &str, delivered_at: i64, status_code: u16) {
         let mut state = self.state();
         let (id, guid, event) = (state.next_id(), guid.to_owned(), event.to_owned());
         state.sent.push(deliveries::Sent { id, guid, event, delivered_at, status_code });
     }
 
     /// The guids that were asked for again, in order.
-    pub fn asked_again(&self) -> Vec<String> {
+    pub(crate) fn asked_again(&self) -> Vec<String> {
         self.state().asked_again.clone()
     }
 
     /// Lets a part of all calls fail from now on; `None` ends it. Returns how often which fault was
     /// met since it began.
-    pub fn weather(&self, weather: Option<Weather>) -> BTreeMap<String, usize> {
+    pub(crate) fn weather(&self, weather: Option<Weather>) -> BTreeMap<String, usize> {
         let mut storm = self.shared.storm.lock().expect("no panic inside");
         let before = storm.take().map(|storm| storm.met).unwrap_or_default();
         *storm = weather.map(Storm::new);
@@ -322,23 +322,23 @@ impl FakeGitHub {
     }
 
     /// Waits that were told so far bind no longer: who heard them was killed.
-    pub fn forget_waits(&self) {
+    pub(crate) fn forget_waits(&self) {
         self.state().waits.clear();
     }
 
     /// Holds the next such request on that side of its write.
-    pub fn pause_at(&self, method: &str, path_contains: &str, side: Side) -> Pause {
+    pub(crate) fn pause_at(&self, method: &str, path_contains: &str, side: Side) -> Pause {
         let matcher = Matcher::on(method, path_contains);
         self.shared.armed.lock().expect("no panic inside").pause(matcher, side)
     }
 
     /// The violations so far, which then count no more: for tests that provoke them.
-    pub fn take_violations(&self) -> Vec<String> {
+    pub(crate) fn take_violations(&self) -> Vec<String> {
         std::mem::take(&mut self.state().violations)
     }
 
     /// Stops, and fails the test on any violation and on a fault that was armed and never met.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.shut_down();
         let mut wrong = self.take_violations();
         wrong.extend(self.shared.armed.lock().expect("no panic inside").unmet());

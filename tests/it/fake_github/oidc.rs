@@ -18,11 +18,11 @@ use super::views::overlay;
 use crate::time::now_seconds;
 
 /// What a runner sends to be handed a token.
-pub const REQUEST_TOKEN: &str = "a runner's request token";
+pub(crate) const REQUEST_TOKEN: &str = "a runner's request token";
 
 /// An issuer that listens on 127.0.0.1. Cheap to clone; clones are the same issuer.
 #[derive(Clone)]
-pub struct Issuer {
+pub(crate) struct Issuer {
     url: String,
     issued: Arc<Mutex<Issued>>,
 }
@@ -44,7 +44,7 @@ struct Asked {
 
 impl Issuer {
     /// Listens on a free port, with one key.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let issued = Issued {
@@ -69,45 +69,45 @@ impl Issuer {
     }
 
     /// What `PACEGATE_GITHUB_OIDC_ISSUER` is set to.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// What a runner's `ACTIONS_ID_TOKEN_REQUEST_URL` is; `&audience=…` is appended by who asks, with
     /// [`REQUEST_TOKEN`] as bearer.
-    pub fn request_url(&self) -> String {
+    pub(crate) fn request_url(&self) -> String {
         format!("{}/runner/token?api-version=2.0", self.url)
     }
 
     /// The claims over [`Self::good_claims`] of what a runner is handed from now on.
-    pub fn runner_claims(&self, claims: Value) {
+    pub(crate) fn runner_claims(&self, claims: Value) {
         self.issued().of_runner = claims;
     }
 
     /// A new key signs, and is published beside the one before it.
-    pub fn rotate(&self) {
+    pub(crate) fn rotate(&self) {
         let mut issued = self.issued();
         let kid = format!("key-{}", issued.published.len() + 1);
         issued.published.push((kid, keys::generate()));
     }
 
     /// Whether nobody answers but with an error.
-    pub fn set_down(&self, down: bool) {
+    pub(crate) fn set_down(&self, down: bool) {
         self.issued().down = down;
     }
 
     /// How often the keys were fetched.
-    pub fn jwks_fetches(&self) -> usize {
+    pub(crate) fn jwks_fetches(&self) -> usize {
         self.issued().jwks_fetches
     }
 
     /// The public half of the key that signs, as text.
-    pub fn public_pem(&self) -> String {
+    pub(crate) fn public_pem(&self) -> String {
         self.issued().published.last().expect("a key").1.public_pem.clone()
     }
 
     /// The claims of a token of a job of `acme/my-app`: run 5001, attempt 1, job 6001, on pull request 7.
-    pub fn good_claims(&self, audience: &str) -> Value {
+    pub(crate) fn good_claims(&self, audience: &str) -> Value {
         let mut issued = self.issued();
         issued.tokens += 1;
         let now = now_seconds();
@@ -125,7 +125,7 @@ impl Issuer {
     }
 
     /// A token of [`Self::good_claims`] with these put over them; null takes a claim away.
-    pub fn mint(&self, audience: &str, claims: Value) -> String {
+    pub(crate) fn mint(&self, audience: &str, claims: Value) -> String {
         let claims = overlay(self.good_claims(audience), claims);
         let issued = self.issued();
         let (kid, pair) = issued.published.last().expect("a key");
@@ -134,7 +134,7 @@ impl Issuer {
 }
 
 /// A token of these claims, signed with any key under any name of one.
-pub fn signed(kid: &str, pair: &KeyPair, mut claims: Value) -> String {
+pub(crate) fn signed(kid: &str, pair: &KeyPair, mut claims: Value) -> String {
     claims.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
     let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::RS256) };
     jsonwebtoken::encode(&header, &claims, &key_of(pair)).expect("a JWT")

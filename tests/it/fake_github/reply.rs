@@ -4,27 +4,27 @@ use serde_json::{Value, json};
 
 /// Status, headers beyond the usual ones, and a body.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: Value,
 }
 
 impl Reply {
-    pub fn new(status: u16, body: Value) -> Self {
+    pub(crate) fn new(status: u16, body: Value) -> Self {
         Self { status, headers: Vec::new(), body }
     }
 
-    pub fn ok(body: Value) -> Self {
+    pub(crate) fn ok(body: Value) -> Self {
         Self::new(200, body)
     }
 
-    pub fn header(mut self, name: &'static str, value: String) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: String) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    pub fn refusal(status: u16, message: &str) -> Self {
+    pub(crate) fn refusal(status: u16, message: &str) -> Self {
         let body = json!({
             "message": message,
             "documentation_url": "https://docs.github.com/rest",
@@ -33,12 +33,12 @@ impl Reply {
         Self::new(status, body)
     }
 
-    pub fn not_found() -> Self {
+    pub(crate) fn not_found() -> Self {
         Self::refusal(404, "Not Found")
     }
 
     /// 422, with the reason as GitHub gives it.
-    pub fn invalid(message: &str) -> Self {
+    pub(crate) fn invalid(message: &str) -> Self {
         let mut reply = Self::refusal(422, "Validation Failed");
         reply.body["errors"] = json!([{ "resource": "Request", "code": "custom", "message": message }]);
         reply

@@ -13,7 +13,7 @@ use super::{actions, app, artifacts, checks, comments, deliveries, views};
 use crate::time::{now_seconds, rfc3339};
 
 /// A routed request.
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     pub operation: &'a str,
     pub variables: &'a BTreeMap<String, String>,
     pub query: &'a [(String, String)],
@@ -26,30 +26,30 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    pub fn variable(&self, name: &str) -> &str {
+    pub(crate) fn variable(&self, name: &str) -> &str {
         self.variables.get(name).map_or("", String::as_str)
     }
 
-    pub fn number(&self, name: &str) -> u64 {
+    pub(crate) fn number(&self, name: &str) -> u64 {
         self.variable(name).parse().unwrap_or(0)
     }
 
     /// A number in the path, where the operation has it.
-    pub fn parameter_of_path(&self, name: &str) -> Option<u64> {
+    pub(crate) fn parameter_of_path(&self, name: &str) -> Option<u64> {
         self.variables.get(name)?.parse().ok()
     }
 
-    pub fn parameter(&self, name: &str) -> Option<&str> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn repository(&self, state: &State, needs: &[(&str, &str)]) -> Result<Repository, Reply> {
+    pub(crate) fn repository(&self, state: &State, needs: &[(&str, &str)]) -> Result<Repository, Reply> {
         authorise(state, self.bearer, self.variable("owner"), self.variable("repo"), needs)
     }
 }
 
 /// Carries a request out on the state.
-pub fn respond(state: &mut State, call: &Call) -> Reply {
+pub(crate) fn respond(state: &mut State, call: &Call) -> Reply {
     let unmodelled: Vec<_> =
         call.query.iter().filter(|(name, _)| !modelled(call.operation).contains(&name.as_str())).collect();
     for (name, _) in unmodelled {
@@ -212,7 +212,7 @@ fn contents(state: &State, call: &Call) -> Result<Reply, Reply> {
 }
 
 /// One page of a list, with the `Link` header that names the others.
-pub fn page(call: &Call, items: Vec<Value>, body: impl Fn(Vec<Value>, usize) -> Value) -> Reply {
+pub(crate) fn page(call: &Call, items: Vec<Value>, body: impl Fn(Vec<Value>, usize) -> Value) -> Reply {
     let number = |name: &str, otherwise: usize| {
         call.parameter(name).and_then(|text| text.parse().ok()).filter(|n| *n > 0).unwrap_or(otherwise)
     };
@@ -239,6 +239,6 @@ pub fn page(call: &Call, items: Vec<Value>, body: impl Fn(Vec<Value>, usize) -> 
 }
 
 /// Now, as GitHub writes it.
-pub fn now_text() -> String {
+pub(crate) fn now_text() -> String {
     rfc3339(now_seconds())
 }

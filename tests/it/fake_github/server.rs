@@ -30,7 +30,7 @@ const TOO_FAST: &str =
     "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
 
 /// What the server and the test's handle share.
-pub struct Shared {
+pub(crate) struct Shared {
     /// Scheme, host and prefix of the API.
     pub base: String,
     /// `/api/v3` of an Enterprise Server, else nothing.
@@ -62,7 +62,7 @@ fn hang_up() -> ! {
 }
 
 /// Answers one request, or does not, as the test has asked.
-pub async fn serve(shared: &Shared, request: Request) -> Response {
+pub(crate) async fn serve(shared: &Shared, request: Request) -> Response {
     if let Some(page) = app::is_page(&request) {
         return app::agree(shared, page, request).await;
     }

@@ -10,7 +10,7 @@ use crate::time::now_seconds;
 
 /// The GitHub App, with the public half of its key.
 #[derive(Clone, Debug)]
-pub struct App {
+pub(crate) struct App {
     pub id: u64,
     pub slug: String,
     pub public_key_pem: String,
@@ -24,7 +24,7 @@ pub struct App {
 
 impl App {
     /// An App with the key pair of this test process.
-    pub fn new(id: u64, slug: &str) -> Self {
+    pub(crate) fn new(id: u64, slug: &str) -> Self {
         Self {
             id,
             slug: slug.to_owned(),
@@ -38,16 +38,16 @@ impl App {
 }
 
 /// Permission name to `read` or `write`.
-pub type Permissions = BTreeMap<String, String>;
+pub(crate) type Permissions = BTreeMap<String, String>;
 
 /// Builds [`Permissions`] from pairs.
-pub fn permissions(pairs: &[(&str, &str)]) -> Permissions {
+pub(crate) fn permissions(pairs: &[(&str, &str)]) -> Permissions {
     pairs.iter().map(|(name, level)| ((*name).to_owned(), (*level).to_owned())).collect()
 }
 
 /// The App, installed on an account.
 #[derive(Clone, Debug)]
-pub struct Installation {
+pub(crate) struct Installation {
     pub id: u64,
     pub account: String,
     pub suspended: bool,
@@ -56,7 +56,7 @@ pub struct Installation {
 
 impl Installation {
     /// With the permissions the App asks for.
-    pub fn new(id: u64, account: &str) -> Self {
+    pub(crate) fn new(id: u64, account: &str) -> Self {
         let asked = [
             ("metadata", "read"),
             ("checks", "write"),
@@ -70,7 +70,7 @@ impl Installation {
 
 /// A repository; `installation` is the one that may see it.
 #[derive(Clone, Debug)]
-pub struct Repository {
+pub(crate) struct Repository {
     pub id: u64,
     pub owner: String,
     pub name: String,
@@ -82,7 +82,7 @@ pub struct Repository {
 
 impl Repository {
     /// A private repository `OWNER/NAME` with the default branch `main`.
-    pub fn new(id: u64, full_name: &str) -> Self {
+    pub(crate) fn new(id: u64, full_name: &str) -> Self {
         let (owner, name) = full_name.split_once('/').expect("OWNER/NAME");
         Self {
             id,
@@ -95,14 +95,14 @@ impl Repository {
         }
     }
 
-    pub fn full_name(&self) -> String {
+    pub(crate) fn full_name(&self) -> String {
         format!("{}/{}", self.owner, self.name)
     }
 }
 
 /// A pull request; `head_repo` is `OWNER/NAME` and differs from its repository for a fork.
 #[derive(Clone, Debug)]
-pub struct PullRequest {
+pub(crate) struct PullRequest {
     pub number: u64,
     pub open: bool,
     pub head_sha: String,
@@ -116,7 +116,7 @@ pub struct PullRequest {
 
 impl PullRequest {
     /// An open pull request from a branch of the same repository.
-    pub fn new(number: u64, full_name: &str, head_sha: &str) -> Self {
+    pub(crate) fn new(number: u64, full_name: &str, head_sha: &str) -> Self {
         Self {
             number,
             open: true,
@@ -132,7 +132,7 @@ impl PullRequest {
 
 /// A check run as it stands; `writes` counts its POST and every PATCH.
 #[derive(Clone, Debug, Default)]
-pub struct CheckRun {
+pub(crate) struct CheckRun {
     pub id: u64,
     pub repo_id: u64,
     pub name: String,
@@ -154,7 +154,7 @@ pub struct CheckRun {
 
 /// A comment on a pull request; `app_slug` is set when an App wrote it.
 #[derive(Clone, Debug)]
-pub struct Comment {
+pub(crate) struct Comment {
     pub id: u64,
     pub repo_id: u64,
     pub number: u64,
@@ -168,7 +168,7 @@ pub struct Comment {
 
 /// An installation token that was minted, and what was asked for.
 #[derive(Clone, Debug)]
-pub struct Token {
+pub(crate) struct Token {
     /// What is sent as the bearer.
     pub text: String,
     pub installation_id: u64,
@@ -185,7 +185,7 @@ pub struct Token {
 
 /// One request as it came, with the status it got (`None` when it got no answer).
 #[derive(Clone, Debug)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     pub method: String,
     pub path: String,
     pub query: Vec<(String, String)>,
@@ -196,7 +196,7 @@ pub struct Recorded {
 
 /// Everything the fake knows.
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     pub app: Option<App>,
     pub installations: Vec<Installation>,
     pub repositories: Vec<Repository>,
@@ -230,36 +230,36 @@ pub struct State {
 
 impl State {
     /// An id not given before, as large as GitHub's are.
-    pub fn next_id(&mut self) -> u64 {
+    pub(crate) fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         30_000_000_000 + self.last_id
     }
 
-    pub fn repository(&self, owner: &str, name: &str) -> Option<&Repository> {
+    pub(crate) fn repository(&self, owner: &str, name: &str) -> Option<&Repository> {
         self.repositories
             .iter()
             .find(|r| r.owner.eq_ignore_ascii_case(owner) && r.name.eq_ignore_ascii_case(name))
     }
 
-    pub fn repository_named(&self, full_name: &str) -> &Repository {
+    pub(crate) fn repository_named(&self, full_name: &str) -> &Repository {
         let (owner, name) = full_name.split_once('/').expect("OWNER/NAME");
         self.repository(owner, name).unwrap_or_else(|| panic!("add the repository {full_name} first"))
     }
 
-    pub fn installation(&self, id: u64) -> Option<&Installation> {
+    pub(crate) fn installation(&self, id: u64) -> Option<&Installation> {
         self.installations.iter().find(|installation| installation.id == id)
     }
 
-    pub fn pull_request(&self, repo_id: u64, number: u64) -> Option<&PullRequest> {
+    pub(crate) fn pull_request(&self, repo_id: u64, number: u64) -> Option<&PullRequest> {
         self.pull_requests.iter().find(|(repo, pr)| *repo == repo_id && pr.number == number).map(|(_, pr)| pr)
     }
 
     /// The token, while it is good.
-    pub fn live_token(&self, token: &str) -> Option<&Token> {
+    pub(crate) fn live_token(&self, token: &str) -> Option<&Token> {
         self.tokens.iter().find(|t| t.text == token && !t.revoked && t.expires_at > now_seconds())
     }
 
-    pub fn violation(&mut self, what: impl Into<String>) {
+    pub(crate) fn violation(&mut self, what: impl Into<String>) {
         self.violations.push(what.into());
     }
 }

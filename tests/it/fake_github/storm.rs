@@ -9,7 +9,7 @@ use crate::time::now_seconds;
 
 /// How much of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Weather {
+pub(crate) struct Weather {
     pub seed: u64,
     /// Of 1,000 calls so many get a 502 or lose their connection before or after the write.
     pub failing: u64,
@@ -23,7 +23,7 @@ pub struct Weather {
 
 /// The weather, and what it did.
 #[derive(Debug)]
-pub struct Storm {
+pub(crate) struct Storm {
     weather: Weather,
     drawn: u64,
     /// Calls of each installation, and the window they are in.
@@ -33,7 +33,7 @@ pub struct Storm {
 }
 
 impl Storm {
-    pub fn new(weather: Weather) -> Self {
+    pub(crate) fn new(weather: Weather) -> Self {
         Self { weather, drawn: weather.seed, counted: BTreeMap::new(), met: BTreeMap::new() }
     }
 
@@ -47,7 +47,7 @@ impl Storm {
     }
 
     /// What befalls the next call, if anything does.
-    pub fn take(&mut self) -> Option<Fault> {
+    pub(crate) fn take(&mut self) -> Option<Fault> {
         let drawn = self.draw(1000);
         let fault = if drawn < self.weather.failing {
             [Fault::BadGateway, Fault::DropConnection, Fault::DropAfterWrite]
@@ -66,7 +66,7 @@ impl Storm {
     }
 
     /// Counts a call of an installation: what is left of its window, and when the next begins.
-    pub fn count(&mut self, installation: u64) -> (u32, i64) {
+    pub(crate) fn count(&mut self, installation: u64) -> (u32, i64) {
         let window = now_seconds().div_euclid(self.weather.window);
         let counted = self.counted.entry(installation).or_default();
         if counted.0 != window {
@@ -77,14 +77,14 @@ impl Storm {
     }
 
     /// Whether an installation has spent its window: then its next call is refused so.
-    pub fn spent(&self, installation: u64) -> Option<Fault> {
+    pub(crate) fn spent(&self, installation: u64) -> Option<Fault> {
         let window = now_seconds().div_euclid(self.weather.window);
         let is_spent = self.counted.get(&installation) == Some(&(window, self.weather.calls));
         is_spent.then_some(Fault::RateLimited { reset: (window + 1) * self.weather.window })
     }
 
     /// Puts the count on an answer.
-    pub fn on(&self, reply: Reply, remaining: u32, reset: i64) -> Reply {
+    pub(crate) fn on(&self, reply: Reply, remaining: u32, reset: i64) -> Reply {
         reply
             .header("x-ratelimit-limit", self.weather.calls.to_string())
             .header("x-ratelimit-remaining", remaining.to_string())

@@ -21,7 +21,7 @@ async fn fake() -> FakeGitHub {
 }
 
 /// A JWT as the App makes it, with claims put over the good ones.
-pub fn jwt(key: &keys::KeyPair, claims: &Value) -> String {
+pub(super) fn jwt(key: &keys::KeyPair, claims: &Value) -> String {
     let now = now_seconds();
     let good = json!({ "iss": 4711, "iat": now - 60, "exp": now + 540 });
     let claims = super::views::overlay(good, claims.clone());

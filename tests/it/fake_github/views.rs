@@ -9,12 +9,12 @@ use super::state::{App, CheckRun, Comment, Installation, PullRequest, Repository
 use crate::time::now_seconds;
 
 /// A made-up but stable git hash of some content.
-pub fn sha_of(bytes: &[u8]) -> String {
+pub(crate) fn sha_of(bytes: &[u8]) -> String {
     hex::encode(&Sha256::digest(bytes)[..20])
 }
 
 /// Puts the fields of `over` on `base`, whole values at a time.
-pub fn overlay(mut base: Value, over: Value) -> Value {
+pub(crate) fn overlay(mut base: Value, over: Value) -> Value {
     let Value::Object(fields) = over else { panic!("fields to put over an example") };
     for (name, value) in fields {
         base[name] = value;
@@ -27,7 +27,7 @@ fn first(mut example: Value) -> Value {
     if example.is_array() { example[0].take() } else { example }
 }
 
-pub fn app(app: &App) -> Value {
+pub(crate) fn app(app: &App) -> Value {
     overlay(
         CONTRACT.example("apps/get-authenticated", 200),
         json!({
@@ -37,7 +37,7 @@ pub fn app(app: &App) -> Value {
     )
 }
 
-pub fn installation(operation: &str, app: &App, installation: &Installation) -> Value {
+pub(crate) fn installation(operation: &str, app: &App, installation: &Installation) -> Value {
     let mut view = overlay(
         CONTRACT.example(operation, 200),
         json!({
@@ -57,7 +57,7 @@ pub fn installation(operation: &str, app: &App, installation: &Installation) -> 
     view
 }
 
-pub fn repository(operation: &str, repository: &Repository) -> Value {
+pub(crate) fn repository(operation: &str, repository: &Repository) -> Value {
     let mut view = overlay(
         CONTRACT.example(operation, 200),
         json!({
@@ -75,7 +75,12 @@ pub fn repository(operation: &str, repository: &Repository) -> Value {
     view
 }
 
-pub fn pull_request(operation: &str, state: &State, repository: &Repository, pr: &PullRequest) -> Value {
+pub(crate) fn pull_request(
+    operation: &str,
+    state: &State,
+    repository: &Repository,
+    pr: &PullRequest,
+) -> Value {
     let mut view = overlay(
         first(CONTRACT.example(operation, 200)),
         json!({
@@ -106,7 +111,7 @@ pub fn pull_request(operation: &str, state: &State, repository: &Repository, pr:
     view
 }
 
-pub fn check_run(state: &State, repository: &Repository, check: &CheckRun, base: &str) -> Value {
+pub(crate) fn check_run(state: &State, repository: &Repository, check: &CheckRun, base: &str) -> Value {
     let mut view = CONTRACT.example("checks/create", 201);
     let url = format!("{base}/repos/{}/check-runs/{}", repository.full_name(), check.id);
     let pull_requests: Vec<Value> = state
@@ -151,7 +156,7 @@ fn minimal_pull_request(repository: &Repository, pr: &PullRequest, base: &str) -
     })
 }
 
-pub fn comment(state: &State, repository: &Repository, comment: &Comment, base: &str) -> Value {
+pub(crate) fn comment(state: &State, repository: &Repository, comment: &Comment, base: &str) -> Value {
     let issue = format!("{base}/repos/{}/issues", repository.full_name());
     let mut view = overlay(
         CONTRACT.example("issues/create-comment", 201),
@@ -175,7 +180,7 @@ pub fn comment(state: &State, repository: &Repository, comment: &Comment, base: 
 }
 
 /// What somebody may do in a repository.
-pub fn permission(login: &str, level: &str) -> Value {
+pub(crate) fn permission(login: &str, level: &str) -> Value {
     let mut view = overlay(
         CONTRACT.example("repos/get-collaborator-permission-level", 200),
         json!({ "permission": level, "role_name": level }),
@@ -185,7 +190,7 @@ pub fn permission(login: &str, level: &str) -> Value {
     view
 }
 
-pub fn rate_limit() -> Value {
+pub(crate) fn rate_limit() -> Value {
     let core = json!({ "limit": 5000, "used": 1, "remaining": 4999, "reset": now_seconds() + 3600 });
     let mut view = CONTRACT.example("rate-limit/get", 200);
     view["resources"]["core"] = core.clone();

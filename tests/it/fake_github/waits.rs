@@ -15,7 +15,7 @@ const UNDER_WAY: i64 = 500;
 
 /// A wait that was told.
 #[derive(Clone, Copy, Debug)]
-pub struct Wait {
+pub(crate) struct Wait {
     pub installation_id: u64,
     /// Milliseconds since the epoch.
     pub binds_from: i64,
@@ -23,19 +23,19 @@ pub struct Wait {
 }
 
 /// The installation a request is for, by its token or, when it asks for one, by its path.
-pub fn installation_of(state: &State, bearer: Option<&str>, path: &str) -> Option<u64> {
+pub(crate) fn installation_of(state: &State, bearer: Option<&str>, path: &str) -> Option<u64> {
     let minted_for = path.strip_prefix("/app/installations/").and_then(|rest| rest.split('/').next());
     let by_token = bearer.and_then(|text| state.tokens.iter().find(|token| token.text == text));
     by_token.map(|token| token.installation_id).or_else(|| minted_for?.parse().ok())
 }
 
-pub fn is_write(method: &str, path: &str) -> bool {
+pub(crate) fn is_write(method: &str, path: &str) -> bool {
     method != "GET" && !path.ends_with("/access_tokens")
 }
 
 impl State {
     /// Notes what an answer asks to wait.
-    pub fn note_wait(&mut self, installation_id: Option<u64>, is_write: bool, reply: &Reply) {
+    pub(crate) fn note_wait(&mut self, installation_id: Option<u64>, is_write: bool, reply: &Reply) {
         let Some(installation_id) = installation_id.filter(|_| matches!(reply.status, 403 | 429)) else {
             return;
         };
@@ -56,7 +56,7 @@ impl State {
     }
 
     /// What is wrong with a write that comes now, if anything is.
-    pub fn write_during_wait(&self, installation_id: u64) -> Option<String> {
+    pub(crate) fn write_during_wait(&self, installation_id: u64) -> Option<String> {
         let now = now_milliseconds();
         let binding = |wait: &&Wait| {
             wait.installation_id == installation_id && (wait.binds_from..wait.until).contains(&now)

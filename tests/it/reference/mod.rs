@@ -7,11 +7,11 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use pacegate::gate::common_mode::Witnesses;
-use pacegate::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
-use pacegate::gate::family::Family;
-use pacegate::gate::pieces::Pieces;
-use pacegate::stats::matrix::Matrix;
+use pacegate_engine::gate::common_mode::Witnesses;
+use pacegate_engine::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
+use pacegate_engine::gate::family::Family;
+use pacegate_engine::gate::pieces::Pieces;
+use pacegate_engine::stats::matrix::Matrix;
 use serde::Deserialize;
 use simulate::{Case, Kind};
 

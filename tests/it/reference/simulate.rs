@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// What the machines and caches are like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// One machine runs all jobs; nothing is said of caches.
     SharedMachine,
     /// A machine for each job; nothing is said of caches.
@@ -16,7 +16,7 @@ pub enum Kind {
 
 /// One history with four new runs, as the reference reads it; NaN is written as null.
 #[derive(Serialize)]
-pub struct Case {
+pub(super) struct Case {
     pub name: String,
     pub logs: Vec<Vec<f64>>,
     pub clock_s: Vec<f64>,
@@ -76,7 +76,7 @@ struct Leaf {
 
 impl Case {
     /// About so many stages: leaves in jobs, the jobs, a group in the first job, and the root.
-    pub fn simulate(stages: usize, runs: usize, kind: Kind, seed: u64) -> Self {
+    pub(super) fn simulate(stages: usize, runs: usize, kind: Kind, seed: u64) -> Self {
         let mut chance = Chance(seed);
         let jobs = (stages / 12).max(2);
         let count = stages - jobs - 2;

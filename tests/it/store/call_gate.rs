@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use pacegate::clock::Clock;
-use pacegate::github::gate::{CallFacts, CallGate, CallKind, HourOfCalls, Limit, Permit, Refusal};
-use pacegate::jobs::call_gate::{DatabaseGate, WriteLimits, share_of_calls_left};
-use pacegate::model::ids::InstallationId;
-use pacegate::model::time::Timestamp;
+use pacegate::tasks::call_gate::{DatabaseGate, WriteLimits, share_of_calls_left};
+use pacegate_clock::Clock;
+use pacegate_engine::model::ids::InstallationId;
+use pacegate_engine::model::time::Timestamp;
+use pacegate_github::gate::{CallFacts, CallGate, CallKind, HourOfCalls, Limit, Permit, Refusal};
 
 use super::{Outcome, Store, at, seconds, store_test};
 

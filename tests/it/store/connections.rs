@@ -3,7 +3,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use pacegate::store::{DatabaseUrl, Db, StoreError};
+use pacegate_store::{DatabaseUrl, Db, StoreError};
 
 use super::{Outcome, Store, at, repo_name, store_test};
 

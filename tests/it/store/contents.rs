@@ -1,7 +1,7 @@
 //! Files of repositories that were asked for: a branch's policy until a push, files at a commit
 //! until they are swept.
 
-use pacegate::store::{StoredFile, StoredPolicy};
+use pacegate_store::{StoredFile, StoredPolicy};
 
 use super::{Outcome, Store, at, sha, store_test};
 

@@ -1,8 +1,8 @@
 //! Upload grants: exchanged once, good for minutes and for one attempt of one run, and never for more
 //! than a job uploads.
 
-use pacegate::model::ids::RepoId;
-use pacegate::store::{GrantRow, Granted, JobTokenUse, NewGrant, StoreError, Tx};
+use pacegate_engine::model::ids::RepoId;
+use pacegate_store::{GrantRow, Granted, JobTokenUse, NewGrant, StoreError, Tx};
 
 use super::{Outcome, Store, at, sha, store_test};
 
@@ -46,7 +46,7 @@ store_test!(a_token_is_exchanged_once_and_a_grant_ends, async |store: &Store| ->
 store_test!(one_token_that_comes_twice_at_once_is_new_once, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let other = store.again().await?;
-    let exchange = async |db: &pacegate::store::Db| {
+    let exchange = async |db: &pacegate_store::Db| {
         let mut tx = db.write().await?;
         let granted = ask(&mut tx, store, "one", &new(repo, 5)).await?;
         tx.commit().await?;
@@ -95,7 +95,7 @@ store_test!(uploads_at_once_count_one_another, async |store: &Store| -> Outcome 
         assert!(tx.count_upload(grant, MOST).await?);
     }
     tx.commit().await?;
-    let upload = async |db: &pacegate::store::Db, grant: &GrantRow| {
+    let upload = async |db: &pacegate_store::Db, grant: &GrantRow| {
         let mut tx = db.write().await?;
         let counted = tx.count_upload(grant, MOST).await?;
         tx.commit().await?;

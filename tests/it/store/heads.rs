@@ -1,7 +1,7 @@
 //! Pull requests and their heads: what is stored does not depend on the order of deliveries.
 
-use pacegate::model::ids::PrNumber;
-use pacegate::store::PullRequestRow;
+use pacegate_engine::model::ids::PrNumber;
+use pacegate_store::PullRequestRow;
 
 use super::{Outcome, Store, at, sha, store_test};
 

@@ -1,8 +1,8 @@
 //! What jobs of workflow runs send: the traces that are waited for under a run's name, and how much
 //! a fork may send in a day.
 
-use pacegate::model::ids::TraceId;
-use pacegate::store::{ArtifactQuota, SentArtifact, SpanBatch, ToldTrace, TraceBounds};
+use pacegate_engine::model::ids::TraceId;
+use pacegate_store::{ArtifactQuota, SentArtifact, SpanBatch, ToldTrace, TraceBounds};
 
 use super::{Outcome, Store, at, store_test};
 

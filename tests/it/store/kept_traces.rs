@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use pacegate::jobs::worker::run_jobs;
-use pacegate::model::ids::{RepoId, RunId};
-use pacegate::store::{KeptTrace, StoreError};
+use pacegate::tasks::worker::run_jobs;
+use pacegate_engine::model::ids::{RepoId, RunId};
+use pacegate_store::{KeptTrace, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::runs::{run_of, trace};

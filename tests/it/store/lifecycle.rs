@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use pacegate::model::ids::InstallationId;
-use pacegate::store::forgetting::{TABLES, TABLES_OF_RUNS};
-use pacegate::store::{RepositoryFacts, RepositoryRow, StoreError};
+use pacegate_engine::model::ids::InstallationId;
+use pacegate_store::forgetting::{TABLES, TABLES_OF_RUNS};
+use pacegate_store::{RepositoryFacts, RepositoryRow, StoreError};
 
 use super::runs::run_of;
 use super::verdicts::keep;

@@ -1,7 +1,7 @@
 //! A process that is gone from one moment to the next: its file holds what was committed, and
 //! nothing else.
 
-use pacegate::store::{DatabaseUrl, Db, DeliveryRow, LeaseToken, NewJob, Priority};
+use pacegate_store::{DatabaseUrl, Db, DeliveryRow, LeaseToken, NewJob, Priority};
 use tempfile::TempDir;
 
 use super::{Outcome, Store, at, seconds};

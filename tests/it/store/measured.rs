@@ -1,9 +1,9 @@
 //! Errors, and runs with everything that was measured in them.
 
-use pacegate::model::ids::{PrNumber, RunId};
-use pacegate::model::run::{Lineage, MeasuredRun, PipelineRun};
-use pacegate::model::stage::{Frame, StageError, StageKey, StageSample};
-use pacegate::store::RunFilter;
+use pacegate_engine::model::ids::{PrNumber, RunId};
+use pacegate_engine::model::run::{Lineage, MeasuredRun, PipelineRun};
+use pacegate_engine::model::stage::{Frame, StageError, StageKey, StageSample};
+use pacegate_store::RunFilter;
 
 use super::runs::run_of;
 use super::samples::sample;

@@ -26,19 +26,19 @@ mod worker;
 
 use std::time::Duration;
 
-use pacegate::clock::Randomness;
-use pacegate::model::ids::{CommitSha, RepoName};
-use pacegate::model::time::Timestamp;
-use pacegate::store::{DatabaseUrl, Db, RepositoryRow, StoreError, Tx};
+use pacegate_clock::Randomness;
+use pacegate_engine::model::ids::{CommitSha, RepoName};
+use pacegate_engine::model::time::Timestamp;
+use pacegate_store::{DatabaseUrl, Db, RepositoryRow, StoreError, Tx};
 use tempfile::TempDir;
 
 use crate::postgres::fresh_database;
 
 /// How a body of a test ends: with `?` on every call to the store.
-pub type Outcome = Result<(), StoreError>;
+pub(crate) type Outcome = Result<(), StoreError>;
 
 /// A database of one test.
-pub struct Store {
+pub(crate) struct Store {
     pub db: Db,
     pub chance: Randomness,
     pub url: DatabaseUrl,
@@ -48,14 +48,14 @@ pub struct Store {
 
 impl Store {
     /// A SQLite file, without tables.
-    pub async fn sqlite() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let url = format!("sqlite://{}/pacegate.db", folder.path().display());
         Self::open(&url, Some(folder)).await
     }
 
     /// A PostgreSQL database, without tables.
-    pub async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         Self::open(&fresh_database().await, None).await
     }
 
@@ -66,7 +66,7 @@ impl Store {
     }
 
     /// Runs a body with the tables in place.
-    pub async fn run(self, body: impl AsyncFnOnce(&Self) -> Outcome) {
+    pub(crate) async fn run(self, body: impl AsyncFnOnce(&Self) -> Outcome) {
         self.db.migrate().await.expect("tables");
         body(&self).await.expect("the store does what it is asked for");
         self.db.close().await;
@@ -74,20 +74,20 @@ impl Store {
     }
 
     /// The same database as another process has it.
-    pub async fn again(&self) -> Result<Db, StoreError> {
+    pub(crate) async fn again(&self) -> Result<Db, StoreError> {
         Db::connect(&self.url, 6).await
     }
 
-    pub async fn write(&self) -> Result<Tx, StoreError> {
+    pub(crate) async fn write(&self) -> Result<Tx, StoreError> {
         self.db.write().await
     }
 
-    pub async fn read(&self) -> Result<Tx, StoreError> {
+    pub(crate) async fn read(&self) -> Result<Tx, StoreError> {
         self.db.read().await
     }
 
     /// A repository without an installation.
-    pub async fn repository(&self, name: &str) -> Result<RepositoryRow, StoreError> {
+    pub(crate) async fn repository(&self, name: &str) -> Result<RepositoryRow, StoreError> {
         let mut tx = self.write().await?;
         let row = tx.ensure_repository(&repo_name(name), at(0)).await?;
         tx.commit().await?;
@@ -117,19 +117,19 @@ macro_rules! store_test {
 pub(in crate::store) use store_test;
 
 /// So many seconds after the tests' beginning of time.
-pub fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp(1_800_000_000_000_000 + seconds * 1_000_000)
 }
 
-pub fn seconds(n: u64) -> Duration {
+pub(crate) fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-pub fn repo_name(text: &str) -> RepoName {
+pub(crate) fn repo_name(text: &str) -> RepoName {
     text.parse().expect("a repository's name")
 }
 
 /// A commit whose digits all are this one.
-pub fn sha(digit: char) -> CommitSha {
+pub(crate) fn sha(digit: char) -> CommitSha {
     digit.to_string().repeat(40).parse().expect("a commit")
 }

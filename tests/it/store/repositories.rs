@@ -1,7 +1,7 @@
 //! Repositories and installations: a repository is GitHub's number, its name may change hands.
 
-use pacegate::model::ids::InstallationId;
-use pacegate::store::{InstallationRow, RepositoryFacts, RepositoryRow, StoreError};
+use pacegate_engine::model::ids::InstallationId;
+use pacegate_store::{InstallationRow, RepositoryFacts, RepositoryRow, StoreError};
 
 use super::runs::run_of;
 use super::verdicts::{comparison, keep, keep_one};
@@ -169,7 +169,7 @@ store_test!(repositories_are_listed_with_the_newest_runs_first, async |store: &S
     }
     keep(&mut tx, busy.id, "c1", 'a', 1, "first").await?;
     let mut judged = comparison('b');
-    judged.verdict = pacegate::model::comparison::RunVerdict::Regressed;
+    judged.verdict = pacegate_engine::model::comparison::RunVerdict::Regressed;
     keep_one(&mut tx, busy.id, "c2", 1, "second", &judged).await?;
     let listed = tx.list_repositories(10).await?;
     let shown: Vec<_> = listed

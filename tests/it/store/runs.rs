@@ -1,20 +1,25 @@
 //! Runs: one row for a trace, however often it is collected; found by what they measured.
 
-use pacegate::model::environment::RunnerClass;
-use pacegate::model::ids::{CommitSha, PrNumber, RepoId, RunId, TraceId};
-use pacegate::model::run::{Lineage, PipelineRun, RunResult};
-use pacegate::model::time::Timestamp;
-use pacegate::store::PullRequestRow;
-use pacegate::store::{RunFilter, StoreError, StoredRun, Tx};
+use pacegate_engine::model::environment::RunnerClass;
+use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId, RunId, TraceId};
+use pacegate_engine::model::run::{Lineage, PipelineRun, RunResult};
+use pacegate_engine::model::time::Timestamp;
+use pacegate_store::PullRequestRow;
+use pacegate_store::{RunFilter, StoreError, StoredRun, Tx};
 
 use super::{Outcome, Store, at, repo_name, sha, store_test};
 
-pub fn trace(n: u8) -> TraceId {
+pub(super) fn trace(n: u8) -> TraceId {
     TraceId::from_bytes(&[n; 16]).expect("not zero")
 }
 
 /// A run of `acme/app` on its main branch.
-pub fn run_of(id: &str, trace: Option<TraceId>, head_sha: CommitSha, started_at: Timestamp) -> PipelineRun {
+pub(super) fn run_of(
+    id: &str,
+    trace: Option<TraceId>,
+    head_sha: CommitSha,
+    started_at: Timestamp,
+) -> PipelineRun {
     PipelineRun {
         id: RunId(id.into()),
         repo: repo_name("acme/app"),
@@ -108,7 +113,7 @@ store_test!(a_trace_collected_again_is_the_same_run, async |store: &Store| -> Ou
 store_test!(one_trace_collected_twice_at_once_is_one_run, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?;
     let other = store.again().await?;
-    let record = async |db: &pacegate::store::Db, id: &str| {
+    let record = async |db: &pacegate_store::Db, id: &str| {
         let mut tx = db.write().await?;
         let id = tx.record_run(repo.id, &run_of(id, Some(trace(1)), sha('a'), at(1)), 1).await?;
         tx.commit().await?;

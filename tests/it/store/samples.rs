@@ -1,15 +1,15 @@
 //! Stage samples: as many as a run has, in place of those it had, whoever writes beside it.
 
-use pacegate::model::ids::RunId;
-use pacegate::model::run::RunResult;
-use pacegate::model::stage::{CacheState, StageKey, StageKind, StageSample};
-use pacegate::store::{Db, StoreError};
+use pacegate_engine::model::ids::RunId;
+use pacegate_engine::model::run::RunResult;
+use pacegate_engine::model::stage::{CacheState, StageKey, StageKind, StageSample};
+use pacegate_store::{Db, StoreError};
 
 use super::{Outcome, Store, at, sha, store_test};
 use crate::store::runs::run_of;
 
 /// A stage under the ones before it in its path.
-pub fn sample(path: &[&str], start_offset_ns: i64) -> StageSample {
+pub(super) fn sample(path: &[&str], start_offset_ns: i64) -> StageSample {
     let path: Vec<String> = path.iter().map(|&part| part.to_owned()).collect();
     let parent = (path.len() > 1).then(|| StageKey::from_path(&path[..path.len() - 1]));
     StageSample {
@@ -105,7 +105,12 @@ store_test!(a_stage_keeps_its_parent_when_the_parent_was_not_measured, async |st
 });
 
 /// Two runs that met no stage before, in opposite orders: the later one waits, none fails.
-async fn record_wide(db: Db, repo: pacegate::model::ids::RepoId, id: &str, backwards: bool) -> Outcome {
+async fn record_wide(
+    db: Db,
+    repo: pacegate_engine::model::ids::RepoId,
+    id: &str,
+    backwards: bool,
+) -> Outcome {
     let mut samples = wide(3_000);
     if backwards {
         samples.reverse();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{Connection, PgConnection, Row, SqliteConnection};
 
-use pacegate::model::ids::RunId;
+use pacegate_engine::model::ids::RunId;
 
 use super::Store;
 use super::samples::sample;

@@ -1,10 +1,10 @@
 //! Traces that are arriving: batches come from anywhere at once, and a run is made of all of
 //! them or not at all.
 
-use pacegate::clock::Randomness;
-use pacegate::model::ids::RepoId;
-use pacegate::model::time::Timestamp;
-use pacegate::store::{Db, OpenTrace, SpanBatch, StoreError, TraceBounds, Tx};
+use pacegate_clock::Randomness;
+use pacegate_engine::model::ids::RepoId;
+use pacegate_engine::model::time::Timestamp;
+use pacegate_store::{Db, OpenTrace, SpanBatch, StoreError, TraceBounds, Tx};
 use sqlx::{Connection, PgConnection};
 
 use super::runs::trace;

@@ -1,6 +1,6 @@
 //! Tokens and deliveries: who may push, and what was acted on.
 
-use pacegate::store::DeliveryRow;
+use pacegate_store::DeliveryRow;
 
 use super::{Outcome, Store, at, store_test};
 
@@ -51,11 +51,11 @@ store_test!(a_delivery_is_recorded_once, async |store: &Store| -> Outcome {
 store_test!(one_delivery_that_comes_twice_at_once_is_new_once, async |store: &Store| -> Outcome {
     let other = store.again().await?;
     let row = DeliveryRow { delivery_id: "d".into(), event: "ping".into(), body: None };
-    let record = async |db: &pacegate::store::Db| {
+    let record = async |db: &pacegate_store::Db| {
         let mut tx = db.write().await?;
         let new = tx.record_delivery(&row, at(1)).await?;
         tx.commit().await?;
-        Ok::<bool, pacegate::store::StoreError>(new)
+        Ok::<bool, pacegate_store::StoreError>(new)
     };
     let (one, two) = tokio::join!(record(&store.db), record(&other));
     assert_eq!(u8::from(one?) + u8::from(two?), 1);

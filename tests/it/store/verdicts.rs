@@ -1,14 +1,14 @@
 //! Comparisons, checks and comments: what was said, and where GitHub shows it.
 
-use pacegate::model::comparison::{
+use pacegate_engine::model::comparison::{
     BaselineSummary, ErrorComparison, ErrorVerdict, Exclusion, Location, RunComparison, RunVerdict,
     StageComparison, StageVerdict, WallClock,
 };
-use pacegate::model::ids::{ComparisonId, PrNumber, RepoId, RunId};
-use pacegate::model::policy::{CommentRule, Mistake, Mode, PolicyFacts, PolicySource, UnusablePolicy};
-use pacegate::model::stage::StageKey;
-use pacegate::model::structure::{Change, EachTime, Repetition, StructuralChange};
-use pacegate::store::{CheckRow, ComparisonRow, NewComparison, StoreError, Tx};
+use pacegate_engine::model::ids::{ComparisonId, PrNumber, RepoId, RunId};
+use pacegate_engine::model::policy::{CommentRule, Mistake, Mode, PolicyFacts, PolicySource, UnusablePolicy};
+use pacegate_engine::model::stage::StageKey;
+use pacegate_engine::model::structure::{Change, EachTime, Repetition, StructuralChange};
+use pacegate_store::{CheckRow, ComparisonRow, NewComparison, StoreError, Tx};
 
 use super::{Outcome, Store, at, repo_name, sha, store_test};
 
@@ -40,7 +40,7 @@ fn stage(name: &str, verdict: StageVerdict) -> StageComparison {
 }
 
 /// A comparison of a head with a stage of every verdict.
-pub fn comparison(head: char) -> RunComparison {
+pub(super) fn comparison(head: char) -> RunComparison {
     let verdicts = [
         StageVerdict::Pass,
         StageVerdict::Suspect,
@@ -106,7 +106,7 @@ pub fn comparison(head: char) -> RunComparison {
 }
 
 /// Keeps a comparison made of these inputs and returns the identifier it has.
-pub async fn keep_one(
+pub(super) async fn keep_one(
     tx: &mut Tx,
     repo: RepoId,
     id: &str,
@@ -129,7 +129,7 @@ pub async fn keep_one(
 }
 
 /// Keeps a comparison of a head.
-pub async fn keep(
+pub(super) async fn keep(
     tx: &mut Tx,
     repo: RepoId,
     id: &str,

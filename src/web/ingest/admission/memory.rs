@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::model::time::Timestamp;
+use pacegate_engine::model::time::Timestamp;
 
 /// How old an answer of the system may be.
 const FRESH: Duration = Duration::from_millis(50);

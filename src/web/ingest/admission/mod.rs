@@ -15,9 +15,9 @@ use self::memory::{MemoryGuard, Pressure};
 pub(in crate::web) use self::rate::RateKey;
 use self::rate::Rates;
 use super::BODY_LIMIT;
-use crate::clock::Clock;
-use crate::model::ids::RepoId;
 use crate::web::error::WebError;
+use pacegate_clock::Clock;
+use pacegate_engine::model::ids::RepoId;
 
 /// Requests held at once, and those of one repository.
 const REQUESTS: (usize, usize) = (512, 128);
@@ -223,7 +223,7 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::time::Timestamp;
+    use pacegate_engine::model::time::Timestamp;
 
     const MIB: usize = 1 << 20;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::ids::RepoId;
-use crate::model::time::Timestamp;
+use pacegate_engine::model::ids::RepoId;
+use pacegate_engine::model::time::Timestamp;
 
 /// Buckets that are remembered. A full one need not be.
 const BUCKETS: usize = 10_000;

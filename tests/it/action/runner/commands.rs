@@ -6,20 +6,20 @@ use std::sync::{Arc, Mutex};
 
 /// A warning, an error or a notice that a step made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Annotation {
+pub(crate) struct Annotation {
     pub level: String,
     pub message: String,
 }
 
 /// What must not be read in the log. Shared by all steps of a job.
 #[derive(Clone, Default)]
-pub struct Masks {
+pub(super) struct Masks {
     secrets: Arc<Mutex<Vec<String>>>,
 }
 
 impl Masks {
     /// Hides a value, and each line of it, from now on.
-    pub fn add(&self, value: &str) {
+    pub(super) fn add(&self, value: &str) {
         let lines = value.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned);
         let mut secrets = self.secrets.lock().expect("no panic inside");
         secrets.extend(lines);
@@ -28,20 +28,20 @@ impl Masks {
     }
 
     /// The line without secrets.
-    pub fn cover(&self, line: &str) -> String {
+    pub(super) fn cover(&self, line: &str) -> String {
         let secrets = self.secrets.lock().expect("no panic inside");
         secrets.iter().fold(line.to_owned(), |line, secret| line.replace(secret, "***"))
     }
 
     /// Whether exactly this is hidden.
-    pub fn holds(&self, value: &str) -> bool {
+    pub(super) fn holds(&self, value: &str) -> bool {
         self.secrets.lock().expect("no panic inside").iter().any(|secret| secret == value)
     }
 }
 
 /// The log of a step, as a person reads it.
 #[derive(Clone, Debug, Default)]
-pub struct Log {
+pub(super) struct Log {
     pub lines: Vec<String>,
     pub annotations: Vec<Annotation>,
     /// Groups that are open.
@@ -50,7 +50,7 @@ pub struct Log {
 
 impl Log {
     /// Takes a line of a step's output.
-    pub fn take(&mut self, line: &str, masks: &Masks) {
+    pub(super) fn take(&mut self, line: &str, masks: &Masks) {
         let Some((name, message)) = command(line) else {
             self.lines.push(masks.cover(line));
             return;
@@ -82,7 +82,7 @@ impl Log {
     }
 
     /// The warnings' texts.
-    pub fn warnings(&self) -> Vec<&str> {
+    pub(super) fn warnings(&self) -> Vec<&str> {
         self.annotations.iter().filter(|a| a.level == "warning").map(|a| a.message.as_str()).collect()
     }
 }
@@ -97,7 +97,7 @@ fn command(line: &str) -> Option<(&str, String)> {
 
 /// A file of names and values: `name=value`, or `name<<delimiter`, the value's lines and the
 /// delimiter. Anything else fails a step, as it does on a runner.
-pub fn pairs(text: &str) -> BTreeMap<String, String> {
+pub(super) fn pairs(text: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {

@@ -9,14 +9,14 @@ use crate::webhooks::sha;
 
 /// Where a service listens, and what it wants to be shown.
 #[derive(Clone, Debug)]
-pub struct Access {
+pub(crate) struct Access {
     pub url: String,
     pub token: String,
 }
 
 /// A job of a workflow run, in the workflow `CI`.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub(crate) struct Job {
     pub repository: String,
     pub repository_id: u64,
     pub run_id: u64,
@@ -46,7 +46,7 @@ pub struct Job {
 
 impl Job {
     /// A job of a push to main.
-    pub fn new(repository: &str, run_id: u64, key: &str, head_sha: &str) -> Self {
+    pub(crate) fn new(repository: &str, run_id: u64, key: &str, head_sha: &str) -> Self {
         Self {
             repository: repository.to_owned(),
             repository_id: 1_296_269,
@@ -69,7 +69,7 @@ impl Job {
     }
 
     /// The same for a pull request.
-    pub fn of_pull_request(mut self, number: u64) -> Self {
+    pub(crate) fn of_pull_request(mut self, number: u64) -> Self {
         "pull_request".clone_into(&mut self.event);
         self.branch = format!("change-{number}");
         self.pull_request = number;
@@ -77,7 +77,7 @@ impl Job {
     }
 
     /// With an input of the action.
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.with.insert(name.to_owned(), value.to_owned());
         self
     }
@@ -91,7 +91,7 @@ impl Job {
     }
 
     /// `GITHUB_SHA`: for a pull request it is the merge with its base, which no branch has.
-    pub fn checked_out(&self) -> String {
+    pub(crate) fn checked_out(&self) -> String {
         if self.pull_request == 0 {
             self.head_sha.clone()
         } else {
@@ -100,7 +100,7 @@ impl Job {
     }
 
     /// What `GITHUB_EVENT_PATH` holds, as far as anybody reads it.
-    pub fn event_payload(&self) -> Value {
+    pub(crate) fn event_payload(&self) -> Value {
         let repository = json!({ "id": self.repository_id, "full_name": self.repository });
         if self.pull_request == 0 {
             return json!({ "ref": self.git_ref(), "after": self.head_sha, "repository": repository });
@@ -113,7 +113,7 @@ impl Job {
     }
 
     /// What expressions in an input's default can name.
-    pub fn contexts(&self) -> BTreeMap<&'static str, Value> {
+    pub(crate) fn contexts(&self) -> BTreeMap<&'static str, Value> {
         let github = json!({
             "repository": self.repository, "repository_id": self.repository_id.to_string(),
             "run_id": self.run_id.to_string(), "run_attempt": self.run_attempt.to_string(),
@@ -133,7 +133,7 @@ impl Job {
     }
 
     /// The variables of every step.
-    pub fn environment(&self) -> BTreeMap<String, String> {
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
         let (owner, _) = self.repository.split_once('/').expect("OWNER/NAME");
         let (head_ref, base_ref) =
             if self.pull_request == 0 { ("", "") } else { (self.branch.as_str(), "main") };
@@ -174,7 +174,7 @@ impl Job {
 
     /// What an action's own steps get besides, and no other step: all of it is secret or leads to
     /// where a secret is shown.
-    pub fn services(&self) -> BTreeMap<String, String> {
+    pub(crate) fn services(&self) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::new();
         let mut add = |name: &str, value: &str| variables.insert(name.to_owned(), value.to_owned());
         if let Some(results) = &self.results {

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// What the runner needs of `action.yml`. A key that the runner doesn't know is a mistake.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Metadata {
+pub(super) struct Metadata {
     #[allow(dead_code, reason = "every action has one")]
     name: String,
     #[allow(dead_code, reason = "the marketplace's")]
@@ -40,14 +40,14 @@ struct Input {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Output {
+pub(super) struct Output {
     #[allow(dead_code, reason = "for readers")]
     description: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Runs {
+pub(super) struct Runs {
     pub using: String,
     pub main: String,
     pub post: Option<String>,
@@ -56,7 +56,7 @@ pub struct Runs {
 
 impl Metadata {
     /// Reads `action.yml` of a folder.
-    pub fn read(folder: &Path) -> Self {
+    pub(super) fn read(folder: &Path) -> Self {
         let path = folder.join("action.yml");
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -64,7 +64,7 @@ impl Metadata {
 
     /// The variables `INPUT_…` of a step `with` these values. An input the action does not have is
     /// passed too, as the runner does, and is a mistake here.
-    pub fn inputs(
+    pub(super) fn inputs(
         &self,
         with: &BTreeMap<String, String>,
         contexts: &BTreeMap<&str, Value>,

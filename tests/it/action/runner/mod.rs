@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::time::now_milliseconds;
-pub use commands::Annotation;
+pub(super) use commands::Annotation;
 use commands::{Log, Masks, pairs};
-pub use job::{Access, Job};
+pub(super) use job::{Access, Job};
 use metadata::Metadata;
 use process::{End, Process};
 
@@ -25,7 +25,7 @@ use process::{End, Process};
 const REFUSED: &str = "NODE_OPTIONS";
 
 /// A runner with one job.
-pub struct Runner {
+pub(super) struct Runner {
     pub job: Job,
     action: PathBuf,
     metadata: Metadata,
@@ -41,7 +41,7 @@ pub struct Runner {
 
 /// A step that ended.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub(super) struct Step {
     pub name: String,
     /// Milliseconds since the epoch.
     pub started_at: i64,
@@ -60,12 +60,12 @@ pub struct Step {
 
 impl Step {
     /// The texts of the warnings.
-    pub fn warnings(&self) -> Vec<&str> {
+    pub(super) fn warnings(&self) -> Vec<&str> {
         self.annotations.iter().filter(|a| a.level == "warning").map(|a| a.message.as_str()).collect()
     }
 
     /// The whole log as one text.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.log.join("\n")
     }
 }
@@ -76,7 +76,7 @@ const FILES: [&str; 5] =
 
 impl Runner {
     /// A runner for a job that uses the action in a folder.
-    pub fn new(action: &Path, job: Job) -> Self {
+    pub(super) fn new(action: &Path, job: Job) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         for name in ["temp/_runner_file_commands", "workspace", "home", "tools"] {
             std::fs::create_dir_all(folder.path().join(name)).expect("a folder");
@@ -100,41 +100,41 @@ impl Runner {
     }
 
     /// `GITHUB_WORKSPACE`.
-    pub fn workspace(&self) -> PathBuf {
+    pub(super) fn workspace(&self) -> PathBuf {
         self.folder.path().join("workspace")
     }
 
     /// `RUNNER_TEMP`.
-    pub fn temp(&self) -> PathBuf {
+    pub(super) fn temp(&self) -> PathBuf {
         self.folder.path().join("temp")
     }
 
     /// What is in `RUNNER_TEMP` and not the runner's own.
-    pub fn left_behind(&self) -> Vec<String> {
+    pub(super) fn left_behind(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.temp()).expect("a folder");
         let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
         names.filter(|name| name != "_runner_file_commands").collect()
     }
 
     /// What a step before this one wrote to `GITHUB_ENV`.
-    pub fn exported(&self, name: &str) -> Option<&str> {
+    pub(super) fn exported(&self, name: &str) -> Option<&str> {
         self.exported.get(name).map(String::as_str)
     }
 
     /// Sets a variable of the workflow's `env`.
-    pub fn env(&mut self, name: &str, value: &str) {
+    pub(super) fn env(&mut self, name: &str, value: &str) {
         self.exported.insert(name.to_owned(), value.to_owned());
     }
 
     /// Runs the action's `main`.
-    pub fn main(&mut self) -> &Step {
+    pub(super) fn main(&mut self) -> &Step {
         let (main, name) = (self.metadata.runs.main.clone(), "Run acme/pacegate/action@v1".to_owned());
         self.run_action(&main, name)
     }
 
     /// Runs the action's `post`, as always at the end, whatever came before; the rest of what the
     /// action saved comes with it.
-    pub fn post(&mut self) -> &Step {
+    pub(super) fn post(&mut self) -> &Step {
         assert_eq!(self.metadata.runs.post_if.as_deref().unwrap_or("always()"), "always()");
         let post = self.metadata.runs.post.clone().expect("the action has a post step");
         self.run_action(&post, "Post Run acme/pacegate/action@v1".to_owned())
@@ -161,7 +161,7 @@ impl Runner {
     }
 
     /// Runs a step's script to its end.
-    pub fn run(&mut self, name: &str, script: &str) -> &Step {
+    pub(super) fn run(&mut self, name: &str, script: &str) -> &Step {
         let (process, files, begun) = self.start(script);
         let mut log = Log::default();
         let end = process.end(|line| log.take(line, &self.masks));
@@ -170,7 +170,7 @@ impl Runner {
 
     /// Runs a step's script until it has printed `marker`, and then cuts it off, as a cancellation
     /// or a time limit does.
-    pub fn run_cut_off(&mut self, name: &str, script: &str, marker: &str) -> &Step {
+    pub(super) fn run_cut_off(&mut self, name: &str, script: &str, marker: &str) -> &Step {
         let (mut process, files, begun) = self.start(script);
         let mut log = Log::default();
         let running = process.until(marker, |line| log.take(line, &self.masks));
@@ -257,18 +257,18 @@ impl Runner {
     }
 
     /// Ends the job: what it started and left running is killed, and named.
-    pub fn end(&self) -> Vec<String> {
+    pub(super) fn end(&self) -> Vec<String> {
         orphans::end_all(&format!("RUNNER_TRACKING_ID={}", self.tracking_id()))
     }
 
     /// The environment of what runs beside the steps.
-    pub fn environments(&self) -> String {
+    pub(super) fn environments(&self) -> String {
         orphans::environments(&format!("RUNNER_TRACKING_ID={}", self.tracking_id()))
     }
 
     /// Everything a step or a reader of the run could see: logs, summaries, outputs, variables, what the
     /// action saved, and every file that is left.
-    pub fn visible(&self) -> String {
+    pub(super) fn visible(&self) -> String {
         let mut text = format!("{:?}\n{:?}\n{:?}", self.steps, self.exported, self.state);
         let mut folders = vec![self.folder.path().to_owned()];
         while let Some(folder) = folders.pop() {

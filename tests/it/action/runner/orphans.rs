@@ -22,7 +22,7 @@ fn with(variable: &str) -> Vec<(Pid, String, String)> {
 }
 
 /// Kills every process with that variable, and gives their commands.
-pub fn end_all(variable: &str) -> Vec<String> {
+pub(super) fn end_all(variable: &str) -> Vec<String> {
     let found = with(variable);
     for (pid, ..) in &found {
         // It may have ended meanwhile.
@@ -36,6 +36,6 @@ pub fn end_all(variable: &str) -> Vec<String> {
 }
 
 /// The environments of every process with that variable.
-pub fn environments(variable: &str) -> String {
+pub(super) fn environments(variable: &str) -> String {
     with(variable).into_iter().map(|(.., environment)| environment).collect()
 }

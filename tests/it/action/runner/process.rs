@@ -27,7 +27,7 @@ enum Event {
 }
 
 /// A running step.
-pub struct Process {
+pub(super) struct Process {
     group: Pid,
     events: Receiver<Event>,
     open_pipes: u8,
@@ -38,7 +38,7 @@ pub struct Process {
 
 /// How a step's process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub(super) struct End {
     /// The exit code; `None` when a signal ended it.
     pub code: Option<i32>,
     /// Something that it started still holds its output open: a runner waits for that.
@@ -47,7 +47,7 @@ pub struct End {
 
 impl Process {
     /// Starts a command with exactly this environment.
-    pub fn start(command: &[&str], folder: &Path, environment: &BTreeMap<String, String>) -> Self {
+    pub(super) fn start(command: &[&str], folder: &Path, environment: &BTreeMap<String, String>) -> Self {
         let mut child = Command::new(command[0])
             .args(&command[1..])
             .current_dir(folder)
@@ -68,7 +68,7 @@ impl Process {
     }
 
     /// Hands on the lines until one contains `marker`; `false` if the process ended before.
-    pub fn until(&mut self, marker: &str, mut line: impl FnMut(&str)) -> bool {
+    pub(super) fn until(&mut self, marker: &str, mut line: impl FnMut(&str)) -> bool {
         loop {
             match self.events.recv_timeout(PATIENCE).expect("a step that prints or ends") {
                 Event::Line(text) => {
@@ -87,7 +87,7 @@ impl Process {
     }
 
     /// Hands on the rest of its lines, and waits for its end.
-    pub fn end(mut self, mut line: impl FnMut(&str)) -> End {
+    pub(super) fn end(mut self, mut line: impl FnMut(&str)) -> End {
         while !self.ended || self.open_pipes > 0 {
             let patience = if self.ended { OPEN_OUTPUT } else { PATIENCE };
             match self.events.recv_timeout(patience) {
@@ -106,7 +106,7 @@ impl Process {
 
     /// Cuts the step off, as at a cancellation and a timeout: asked, told, killed. What it started
     /// in its group goes with it.
-    pub fn cut_off(mut self, mut line: impl FnMut(&str)) -> End {
+    pub(super) fn cut_off(mut self, mut line: impl FnMut(&str)) -> End {
         for signal in [Signal::SIGINT, Signal::SIGTERM] {
             self.signal(signal);
             while !self.ended {

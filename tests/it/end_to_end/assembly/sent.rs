@@ -13,7 +13,7 @@ const CLIENT: u8 = 3;
 const PRODUCER: u8 = 4;
 const CONSUMER: u8 = 5;
 
-pub struct Sent {
+pub(super) struct Sent {
     sha: String,
     branch: String,
     started_at: i64,
@@ -22,7 +22,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    pub fn new(sha: &str, branch: &str, started_at: i64, slow: f64) -> Self {
+    pub(super) fn new(sha: &str, branch: &str, started_at: i64, slow: f64) -> Self {
         Self { sha: sha.to_owned(), branch: branch.to_owned(), started_at, slow }
     }
 
@@ -60,7 +60,7 @@ impl Sent {
     }
 
     /// Each span by itself.
-    pub fn pieces(&self) -> Vec<Value> {
+    pub(super) fn pieces(&self) -> Vec<Value> {
         let clone = 6.0 * self.noise("clone");
         let compile = clone + 1.0 + 40.0 * self.noise("compile");
         let package = compile + 8.0 * self.noise("package");
@@ -121,12 +121,12 @@ impl Sent {
     }
 }
 
-pub fn name(piece: &Value) -> &str {
+pub(super) fn name(piece: &Value) -> &str {
     piece["scopeSpans"][0]["spans"][0]["name"].as_str().expect("a name")
 }
 
 /// The pieces as so many requests, in an order that means nothing.
-pub fn requests(mut pieces: Vec<Value>, count: usize) -> Vec<Value> {
+pub(super) fn requests(mut pieces: Vec<Value>, count: usize) -> Vec<Value> {
     pieces.sort_by_key(|piece| Sha256::digest(piece.to_string()).to_vec());
     let size = pieces.len().div_ceil(count);
     pieces.chunks(size).map(|pieces| json!({ "resourceSpans": pieces })).collect()

@@ -8,7 +8,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pacegate::github::actions_trace::ids;
+use pacegate_github::actions_trace::ids;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -19,19 +19,19 @@ use crate::service::Service;
 use crate::time::now_seconds;
 use crate::webhooks::sha;
 
-pub const PUBLIC_URL: &str = "https://pacegate.example.com";
+pub(super) const PUBLIC_URL: &str = "https://pacegate.example.com";
 /// The run, attempt and job of [`Issuer::good_claims`].
-pub const RUN: i64 = 5_001;
-pub const JOB: i64 = 6_001;
+pub(super) const RUN: i64 = 5_001;
+pub(super) const JOB: i64 = 6_001;
 
 /// A service with an App, and the issuer whose tokens it takes.
-pub struct FastPath {
+pub(super) struct FastPath {
     pub scene: Scene,
     pub issuer: Issuer,
 }
 
 impl FastPath {
-    pub async fn new(database: Database) -> Self {
+    pub(super) async fn new(database: Database) -> Self {
         let mut scene = Scene::new(database).await;
         let issuer = Issuer::start().await;
         scene.builder = scene
@@ -42,7 +42,7 @@ impl FastPath {
     }
 
     /// Started, and installed on the repository.
-    pub async fn started(&self) -> Service {
+    pub(super) async fn started(&self) -> Service {
         let service = self.scene.builder.start().await;
         install(&self.scene, &service).await;
         self.scene.quiet(&service, 0).await;
@@ -50,20 +50,20 @@ impl FastPath {
     }
 
     /// Asks for a grant with a token.
-    pub async fn exchange(&self, service: &Service, token: &str) -> (u16, Value) {
+    pub(super) async fn exchange(&self, service: &Service, token: &str) -> (u16, Value) {
         let request = self.scene.client.post(format!("{}/api/v1/actions/grants", service.url()));
         answer(request.bearer_auth(token)).await
     }
 
     /// The grant of a good token with these claims.
-    pub async fn grant(&self, service: &Service, claims: Value) -> String {
+    pub(super) async fn grant(&self, service: &Service, claims: Value) -> String {
         let (status, granted) = self.exchange(service, &self.issuer.mint(PUBLIC_URL, claims)).await;
         assert_eq!(status, 201, "{granted}");
         granted["grant"].as_str().expect("a grant").to_owned()
     }
 
     /// Uploads a body with a grant or a token.
-    pub async fn upload(&self, service: &Service, bearer: &str, body: Vec<u8>) -> (u16, Value) {
+    pub(super) async fn upload(&self, service: &Service, bearer: &str, body: Vec<u8>) -> (u16, Value) {
         let request = self.scene.client.post(format!("{}/api/v1/actions/traces", service.url()));
         let request = request.header("content-type", "application/jsonl").header("content-encoding", "gzip");
         answer(request.bearer_auth(bearer).body(body)).await
@@ -76,13 +76,13 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     (status, answer.json().await.expect("JSON"))
 }
 
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut to = GzEncoder::new(Vec::new(), Compression::fast());
     to.write_all(bytes).and_then(|()| to.finish()).expect("memory")
 }
 
 /// A manifest of the good claims' job, with these fields put over it and these spans beside it.
-pub fn manifest(over: Value, spans: &[u8]) -> Value {
+pub(super) fn manifest(over: Value, spans: &[u8]) -> Value {
     let ended = now_seconds() * 1_000_000_000;
     let good = json!({
         "schema": 1, "repository": REPO, "repository_id": "1296269", "run_id": RUN.to_string(), "run_attempt": 1,
@@ -98,12 +98,12 @@ pub fn manifest(over: Value, spans: &[u8]) -> Value {
 }
 
 /// A body as the action sends it.
-pub fn body(manifest: &Value, spans: &[u8]) -> Vec<u8> {
+pub(super) fn body(manifest: &Value, spans: &[u8]) -> Vec<u8> {
     [gzip(format!("{}\n", json!({ "manifest": manifest })).as_bytes()), spans.to_vec()].concat()
 }
 
 /// A test case of two seconds below that parent, half a minute ago, as a line of OTLP JSON.
-pub fn test_case(name: &str, parent: Option<&String>, of_resource: &[(&str, &str)]) -> String {
+pub(super) fn test_case(name: &str, parent: Option<&String>, of_resource: &[(&str, &str)]) -> String {
     let begin = (now_seconds() - 30) * 1_000_000_000;
     let attribute = |(key, value): &(&str, &str)| json!({ "key": key, "value": { "stringValue": value } });
     json!({ "resourceSpans": [{

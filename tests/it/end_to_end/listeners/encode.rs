@@ -22,7 +22,7 @@ fn attributes(of: &Value) -> Vec<(String, String)> {
 }
 
 /// `ExportTraceServiceRequest` as protobuf.
-pub fn otlp(run: &Run) -> Vec<u8> {
+pub(super) fn otlp(run: &Run) -> Vec<u8> {
     let key_values = |of: &Value| -> Vec<KeyValue> {
         let value = |text| Some(AnyValue { value: Some(Any::StringValue(text)) });
         attributes(of)
@@ -52,7 +52,7 @@ pub fn otlp(run: &Run) -> Vec<u8> {
 }
 
 /// Zipkin's list of spans, version 2. It has no resource: each span says it all.
-pub fn zipkin_v2(run: &Run) -> Value {
+pub(super) fn zipkin_v2(run: &Run) -> Value {
     let resource = attributes(&run.group(&[])["resource"]);
     let spans = run.spans().into_iter().map(|span| {
         let microseconds = |key: &str| text(&span, key).parse::<i64>().expect("nanoseconds") / 1000;

@@ -5,12 +5,12 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Request};
 use tokio::net::TcpStream;
 
-pub const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-pub const POST_SPANS: &str = "/jaeger.api_v2.CollectorService/PostSpans";
+pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+pub(super) const POST_SPANS: &str = "/jaeger.api_v2.CollectorService/PostSpans";
 
 /// What came back of a call.
 #[derive(Debug)]
-pub struct Answer {
+pub(super) struct Answer {
     /// Of HTTP.
     pub http: u16,
     /// Of gRPC: 0 is well.
@@ -25,13 +25,13 @@ pub struct Answer {
 
 /// A connection.
 #[derive(Clone)]
-pub struct Client {
+pub(super) struct Client {
     sender: SendRequest<Bytes>,
     address: String,
 }
 
 /// A message with its prefix.
-pub fn frame(compressed: bool, message: &[u8]) -> Vec<u8> {
+pub(super) fn frame(compressed: bool, message: &[u8]) -> Vec<u8> {
     let mut frame = vec![u8::from(compressed)];
     frame.extend(u32::try_from(message.len()).expect("a short message").to_be_bytes());
     frame.extend(message);
@@ -39,12 +39,12 @@ pub fn frame(compressed: bool, message: &[u8]) -> Vec<u8> {
 }
 
 impl Client {
-    pub async fn connect(address: &str) -> Self {
+    pub(super) async fn connect(address: &str) -> Self {
         Self::try_connect(address).await.expect("a connection")
     }
 
     /// None when nobody is there.
-    pub async fn try_connect(address: &str) -> Option<Self> {
+    pub(super) async fn try_connect(address: &str) -> Option<Self> {
         let stream = TcpStream::connect(address).await.ok()?;
         let (sender, connection) = h2::client::handshake(stream).await.ok()?;
         tokio::spawn(connection);
@@ -52,7 +52,7 @@ impl Client {
     }
 
     /// Calls a method with a body as it is; none when the connection broke.
-    pub async fn call(
+    pub(super) async fn call(
         &self,
         path: &str,
         token: Option<&str>,
@@ -94,7 +94,7 @@ impl Client {
     }
 
     /// Calls a method with a message.
-    pub async fn send(&self, path: &str, token: &str, message: &[u8]) -> Answer {
+    pub(super) async fn send(&self, path: &str, token: &str, message: &[u8]) -> Answer {
         self.call(path, Some(token), None, frame(false, message)).await.expect("an answer")
     }
 }

@@ -10,9 +10,9 @@ mod settling;
 
 use std::time::Duration;
 
-use pacegate::clock::Randomness;
-use pacegate::model::time::Timestamp;
-use pacegate::store::{ClaimedJob, Db, LeaseToken, NewJob, Priority, Settlement, StoreError, Tx};
+use pacegate_clock::Randomness;
+use pacegate_engine::model::time::Timestamp;
+use pacegate_store::{ClaimedJob, Db, LeaseToken, NewJob, Priority, Settlement, StoreError, Tx};
 
 use super::{Outcome, Store, at, seconds, store_test};
 

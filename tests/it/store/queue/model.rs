@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use pacegate::store::Attempt;
+use pacegate_store::Attempt;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 

@@ -1,6 +1,6 @@
 //! A job is part of the transaction that pushes it, and a second one of its key is none.
 
-use pacegate::model::ids::PrNumber;
+use pacegate_engine::model::ids::PrNumber;
 
 use super::*;
 use crate::store::sha;

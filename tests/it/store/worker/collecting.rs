@@ -1,8 +1,8 @@
 //! From spans to a run, samples and a comparison, once and again.
 
-use pacegate::model::run::{Lineage, RunResult};
-use pacegate::model::span::SpanEvent;
-use pacegate::store::{RunFilter, StoredRun};
+use pacegate_engine::model::run::{Lineage, RunResult};
+use pacegate_engine::model::span::SpanEvent;
+use pacegate_store::{RunFilter, StoredRun};
 
 use super::*;
 use crate::store::{repo_name, sha};

@@ -3,9 +3,9 @@
 
 use std::sync::atomic::AtomicU8;
 
-use pacegate::model::run::{Lineage, RunResult};
-use pacegate::model::span::SpanLink;
-use pacegate::store::{RunFilter, StoredRun};
+use pacegate_engine::model::run::{Lineage, RunResult};
+use pacegate_engine::model::span::SpanLink;
+use pacegate_store::{RunFilter, StoredRun};
 
 use super::*;
 use crate::store::runs::run_of;

@@ -9,19 +9,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use pacegate::clock::Clock;
-use pacegate::gate::identity::SHA_KEYS;
-use pacegate::ingest::otlp::encode_protobuf;
-use pacegate::ingest::redact::redact;
-use pacegate::ingest::span_batch::compress;
-use pacegate::jobs::worker::run_jobs;
-use pacegate::jobs::{COLLECTING_MIB, Job, TraceSettings, Work};
 use pacegate::metrics::{Metrics, Outcome as Label};
-use pacegate::model::ids::{RepoId, SpanId, TraceId};
-use pacegate::model::span::{AttributeValue, Attributes, Dropped, Resource, Span, SpanKind, SpanStatus};
-use pacegate::model::time::Timestamp;
-use pacegate::store::traces::TraceStore;
-use pacegate::store::{SpanBatch, StoreError, TraceBounds};
+use pacegate::tasks::worker::run_jobs;
+use pacegate::tasks::{COLLECTING_MIB, Job, TraceSettings, Work};
+use pacegate_clock::Clock;
+use pacegate_engine::gate::identity::SHA_KEYS;
+use pacegate_engine::model::ids::{RepoId, SpanId, TraceId};
+use pacegate_engine::model::span::{
+    AttributeValue, Attributes, Dropped, Resource, Span, SpanKind, SpanStatus,
+};
+use pacegate_engine::model::time::Timestamp;
+use pacegate_ingest::otlp::encode_protobuf;
+use pacegate_ingest::redact::redact;
+use pacegate_ingest::span_batch::compress;
+use pacegate_store::traces::TraceStore;
+use pacegate_store::{SpanBatch, StoreError, TraceBounds};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

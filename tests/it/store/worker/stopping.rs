@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Condvar, Mutex};
 
-use pacegate::model::ids::RunId;
-use pacegate::store::{LeaseToken, RunFilter};
+use pacegate_engine::model::ids::RunId;
+use pacegate_store::{LeaseToken, RunFilter};
 
 use super::*;
 use crate::store::repo_name;
@@ -108,8 +108,8 @@ store_test!(two_loops_on_one_database_do_no_job_twice, async |store: &Store| -> 
 store_test!(a_job_that_can_t_be_read_is_given_up_and_shown, async |store: &Store| -> Outcome {
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 1);
-    let unknown = pacegate::store::NewJob {
-        priority: pacegate::store::Priority::Usual,
+    let unknown = pacegate_store::NewJob {
+        priority: pacegate_store::Priority::Usual,
         kind: "of_a_newer_version",
         payload: r#"{"job":"of_a_newer_version"}"#.to_owned(),
         dedupe_key: None,

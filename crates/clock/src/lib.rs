@@ -1,0 +1,101 @@
+//! The two things a program must not reach for in the middle of its work: the time and
+//! chance. Both are handed down from `main`, so that a test can hold them still.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use ulid::Ulid;
+
+use pacegate_engine::model::time::Timestamp;
+
+/// Tells the time.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    pub fn system() -> Self {
+        Self(Arc::new(|| {
+            let since_epoch = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap_or(std::time::Duration::ZERO);
+            Timestamp(0).after(since_epoch)
+        }))
+    }
+
+    /// A clock that says what `tell` says.
+    pub fn from_fn(tell: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// A source of chance, shared by everything that needs one.
+#[derive(Clone)]
+pub struct Randomness(Arc<Mutex<StdRng>>);
+
+impl Randomness {
+    /// Seeded by the operating system: for identifiers and secrets.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give: nothing safe can be done then.
+    #[must_use]
+    pub fn from_system() -> Self {
+        let seeded = StdRng::try_from_rng(&mut rand::rngs::SysRng);
+        Self(Arc::new(Mutex::new(seeded.expect("the operating system gives randomness"))))
+    }
+
+    /// The same sequence every time: for tests and made-up histories, never for secrets.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
+    }
+
+    /// Random bytes.
+    #[must_use]
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// A new identifier whose text order is its time order.
+    #[must_use]
+    pub fn ulid(&self, now: Timestamp) -> String {
+        let milliseconds = u64::try_from(now.0 / 1_000).unwrap_or(0);
+        Ulid::from_parts(milliseconds, u128::from_le_bytes(self.bytes())).to_string()
+    }
+}
+
+impl std::fmt::Debug for Randomness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Randomness")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_sort_by_time() {
+        let chance = Randomness::seeded(1);
+        let (early, late) = (chance.ulid(Timestamp(1_000_000)), chance.ulid(Timestamp(2_000_000)));
+        assert!(early < late, "{early} {late}");
+        assert_eq!(Randomness::seeded(1).bytes::<8>(), Randomness::seeded(1).bytes::<8>());
+    }
+}

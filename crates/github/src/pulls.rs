@@ -1,0 +1,105 @@
+//! Pull requests, as GitHub answers them.
+
+use serde::Deserialize;
+
+use super::{GitHubError, RepoClient};
+use pacegate_engine::model::ids::{CommitSha, PrNumber};
+
+/// A pull request's present state.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PullRequest {
+    /// Its number.
+    pub number: i64,
+    /// `open` or `closed`.
+    pub state: String,
+    /// What is to be merged.
+    pub head: Branch,
+    /// What it is to be merged into.
+    pub base: Branch,
+    /// When it last changed, RFC 3339.
+    #[serde(default)]
+    pub updated_at: Option<String>,
+    /// When it was merged, RFC 3339; none when it was not.
+    #[serde(default)]
+    pub merged_at: Option<String>,
+}
+
+/// One side of a pull request.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Branch {
+    /// Branch name.
+    #[serde(rename = "ref")]
+    pub name: String,
+    /// Its newest commit.
+    pub sha: CommitSha,
+    /// The repository it is in; none when that was deleted.
+    pub repo: Option<BranchRepository>,
+}
+
+/// The repository of a branch.
+#[derive(Debug, Clone, Deserialize)]
+pub struct BranchRepository {
+    /// GitHub's number.
+    pub id: i64,
+}
+
+impl PullRequest {
+    /// GitHub's number of the repository it is in.
+    #[must_use]
+    pub fn repository_id(&self) -> Option<i64> {
+        self.base.repo.as_ref().map(|repo| repo.id)
+    }
+
+    /// Whether its head is in another repository than its base, or in none any more: a branch
+    /// of that name is then not one of ours.
+    #[must_use]
+    pub fn is_from_fork(&self) -> bool {
+        let id = |branch: &Branch| branch.repo.as_ref().map(|repo| repo.id);
+        id(&self.head).is_none() || id(&self.head) != id(&self.base)
+    }
+}
+
+/// The open pull requests of a repository.
+#[derive(Debug, Clone)]
+pub struct OpenPullRequests {
+    /// Those changed last first.
+    pub pull_requests: Vec<PullRequest>,
+    /// Whether these are all; a repository may have more than are read.
+    pub is_complete: bool,
+}
+
+impl RepoClient {
+    /// The open pull requests, at most 1,000.
+    pub async fn open_pull_requests(&self) -> Result<OpenPullRequests, GitHubError> {
+        let mut pull_requests = Vec::new();
+        // Pages are counted, not followed by their links, which are absolute URLs.
+        for page in 1..=10 {
+            let route = format!(
+                "/repos/{}/pulls?state=open&sort=updated&direction=desc&per_page=100&page={page}",
+                self.repo
+            );
+            let found: Vec<PullRequest> = self.transport.get(&route).await?;
+            let is_complete = found.len() < 100;
+            pull_requests.extend(found);
+            if is_complete {
+                return Ok(OpenPullRequests { pull_requests, is_complete });
+            }
+        }
+        Ok(OpenPullRequests { pull_requests, is_complete: false })
+    }
+
+    /// The present state of a pull request.
+    pub async fn pull_request(&self, number: PrNumber) -> Result<PullRequest, GitHubError> {
+        self.transport.get(&format!("/repos/{}/pulls/{}", self.repo, number.0)).await
+    }
+
+    /// The open pull requests from a branch of an owner's repository, at most 30.
+    pub async fn open_pull_requests_from(
+        &self,
+        owner: &str,
+        branch: &str,
+    ) -> Result<Vec<PullRequest>, GitHubError> {
+        let query = super::query(&[("state", "open"), ("head", &format!("{owner}:{branch}"))]);
+        self.transport.get(&format!("/repos/{}/pulls?{query}", self.repo)).await
+    }
+}

@@ -1,0 +1,119 @@
+//! The spans of one trace as one message: what the store keeps of a request. Its size is known
+//! before it is written.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::sift::{Form, Group, SiftedSpan};
+use super::write_protobuf::span_bytes;
+use pacegate_engine::model::span::Span;
+
+/// Spans of one trace, gathered from a request.
+#[derive(Debug, Default)]
+pub struct TraceBatch<'a> {
+    parts: Vec<Part<'a>>,
+    spans: usize,
+}
+
+/// Neighbouring spans of one group.
+#[derive(Debug)]
+struct Part<'a> {
+    group: usize,
+    spans: Vec<Cow<'a, [u8]>>,
+    /// What they take, each with its tag and length.
+    bytes: usize,
+}
+
+impl<'a> TraceBatch<'a> {
+    /// Adds a span. `read` are the spans of the request that were read.
+    pub fn push(&mut self, span: &SiftedSpan<'a>, read: &[Span]) {
+        let bytes = match span.form {
+            Form::AsSent(bytes) => Cow::Borrowed(bytes),
+            Form::Read(at) => Cow::Owned(span_bytes(&read[at])),
+        };
+        self.spans += 1;
+        if self.parts.last().is_none_or(|part| part.group != span.group) {
+            self.parts.push(Part { group: span.group, spans: Vec::new(), bytes: 0 });
+        }
+        if let Some(part) = self.parts.last_mut() {
+            part.bytes += field_size(bytes.len());
+            part.spans.push(bytes);
+        }
+    }
+
+    /// How many spans it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.spans
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spans == 0
+    }
+
+    /// How many bytes [`TraceBatch::write`] will write.
+    #[must_use]
+    pub fn size(&self, groups: &[Group]) -> usize {
+        self.of_resources(groups).map(|parts| field_size(resource_spans_size(parts, groups))).sum()
+    }
+
+    /// Neighbouring parts of one resource, which is written once for them.
+    fn of_resources<'p>(&'p self, groups: &'p [Group]) -> impl Iterator<Item = &'p [Part<'a>]> {
+        self.parts
+            .chunk_by(|one, next| Arc::ptr_eq(&groups[one.group].resource, &groups[next.group].resource))
+    }
+
+    /// Writes an `ExportTraceServiceRequest`. `groups` are those of the request the spans are of.
+    #[must_use]
+    pub fn write(&self, groups: &[Group]) -> Vec<u8> {
+        let mut message = Vec::with_capacity(self.size(groups));
+        for parts in self.of_resources(groups) {
+            head(1, resource_spans_size(parts, groups), &mut message);
+            field(1, &groups[parts[0].group].resource, &mut message);
+            for part in parts {
+                let group = &groups[part.group];
+                head(2, part.size(group), &mut message);
+                field(1, &group.scope, &mut message);
+                for span in &part.spans {
+                    field(2, span, &mut message);
+                }
+            }
+        }
+        message
+    }
+}
+
+impl Part<'_> {
+    /// Bytes of its `ScopeSpans`, without tag and length.
+    fn size(&self, group: &Group) -> usize {
+        field_size(group.scope.len()) + self.bytes
+    }
+}
+
+/// Bytes of the `ResourceSpans` of parts that share a resource, without tag and length.
+fn resource_spans_size(parts: &[Part<'_>], groups: &[Group]) -> usize {
+    let resource = parts.first().map_or(0, |part| field_size(groups[part.group].resource.len()));
+    resource + parts.iter().map(|part| field_size(part.size(&groups[part.group]))).sum::<usize>()
+}
+
+/// Bytes of a length-delimited field of a number below 16.
+fn field_size(length: usize) -> usize {
+    let bits = usize::BITS - (length | 1).leading_zeros();
+    1 + bits.div_ceil(7) as usize + length
+}
+
+fn head(number: u8, mut length: usize, into: &mut Vec<u8>) {
+    into.push(number << 3 | 2);
+    while length > 0x7f {
+        into.push(length.to_le_bytes()[0] | 0x80);
+        length >>= 7;
+    }
+    into.push(length.to_le_bytes()[0]);
+}
+
+fn field(number: u8, bytes: &[u8], into: &mut Vec<u8>) {
+    head(number, bytes.len(), into);
+    into.extend_from_slice(bytes);
+}

@@ -1,0 +1,53 @@
+//! What OpenTelemetry's exporters write as tags where a format has no field for it: the
+//! instrumentation scope and W3C's trace state. Shared by the Jaeger and Zipkin readers.
+
+use std::sync::Arc;
+
+use pacegate_engine::model::span::{AttributeValue, Attributes, Scope};
+
+/// The newer name of a tag first; the older one is sent beside it or instead of it.
+const SCOPE_NAME: [&str; 2] = ["otel.scope.name", "otel.library.name"];
+const SCOPE_VERSION: [&str; 2] = ["otel.scope.version", "otel.library.version"];
+const TRACE_STATE: [&str; 1] = ["w3c.tracestate"];
+
+/// Takes the scope out of a span's tags.
+pub(super) fn take_scope(tags: &mut Attributes, latest: &mut Latest<Scope>) -> Arc<Scope> {
+    let scope = Scope { name: take(tags, &SCOPE_NAME), version: take(tags, &SCOPE_VERSION) };
+    latest.share(scope)
+}
+
+/// Takes the trace state out of a span's tags.
+pub(super) fn take_trace_state(tags: &mut Attributes) -> String {
+    take(tags, &TRACE_STATE)
+}
+
+/// The text of the first of the keys that has one. None of them stays.
+fn take(tags: &mut Attributes, keys: &[&str]) -> String {
+    let value = tags.first_text(keys).unwrap_or_default();
+    // Something else under such a key is left as it is.
+    tags.0
+        .retain(|(key, value)| !(keys.contains(&key.as_str()) && matches!(value, AttributeValue::String(_))));
+    value
+}
+
+/// Neighbouring spans mostly have the same scope or resource: it is kept once.
+pub(super) struct Latest<T>(Arc<T>);
+
+impl<T: Default> Default for Latest<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T: PartialEq> Latest<T> {
+    pub(super) fn latest(&self) -> Arc<T> {
+        self.0.clone()
+    }
+
+    pub(super) fn share(&mut self, value: T) -> Arc<T> {
+        if *self.0 != value {
+            self.0 = Arc::new(value);
+        }
+        self.0.clone()
+    }
+}

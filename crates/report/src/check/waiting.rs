@@ -1,0 +1,145 @@
+//! What a check says before there is a verdict: which workflow runs it waits for, which it has
+//! read, what happens next and until when. It decides nothing: the jobs know the runs, and end
+//! the waiting.
+
+use crate::{escape, format};
+use pacegate_engine::model::ids::CommitSha;
+use pacegate_engine::model::time::Timestamp;
+
+use super::title;
+
+/// Names that a title has room for.
+const NAMED: usize = 2;
+/// Runs that the list shows.
+const LISTED: usize = 20;
+
+/// What a check waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Waiting {
+    /// Runs of the commit that are not read yet, in the order they are shown.
+    pub runs: Vec<WaitedRun>,
+    /// Names of the runs whose trace is read.
+    pub collected: Vec<String>,
+    /// When the waiting ends, whatever is missing then.
+    pub until: Option<Timestamp>,
+    /// Absolute address of a page that shows more.
+    pub details_url: Option<String>,
+}
+
+/// A workflow run that is not read yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitedRun {
+    /// The workflow's name, as GitHub has it.
+    pub name: String,
+    /// How far it is.
+    pub state: WaitedState,
+}
+
+/// How far a run is that a check waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitedState {
+    /// It has no runner yet.
+    Queued,
+    /// It runs.
+    InProgress,
+    /// It has ended; its jobs are not read yet.
+    NotRead,
+}
+
+impl WaitedState {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Queued => "waits for a runner",
+            Self::InProgress => "is running",
+            Self::NotRead => "has ended, to be read next",
+        }
+    }
+}
+
+/// Output of a check that is not completed: it has no conclusion yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingCheck {
+    /// What it waits for, plain text.
+    pub title: String,
+    /// Markdown: what happens next.
+    pub summary: String,
+    /// Where its "Details" lead.
+    pub details_url: Option<String>,
+}
+
+/// The check as soon as a commit is known and before its verdict is.
+#[must_use]
+pub fn pending(head: &CommitSha, waiting: &Waiting) -> PendingCheck {
+    PendingCheck {
+        title: title(&waiting.title(head)),
+        summary: waiting.summary(head),
+        details_url: waiting.details_url.clone(),
+    }
+}
+
+impl Waiting {
+    fn total(&self) -> usize {
+        self.runs.len() + self.collected.len()
+    }
+
+    fn title(&self, head: &CommitSha) -> String {
+        let (read, total) = (self.collected.len(), self.total());
+        if total == 0 {
+            return format!("Waiting for the trace of {}", head.short());
+        }
+        if self.runs.is_empty() {
+            return format!("Comparing: {} read", format::count(read, "workflow run", "workflow runs"));
+        }
+        // Of two names too long for a title, both are to be recognised.
+        let names = self.runs.iter().take(NAMED).map(|run| escape::plain_within(&run.name, 60));
+        let mut names: Vec<String> = names.collect();
+        if self.runs.len() > NAMED {
+            names.push(format!("{} more", format::number(self.runs.len() - NAMED)));
+        }
+        let all = listed(&names);
+        format!("Waiting for {all} ({} of {} read)", format::number(read), format::number(total))
+    }
+
+    fn summary(&self, head: &CommitSha) -> String {
+        let head = format!("`{}`", head.short());
+        let until = self.until.map(format::minute);
+        if self.total() == 0 {
+            let none = until.map_or("none arrives".to_owned(), |at| format!("none has arrived by {at}"));
+            return format!(
+                "The comparison starts when the pipeline of {head} has ended and its trace has arrived. \
+                 If {none}, this check ends neutral and says so."
+            );
+        }
+        let waited = self.runs.iter().map(|run| (&run.name, run.state.words()));
+        let read = self.collected.iter().map(|name| (name, "is read"));
+        let mut lines = vec![format!("The runs of {head}:"), String::new()];
+        lines.extend(
+            waited.chain(read).take(LISTED).map(|(name, words)| format!("- {} {words}", escape::code(name))),
+        );
+        if self.total() > LISTED {
+            let rest = format::count(self.total() - LISTED, "run", "runs");
+            lines.extend([String::new(), format!("_Left out here: {rest}._")]);
+        }
+        let next = if self.runs.is_empty() {
+            "All of them are read; the comparison is being made.".to_owned()
+        } else {
+            let late =
+                until.map_or("one never ends".to_owned(), |at| format!("one is still missing at {at}"));
+            format!(
+                "The comparison is made when all of them have ended and are read. If {late}, this check \
+                 ends neutral and says so."
+            )
+        };
+        lines.extend([String::new(), next]);
+        lines.join("\n")
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(super) fn listed(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}

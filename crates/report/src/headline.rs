@@ -1,0 +1,287 @@
+//! The one sentence that says how it went, and the words every rendering shares. It escapes
+//! nothing: callers hand in the form of a name their medium needs.
+
+use pacegate_engine::model::comparison::{
+    BaselineSummary, ErrorComparison, ErrorVerdict, RunVerdict, StageComparison, StageVerdict,
+};
+
+use pacegate_engine::model::decision::Decision;
+
+use super::{Report, format};
+
+/// The stage's own name, without what holds it.
+#[must_use]
+pub fn leaf(stage: &StageComparison) -> &str {
+    stage.path.last().map_or_else(|| unversioned(stage.key.as_str()), String::as_str)
+}
+
+/// What holds a stage of this path, pipeline first; none for the pipeline itself.
+#[must_use]
+pub fn parents(path: &[String]) -> Option<String> {
+    match path {
+        [] | [_] => None,
+        [parents @ .., _] => Some(parents.join(" / ")),
+    }
+}
+
+/// A key for people: the path in it.
+#[must_use]
+pub fn unversioned(key: &str) -> &str {
+    key.strip_prefix(pacegate_engine::model::stage::StageKey::VERSION).unwrap_or(key)
+}
+
+/// How sure a finding is: `confirmed in 2 runs, by chance once in 4,000`, `seen once`.
+#[must_use]
+pub fn certainty(stage: &StageComparison) -> String {
+    let (seen, chance) = seen_and_chance(stage);
+    chance.map_or_else(|| seen.clone(), |chance| format!("{seen}, {chance}"))
+}
+
+/// The two parts of [`certainty`]; the second only where chance is rare enough to be told.
+#[must_use]
+pub fn seen_and_chance(stage: &StageComparison) -> (String, Option<String>) {
+    let seen = match (&stage.verdict, stage.samples) {
+        (StageVerdict::Regressed | StageVerdict::Improved, 2..) => {
+            format!("confirmed in {} runs", format::number(stage.samples))
+        }
+        (StageVerdict::Regressed | StageVerdict::Improved, _) => "confirmed".to_owned(),
+        _ => match (judged_together(stage), stage.samples) {
+            (judged @ 2.., _) => format!("seen in {} runs, not confirmed", format::number(judged)),
+            (_, all @ 2..) => format!("seen in the newest of {} runs", format::number(all)),
+            _ => "seen once".to_owned(),
+        },
+    };
+    let chance = stage.probability.filter(|probability| *probability < RARE);
+    (seen, chance.map(|probability| format!("by chance {}", format::once_in(probability))))
+}
+
+/// How many samples the verdict stands on, where that is known; else 0.
+fn judged_together(stage: &StageComparison) -> usize {
+    stage.workings.as_ref().map_or(0, |workings| workings.deviations.len())
+}
+
+/// What chance does more often than this is nothing to tell.
+const RARE: f64 = 0.1;
+
+/// Why an error is a suspicion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspicion {
+    /// In one run of the change, never before.
+    SeenOnce,
+    /// In more runs, never before, and before is short.
+    Unseen,
+    /// Known, and now far more frequent.
+    MoreOften,
+}
+
+/// Which of them a suspected error is.
+#[must_use]
+pub fn suspicion(error: &ErrorComparison) -> Suspicion {
+    match (error.is_unseen(), error.candidate_runs) {
+        (false, _) => Suspicion::MoreOften,
+        (true, 0 | 1) => Suspicion::SeenOnce,
+        (true, _) => Suspicion::Unseen,
+    }
+}
+
+/// How often an error was seen, here and before: the gate's reason. Comparisons that were stored
+/// before there was one get the counts.
+#[must_use]
+pub fn error_reason(error: &ErrorComparison) -> String {
+    if !error.reason.is_empty() {
+        return error.reason.clone();
+    }
+    let here = match error.candidate_runs {
+        0 | 1 => "seen once".to_owned(),
+        n => format!("in {} runs of this change", format::number(n)),
+    };
+    format!("{here}, before in {}", error.seen())
+}
+
+/// What became of one stage, in a word or a few.
+#[must_use]
+pub fn outcome(stage: &StageComparison) -> &'static str {
+    match stage.verdict {
+        StageVerdict::Pass => "as usual",
+        StageVerdict::Suspect if stage.ratio.is_none() => "over its budget, seen once",
+        StageVerdict::Regressed if stage.ratio.is_none() => "over its budget",
+        StageVerdict::Suspect if judged_together(stage) > 1 => "slower, not confirmed",
+        StageVerdict::Suspect => "slower, seen once",
+        StageVerdict::Regressed => "slower",
+        StageVerdict::Improved => "faster",
+        StageVerdict::New => "new",
+        StageVerdict::Removed => "gone",
+        StageVerdict::Inconclusive(_) => "can't say",
+        StageVerdict::NotComparable(_) => "not comparable",
+    }
+}
+
+/// A comparison's outcome in a word or two, for a badge.
+#[must_use]
+pub fn badge(verdict: RunVerdict) -> &'static str {
+    match verdict {
+        RunVerdict::Pass => "no slowdown",
+        RunVerdict::Improved => "faster",
+        RunVerdict::Inconclusive => "can't say yet",
+        RunVerdict::Suspect => "suspect",
+        RunVerdict::Regressed => "slower",
+    }
+}
+
+/// The runner's speed in a sentence, when it is worth one.
+#[must_use]
+pub fn runner(factor: Option<f64>) -> Option<String> {
+    let factor = factor.filter(|f| f.is_finite() && *f > 0.0)?;
+    let is_worth_it = !(0.985..1.015).contains(&factor);
+    is_worth_it.then(|| {
+        let times = format::ratio(factor);
+        format!("On this runner everything took {times} as long as usual; the ratios leave that out.")
+    })
+}
+
+/// Who decided what, when, until when and why. `name` and `text` make a login and a reason safe for
+/// the medium.
+#[must_use]
+pub fn decided(decision: &Decision, name: fn(&str) -> String, text: fn(&str) -> String) -> String {
+    let (what, by) = (decision.kind.as_str(), name(&decision.by));
+    let until = decision.until.map_or_else(String::new, |until| format!(", until {}", format::minute(until)));
+    let why = match decision.reason.trim() {
+        "" => String::new(),
+        reason => format!(": {}", text(reason)),
+    };
+    format!("{what} by {by} on {}{until}{why}", format::minute(decision.at))
+}
+
+/// What the change was held against, in a sentence. `sha` is how the medium shows a commit.
+#[must_use]
+pub fn baseline(baseline: &BaselineSummary, sha: fn(&str) -> String) -> String {
+    let runs = format::count(baseline.runs, "comparable run", "comparable runs");
+    match (baseline.runs, &baseline.from_sha, &baseline.to_sha) {
+        (0, _, _) => "No earlier run could be compared with.".to_owned(),
+        (_, Some(from), Some(to)) => {
+            format!("{runs} of the base branch, from {} to {}.", sha(from.short()), sha(to.short()))
+        }
+        _ => format!("{runs} of the base branch."),
+    }
+}
+
+/// The outcome in one sentence without a full stop. `name` makes a stage's name safe for the
+/// medium.
+#[must_use]
+pub fn headline(report: &Report, name: fn(&str) -> String) -> String {
+    let mut parts = slower_parts(report, name);
+    if parts.is_empty() {
+        parts.push(quiet(report, name));
+    }
+    let decided = report.decided().count() + report.decided_errors().count();
+    if decided > 0 {
+        parts.push(format!("{} accepted or muted", format::number(decided)));
+    }
+    parts.join("; ")
+}
+
+fn slower_parts(report: &Report, name: fn(&str) -> String) -> Vec<String> {
+    let mut parts = Vec::new();
+    let new_errors = report.errors(ErrorVerdict::New).count();
+    let mut suspects = report.suspect();
+    let mut regressed = report.regressed();
+    if let Some(worst) = regressed.next() {
+        parts.push(format!("{}, confirmed", change(worst, name)));
+        let (slower, over): (Vec<_>, Vec<_>) = regressed.clone().partition(|stage| stage.ratio.is_some());
+        for (stages, what) in [(slower, "slower"), (over, "over budget")] {
+            if !stages.is_empty() {
+                parts.push(format!("{} {what}", format::count(stages.len(), "more stage", "more stages")));
+            }
+        }
+    }
+    if new_errors > 0 {
+        parts.push(format::count(new_errors, "new error", "new errors"));
+    }
+    if regressed.len() == 0
+        && report.regressed().len() == 0
+        && let Some(first) = suspects.next()
+    {
+        let seen = if judged_together(first) > 1 { "not confirmed" } else { "seen once" };
+        parts.push(format!("{}, {seen}", change(first, name)));
+        if suspects.len() > 0 {
+            parts.push(format!(
+                "{} seen slower once",
+                format::count(suspects.len(), "more stage", "more stages")
+            ));
+        }
+    } else if suspects.len() > 0 {
+        parts.push(format!("{} seen slower once", format::count(suspects.len(), "stage", "stages")));
+    }
+    for (suspicion, one, many, after) in [
+        (Suspicion::SeenOnce, "unknown error", "unknown errors", " seen once"),
+        (Suspicion::Unseen, "unknown error", "unknown errors", ""),
+        (Suspicion::MoreOften, "known error", "known errors", " far more often than before"),
+    ] {
+        let n = report.errors(ErrorVerdict::Suspect).filter(|e| self::suspicion(e) == suspicion).count();
+        if n > 0 {
+            parts.push(format!("{}{after}", format::count(n, one, many)));
+        }
+    }
+    parts
+}
+
+fn change(stage: &StageComparison, name: fn(&str) -> String) -> String {
+    let name = name(leaf(stage));
+    let by = stage.increase_s.filter(|s| s.is_finite());
+    match (stage.ratio.filter(|r| r.is_finite()), by, stage.candidate_s) {
+        (Some(ratio), by, _) if ratio >= 1.005 => {
+            let by = by.map_or_else(String::new, |s| format!(" ({})", format::change(s)));
+            format!("{name} {} slower{by}", format::short_ratio(ratio))
+        }
+        (Some(ratio), by, _) if ratio > 0.0 && stage.verdict == StageVerdict::Improved => {
+            let by = by.map_or_else(String::new, |s| format!(" ({})", format::change(s)));
+            format!("{name} {} faster{by}", format::short_ratio(1.0 / ratio))
+        }
+        // Slow by a limit of the policy, not by its history.
+        (_, _, Some(took)) => format!("{name} took {}, over its budget", format::duration(took)),
+        _ => format!("{name} slower"),
+    }
+}
+
+fn quiet(report: &Report, name: fn(&str) -> String) -> String {
+    let comparison = report.comparison();
+    let runs = comparison.baseline.runs;
+    let passed = comparison.stages.iter().filter(|s| s.verdict == StageVerdict::Pass).count();
+    // Pipelines of the commit without a history, beside one that has one.
+    let is_new = |s: &&StageComparison| {
+        s.parent.is_none() && matches!(s.verdict, StageVerdict::New | StageVerdict::Inconclusive(_))
+    };
+    let waiting: Vec<&StageComparison> = comparison.stages.iter().filter(is_new).collect();
+    match comparison.verdict {
+        RunVerdict::Pass => match passed {
+            0 => "No slowdown found".to_owned(),
+            n => format!("No slowdown in {}", format::count(n, "stage", "stages")),
+        },
+        RunVerdict::Improved => {
+            let mut improved = report.improved();
+            let first = improved.next().map_or_else(|| "Faster than usual".to_owned(), |s| change(s, name));
+            match improved.len() {
+                0 => first,
+                n => format!("{first}; {} faster", format::count(n, "more stage", "more stages")),
+            }
+        }
+        RunVerdict::Inconclusive if comparison.contradicts_github() => {
+            "Can't say: what a job sent contradicts GitHub's own times".to_owned()
+        }
+        RunVerdict::Inconclusive if runs == 0 => "Nothing to compare with yet".to_owned(),
+        RunVerdict::Inconclusive if passed > 0 && !waiting.is_empty() => {
+            let more = match waiting.len() {
+                1 => String::new(),
+                n => format!(" and {} more", n - 1),
+            };
+            let judged = format::count(passed, "stage", "stages");
+            format!("No slowdown in {judged}; can't say yet about {}{more}", name(leaf(waiting[0])))
+        }
+        RunVerdict::Inconclusive => {
+            format!("Can't say yet: compared with {}", format::count(runs, "run", "runs"))
+        }
+        // Without a finding to name: only a comparison from elsewhere gets here.
+        RunVerdict::Suspect => "Something looked slower, once".to_owned(),
+        RunVerdict::Regressed => "Slower than usual".to_owned(),
+    }
+}

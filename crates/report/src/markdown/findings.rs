@@ -1,0 +1,169 @@
+//! The stages that got slower: the table a reviewer grasps in five seconds, what each row rests on
+//! and where it is to be changed; and the table of every stage.
+
+use std::ops::Range;
+
+use pacegate_engine::model::comparison::{Location, StageComparison, StageVerdict};
+
+use super::super::chart::bars;
+use super::super::headline::{leaf, outcome, parents, seen_and_chance, unversioned};
+use super::super::{Report, escape, format};
+use super::{Limits, VISIBLE, further_errors, paragraphs, rest, with_rest};
+
+/// The table a reviewer reads first: these of the slower stages. Empty without any.
+#[must_use]
+pub fn findings_table(report: &Report, which: Range<usize>) -> String {
+    let mut rows = report.slower().skip(which.start).take(which.len()).map(finding_row).peekable();
+    if rows.peek().is_none() {
+        return String::new();
+    }
+    let head = ["| Stage | Before → now | Ratio | How sure | Critical path |", "|:--|--:|--:|:--|:--|"];
+    head.map(str::to_owned).into_iter().chain(rows).collect::<Vec<_>>().join("\n")
+}
+
+fn finding_row(stage: &StageComparison) -> String {
+    let seconds = |value| unbroken(&format::or_dash(value, format::duration));
+    let (before, now) = (seconds(stage.baseline_median_s), seconds(stage.candidate_s));
+    let sure = match seen_and_chance(stage) {
+        (seen, Some(chance)) => format!("{seen}<br><sub>{chance}</sub>"),
+        (seen, None) => seen,
+    };
+    let critical = if stage.critical { "yes" } else { "no" };
+    format!(
+        "| {} | {before} →\u{a0}{now} | {} | {sure} | {critical} |",
+        stage_cell(stage, true),
+        ratio_cell(stage)
+    )
+}
+
+/// The lines a reader would change, as a list: an annotation on a line that the pull request
+/// leaves alone is shown in the check only. Empty when no line is known.
+#[must_use]
+pub fn places(report: &Report) -> String {
+    let known = report.slower().take(VISIBLE.findings).filter_map(|s| Some((s, s.location.as_ref()?)));
+    let mut lines: Vec<String> =
+        known.map(|(stage, place)| format!("- {}: {}", escape::code(leaf(stage)), line_of(place))).collect();
+    if !lines.is_empty() {
+        lines.splice(0..0, ["**Where**".to_owned(), String::new()]);
+    }
+    lines.join("\n")
+}
+
+/// A place as text: a link would have to know the host.
+pub(super) fn line_of(place: &Location) -> String {
+    format!("{} line {}", escape::code(&format::tail(&place.path, 80)), place.line.max(1))
+}
+
+/// A number that stays together with its unit in a narrow column.
+fn unbroken(text: &str) -> String {
+    text.replace(' ', "\u{a0}")
+}
+
+pub(super) fn ratio_cell(stage: &StageComparison) -> String {
+    match (stage.ratio, stage.increase_s) {
+        (Some(ratio), Some(by)) => {
+            format!("**{}** ({})", format::ratio(ratio), unbroken(&format::change(by)))
+        }
+        (Some(ratio), None) => format!("**{}**", format::ratio(ratio)),
+        (None, Some(by)) => unbroken(&format::change(by)),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+fn stage_cell(stage: &StageComparison, bold: bool) -> String {
+    let name = escape::code(leaf(stage));
+    let name = if bold { format!("**{name}**") } else { name };
+    match parents(&stage.path) {
+        // Small text that wraps overlaps itself on GitHub: it has to stay one line.
+        Some(parents) => format!("{name}<br><sub>{}</sub>", escape::code(&format::tail(&parents, 48))),
+        None => name,
+    }
+}
+
+/// What each finding rests on: its history as a line of bars, the reason and the place.
+#[must_use]
+pub fn evidence(report: &Report, limits: &Limits) -> String {
+    let total = report.slower().count();
+    let mut blocks: Vec<String> = report.slower().take(limits.findings).map(finding_evidence).collect();
+    blocks.push(rest(total, limits.findings, "slower stage", "slower stages"));
+    paragraphs(blocks)
+}
+
+fn finding_evidence(stage: &StageComparison) -> String {
+    let mut lines = vec![match parents(&stage.path) {
+        Some(parents) => format!("**{}** in {}", escape::code(leaf(stage)), escape::code(&parents)),
+        None => format!("**{}**", escape::code(leaf(stage))),
+    }];
+    lines.extend(bars(&stage.history_s, stage.history_candidates).map(|bars| {
+        let runs = format::count(stage.history_candidates, "run", "runs");
+        format!("`{}` from {} to {}; after ▸, {runs} of this change", bars.text, bars.low, bars.high)
+    }));
+    if !stage.reason.is_empty() {
+        lines.push(escape::prose(&stage.reason));
+    }
+    lines.extend(stage.location.as_ref().map(line_of));
+    lines.join("<br>\n")
+}
+
+/// What of the findings does not fit a first screen, counted; empty when nothing is.
+#[must_use]
+pub fn beyond_the_visible(report: &Report) -> String {
+    let stages = report.slower().count().saturating_sub(VISIBLE.findings);
+    let errors = report.unfamiliar_errors().count().saturating_sub(VISIBLE.errors);
+    let stages = (stages > 0).then(|| format::count(stages, "more slower stage", "more slower stages"));
+    let errors = (errors > 0).then(|| format::count(errors, "more error", "more errors"));
+    stages.into_iter().chain(errors).collect::<Vec<_>>().join(" and ")
+}
+
+/// The findings that are not in the first screen, up to the limits.
+#[must_use]
+pub fn further_findings(report: &Report, limits: &Limits) -> String {
+    paragraphs([
+        findings_table(report, VISIBLE.findings..limits.findings),
+        rest(report.slower().count(), limits.findings.max(VISIBLE.findings), "slower stage", "slower stages"),
+        further_errors(report, limits),
+    ])
+}
+
+/// Every stage, as a table.
+#[must_use]
+pub fn stages_table(report: &Report, limits: &Limits) -> String {
+    let stages = &report.comparison().stages;
+    if limits.stages == 0 {
+        return format!(
+            "The list of {} is left out: it is too long.",
+            format::count(stages.len(), "stage", "stages")
+        );
+    }
+    let mut lines = vec![
+        "| Stage | Outcome | Before | Now | Ratio | Runs |".to_owned(),
+        "|:--|:--|--:|--:|--:|--:|".to_owned(),
+    ];
+    lines.extend(stages.iter().take(limits.stages).map(|stage| {
+        format!(
+            "| {} | {} | {} | {} | {} | {} of {} |",
+            stage_cell(stage, false),
+            outcome_cell(stage),
+            format::or_dash(stage.baseline_median_s, format::duration),
+            format::or_dash(stage.candidate_s, format::duration),
+            format::or_dash(stage.ratio, format::ratio),
+            format::number(stage.samples),
+            format::number(stage.baseline_samples),
+        )
+    }));
+    with_rest(lines, stages.len(), limits.stages, "stage", "stages")
+}
+
+fn outcome_cell(stage: &StageComparison) -> String {
+    let outcome = outcome(stage);
+    match (&stage.verdict, &stage.explained_by) {
+        (StageVerdict::Inconclusive(why) | StageVerdict::NotComparable(why), _) => {
+            format!("{outcome}: {}", escape::prose(why))
+        }
+        (_, Some(by)) => {
+            let by = unversioned(by.as_str());
+            format!("{outcome}, because of {}", escape::code(by.rsplit(" / ").next().unwrap_or(by)))
+        }
+        _ => outcome.to_owned(),
+    }
+}

@@ -1,0 +1,263 @@
+//! A replay as text for people: the sentence that matters first, then the gate beside other
+//! rules, what would be found, what raised the alarms, and what to do. `json` is for scripts.
+
+mod advice;
+pub mod json;
+#[cfg(test)]
+mod tests;
+
+use super::{escape, format};
+use pacegate_engine::gate::replay::incumbents::Rule;
+use pacegate_engine::gate::replay::outlook::MAX_RATIO;
+use pacegate_engine::gate::replay::summary::{Performance, Rates, Replay};
+use pacegate_engine::gate::replay::{SIZES, WARM_UP};
+
+/// Stages that are listed.
+const STAGES_SHOWN: usize = 20;
+/// Alarms that are listed.
+const ALARMS_SHOWN: usize = 10;
+/// Lasting changes that are listed.
+const CHANGES_SHOWN: usize = 15;
+/// Widest name that is shown; a longer one loses its beginning.
+const NAME_WIDTH: usize = 50;
+
+/// A stage as a policy and a history name it.
+#[must_use]
+pub fn stage_name(path: &[String]) -> String {
+    path.join(" / ")
+}
+
+/// The replay of one pipeline as lines of text, with a closing newline.
+#[must_use]
+pub fn text(pipeline: &str, replay: &Replay) -> String {
+    let mut blocks = Vec::new();
+    if replay.replayed == 0 {
+        blocks.push(too_short(replay));
+    } else {
+        blocks.push(headline(replay));
+        blocks.push(caveats(replay));
+        blocks.push(rules(replay));
+        blocks.push(alarms(replay));
+    }
+    blocks.extend(history(replay));
+    blocks.extend(stages(replay));
+    if replay.replayed > 0 {
+        blocks.push(format!("What this advises\n{}", advice::advice(replay).join("\n")));
+    }
+    let title = escape::readable(pipeline);
+    format!("Replay of {title}: {}\n\n{}\n", format::count(replay.runs, "run", "runs"), blocks.join("\n\n"))
+}
+
+/// A share in percent; below ten with a decimal.
+fn percent(share: Option<f64>) -> String {
+    match share {
+        None => "-".to_owned(),
+        Some(s) if s > 0.0 && s < 0.0995 => format!("{:.1}%", s * 100.0),
+        Some(s) => format!("{:.0}%", s * 100.0),
+    }
+}
+
+fn too_short(replay: &Replay) -> String {
+    if replay.missing_runs > 0 {
+        let enough = WARM_UP + replay.settings.commits;
+        return format!(
+            "There is too little history to replay: {enough} runs are needed ({WARM_UP} to learn from and {} that \
+             stand for a pull request), {} missing.",
+            replay.settings.commits,
+            match replay.missing_runs {
+                1 => "1 is".to_owned(),
+                n => format!("{} are", format::number(n)),
+            },
+        );
+    }
+    format!(
+        "There is nothing to replay: nowhere in this history do {WARM_UP} comparable runs lie before a run, within the \
+         days that the policy allows (green first attempts on one kind of runner; `baseline` in the policy)."
+    )
+}
+
+fn headline(replay: &Replay) -> String {
+    let (ours, percent_25) = (replay.ours.alarms, replay.incumbents[1].1.alarms);
+    let confirmed = match ours.confirmed {
+        Some(share) if share > 0.0 => format!("a confirmed alarm on {}", percent(ours.confirmed)),
+        _ => "no confirmed alarm on any".to_owned(),
+    };
+    format!(
+        "On this history Pacegate would have raised {confirmed} of {}; the rule \"25% above the mean\", which one run can \
+         break, would have alarmed on {}.",
+        format::count(replay.replayed, "unchanged pull request", "unchanged pull requests"),
+        percent(percent_25.single),
+    )
+}
+
+fn caveats(replay: &Replay) -> String {
+    let (low, high) = replay.alarm_interval;
+    let range = format!("between {} and {} (95%)", percent(Some(low)), percent(Some(high)));
+    let mut lines = vec![
+        format!(
+            "Each pull request is made up of {} in a row, held against the history before them.",
+            format::count(replay.settings.commits, "run", "runs")
+        ),
+        "Nobody labelled this history: a slowdown that was real counts as an alarm here, for every rule."
+            .to_owned(),
+        if replay.independent < replay.replayed {
+            format!(
+                "Neighbouring pull requests share runs; the {} that do not leave Pacegate's rate {range}.",
+                format::number(replay.independent)
+            )
+        } else {
+            format!("So many pull requests leave Pacegate's rate {range}.")
+        },
+    ];
+    let tried = replay.replayed + replay.skipped;
+    if tried < replay.possible {
+        lines.push(format!(
+            "{} pull requests were tried of {} that are possible, evenly spread (`--limit`).",
+            format::number(tried),
+            format::number(replay.possible)
+        ));
+    }
+    if replay.skipped > 0 {
+        lines.push(format!(
+            "{} left out: fewer than {WARM_UP} comparable runs lie before, within the days that the policy allows.",
+            format::count(replay.skipped, "pull request was", "pull requests were"),
+        ));
+    }
+    if replay.settings.commits < 2 {
+        lines.push("One run never confirms anything: `--commits 2` or more shows what two would.".into());
+    }
+    lines.join("\n")
+}
+
+fn rule_name(rule: Rule) -> &'static str {
+    match rule {
+        Rule::TLimit99 => "t limit of 99%, last 64 runs",
+        Rule::Percent25 => "25% above the mean of 64",
+        Rule::Ratio200 => "twice the last run",
+    }
+}
+
+/// The gate beside the others: confirmed, tuned to the same alarms, and seen once.
+fn rules(replay: &Replay) -> String {
+    let row = |name: &str, alarms: Option<f64>, recall: [Option<f64>; SIZES.len()]| {
+        let mut cells = vec![format!("  {name}"), percent(alarms)];
+        cells.extend(recall.map(percent));
+        cells
+    };
+    let block = |of: fn(&Rates) -> Option<f64>| {
+        let performance = |name: &str, p: &Performance| row(name, of(&p.alarms), p.recall.map(|r| of(&r)));
+        let mut rows = vec![performance("Pacegate", &replay.ours)];
+        rows.extend(replay.incumbents.iter().map(|(rule, p)| performance(rule_name(*rule), p)));
+        rows
+    };
+    let mut header = vec!["RULE".to_owned(), "ALARMS".to_owned()];
+    header.extend(SIZES.map(|size| format!("+{:.0}%", (size - 1.0) * 100.0)));
+    let mut rows = vec![header, vec!["confirmed by a second run".to_owned()]];
+    rows.extend(block(|r| r.confirmed));
+    rows.push(vec!["confirmed, tuned to alarm as rarely as Pacegate".to_owned()]);
+    rows.extend(replay.matched.iter().map(|m| row(rule_name(m.rule), m.alarms, m.recall)));
+    rows.push(vec!["seen in one run".to_owned()]);
+    rows.extend(block(|r| r.single));
+    format!(
+        "ALARMS: the share of unchanged pull requests. +10% and so on: of {} in which one stage was made so much \
+         slower, the share in which it was found.\n{}",
+        format::number(replay.slowed),
+        table(&rows)
+    )
+}
+
+fn alarms(replay: &Replay) -> String {
+    if replay.changes.is_empty() {
+        return "Nothing raised a confirmed alarm.".to_owned();
+    }
+    let mut rows =
+        vec![["STAGE", "SLOWER", "BY", "CONFIRMED AT", "RUN", "PULL REQUESTS"].map(str::to_owned).to_vec()];
+    rows.extend(replay.changes.iter().take(ALARMS_SHOWN).map(|change| {
+        vec![
+            format::tail(&escape::readable(&stage_name(&change.finding.path)), NAME_WIDTH),
+            format::ratio(change.finding.ratio),
+            format::change(change.finding.increase_s),
+            change.at.to_rfc3339(),
+            format::tail(&escape::readable(&change.run.0), 24),
+            format::number(change.pull_requests),
+        ]
+    }));
+    let shown = if replay.changes.len() > ALARMS_SHOWN {
+        format!("; the {ALARMS_SHOWN} strongest")
+    } else {
+        String::new()
+    };
+    format!(
+        "What raised confirmed alarms ({}{shown}): was it real?\n{}",
+        format::count(replay.changes.len(), "place", "places"),
+        table(&rows)
+    )
+}
+
+/// What changed for good on the branch itself.
+fn history(replay: &Replay) -> Option<String> {
+    if replay.history.is_empty() {
+        return None;
+    }
+    let lines: Vec<String> = replay
+        .history
+        .iter()
+        .take(CHANGES_SHOWN)
+        .map(|change| format!("  {}", escape::readable(&change.sentence())))
+        .collect();
+    let shown = if replay.history.len() > CHANGES_SHOWN {
+        format!("; the newest {CHANGES_SHOWN}")
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "What changed for good on this branch ({}{shown})\n{}",
+        format::count(replay.history.len(), "change", "changes"),
+        lines.join("\n")
+    ))
+}
+
+fn stages(replay: &Replay) -> Option<String> {
+    if replay.stages.is_empty() {
+        return None;
+    }
+    let mut rows = vec![["STAGE", "MEDIAN", "RUNS", "FOUND FROM", "THAT IS"].map(str::to_owned).to_vec()];
+    rows.extend(replay.stages.iter().take(STAGES_SHOWN).map(|stage| {
+        vec![
+            format::tail(&escape::readable(&stage_name(&stage.path)), NAME_WIDTH),
+            format::duration(stage.median_s),
+            format::number(stage.runs),
+            format::or_dash(stage.detectable_ratio, format::ratio),
+            format::or_dash(stage.detectable_increase_s, format::change),
+        ]
+    }));
+    let shown = if replay.stages.len() > STAGES_SHOWN {
+        format!("the {STAGES_SHOWN} longest of {} stages", format::number(replay.stages.len()))
+    } else {
+        format::count(replay.stages.len(), "stage", "stages")
+    };
+    Some(format!(
+        "The smallest slowdown that two usual runs would confirm today ({shown}; - is none up to {MAX_RATIO:.0}x)\n{}",
+        table(&rows)
+    ))
+}
+
+/// The first column to the left, the others to the right, as wide as their cells; a row of one
+/// cell is a heading of its own.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter(|row| row.len() > 1).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(i, (cell, width))| match i {
+            0 if row.len() == 1 => cell.clone(),
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        cells.collect::<Vec<_>>().join("  ")
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

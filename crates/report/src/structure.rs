@@ -1,0 +1,74 @@
+//! What changed in the shape of a pipeline, as sentences without a full stop. Callers hand in
+//! how their medium shows a name and a text; nothing of a change passes by them.
+
+use pacegate_engine::gate::structure;
+use pacegate_engine::model::structure::{Change, Side, StructuralChange};
+
+use super::format;
+
+/// What every medium calls this part.
+pub const HEADING: &str = "What changed in the pipeline";
+
+/// Widest path that is shown; of a longer one, the end.
+const PATH_WIDTH: usize = 80;
+
+/// How a medium shows what is not ours.
+#[derive(Clone, Copy)]
+pub struct Medium {
+    /// A name.
+    pub name: fn(&str) -> String,
+    /// Words that may quote a name.
+    pub text: fn(&str) -> String,
+}
+
+/// One change.
+#[must_use]
+pub fn sentence(change: &StructuralChange, medium: Medium) -> String {
+    let path = |path: &[String]| (medium.name)(&format::tail(&path.join(" / "), PATH_WIDTH));
+    let stage = path(&change.path);
+    match &change.change {
+        Change::Added { seconds, within } => {
+            format!("{stage} is new{}: it took {}", holding(*within), format::duration(*seconds))
+        }
+        Change::Removed { usual_s, within } => {
+            let usually =
+                usual_s.map_or_else(String::new, |s| format!(": it usually took {}", format::duration(s)));
+            format!("{stage} is gone{}{usually}", holding(*within))
+        }
+        Change::Renamed { from, evidence, .. } => {
+            let why = (medium.text)(&evidence.join("; "));
+            format!("{stage} looks like {} under a new name: {why}", path(from))
+        }
+        Change::Reordered { sibling, now, runs, of } => {
+            let (now, then) = match now {
+                Side::Before => ("before", "after"),
+                Side::After => ("after", "before"),
+            };
+            let sibling = (medium.name)(sibling.last().map_or("", String::as_str));
+            let runs = format::number(*runs);
+            format!(
+                "{stage} now runs {now} {sibling}; it ran {then} it in {runs} of {} runs",
+                format::number(*of)
+            )
+        }
+        Change::Repeated(repetition) => {
+            format!("{stage} {}", (medium.text)(&structure::sentence(repetition)))
+        }
+    }
+}
+
+/// The line of the policy that keeps the history of a renamed stage.
+#[must_use]
+pub fn alias_line(change: &StructuralChange) -> Option<String> {
+    let Change::Renamed { alias: Some(alias), .. } = &change.change else { return None };
+    // JSON's strings are YAML's too, whatever a name is made of.
+    let quoted = |text: &str| serde_json::to_string(text).ok();
+    Some(format!("aliases: [{{from: {}, to: {}}}]", quoted(&alias.from)?, quoted(&alias.to)?))
+}
+
+fn holding(within: usize) -> String {
+    match within {
+        0 => String::new(),
+        n => format!(" with {} in it", format::count(n, "stage", "stages")),
+    }
+}

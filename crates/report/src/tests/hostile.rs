@@ -1,0 +1,228 @@
+//! Names by whoever opens a pull request, in every place a name can be, through a Markdown parser
+//! as GitHub's: what is shown has the same bones whatever the names are, and nothing in it acts.
+
+use proptest::prelude::*;
+use pulldown_cmark::{Event, Options, Parser, Tag};
+
+use super::*;
+use crate::check::{NotJudged, WaitedRun, WaitedState, Waiting, gave_up, pending};
+use crate::comment::{Comment, MARKER};
+
+/// What has been used against others, and what GitHub alone reads.
+const FRAGMENTS: [&str; 56] = [
+    "@octocat",
+    "@org/team",
+    "#1",
+    "GH-1",
+    "owner/repo#1",
+    "owner/repo@0123456789abcdef0123456789abcdef01234567",
+    "0123456789abcdef0123456789abcdef01234567",
+    "deadbeef",
+    "<img src=x onerror=alert(1)>",
+    "<!--",
+    "-->",
+    "<!-- pacegate:comment:v1 -->",
+    "</code>",
+    "</details>",
+    "</summary>",
+    "<br>",
+    "&lt;!--",
+    "&#64;octocat",
+    "&commat;octocat",
+    "|",
+    "\\|",
+    "`",
+    "``",
+    "```",
+    "~~~",
+    "](http://e.example)",
+    "[x](http://e.example)",
+    "![x](http://e.example/x.png)",
+    "[x]: http://e.example",
+    "[^1]",
+    "[^1]: note",
+    "[x]",
+    "[[wiki]]",
+    "> [!WARNING]",
+    "https://e.example/x",
+    "http://e.example",
+    "ftp://e.example",
+    "www.e.example",
+    "mallory@e.example",
+    "mailto:mallory@e.example",
+    "$x^2$",
+    "$$",
+    "$`x`$",
+    ":tada:",
+    ":+1:",
+    "**b**",
+    "__u__",
+    "~~s~~",
+    "\n\n# h\n\n",
+    "\n---\n",
+    "\n===\n",
+    "\r\n- [ ] task\r\n",
+    "\u{202e}txt.exe\u{2066}",
+    "\u{200b}\u{feff}\u{0}",
+    "\u{1b}[31mred",
+    "\\",
+];
+
+fn of_github() -> Options {
+    Options::ENABLE_TABLES
+        | Options::ENABLE_FOOTNOTES
+        | Options::ENABLE_STRIKETHROUGH
+        | Options::ENABLE_TASKLISTS
+        | Options::ENABLE_GFM
+        | Options::ENABLE_MATH
+}
+
+/// Every kind of element that is not text, in order, and whatever of the text GitHub would act on.
+/// Bare addresses are the one extension of GitHub's this parser has not: [`acts`] knows them.
+fn bones(markdown: &str) -> (Vec<String>, Vec<String>) {
+    let (mut elements, mut acting) = (Vec::new(), Vec::new());
+    let mut in_code = false;
+    let mut text = String::new();
+    for event in Parser::new_ext(markdown, of_github()) {
+        match event {
+            // A name is a code span or an element of that kind, as its characters demand.
+            Event::InlineHtml(html) if &*html == "<code>" => in_code = true,
+            Event::InlineHtml(html) if &*html == "</code>" => in_code = false,
+            Event::Text(_) if in_code => {}
+            Event::Text(part) => text.push_str(&part),
+            Event::Code(_) => text.push(' '),
+            other => {
+                acting.extend(acts(&std::mem::take(&mut text)));
+                elements.push(match other {
+                    Event::Start(Tag::Link { dest_url, .. }) => format!("link to {dest_url}"),
+                    other => format!("{other:?}"),
+                });
+            }
+        }
+    }
+    acting.extend(acts(&text));
+    (elements, acting)
+}
+
+/// Mentions, references, commits, emoji and addresses in running text.
+fn acts(text: &str) -> Option<String> {
+    let chars: Vec<char> = text.chars().collect();
+    let follows = |i: usize, wanted: fn(&char) -> bool| chars.get(i + 1).is_some_and(wanted);
+    let single = (0..chars.len()).any(|i| match chars[i] {
+        '@' => follows(i, char::is_ascii_alphanumeric),
+        '#' => follows(i, char::is_ascii_digit),
+        ':' => {
+            let word: String = chars[i + 1..]
+                .iter()
+                .take_while(|c| c.is_ascii_alphanumeric() || "_+-".contains(**c))
+                .collect();
+            let closed = chars.get(i + 1 + word.len()) == Some(&':');
+            closed && !word.is_empty() && word.chars().any(|c| !c.is_ascii_digit())
+        }
+        _ => false,
+    });
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|word| {
+        let is_commit =
+            (7..=40).contains(&word.len()) && word.bytes().all(|b| b"0123456789abcdef".contains(&b));
+        let of_issue = word
+            .to_ascii_lowercase()
+            .strip_prefix("gh-")
+            .is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit()));
+        is_commit || of_issue
+    });
+    (single || words || text.contains("://") || text.contains("www.")).then(|| text.to_owned())
+}
+
+/// Everything of ours that is Markdown, with this text wherever somebody else's can be.
+fn rendered(name: &str) -> Vec<String> {
+    let comparison = named(name);
+    let mut decided = comparison.clone();
+    decided.stages[2].decision = Some(super::decided::accepted(name, name));
+    decided.errors[1].decision = Some(super::decided::accepted(name, name));
+    let head = comparison.head_sha.clone();
+    let run = WaitedRun { name: name.into(), state: WaitedState::Queued };
+    let waiting = Waiting { runs: vec![run; 3], collected: vec![name.into()], ..Waiting::default() };
+    let still =
+        NotJudged::StillRunning { runs: vec![name.into(); 2], within: std::time::Duration::from_mins(5) };
+    let mut all = vec![pending(&head, &waiting).summary, gave_up(&head, &still).summary];
+    for comparison in [comparison, decided] {
+        let report = report(comparison);
+        let check = report.check();
+        all.extend([check.summary, check.text]);
+        match report.comment() {
+            Comment::Post(text) | Comment::ResolveOnly(text) => all.push(text),
+            Comment::Silent => {}
+        }
+    }
+    all
+}
+
+/// The same, where no markup is read: titles, annotations.
+fn plain(name: &str) -> Vec<String> {
+    let check = report(named(name)).check();
+    let run = WaitedRun { name: name.into(), state: WaitedState::Queued };
+    let waiting = Waiting { runs: vec![run; 3], ..Waiting::default() };
+    let waiting = pending(&named(name).head_sha, &waiting);
+    let annotations = check.annotations.into_iter().flat_map(|a| [a.title, a.message]);
+    [check.title, waiting.title].into_iter().chain(annotations).collect()
+}
+
+fn named(name: &str) -> RunComparison {
+    let mut comparison = comparison();
+    for stage in &mut comparison.stages {
+        stage.path = path(&[name, name, name]);
+        stage.reason = name.into();
+        stage.location = Some(Location { path: name.into(), line: 3 });
+    }
+    comparison.stages[5].verdict = StageVerdict::NotComparable(name.into());
+    for error in &mut comparison.errors {
+        error.path = path(&[name]);
+        error.error_type = name.into();
+        error.message = name.into();
+        error.reason = name.into();
+        error.location = Some(Location { path: name.into(), line: 3 });
+    }
+    comparison.baseline.excluded[0].reason = name.into();
+    comparison.notes = vec![name.into()];
+    comparison.structure = structure::changes(name);
+    comparison.policy.source = PolicySource::File { path: name.into(), branch: name.into() };
+    comparison
+}
+
+fn holds_for(name: &str) {
+    for (shown, harmless) in rendered(name).iter().zip(rendered("harmless")) {
+        let (elements, acting) = bones(shown);
+        assert_eq!(elements, bones(&harmless).0, "{name:?} changes what is shown:\n{shown}");
+        assert_eq!(acting, Vec::<String>::new(), "{name:?} acts in:\n{shown}");
+        let markers = usize::from(harmless.starts_with(MARKER));
+        assert_eq!(shown.matches("<!--").count(), markers, "{name:?} makes a comment:\n{shown}");
+        assert_eq!(shown.starts_with(MARKER), markers == 1);
+    }
+    for text in plain(name) {
+        assert!(text.chars().count() <= 1_500 && !text.contains(['<', '>', '`', '\n']), "{name:?}: {text}");
+        assert!(!text.chars().any(char::is_control), "{name:?}: {text}");
+    }
+}
+
+#[test]
+fn each_known_attack_is_text() {
+    for fragment in FRAGMENTS {
+        holds_for(fragment);
+        holds_for(&format!("a {fragment} b"));
+        holds_for(&format!("{fragment}{fragment}"));
+    }
+    holds_for(&FRAGMENTS.concat());
+    holds_for(&FRAGMENTS.concat().repeat(40));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_mixture_of_them_is_more(
+        parts in prop::collection::vec(prop_oneof![prop::sample::select(&FRAGMENTS[..]).prop_map(str::to_owned), "\\PC{0,3}", "[ a-z0-9#@:/.!\\[\\]()*_`|<>&;$~^\\\\\n-]{1,6}"], 1..8)
+    ) {
+        // A reason of nothing is not told at all.
+        holds_for(&format!("{}.", parts.concat()));
+    }
+}

@@ -1,0 +1,227 @@
+//! What is posted when every name, message, file and branch is hostile, to be read by eye: the
+//! laws that hold for all names are in [`super::hostile`].
+
+use std::time::Duration;
+
+use insta::assert_snapshot;
+
+use super::*;
+use crate::annotations::Annotation;
+use crate::check::{NotJudged, WaitedRun, WaitedState, Waiting, gave_up, pending};
+
+/// A mention, a reference, a comment, a cell, a code span, a link and a change of direction.
+const NAME: &str = "@octocat #1 <!-- | `x` [y](http://e.example) \u{202e}\n";
+
+/// One finding of each kind, all of whose words are somebody else's.
+fn everywhere() -> Report {
+    let mut comparison = comparison();
+    comparison.stages.truncate(3);
+    for stage in &mut comparison.stages {
+        stage.path = path(&[NAME, NAME]);
+        stage.reason = NAME.into();
+        stage.location = Some(Location { path: NAME.trim_end().into(), line: 3 });
+    }
+    comparison.stages[0].decision = Some(decided::accepted(NAME, NAME));
+    comparison.errors.truncate(2);
+    for error in &mut comparison.errors {
+        error.path = path(&[NAME]);
+        error.error_type = NAME.into();
+        error.message = NAME.into();
+        error.reason = NAME.into();
+        error.location = Some(Location { path: NAME.trim_end().into(), line: 3 });
+    }
+    comparison.baseline.excluded.truncate(1);
+    comparison.baseline.excluded[0].reason = NAME.into();
+    comparison.notes = vec![NAME.into()];
+    comparison.policy.source = PolicySource::File { path: NAME.into(), branch: NAME.into() };
+    report(comparison)
+}
+
+/// With the characters of no width that stop a mention, as something to be seen.
+fn visible(text: &str) -> String {
+    text.replace('\u{200b}', "◦")
+}
+
+fn waited(state: WaitedState) -> WaitedRun {
+    WaitedRun { name: NAME.into(), state }
+}
+
+#[test]
+fn comment() {
+    assert_snapshot!(visible(&everywhere().comment_body()), @r#"
+    ### 🔴 <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> 1.6x slower (+12.4 s), confirmed; 1 new error; 1 accepted or muted
+
+    | Stage | Before → now | Ratio | How sure | Critical path |
+    |:--|--:|--:|:--|:--|
+    | **<code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>**<br><sub><code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code></sub> | 20.7 s → 33.1 s | **1.60x** (+12.4 s) | confirmed in 2 runs<br><sub>by chance once in 500</sub> | yes |
+
+    **New errors**
+
+    - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> in <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>, <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> line 3: <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code><br><sub>@◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)</sub>
+
+    The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. On this runner everything took 1.04x as long as usual; the ratios leave that out.
+
+    Advisory mode: the check stays neutral.
+
+    <details><summary>History and evidence</summary>
+
+    **<code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>** in <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code><br>
+    `▂▁▂▁▁▂▁▂▁▁▂▁▂▁▁▂▁▂▁▁▂▁▂▁▁▂▁▂▸██` from 20.7 s to 33.5 s; after ▸, 2 runs of this change<br>
+    @◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)<br>
+    <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> line 3
+
+    </details>
+
+    <details><summary>Accepted or muted (1)</summary>
+
+    - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> **1.30x** (+9.3 s): accepted by <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> on 2026-09-21 14:13 UTC: @◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)
+
+    </details>
+
+    <details><summary>All 3 stages</summary>
+
+    | Stage | Outcome | Before | Now | Ratio | Runs |
+    |:--|:--|--:|--:|--:|--:|
+    | <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code><br><sub><code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code></sub> | slower, seen once | 31.0 s | 40.3 s | 1.30x | 1 of 60 |
+    | <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code><br><sub><code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code></sub> | slower, because of `Integration tests` | 1 min 35 s | 1 min 47 s | 1.13x | 2 of 60 |
+    | <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code><br><sub><code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code></sub> | slower | 20.7 s | 33.1 s | 1.60x | 2 of 60 |
+
+    Also seen, as before: 1 flaky error.
+
+    </details>
+
+    <details><summary>Baseline: 60 runs, and the policy</summary>
+
+    60 comparable runs of the base branch, from `1111111` to `2222222`.
+
+    Left out:
+
+    - 3 runs: @◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)
+
+    Policy: <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> on <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>, advisory mode.
+
+    </details>
+
+    <details><summary>Notes (1)</summary>
+
+    - @◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)
+
+    </details>
+
+    <sub>[Full report](https://gate.example/comparisons/01J) · commit `abc1234` · Pacegate</sub>
+    "#);
+}
+
+#[test]
+fn check() {
+    let check = everywhere().check();
+    assert_snapshot!(visible(&check.title), @"@◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example) 1.6x slower (+12.4 s), confirmed; 1 new error; 1 accepted or muted");
+    assert_snapshot!(visible(&check.summary), @r#"
+    The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. On this runner everything took 1.04x as long as usual; the ratios leave that out.
+
+    | Stage | Before → now | Ratio | How sure | Critical path |
+    |:--|--:|--:|:--|:--|
+    | **<code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>**<br><sub><code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code></sub> | 20.7 s → 33.1 s | **1.60x** (+12.4 s) | confirmed in 2 runs<br><sub>by chance once in 500</sub> | yes |
+
+    **Where**
+
+    - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>: <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> line 3
+
+    **New errors**
+
+    - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> in <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>, <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> line 3: <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code><br><sub>@◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)</sub>
+
+    Accepted or muted: 1 finding, told below.
+
+    [Full report](https://gate.example/comparisons/01J)
+    "#);
+    assert_snapshot!(visible(&check.text), @r#"
+    ### <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>: slower
+
+    @◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)
+
+    - in <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>
+    - 20.7 s before, 33.1 s now
+    - 1.60x (+12.4 s) once the runner's speed is taken out
+    - confirmed in 2 runs, by chance once in 500, against 60 runs of the baseline
+    - evidence 7.1, at least 4.2 is needed
+    - on the critical path: the pipeline ends later by it
+    - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> line 3
+
+    <details><summary>Accepted or muted</summary>
+
+    - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> **1.30x** (+9.3 s): accepted by <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> on 2026-09-21 14:13 UTC: @◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)
+
+    </details>
+
+    ### All stages
+
+    | Stage | Outcome | Before | Now | Ratio | Runs |
+    |:--|:--|--:|--:|--:|--:|
+    | <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code><br><sub><code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code></sub> | slower, seen once | 31.0 s | 40.3 s | 1.30x | 1 of 60 |
+    | <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code><br><sub><code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code></sub> | slower, because of `Integration tests` | 1 min 35 s | 1 min 47 s | 1.13x | 2 of 60 |
+    | <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code><br><sub><code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code></sub> | slower | 20.7 s | 33.1 s | 1.60x | 2 of 60 |
+
+    ### Known errors
+
+    Also seen, as before: 1 flaky error.
+
+    - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> in <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>: @◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)
+
+    ### Baseline
+
+    60 comparable runs of the base branch, from `1111111` to `2222222`.
+
+    Left out:
+
+    - 3 runs: @◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)
+
+    Policy: <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> on <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>, advisory mode.
+
+    ### Notes
+
+    - @◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)
+    "#);
+}
+
+#[test]
+fn annotations() {
+    let line =
+        |a: &Annotation| format!("{} {}\n{}\n{}", a.path.escape_debug(), a.start_line, a.title, a.message);
+    let shown: Vec<String> = everywhere().check().annotations.iter().map(line).collect();
+    assert_snapshot!(visible(&shown.join("\n\n")), @r#"
+    @octocat #1 <!-- | `x` [y](http://e.example) \u{202e} 3
+    @◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example): 1.6x slower
+    20.7 s before, 33.1 s now; @◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example)
+
+    @octocat #1 <!-- | `x` [y](http://e.example) \u{202e} 3
+    New error: @◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example)
+    @◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example) (in @◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example); @◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example))
+    "#);
+}
+
+#[test]
+fn waiting_and_giving_up() {
+    let runs = vec![waited(WaitedState::Queued), waited(WaitedState::InProgress)];
+    let waiting = Waiting { runs, collected: vec![NAME.into()], ..Waiting::default() };
+    let head = everywhere().comparison().head_sha.clone();
+    let shown = pending(&head, &waiting);
+    assert_snapshot!(visible(&shown.title), @"Waiting for @◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example) and @◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example) (1 of 3 read)");
+    assert_snapshot!(visible(&shown.summary), @"
+    The runs of `abc1234`:
+
+    - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> waits for a runner
+    - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> is running
+    - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> is read
+
+    The comparison is made when all of them have ended and are read. If one never ends, this check ends neutral and says so.
+    ");
+    let why = NotJudged::StillRunning { runs: vec![NAME.into()], within: Duration::from_mins(5) };
+    let shown = gave_up(&head, &why);
+    assert_snapshot!(visible(&shown.title), @"Not judged: 1 workflow run of abc1234 did not end in time");
+    assert_snapshot!(visible(&shown.summary), @"
+    After 5 min 00 s, <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> has not ended.
+
+    This blocks nothing. Re-run the check, or push again, for another try.
+    ");
+}

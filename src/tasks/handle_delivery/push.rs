@@ -1,0 +1,21 @@
+//! A branch moved. The commit of a merge queue that became a branch's newest is that branch's: its
+//! runs, green and measured already, are part of the baseline; and its policy may be another now.
+
+use super::Delivery;
+use crate::tasks::JobError;
+use pacegate_engine::model::ids::CommitSha;
+
+pub(super) async fn pushed(
+    delivery: Delivery<'_>,
+    branch: &str,
+    head_sha: Option<&CommitSha>,
+) -> Result<(), JobError> {
+    let mut tx = delivery.work.db.write().await?;
+    let Some(repository) = delivery.record_repository(&mut tx).await? else { return Ok(()) };
+    if let Some(head_sha) = head_sha {
+        tx.assign_runs_to_branch(repository.id, head_sha, branch).await?;
+    }
+    tx.outdate_policy(repository.id, branch).await?;
+    tx.commit().await?;
+    Ok(())
+}

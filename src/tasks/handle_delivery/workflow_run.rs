@@ -1,0 +1,28 @@
+//! A run of a workflow was requested, began or ended: its commit's check waits for it, or has it
+//! read.
+
+use super::Delivery;
+use crate::tasks::JobError;
+use crate::tasks::listed_runs::{progress, record};
+use pacegate_github::webhook::WorkflowRunNews;
+use pacegate_store::WorkflowRunRow;
+
+pub(super) async fn changed(delivery: Delivery<'_>, run: WorkflowRunNews) -> Result<(), JobError> {
+    let work = delivery.work;
+    let mut tx = work.db.write().await?;
+    let Some(repository) = delivery.record_repository(&mut tx).await? else { return Ok(()) };
+    let row = WorkflowRunRow {
+        github_run_id: run.id,
+        attempt: run.attempt,
+        workflow_id: run.workflow_id,
+        name: run.name,
+        path: run.path,
+        event: run.event,
+        head_sha: run.head_sha.as_str().to_owned(),
+        progress: progress(run.progress),
+        collected_attempt: 0,
+    };
+    record(work, &mut tx, repository.id, &run.head_sha, &row).await?;
+    tx.commit().await?;
+    Ok(())
+}
