@@ -15,12 +15,12 @@ mod ours;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use pacegate_engine::gate::common_mode::Witnesses;
-use pacegate_engine::gate::compare::compare;
+use pacegate_engine::gate::duration_model::ablation::Pieces;
+use pacegate_engine::gate::duration_model::fit::fit;
+use pacegate_engine::gate::duration_model::multiple_testing::Family;
+use pacegate_engine::gate::duration_model::runner_speed::Witnesses;
 use pacegate_engine::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
-use pacegate_engine::gate::family::Family;
-use pacegate_engine::gate::fit::fit;
-use pacegate_engine::gate::pieces::Pieces;
+use pacegate_engine::gate::verdict::compare::compare;
 use pacegate_engine::model::ids::RepoName;
 use pacegate_engine::model::policy::GatePolicy;
 use pacegate_engine::stats::matrix::Matrix;

@@ -3,10 +3,10 @@
 //! is `gate::compare`'s.
 
 use pacegate_engine::gate::baseline::Baseline;
-use pacegate_engine::gate::compare::compare;
+use pacegate_engine::gate::duration_model::ablation::Pieces;
+use pacegate_engine::gate::duration_model::fit::{FittedBaseline, fit_with};
 use pacegate_engine::gate::duration_model::{Deviations, Direction};
-use pacegate_engine::gate::fit::{FittedBaseline, fit_with};
-use pacegate_engine::gate::pieces::Pieces;
+use pacegate_engine::gate::verdict::compare::compare;
 use pacegate_engine::model::comparison::StageVerdict;
 use pacegate_engine::model::environment::RunnerClass;
 use pacegate_engine::model::ids::{RepoName, RunId};

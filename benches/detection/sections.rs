@@ -1,6 +1,6 @@
 //! The tables of the benchmark: which histories are made and what is told of them.
 
-use pacegate_engine::gate::pieces::Pieces;
+use pacegate_engine::gate::duration_model::ablation::Pieces;
 use pacegate_engine::gate::replay::incumbents::{Rule, StudentLimits};
 
 use crate::generator::{Family, PUSHES, Setting};

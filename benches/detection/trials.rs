@@ -4,8 +4,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pacegate_engine::gate::family::ALPHA;
-use pacegate_engine::gate::pieces::Pieces;
+use pacegate_engine::gate::duration_model::ablation::Pieces;
+use pacegate_engine::gate::duration_model::multiple_testing::ALPHA;
 
 use crate::generator::{History, Rng, Setting};
 use crate::ours::{Gate, Runs};

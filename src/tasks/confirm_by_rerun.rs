@@ -5,7 +5,7 @@
 use super::evaluation::{Awaited, Target};
 use super::publishing::client;
 use super::{JobError, Work};
-use pacegate_engine::gate::stage_key::stable_name;
+use pacegate_engine::gate::measure::stage_key::stable_name;
 use pacegate_engine::model::comparison::{ErrorVerdict, RunComparison, RunVerdict, StageVerdict};
 use pacegate_engine::model::ids::{CommitSha, ComparisonId, RepoId};
 use pacegate_engine::model::stage::StageKey;

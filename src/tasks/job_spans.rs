@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::stored_spans::{StoredSpans, room};
 use super::{Job, JobError, Work};
-use pacegate_engine::gate::job_spans::{JobClaim, JobSpans};
+use pacegate_engine::gate::measure::job_spans::{JobClaim, JobSpans};
 use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_engine::model::span::{AttributeValue, Span};
 use pacegate_engine::model::time::Timestamp;

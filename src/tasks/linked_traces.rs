@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::JobError;
-use pacegate_engine::gate::identity::RunIdentity;
+use pacegate_engine::gate::measure::identity::RunIdentity;
 use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_engine::model::linked_traces::{connected, linked};
 use pacegate_engine::model::run::Lineage;

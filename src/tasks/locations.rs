@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use super::contents::{Lookup, NOT_GRANTED, NOT_TEXT, file_at};
 use super::{JobError, Work};
-use pacegate_engine::gate::locations::{WorkflowFiles, locate_findings, pipelines_without_lines};
 use pacegate_engine::gate::workflow_file::WorkflowFile;
+use pacegate_engine::gate::workflow_file::locations::{
+    WorkflowFiles, locate_findings, pipelines_without_lines,
+};
 use pacegate_engine::model::comparison::RunComparison;
 use pacegate_engine::model::ids::{CommitSha, RepoId};
 

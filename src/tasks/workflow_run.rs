@@ -3,8 +3,8 @@
 
 use super::recording::raw;
 use super::{JobError, Work};
-use pacegate_engine::gate::identity::RunIdentity;
-use pacegate_engine::gate::job_spans::{JobSpans, merge};
+use pacegate_engine::gate::measure::identity::RunIdentity;
+use pacegate_engine::gate::measure::job_spans::{JobSpans, merge};
 use pacegate_engine::gate::measure::{Provenance, measure};
 use pacegate_engine::model::ids::{RepoName, RunId, TraceId};
 use pacegate_engine::model::run::{Lineage, MeasuredRun};

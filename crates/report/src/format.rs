@@ -2,7 +2,7 @@
 //! verdict's reason, a comment and a page never round differently. It knows no Markdown and no
 //! HTML.
 
-pub use pacegate_engine::gate::words::{change, duration, number, once_in, ratio};
+pub use pacegate_engine::gate::verdict::number_format::{change, duration, number, once_in, ratio};
 use pacegate_engine::model::time::Timestamp;
 
 /// A duration in nanoseconds, as [`duration`].

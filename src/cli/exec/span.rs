@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::context::{TraceParent, percent_decoded};
 use super::engine::CiRun;
 use super::process::{End, Ended, signal_name};
-use pacegate_engine::gate::identity::RunIdentity;
+use pacegate_engine::gate::measure::identity::RunIdentity;
 use pacegate_engine::model::ids::SpanId;
 use pacegate_engine::model::run::Lineage;
 use pacegate_engine::model::span::{

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Delivery;
 use crate::tasks::JobError;
 use crate::tasks::evaluation::{Target, begin, judge_again};
-use pacegate_engine::gate::decide;
+use pacegate_engine::gate::verdict::overrides;
 use pacegate_engine::model::decision::{Decision, DecisionKind, StandingDecision};
 use pacegate_engine::model::ids::CommitSha;
 use pacegate_github::app_auth::Purpose;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::web::error::WebError;
 use crate::web::ingest::{Outcome, Prepared, STORED_LIMIT, prepared_trace};
-use pacegate_engine::gate::identity::repository_claim;
-use pacegate_engine::gate::job_spans::manifest_root::{
+use pacegate_engine::gate::measure::identity::repository_claim;
+use pacegate_engine::gate::measure::job_spans::manifest_root::{
     MADE_OF_MANIFEST, OF_JOB, OF_RUN, OF_SILENT_JOB, RUN_RESULT,
 };
 use pacegate_engine::model::ids::{CommitSha, RepoName, SpanId};

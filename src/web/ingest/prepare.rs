@@ -7,7 +7,7 @@ use axum::body::Bytes;
 
 use super::Outcome;
 use crate::web::error::WebError;
-use pacegate_engine::gate::identity::{SHA_KEYS, claim_in, repository_claim};
+use pacegate_engine::gate::measure::identity::{SHA_KEYS, claim_in, repository_claim};
 use pacegate_engine::model::ids::{CommitSha, RepoName, TraceId};
 use pacegate_ingest::otlp::{Form, Sifted, TraceBatch};
 use pacegate_ingest::redact::{Redactor, redacted};

@@ -78,7 +78,7 @@ pub(super) async fn run(
         let comparison = tx.newest_comparison(row.id, &stored.run.head_sha).await?;
         let kept = tx.kept_trace(row.id, &stored.run.id).await?;
         drop(tx);
-        let critical_path = pacegate_engine::gate::attribute::critical_path(&stages);
+        let critical_path = pacegate_engine::gate::verdict::attribute::critical_path(&stages);
         let raw_trace = match kept {
             None => RawTrace::Dropped,
             Some(kept) if kept.is_dropped || kept.trace.is_none() => RawTrace::Dropped,

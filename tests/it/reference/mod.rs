@@ -7,10 +7,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use pacegate_engine::gate::common_mode::Witnesses;
+use pacegate_engine::gate::duration_model::ablation::Pieces;
+use pacegate_engine::gate::duration_model::multiple_testing::Family;
+use pacegate_engine::gate::duration_model::runner_speed::Witnesses;
 use pacegate_engine::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
-use pacegate_engine::gate::family::Family;
-use pacegate_engine::gate::pieces::Pieces;
 use pacegate_engine::stats::matrix::Matrix;
 use serde::Deserialize;
 use simulate::{Case, Kind};

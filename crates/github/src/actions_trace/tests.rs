@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use pacegate_engine::gate::extract::{Extraction, extract};
-use pacegate_engine::gate::identity::RunIdentity;
+use pacegate_engine::gate::measure::extract::{Extraction, extract};
+use pacegate_engine::gate::measure::identity::RunIdentity;
 use pacegate_engine::model::stage::StageKind;
 use pacegate_engine::model::trace::Trace;
 

@@ -13,7 +13,7 @@ use pacegate::metrics::{Metrics, Outcome as Label};
 use pacegate::tasks::worker::run_jobs;
 use pacegate::tasks::{COLLECTING_MIB, Job, TraceSettings, Work};
 use pacegate_clock::Clock;
-use pacegate_engine::gate::identity::SHA_KEYS;
+use pacegate_engine::gate::measure::identity::SHA_KEYS;
 use pacegate_engine::model::ids::{RepoId, SpanId, TraceId};
 use pacegate_engine::model::span::{
     AttributeValue, Attributes, Dropped, Resource, Span, SpanKind, SpanStatus,

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::Located;
-use crate::gate::attribute::EXPLAINED_SHARE;
+use crate::gate::verdict::attribute::EXPLAINED_SHARE;
 use crate::model::stage::StageKey;
 
 /// Steps of a stage and of one that holds it are one when they are found this many runs apart or

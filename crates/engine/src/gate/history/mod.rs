@@ -7,7 +7,7 @@ mod segments;
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::words;
+use crate::gate::verdict::number_format;
 use crate::model::history::{
     AcceptedChange, ChangeKind, HistoryChange, HistoryRun, SeriesPoint, StageSeries,
 };
@@ -134,9 +134,9 @@ impl HistoryChange {
         };
         let (factor, direction) =
             if self.ratio < 1.0 { (1.0 / self.ratio, "faster") } else { (self.ratio, "slower") };
-        let (factor, seconds) = (words::ratio(factor), words::change(self.increase_s()));
+        let (factor, seconds) = (number_format::ratio(factor), number_format::change(self.increase_s()));
         let (from, to) = (self.from_sha.short(), self.to_sha.short());
-        let runs = words::counted(self.runs, "run");
+        let runs = number_format::counted(self.runs, "run");
         match self.kind {
             ChangeKind::Step => {
                 format!("{name} got {factor} {direction} ({seconds}) between {from} and {to}, {runs} ago")

@@ -3,7 +3,7 @@
 
 use super::Plan;
 use crate::gate::baseline::Baseline;
-use crate::gate::fit::series_of;
+use crate::gate::duration_model::fit::series_of;
 use crate::gate::history::changes;
 use crate::model::history::{HistoryChange, HistoryRun};
 

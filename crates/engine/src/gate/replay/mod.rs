@@ -17,9 +17,9 @@ pub mod trial;
 use std::collections::HashSet;
 
 use self::incumbents::StudentLimits;
-use super::baseline::{Baseline, ROOM_FOR_OTHERS, choose};
-use super::columns::renamed;
-use super::fit::MIN_TO_CONFIRM;
+use crate::gate::baseline::columns::renamed;
+use crate::gate::baseline::{Baseline, ROOM_FOR_OTHERS, choose};
+use crate::gate::duration_model::fit::MIN_TO_CONFIRM;
 use crate::model::policy::GatePolicy;
 use crate::model::run::{MeasuredRun, PipelineRun};
 use crate::model::stage::{StageKey, StageSample};

@@ -5,7 +5,7 @@ use super::inject::slowed;
 use super::outlook::StageOutlook;
 use super::trial::{Finding, Flags, Slowed, Strength, Trial};
 use super::*;
-use crate::gate::fixture::{Lcg, path, pipeline, run, stage};
+use crate::gate::tests::fixture::{Lcg, path, pipeline, run, stage};
 use crate::model::run::RunResult;
 
 /// So many runs of the fixture's pipeline.

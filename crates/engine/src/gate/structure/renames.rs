@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::usual::{Usual, each_s, log_ratio};
-use crate::gate::words::duration;
+use crate::gate::verdict::number_format::duration;
 use crate::model::stage::StageSample;
 use crate::stats::count;
 

@@ -1,7 +1,7 @@
 //! More work told apart from slower work: how often a stage ran and how long each time took.
 
 use super::usual::{Usual, each_s, log_ratio};
-use crate::gate::words::{duration, number, ratio};
+use crate::gate::verdict::number_format::{duration, number, ratio};
 use crate::model::run::RunResult;
 use crate::model::stage::StageSample;
 use crate::model::structure::{EachTime, Repetition};
@@ -85,7 +85,7 @@ pub fn sentence(repetition: &Repetition) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::fixture::stage;
+    use crate::gate::tests::fixture::stage;
 
     #[test]
     fn more_work_is_no_slower_work() {

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::gate::baseline::Baseline;
-use crate::gate::compare::compare;
-use crate::gate::fit::{FittedBaseline, fit};
-use crate::gate::fixture::{LEAVES, Lcg, lay_out, run, stage};
+use crate::gate::duration_model::fit::{FittedBaseline, fit};
+use crate::gate::tests::fixture::{LEAVES, Lcg, lay_out, run, stage};
+use crate::gate::verdict::compare::compare;
 
 fn policy(yaml: &str) -> GatePolicy {
     GatePolicy::from_yaml(yaml).expect("a policy")

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::tree::{Stage, Tree};
-use crate::gate::columns::renamed;
+use crate::gate::baseline::columns::renamed;
 use crate::model::policy::GatePolicy;
 use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::{StageKey, StageKind, StageSample};

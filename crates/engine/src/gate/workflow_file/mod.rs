@@ -2,6 +2,7 @@
 //! job or step that is known only by the name GitHub shows. Decides nothing about workflows: a
 //! file GitHub would refuse may be read, one that is no workflow gives no lines.
 
+pub mod locations;
 mod names;
 mod read;
 #[cfg(test)]

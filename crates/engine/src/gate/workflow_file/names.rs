@@ -2,7 +2,7 @@
 //! writes: with expressions filled in, cut, or templated. Knows nothing of jobs and steps.
 
 use super::Fit;
-use crate::gate::stage_key::stable_name;
+use crate::gate::measure::stage_key::stable_name;
 
 /// GitHub's API cuts names here, characters.
 const CUT: usize = 100;

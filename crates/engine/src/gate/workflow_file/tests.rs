@@ -132,7 +132,7 @@ fn names_that_were_cut_or_templated_are_found() {
 }
 
 fn stable(name: &str) -> String {
-    crate::gate::stage_key::stable_name(name)
+    crate::gate::measure::stage_key::stable_name(name)
 }
 
 #[test]

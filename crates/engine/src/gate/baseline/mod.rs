@@ -1,0 +1,299 @@
+//! Which past runs are comparable with a candidate, and why the others are not. Only green
+//! first attempts of the base branch can be a baseline: data of a pull request never is.
+
+pub(crate) mod columns;
+pub(crate) mod rebase_level;
+
+use crate::model::comparison::{BaselineSummary, Exclusion};
+use crate::model::history::AcceptedChange;
+use crate::model::ids::CommitSha;
+use crate::model::policy::GatePolicy;
+use crate::model::run::{Lineage, MeasuredRun, PipelineRun, RunResult};
+use crate::model::time::Timestamp;
+
+/// Runs of a pull request that are judged together: its newest pushes and their reruns.
+pub const CANDIDATE_RUNS: usize = 8;
+
+/// Of the base branch, so many runs more than the policy's are looked at: room for those that
+/// turn out not to be comparable (failed ones, reruns).
+pub const ROOM_FOR_OTHERS: u32 = 100;
+
+/// The comparable past.
+#[derive(Debug, Clone, Default)]
+pub struct Baseline {
+    /// Comparable runs, oldest first.
+    pub runs: Vec<MeasuredRun>,
+    /// Further runs whose errors count as seen before, though their durations are not
+    /// comparable: a base run that failed proves that its error is old.
+    pub error_history: Vec<MeasuredRun>,
+    /// Slowdowns that were accepted: what came before them teaches scatter, not level.
+    pub accepted: Vec<AcceptedChange>,
+    /// Runs that could not be a baseline, the most frequent reason first.
+    pub excluded: Vec<Exclusion>,
+}
+
+impl Baseline {
+    /// For comparing files: every run was given as baseline, so its branch, age and kind of
+    /// runner are not asked. Failed runs and later attempts are still left out. Runs of one
+    /// pipeline are expected; they may come in any order.
+    #[must_use]
+    pub fn of_files(runs: Vec<MeasuredRun>) -> Self {
+        let mut sorting = Sorting::default();
+        for run in runs {
+            match unfinished(&run.run) {
+                None => sorting.baseline.runs.push(run),
+                Some(reason) => sorting.exclude(reason, Some(run)),
+            }
+        }
+        sorting.finish(usize::MAX)
+    }
+
+    /// The one run that stands for the baseline where people look at one: the newest of the base
+    /// commit, else the newest of all.
+    #[must_use]
+    pub fn standing_for(&self, base_sha: Option<&CommitSha>) -> Option<&PipelineRun> {
+        let newest_first = || self.runs.iter().rev().map(|measured| &measured.run);
+        newest_first().find(|run| Some(&run.head_sha) == base_sha).or_else(|| newest_first().next())
+    }
+
+    /// A sentence when the commit that a change is to be merged into was not measured: the newest
+    /// comparable run before the change stands in for it.
+    #[must_use]
+    pub fn stand_in(&self, base_sha: &CommitSha) -> Option<String> {
+        let newest = self.runs.last()?;
+        let is_measured = self.runs.iter().any(|run| run.run.head_sha == *base_sha);
+        (!is_measured).then(|| {
+            format!(
+                "the base commit {} has no comparable run; the newest measured one before the change is {}",
+                base_sha.short(),
+                newest.run.head_sha.short()
+            )
+        })
+    }
+
+    /// What is told of it.
+    #[must_use]
+    pub fn summary(&self) -> BaselineSummary {
+        let sha = |run: Option<&MeasuredRun>| run.map(|r| r.run.head_sha.clone());
+        BaselineSummary {
+            runs: self.runs.len(),
+            from_sha: sha(self.runs.first()),
+            to_sha: sha(self.runs.last()),
+            excluded: self.excluded.clone(),
+        }
+    }
+}
+
+/// Chooses a candidate's baseline from `history`: green first attempts of the same pipeline on
+/// the same kind of runner and on `base_branch` (on `main` or `master` when it isn't known), not
+/// of the candidate's own commit, started no later than `as_of` and within the policy's days;
+/// of those the newest, as many as the policy says.
+#[must_use]
+pub fn choose(
+    history: Vec<MeasuredRun>,
+    candidate: &PipelineRun,
+    base_branch: Option<&str>,
+    policy: &GatePolicy,
+    as_of: Timestamp,
+) -> Baseline {
+    let rule = policy.baseline();
+    let oldest = as_of.before(rule.age());
+    let mut sorting = Sorting::default();
+    for run in history {
+        let past = &run.run;
+        if past.id == candidate.id {
+            continue;
+        }
+        let elsewhere = not_of_the_base(past, candidate, base_branch, as_of).or_else(|| {
+            (past.started_at < oldest).then(|| {
+                format!(
+                    "older than {}",
+                    crate::gate::verdict::number_format::counted(rule.days as usize, "day")
+                )
+            })
+        });
+        if let Some(reason) = elsewhere {
+            sorting.exclude(reason, None);
+        } else if let Some(reason) = unfinished(past) {
+            sorting.exclude(reason, Some(run));
+        } else if past.runner != candidate.runner {
+            sorting.exclude(format!("on another kind of runner ({})", past.runner.describe()), Some(run));
+        } else {
+            sorting.baseline.runs.push(run);
+        }
+    }
+    sorting.finish(rule.runs as usize)
+}
+
+/// Why a run says nothing about the base branch's past, not even by its errors.
+fn not_of_the_base(
+    past: &PipelineRun,
+    candidate: &PipelineRun,
+    base_branch: Option<&str>,
+    as_of: Timestamp,
+) -> Option<String> {
+    let on_base = |name: &str| match base_branch {
+        Some(base) => name == base,
+        None => matches!(name, "main" | "master"),
+    };
+    let reason = if past.pipeline != candidate.pipeline {
+        "of another pipeline"
+    } else if past.head_sha == candidate.head_sha {
+        "of the commit that is judged"
+    } else {
+        match &past.lineage {
+            Lineage::PullRequest { .. } => "of a pull request",
+            Lineage::Unknown => "named no branch (set vcs.ref.head.name)",
+            Lineage::Branch { name } if !on_base(name) => "on another branch",
+            Lineage::Branch { .. } if past.started_at > as_of => "later than the change",
+            Lineage::Branch { .. } => return None,
+        }
+    };
+    Some(reason.to_owned())
+}
+
+/// Why the durations of a run are not those of a complete first attempt.
+fn unfinished(run: &PipelineRun) -> Option<String> {
+    let reason = match run.result {
+        RunResult::Success if run.attempt > 1 => "a rerun (attempt 2 or later)",
+        RunResult::Success => return None,
+        RunResult::Failure | RunResult::Error => "failed",
+        RunResult::Timeout => "timed out",
+        RunResult::Cancellation => "cancelled",
+        RunResult::Skip => "skipped",
+    };
+    Some(reason.to_owned())
+}
+
+#[derive(Default)]
+struct Sorting {
+    baseline: Baseline,
+}
+
+impl Sorting {
+    fn exclude(&mut self, reason: String, still_for_errors: Option<MeasuredRun>) {
+        let excluded = &mut self.baseline.excluded;
+        match excluded.iter_mut().find(|e| e.reason == reason) {
+            Some(exclusion) => exclusion.runs += 1,
+            None => excluded.push(Exclusion { reason, runs: 1 }),
+        }
+        self.baseline.error_history.extend(still_for_errors);
+    }
+
+    fn finish(mut self, limit: usize) -> Baseline {
+        // The id breaks ties, so that the order of loading never matters.
+        self.baseline.runs.sort_by(|a, b| (a.run.started_at, &a.run.id).cmp(&(b.run.started_at, &b.run.id)));
+        let surplus = self.baseline.runs.len().saturating_sub(limit);
+        for run in self.baseline.runs.drain(..surplus).collect::<Vec<_>>() {
+            self.exclude(format!("beyond the newest {limit}"), Some(run));
+        }
+        self.baseline.excluded.sort_by(|a, b| (b.runs, &a.reason).cmp(&(a.runs, &b.reason)));
+        self.baseline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::tests::fixture::{run, stage};
+    use crate::model::environment::RunnerClass;
+    use crate::model::ids::PrNumber;
+
+    const CANDIDATE: u32 = 5_000;
+
+    type Change = Box<dyn FnOnce(&mut PipelineRun)>;
+
+    fn past(n: u32, change: impl FnOnce(&mut PipelineRun)) -> MeasuredRun {
+        let mut measured = run(n, vec![stage("ci", 0.0, 1.0)]);
+        change(&mut measured.run);
+        measured
+    }
+
+    fn chosen(history: Vec<MeasuredRun>, base: Option<&str>, policy: &str) -> Baseline {
+        let candidate = past(CANDIDATE, |r| r.lineage = Lineage::PullRequest { number: PrNumber(1) }).run;
+        let policy = GatePolicy::from_yaml(policy).expect("a policy");
+        choose(history, &candidate, base, &policy, candidate.started_at)
+    }
+
+    #[test]
+    fn each_run_that_is_left_out_has_its_reason() {
+        let branch = |name: &str| Lineage::Branch { name: name.to_owned() };
+        let cases: Vec<(&str, Change)> = vec![
+            ("failed", Box::new(|r| r.result = RunResult::Failure)),
+            ("timed out", Box::new(|r| r.result = RunResult::Timeout)),
+            ("cancelled", Box::new(|r| r.result = RunResult::Cancellation)),
+            ("a rerun (attempt 2 or later)", Box::new(|r| r.attempt = 2)),
+            ("on another branch", Box::new(move |r| r.lineage = branch("feature"))),
+            ("of a pull request", Box::new(|r| r.lineage = Lineage::PullRequest { number: PrNumber(3) })),
+            ("named no branch (set vcs.ref.head.name)", Box::new(|r| r.lineage = Lineage::Unknown)),
+            (
+                "on another kind of runner (linux arm64)",
+                Box::new(|r| {
+                    r.runner =
+                        RunnerClass { os: Some("linux".into()), arch: Some("arm64".into()), labels: vec![] };
+                }),
+            ),
+            ("of another pipeline", Box::new(|r| r.pipeline = "other".into())),
+            ("of the commit that is judged", Box::new(|r| r.head_sha = past(CANDIDATE, |_| {}).run.head_sha)),
+            ("later than the change", Box::new(|r| r.started_at = Timestamp(i64::MAX))),
+            ("older than 90 days", Box::new(|r| r.started_at = Timestamp(0))),
+        ];
+        for (reason, change) in cases {
+            let baseline = chosen(vec![past(4_000, |_| {}), past(4_001, change)], Some("main"), "");
+            assert_eq!(baseline.runs.len(), 1, "{reason}");
+            assert_eq!(baseline.excluded, [Exclusion { reason: reason.to_owned(), runs: 1 }]);
+        }
+    }
+
+    #[test]
+    fn the_newest_are_kept_oldest_first_whatever_the_order() {
+        let history = [4_003, 4_001, 4_004, 4_002].map(|n| past(n, |_| {})).to_vec();
+        let baseline = chosen(history, Some("main"), "baseline: {runs: 3, days: 90}");
+        let ids: Vec<&str> = baseline.runs.iter().map(|r| r.run.id.0.as_str()).collect();
+        assert_eq!(ids, ["run-04002", "run-04003", "run-04004"]);
+        assert_eq!(baseline.excluded, [Exclusion { reason: "beyond the newest 3".into(), runs: 1 }]);
+        let summary = baseline.summary();
+        assert_eq!((summary.runs, summary.to_sha), (3, Some(past(4_004, |_| {}).run.head_sha)));
+    }
+
+    #[test]
+    fn without_a_known_base_main_and_master_are_meant() {
+        let on = |n, name: &str| past(n, |r| r.lineage = Lineage::Branch { name: name.to_owned() });
+        let history = || vec![on(4_000, "main"), on(4_001, "master"), on(4_002, "develop")];
+        assert_eq!(chosen(history(), None, "").runs.len(), 2);
+        assert_eq!(chosen(history(), Some("develop"), "").runs.len(), 1);
+    }
+
+    #[test]
+    fn errors_of_failed_base_runs_are_history_and_those_of_pull_requests_are_not() {
+        let history = vec![
+            past(4_000, |r| r.result = RunResult::Failure),
+            past(4_001, |r| r.lineage = Lineage::PullRequest { number: PrNumber(2) }),
+        ];
+        let baseline = chosen(history, None, "");
+        assert_eq!((baseline.runs.len(), baseline.error_history.len()), (0, 1));
+    }
+
+    #[test]
+    fn an_unmeasured_base_commit_has_a_stand_in_that_is_named() {
+        let baseline = chosen(vec![past(4_000, |_| {}), past(4_001, |_| {})], Some("main"), "");
+        let measured = baseline.runs[0].run.head_sha.clone();
+        assert_eq!(baseline.stand_in(&measured), None);
+        let elsewhere = "f".repeat(40).parse().expect("a commit");
+        let sentence = baseline.stand_in(&elsewhere).expect("not measured");
+        assert!(sentence.starts_with("the base commit fffffff has no comparable run"), "{sentence}");
+        assert!(sentence.ends_with(&baseline.runs[1].run.head_sha.short().to_string()), "{sentence}");
+        assert_eq!(Baseline::default().stand_in(&elsewhere), None, "there is none at all");
+    }
+
+    #[test]
+    fn files_are_taken_whatever_their_branch() {
+        let files =
+            vec![past(2, |r| r.lineage = Lineage::Unknown), past(1, |_| {}), past(3, |r| r.attempt = 2)];
+        let baseline = Baseline::of_files(files);
+        assert_eq!(
+            baseline.runs.iter().map(|r| r.run.id.0.as_str()).collect::<Vec<_>>(),
+            ["run-00001", "run-00002"]
+        );
+    }
+}

@@ -1,0 +1,268 @@
+//! Whether an error is new: its signature against those of the base branch, failed runs
+//! included. One sighting never proves anything, nor does the absence from a short history.
+//! The words for it are made here too; the numbers come from `stats::rate`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::number_format::{counted, number};
+use crate::gate::baseline::Baseline;
+use crate::gate::baseline::columns::renamed;
+use crate::gate::measure::propagation::{placed, signature};
+use crate::model::comparison::{ErrorComparison, ErrorVerdict};
+use crate::model::policy::GatePolicy;
+use crate::model::run::MeasuredRun;
+use crate::model::stage::{Frame, StageError, StageKey};
+use crate::stats::rate::{Occurrences, holm, predicted_tail, unseen_chance};
+
+/// With fewer runs of history, "never seen" means little: such an error stays a suspicion.
+const MIN_HISTORY: usize = 10;
+/// In two candidate runs it is no accident of one.
+const CONFIRMED: usize = 2;
+/// Far more often than before: how rarely chance may do that to any error of an unchanged change.
+const RATE_ALPHA: f64 = 0.01;
+/// From this share of errors that occurred only once, a single new one is told to mean little.
+const MANY_SEEN_ONCE: f64 = 0.05;
+
+/// In which base-branch runs each error was.
+#[derive(Debug, Clone, Default)]
+pub struct ErrorHistory {
+    runs: usize,
+    /// By whole identity: the runs, ascending. An error without a frame is under its signature.
+    placed: HashMap<String, Vec<usize>>,
+    /// By signature, wherever in the repository it arose.
+    anywhere: HashMap<String, Vec<usize>>,
+}
+
+/// What makes two errors one. It is made anew from what was stored: neither a stage's new name
+/// nor a better template makes all errors unknown.
+struct Identity {
+    signature: String,
+    placed: String,
+}
+
+impl Identity {
+    fn of(error: &StageError, policy: &GatePolicy) -> Self {
+        let stage = renamed(&error.path, policy).map(|path| StageKey::from_path(&path));
+        let stage = stage.as_ref().unwrap_or(&error.stage);
+        let signature = signature(stage, &error.error_type, &error.message);
+        Self { placed: placed(&signature, error.frame.as_ref()), signature }
+    }
+}
+
+impl ErrorHistory {
+    /// Counts over all runs of a baseline, those that failed included.
+    #[must_use]
+    pub fn of(baseline: &Baseline, policy: &GatePolicy) -> Self {
+        let mut history = Self::default();
+        for run in baseline.runs.iter().chain(&baseline.error_history) {
+            for error in &run.errors {
+                let identity = Identity::of(error, policy);
+                for (runs, key) in
+                    [(&mut history.placed, identity.placed), (&mut history.anywhere, identity.signature)]
+                {
+                    let runs = runs.entry(key).or_default();
+                    if runs.last() != Some(&history.runs) {
+                        runs.push(history.runs);
+                    }
+                }
+            }
+            history.runs += 1;
+        }
+        history
+    }
+
+    /// How many runs were looked at.
+    #[must_use]
+    pub fn runs(&self) -> usize {
+        self.runs
+    }
+
+    /// How many runs had this error. One without a frame may be the same as one with: not every
+    /// producer sends stack traces, and not every run kept them.
+    fn runs_with(&self, identity: &Identity, frame: Option<&Frame>) -> usize {
+        let of = |map: &HashMap<String, Vec<usize>>, key| map.get(key).cloned().unwrap_or_default();
+        let Some(_) = frame else { return of(&self.anywhere, &identity.signature).len() };
+        let mut runs = of(&self.placed, &identity.placed);
+        runs.extend(of(&self.placed, &identity.signature));
+        runs.into_iter().collect::<HashSet<usize>>().len()
+    }
+
+    /// The chance that an error of the base branch is one that nobody saw before.
+    fn unseen_chance(&self) -> Option<f64> {
+        let once = self.placed.values().filter(|runs| runs.len() == 1).count();
+        unseen_chance(once, self.placed.values().map(Vec::len).sum())
+    }
+}
+
+/// One error of the candidate.
+struct Sighting<'a> {
+    /// As the newest run had it.
+    error: &'a StageError,
+    identity: Identity,
+    runs: usize,
+    last_run: usize,
+}
+
+/// Judges every error of the candidate's runs, oldest first. Errors that the policy ignores
+/// are left out. The most serious come first.
+#[must_use]
+pub fn judge_errors(
+    history: &ErrorHistory,
+    candidate: &[&MeasuredRun],
+    policy: &GatePolicy,
+) -> Vec<ErrorComparison> {
+    let sightings = sightings(candidate, policy);
+    let seen: Vec<Counts> = sightings
+        .iter()
+        .map(|sighting| Counts {
+            here: sighting.runs,
+            of: candidate.len(),
+            before: history.runs_with(&sighting.identity, sighting.error.frame.as_ref()),
+            history: history.runs,
+        })
+        .collect();
+    let chances = holm(&seen.iter().filter(|c| c.before > 0).map(Counts::chance).collect::<Vec<f64>>());
+    let mut chances = chances.into_iter();
+    let mut judged: Vec<ErrorComparison> = sightings
+        .into_iter()
+        .zip(seen)
+        .map(|(Sighting { error, identity, .. }, counts)| {
+            let chance = if counts.before > 0 { chances.next() } else { None };
+            let (verdict, reason) = counts.judge(chance, history.unseen_chance());
+            ErrorComparison {
+                stage: error.stage.clone(),
+                path: error.path.clone(),
+                signature: identity.placed,
+                error_type: error.error_type.clone(),
+                message: error.message.clone(),
+                verdict,
+                candidate_runs: counts.here,
+                baseline_runs_with: counts.before,
+                baseline_runs: counts.history,
+                reason,
+                decision: None,
+                location: error.frame.as_ref().and_then(Frame::location),
+            }
+        })
+        .collect();
+    sort_errors(&mut judged);
+    judged
+}
+
+/// Each error that the newest head still has: what only earlier pushes had is mended.
+fn sightings<'a>(candidate: &[&'a MeasuredRun], policy: &GatePolicy) -> Vec<Sighting<'a>> {
+    let ignored =
+        |e: &StageError| policy.errors().ignore.iter().any(|text| e.message.contains(text.as_str()));
+    let head = candidate.last().map(|newest| &newest.run.head_sha);
+    let mut present = HashSet::new();
+    let mut found: BTreeMap<String, Sighting> = BTreeMap::new();
+    for (at, run) in candidate.iter().enumerate() {
+        for error in run.errors.iter().filter(|e| !ignored(e)) {
+            let identity = Identity::of(error, policy);
+            if Some(&run.run.head_sha) == head {
+                present.insert(identity.placed.clone());
+            }
+            let key = identity.placed.clone();
+            let sighting =
+                found.entry(key).or_insert(Sighting { error, identity, runs: 0, last_run: usize::MAX });
+            sighting.error = error;
+            sighting.runs += usize::from(sighting.last_run != at);
+            sighting.last_run = at;
+        }
+    }
+    found.into_iter().filter(|(key, _)| present.contains(key)).map(|(_, sighting)| sighting).collect()
+}
+
+/// How often one error was seen: in `here` runs of the candidate's `of`, in `before` runs of the
+/// base branch's `history`.
+#[derive(Clone, Copy)]
+struct Counts {
+    here: usize,
+    of: usize,
+    before: usize,
+    history: usize,
+}
+
+impl Counts {
+    /// The probability of as many sightings here or more at the rate of before.
+    fn chance(&self) -> f64 {
+        match (Occurrences::new(self.here, self.of), Occurrences::new(self.before, self.history)) {
+            (Ok(now), Ok(before)) => predicted_tail(now, before),
+            _ => 1.0,
+        }
+    }
+
+    /// The verdict and its reason. `chance` is adjusted for all errors that were asked.
+    fn judge(self, chance: Option<f64>, unseen_chance: Option<f64>) -> (ErrorVerdict, String) {
+        let Self { here, of, before, history } = self;
+        if before == 0 {
+            return self.judge_unseen(unseen_chance);
+        }
+        let seen = format!("in {} of {} of the base branch", number(before), counted(history, "run"));
+        match chance {
+            Some(p) if p <= RATE_ALPHA && here >= CONFIRMED => (
+                ErrorVerdict::Suspect,
+                format!(
+                    "{} of {} before, {} of {} here: far more often than chance ({})",
+                    number(before),
+                    counted(history, "run"),
+                    number(here),
+                    number(of),
+                    rarity(p)
+                ),
+            ),
+            // More than 20% of the runs.
+            _ if before * 5 > history => (ErrorVerdict::Known, format!("known: {seen}")),
+            _ => (ErrorVerdict::Flaky, format!("flaky: {seen}")),
+        }
+    }
+
+    fn judge_unseen(self, unseen_chance: Option<f64>) -> (ErrorVerdict, String) {
+        let here = format!("in {} of this change", counted(self.here, "run"));
+        if self.history == 0 {
+            return (ErrorVerdict::Suspect, format!("{here}; no run of the base branch to compare with"));
+        }
+        let never = format!("never in {} of the base branch, {here}", counted(self.history, "run"));
+        if self.history < MIN_HISTORY {
+            let least = number(MIN_HISTORY);
+            return (ErrorVerdict::Suspect, format!("{never}; it takes {least} to call an error new"));
+        }
+        if self.here >= CONFIRMED {
+            return (ErrorVerdict::New, never);
+        }
+        let caution = unseen_chance.filter(|p| *p >= MANY_SEEN_ONCE).map_or_else(String::new, |p| {
+            format!(
+                "; that alone means little: of the base branch's own errors, {:.0}% occurred only once",
+                p * 100.0
+            )
+        });
+        (ErrorVerdict::Suspect, never + &caution)
+    }
+}
+
+/// `once in 7,400`: two digits, and no more than a million, which no model is good for.
+fn rarity(p: f64) -> String {
+    let times = if p > 0.0 { (1.0 / p).min(1e6) } else { 1e6 };
+    if times >= 1e6 {
+        return "less than once in a million".to_owned();
+    }
+    let unit = 10_f64.powf(times.log10().floor() - 1.0).max(1.0);
+    let rounded = format!("{:.0}", (times / unit).round() * unit);
+    format!("once in {}", rounded.parse().map_or(rounded, number))
+}
+
+/// New, then suspect, flaky, known; each by path.
+pub fn sort_errors(errors: &mut [ErrorComparison]) {
+    let rank = |verdict: ErrorVerdict| match verdict {
+        ErrorVerdict::New => 0,
+        ErrorVerdict::Suspect => 1,
+        ErrorVerdict::Flaky => 2,
+        ErrorVerdict::Known => 3,
+    };
+    errors.sort_by(|a, b| {
+        (rank(a.verdict), &a.path, &a.signature).cmp(&(rank(b.verdict), &b.path, &b.signature))
+    });
+}
+
+#[cfg(test)]
+mod tests;

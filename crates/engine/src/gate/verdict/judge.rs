@@ -1,0 +1,314 @@
+//! One stage's samples against its fitted past and the policy: verdict and reason. What other
+//! stages do, and which of them is responsible, is not known here.
+
+use std::time::Duration;
+
+use super::number_format::{change, counted, duration, ratio};
+use super::sentence::{Told, sentence};
+use crate::gate::duration_model::fit::{FittedBaseline, FittedStage, MIN_SAMPLES, MIN_TO_CONFIRM};
+use crate::gate::duration_model::multiple_testing::{Finding, MAX_SAMPLES};
+use crate::gate::duration_model::{Direction, DurationModel};
+use crate::model::comparison::{StageVerdict, Workings};
+use crate::model::policy::{Floors, GatePolicy, StagePolicy};
+use crate::stats::evidence::MAX_BLOCK;
+use crate::stats::robust::median_of;
+
+/// One candidate sample of a stage.
+#[derive(Debug, Clone)]
+pub(crate) struct Observed {
+    /// Its duration.
+    pub seconds: f64,
+    /// ln of the ratio to the prediction by the number of runs that are judged together: the
+    /// first for this run and those after it, if this is the first of them; NaN without one.
+    pub deviations: Vec<f64>,
+    /// How many times slower than usual its machine was.
+    pub runner_factor: f64,
+}
+
+/// What one stage's samples say.
+#[derive(Debug, Clone)]
+pub(crate) struct Judgement {
+    pub verdict: StageVerdict,
+    pub reason: String,
+    /// Median of the samples the verdict stands on, seconds.
+    pub candidate_s: f64,
+    pub ratio: Option<f64>,
+    pub increase_s: Option<f64>,
+    pub finding: Option<Finding>,
+    /// Of a stage that got slower or faster.
+    pub workings: Option<Workings>,
+    /// Over its budget, which no other stage explains away.
+    pub over_budget: bool,
+}
+
+/// Judges samples of one stage, oldest first, at least one.
+#[must_use]
+pub(crate) fn judge(
+    fitted: &FittedBaseline,
+    stage: Option<&FittedStage>,
+    samples: &[Observed],
+    policy: &GatePolicy,
+    rule: StagePolicy,
+) -> Judgement {
+    let confirm = policy.confirm().samples as usize;
+    let mut judgement = match stage {
+        Some(stage) if stage.samples >= MIN_SAMPLES => {
+            against_the_past(fitted, stage, samples, confirm, rule.floors)
+        }
+        Some(stage) => too_short(stage.samples, Some(stage.median_s), samples),
+        None if fitted.summary.runs >= MIN_SAMPLES => unknown(samples),
+        None => too_short(0, None, samples),
+    };
+    if let Some(budget) = rule.budget {
+        hold_to_budget(&mut judgement, samples, budget, confirm);
+    }
+    judgement
+}
+
+fn unjudged(verdict: StageVerdict, reason: String, samples: &[Observed]) -> Judgement {
+    let candidate_s = samples.last().map_or(0.0, |s| s.seconds);
+    Judgement {
+        verdict,
+        reason,
+        candidate_s,
+        ratio: None,
+        increase_s: None,
+        finding: None,
+        workings: None,
+        over_budget: false,
+    }
+}
+
+fn unknown(samples: &[Observed]) -> Judgement {
+    let reason = "not in the baseline: it is judged once it has a history".to_owned();
+    unjudged(StageVerdict::New, reason, samples)
+}
+
+/// Without enough history a change is shown and named large, and never judged.
+const LARGE_RATIO: f64 = 2.0;
+const LARGE_S: f64 = 30.0;
+
+fn too_short(n: usize, median_s: Option<f64>, samples: &[Observed]) -> Judgement {
+    let mut why = format!("{} so far, {MIN_SAMPLES} are needed", counted(n, "comparable run"));
+    let newest_s = samples.last().map_or(0.0, |s| s.seconds);
+    let change_s = median_s.map(|median_s| newest_s - median_s);
+    if let (Some(median_s), Some(by_s)) = (median_s.filter(|m| *m > 0.0), change_s)
+        && by_s >= LARGE_S
+        && newest_s >= LARGE_RATIO * median_s
+    {
+        why = format!(
+            "a large change ({} their median, {}), but {why}",
+            ratio(newest_s / median_s),
+            change(by_s)
+        );
+    }
+    let mut judgement = unjudged(StageVerdict::Inconclusive(why.clone()), why, samples);
+    if let Some(median_s) = median_s.filter(|m| *m > 0.0) {
+        judgement.ratio = Some(newest_s / median_s);
+        judgement.increase_s = change_s;
+    }
+    judgement
+}
+
+/// The newest samples, so many, and what they come to.
+#[derive(Clone, Copy)]
+struct Block {
+    size: usize,
+    finding: Finding,
+}
+
+/// A stage with what its samples are held against.
+struct Case<'a> {
+    fitted: &'a FittedBaseline,
+    samples: &'a [Observed],
+    column: usize,
+    /// Seconds that were predicted.
+    predicted_s: f64,
+    median_s: f64,
+    floors: Floors,
+    /// Samples that have to agree.
+    confirm: usize,
+}
+
+impl Case<'_> {
+    fn model(&self) -> &DurationModel {
+        &self.fitted.model
+    }
+
+    /// The newest `size` samples judged together; none when they, or the newest, are missing.
+    fn block(&self, size: usize, direction: Direction) -> Option<Block> {
+        let newest = self.samples.len().checked_sub(size)?;
+        let deviations: Vec<f64> = self.samples[newest..]
+            .iter()
+            .map(|sample| sample.deviations.get(size - 1).copied().unwrap_or(f64::NAN))
+            .collect();
+        let finite: Vec<f64> = deviations.iter().copied().filter(|d| d.is_finite()).collect();
+        let newest = deviations.last().filter(|d| d.is_finite())?;
+        if finite.len() < size {
+            return None;
+        }
+        let machine = self.machine(size);
+        let finding = self.fitted.family.judge_on(self.model(), self.column, &finite, direction, machine)?;
+        // Each of the samples that are needed has to say so itself, the newest among them: one
+        // wild sample proves nothing, and a newer one that isn't slow has answered it.
+        let sign = if direction == Direction::Slower { 1.0 } else { -1.0 };
+        let says_so = |deviation: &f64| sign * deviation >= 0.5 * finding.evidence.shift;
+        let agrees =
+            says_so(newest) && finite.iter().filter(|d| says_so(d)).count() >= self.confirm.min(size);
+        (finding.is_rare() && agrees && self.is_relevant(size, &finding, direction))
+            .then_some(Block { size, finding })
+    }
+
+    /// How far the machines of the newest `size` samples were from the usual one, at most.
+    fn machine(&self, size: usize) -> f64 {
+        let factors = self.samples.iter().rev().take(size).map(|sample| sample.runner_factor);
+        factors.map(|factor| factor.max(f64::MIN_POSITIVE).ln().abs()).fold(0.0, f64::max)
+    }
+
+    /// Both floors, and a change by the clock too: on a machine that slows everything, what stayed
+    /// as it was looks fast, and on one that is faster it looks slow.
+    fn is_relevant(&self, size: usize, finding: &Finding, direction: Direction) -> bool {
+        let ratio = finding.evidence.shift.exp();
+        let least_s = self.floors.min_increase.as_secs_f64();
+        if ratio < self.floors.min_ratio {
+            return false;
+        }
+        match direction {
+            Direction::Slower => {
+                let newest = self.samples.iter().rev().take(size);
+                let by_the_clock = newest.filter(|sample| sample.seconds > self.median_s).count();
+                by_the_clock >= self.confirm.min(size) && self.predicted_s * (ratio - 1.0) >= least_s
+            }
+            Direction::Faster => {
+                // Half of it: where few stages testify, a slow one passes for the machine of all
+                // others, which then look fast.
+                let gained = self.median_s * (-0.5 * finding.evidence.shift).exp();
+                let by_the_clock = self.samples.iter().rev().take(size).all(|sample| sample.seconds < gained);
+                by_the_clock && self.predicted_s * (1.0 - 1.0 / ratio) >= least_s
+            }
+        }
+    }
+
+    fn workings(&self, block: &Block) -> Workings {
+        let judged = &self.samples[self.samples.len() - block.size..];
+        let noise = self.model().noise_of_new(self.column, self.machine(block.size));
+        let ((tail_start, tail_slope, tail_rate), (stages, decisions, share)) =
+            (block.finding.tail, block.finding.tests);
+        Workings {
+            predicted_s: self.predicted_s,
+            seconds: judged.iter().map(|sample| sample.seconds).collect(),
+            deviations: judged.iter().map(|sample| sample.deviations[block.size - 1]).collect(),
+            machine: judged.iter().map(|sample| sample.runner_factor).collect(),
+            degrees_of_freedom: noise.degrees.value(),
+            scale: noise.scale,
+            ln_scale_deviation: noise.ln_scale_deviation,
+            level_deviation: noise.level_deviation,
+            slow_shift: noise.slow.map(|slow| slow.shift),
+            slow_scale: noise.slow.map(|slow| slow.scale),
+            slow_share: noise.slow.map(|slow| slow.share),
+            tail_start,
+            tail_slope,
+            tail_rate,
+            stages,
+            decisions,
+            share,
+        }
+    }
+
+    /// Of all blocks of at least `least` samples the rarest.
+    fn rarest(&self, least: usize, direction: Direction) -> Option<Block> {
+        let most = MAX_SAMPLES.max(least).min(self.samples.len()).min(MAX_BLOCK);
+        (least..=most)
+            .filter_map(|size| self.block(size, direction))
+            .min_by(|a, b| a.finding.probability.total_cmp(&b.finding.probability))
+    }
+}
+
+fn against_the_past(
+    fitted: &FittedBaseline,
+    stage: &FittedStage,
+    samples: &[Observed],
+    confirm: usize,
+    floors: Floors,
+) -> Judgement {
+    let Some(column) = stage.column.map(|column| column.at) else {
+        let why = "the pipeline has too many different stages for this one to be judged".to_owned();
+        return unjudged(StageVerdict::Inconclusive(why.clone()), why, samples);
+    };
+    let newest = samples.last().and_then(|sample| sample.deviations.first()).copied().unwrap_or(f64::NAN);
+    if newest.is_nan() {
+        let why = "its cache was in a state that the baseline has seen too seldom to compare with".to_owned();
+        return unjudged(StageVerdict::NotComparable(why.clone()), why, samples);
+    }
+    let predicted_s = fitted.model.predicted_s(column);
+    let case = Case { fitted, samples, column, predicted_s, median_s: stage.median_s, floors, confirm };
+    // What may be a regression if there is enough history and enough samples; else a suspicion.
+    let joint = case.rarest(2, Direction::Slower);
+    let confirmed = case.rarest(confirm, Direction::Slower).filter(|_| stage.samples >= MIN_TO_CONFIRM);
+    let single = case.block(1, Direction::Slower);
+    let (verdict, block, shift) = if let Some(block) = confirmed {
+        (StageVerdict::Regressed, Some(block), block.finding.evidence.shift)
+    } else if let Some(block) = joint.or(single) {
+        (StageVerdict::Suspect, Some(block), block.finding.evidence.shift)
+    } else if let Some(block) =
+        case.rarest(confirm, Direction::Faster).filter(|_| stage.samples >= MIN_TO_CONFIRM)
+    {
+        (StageVerdict::Improved, Some(block), -block.finding.evidence.shift)
+    } else {
+        (StageVerdict::Pass, None, newest)
+    };
+    let size = block.map_or(1, |block| block.size);
+    let judged = &samples[samples.len() - size..];
+    let finding = block
+        .map(|block| block.finding)
+        .or_else(|| fitted.family.judge(&fitted.model, column, &[newest], Direction::Slower));
+    let told = Told {
+        verdict: &verdict,
+        ratio: shift.exp(),
+        increase_s: predicted_s * shift.exp_m1(),
+        baseline_samples: stage.samples,
+        samples: size,
+        confirm,
+        runner: median_of(judged.iter().map(|s| s.runner_factor)).unwrap_or(1.0),
+        probability: block.map(|block| block.finding.probability),
+        slow: fitted.model.noise(column).slow,
+        predicted_s,
+    };
+    Judgement {
+        reason: sentence(&told),
+        candidate_s: median_of(judged.iter().map(|s| s.seconds)).unwrap_or_default(),
+        ratio: Some(told.ratio),
+        increase_s: Some(told.increase_s),
+        verdict,
+        workings: block.map(|block| case.workings(&block)),
+        finding,
+        over_budget: false,
+    }
+}
+
+/// A stage over its budget is a finding by itself, confirmed as any other.
+fn hold_to_budget(judgement: &mut Judgement, samples: &[Observed], budget: Duration, confirm: usize) {
+    let limit = budget.as_secs_f64();
+    let over: Vec<f64> = samples.iter().rev().map(|s| s.seconds).take_while(|s| *s > limit).collect();
+    let Some(took) = median_of(over.iter().copied()) else { return };
+    let confirmed = over.len() >= confirm;
+    let because = format!(
+        "took {}, its budget is {}; seen in {}",
+        duration(took),
+        duration(limit),
+        counted(over.len(), "run")
+    );
+    let flagged = matches!(judgement.verdict, StageVerdict::Regressed | StageVerdict::Suspect);
+    judgement.reason = if flagged { format!("{}; {because}", judgement.reason) } else { because };
+    if confirmed {
+        judgement.verdict = StageVerdict::Regressed;
+    } else if !flagged {
+        judgement.verdict = StageVerdict::Suspect;
+    }
+    if !flagged {
+        judgement.candidate_s = took;
+        // It is not slower than it was: no ratio may say so.
+        (judgement.ratio, judgement.increase_s) = (None, None);
+    }
+    judgement.over_budget = true;
+}

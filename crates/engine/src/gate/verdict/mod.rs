@@ -1,0 +1,12 @@
+//! From a fitted baseline and a candidate's runs to a verdict: compare stages and errors, name
+//! the responsible stage, aggregate pipelines, apply what people decided.
+
+pub mod aggregate;
+pub mod attribute;
+pub mod compare;
+pub mod errors;
+mod judge;
+pub mod number_format;
+pub mod overrides;
+mod queue;
+mod sentence;
