@@ -1,7 +1,7 @@
-# The service as an image: built from source, one binary, no root.
+# The service's image: one binary, built from source, that runs without root.
 #   docker build -t pacegate .
 #   docker run -p 127.0.0.1:8080:8080 -v pacegate:/data pacegate
-# The build command is the Makefile's `release` (tests/lint.mjs holds them equal).
+# The build command is the Makefile's `release`; tests/lint.mjs checks that they are equal.
 
 FROM rust:1.95-slim-bookworm AS build
 
@@ -13,8 +13,7 @@ RUN apt-get update \
 
 WORKDIR /build
 
-# The dependencies are a layer of their own: it is built again when they change, not when the
-# sources do.
+# A separate layer for the dependencies, which is rebuilt only when they change.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
     && touch src/lib.rs \
@@ -25,8 +24,8 @@ RUN mkdir src \
 COPY migrations migrations
 COPY templates templates
 COPY src src
-# Files keep their own times, which may be older than the build above: cargo must not take
-# them for built.
+# Copied files keep their times, which may be older than the build above. Without `touch`, cargo
+# would not rebuild them.
 RUN touch src/lib.rs src/main.rs \
     && cargo build --release --locked
 
@@ -43,13 +42,13 @@ RUN apt-get update \
 COPY --from=build /build/target/release/pacegate /usr/local/bin/pacegate
 COPY LICENSE LICENSE-MIT LICENSE-APACHE /usr/share/doc/pacegate/
 
-# By number, so that an orchestrator can see that it is not root.
+# A numeric id, so that an orchestrator can verify that it is not root.
 USER 10001
-# The default database and the default folder of raw traces are relative to here.
+# The default paths of the database and of raw traces are relative to this folder.
 WORKDIR /data
 VOLUME /data
 
-# Who pushes over the network needs a token; which ports are reached is for `docker run -p` to say.
+# Listens on all addresses: senders need a token, and `docker run -p` decides which ports are reachable.
 ENV PACEGATE_LISTEN=0.0.0.0:8080 \
     PACEGATE_OTLP_GRPC_LISTEN=0.0.0.0:4317 \
     PACEGATE_OTLP_HTTP_LISTEN=0.0.0.0:4318 \
@@ -58,7 +57,7 @@ ENV PACEGATE_LISTEN=0.0.0.0:8080 \
     PACEGATE_JAEGER_GRPC_LISTEN=0.0.0.0:14250
 EXPOSE 8080 4317 4318 9411 14268 14250
 
-# Without curl in the image: bash speaks to the port itself.
+# The image has no curl, so bash opens the connection.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
     CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/$(echo $PACEGATE_LISTEN | sed s/.*://) && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q '^alive' <&3"]
 

@@ -1,6 +1,7 @@
-// Bundles what the runner starts: dist/main.js, dist/post.js and dist/receiver.js, beside them the
-// licences of what they hold, and prints how large they are. CommonJS, because that starts quickest. What the artifact and HTTP clients bring
-// and the action never calls is left out: reading artifacts, deleting them, undici and CRC64.
+// Bundles dist/main.js, dist/post.js and dist/receiver.js as CommonJS, which starts fastest.
+// Writes the bundled packages' licences beside them and prints the sizes. Leaves out parts of the
+// artifact and HTTP clients that the action never calls: reading and deleting artifacts, undici
+// and CRC64. Refuses a package whose licence is not permissive.
 
 import { build } from "esbuild";
 import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -9,7 +10,7 @@ import { join } from "node:path";
 const here = import.meta.dirname;
 const dist = join(here, "dist");
 
-const refuses = (what) => `() => { throw new Error(${JSON.stringify(`${what} is no part of this bundle`)}); }`;
+const refuses = (what) => `() => { throw new Error(${JSON.stringify(`${what} is not part of this bundle`)}); }`;
 const unused = {
   name: "unused",
   setup({ onLoad, onResolve }) {
@@ -42,10 +43,10 @@ const { metafile } = await build({
   metafile: true,
   absWorkingDir: here,
 });
-// The sources are ES modules; what is bundled of them is not.
+// The sources are ES modules; the bundles are CommonJS.
 writeFileSync(join(dist, "package.json"), '{ "type": "commonjs" }\n');
 
-// What the bundle holds is handed on to others: it may be under these alone, and goes with their texts.
+// The bundle redistributes packages: only these licences are allowed, and their texts go with it.
 const permissive = /^\(?(0BSD|Apache-2\.0|BSD-[23]-Clause|BlueOak-1\.0\.0|ISC|MIT)( AND (Apache-2\.0|BSD-3-Clause))?\)?$/;
 const packages = new Map();
 for (const [path, { bytesInOutput }] of Object.values(metafile.outputs).flatMap(({ inputs }) => Object.entries(inputs))) {

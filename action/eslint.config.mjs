@@ -1,4 +1,4 @@
-// What is linted: typescript-eslint's strictest rules with types, on sources and tests alike.
+// ESLint configuration: typescript-eslint's strictest type-checked rules, for sources and tests.
 
 import tseslint from "typescript-eslint";
 
@@ -10,7 +10,7 @@ export default tseslint.config(
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
-      // A number of a format, such as a wire type, is compared with an enum's on purpose.
+      // Numbers of a format, such as wire types, are compared with enum values on purpose.
       "@typescript-eslint/no-unsafe-enum-comparison": "off",
     },
   },

@@ -1,5 +1,5 @@
-// What vitest runs: every test of this folder, each file in a process of its own, because the
-// tests set environment variables.
+// Vitest configuration. Each test file runs in its own process, because tests set environment
+// variables.
 
 import { defineConfig } from "vitest/config";
 

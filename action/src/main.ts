@@ -1,5 +1,5 @@
-// The action's step: starts the receiver and tells later steps of it. Whatever goes wrong is a
-// warning, never a failed job.
+// Entry point of the action's step: starts the receiver and exports its address to later steps.
+// Every error becomes a warning; the job never fails.
 
 import * as core from "@actions/core";
 
@@ -8,7 +8,7 @@ import { calibrate } from "./calibration.ts";
 import { MARKER, exported, jobFacts } from "./environment.ts";
 import { jobSpanId, traceparent } from "./identity.ts";
 import { type Inputs, readInputs } from "./inputs.ts";
-import { neverFail, said } from "./never_fail.ts";
+import { neverFail, messageOf } from "./never_fail.ts";
 import { receiverScript, startReceiver } from "./receiver_process.ts";
 import { runnerFacts } from "./runner.ts";
 import { type Session, files, makeFolder, makeSecret, writeJson } from "./session.ts";
@@ -19,12 +19,12 @@ async function main(): Promise<void> {
   const inputs = readInputs(core.getInput, core.warning);
   if (inputs.token !== null) core.setSecret(inputs.token);
   if (inputs.capture === "false") {
-    core.info("Pacegate: `capture` is false, so nothing is caught and nothing is shipped.");
+    core.info("Pacegate: `capture` is false, so nothing is collected and nothing is uploaded.");
     return;
   }
   const job = jobOf(process.env, inputs.checkRunId, inputs.matrix);
   if (process.env[MARKER] === jobSpanId(job)) {
-    core.warning("Pacegate's action is used a second time in this job. The first one catches everything; this one does nothing.");
+    core.warning("Pacegate's action is used a second time in this job. The first use collects all spans; this one does nothing.");
     return;
   }
 
@@ -35,7 +35,7 @@ async function main(): Promise<void> {
   writeJson(folder, files.session, session({}));
 
   const { port } = await startReceiver(receiverScript(), folder, { ...inputs.listen, maxBytes: inputs.maxBytes, secret: makeSecret() }).catch((error: unknown) => {
-    writeJson(folder, files.session, session({ notStarted: said(error) }));
+    writeJson(folder, files.session, session({ notStarted: messageOf(error) }));
     throw error;
   });
   const endpoint = endpointOf(inputs.listen.host, port);
@@ -51,15 +51,15 @@ async function main(): Promise<void> {
   core.setOutput("traceparent", traceparent(job));
   core.setOutput("otlp-endpoint", endpoint);
   core.setOutput("verdict-url", verdictUrl(inputs));
-  tell(endpoint, elsewhere);
+  announce(endpoint, elsewhere);
   if (replaced !== null) {
-    core.warning(`${replaced} was set already. Later steps see the job's own (the output \`traceparent\`) instead, so that their spans belong to this job.`);
+    core.warning(`${replaced} was already set. Later steps get the job's trace context (the output \`traceparent\`) instead, so that their spans belong to this job.`);
   }
   const calibration = inputs.calibrate ? calibrate(() => process.hrtime.bigint()) : null;
   writeJson(folder, files.session, session({ calibration, elsewhere }));
 }
 
-/** Steps of the same job reach a receiver that listens everywhere on loopback. */
+/** Steps use loopback to reach a receiver that listens on all addresses. */
 function endpointOf(host: string, port: number): string {
   const reached = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host;
   return `http://${reached.includes(":") ? `[${reached}]` : reached}:${port}`;
@@ -70,14 +70,14 @@ function verdictUrl({ serverUrl }: Inputs): string {
   return serverUrl === null ? "" : `${serverUrl}/api/v1/repos/${repository}/commits/${headSha(process.env)}/verdict`;
 }
 
-function tell(endpoint: string, elsewhere: string | null): void {
+function announce(endpoint: string, elsewhere: string | null): void {
   if (elsewhere === null) {
-    core.info(`Pacegate: spans are taken at ${endpoint} (OTLP over HTTP) until the job ends.`);
+    core.info(`Pacegate: the receiver accepts spans at ${endpoint} (OTLP over HTTP) until the job ends.`);
     return;
   }
   core.warning(
-    `${elsewhere} is set already, so the steps' spans go there and not to Pacegate. Reports and facts about the runner are shipped all the same. ` +
-      `Unset it, send to ${endpoint} too, or write \`capture: force\`.`,
+    `${elsewhere} is already set, so the steps' spans go there and not to Pacegate. Reports and facts about the runner are still uploaded. ` +
+      `To collect the spans, unset it, also send to ${endpoint}, or set \`capture: force\`.`,
   );
 }
 

@@ -1,29 +1,29 @@
-// Text of unknown origin in Markdown: a span's name may be anything, and must be read as nothing
-// but text. Everything untrusted goes through here before it reaches the step summary or the log.
+// Escapes untrusted text, such as span names, for the step summary (Markdown) and the log. Such
+// text must never act as markup or as a command of the runner.
 
 const LONGEST = 120;
-/** Controls, and marks that change the direction of text or are not seen. */
+/** Control characters, marks that change the direction of text, and invisible characters. */
  
 const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb\u{e0000}-\u{e007f}]+/gu;
 
-/** One line of visible text, at most 120 characters unless told otherwise. */
+/** One line of visible text of at most `longest` characters. */
 export function visible(text: string, longest = LONGEST): string {
   const line = text.toWellFormed().replace(UNSEEN, " ").replace(/\s+/g, " ").trim();
-  // By code points, which is all that must not be cut in two.
+  // Cut between code points, never within one.
   const characters = Array.from(line);
   return characters.length <= longest ? line : `${characters.slice(0, longest - 1).join("")}…`;
 }
 
-/** The same for the job's log, where `##[` begins a command of the runner's wherever it stands. */
+/** Like `visible`, for the job's log, where `##[` anywhere in a line begins a command of the runner. */
 export function logged(text: string, longest = LONGEST): string {
   return visible(text, longest).replaceAll("##[", "##(");
 }
 
-/** Text as a code span, inside of a table too. */
+/** Text as an HTML code element, which also works inside a table. */
 export function code(text: string, longest = LONGEST): string {
   const line = visible(text, longest);
   if (line === "") return "(no name)";
-  // In HTML, because a code span of Markdown has no way to write a pipe and every number of backticks.
+  // Not a Markdown code span, because that cannot hold a pipe or arbitrary runs of backticks.
   const escaped = line.replace(/[&<>"'`|*_~[\]()\\@#:$]/gu, (character) => `&#${character.codePointAt(0) ?? 0};`);
   return `<code>${escaped}</code>`;
 }

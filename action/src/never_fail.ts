@@ -1,11 +1,11 @@
-// The frame around `main` and `post`: whatever happens inside is a warning, and the process ends
-// with 0. A job must never be red because of its measurement.
+// Runs `main` and `post` so that every error becomes a warning and the process exits with 0. The
+// measurement must never fail the job.
 
 import * as core from "@actions/core";
 
 const UNCAUGHT = ["uncaughtException", "unhandledRejection"] as const;
 
-/** Rejects with what is thrown where nobody can catch it, as libraries do in a stream's events. */
+/** Rejects with the first uncaught error, for example from a library's stream event handler. */
 export function uncaught(): Promise<never> {
   return new Promise((_, reject) => {
     for (const event of UNCAUGHT) process.once(event, reject);
@@ -15,9 +15,9 @@ export function uncaught(): Promise<never> {
 /** Runs `part` of the action and ends the process. */
 export function neverFail(part: string, run: () => Promise<void>): void {
   const failed = (error: unknown): void => {
-    core.warning(`Pacegate could not ${part}: ${said(error)} The job is not affected.`);
+    core.warning(`Pacegate could not ${part}: ${messageOf(error)} The job is not affected.`);
   };
-  // What a library does behind our back ends nothing: what else there is to do is done.
+  // An uncaught error of a library does not end the process; the remaining work continues.
   for (const event of UNCAUGHT) {
     process.on(event, (error) => {
       if (process.listenerCount(event) === 1) failed(error);
@@ -26,13 +26,13 @@ export function neverFail(part: string, run: () => Promise<void>): void {
   void run().catch(failed).finally(leave);
 }
 
-/** An error's own words, ending in a full stop. */
-export function said(error: unknown): string {
+/** An error's message, ending in a full stop. */
+export function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return /[.!?]$/.test(message.trim()) ? message.trim() : `${message.trim()}.`;
 }
 
 function leave(): void {
-  // Open connections are not waited for; what was printed is.
+  // Waits for printed output to be flushed, but not for open connections.
   process.stdout.write("", () => process.exit(0));
 }

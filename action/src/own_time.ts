@@ -1,19 +1,18 @@
-// Which parts of a job took the time: each span's duration without what its children say of
-// themselves, so that a suite does not stand before its slow test. Pure; a tree that is not one
-// (circles, lost parents, ends before beginnings) gives zeros, never an error.
+// Finds the spans with the most time of their own: duration minus the time that children cover.
+// A slow test then ranks before its suite. Pure. Malformed trees (cycles, missing parents, ends
+// before starts) give zeros, never an error.
 
 import type { Seen } from "./archive/spans.ts";
 
-/** A span and its times, in nanoseconds. */
 export interface Part {
   readonly span: Seen;
   readonly totalNs: bigint;
   readonly ownNs: bigint;
 }
 
-/** The `count` spans with the most time of their own, the longest first. Of spans with one id only the first counts. */
+/** The `count` spans with the most time of their own, longest first. Of spans with the same id only the first counts. */
 export function longestParts(spans: readonly Seen[], count: number): Part[] {
-  // Each span is then once a parent and once a child: copies would have all children sorted again and again.
+  // With copies, the same children would be sorted once for each copy of their parent.
   const unique = new Map<string, Seen>();
   for (const span of spans) {
     if (!unique.has(span.id)) unique.set(span.id, span);
@@ -35,7 +34,7 @@ function length(start: bigint, end: bigint): bigint {
   return end > start ? end - start : 0n;
 }
 
-/** What no child covers. Children may overlap, and reach beyond their parent. */
+/** Nanoseconds that no child covers. Children may overlap and reach beyond their parent. */
 function ownTime(span: Seen, children: readonly Seen[]): bigint {
   const total = length(span.startNs, span.endNs);
   let covered = 0n;

@@ -1,5 +1,5 @@
-// The action's last step: ends the receiver, makes the archive of what it took, ships it, says so,
-// and removes every trace of itself. It runs after cancellation too, and never fails.
+// The action's post step: stops the receiver, packs and uploads the archive, writes the step
+// summary, and removes the action's files. It also runs after cancellation, and never fails.
 
 import * as core from "@actions/core";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -13,14 +13,14 @@ import { ENDPOINTS } from "./environment.ts";
 import { artifactName, jobSpanId } from "./identity.ts";
 import { type Inputs, readInputs } from "./inputs.ts";
 import { visible } from "./markdown.ts";
-import { neverFail, said } from "./never_fail.ts";
+import { neverFail, messageOf } from "./never_fail.ts";
 import { longestParts } from "./own_time.ts";
 import { receiverScript, stopReceiver } from "./receiver_process.ts";
 import { runnerFacts } from "./runner.ts";
 import { type Session, files, isOwnFolder, makeFolder, readSession, readState } from "./session.ts";
 import { uploadArtifact } from "./ship/artifact.ts";
 import { hasIdentityToken, upload } from "./ship/server.ts";
-import { type Told, logLines, news, spansDropped, summary, took } from "./summary.ts";
+import { type JobResult, logLines, withoutKnownNotes, spansDropped, summary, acceptedText } from "./summary.ts";
 import { unixNano } from "./time.ts";
 
 const PARTS_SHOWN = 5;
@@ -29,15 +29,15 @@ const LONGEST_MESSAGE = 1_000;
 async function post(): Promise<void> {
   const folder = core.getState("folder");
   if (folder === "") {
-    core.info("Pacegate: nothing was started in this job, so there is nothing to ship.");
+    core.info("Pacegate: nothing was started in this job, so there is nothing to upload.");
     return;
   }
-  // An environment variable of that name, set by a step, is no folder of ours.
+  // A step can set the environment variable that holds this state.
   if (!isOwnFolder(folder, process.env.RUNNER_TEMP ?? process.cwd())) {
-    core.warning("Pacegate: the state that was kept names a folder that is not the action's. Nothing is shipped.");
+    core.warning("Pacegate: the saved state names a folder that the action did not create. Nothing is uploaded.");
     return;
   }
-  // Whatever happens, nothing is left behind.
+  // Removes the folder on every way out of the process.
   process.once("exit", () => {
     rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
   });
@@ -50,13 +50,13 @@ async function post(): Promise<void> {
 }
 
 async function ship(folder: string): Promise<void> {
-  // What is wrong with them was said when the job began.
+  // The main step already warned about invalid inputs.
   const inputs = readInputs(core.getInput, () => undefined);
   if (inputs.token !== null) core.setSecret(inputs.token);
-  if (!(await stopReceiver(receiverScript(), folder, inputs.listen.host))) core.warning("Pacegate's receiver did not end when it was told to.");
+  if (!(await stopReceiver(receiverScript(), folder, inputs.listen.host))) core.warning("Pacegate's receiver did not stop on request.");
   const endedAtUnixNano = unixNano();
   const state = readState(folder);
-  if (state?.stopped === false) core.warning("Pacegate's receiver was gone before the job's end: spans that were sent after that are missing. The job is not affected.");
+  if (state?.stopped === false) core.warning("Pacegate's receiver ended before the job did. Spans that were sent after that are missing. The job is not affected.");
   const session: Session = readSession(folder) ?? {
     startedAtUnixNano: endedAtUnixNano,
     runner: runnerFacts(process.env),
@@ -66,7 +66,7 @@ async function ship(folder: string): Promise<void> {
 
   const job = jobOf(process.env, inputs.checkRunId, inputs.matrix);
   const names = { spans: "spans.jsonl.gz", reports: "reports.jsonl.gz", manifest: "manifest.json" };
-  // A new one: a step may have put something in the place of files that are to be written.
+  // A new folder, because a step may have placed a pipe or a link under these names.
   const out = makeFolder(folder);
   const at = (name: string): string => join(out, name);
   const spans = await writeSpans(join(folder, files.bodies), at(names.spans), names.spans, job);
@@ -90,7 +90,7 @@ async function ship(folder: string): Promise<void> {
     }),
     attempt("The spans were not sent to the service", failures, () => send(inputs, manifest, written.map(({ name }) => readFileSync(at(name))))),
   ]);
-  const told: Told = {
+  const result: JobResult = {
     spans: spans.seen.length,
     reports: reports.taken.length,
     parts: longestParts(spans.seen, PARTS_SHOWN),
@@ -104,12 +104,12 @@ async function ship(folder: string): Promise<void> {
     failures,
     verdictUrl: accepted?.verdictUrl ?? null,
   };
-  for (const line of logLines(told)) core.info(line);
-  if (dropped.spans > 0) core.warning(`${spansDropped(told)} The job is not affected.`);
-  await core.summary.addRaw(summary(told), true).write();
+  for (const line of logLines(result)) core.info(line);
+  if (dropped.spans > 0) core.warning(`${spansDropped(result)} The job is not affected.`);
+  await core.summary.addRaw(summary(result), true).write();
 }
 
-/** The fast path. Null when there is none. */
+/** Sends the archive to the service. Returns null without a `server-url` or a credential. */
 async function send(inputs: Inputs, manifest: Manifest, contents: readonly Buffer[]): Promise<{ verdictUrl: string | null } | null> {
   const { serverUrl, token } = inputs;
   if (serverUrl === null) {
@@ -125,21 +125,21 @@ async function send(inputs: Inputs, manifest: Manifest, contents: readonly Buffe
     return null;
   }
   const accepted = await upload({ serverUrl, token, manifest, files: contents });
-  core.info(took(accepted, manifest.files));
-  const message = news(accepted.message ?? "");
-  if (message !== "") core.warning(`The service says: ${visible(message, LONGEST_MESSAGE)}`);
-  // The service's own word, as long as it is an address of the service and nothing else.
+  core.info(acceptedText(accepted, manifest.files));
+  const message = withoutKnownNotes(accepted.message ?? "");
+  if (message !== "") core.warning(`Message from the service: ${visible(message, LONGEST_MESSAGE)}`);
+  // Shown only if it is an address of the service.
   const { verdictUrl } = accepted;
-  const believed = verdictUrl?.startsWith(`${serverUrl}/`) === true && /^[\w.~:/%?=&+-]{1,2000}$/.test(verdictUrl);
-  return { verdictUrl: believed ? verdictUrl : null };
+  const isServiceAddress = verdictUrl?.startsWith(`${serverUrl}/`) === true && /^[\w.~:/%?=&+-]{1,2000}$/.test(verdictUrl);
+  return { verdictUrl: isServiceAddress ? verdictUrl : null };
 }
 
-/** One way to ship must not stop the other; what went wrong is told to `failures` too. */
-async function attempt<T>(otherwise: string, failures: string[], work: () => Promise<T>): Promise<T | null> {
+/** Runs one way of uploading, so that its error does not stop the other. Warns, and adds the error to `failures`. */
+async function attempt<T>(consequence: string, failures: string[], work: () => Promise<T>): Promise<T | null> {
   try {
     return await work();
   } catch (error) {
-    const failure = `${otherwise}: ${said(error)}`;
+    const failure = `${consequence}: ${messageOf(error)}`;
     failures.push(failure);
     core.warning(`${failure} The job is not affected.`);
     return null;

@@ -1,5 +1,5 @@
-// Starts the receiver as a process of its own session, waits for its port, and ends it. It gets
-// next to nothing of the environment: no token that this process has is seen there.
+// Starts the receiver as a process in its own session, waits for its port, and stops it. The
+// receiver inherits only a few environment variables, so it sees none of this process's tokens.
 
 import { execFileSync, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
@@ -9,29 +9,29 @@ import { setTimeout as pause } from "node:timers/promises";
 
 import { type ReceiverSettings, type ReceiverState, files, isPlainFile, readJson, readState, writeJson } from "./session.ts";
 
-/** What a process needs on some system to run at all, and what lets the runner clean up behind a job. */
-const PASSED = ["PATH", "SystemRoot", "TEMP", "TMP", "TMPDIR", "RUNNER_TRACKING_ID"];
+/** Variables that a process needs on some systems, and the one by which the runner finds leftover processes. */
+const INHERITED = ["PATH", "SystemRoot", "TEMP", "TMP", "TMPDIR", "RUNNER_TRACKING_ID"];
 
 const START_MS = 5_000;
 const STOP_MS = 2_000;
-const ASK_MS = 1_000;
+const REQUEST_MS = 1_000;
 const LOG_BYTES = 1 << 20;
 const POLL_MS = 10;
 
-/** The receiver's file of the bundle, beside the one that runs. */
+/** The receiver's script in the bundle, beside the running one. */
 export function receiverScript(): string {
   return join(dirname(process.argv[1] ?? ""), "receiver.js");
 }
 
-/** Starts `script` on `folder` and resolves when it takes spans; throws when it does not within 5 seconds. */
+/** Starts `script` on `folder` and resolves when it accepts spans. Throws when it does not within 5 seconds. */
 export async function startReceiver(script: string, folder: string, settings: ReceiverSettings): Promise<ReceiverState> {
   writeJson(folder, files.settings, settings);
   const log = openSync(join(folder, files.log), "a", 0o600);
   const environment = Object.fromEntries(
-    PASSED.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+    INHERITED.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
   );
   const child = spawn(process.execPath, [script, folder], {
-    // A session of its own: a step that kills its process group does not reach it.
+    // Its own session, so that a step that kills its process group does not reach it.
     detached: true,
     stdio: ["ignore", log, log],
     env: environment,
@@ -47,44 +47,44 @@ export async function startReceiver(script: string, folder: string, settings: Re
     while (Date.now() < deadline) {
       const state = readState(folder);
       if (state !== null) return state;
-      if (ended !== null) throw new Error(`The receiver did not start: ${lastWords(folder) || ended}`);
+      if (ended !== null) throw new Error(`The receiver did not start: ${logTail(folder) || ended}`);
       await pause(POLL_MS);
     }
     child.kill("SIGKILL");
-    throw new Error(`The receiver named no port within ${START_MS / 1000} s. ${lastWords(folder)}`);
+    throw new Error(`The receiver reported no port within ${START_MS / 1000} s. ${logTail(folder)}`);
   } finally {
     child.removeAllListeners();
     child.unref();
   }
 }
 
-/** Ends the receiver that was told to listen at `host`, so that everything it took is on disk. False when something of it may be left. */
+/** Stops the receiver that listens at `host`; all accepted spans are then on disk. False if the process may still run. */
 export async function stopReceiver(script: string, folder: string, host: string): Promise<boolean> {
   const settings = readJson<ReceiverSettings>(folder, files.settings);
   const state = readState(folder);
   if (settings === null || state === null) return true;
-  // The port is a file's word, which a step may have changed; the machine that is asked is not.
+  // A step may have changed the port in the file. The host comes from the input, so the request stays on this machine.
   const deadline = Date.now() + STOP_MS;
-  const answered = await ask(host, state.port, settings.secret);
-  if (!answered && isOurs(state.pid, script, folder)) signal(state.pid, "SIGTERM");
+  const answered = await requestStop(host, state.port, settings.secret);
+  if (!answered && isReceiver(state.pid, script, folder)) signal(state.pid, "SIGTERM");
   while (Date.now() < deadline) {
-    const told = readState(folder)?.stopped === true;
-    if (!isOurs(state.pid, script, folder) && (told || process.platform !== "win32")) return true;
+    const reportedStop = readState(folder)?.stopped === true;
+    if (!isReceiver(state.pid, script, folder) && (reportedStop || process.platform !== "win32")) return true;
     await pause(POLL_MS);
   }
-  if (isOurs(state.pid, script, folder)) signal(state.pid, "SIGKILL");
+  if (isReceiver(state.pid, script, folder)) signal(state.pid, "SIGKILL");
   await pause(POLL_MS);
-  return !isOurs(state.pid, script, folder);
+  return !isReceiver(state.pid, script, folder);
 }
 
-/** Asks the receiver to end; false when nobody answered. */
-function ask(listen: string, port: number, secret: unknown): Promise<boolean> {
+/** Sends a stop request; false without a successful response. */
+function requestStop(listen: string, port: number, secret: unknown): Promise<boolean> {
   if (typeof secret !== "string" || !/^[0-9a-f]+$/.test(secret)) return Promise.resolve(false);
   const host = listen === "0.0.0.0" || listen === "::" ? "127.0.0.1" : listen;
   return new Promise((resolve) => {
-    const sent = request({ host, port, method: "POST", path: `/stop/${secret}`, agent: false, signal: AbortSignal.timeout(ASK_MS) });
+    const sent = request({ host, port, method: "POST", path: `/stop/${secret}`, agent: false, signal: AbortSignal.timeout(REQUEST_MS) });
     sent.on("response", (answer) => {
-      // Whoever answers at the port that a file names may never end.
+      // Another program may answer at this port, and its response may never end.
       answer.on("error", () => undefined);
       answer.resume();
       resolve(answer.statusCode === 200);
@@ -96,8 +96,8 @@ function ask(listen: string, port: number, secret: unknown): Promise<boolean> {
   });
 }
 
-/** Whether a process is the receiver of this folder: pids are given out again. */
-export function isOurs(pid: number, script: string, folder: string): boolean {
+/** Whether a process is the receiver of this folder; process ids are reused. */
+export function isReceiver(pid: number, script: string, folder: string): boolean {
   if (!Number.isSafeInteger(pid) || pid <= 1) return false;
   try {
     process.kill(pid, 0);
@@ -122,12 +122,12 @@ function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch {
-    // It is gone already.
+    // The process has already ended.
   }
 }
 
-/** The end of what the receiver logged. */
-function lastWords(folder: string): string {
+/** The end of the receiver's log. */
+function logTail(folder: string): string {
   try {
     const path = join(folder, files.log);
     return isPlainFile(path, LOG_BYTES) ? readFileSync(path, "utf8").slice(-500).trim() : "";

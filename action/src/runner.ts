@@ -1,5 +1,5 @@
-// What is known of the machine a job runs on, by OpenTelemetry's names where they exist. What the
-// machine does not tell is left out; nothing here asks the network.
+// Collects facts about the job's machine, under OpenTelemetry's attribute names where they exist.
+// Leaves out unknown facts. Makes no network requests.
 
 import { availableParallelism, cpus, totalmem } from "node:os";
 
@@ -13,7 +13,7 @@ const ARCHITECTURES: Readonly<Record<string, string>> = {
   ppc: "ppc32",
 };
 
-/** Facts of the runner: system, processor, memory, image. Times are none, names are OpenTelemetry's. */
+/** Facts about the runner: system, processor, memory and image. */
 export function runnerFacts(environment: NodeJS.ProcessEnv): Facts {
   const facts: Record<string, string | number> = {
     "os.type": TYPES[process.platform] ?? process.platform,

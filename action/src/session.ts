@@ -1,5 +1,6 @@
-// The action's own folder below RUNNER_TEMP: what `main` leaves there for the receiver and for
-// `post`. Only its owner can read it; no token is ever written to it.
+// The action's folder below RUNNER_TEMP, where `main` leaves files for the receiver and for `post`.
+// Only its owner can read it. Steps run as the same user and can change its files, so `post`
+// validates them. No token is ever written to it.
 
 import { randomBytes } from "node:crypto";
 import { lstatSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -8,27 +9,26 @@ import { basename, dirname, join, resolve } from "node:path";
 import type { Calibration } from "./calibration.ts";
 import type { Facts } from "./environment.ts";
 
-/** What `main` found, for the manifest that `post` writes. */
+/** Facts that `main` records for the manifest of `post`. */
 export interface Session {
   readonly startedAtUnixNano: string;
   readonly runner: Facts;
   readonly calibration: Calibration | null;
-  /** The address that spans go to instead of ours. */
+  /** The variable by which the workflow sends spans to another receiver. */
   readonly elsewhere: string | null;
-  /** Why no spans could be taken. */
+  /** The error that kept the receiver from starting. */
   readonly notStarted?: string;
 }
 
-/** What the receiver is told. */
 export interface ReceiverSettings {
   readonly host: string;
   readonly port: number;
   readonly maxBytes: number;
-  /** Whoever knows it may stop the receiver. */
+  /** Part of the path of a stop request. */
   readonly secret: string;
 }
 
-/** What the receiver says of itself, again and again. */
+/** State that the receiver writes after changes. */
 export interface ReceiverState {
   readonly pid: number;
   readonly port: number;
@@ -36,11 +36,11 @@ export interface ReceiverState {
   readonly requests: number;
   readonly spans: number;
   readonly bytes: number;
-  /** Bodies that could not be read. */
+  /** Bodies that were refused. */
   readonly refused: number;
   readonly droppedSpans: number;
   readonly droppedBytes: number;
-  /** Why something was dropped, the last time. */
+  /** The latest reason for a drop or a refusal. */
   readonly problem: string | null;
 }
 
@@ -53,40 +53,40 @@ export const files = {
 } as const;
 
 const PREFIX = "pacegate-";
-/** What the files of a few facts never reach. */
+/** Larger JSON files are not read. */
 const JSON_BYTES = 1 << 20;
 
-/** A new folder that only this user can read. */
+/** Creates a folder that only this user can read. */
 export function makeFolder(parent: string): string {
   return mkdtempSync(join(parent, PREFIX));
 }
 
-/** Whether a folder is one that `makeFolder` makes below `parent`: what is removed in the end is nothing else. */
+/** Whether `makeFolder` could have created `folder` below `parent`. Only such a folder is removed at the end. */
 export function isOwnFolder(folder: string, parent: string): boolean {
   return resolve(dirname(folder)) === resolve(parent) && basename(folder).startsWith(PREFIX) && resolve(folder) === folder;
 }
 
-/** Whether something is a file of at most so many bytes: a step may have put a pipe in its place, which is read for ever. */
+/** Whether `path` is a regular file of at most `most` bytes. A step may have left a pipe there, and reading it could block forever. */
 export function isPlainFile(path: string, most: number): boolean {
   const found = lstatSync(path, { throwIfNoEntry: false });
   return found?.isFile() === true && found.size <= most;
 }
 
-/** Something nobody guesses. */
+/** 24 random bytes in hexadecimal. */
 export function makeSecret(): string {
   return randomBytes(24).toString("hex");
 }
 
-/** Writes a file whole or not at all. */
+/** Writes a file atomically. */
 export function writeJson(folder: string, name: string, value: unknown): void {
   const path = join(folder, name);
-  // A pipe of that name would be waited for, and with it every step that sends spans.
+  // A pipe under this name would block the receiver, and with it every step that sends spans.
   rmSync(`${path}.new`, { force: true });
   writeFileSync(`${path}.new`, JSON.stringify(value), { mode: 0o600, flag: "wx" });
   renameSync(`${path}.new`, path);
 }
 
-/** What the receiver says of itself, or null when that is not what a receiver writes: any step can write the file. */
+/** The receiver's state; null when missing or invalid, because any step can write the file. */
 export function readState(folder: string): ReceiverState | null {
   const state = readJson<Partial<Record<keyof ReceiverState, unknown>>>(folder, files.state);
   const { stopped, problem, ...numbers } = state ?? {};
@@ -95,7 +95,7 @@ export function readState(folder: string): ReceiverState | null {
   return usable && typeof stopped === "boolean" && (problem === null || typeof problem === "string") ? (state as ReceiverState) : null;
 }
 
-/** What `main` found, or null when that is not what it writes. */
+/** The session that `main` wrote; null when missing or invalid. */
 export function readSession(folder: string): Session | null {
   const session = readJson<Partial<Record<keyof Session, unknown>>>(folder, files.session);
   const { startedAtUnixNano, runner, calibration, notStarted = null } = session ?? {};
@@ -105,7 +105,7 @@ export function readSession(folder: string): Session | null {
 
 const isObject = (value: unknown): boolean => typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** What was written, or null while there is nothing that can be read. */
+/** Parsed content; null when the file is missing, too large or not JSON. */
 // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the files are our own
 export function readJson<T>(folder: string, name: string): T | null {
   const path = join(folder, name);

@@ -1,29 +1,28 @@
-// What a person reads when the job has ended: one paragraph, the parts that took longest, and what
-// did not come along. Names come from spans and files, so each is escaped.
+// Formats the step summary and the log lines at the end of the job: a sentence, the longest spans,
+// and the data that is missing. Escapes every name, because names come from spans and files.
 
 import type { WrittenFile } from "./archive/gzip_lines.ts";
 import type { Dropped } from "./archive/manifest.ts";
 import { code, logged, visible } from "./markdown.ts";
 import type { Part } from "./own_time.ts";
 
-/** What there is to tell. */
-export interface Told {
+export interface JobResult {
   readonly spans: number;
   readonly reports: number;
   readonly parts: readonly Part[];
   readonly dropped: Dropped;
-  /** Bodies that could not be read. */
+  /** Bodies that the receiver refused. */
   readonly refused: number;
-  /** Why something was dropped, the last time. */
+  /** The latest reason for a drop or a refusal. */
   readonly problem: string | null;
-  /** The variable that sends spans elsewhere. */
+  /** The variable by which the workflow sends spans to another receiver. */
   readonly elsewhere: string | null;
-  /** Why the receiver could not start. */
+  /** The error that kept the receiver from starting. */
   readonly notStarted: string | null;
   readonly artifact: string | null;
-  /** Whether the service has it. */
+  /** Whether the service accepted the archive. */
   readonly sent: boolean;
-  /** Which way of shipping did not work, and why. */
+  /** Failed uploads, each with its reason. */
   readonly failures: readonly string[];
   readonly verdictUrl: string | null;
 }
@@ -32,67 +31,67 @@ const MOST_DROPPED = 10;
 const LONGEST_FAILURE = 600;
 
 /** The step summary, as Markdown. */
-export function summary(told: Told): string {
-  const lines = ["### Pacegate", "", caught(told), ""];
-  if (told.parts.length > 0) {
-    lines.push("| Where the time went | Took | Own time |", "| --- | ---: | ---: |");
-    for (const { span, totalNs, ownNs } of told.parts) {
+export function summary(result: JobResult): string {
+  const lines = ["### Pacegate", "", collected(result), ""];
+  if (result.parts.length > 0) {
+    lines.push("| Where the time went | Duration | Own time |", "| --- | ---: | ---: |");
+    for (const { span, totalNs, ownNs } of result.parts) {
       const service = span.service === "" ? "" : ` in ${code(span.service)}`;
       lines.push(`| ${code(span.name)}${service} | ${duration(totalNs)} | ${duration(ownNs)} |`);
     }
     lines.push("");
   }
-  for (const sentence of missing(told, code)) lines.push(`- ${sentence}`);
-  for (const failure of told.failures) lines.push(`- ${code(failure, LONGEST_FAILURE)}`);
-  for (const report of told.dropped.reports.slice(0, MOST_DROPPED)) lines.push(`- Not read: ${code(report)}`);
-  const more = told.dropped.reports.length - MOST_DROPPED;
+  for (const sentence of missing(result, code)) lines.push(`- ${sentence}`);
+  for (const failure of result.failures) lines.push(`- ${code(failure, LONGEST_FAILURE)}`);
+  for (const report of result.dropped.reports.slice(0, MOST_DROPPED)) lines.push(`- Not read: ${code(report)}`);
+  const more = result.dropped.reports.length - MOST_DROPPED;
   if (more > 0) lines.push(`- And ${more} more reports that were not read.`);
-  if (told.verdictUrl !== null) lines.push("", `[The verdict on this commit](${told.verdictUrl}), as soon as the run has ended.`);
+  if (result.verdictUrl !== null) lines.push("", `[The verdict on this commit](${result.verdictUrl}), as soon as the run has ended.`);
   return `${lines.join("\n").trimEnd()}\n`;
 }
 
-/** The same for the job's log: sentences without Markdown. None begins with what somebody else wrote, so none is a command. */
-export function logLines(told: Told): string[] {
-  const lines = [caught(told).replaceAll("**", "")];
-  for (const { span, totalNs, ownNs } of told.parts) {
+/** The summary for the job's log, without Markdown. No line begins with untrusted text, so the runner takes none for a command. */
+export function logLines(result: JobResult): string[] {
+  const lines = [collected(result).replaceAll("**", "")];
+  for (const { span, totalNs, ownNs } of result.parts) {
     lines.push(`- ${logged(span.name)}: ${duration(totalNs)}, ${duration(ownNs)} own time`);
   }
-  return [...lines, ...missing(told, logged), ...told.dropped.reports.map((report) => `Not read: ${logged(report)}`)];
+  return [...lines, ...missing(result, logged), ...result.dropped.reports.map((report) => `Not read: ${logged(report)}`)];
 }
 
-function caught({ spans, reports, artifact, sent }: Told): string {
+function collected({ spans, reports, artifact, sent }: JobResult): string {
   const what = [counted(spans, "span"), ...(reports > 0 ? [counted(reports, "report")] : [])].join(" and ");
-  const ways = [...(artifact === null ? [] : [` Shipped as the artifact ${visible(artifact)}.`]), ...(sent ? [" Sent to the service."] : [])];
-  const where = ways.length === 0 ? " **Not shipped**: nobody will see it." : ways.join("");
-  if (spans + reports > 0) return `Caught **${what}** inside this job's steps.${where}`;
-  return `Caught no spans and no reports inside this job's steps: only facts about the runner are known.${where}`;
+  const ways = [...(artifact === null ? [] : [` Uploaded as the artifact ${visible(artifact)}.`]), ...(sent ? [" Sent to the service."] : [])];
+  const where = ways.length === 0 ? " **Not uploaded**: this data is lost." : ways.join("");
+  if (spans + reports > 0) return `Collected **${what}** inside this job's steps.${where}`;
+  return `Collected no spans and no reports inside this job's steps, only facts about the runner.${where}`;
 }
 
-/** How many spans were dropped, and why, which is what a file says: `shown` makes it text. */
-export function spansDropped({ dropped, problem }: Pick<Told, "dropped" | "problem">, shown: typeof code = logged): string {
-  return `${counted(dropped.spans, "span")} dropped${problem === null ? "" : `: ${shown(problem)}`}.`;
+/** The number of dropped spans and the reason. The reason is from a file, so `escape` makes it plain text. */
+export function spansDropped({ dropped, problem }: Pick<JobResult, "dropped" | "problem">, escape: typeof code = logged): string {
+  return `${counted(dropped.spans, "span")} dropped${problem === null ? "" : `: ${escape(problem)}`}.`;
 }
 
-function missing({ dropped, refused, problem, elsewhere, notStarted }: Told, shown: typeof code): string[] {
+function missing({ dropped, refused, problem, elsewhere, notStarted }: JobResult, escape: typeof code): string[] {
   const sentences: string[] = [];
-  if (notStarted !== null) sentences.push(shown(notStarted, LONGEST_FAILURE));
-  if (elsewhere !== null) sentences.push(`${elsewhere} was set already, so the steps' spans went there and not here.`);
-  if (dropped.spans > 0) sentences.push(spansDropped({ dropped, problem }, shown));
-  if (refused > 0) sentences.push(`${counted(refused, "request")} could not be read${problem === null || dropped.spans > 0 ? "" : `: ${shown(problem)}`}.`);
+  if (notStarted !== null) sentences.push(escape(notStarted, LONGEST_FAILURE));
+  if (elsewhere !== null) sentences.push(`${elsewhere} was already set, so the steps' spans went there and not to Pacegate.`);
+  if (dropped.spans > 0) sentences.push(spansDropped({ dropped, problem }, escape));
+  if (refused > 0) sentences.push(`${counted(refused, "request")} could not be read${problem === null || dropped.spans > 0 ? "" : `: ${escape(problem)}`}.`);
   return sentences;
 }
 
-/** How many spans the service has, of which it makes some itself of the reports. */
-export function took({ spans, rejected }: { spans: number; rejected: number }, files: readonly WrittenFile[]): string {
-  const caught = files.find((file) => file.spans !== undefined)?.spans ?? 0;
-  const made = spans - caught;
-  if (rejected > 0) return `The service took ${counted(spans, "span")} and refused ${rejected}.`;
-  if (made <= 0) return `The service took ${counted(spans, "span")}.`;
-  return `The service took ${counted(caught, "span")}, and made ${made} more of the reports.`;
+/** The number of spans that the service accepted. It creates some of them from reports. */
+export function acceptedText({ spans, rejected }: { spans: number; rejected: number }, files: readonly WrittenFile[]): string {
+  const collected = files.find((file) => file.spans !== undefined)?.spans ?? 0;
+  const created = spans - collected;
+  if (rejected > 0) return `The service accepted ${counted(spans, "span")} and rejected ${rejected}.`;
+  if (created <= 0) return `The service accepted ${counted(spans, "span")}.`;
+  return `The service accepted ${counted(collected, "span")} and created ${created} more from the reports.`;
 }
 
-/** The service's message without what this job said already: which reports the archive left out. */
-export function news(message: string): string {
+/** The service's message without notes that this job's log already has: what the archive left out. */
+export function withoutKnownNotes(message: string): string {
   return message
     .split("; ")
     .filter((note) => !note.startsWith("the action left out "))
@@ -103,7 +102,7 @@ function counted(count: number, noun: string): string {
   return `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** Nanoseconds in words: `480 ms`, `12.3 s`, `4 min 5 s`. */
+/** Nanoseconds as text: `480 ms`, `12.3 s`, `4 min 5 s`. */
 export function duration(ns: bigint): string {
   const milliseconds = Number(ns) / 1e6;
   if (milliseconds < 1_000) return `${Math.round(milliseconds)} ms`;

@@ -1,4 +1,4 @@
-// What action.yml promises, the code reads and the README tells: one list of names.
+// Checks that action.yml, the code and the README name the same inputs and outputs.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,16 +17,16 @@ interface Action {
 }
 const action = parse(read("action.yml")) as Action;
 
-test("every input is read, and none else", () => {
-  const asked = new Set<string>();
+test("only inputs of action.yml are read", () => {
+  const namesRead = new Set<string>();
   readInputs((name) => {
-    asked.add(name);
+    namesRead.add(name);
     return "";
   }, () => undefined);
-  expect([...asked].sort()).toEqual(Object.keys(action.inputs).sort());
+  expect([...namesRead].sort()).toEqual(Object.keys(action.inputs).sort());
 });
 
-test("the defaults are understood, and those of the code", () => {
+test("defaults are valid and match the code", () => {
   const warnings: string[] = [];
   const given = (name: string): string => action.inputs[name]?.default.replace(/^\$\{\{.*\}\}$/, "") ?? "";
   expect(readInputs(given, (warning) => warnings.push(warning))).toEqual(readInputs(() => "", () => undefined));
@@ -34,14 +34,14 @@ test("the defaults are understood, and those of the code", () => {
   expect(size(action.inputs["max-size"]?.default ?? "")).toBe(DEFAULT_MAX_BYTES);
 });
 
-test("every output is set, and the README has a row for each name", () => {
+test("outputs are set and names are documented", () => {
   const main = read("src/main.ts");
   const readme = read("README.md");
   for (const name of Object.keys(action.outputs)) expect(main).toContain(`core.setOutput("${name}"`);
   for (const name of [...Object.keys(action.inputs), ...Object.keys(action.outputs)]) expect(readme).toContain(`\`${name}\``);
 });
 
-test("the runner finds what it starts, after cancellation too", () => {
+test("entry points exist and post always runs", () => {
   expect(action.runs).toEqual({ using: "node24", main: "dist/main.js", post: "dist/post.js", "post-if": "always()" });
   for (const file of ["main.js", "post.js", "receiver.js"]) expect(read(`dist/${file}`).length).toBeGreaterThan(1_000);
 });

@@ -1,4 +1,4 @@
-// From the receiver's file to the archive's: whose trace, what is left out, what is counted.
+// From the receiver's file to the archive: trace ids, dropped spans, counts, and the manifest.
 
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { createHash } from "node:crypto";
@@ -50,13 +50,13 @@ const body = (spans: readonly object[]): Buffer =>
     JSON.stringify({ resourceSpans: [{ resource: { attributes: [{ key: "service.name", value: { stringValue: "api" } }] }, scopeSpans: [{ spans }] }] }),
   );
 
-test("no spans are a file without lines", async () => {
+test("empty spool gives a file without lines", async () => {
   const { lines, result } = await written([]);
   expect(lines).toEqual([]);
   expect(result).toMatchObject({ seen: [], dropped: 0 });
 });
 
-test("a program that did not take TRACEPARENT is in the job's trace all the same", async () => {
+test("foreign trace is moved into the job's trace", async () => {
   const { lines, result } = await written([body([span("a".repeat(16)), span("b".repeat(16), { parentSpanId: "a".repeat(16) })])]);
   const spans = lines[0]?.resourceSpans?.[0]?.scopeSpans?.[0]?.spans;
   expect(spans?.map((one) => one.traceId)).toEqual([traceId(job), traceId(job)]);
@@ -64,7 +64,7 @@ test("a program that did not take TRACEPARENT is in the job's trace all the same
   expect(result.seen[1]).toEqual({ id: "b".repeat(16), parent: "a".repeat(16), name: "work", service: "api", startNs: 5n, endNs: 9n });
 });
 
-test("a link between two such programs leads into the job's trace too, another one stays", async () => {
+test("links between moved traces follow them", async () => {
   const [producer, consumer, elsewhere] = ["1", "2", "3"].map((digit) => digit.repeat(32));
   const { lines } = await written([
     body([span("a".repeat(16), { traceId: producer })]),
@@ -77,7 +77,7 @@ test("a link between two such programs leads into the job's trace too, another o
   ]);
 });
 
-test("what GitHub tells of is never claimed, and what has no id or time is dropped", async () => {
+test("reserved and incomplete spans are left out", async () => {
   const { lines, result } = await written([
     body([span(jobSpanId(job)), span(rootSpanId(job))]),
     body([span("0".repeat(16)), span(""), span("c".repeat(16), { endTimeUnixNano: null }), span("d".repeat(16))]),
@@ -87,14 +87,14 @@ test("what GitHub tells of is never claimed, and what has no id or time is dropp
   expect(result.dropped).toBe(3);
 });
 
-test("a body that was cut off ends the file, and those before it are kept", async () => {
+test("truncated body ends the file, keeping earlier ones", async () => {
   const cut = Buffer.from([1, 255, 0, 0, 0, 0x7b]);
   expect((await written([body([span("a".repeat(16))])], cut)).result.seen).toHaveLength(1);
   const garbage = Buffer.from([9, 255, 255, 255, 255, 1, 2]);
   expect((await written([body([span("a".repeat(16))])], garbage)).result.seen).toHaveLength(1);
 });
 
-test("very many spans are several lines, and no more than the server reads", async () => {
+test("many spans are split and capped", async () => {
   const many = requestOf(Array.from({ length: MOST_SPANS + 10 }, (_, number) => plainSpan(number)));
   const { lines, result } = await written([many]);
   expect(lines).toHaveLength(MOST_SPANS / 1_000);
@@ -117,7 +117,7 @@ const environment = {
   PACEGATE_CACHE_NPM: "",
 };
 
-test("the manifest says who the job is", () => {
+test("manifest identifies the job", () => {
   const matrix = { node: 18 };
   const session = { startedAtUnixNano: "1", runner: { "os.type": "linux" }, calibration: { integer_ns: 1, memory_ns: 2 }, elsewhere: null };
   const manifest = makeManifest(environment, jobOf(environment, "7", matrix), session, {
@@ -147,7 +147,7 @@ test("the manifest says who the job is", () => {
   expect(JSON.stringify(manifest).length).toBeLessThan(256 * 1024);
 });
 
-describe("the head of a pull request is its commit, not the merge that is tested", () => {
+describe("head of a pull request is its commit", () => {
   const head = "2".repeat(40);
   test.each([
     ["pull_request", { pull_request: { head: { sha: head } } }, head],
@@ -162,6 +162,6 @@ describe("the head of a pull request is its commit, not the merge that is tested
   });
 });
 
-test("only true is a hit", () => {
+test("cache is a hit only for true", () => {
   expect(cachesOf({ PACEGATE_CACHE_A: "True", PACEGATE_CACHE_B: "false", PACEGATE_CACHE_: "true", OTHER: "true" })).toEqual({ a: "hit", b: "miss" });
 });

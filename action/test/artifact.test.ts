@@ -1,5 +1,5 @@
-// GitHub's own client against a stand-in of the artifact service, in the bundle as it ships:
-// what is uploaded, under which name, and that a service that refuses or hangs fails no job.
+// The built bundle with GitHub's artifact client against a fake artifact service: the uploaded
+// content, its name, and that a service which refuses the upload does not fail the job.
 
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -8,20 +8,20 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 
 import { makeFolder } from "./folder.ts";
-import { type Answer, type Asked, type Service, service } from "./service.ts";
+import { type Answer, type ReceivedRequest, type Service, service } from "./service.ts";
 
 const dist = join(import.meta.dirname, "..", "dist");
 const token = ["{}", JSON.stringify({ scp: "Actions.Results:run-backend:job-backend" }), "x"].map((part) => Buffer.from(part).toString("base64url")).join(".");
 const CALL = "/twirp/github.actions.results.api.v1.ArtifactService/";
 
-/** Says yes to everything, but to `refused`. */
+/** Accepts every call for which `refused` returns no answer. */
 async function artifactService(refused: (name: string, method: string) => Answer | undefined): Promise<Service> {
-  const made = await service((asked: Asked) => {
-    const method = asked.path.replace(CALL, "");
-    if (asked.path.startsWith("/blob")) return { status: 201 };
-    const { name } = JSON.parse(asked.body.toString()) as { name: string };
-    const no = refused(name, method);
-    if (no !== undefined) return no;
+  const made = await service((request: ReceivedRequest) => {
+    const method = request.path.replace(CALL, "");
+    if (request.path.startsWith("/blob")) return { status: 201 };
+    const { name } = JSON.parse(request.body.toString()) as { name: string };
+    const refusal = refused(name, method);
+    if (refusal !== undefined) return refusal;
     if (method === "CreateArtifact") return { status: 200, body: { ok: true, signed_upload_url: `${made.url}/blob/container/name?sig=signed-secret` } };
     return { status: 200, body: { ok: true, artifact_id: "7" } };
   });
@@ -61,27 +61,27 @@ async function job(results: string): Promise<{ status: number | null; stdout: st
   return { ...(await run("post", { STATE_folder: state })), summary: readFileSync(at("summary"), "utf8") };
 }
 
-const created = ({ asked }: Service): unknown[] =>
-  asked.filter(({ path }) => path.endsWith("/CreateArtifact")).map(({ body }) => (JSON.parse(body.toString()) as { name: string }).name);
+const created = ({ requests }: Service): unknown[] =>
+  requests.filter(({ path }) => path.endsWith("/CreateArtifact")).map(({ body }) => (JSON.parse(body.toString()) as { name: string }).name);
 
-test("the archive is the run's artifact, its address is masked, and it goes away after days", async () => {
+test("archive becomes an artifact that expires", async () => {
   const github = await artifactService(() => undefined);
   const { status, stdout, summary } = await job(github.url);
   expect(status).toBe(0);
   expect(stdout).not.toContain("::warning");
   expect(stdout).toContain("::add-mask::signed-secret");
-  expect(summary).toContain("Shipped as the artifact pacegate-2-test.");
+  expect(summary).toContain("Uploaded as the artifact pacegate-2-test.");
   expect(created(github)).toEqual(["pacegate-2-test"]);
-  const ask = JSON.parse(github.asked[0]?.body.toString() ?? "") as { expires_at: string };
+  const ask = JSON.parse(github.requests[0]?.body.toString() ?? "") as { expires_at: string };
   const days = (Date.parse(ask.expires_at) - Date.now()) / 86_400_000;
   expect(Math.round(days)).toBe(5);
-  const zip = github.asked.find(({ path, body }) => path.startsWith("/blob") && body.subarray(0, 2).toString() === "PK")?.body ?? Buffer.alloc(0);
+  const zip = github.requests.find(({ path, body }) => path.startsWith("/blob") && body.subarray(0, 2).toString() === "PK")?.body ?? Buffer.alloc(0);
   for (const name of ["manifest.json", "spans.jsonl.gz"]) expect(zip.includes(name)).toBe(true);
-  const finalized = JSON.parse(github.asked.at(-1)?.body.toString() ?? "") as { hash: string; size: string };
+  const finalized = JSON.parse(github.requests.at(-1)?.body.toString() ?? "") as { hash: string; size: string };
   expect(finalized).toMatchObject({ hash: `sha256:${createHash("sha256").update(zip).digest("hex")}`, size: String(zip.length) });
 });
 
-test("a name that another job of the run took is followed by the job's number", async () => {
+test("taken artifact name gets the job's id appended", async () => {
   const github = await artifactService((name, method) =>
     method === "CreateArtifact" && name === "pacegate-2-test"
       ? { status: 409, body: { code: "already_exists", msg: "an artifact with this name already exists on the workflow run" } }
@@ -90,14 +90,14 @@ test("a name that another job of the run took is followed by the job's number", 
   const { stdout } = await job(github.url);
   expect(created(github)).toEqual(["pacegate-2-test", "pacegate-2-test-77"]);
   expect(stdout).not.toContain("::warning");
-  expect(stdout).toContain("Shipped as the artifact pacegate-2-test-77.");
+  expect(stdout).toContain("Uploaded as the artifact pacegate-2-test-77.");
 });
 
-describe("a service that does not take it is a warning", () => {
+describe("refused artifact is only a warning", () => {
   test.each<[string, Answer]>([
     ["refused", { status: 403, body: { code: "permission_denied", msg: "no" } }],
     ["full", { status: 402, body: { code: "resource_exhausted", msg: "Artifact storage quota has been hit" } }],
-    ["no", { status: 200, body: { ok: false } }],
+    ["not ok", { status: 200, body: { ok: false } }],
   ])("%s", async (_, answer) => {
     const { status, stdout } = await job((await artifactService(() => answer)).url);
     expect(status).toBe(0);

@@ -1,4 +1,4 @@
-// Builds the bundle once before the tests that start it: what they run is what a job runs.
+// Builds the bundle once before all tests, because some of them run it as a job does.
 
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";

@@ -1,10 +1,10 @@
-// What the steps are told, beside what their environment says already.
+// Variables exported to later steps, with various existing environments.
 
 import { describe, expect, test } from "vitest";
 
 import { exported, jobFacts, resourceAttributes } from "../src/environment.ts";
 
-const told = {
+const settings = {
   endpoint: "http://127.0.0.1:4000",
   traceparent: "00-t-s-01",
   jobSpanId: "s",
@@ -14,35 +14,35 @@ const told = {
 } as const;
 const known = { PACEGATE_ACTION: "s", OTEL_RESOURCE_ATTRIBUTES: "os.type=linux" };
 const ours = { ...known, TRACEPARENT: "00-t-s-01" };
-const exporter = { OTEL_EXPORTER_OTLP_ENDPOINT: told.endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf" };
+const exporter = { OTEL_EXPORTER_OTLP_ENDPOINT: settings.endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf" };
 const kinds = { OTEL_TRACES_EXPORTER: "otlp", OTEL_METRICS_EXPORTER: "none", OTEL_LOGS_EXPORTER: "none" };
 
-describe("what is exported", () => {
+describe("exported variables", () => {
   test.each([
-    ["to an empty environment", {}, {}, { ...ours, ...exporter, ...kinds }, null],
-    ["with a service's name", {}, { serviceName: "api" }, { ...ours, OTEL_SERVICE_NAME: "api", ...exporter, ...kinds }, null],
-    ["what is set stays", { OTEL_METRICS_EXPORTER: "prometheus" }, {}, { ...ours, ...exporter, OTEL_TRACES_EXPORTER: "otlp", OTEL_LOGS_EXPORTER: "none" }, null],
-    ["an exporter is not stolen", { OTEL_EXPORTER_OTLP_ENDPOINT: "https://c" }, {}, known, "OTEL_EXPORTER_OTLP_ENDPOINT"],
-    ["nor one for traces alone", { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: "https://c", TRACEPARENT: "00-a-b-01" }, {}, known, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
+    ["empty environment", {}, {}, { ...ours, ...exporter, ...kinds }, null],
+    ["service name is set", {}, { serviceName: "api" }, { ...ours, OTEL_SERVICE_NAME: "api", ...exporter, ...kinds }, null],
+    ["existing exporter settings are kept", { OTEL_METRICS_EXPORTER: "prometheus" }, {}, { ...ours, ...exporter, OTEL_TRACES_EXPORTER: "otlp", OTEL_LOGS_EXPORTER: "none" }, null],
+    ["existing endpoint is kept", { OTEL_EXPORTER_OTLP_ENDPOINT: "https://c" }, {}, known, "OTEL_EXPORTER_OTLP_ENDPOINT"],
+    ["existing traces endpoint is kept", { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: "https://c", TRACEPARENT: "00-a-b-01" }, {}, known, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
     [
-      "but by force",
+      "force replaces the traces endpoint",
       { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: "https://c", OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: "grpc" },
       { capture: "force" },
       { ...ours, ...exporter, ...kinds, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: "http://127.0.0.1:4000/v1/traces", OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: "http/protobuf" },
       null,
     ],
-    ["force takes the traces from another kind of exporter", { OTEL_TRACES_EXPORTER: "console" }, { capture: "force" }, { ...ours, ...exporter, ...kinds }, null],
+    ["force replaces another traces exporter", { OTEL_TRACES_EXPORTER: "console" }, { capture: "force" }, { ...ours, ...exporter, ...kinds }, null],
   ] as const)("%s", (_, existing, more, variables, elsewhere) => {
-    expect(exported(existing, { ...told, ...more })).toEqual({ variables, elsewhere, replaced: null });
+    expect(exported(existing, { ...settings, ...more })).toEqual({ variables, elsewhere, replaced: null });
   });
 });
 
 test.each([
   ["00-a-b-01", "TRACEPARENT"],
   ["", null],
-  [told.traceparent, null],
-])("a parent of the workflow's own (%s) is not replaced in silence", (parent, replaced) => {
-  expect(exported({ TRACEPARENT: parent }, told)).toMatchObject({ replaced, variables: { TRACEPARENT: told.traceparent } });
+  [settings.traceparent, null],
+])("replaced parent (%s) is reported", (parent, replaced) => {
+  expect(exported({ TRACEPARENT: parent }, settings)).toMatchObject({ replaced, variables: { TRACEPARENT: settings.traceparent } });
 });
 
 describe("resource attributes", () => {
@@ -55,7 +55,7 @@ describe("resource attributes", () => {
   });
 });
 
-test("plain values of a matrix are facts, others and odd names are not", () => {
+test("only plain matrix values become facts", () => {
   expect(jobFacts("test", { node: 18, os: "linux", include: { a: 1 }, "odd,name": 1, none: null })).toEqual({
     "github.job": "test",
     "github.matrix.node": "18",
@@ -63,7 +63,7 @@ test("plain values of a matrix are facts, others and odd names are not", () => {
   });
 });
 
-test("what a long matrix adds to the environment of every process is bounded", () => {
+test("long matrix adds a bounded number of bytes", () => {
   const matrix = Object.fromEntries(Array.from({ length: 80 }, (_, number) => [`k${number}`, "試".repeat(200)]));
   const attributes = resourceAttributes("team=a", { "os.type": "linux", ...jobFacts("test", matrix) });
   expect(attributes.length).toBeLessThan(4_200);

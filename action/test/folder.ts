@@ -1,4 +1,4 @@
-// A folder for one test, removed behind it.
+// Creates a folder for one test and removes it afterwards.
 
 import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

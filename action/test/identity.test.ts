@@ -1,4 +1,4 @@
-// Ids and names of a job: the numbers are those of the server's own tests and of `sha256sum`.
+// Ids and names of a job. Expected values are those of the server's tests and of `sha256sum`.
 
 import { describe, expect, test } from "vitest";
 
@@ -14,7 +14,7 @@ const job = (more: Partial<Job> = {}): Job => ({
   ...more,
 });
 
-test("ids are those that the server computes from GitHub's API", () => {
+test("ids match those that the server computes", () => {
   // printf 296794491t | sha256sum | cut -c1-32, and for spans cut -c17-32
   expect(traceId(job())).toBe("57ad0e5b5ab9637b07920f96b3520fe2");
   expect(rootSpanId(job())).toBe("af25f139d1b6b31b");
@@ -22,7 +22,7 @@ test("ids are those that the server computes from GitHub's API", () => {
   expect(traceparent(job())).toBe("00-57ad0e5b5ab9637b07920f96b3520fe2-e3075317eec20623-01");
 });
 
-test("a job without a number is told apart by all that it knows of itself", () => {
+test("jobs without a check run id stay distinct", () => {
   // printf '%s' '296794491-test-{"node":18,"os":"linux"}-runner-1-j' | sha256sum | cut -c17-32
   const unknown = job({ checkRunId: null, matrix: { os: "linux", node: 18 } });
   expect(jobSpanId(unknown)).toBe("56393b831c9ca215");
@@ -41,7 +41,7 @@ describe("canonical JSON", () => {
   });
 });
 
-describe("the artifact's name", () => {
+describe("artifact name", () => {
   test.each([
     [{}, "pacegate-1-test"],
     [{ runAttempt: 3 }, "pacegate-3-test"],

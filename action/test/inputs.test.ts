@@ -1,4 +1,4 @@
-// Inputs as people write them; what can't be understood is said and replaced by the default.
+// Inputs in the forms that people write. Invalid ones give a warning and the default.
 
 import { describe, expect, test } from "vitest";
 
@@ -10,7 +10,7 @@ function read(inputs: Record<string, string>): { warnings: string[]; inputs: Ret
   return { warnings, inputs: found };
 }
 
-test("with nothing given there are defaults and no warnings", () => {
+test("empty inputs give defaults without warnings", () => {
   const { warnings, inputs } = read({ matrix: "null" });
   expect(warnings).toEqual([]);
   expect(inputs).toEqual({
@@ -27,7 +27,7 @@ test("with nothing given there are defaults and no warnings", () => {
   });
 });
 
-test("what can't be understood is said, each once, and is no obstacle", () => {
+test("invalid inputs each give one warning", () => {
   const wrong = {
     "server-url": "http://pacegate.example.com",
     capture: "maybe",
@@ -87,7 +87,7 @@ describe("max-size", () => {
 
 describe("reports", () => {
   test.each([
-    ["a.xml, b/*.xml\n\n# said\nc.{xml,json}\r\n", ["a.xml", "b/*.xml", "c.{xml,json}"]],
+    ["a.xml, b/*.xml\n\n# comment\nc.{xml,json}\r\n", ["a.xml", "b/*.xml", "c.{xml,json}"]],
     ["", []],
     [" , ", []],
   ])("%j", (text, list) => {

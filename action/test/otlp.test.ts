@@ -1,4 +1,4 @@
-// Both readers against OpenTelemetry's own serializers, and against bodies that want to do harm.
+// Both readers against OpenTelemetry's own serializers, and against malicious bodies.
 
 import { JsonTraceSerializer, ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import { describe, expect, test } from "vitest";
@@ -13,10 +13,10 @@ const serialized = (serializer: typeof JsonTraceSerializer, ids: readonly string
 
 const IDS = ["00f067aa0ba902b7", "00f067aa0ba902b8"];
 
-test("protobuf becomes the JSON that the SDK itself would have sent", () => {
+test("protobuf becomes the SDK's own JSON", () => {
   const ours = readRequest(serialized(ProtobufTraceSerializer, IDS));
   const theirs = readJsonRequest(serialized(JsonTraceSerializer, IDS));
-  // A number without a fraction may be an integer or a double of the same value: so says the SDK's own pair.
+  // Both serializers write a number without a fraction the same way, as an integer or as a double.
   expect(ours).toEqual(theirs);
   const [span] = [...spansOf(ours)];
   expect(span).toMatchObject({
@@ -33,14 +33,14 @@ test("protobuf becomes the JSON that the SDK itself would have sent", () => {
   expect(JSON.stringify(span)).toContain('{"key":"count","value":{"intValue":"-3"}}');
 });
 
-test("a scan counts what a reader would read", () => {
+test("scan counts the spans of a request", () => {
   const body = serialized(ProtobufTraceSerializer, IDS);
   expect(scanRequest(body)).toBe(2);
   expect(countSpans(readRequest(body))).toBe(2);
   expect(scanRequest(Buffer.alloc(0))).toBe(0);
 });
 
-test("every part of a body alone is refused or read, and never more", () => {
+test("truncated body is refused or partly read", () => {
   const body = serialized(ProtobufTraceSerializer, IDS);
   const whole = readRequest(body);
   for (let end = 0; end < body.length; end += 1) {
@@ -63,33 +63,33 @@ const nested = (levels: number): Buffer => {
   return requestOf([field(9, field(2, value))]);
 };
 
-describe("protobuf that is refused", () => {
+describe("refused protobuf", () => {
   test.each([
-    ["a length beyond the end", Buffer.concat([varint(10), varint(1_000)]), "beyond the end"],
-    ["a length beyond all memory", Buffer.concat([varint(10), varint(2n ** 63n)]), "beyond the end"],
-    ["a number that does not end", Buffer.alloc(11, 0xff), "longer than 10 bytes"],
-    ["a number that is cut off", Buffer.from([0xff]), "middle of a number"],
-    ["the field 0", Buffer.from([0x00, 0x00]), "number 0"],
-    ["an unknown wire type", Buffer.from([0x0f]), "wire type 7"],
-    ["a field number beyond 32 bits", Buffer.concat([varint(2n ** 40n), varint(0)]), "too large"],
-    ["fixed numbers that are cut off", requestOf([Buffer.from([(7 << 3) | 1, 1, 2])]), "middle of a number"],
-    ["an id of 3 bytes", requestOf([field(2, Buffer.alloc(3))]), "an id has 3 bytes"],
-    ["values in values without end", nested(500), "nested deeper"],
-    ["groups in groups without end", Buffer.alloc(10_000, (100 << 3) & 0x7f | 3), "nested deeper"],
-    ["millions of empty values", field(1, Buffer.concat(Array.from({ length: 1_000_002 }, () => Buffer.from([0x12, 0x00])))), "more than"],
-  ])("%s", (_, body, words) => {
-    expect(() => readRequest(body)).toThrow(words);
-    expect(() => scanRequest(body)).toThrow(words);
+    ["length beyond the end", Buffer.concat([varint(10), varint(1_000)]), "beyond the end"],
+    ["length of 2^63 bytes", Buffer.concat([varint(10), varint(2n ** 63n)]), "beyond the end"],
+    ["number of more than 10 bytes", Buffer.alloc(11, 0xff), "longer than 10 bytes"],
+    ["truncated number", Buffer.from([0xff]), "middle of a number"],
+    ["field number 0", Buffer.from([0x00, 0x00]), "number 0"],
+    ["unknown wire type", Buffer.from([0x0f]), "wire type 7"],
+    ["field number beyond 32 bits", Buffer.concat([varint(2n ** 40n), varint(0)]), "too large"],
+    ["truncated fixed number", requestOf([Buffer.from([(7 << 3) | 1, 1, 2])]), "middle of a number"],
+    ["id of 3 bytes", requestOf([field(2, Buffer.alloc(3))]), "an id has 3 bytes"],
+    ["deeply nested values", nested(500), "nested deeper"],
+    ["deeply nested groups", Buffer.alloc(10_000, (100 << 3) & 0x7f | 3), "nested deeper"],
+    ["a million empty values", field(1, Buffer.concat(Array.from({ length: 1_000_002 }, () => Buffer.from([0x12, 0x00])))), "more than"],
+  ])("%s", (_, body, message) => {
+    expect(() => readRequest(body)).toThrow(message);
+    expect(() => scanRequest(body)).toThrow(message);
     expect(() => readRequest(body)).toThrow(Malformed);
   });
 });
 
-test("unknown fields, other wire types and groups are passed over", () => {
+test("unknown fields, wire types and groups are skipped", () => {
   const unknown = Buffer.concat([
     field(99, Buffer.from("later")),
     Buffer.concat([varint((98 << 3) | 0), varint(7)]),
     Buffer.concat([varint((97 << 3) | 3), field(1, Buffer.from("x")), varint((97 << 3) | 4)]),
-    // The name as a number.
+    // The field `name` with the wire type of a number.
     Buffer.concat([varint((5 << 3) | 0), varint(1)]),
   ]);
   const read = readRequest(requestOf([Buffer.concat([plainSpan(0), unknown])]));
@@ -106,7 +106,7 @@ test("100,000 spans in one body are read", () => {
 
 const jsonSpan = (span: object): Buffer => Buffer.from(JSON.stringify({ resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] }));
 
-test("JSON is written anew: ids in lower case, 64 bits as text, unknown and null left out", () => {
+test("JSON is normalized to known fields", () => {
   const span = {
     traceId: "0AF7651916CD43DD8448EB211C80319C",
     spanId: "B7AD6B7169203331",
@@ -138,25 +138,25 @@ test("JSON is written anew: ids in lower case, 64 bits as text, unknown and null
   });
 });
 
-describe("JSON that is refused", () => {
+describe("refused JSON", () => {
   test.each([
-    ["no JSON", Buffer.from("{")],
-    ["a list", Buffer.from("[]")],
-    ["text", Buffer.from('"x"')],
-    ["spans that are no list", Buffer.from('{"resourceSpans":{}}')],
-    ["an id of base64", jsonSpan({ traceId: "CvdlGRbNQ92ESOshHIAxnA==" })],
-    ["a negative time", jsonSpan({ startTimeUnixNano: "-1" })],
-    ["a time with a fraction", jsonSpan({ startTimeUnixNano: 1.5 })],
-    ["a number of a thousand digits", jsonSpan({ startTimeUnixNano: "9".repeat(1_000) })],
-    ["a name that is an object", jsonSpan({ name: {} })],
-    ["values in values without end", jsonSpan({ attributes: [{ key: "a", value: JSON.parse(`${'{"arrayValue":{"values":['.repeat(60)}${"]}}".repeat(60)}`) as unknown }] })],
-    ["lists in lists without end", Buffer.from(`${"[".repeat(100_000)}${"]".repeat(100_000)}`)],
+    ["not JSON", Buffer.from("{")],
+    ["list", Buffer.from("[]")],
+    ["string", Buffer.from('"x"')],
+    ["spans that are not a list", Buffer.from('{"resourceSpans":{}}')],
+    ["id in base64", jsonSpan({ traceId: "CvdlGRbNQ92ESOshHIAxnA==" })],
+    ["negative time", jsonSpan({ startTimeUnixNano: "-1" })],
+    ["time with a fraction", jsonSpan({ startTimeUnixNano: 1.5 })],
+    ["number of a thousand digits", jsonSpan({ startTimeUnixNano: "9".repeat(1_000) })],
+    ["name that is an object", jsonSpan({ name: {} })],
+    ["deeply nested values", jsonSpan({ attributes: [{ key: "a", value: JSON.parse(`${'{"arrayValue":{"values":['.repeat(60)}${"]}}".repeat(60)}`) as unknown }] })],
+    ["deeply nested lists", Buffer.from(`${"[".repeat(100_000)}${"]".repeat(100_000)}`)],
   ])("%s", (_, body) => {
     expect(() => readJsonRequest(body)).toThrow(Malformed);
   });
 });
 
-test("a name of the language is no field", () => {
+test("prototype members are ignored as fields", () => {
   const read = readJsonRequest(Buffer.from('{"__proto__":{"resourceSpans":[]},"constructor":1,"resourceSpans":[]}'));
   expect(Object.keys(read)).toEqual(["resourceSpans"]);
 });

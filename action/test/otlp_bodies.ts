@@ -1,4 +1,4 @@
-// Spans as OpenTelemetry's own SDK makes them, and protobuf written by hand for what no SDK sends.
+// Spans as OpenTelemetry's SDK creates them, and hand-written protobuf for bodies that no SDK sends.
 
 import { type Link, SpanKind, SpanStatusCode, TraceFlags } from "@opentelemetry/api";
 import { resourceFromAttributes } from "@opentelemetry/resources";
@@ -6,7 +6,7 @@ import type { ReadableSpan } from "@opentelemetry/sdk-trace-base";
 
 export const TRACE = "0af7651916cd43dd8448eb211c80319c";
 
-/** A span with everything that one may have. */
+/** A span with a value for every field. */
 export function sdkSpan(id: string, more: Partial<ReadableSpan> = {}): ReadableSpan {
   const link: Link = { context: { traceId: "1".repeat(32), spanId: "2".repeat(16), traceFlags: TraceFlags.SAMPLED }, attributes: { why: "queue" } };
   return {
@@ -31,7 +31,6 @@ export function sdkSpan(id: string, more: Partial<ReadableSpan> = {}): ReadableS
   };
 }
 
-/** A varint. */
 export function varint(value: number | bigint): Buffer {
   const bytes: number[] = [];
   let rest = BigInt(value);
@@ -42,7 +41,7 @@ export function varint(value: number | bigint): Buffer {
   return Buffer.from(bytes);
 }
 
-/** A field of a length: text, bytes or a message. */
+/** A length-delimited field: text, bytes or a message. */
 export function field(number: number, content: Buffer): Buffer {
   return Buffer.concat([varint((number << 3) | 2), varint(content.length), content]);
 }
@@ -52,7 +51,7 @@ export function requestOf(spans: readonly Buffer[]): Buffer {
   return field(1, field(2, Buffer.concat(spans.map((span) => field(2, span)))));
 }
 
-/** A span with ids and times and nothing else. */
+/** A span with only ids and times. */
 export function plainSpan(number: number): Buffer {
   const id = Buffer.alloc(8);
   id.writeUInt32BE(number + 1, 4);

@@ -1,4 +1,4 @@
-// The receiver over real HTTP: what it answers, what it keeps, what it counts.
+// The receiver over real HTTP: its responses, stored bodies and counts.
 
 import { JsonTraceSerializer, ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import { type Server, request } from "node:http";
@@ -21,7 +21,7 @@ const json = Buffer.from(JsonTraceSerializer.serializeRequest([sdkSpan("00f067aa
 const servers: Server[] = [];
 const spools: Spool[] = [];
 afterEach(async () => {
-  // A second time where a test did it.
+  // Some tests have already closed theirs.
   for (const spool of spools.splice(0)) await spool.close().catch(() => undefined);
   for (const server of servers.splice(0)) {
     server.close();
@@ -57,14 +57,14 @@ async function send(to: Receiver, path: string, type: string, body: Buffer, more
   return { status: answer.status, type: answer.headers.get("content-type"), body: Buffer.from(await answer.arrayBuffer()) };
 }
 
-describe("spans that are taken", () => {
+describe("accepted spans", () => {
   test.each([
     ["protobuf", PROTOBUF, protobuf, "", 2],
     ["JSON", JSON_TYPE, json, "", 1],
     ["JSON with a charset", `${JSON_TYPE}; charset=utf-8`, json, "", 1],
     ["gzip", PROTOBUF, gzipSync(protobuf), "gzip", 2],
     ["deflate", PROTOBUF, deflateSync(protobuf), "deflate", 2],
-    ["deflate without its head", PROTOBUF, deflateRawSync(protobuf), "deflate", 2],
+    ["deflate without the zlib header", PROTOBUF, deflateRawSync(protobuf), "deflate", 2],
     ["identity", PROTOBUF, protobuf, "identity", 2],
   ])("%s", async (_, type, body, encoding, spans) => {
     const to = await receiver();
@@ -77,19 +77,19 @@ describe("spans that are taken", () => {
   });
 });
 
-describe("what is refused in OTLP's form, and counted", () => {
+describe("refused requests", () => {
   const bomb = gzipSync(Buffer.alloc(40 * 1024 * 1024));
   test.each([
-    ["no protobuf", "/v1/traces", PROTOBUF, Buffer.from([0xff]), {}, 400, 1],
-    ["no JSON", "/v1/traces", JSON_TYPE, Buffer.from("{"), {}, 400, 1],
-    ["no gzip", "/v1/traces", JSON_TYPE, json, { "content-encoding": "gzip" }, 400, 1],
-    ["cut off gzip", "/v1/traces", JSON_TYPE, gzipSync(json).subarray(0, 50), { "content-encoding": "gzip" }, 400, 1],
-    ["an unknown encoding", "/v1/traces", JSON_TYPE, json, { "content-encoding": "br" }, 415, 1],
-    ["an unknown type", "/v1/traces", "text/plain", json, {}, 415, 1],
-    ["what inflates without end", "/v1/traces", PROTOBUF, bomb, { "content-encoding": "gzip" }, 413, 1],
-    ["JSON that is very large in memory", "/v1/traces", JSON_TYPE, gzipSync(`[${"[],".repeat(6_000_000)}0]`), { "content-encoding": "gzip" }, 413, 1],
-    ["another path", "/v1/profiles", JSON_TYPE, json, {}, 404, 0],
-    ["a stop without the secret", "/stop/guess", JSON_TYPE, Buffer.alloc(0), {}, 404, 0],
+    ["not protobuf", "/v1/traces", PROTOBUF, Buffer.from([0xff]), {}, 400, 1],
+    ["not JSON", "/v1/traces", JSON_TYPE, Buffer.from("{"), {}, 400, 1],
+    ["not gzip", "/v1/traces", JSON_TYPE, json, { "content-encoding": "gzip" }, 400, 1],
+    ["truncated gzip", "/v1/traces", JSON_TYPE, gzipSync(json).subarray(0, 50), { "content-encoding": "gzip" }, 400, 1],
+    ["unknown encoding", "/v1/traces", JSON_TYPE, json, { "content-encoding": "br" }, 415, 1],
+    ["unknown type", "/v1/traces", "text/plain", json, {}, 415, 1],
+    ["body that inflates beyond the limit", "/v1/traces", PROTOBUF, bomb, { "content-encoding": "gzip" }, 413, 1],
+    ["JSON beyond its size limit", "/v1/traces", JSON_TYPE, gzipSync(`[${"[],".repeat(6_000_000)}0]`), { "content-encoding": "gzip" }, 413, 1],
+    ["unknown path", "/v1/profiles", JSON_TYPE, json, {}, 404, 0],
+    ["stop with a wrong secret", "/stop/guess", JSON_TYPE, Buffer.alloc(0), {}, 404, 0],
   ])("%s", async (_, path, type, body, headers, status, refused) => {
     const to = await receiver();
     const answer = await send(to, path, type, body, headers);
@@ -98,12 +98,12 @@ describe("what is refused in OTLP's form, and counted", () => {
     else expect(answer.body[0]).toBe(0x08);
     expect(to.counts).toMatchObject({ spans: 0, refused });
     expect(to.stopped).toBe(false);
-    // The next one is taken as if nothing had been.
+    // The receiver still accepts the next request.
     expect((await send(to, "/v1/traces", PROTOBUF, protobuf)).status).toBe(200);
   });
 });
 
-test("a body beyond its limit is refused, and its sender learns why", async () => {
+test("oversized body gets a status before disconnect", async () => {
   const to = await receiver(1 << 30);
   const status = await new Promise<number | string>((resolve) => {
     const sent = request(`${to.url}/v1/traces`, { method: "POST", headers: { "content-type": PROTOBUF } });
@@ -119,7 +119,7 @@ test("a body beyond its limit is refused, and its sender learns why", async () =
   expect(to.counts).toMatchObject({ spans: 0, refused: 1 });
 });
 
-test("metrics and logs are taken and thrown away", async () => {
+test("metrics and logs are accepted and discarded", async () => {
   const to = await receiver();
   for (const path of ["/v1/metrics", "/v1/logs"]) {
     expect(await send(to, path, PROTOBUF, Buffer.from("anything"))).toMatchObject({ status: 200 });
@@ -128,7 +128,7 @@ test("metrics and logs are taken and thrown away", async () => {
   expect(to.counts).toMatchObject({ requests: 0, refused: 0 });
 });
 
-test("what is too much is answered as taken in part, so that nobody sends it again", async () => {
+test("spans beyond max-size get a partial success", async () => {
   const to = await receiver(protobuf.length + 10);
   expect((await send(to, "/v1/traces", PROTOBUF, protobuf)).body).toHaveLength(0);
   const asJson = await send(to, "/v1/traces", JSON_TYPE, json);
@@ -143,26 +143,26 @@ test("what is too much is answered as taken in part, so that nobody sends it aga
   expect([...readSpool(to.path)]).toHaveLength(1);
 });
 
-test("a disk that takes no more is counted, and no sender notices", async () => {
+test("disk error drops spans and answers 200", async () => {
   const to = await receiver();
   await to.spool.close();
   const answer = await send(to, "/v1/traces", JSON_TYPE, json);
   expect(answer.status).toBe(200);
   expect(to.counts).toMatchObject({ spans: 0, droppedSpans: 1 });
-  expect(to.counts.problem).toMatch(/^the disk took no more: /);
+  expect(to.counts.problem).toMatch(/^the spans could not be written to disk: /);
 });
 
-test("many at once are all kept, each whole", async () => {
+test("concurrent bodies are all kept intact", async () => {
   const to = await receiver(1 << 24);
   const bodies = Array.from({ length: 200 }, (_, number) => requestOf(Array.from({ length: number }, (_, span) => plainSpan(span))));
   await Promise.all(bodies.map((body) => send(to, "/v1/traces", PROTOBUF, body)));
   await to.spool.close();
   const kept = [...readSpool(to.path)].map(({ body }) => body.length).sort((a, b) => a - b);
-  // A body without a span says nothing.
+  // A body without spans is not stored.
   expect(kept).toEqual(bodies.slice(1).map((body) => body.length));
 });
 
-test("a sender that leaves in the middle is nobody's error", async () => {
+test("disconnected sender is not counted as refused", async () => {
   const to = await receiver();
   await new Promise<void>((resolve) => {
     const socket = connect(to.port, "127.0.0.1", () => {
@@ -176,7 +176,7 @@ test("a sender that leaves in the middle is nobody's error", async () => {
   expect(to.counts).toMatchObject({ spans: 1, refused: 0 });
 });
 
-test("who knows the secret ends it", async () => {
+test("stop with the secret ends the receiver", async () => {
   const to = await receiver();
   expect((await send(to, `/stop/${SECRET}`, JSON_TYPE, Buffer.alloc(0))).status).toBe(200);
   expect(to.stopped).toBe(true);

@@ -1,4 +1,4 @@
-// Which files a pattern finds, and which of them are shipped.
+// Files that patterns find, and which of them are packed.
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -47,17 +47,17 @@ describe("patterns", () => {
   });
 });
 
-test("what a pattern does not find is said", () => {
+test("patterns without a match are reported", () => {
   const { refused } = findFiles(workspace({}), ["none.xml", "../x", "/etc/*"], () => 0);
-  expect(refused).toEqual(["none.xml: no such file", "../x: it is outside of the workspace", "/etc/*: it is outside of the workspace"]);
+  expect(refused).toEqual(["none.xml: no such file", "../x: outside the workspace", "/etc/*: outside the workspace"]);
 });
 
-test("an absolute pattern inside the workspace is one of it", () => {
+test("absolute pattern inside the workspace matches", () => {
   const folder = workspace({ "a/b.xml": "x" });
   expect(found(folder, [join(folder, "a/*.xml")])).toEqual(["a/b.xml"]);
 });
 
-test("neither links out of the workspace nor pipes nor circles are read", () => {
+test("outside links, pipes and cycles are refused", () => {
   const outside = workspace({ "secret.xml": "x" });
   const folder = workspace({ "a.xml": "x" });
   symlinkSync(join(outside, "secret.xml"), join(folder, "out.xml"));
@@ -70,19 +70,19 @@ test("neither links out of the workspace nor pipes nor circles are read", () => 
   expect(search.found.map(({ path }) => path).sort()).toEqual(["a.xml", "in.xml"]);
   expect([...search.refused].sort()).toEqual([
     "away/secret.xml: a link that leaves the workspace",
-    "broken.xml: it can't be read",
+    "broken.xml: cannot be read",
     "out.xml: a link that leaves the workspace",
-    "pipe.xml: no regular file",
+    "pipe.xml: not a regular file",
   ]);
 });
 
-test("a search ends when its time is over", () => {
+test("search stops at its time limit", () => {
   let now = 0;
   const search = findFiles(workspace({ "a/b.xml": "x" }), ["**/*.xml"], () => (now += 600));
-  expect(search.refused[0]).toMatch(/the search was ended/);
+  expect(search.refused[0]).toMatch(/the search stopped/);
 });
 
-test("reports of this job are shipped with their content, others are named with a reason", async () => {
+test("only reports of this job are packed", async () => {
   const folder = workspace({ "r/a.xml": "<a/>", "r/old.xml": "<a/>", "r/empty.xml": "", "r/large.xml": Buffer.alloc(LARGEST_REPORT_BYTES + 1) });
   utimesSync(join(folder, "r/old.xml"), DURING - 1_000, DURING - 1_000);
   const out = join(makeFolder(), "reports.jsonl.gz");
@@ -104,7 +104,7 @@ test("reports of this job are shipped with their content, others are named with 
   ]);
 });
 
-test("without patterns nothing is looked for, and without reports there is no file", async () => {
+test("no reports give no file", async () => {
   const out = join(makeFolder(), "reports.jsonl.gz");
   expect(await writeReports("/nowhere", [], STARTED, out, "r")).toEqual({ file: null, taken: [], dropped: [] });
   expect(await writeReports(workspace({}), ["*.xml"], STARTED, out, "r")).toEqual({ file: null, taken: [], dropped: ["*.xml: no such file"] });

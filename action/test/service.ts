@@ -1,11 +1,11 @@
-// A stand-in for the Pacegate service and for the runner's OIDC endpoint: answers as it is told
-// and remembers what it was asked.
+// A fake Pacegate service and OIDC endpoint of the runner. Gives scripted answers and records the
+// requests.
 
 import { type Server, createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach } from "vitest";
 
-export interface Asked {
+export interface ReceivedRequest {
   readonly path: string;
   readonly headers: Record<string, string | string[] | undefined>;
   readonly body: Buffer;
@@ -18,7 +18,7 @@ export interface Answer {
 
 export interface Service {
   readonly url: string;
-  readonly asked: Asked[];
+  readonly requests: ReceivedRequest[];
 }
 
 const servers: Server[] = [];
@@ -29,22 +29,22 @@ afterEach(() => {
   }
 });
 
-/** Answers each request with what `answer` says; never, when that is null. */
-export async function service(answer: (asked: Asked, number: number) => Answer | null): Promise<Service> {
-  const asked: Asked[] = [];
+/** Answers each request with the result of `answer`; null means that it never answers. `number` counts from 1. */
+export async function service(answer: (request: ReceivedRequest, number: number) => Answer | null): Promise<Service> {
+  const requests: ReceivedRequest[] = [];
   const server = createServer((request, response) => {
     const pieces: Buffer[] = [];
     request.on("data", (piece: Buffer) => pieces.push(piece));
     request.on("end", () => {
-      const one = { path: request.url ?? "", headers: request.headers, body: Buffer.concat(pieces) };
-      asked.push(one);
-      const said = answer(one, asked.length);
-      if (said === null) return;
-      response.writeHead(said.status, { "content-type": "application/json", ...said.headers });
-      response.end(typeof said.body === "string" ? said.body : JSON.stringify(said.body ?? {}));
+      const received = { path: request.url ?? "", headers: request.headers, body: Buffer.concat(pieces) };
+      requests.push(received);
+      const result = answer(received, requests.length);
+      if (result === null) return;
+      response.writeHead(result.status, { "content-type": "application/json", ...result.headers });
+      response.end(typeof result.body === "string" ? result.body : JSON.stringify(result.body ?? {}));
     });
   });
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests };
 }

@@ -1,4 +1,4 @@
-// Whose folder it is, and that nothing is read that never ends.
+// Recognizing the action's folder, and never reading from pipes.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { readSpool } from "../src/receiver/spool.ts";
 import { isOwnFolder, isPlainFile, makeFolder, readJson, writeJson } from "../src/session.ts";
 import { makeFolder as newFolder } from "./folder.ts";
 
-test("only a folder that the action made below RUNNER_TEMP is its own", () => {
+test("only folders made by the action are accepted", () => {
   const parent = newFolder();
   expect(isOwnFolder(makeFolder(parent), parent)).toBe(true);
   for (const other of ["/", parent, join(parent, "other"), `${parent}/pacegate-x/../..`, `${parent}/pacegate-x/`, "/pacegate-x", "pacegate-x"]) {
@@ -17,7 +17,7 @@ test("only a folder that the action made below RUNNER_TEMP is its own", () => {
   }
 });
 
-test("pipes, links and folders in the place of files are not read", () => {
+test("only regular files are read", () => {
   const folder = newFolder();
   const at = (name: string): string => join(folder, name);
   execFileSync("mkfifo", [at("pipe")]);
@@ -29,7 +29,7 @@ test("pipes, links and folders in the place of files are not read", () => {
   expect(isPlainFile(at("file"), 6)).toBe(false);
 });
 
-test("a pipe where a file is about to be written is not waited for", () => {
+test("pipe in place of a file is replaced", () => {
   const folder = newFolder();
   execFileSync("mkfifo", [join(folder, "state.json.new")]);
   writeJson(folder, "state.json", { a: 1 });

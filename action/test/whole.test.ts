@@ -1,5 +1,5 @@
-// The bundle as a runner starts it: main, steps that send spans, post. No job is ever failed, and
-// nothing is left behind.
+// Whole jobs on the built bundle: main, steps that send spans, post. The action never fails a job
+// and leaves nothing behind.
 
 import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import { type SpawnSyncReturns, execFileSync, spawn, spawnSync } from "node:child_process";
@@ -19,7 +19,7 @@ const dist = join(import.meta.dirname, "..", "dist");
 const SPAN = Buffer.from(ProtobufTraceSerializer.serializeRequest([sdkSpan("00f067aa0ba902b7")]) ?? []);
 const DEFAULTS = { MATRIX: "null", CAPTURE: "true", "CHECK-RUN-ID": "399444496", LISTEN: "127.0.0.1", "MAX-SIZE": "64MiB" };
 
-/** Of one job: its files, and the environment that steps see. */
+/** One job: its files, and the environment that steps see. */
 class TestJob {
   readonly folder = makeFolder();
   readonly temp = join(this.folder, "temp");
@@ -35,7 +35,7 @@ class TestJob {
     jobs.push(this);
   }
 
-  /** `name<<delimiter`, lines, delimiter: as the runner reads them. */
+  /** Parses `name<<delimiter`, lines, delimiter, as the runner does. */
   values(file: string): Record<string, string> {
     const text = readFileSync(join(this.folder, file), "utf8");
     return Object.fromEntries([...text.matchAll(/^(\S+?)<<(ghadelimiter_\S+)\n([\s\S]*?)\n\2$/gm)].map(([, name, , value]) => [name ?? "", value ?? ""]));
@@ -73,7 +73,7 @@ class TestJob {
     return spawnSync(process.execPath, [join(dist, `${file}.js`)], { env: this.actionEnvironment(), cwd: this.workspace, encoding: "utf8" });
   }
 
-  /** Where this process has to stay alive to answer. */
+  /** Runs post asynchronously, for tests whose fake service runs in this process. */
   async post(): Promise<{ status: number | null; stdout: string }> {
     const child = spawn(process.execPath, [join(dist, "post.js")], { env: this.actionEnvironment(), cwd: this.workspace });
     let stdout = "";
@@ -105,7 +105,7 @@ afterEach(() => {
     try {
       process.kill(job.receiver().pid, "SIGKILL");
     } catch {
-      // It ended as it should.
+      // The receiver has already ended, as expected.
     }
   }
 });
@@ -119,8 +119,8 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
-test("a whole job: spans and a report come to the service, and nothing stays", async () => {
-  const { url, asked } = await service(() => ({ status: 202, body: { spans: 1, rejected: 0, message: null, verdict_url: null } }));
+test("job sends spans and reports, leaving nothing behind", async () => {
+  const { url, requests } = await service(() => ({ status: 202, body: { spans: 1, rejected: 0, message: null, verdict_url: null } }));
   const job = new TestJob({ "SERVER-URL": url, TOKEN: "pgt_secret", REPORTS: "*.xml", "SERVICE-NAME": "api" }, { PACEGATE_CACHE_CARGO: "true" });
   const main = job.run("main");
   expect([main.status, main.stderr]).toEqual([0, ""]);
@@ -138,7 +138,7 @@ test("a whole job: spans and a report come to the service, and nothing stays", a
 
   const post = await job.post();
   expect(post.status).toBe(0);
-  const [manifestLine, ...rest] = gunzipSync(asked[0]?.body ?? "").toString().split("\n").slice(0, -1);
+  const [manifestLine, ...rest] = gunzipSync(requests[0]?.body ?? "").toString().split("\n").slice(0, -1);
   const { manifest } = JSON.parse(manifestLine ?? "") as { manifest: Manifest };
   expect(manifest).toMatchObject({
     repository: "o/n",
@@ -154,14 +154,14 @@ test("a whole job: spans and a report come to the service, and nothing stays", a
   expect(rest[0]).toContain('"traceId":"57ad0e5b5ab9637b07920f96b3520fe2"');
   expect(rest[1]).toContain('"path":"junit.xml"');
 
-  expect(job.summary()).toContain("Caught **1 span and 1 report**");
+  expect(job.summary()).toContain("Collected **1 span and 1 report**");
   expect(readdirSync(job.temp)).toEqual([]);
   expect(isAlive(pid)).toBe(false);
-  // The artifact service is not there: said, and no more.
+  // This test has no artifact service, which is only a warning.
   expect(post.stdout).toContain("::warning::The artifact was not uploaded");
 });
 
-test("no secret reaches the steps, the receiver or the disk", () => {
+test("secrets stay out of steps, receiver and disk", () => {
   const job = new TestJob({ TOKEN: "never-seen-0" });
   const main = job.run("main");
   expect(main.stdout).toContain("::add-mask::never-seen-0\n");
@@ -174,61 +174,61 @@ test("no secret reaches the steps, the receiver or the disk", () => {
       .map((entry) => readFileSync(join(entry.parentPath, entry.name), "utf8")),
   ];
   expect(seen.join("\n")).not.toContain("never-seen");
-  // By this the runner finds what a job left behind.
+  // The runner finds leftover processes by this variable.
   expect(seen[3]).toContain("RUNNER_TRACKING_ID=tracked");
   expect(job.run("post").status).toBe(0);
 });
 
-test("a step that kills its own process group does not reach the receiver", async () => {
+test("receiver survives a step killing its process group", async () => {
   const job = new TestJob();
   job.run("main");
   const step = spawn("sh", ["-c", "kill -TERM 0; kill -KILL 0"], { detached: true, stdio: "ignore" });
   await new Promise((resolve) => step.on("close", resolve));
   expect(await job.send(SPAN)).toBe(200);
-  expect(job.run("post").stdout).toContain("Caught 1 span ");
+  expect(job.run("post").stdout).toContain("Collected 1 span ");
 });
 
-test("a receiver that was killed loses nothing that it had answered", async () => {
+test("killed receiver loses no acknowledged spans", async () => {
   const job = new TestJob();
   job.run("main");
   expect(await job.send(SPAN)).toBe(200);
   process.kill(job.receiver().pid, "SIGKILL");
   const post = job.run("post");
   expect(post.status).toBe(0);
-  expect(post.stdout).toContain("Caught 1 span ");
+  expect(post.stdout).toContain("Collected 1 span ");
   expect(readdirSync(job.temp)).toEqual([]);
 });
 
-test("a second use in the same job says so and leaves the first alone", async () => {
+test("second use in a job only warns", async () => {
   const first = new TestJob();
   first.run("main");
   const second = new TestJob({}, first.values("ENV"));
   expect(second.run("main").stdout).toContain("::warning::Pacegate's action is used a second time");
   expect(second.values("ENV")).toEqual({});
-  expect(second.run("post").stdout).toContain("nothing to ship");
+  expect(second.run("post").stdout).toContain("nothing to upload");
   expect(await first.send(SPAN)).toBe(200);
-  expect(first.run("post").stdout).toContain("Caught 1 span ");
+  expect(first.run("post").stdout).toContain("Collected 1 span ");
 });
 
-test("capture: false does nothing, and says so", () => {
+test("capture: false only logs a message", () => {
   const job = new TestJob({ CAPTURE: "false" });
   const main = job.run("main");
-  expect([main.status, main.stdout]).toEqual([0, "Pacegate: `capture` is false, so nothing is caught and nothing is shipped.\n"]);
+  expect([main.status, main.stdout]).toEqual([0, "Pacegate: `capture` is false, so nothing is collected and nothing is uploaded.\n"]);
   expect([job.values("ENV"), job.values("STATE"), readdirSync(job.temp)]).toEqual([{}, {}, []]);
   expect(job.run("post").status).toBe(0);
 });
 
-test("an exporter of the workflow's own is left alone, with a word", () => {
+test("existing exporter is kept, with a warning", () => {
   const job = new TestJob({}, { OTEL_EXPORTER_OTLP_ENDPOINT: "https://collector.example.com" });
-  expect(job.run("main").stdout).toContain("::warning::OTEL_EXPORTER_OTLP_ENDPOINT is set already");
+  expect(job.run("main").stdout).toContain("::warning::OTEL_EXPORTER_OTLP_ENDPOINT is already set");
   expect(job.values("ENV")).not.toHaveProperty("OTEL_EXPORTER_OTLP_ENDPOINT");
-  // Spans that go elsewhere must not hang below a parent that is not there.
+  // Spans at another receiver must not refer to a parent that is missing there.
   expect(job.values("ENV")).not.toHaveProperty("TRACEPARENT");
   expect(job.run("post").status).toBe(0);
-  expect(job.summary()).toContain("OTEL_EXPORTER_OTLP_ENDPOINT was set already");
+  expect(job.summary()).toContain("OTEL_EXPORTER_OTLP_ENDPOINT was already set");
 });
 
-test("a port that somebody has already is said in a sentence, at the start and in the summary", () => {
+test("port in use appears in log and summary", () => {
   const first = new TestJob();
   first.run("main");
   const { port } = first.receiver();
@@ -241,12 +241,12 @@ test("a port that somebody has already is said in a sentence, at the start and i
   const post = second.run("post");
   expect(post.stdout).not.toContain("has to be");
   expect(second.summary()).toContain(code(sentence).replace(/<.?code>/g, ""));
-  expect(second.summary()).toContain("**Not shipped**");
+  expect(second.summary()).toContain("**Not uploaded**");
   expect(second.summary()).toContain("no artifact service");
   first.run("post");
 });
 
-test("told to listen everywhere, it is reached by other addresses too, as containers do, and steps still see 127.0.0.1", async () => {
+test("listening on all addresses accepts other local addresses", async () => {
   for (const [listen, reached] of [["0.0.0.0", true], ["127.0.0.1", false]] as const) {
     const job = new TestJob({ LISTEN: listen });
     job.run("main");
@@ -255,19 +255,19 @@ test("told to listen everywhere, it is reached by other addresses too, as contai
     const sent = fetch(`http://127.0.0.2:${port}/v1/traces`, { method: "POST", body: new Uint8Array(SPAN), headers: { "content-type": "application/x-protobuf" } });
     if (reached) expect((await sent).status).toBe(200);
     else await expect(sent).rejects.toThrow();
-    expect(job.run("post").stdout).toContain(reached ? "Caught 1 span " : "Caught no spans");
+    expect(job.run("post").stdout).toContain(reached ? "Collected 1 span " : "Collected no spans");
   }
 });
 
-describe("whatever is broken, the job is not", () => {
+describe("damaged state does not fail the job", () => {
   test.each<[string, string, object]>([
-    ["a port that is none", "state.json", { port: 70_000 }],
-    ["a port that is a text", "state.json", { port: "x y" }],
-    ["counts that are none", "state.json", { droppedSpans: "9", problem: 5 }],
-    ["a secret that is none", "settings.json", { secret: "a b\n" }],
-    ["a host of somebody else", "settings.json", { host: "192.0.2.1" }],
-    ["a beginning that is none", "session.json", { startedAtUnixNano: "x", runner: 7 }],
-  ])("a step changed a file: %s", (_, file, change) => {
+    ["port out of range", "state.json", { port: 70_000 }],
+    ["port as text", "state.json", { port: "x y" }],
+    ["invalid counts", "state.json", { droppedSpans: "9", problem: 5 }],
+    ["invalid secret", "settings.json", { secret: "a b\n" }],
+    ["foreign host", "settings.json", { host: "192.0.2.1" }],
+    ["invalid start time", "session.json", { startedAtUnixNano: "x", runner: 7 }],
+  ])("step changed a file: %s", (_, file, change) => {
     const job = new TestJob({ REPORTS: "*.xml" });
     job.run("main");
     const { pid } = job.receiver();
@@ -280,7 +280,7 @@ describe("whatever is broken, the job is not", () => {
     expect(job.summary()).toContain("### Pacegate");
   });
 
-  test("a step left a pipe in place of the event, and zeros in place of spans", () => {
+  test("step replaced event by pipe, spans by zeros", () => {
     const job = new TestJob({}, { GITHUB_EVENT_NAME: "pull_request" });
     const event = join(job.folder, "event.json");
     job.more.GITHUB_EVENT_PATH = event;
@@ -288,15 +288,15 @@ describe("whatever is broken, the job is not", () => {
     execFileSync("mkfifo", [event]);
     truncateSync(join(job.values("STATE").folder ?? "", "bodies.bin"), 2 ** 40);
     expect(job.run("post").status).toBe(0);
-    expect(job.summary()).toContain("Caught no spans");
+    expect(job.summary()).toContain("Collected no spans");
   });
 
   test.each<[string, (job: TestJob) => void]>([
-    ["the folder is gone", (job) => { rmSync(job.values("STATE").folder ?? "", { recursive: true }); }],
-    ["main did not get far", (job) => { rmSync(join(job.values("STATE").folder ?? "", "session.json")); }],
-    ["the session is no JSON", (job) => { writeFileSync(join(job.values("STATE").folder ?? "", "session.json"), "{"); }],
-    ["the state is no JSON", (job) => { writeFileSync(join(job.values("STATE").folder ?? "", "state.json"), ""); }],
-    ["the workspace is gone", (job) => { rmSync(job.workspace, { recursive: true }); mkdirSync(job.workspace); }],
+    ["missing folder", (job) => { rmSync(job.values("STATE").folder ?? "", { recursive: true }); }],
+    ["missing session", (job) => { rmSync(join(job.values("STATE").folder ?? "", "session.json")); }],
+    ["session that is not JSON", (job) => { writeFileSync(join(job.values("STATE").folder ?? "", "session.json"), "{"); }],
+    ["state that is not JSON", (job) => { writeFileSync(join(job.values("STATE").folder ?? "", "state.json"), ""); }],
+    ["emptied workspace", (job) => { rmSync(job.workspace, { recursive: true }); mkdirSync(job.workspace); }],
   ])("%s", async (_, harm) => {
     const job = new TestJob({ REPORTS: "**/*.xml" });
     job.run("main");
@@ -305,11 +305,11 @@ describe("whatever is broken, the job is not", () => {
     const post = job.run("post");
     expect([post.status, post.stderr]).toEqual([0, ""]);
     expect(existsSync(job.values("STATE").folder ?? "")).toBe(false);
-    // Whom nobody could tell sees that its folder is gone.
+    // A receiver that got no stop request ends when its folder is gone.
     await vi.waitFor(() => { expect(isAlive(pid)).toBe(false); }, { timeout: 10_000 });
   });
 
-  test("RUNNER_TEMP can't be written to", () => {
+  test("unwritable RUNNER_TEMP is a warning", () => {
     const job = new TestJob({}, { RUNNER_TEMP: "/proc/nowhere" });
     const main = job.run("main");
     expect([main.status, main.stderr]).toEqual([0, ""]);
@@ -317,7 +317,7 @@ describe("whatever is broken, the job is not", () => {
     expect(job.run("post").status).toBe(0);
   });
 
-  test("the service is not there", () => {
+  test("unreachable service is a warning", () => {
     const job = new TestJob({ "SERVER-URL": "http://127.0.0.1:1", TOKEN: "pgt_x" });
     job.run("main");
     const post = job.run("post");

@@ -1,6 +1,6 @@
-"""Requests of 512 spans at whoever takes them, in turns, so that whatever else runs on the machine hits
-all alike. Prints Markdown; `benches/ingest.sh` says how to call it. Every count is held against what was
-stored: a figure for spans that are not there would be worth nothing."""
+"""Sends requests of 512 spans to each subject in turn, so that other load on the machine affects all
+of them alike. Prints Markdown; `benches/ingest.sh` describes the arguments. Compares every count with
+the stored spans and stops if they differ."""
 
 import gzip
 import os
@@ -21,12 +21,12 @@ SPANS = 512
 HERE = Path(__file__).resolve().parent
 SECONDS = int(os.environ.get("SECONDS_EACH", "10"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
-# Requests on the way at once.
+# Concurrent requests.
 AT_ONCE = 16
 BINARY, COLLECTOR, FOLDER = sys.argv[1:4]
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
-# A name, the file of requests, and its content type and encoding.
+# Title, file of requests, content type and content encoding.
 WAYS = {
     "protobuf": ("OTLP protobuf, eight traces in a request", "mixed.protobuf", "application/x-protobuf", None),
     "single": ("OTLP protobuf, one trace in a request", "single.protobuf", "application/x-protobuf", None),
@@ -42,7 +42,7 @@ def say(text=""):
 
 
 def requests(name):
-    """The bodies of a file."""
+    """The bodies of a file, each after its length in four bytes."""
     with Path(FOLDER, name).open("rb") as file:
         while head := file.read(4):
             yield file.read(struct.unpack(">I", head)[0])
@@ -56,7 +56,7 @@ def write_gzip():
 
 
 def wrk(subject, way, seconds, at_once, threads=1):
-    """Answers by status. One that came after the time is counted by nobody."""
+    """Responses by status. Responses after the end are not counted."""
     _, file, content_type, encoding = WAYS[way]
     headers = [f"Authorization: Bearer {subject.token}", f"Content-Type: {content_type}"]
     headers += [f"Content-Encoding: {encoding}"] if encoding else []
@@ -68,7 +68,7 @@ def wrk(subject, way, seconds, at_once, threads=1):
 
 
 def h2load(subject, seconds, bodies):
-    """The same over gRPC; it knows one body, so each second has its own."""
+    """Like `wrk`, over gRPC. h2load sends only one body, so each second uses another."""
     answered = 0
     for _ in range(seconds):
         body = next(bodies)
@@ -82,18 +82,18 @@ def h2load(subject, seconds, bodies):
     return {200: answered}
 
 
-def hold_against(subject, accepted, acknowledged, senders):
-    """What was acknowledged was counted, and what was counted is stored. So is what was on its way when one
-    of the senders went, which nobody counts."""
+def check_counts(subject, accepted, acknowledged, senders):
+    """Checks that acknowledged spans were counted and that counted spans are stored. More may be stored:
+    requests that were open when a sender stopped are not counted."""
     if acknowledged > accepted:
         raise SystemExit(f"{subject.name}: {acknowledged} spans were acknowledged, {accepted} counted")
-    there = subject.spans_stored()
-    if there is not None and not accepted <= there <= accepted + senders * AT_ONCE * SPANS:
-        raise SystemExit(f"{subject.name}: {accepted} spans were counted as accepted, {there} are stored")
+    stored = subject.spans_stored()
+    if stored is not None and not accepted <= stored <= accepted + senders * AT_ONCE * SPANS:
+        raise SystemExit(f"{subject.name}: {accepted} spans were counted as accepted, {stored} are stored")
 
 
 def measure(subject, way):
-    """Spans a second, seconds of processor time for a million spans, most memory in MiB."""
+    """Spans a second, processor seconds for a million spans, and peak memory in MiB."""
     bodies = requests(WAYS[way][1]) if way == "grpc" else None
 
     def load(seconds):
@@ -106,7 +106,7 @@ def measure(subject, way):
     took = time.monotonic() - begun
     accepted, processor = subject.spans_accepted() - accepted, subject.processor_seconds() - processor
     peak = subject.peak_memory()
-    # What was on its way when the time was over is still being committed.
+    # Requests that were open at the end are still being committed.
     time.sleep(0.5)
     total = subject.spans_accepted()
     subject.end()
@@ -114,12 +114,12 @@ def measure(subject, way):
     if others or accepted == 0:
         raise SystemExit(f"{subject.name}, {way}: {accepted} spans were accepted, and answers were {others}")
     senders = SECONDS + 2 if bodies else 2
-    hold_against(subject, total, SPANS * (warm.get(200, 0) + answers.get(200, 0)), senders)
+    check_counts(subject, total, SPANS * (warm.get(200, 0) + answers.get(200, 0)), senders)
     return accepted / took, processor / accepted * 1e6, peak
 
 
 def in_a_folder(make, use):
-    """A subject on a new folder, which is gone afterwards, as its process is."""
+    """Runs `use` on a subject in a new folder. Removes the folder and ends the process afterwards."""
     folder = Path(FOLDER, "subject")
     folder.mkdir()
     subject = None
@@ -161,7 +161,7 @@ OFFERED_AT_ONCE = 400
 
 
 def overload(subject, seconds):
-    """Many connections that ask again at once, until the process is killed among them."""
+    """Loads the subject with many connections that retry at once, and kills it under that load."""
     subject.start()
     answers, most, over = {}, [0.0], threading.Event()
 
@@ -175,7 +175,7 @@ def overload(subject, seconds):
     threads = [threading.Thread(target=offer), threading.Thread(target=watch)]
     for thread in threads:
         thread.start()
-    # The kill has to come while requests come.
+    # The kill has to happen while requests arrive.
     time.sleep(seconds - 1)
     over.set()
     threads[1].join()
@@ -183,14 +183,14 @@ def overload(subject, seconds):
     subject.end(signal.SIGKILL)
     threads[0].join()
     subject.start()
-    there = subject.spans_stored()
+    stored = subject.spans_stored()
     subject.end()
     acknowledged = SPANS * answers.get(200, 0)
     refused = sum(n for status, n in answers.items() if status != 200)
-    if there < acknowledged:
-        raise SystemExit(f"{subject.name}: {acknowledged} spans were acknowledged, {there} are there after a kill")
+    if stored < acknowledged:
+        raise SystemExit(f"{subject.name}: {acknowledged} spans were acknowledged, but {stored} are stored after a kill")
     offered = (answers.get(200, 0) + refused) / max(answers.get(200, 0), 1)
-    return acknowledged, there, offered, peak
+    return acknowledged, stored, offered, peak
 
 
 def overloads():
@@ -201,9 +201,9 @@ def overloads():
     say("|---|---|---|---|---|")
     more = {"PACEGATE_MEMORY_LIMIT": f"{LIMIT}MiB"}
     for kind in (subjects.OnSqlite, subjects.OnPostgres):
-        acknowledged, there, offered, peak = in_a_folder(
+        acknowledged, stored, offered, peak = in_a_folder(
             lambda folder, k=kind: k(folder, BINARY, more), lambda s: overload(s, seconds))
-        say(f"| {kind.name} | {offered:.1f} | {acknowledged:,} | {there:,} | {peak:.0f} MiB |")
+        say(f"| {kind.name} | {offered:.1f} | {acknowledged:,} | {stored:,} | {peak:.0f} MiB |")
     say()
 
 
@@ -211,7 +211,7 @@ def main():
     asked = sys.argv[4:] or [*WAYS, "overload"]
     unknown = set(asked) - {*WAYS, "overload"}
     if unknown:
-        raise SystemExit(f"{unknown} is none of {[*WAYS, 'overload']}")
+        raise SystemExit(f"unknown: {unknown}; choose from {[*WAYS, 'overload']}")
     if "gzip" in asked:
         write_gzip()
     say(f"{ROUNDS} rounds of {SECONDS} s in turns, {AT_ONCE} requests at once; {os.cpu_count()} processors, which "

@@ -1,5 +1,5 @@
--- What wrk sends: the requests of a file, one after another, each of which stands after its length in
--- four bytes. Counts the answers by status, for whoever has to know what was acknowledged.
+-- Makes wrk send the requests of a file in turn. In the file, each request follows its length in four
+-- bytes, big-endian. Prints the responses by status, so that measure.py knows how many were acknowledged.
 
 local requests, at = {}, 0
 local threads = {}

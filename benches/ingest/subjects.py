@@ -1,6 +1,6 @@
-"""What is measured: Pacegate on either database and an OpenTelemetry Collector, each a process of its
-own that is started on an empty folder. Says what it accepted, what it stored, and what it took of
-the processor and of memory. Judges nothing."""
+"""The measured programs: Pacegate on either database, and an OpenTelemetry Collector. Each is a separate
+process in an empty folder. Reports accepted spans, stored spans, processor time and memory, and does
+not judge them."""
 
 import contextlib
 import os
@@ -15,12 +15,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 REPOSITORY = "acme/my-app"
 TICKS = os.sysconf("SC_CLK_TCK")
-# Further ones than the ports people use.
+# Ports outside the usual ones.
 PORTS = {"http": 28080, "grpc": 24317, "collector": 24318, "metrics": 28888}
 
 
 def processor_seconds(process_id):
-    """User and system time of a process, of the children it waited for too."""
+    """User and system time of a process and of the children that it waited for."""
     try:
         fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:
@@ -29,7 +29,7 @@ def processor_seconds(process_id):
 
 
 def mebibytes(process_id, what):
-    """`VmHWM`, the most memory that was resident, or `VmRSS`, what is."""
+    """Resident memory: `VmHWM` for the peak, `VmRSS` for the current value."""
     status = Path(f"/proc/{process_id}/status").read_text()
     return int(re.search(rf"^{what}:\s+(\d+) kB", status, re.MULTILINE)[1]) / 1024
 
@@ -60,7 +60,7 @@ class Subject:
         raise SystemExit(f"{command[0]} did not start:\n{(self.folder / 'log').read_text()}")
 
     def spans_accepted(self):
-        """As it says itself."""
+        """From the process's own metrics."""
         return sum(int(float(n)) for n in re.findall(self.counter, get(self.metrics), re.MULTILINE))
 
     def processor_seconds(self):
@@ -76,7 +76,7 @@ class Subject:
             self.process = None
 
     def spans_stored(self):
-        """None where only the process itself could say it."""
+        """None if the count is not readable from outside the process."""
         return None
 
 
@@ -111,7 +111,7 @@ class Pacegate(Subject):
         return self
 
 
-# Traces count what came; their batches have to be there, too.
+# Open traces count spans and batches; the batches must be stored as well.
 STORED = """SELECT SUM(spans), SUM(batches), (SELECT COUNT(*) FROM span_batches) FROM open_traces"""
 
 
@@ -133,8 +133,8 @@ class OnSqlite(Pacegate):
 
 
 class OnPostgres(Pacegate):
-    """On a new database of the cluster that `tests/postgres.sh` made. The server's processor time counts,
-    its memory does not: it is the operator's to choose."""
+    """On a new database of the cluster that `tests/postgres.sh` created. The server's processor time
+    counts. Its memory does not, because the operator configures it."""
 
     name = "Pacegate, PostgreSQL"
     databases = 0

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes what the programs of tests/clients are to do: on stdout one line for each run, with tabs
-between its parts: when it starts (seconds since the epoch), its number, OTEL_RESOURCE_ATTRIBUTES,
-and the seconds of each operation (`stage/operation=seconds`, with semicolons between them).
+"""Writes the plan for the programs of tests/clients.
 
-Without --change the runs are of main, a day apart; with it, of that pull request, an hour apart.
+One line for each run on stdout, with tabs between the fields: start (seconds since the epoch), number,
+OTEL_RESOURCE_ATTRIBUTES, and the operations (`stage/operation=seconds`, separated by semicolons).
+
+Without --change the runs are of main, a day apart. With it they are of that pull request, an hour apart.
 The same arguments give the same lines.
 """
 
@@ -11,7 +12,7 @@ import argparse
 import hashlib
 import random
 
-# What takes how many seconds, in its order.
+# Seconds of each operation, by program and stage, in order of execution.
 PROGRAMS = {
     "pipeline": {
         "checkout": {"git-checkout": 6},
@@ -51,34 +52,34 @@ def arguments():
     return parser.parse_args()
 
 
-def run(asked, number):
-    """One line."""
-    line = f"pr-{asked.change}" if asked.change else "main"
-    name = f"{asked.pipeline} {line} {number}"
-    chance = random.Random(name)
-    slow = {operation: float(factor) for operation, factor in (pair.split("=") for pair in asked.slow)}
+def run(options, number):
+    """One line of the plan."""
+    line = f"pr-{options.change}" if options.change else "main"
+    name = f"{options.pipeline} {line} {number}"
+    rng = random.Random(name)
+    slow = {operation: float(factor) for operation, factor in (pair.split("=") for pair in options.slow)}
     operations = ";".join(
-        f"{stage}/{operation}={usual * slow.get(operation, 1.0) * (1 + NOISE * chance.uniform(-1, 1)):.6f}"
-        for stage, within in PROGRAMS[asked.program].items()
+        f"{stage}/{operation}={usual * slow.get(operation, 1.0) * (1 + NOISE * rng.uniform(-1, 1)):.6f}"
+        for stage, within in PROGRAMS[options.program].items()
         for operation, usual in within.items()
     )
-    owner, _, repository = asked.repo.partition("/")
+    owner, _, repository = options.repo.partition("/")
     resource = {
         "vcs.owner.name": owner,
         "vcs.repository.name": repository,
         "vcs.ref.head.revision": hashlib.sha1(name.encode()).hexdigest(),
-        "vcs.ref.head.name": f"change-{asked.change}" if asked.change else "main",
-        "cicd.pipeline.name": asked.pipeline,
+        "vcs.ref.head.name": f"change-{options.change}" if options.change else "main",
+        "cicd.pipeline.name": options.pipeline,
     }
-    if asked.change:
-        resource["vcs.change.id"] = asked.change
-    apart = HOUR if asked.change else DAY
-    start = asked.until - (asked.runs - 1 - number) * apart
+    if options.change:
+        resource["vcs.change.id"] = options.change
+    apart = HOUR if options.change else DAY
+    start = options.until - (options.runs - 1 - number) * apart
     attributes = ",".join(f"{key}={value}" for key, value in resource.items())
-    return "\t".join([str(start), f"{asked.change or 0}{number:03}", attributes, operations])
+    return "\t".join([str(start), f"{options.change or 0}{number:03}", attributes, operations])
 
 
 if __name__ == "__main__":
-    asked = arguments()
-    for number in range(asked.runs):
-        print(run(asked, number))
+    options = arguments()
+    for number in range(options.runs):
+        print(run(options, number))

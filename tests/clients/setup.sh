@@ -1,18 +1,18 @@
 #!/bin/sh
-# Builds the programs of tests/clients and the Collector under target/clients, each anew only when
-# what it is made of changed. `tests/setup.sh` has installed the languages by then.
+# Builds the programs of tests/clients and the Collector under target/clients. Rebuilds a program only
+# when its sources change. `tests/setup.sh` installs the languages first.
 set -eu
 cd "$(dirname "$0")"
 built=$(cd ../.. && pwd)/target/clients
 mkdir -p "$built"
 
-# A name, the files it is made of, and the command that makes it.
+# Arguments: a name, the source files, and the build command.
 build() {
     name=$1
-    made_of=$2
+    sources=$2
     shift 2
     # shellcheck disable=SC2086 # a list of files
-    sums=$(sha256sum $made_of)
+    sums=$(sha256sum $sources)
     if [ -f "$built/$name.sums" ] && [ "$sums" = "$(cat "$built/$name.sums")" ]; then
         return 0
     fi
@@ -24,8 +24,8 @@ build() {
 
 go_version=$(sed -n 's/^go //p' collector/go.mod)
 
-# Go 1.21 and newer bring themselves to the version of go.mod. An older one, as Debian 12 has, can
-# fetch that version the same way: as a module, held against Go's checksum database.
+# Go 1.21 and newer download the version in go.mod. For an older Go, such as Debian 12's, this does the
+# same: it fetches that version as a module, which Go's checksum database verifies.
 find_go() {
     minor=$(go env GOVERSION | sed 's/^go1\.\([0-9]*\).*/\1/')
     if [ "$minor" -ge 21 ]; then
@@ -34,7 +34,7 @@ find_go() {
     toolchain=golang.org/toolchain@v0.0.1-go$go_version.$(go env GOOS)-$(go env GOARCH)
     go mod download "$toolchain"
     found=$(go env GOMODCACHE)/$toolchain
-    # A module has no executable files. The folder may be read-only for anyone but root.
+    # Files of a module are not executable, and its folder may be read-only except for root.
     rm -rf "$built/go" && cp -r "$found" "$built/go" && chmod -R u+w "$built/go"
     chmod +x "$built"/go/bin/* "$built"/go/pkg/tool/*/*
     PATH=$built/go/bin:$PATH
@@ -64,7 +64,7 @@ build go "$(echo go/*)" build_go go go-clients
 for environment in otlp zipkin jaeger-thrift jaeger-grpc pytest; do
     build "python-$environment" "python/$environment.txt" build_python "$environment"
 done
-# The founding document's version, and a current one.
+# An old version of the SDK, and a current one.
 for version in 1.31.0 1.67.0; do
     build "java-$version" "java/pom.xml $(echo java/src/main/java/*)" build_java "$version"
 done

@@ -1,10 +1,11 @@
-// Takes the operations the App calls out of GitHub's official OpenAPI description and writes
-// them as plain JSON Schemas, `$ref`s resolved, to target/openapi/github.json; and as OpenAPI
-// again, for Prism, to target/openapi/prism.json.
+// Extracts the operations that the App calls from GitHub's official OpenAPI description. Writes them
+// as plain JSON Schemas, `$ref`s resolved, to target/openapi/github.json. Writes them as OpenAPI for
+// Prism to target/openapi/prism.json.
 //
-// Two things are made stricter than GitHub's text: a request object that lists properties
-// takes no others, and a completed check run needs a conclusion (GitHub documents that in
-// prose and in the PATCH schema alone).
+// Two rules are stricter than GitHub's description:
+// - A request object that lists properties accepts no others.
+// - A completed check run needs a conclusion. GitHub documents that only in prose and in the PATCH
+//   schema.
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -50,7 +51,7 @@ const OPERATIONS = [
   "repos/get-collaborator-permission-level",
 ];
 
-// What a schema may keep; the rest is prose, or OpenAPI's own.
+// Keywords to drop: prose, and keywords that JSON Schema does not need.
 const DROPPED = new Set([
   "description", "example", "examples", "default", "deprecated", "discriminator", "externalDocs",
   "readOnly", "writeOnly", "xml", "title", "nullable",
@@ -64,7 +65,7 @@ function lookUp(ref) {
 
 function resolved(node, trail = []) {
   while (node?.$ref) {
-    if (trail.includes(node.$ref)) return {}; // a cycle: anything goes below it
+    if (trail.includes(node.$ref)) return {}; // a cycle: accept any value below it
     trail = [...trail, node.$ref];
     node = lookUp(node.$ref);
   }
@@ -87,7 +88,7 @@ function schema(input, closed, trail = []) {
     } else if (key === "additionalProperties") {
       out[key] = typeof value === "object" ? schema(value, closed, path) : value;
     } else if (["allOf", "anyOf", "oneOf"].includes(key)) {
-      // A branch repeats part of its parent's fields, so only a branch that stands alone is closed.
+      // A branch may repeat some of its parent's fields. Only a branch whose parent has none is closed.
       out[key] = value.map((sub) => schema(sub, closed && node.properties === undefined && key !== "allOf", path));
     } else {
       out[key] = value;
@@ -149,8 +150,8 @@ if (missing.length > 0) {
   console.error(`GitHub's description has no operation ${missing.join(", ")}`);
   process.exit(1);
 }
-// GitHub answers `application/json` to whoever accepts its own media types; Prism answers 406
-// unless the description says so.
+// GitHub answers `application/json` to clients that accept its own media types. Prism answers 406
+// unless the description lists these types.
 const ACCEPTED = ["application/vnd.github+json", "application/vnd.github.v3+json"];
 
 function forPrism() {

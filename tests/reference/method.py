@@ -1,8 +1,8 @@
-"""The decision on durations, written a second time to hold the first one against.
+"""A second implementation of the decision on durations, to check the crate's.
 
-Plain numpy, by formula, with no eye on speed; shares nothing with the crate but the numbers that
-define the method. Reads a list of cases as JSON from standard input (what is in one: `judge_case`)
-and writes what each comes to. Tables are runs (oldest first) by stages; NaN is a missing value.
+Plain numpy, written by formula without regard to speed. Shares only the constants of the method with
+the crate. Reads a JSON list of cases from standard input (see `judge_case`) and writes the result of
+each. Tables are runs (oldest first) by stages; NaN is a missing value.
 """
 
 import json
@@ -27,7 +27,7 @@ ALPHA = 0.025
 
 
 def column_medians(table):
-    """Median of each column; 0 of one without values."""
+    """Median of each column; 0 for a column without values."""
     has_values = np.isfinite(table).any(axis=0)
     medians = np.zeros(table.shape[1])
     medians[has_values] = np.nanmedian(table[:, has_values], axis=0)
@@ -39,7 +39,7 @@ def median_scales(residuals, floors):
 
 
 def robust_weight(z):
-    """Of an observation at z when the noise is Student's t with 4 degrees of freedom."""
+    """Weight of an observation at z for Student's t noise with 4 degrees of freedom."""
     return 5.0 / (4.0 + z**2)
 
 
@@ -62,7 +62,7 @@ def ln_likelihood(residuals, degrees, scales):
 
 
 def improve_scales(scales, residuals, degrees, floors):
-    """A few steps of expectation maximisation towards the scales of largest likelihood."""
+    """A few steps of expectation maximisation towards the maximum-likelihood scales."""
     samples = np.maximum(observed(residuals), 1)
     variance = scales**2
     for _ in range(EM_STEPS):
@@ -72,7 +72,7 @@ def improve_scales(scales, residuals, degrees, floors):
 
 
 def shrink_scales(scales, samples, degrees):
-    """Empirical Bayes on ln variance. Returns the scales and how unsure the ln of each is."""
+    """Empirical Bayes on ln variance. Returns the scales and the standard deviation of each ln scale."""
     ln_variance = 2 * np.log(scales)
     sampling = 2 * (degrees + 3) / (degrees * np.maximum(samples, 1))
     centre = np.median(ln_variance)
@@ -82,12 +82,12 @@ def shrink_scales(scales, samples, degrees):
     return np.exp(0.5 * (centre + share * (ln_variance - centre))), 0.5 * np.sqrt(share * sampling)
 
 
-# ---- the machine: what the other stages say ----
+# ---- runner speed, from the other stages ----
 
 
 def robust_means(values, precision, counts):
-    """Mean of each row from its median on, four times reweighted, and the weights it has.
-    `counts` says which columns take part."""
+    """Robust mean of each row: starts at the median and reweights four times. Returns the means and the
+    final weights. `counts` selects the columns that take part."""
     taking_part = np.isfinite(values) & counts
     filled = np.where(taking_part, values, 0.0)
     prior_weight = np.where(taking_part, precision**2, 0.0)
@@ -102,25 +102,26 @@ def robust_means(values, precision, counts):
 
 
 class Scope:
-    """Witnesses of one machine, and for each stage it speaks to those that are part of it."""
+    """Reference stages of one runner. `audience` pairs each stage that they describe with the reference
+    stages that are part of it."""
 
     def __init__(self, leaves, audience):
         self.leaves = np.array(leaves, dtype=int)
         self.audience = audience
 
     def means(self, deviations, exposure, scale, counts):
-        of_witness = np.maximum(exposure[self.leaves], 0.15)
-        values = deviations[:, self.leaves] / of_witness
-        return values, *robust_means(values, of_witness / scale[self.leaves], counts)
+        leaf_exposure = np.maximum(exposure[self.leaves], 0.15)
+        values = deviations[:, self.leaves] / leaf_exposure
+        return values, *robust_means(values, leaf_exposure / scale[self.leaves], counts)
 
     def levels(self, deviations, exposure, scale, into):
-        everybody = np.ones(len(self.leaves), dtype=bool)
+        all_leaves = np.ones(len(self.leaves), dtype=bool)
         if len(self.leaves) <= 15:
             for stage, own in self.audience:
-                others = everybody & ~np.isin(self.leaves, own)
+                others = all_leaves & ~np.isin(self.leaves, own)
                 into[:, stage] = self.means(deviations, exposure, scale, others)[1]
             return
-        values, _, weight = self.means(deviations, exposure, scale, everybody)
+        values, _, weight = self.means(deviations, exposure, scale, all_leaves)
         total = weight.sum(axis=1)
         for stage, own in self.audience:
             others = np.where(np.isin(self.leaves, own), 0.0, weight)
@@ -131,19 +132,19 @@ class Scope:
             )
 
 
-class Witnesses:
-    """Everybody's scope, and one for each job that has enough witnesses of its own."""
+class ReferenceStages:
+    """One scope over all jobs, and one for each job with enough reference stages."""
 
-    def __init__(self, is_witness, job, within):
-        everybody = [i for i, witness in enumerate(is_witness) if witness]
-        self.scopes = [Scope(everybody, [])]
+    def __init__(self, is_reference, job, within):
+        all_leaves = [i for i, reference in enumerate(is_reference) if reference]
+        self.scopes = [Scope(all_leaves, [])]
         for stage in range(len(job)):
             own = within[stage]
-            alone = not set(own) <= {stage} and len(everybody) - len(own) < 3
+            alone = not set(own) <= {stage} and len(all_leaves) - len(own) < 3
             self.scopes[0].audience.append((stage, [] if alone else own))
-        for name in sorted({job[i] for i in everybody if job[i] is not None}):
-            leaves = [i for i in everybody if job[i] == name]
-            if len(leaves) < 4 or len(leaves) == len(everybody):
+        for name in sorted({job[i] for i in all_leaves if job[i] is not None}):
+            leaves = [i for i in all_leaves if job[i] == name]
+            if len(leaves) < 4 or len(leaves) == len(all_leaves):
                 continue
             scope = Scope(leaves, [])
             for stage in range(len(job)):
@@ -160,19 +161,19 @@ class Witnesses:
         return levels
 
     def machine(self, deviations, exposure, scale):
-        """What is told of each run's machine: over all witnesses, as the middle one felt it."""
+        """The reported runner speed of each run: over all reference stages, at their median exposure."""
         scope = self.scopes[0]
         if len(scope.leaves) == 0:
             return np.zeros(len(deviations))
-        everybody = np.ones(len(scope.leaves), dtype=bool)
-        level = scope.means(deviations, exposure, scale, everybody)[1]
+        all_leaves = np.ones(len(scope.leaves), dtype=bool)
+        level = scope.means(deviations, exposure, scale, all_leaves)[1]
         return np.median(exposure[scope.leaves]) * level
 
 
-def choose_witnesses(is_witness, job, within, logs):
-    """One machine for all jobs, or one each: whichever leaves less unexplained."""
-    together = Witnesses(is_witness, [None] * len(job), within)
-    apart = Witnesses(is_witness, job, within)
+def choose_reference_stages(is_reference, job, within, logs):
+    """One runner for all jobs or one for each job, by the smaller unexplained spread."""
+    together = ReferenceStages(is_reference, [None] * len(job), within)
+    apart = ReferenceStages(is_reference, job, within)
     if len(apart.scopes) == 1:
         return together
     deviations = logs - column_medians(logs)
@@ -180,18 +181,18 @@ def choose_witnesses(is_witness, job, within, logs):
     scales = median_scales(deviations, floors)
     in_jobs = np.concatenate([scope.leaves for scope in apart.scopes[1:]])
 
-    def unexplained(witnesses):
-        left = deviations - witnesses.levels(deviations, np.ones(len(job)), scales)
+    def unexplained(references):
+        left = deviations - references.levels(deviations, np.ones(len(job)), scales)
         return np.log(median_scales(left, floors)[in_jobs]).sum()
 
     return apart if unexplained(apart) < unexplained(together) else together
 
 
-# ---- the level: where a stage stands lately ----
+# ---- the level: recent drift of a stage ----
 
 
 def follow_levels(residuals, scales, dynamics):
-    """What was known of each stage's level before each run, and after the last."""
+    """The estimate of each stage's level before each run, and after the last run."""
     persistence, gain = dynamics
     before = np.zeros(residuals.shape)
     level = np.zeros(residuals.shape[1])
@@ -214,11 +215,11 @@ def choose_dynamics(residuals, scales, degrees):
 
 
 class Model:
-    """ln(duration) = usual + exposure x machine + level + noise, each part fitted in turn."""
+    """ln(duration) = usual + exposure x machine + level + noise; the parts are fitted in turn."""
 
-    def __init__(self, logs, clock, rare_state, witnesses):
+    def __init__(self, logs, clock, rare_state, references):
         self.logs, self.clock, self.rare_state = logs, clock, rare_state
-        self.witnesses = witnesses
+        self.references = references
         self.runs, self.stages = logs.shape
         self.degrees, self.dynamics = 4.0, (0.9, 0.1)
         self.usual = column_medians(logs)
@@ -242,7 +243,7 @@ class Model:
                 self.usual = column_medians(adjusted)
                 floors = self.floors()
             deviations = self.without_slow(adjusted - self.predicted - self.usual)
-            machine = self.witnesses.levels(deviations, self.exposure, self.scale)
+            machine = self.references.levels(deviations, self.exposure, self.scale)
             self.expose(adjusted, machine)
             self.centre(adjusted - self.exposure * machine)
             clean = self.without_slow(self.residuals)
@@ -269,7 +270,8 @@ class Model:
         return np.where(self.is_slow, np.nan, table)
 
     def without_states(self, machine):
-        """Takes the shift between known cache states out; a state that can't be known is missing."""
+        """Removes the shift between cache states. Samples of an unknown state become missing, and so do
+        samples of a rare state whose shift cannot be estimated."""
         adjusted = self.logs.copy()
         for stage, states in enumerate(self.rare_state):
             if states is None:
@@ -285,14 +287,14 @@ class Model:
         return adjusted
 
     def expose(self, adjusted, machine):
-        """How strongly each stage follows the machine: robust regression, drawn to 1."""
+        """How strongly each stage follows the runner's speed: robust regression, shrunk towards 1."""
         limit = 3 * self.scale + 0.5
         deviations = np.clip(adjusted - self.usual, -limit, limit)
         weight = robust_weight((deviations - self.exposure * machine) / self.scale)
         weight = np.where(np.isnan(deviations) | self.is_slow, 0.0, weight)
         product = (weight * machine * np.nan_to_num(deviations)).sum(axis=0)
         square = (weight * machine**2).sum(axis=0)
-        leaves = self.witnesses.scopes[0].leaves
+        leaves = self.references.scopes[0].leaves
         precision = ((np.maximum(self.exposure, 0.15) / self.scale)[leaves] ** 2).sum()
         noise = len(machine) * (1.3 / precision if precision > 0 else 0.0)
         prior = 0.05 * (1e-9 + (machine**2).sum(axis=0)) + 2 * noise
@@ -311,7 +313,7 @@ class Model:
         self.degrees = max(DEGREES, key=likelihood)
 
     def find_slow_modes(self):
-        """Where nothing is known of a cache, gross slow samples are a rare mode."""
+        """For stages without cache states, very slow samples form a rare mode."""
         limit = np.maximum(5 * self.scale, math.log(1.15))
         self.is_slow = self.residuals - self.predicted > limit
         no_mode = self.is_slow.sum(axis=0) >= 0.4 * self.runs
@@ -319,7 +321,7 @@ class Model:
         self.is_slow[:, no_mode] = False
 
     def describe_slow_mode(self, stage):
-        """Shift, scale and share; None for a stage without one."""
+        """Shift, scale and share; None for a stage without a slow mode."""
         slow = (self.residuals - self.predicted)[self.is_slow[:, stage], stage]
         if len(slow) == 0:
             return None
@@ -330,19 +332,19 @@ class Model:
         return shift, max(spread, 1.5 * self.scale[stage], least), share
 
     def deviations(self, logs, rare_state):
-        """How far new runs are from their predictions, and what their machines were."""
+        """Deviations of new runs from their predictions, and the speed of their runners."""
         adjusted = logs.copy()
         for stage, shift in enumerate(self.state_shift):
             if shift is not None:
                 adjusted[:, stage] -= shifts_of(rare_state[:, stage], shift)
         fade = self.dynamics[0] ** np.arange(len(logs))[:, None]
         deviations = adjusted - self.usual - fade * self.level
-        seen = self.witnesses.levels(deviations, self.exposure, self.scale)
-        machine = self.witnesses.machine(deviations, self.exposure, self.scale)
+        seen = self.references.levels(deviations, self.exposure, self.scale)
+        machine = self.references.machine(deviations, self.exposure, self.scale)
         return deviations - self.exposure * seen, machine
 
     def past_blocks(self, size):
-        """Each block of consecutive past runs as if it had been new: [size, blocks, stages]."""
+        """Each block of consecutive past runs, treated as new: [size, blocks, stages]."""
         first = min(self.runs // 3, 4)
         starts = np.arange(first, self.runs - size + 1)
         fade = self.dynamics[0] ** np.arange(size)
@@ -351,7 +353,7 @@ class Model:
 
 
 def shifts_of(states, shift):
-    """1 is shifted, 0 isn't, what is not known is not comparable."""
+    """The shift for state 1, zero for state 0, NaN for an unknown state."""
     return np.where(np.isnan(states), np.nan, np.where(states > 0, shift, 0.0))
 
 
@@ -365,8 +367,8 @@ def ln_of_mean_exp(terms, weights):
 
 
 def block_ln_likelihood(model, stage, samples, shift, factor):
-    """ln likelihood of blocks [size, blocks] that were all moved by `shift` [blocks], averaged
-    over three scales and three levels. A missing sample says nothing."""
+    """ln likelihood of blocks [size, blocks] that were all moved by `shift` [blocks], averaged over
+    three scales and three levels. Missing samples are ignored."""
     nodes = [(-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6)]
     there = np.isfinite(samples)
     size = there.sum(axis=0)
@@ -385,7 +387,7 @@ def block_ln_likelihood(model, stage, samples, shift, factor):
                 slow = slow - math.log(scale_of_slow)
                 either = np.logaddexp(usual + math.log1p(-share), slow + math.log(share))
                 term = np.where(there, either, 0.0).sum(axis=0)
-                # A slow mode tends to stay: all samples in it together.
+                # A slow mode tends to persist, so all samples may be in it together.
                 stays = np.where(there, slow, 0.0).sum(axis=0) + math.log(share)
                 stays = stays + math.log(0.3) * (size - 1)
                 term = np.where(size > 1, np.logaddexp(term, stays), term)
@@ -395,8 +397,8 @@ def block_ln_likelihood(model, stage, samples, shift, factor):
 
 
 def evidence(model, stage, samples, factor):
-    """ln likelihood ratio of "moved up" to "not moved" of blocks [size, blocks]; the shift at
-    which it is largest, and all shifts that come to the same."""
+    """ln likelihood ratio of "moved up" to "not moved" of blocks [size, blocks]. Returns the largest
+    ratio, and every tried shift with its ratio."""
     slow = model.slow_mode[stage]
     there = np.isfinite(samples)
     mean = np.nan_to_num(samples).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
@@ -413,11 +415,11 @@ def evidence(model, stage, samples, factor):
     return ratios.max(axis=0), shifts, ratios
 
 
-# ---- how often chance does that ----
+# ---- false alarm probability ----
 
 
 class Tail:
-    """Beyond the evidence that one past block in twenty reaches: rate x exp(-slope x excess)."""
+    """Tail of the evidence beyond the 95th percentile of past blocks: rate x exp(-slope x excess)."""
 
     def __init__(self, past, size, degrees):
         blocks, stages = past.shape
@@ -439,12 +441,12 @@ class Tail:
 
 
 def decisions(size):
-    """How often a pull request of four pushes is judged by so many samples; more than two weigh more."""
+    """Decisions with `size` samples in a pull request of four pushes; sizes above two count more."""
     return {1: 4, 2: 3}.get(size, 8)
 
 
-def budget_shares(deviations):
-    """What part of the allowed chance each stage gets; the mean is 1."""
+def alpha_shares(deviations):
+    """Each stage's share of the false alarm probability; the mean is 1."""
     deviations = np.array(deviations)
     alpha = ALPHA / decisions(2)
     upper_tail = np.vectorize(lambda x: 0.5 * math.erfc(x / math.sqrt(2)))
@@ -464,8 +466,8 @@ def budget_shares(deviations):
 # ---- a case ----
 
 
-def towards(model, direction):
-    """Faster is slower in the mirror, where no slow mode is known."""
+def in_direction(model, direction):
+    """Speedups are tested as slowdowns of mirrored data, without slow modes."""
     if direction == "slower":
         return model, 1.0
     mirrored = object.__new__(Model)
@@ -474,9 +476,9 @@ def towards(model, direction):
 
 
 def judge_block(model, members, shares, deviations, direction):
-    """What the family says of the newest `len(deviations)` samples of each of its stages."""
+    """Findings for the newest `len(deviations)` samples of each member, corrected for multiple tests."""
     size = len(deviations)
-    noise, sign = towards(model, direction)
+    noise, sign = in_direction(model, direction)
     past = sign * model.past_blocks(size)
     past = np.array([evidence(noise, stage, past[:, :, stage], 1.0)[0] for stage in members]).T
     tail = Tail(past, size, model.degrees)
@@ -509,18 +511,25 @@ def table(rows):
 
 
 def judge_case(case):
-    """`logs` and `new_logs`: ln seconds, runs by stages. `clock_s`: by stage. `rare_state`: by
-    stage null, or by run 1, 0 or null; `new_rare_state`: by run and stage. `is_witness`, `job`
-    (null or a number) and `within` (leaves that a stage is or holds): by stage. `members`:
-    stages that can become findings. `blocks`: sizes, counted from the first new run."""
+    """Keys of a case:
+    - `logs`, `new_logs`: ln seconds, runs by stages
+    - `clock_s`: resolution of the clock in seconds, by stage
+    - `rare_state`: by stage, null or a list with 1, 0 or null for each run
+    - `new_rare_state`: by run and stage
+    - `is_witness`: by stage, whether it is a reference stage
+    - `job`: by stage, null or a number
+    - `within`: by stage, the leaves that it is or contains
+    - `members`: stages that can become findings
+    - `blocks`: block sizes, counted from the first new run
+    """
     logs = table(case["logs"])
     states = [None if s is None else table([s])[0] for s in case["rare_state"]]
-    witnesses = choose_witnesses(case["is_witness"], case["job"], case["within"], logs)
-    model = Model(logs, np.array(case["clock_s"]), states, witnesses)
+    references = choose_reference_stages(case["is_witness"], case["job"], case["within"], logs)
+    model = Model(logs, np.array(case["clock_s"]), states, references)
     deviations, machine = model.deviations(table(case["new_logs"]), table(case["new_rare_state"]))
     members = case["members"]
     spread = np.sqrt(model.scale**2 / 2 + model.level_deviation**2)
-    shares = budget_shares(1.6 * spread[members])
+    shares = alpha_shares(1.6 * spread[members])
     return {
         "degrees": model.degrees,
         "dynamics": model.dynamics,

@@ -1,57 +1,56 @@
-// The files that patterns name, within a folder: never through a link that leaves it, never one
-// that is no regular file, and never for longer than a moment, however large the tree is.
+// Finds the files below a folder that match patterns. Refuses links that leave the folder and
+// anything that is not a regular file. The search is bounded in time and entries.
 
 import picomatch from "picomatch";
 import { type Stats, lstatSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
 
-/** A file that was found. */
 export interface Found {
   /** Relative to the workspace, with slashes. */
   readonly path: string;
-  /** Where it really is, without links. */
+  /** The path with links resolved. */
   readonly real: string;
   readonly stats: Stats;
 }
 
-/** What was found, and what was not taken: `path: why`. */
 export interface Search {
   readonly found: readonly Found[];
+  /** `path: reason`. */
   readonly refused: readonly string[];
 }
 
-/** Files of a folder that are taken when the folder itself is named. */
+/** Files that count as reports when a pattern names their folder. */
 const REPORT = /\.(xml|json|jsonl|html|gz)$/i;
 const MOST_ENTRIES = 200_000;
 const LONGEST_MS = 1_000;
-/** Never walked unless a pattern names them: large, and nobody's report is there. */
+/** Large folders without reports; searched only if a pattern names them. */
 const SKIPPED = new Set([".git", "node_modules"]);
 
-/** Finds what `patterns` name below `workspace`; a pattern that begins with `!` leaves out. */
+/** Finds the files below `workspace` that match `patterns`; a leading `!` excludes. `now` is in milliseconds. */
 export function findFiles(workspace: string, patterns: readonly string[], now: () => number): Search {
   const root = realpathSync(workspace);
   const found = new Map<string, Found>();
   const refused: string[] = [];
   const budget = { entries: MOST_ENTRIES, until: now() + LONGEST_MS, now };
-  const without = patterns.filter((pattern) => pattern.startsWith("!")).map((pattern) => tidy(root, workspace, pattern.slice(1)));
-  const leftOut = without.length === 0 ? () => false : picomatch(without, { dot: true });
+  const excluded = patterns.filter((pattern) => pattern.startsWith("!")).map((pattern) => normalized(root, workspace, pattern.slice(1)));
+  const isExcluded = excluded.length === 0 ? () => false : picomatch(excluded, { dot: true });
 
   for (const pattern of patterns.filter((one) => !one.startsWith("!"))) {
-    const wanted = tidy(root, workspace, pattern);
+    const wanted = normalized(root, workspace, pattern);
     if (isAbsolute(wanted) || wanted.startsWith("..")) {
-      refused.push(`${pattern}: it is outside of the workspace`);
+      refused.push(`${pattern}: outside the workspace`);
       continue;
     }
     let any = false;
     for (const path of matches(root, wanted, budget)) {
       any = true;
-      if (leftOut(path) || found.has(path)) continue;
+      if (isExcluded(path) || found.has(path)) continue;
       const file = inspect(root, path);
       if (typeof file === "string") refused.push(`${path}: ${file}`);
       else found.set(path, file);
     }
     if (budget.entries <= 0 || now() > budget.until) {
-      refused.push(`${pattern}: the search was ended after ${LONGEST_MS} ms or ${MOST_ENTRIES} entries; name a folder before the first *`);
+      refused.push(`${pattern}: the search stopped after ${LONGEST_MS} ms or ${MOST_ENTRIES} entries; name a folder before the first *`);
       break;
     }
     if (!any) refused.push(`${pattern}: no such file`);
@@ -60,7 +59,7 @@ export function findFiles(workspace: string, patterns: readonly string[], now: (
 }
 
 /** A pattern relative to the workspace, with slashes. */
-function tidy(root: string, workspace: string, pattern: string): string {
+function normalized(root: string, workspace: string, pattern: string): string {
   const slashed = sep === "\\" ? pattern.replaceAll("\\", "/") : pattern;
   if (!isAbsolute(slashed)) return slashed.replace(/^(\.\/)+/, "").replace(/\/+$/, "");
   for (const base of [root, resolve(workspace)]) {
@@ -99,14 +98,14 @@ function* walk(root: string, folder: string, wanted: (path: string) => boolean, 
     try {
       entries = readdirSync(join(root, next), { withFileTypes: true });
     } catch {
-      // It is not there, or not ours to read.
+      // It does not exist or is not readable.
       continue;
     }
     for (const entry of entries) {
       budget.entries -= 1;
       if (budget.entries <= 0 || budget.now() > budget.until) return;
       const path = next === "" ? entry.name : `${next}/${entry.name}`;
-      // A link to a folder is not followed: it may lead in a circle.
+      // A link to a folder is not followed: it may form a cycle.
       if (entry.isDirectory()) {
         if (!SKIPPED.has(entry.name) || named.has(entry.name)) folders.push(path);
       } else if (wanted(path)) {
@@ -124,14 +123,14 @@ function statOf(path: string): Stats | null {
   }
 }
 
-/** The file behind a path, or why it is not taken. */
+/** The file at a path, or the reason why it is refused. */
 function inspect(root: string, path: string): Found | string {
   try {
     const real = realpathSync(join(root, path));
     if (real !== root && !real.startsWith(root + sep)) return "a link that leaves the workspace";
     const stats = statSync(real);
-    return stats.isFile() ? { path, real, stats } : "no regular file";
+    return stats.isFile() ? { path, real, stats } : "not a regular file";
   } catch {
-    return "it can't be read";
+    return "cannot be read";
   }
 }

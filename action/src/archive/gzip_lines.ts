@@ -1,5 +1,5 @@
-// A gzip file of JSON lines, written line by line, with what the manifest says of it. The
-// quickest compression: what waits for it is somebody's job.
+// Writes JSON lines to a gzip file and computes the file's manifest entry. Uses the fastest
+// compression level, because the job waits for it.
 
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -8,7 +8,7 @@ import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { constants, createGzip } from "node:zlib";
 
-/** What the manifest says of a file. */
+/** A file's entry in the manifest. Sizes are in bytes. */
 export interface WrittenFile {
   readonly name: string;
   readonly sha256: string;
@@ -18,17 +18,15 @@ export interface WrittenFile {
   readonly spans?: number;
 }
 
-/** Writes lines to a compressed file. */
 export class GzipLines {
   private readonly name: string;
   private readonly gzip = createGzip({ level: constants.Z_BEST_SPEED, chunkSize: 256 * 1024 });
   private readonly hash = createHash("sha256");
   private readonly done: Promise<void>;
-  /** Bytes after compression, of what was compressed so far. */
+  /** Compressed bytes written so far; lags behind `inflatedBytes`. */
   bytes = 0;
   /** Bytes before compression. */
   inflatedBytes = 0;
-  /** Lines so far. */
   lines = 0;
 
   constructor(path: string, name: string) {
@@ -41,7 +39,7 @@ export class GzipLines {
       },
     });
     this.done = pipeline(this.gzip, measured, createWriteStream(path, { mode: 0o600 }));
-    // Told by `end`, or by the next line.
+    // `end` or the next `write` reports the error.
     this.done.catch(() => undefined);
   }
 
@@ -53,7 +51,7 @@ export class GzipLines {
     if (!this.gzip.write(bytes)) await Promise.race([once(this.gzip, "drain"), this.done]);
   }
 
-  /** Closes the file. Throws what went wrong on the way. */
+  /** Closes the file. Throws any earlier write error. */
   async end(): Promise<WrittenFile> {
     this.gzip.end();
     await this.done;

@@ -1,5 +1,5 @@
-// The archive's manifest: what the job says of itself. All of it is a claim that the server holds
-// against GitHub's API. Times are nanoseconds since the epoch, as text.
+// The archive's manifest: the job's identity, runner, files and dropped data. All of it is a claim,
+// which the server checks against GitHub's API. Times are nanoseconds since the epoch, as text.
 
 import { readFileSync } from "node:fs";
 
@@ -7,7 +7,7 @@ import { jobSpanId, traceId, type Job, type Json } from "../identity.ts";
 import { type Session, isPlainFile } from "../session.ts";
 import type { WrittenFile } from "./gzip_lines.ts";
 
-/** The manifest, as schema 1 writes it. */
+/** The manifest in schema 1. */
 export interface Manifest {
   readonly schema: 1;
   readonly repository: string;
@@ -34,21 +34,21 @@ export interface Manifest {
   readonly dropped: Dropped;
 }
 
-/** What did not come along. */
+/** Data that is not in the archive. */
 export interface Dropped {
   readonly spans: number;
   readonly bytes: number;
-  /** `path: why`. */
+  /** `path: reason`. */
   readonly reports: readonly string[];
 }
 
-/** Matrices of more are told by their digest alone, in the artifact's name. */
+/** Characters as JSON. A larger matrix is left out; its digest is still in the artifact's name. */
 const LARGEST_MATRIX = 64 * 1024;
 const MOST_DROPPED_REPORTS = 50;
-/** GitHub sends events of 25 MB at most. */
+/** GitHub limits events to 25 MB. */
 const LARGEST_EVENT_BYTES = 32 * 1024 * 1024;
 
-/** Who this job is, by the variables that the runner sets. */
+/** Identifies this job by the variables that the runner sets. */
 export function jobOf(environment: NodeJS.ProcessEnv, checkRunId: string | null, matrix: Record<string, Json>): Job {
   return {
     runId: environment.GITHUB_RUN_ID ?? "",
@@ -61,8 +61,8 @@ export function jobOf(environment: NodeJS.ProcessEnv, checkRunId: string | null,
 }
 
 /**
- * The commit that GitHub's API names as the run's head: of a pull request its newest commit, where
- * GITHUB_SHA is a merge commit made for the test.
+ * The commit that GitHub's API names as the run's head. For a pull request that is its newest
+ * commit; GITHUB_SHA is then a merge commit that GitHub created for the run.
  */
 export function headSha(environment: NodeJS.ProcessEnv): string {
   const sha = environment.GITHUB_SHA ?? "";
@@ -80,7 +80,7 @@ export function headSha(environment: NodeJS.ProcessEnv): string {
   }
 }
 
-/** Hits and misses that steps wrote down as `PACEGATE_CACHE_<NAME>`. */
+/** Cache hits and misses that steps recorded as `PACEGATE_CACHE_<NAME>`. */
 export function cachesOf(environment: NodeJS.ProcessEnv): Record<string, "hit" | "miss"> {
   const caches: Record<string, "hit" | "miss"> = {};
   for (const [variable, value] of Object.entries(environment)) {
@@ -90,7 +90,6 @@ export function cachesOf(environment: NodeJS.ProcessEnv): Record<string, "hit" |
   return caches;
 }
 
-/** Puts the manifest together. */
 export function makeManifest(
   environment: NodeJS.ProcessEnv,
   job: Job,

@@ -1,5 +1,6 @@
-// Reports of test and build tools, as lines with their content. The server reads them with the
-// readers that `pacegate exec --attach` has; here they are only bounded: by age, size and number.
+// Packs reports of test and build tools as JSON lines with their content. The server parses them
+// with the readers of `pacegate exec --attach`. Refuses reports that are too old, too large or too
+// many, and does not parse them.
 
 import { createHash } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
@@ -14,19 +15,19 @@ export const LARGEST_REPORT_BYTES = 8 * 1024 * 1024;
 export const MOST_REPORT_BYTES = 20 * 1024 * 1024;
 /** Reports of a job. */
 export const MOST_REPORTS = 500;
-/** Neither a link nor a wait for a pipe; systems that lack these flags have them as undefined, which counts as 0. */
-const UNTRUSTING = constants.O_NOFOLLOW | constants.O_NONBLOCK;
+/** Follows no link and does not block on a pipe. Systems without these flags have `undefined`, which counts as 0. */
+const NO_LINK_NO_WAIT = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** What became of the reports. `file` is null when none was taken. */
+/** `file` is null when no report was packed. */
 export interface WrittenReports {
   readonly file: WrittenFile | null;
-  /** Paths that were taken. */
+  /** Paths of the packed reports. */
   readonly taken: readonly string[];
-  /** `path: why`. */
+  /** `path: reason`. */
   readonly dropped: readonly string[];
 }
 
-/** Writes `reports.jsonl.gz` of what `patterns` name and the job itself wrote. */
+/** Writes the reports that match `patterns` and were modified during the job to `path`. */
 export async function writeReports(
   workspace: string,
   patterns: readonly string[],
@@ -39,15 +40,15 @@ export async function writeReports(
   const dropped = [...refused];
   const taken: string[] = [];
   const lines = new GzipLines(path, name);
-  // A file system may know times to the second only.
+  // Some file systems store times in whole seconds.
   const oldestMs = Number(BigInt(startedAtUnixNano) / 1_000_000_000n) * 1_000;
   let left = MOST_REPORT_BYTES;
-  // The smallest first, so that one large report does not keep the others out.
+  // Smallest first, so that one large report does not exclude the others.
   for (const file of [...found].sort((a, b) => a.stats.size - b.stats.size || (a.path < b.path ? -1 : 1))) {
-    const reason = whyNot(file, oldestMs, left, taken.length);
+    const reason = skipReason(file, oldestMs, left, taken.length);
     const line = reason ?? lineOf(file);
     if (reason !== null || line === null) {
-      dropped.push(`${file.path}: ${reason ?? "it can't be read"}`);
+      dropped.push(`${file.path}: ${reason ?? "cannot be read"}`);
       continue;
     }
     left -= file.stats.size;
@@ -58,7 +59,7 @@ export async function writeReports(
   return { file: taken.length === 0 ? null : file, taken, dropped };
 }
 
-function whyNot({ stats }: Found, oldestMs: number, left: number, taken: number): string | null {
+function skipReason({ stats }: Found, oldestMs: number, left: number, taken: number): string | null {
   if (stats.mtimeMs < oldestMs) return "older than this job";
   if (stats.size === 0) return "empty";
   if (stats.size > LARGEST_REPORT_BYTES) return `larger than ${LARGEST_REPORT_BYTES / 1024 / 1024} MiB`;
@@ -69,8 +70,8 @@ function whyNot({ stats }: Found, oldestMs: number, left: number, taken: number)
 
 function lineOf({ path, real, stats }: Found): string | null {
   try {
-    // Not through a link, and without waiting for a pipe, that took the file's place meanwhile.
-    const file = openSync(real, constants.O_RDONLY | UNTRUSTING);
+    // A step may have replaced the file by a link or a pipe since it was found.
+    const file = openSync(real, constants.O_RDONLY | NO_LINK_NO_WAIT);
     try {
       const now = fstatSync(file);
       if (!now.isFile() || now.size > stats.size) return null;

@@ -1,6 +1,7 @@
-// What the receiver kept, as lines of OTLP JSON. Spans of a program that did not take TRACEPARENT
-// are moved into the job's trace, and links between them with them. The spans that GitHub's API
-// tells of are never claimed; what the server would not take is left out here and counted.
+// Writes the received spans as lines of OTLP JSON. Spans of a program that ignored TRACEPARENT are
+// moved into the job's trace, together with the links between them. Spans with the ids of the run
+// or the job are removed, because the server creates those from GitHub's API. Spans that the
+// server would refuse are dropped and counted.
 
 import { jobSpanId, rootSpanId, traceId, type Job } from "../identity.ts";
 import { readJsonRequest } from "../otlp/json.ts";
@@ -9,15 +10,15 @@ import { readRequest } from "../otlp/protobuf.ts";
 import { readSpool } from "../receiver/spool.ts";
 import { GzipLines, type WrittenFile } from "./gzip_lines.ts";
 
-/** Spans of one archive; the server reads no more. */
+/** Spans in one archive; the server's limit. */
 export const MOST_SPANS = 50_000;
 /** Bytes of all lines before compression. */
 export const MOST_INFLATED_BYTES = 96 * 1024 * 1024;
-/** Bytes of all lines after compression: an archive of more than 32 MiB is not taken, and reports have 20 of them. */
+/** Bytes of all lines after compression. The server refuses an archive of more than 32 MiB; reports use up to 20 MiB of them. */
 export const MOST_BYTES = 10 * 1024 * 1024;
 const SPANS_OF_A_LINE = 1_000;
 
-/** A span as the summary sees it. */
+/** The parts of a span that the summary uses. */
 export interface Seen {
   readonly id: string;
   readonly parent: string;
@@ -27,7 +28,6 @@ export interface Seen {
   readonly endNs: bigint;
 }
 
-/** What became of the spans. */
 export interface WrittenSpans {
   readonly file: WrittenFile;
   readonly seen: readonly Seen[];
@@ -35,15 +35,15 @@ export interface WrittenSpans {
   readonly dropped: number;
 }
 
-/** Writes `spans.jsonl.gz` of what is in a spool. */
+/** Writes the spans of a spool to `path`. */
 export async function writeSpans(spool: string, path: string, name: string, job: Job): Promise<WrittenSpans> {
   const lines = new GzipLines(path, name);
-  const identity = { trace: traceId(job), own: new Set([jobSpanId(job), rootSpanId(job)]), moved: new Set<string>() };
+  const identity = { trace: traceId(job), reserved: new Set([jobSpanId(job), rootSpanId(job)]), moved: new Set<string>() };
   const seen: Seen[] = [];
   let dropped = 0;
   for (const { encoding, body } of readSpool(spool)) {
     const whole = encoding === "json" ? readJsonRequest(body) : readRequest(body);
-    dropped += settle(whole, identity, MOST_SPANS - seen.length);
+    dropped += moveToJobTrace(whole, identity, MOST_SPANS - seen.length);
     for (const request of split(whole)) {
       const found = [...seenOf(request)];
       if (found.length === 0) continue;
@@ -60,14 +60,16 @@ export async function writeSpans(spool: string, path: string, name: string, job:
   return { file: { ...file, spans: seen.length }, seen, dropped };
 }
 
-/** The job's trace, the spans in it that are GitHub's to tell, and the traces whose spans were moved into it. */
+/** Where the job's spans belong. */
 interface Identity {
   readonly trace: string;
-  readonly own: ReadonlySet<string>;
+  /** Ids of the run's and the job's spans, which come from GitHub's API. */
+  readonly reserved: ReadonlySet<string>;
+  /** Traces whose spans were moved into the job's trace. */
   readonly moved: Set<string>;
 }
 
-/** A request of many spans as several, so that no line is very long. */
+/** Splits a request into requests of at most 1,000 spans, which bounds the length of a line. */
 export function* split(request: ExportRequest): Generator<ExportRequest> {
   if (countSpans(request) <= SPANS_OF_A_LINE) {
     yield request;
@@ -83,14 +85,14 @@ export function* split(request: ExportRequest): Generator<ExportRequest> {
   }
 }
 
-/** Puts a request's spans into the job's trace, at most `room` of them; returns how many were left out. */
-export function settle(request: ExportRequest, job: Identity, room: number): number {
+/** Moves at most `room` of a request's spans into the job's trace and removes the others. Returns the number of dropped spans. */
+export function moveToJobTrace(request: ExportRequest, job: Identity, room: number): number {
   for (const { traceId: trace } of spansOf(request)) job.moved.add(trace);
   let dropped = 0;
   let left = room;
-  const settled = (span: SpanFields): boolean => {
-    // GitHub's own word on the run and the job is not ours to give.
-    if (job.own.has(span.spanId)) return false;
+  const isKept = (span: SpanFields): boolean => {
+    // The server creates the spans of the run and the job from GitHub's API.
+    if (job.reserved.has(span.spanId)) return false;
     if (left <= 0 || !isUsable(span)) {
       dropped += 1;
       return false;
@@ -103,7 +105,7 @@ export function settle(request: ExportRequest, job: Identity, room: number): num
     return true;
   };
   for (const { scopeSpans } of request.resourceSpans ?? []) {
-    for (const scope of scopeSpans ?? []) scope.spans = scope.spans?.filter(settled) ?? [];
+    for (const scope of scopeSpans ?? []) scope.spans = scope.spans?.filter(isKept) ?? [];
   }
   return dropped;
 }
@@ -142,6 +144,6 @@ const text = (value: unknown): string => (typeof value === "string" ? value : ""
 function serviceOf(resourceSpans: unknown): string {
   const attributes = (resourceSpans as { resource?: { attributes?: { key?: string; value?: { stringValue?: string } }[] } }).resource?.attributes;
   const service = attributes?.find(({ key }) => key === "service.name")?.value?.stringValue ?? "";
-  // What SDKs say when nobody named the service.
+  // SDKs use this name when no service name is set.
   return service.startsWith("unknown_service") ? "" : service;
 }

@@ -1,7 +1,7 @@
-// OTLP's JSON, read by the tables of `schema` and written anew: unknown fields are left out, ids
-// are lower case, 64-bit numbers become text. What is of a wrong type is refused.
+// Reads OTLP JSON by the tables of `schema` and normalizes it: drops unknown fields, lowercases ids
+// and turns 64-bit numbers into text. Refuses values of a wrong type.
 
-import { DEEPEST, type ExportRequest, type Fields, MOST_VALUES, Malformed, type Value } from "./message.ts";
+import { MAX_DEPTH, type ExportRequest, type Fields, MAX_VALUES, Malformed, type Value } from "./message.ts";
 import { double } from "./protobuf.ts";
 import { type Field, type Message, exportRequest } from "./schema.ts";
 
@@ -11,7 +11,7 @@ export function readJsonRequest(body: Buffer): ExportRequest {
   try {
     parsed = JSON.parse(body.toString("utf8"));
   } catch {
-    throw new Malformed("it is no JSON");
+    throw new Malformed("it is not JSON");
   }
   return new Reader().message(parsed, exportRequest, 0);
 }
@@ -20,19 +20,19 @@ class Reader {
   private values = 0;
 
   message(value: unknown, type: Message, depth: number): Fields {
-    if (depth > DEEPEST) throw new Malformed(`it is nested deeper than ${DEEPEST} messages`);
-    if (value === null || typeof value !== "object" || Array.isArray(value)) throw new Malformed(`${type.name} is no object`);
+    if (depth > MAX_DEPTH) throw new Malformed(`it is nested deeper than ${MAX_DEPTH} messages`);
+    if (value === null || typeof value !== "object" || Array.isArray(value)) throw new Malformed(`${type.name} is not an object`);
     const fields: Fields = {};
     for (const [name, member] of Object.entries(value)) {
       const field = type.byName.get(name);
-      // `null` is how protobuf's JSON may write a field that is not set.
+      // Protobuf's JSON mapping may write an unset field as `null`.
       if (field === undefined || member === null) continue;
       if (!field.repeated) {
         fields[name] = this.value(member, field, depth);
       } else if (Array.isArray(member)) {
         fields[name] = member.map((one: unknown) => this.value(one, field, depth));
       } else {
-        throw new Malformed(`${type.name}.${name} is no list`);
+        throw new Malformed(`${type.name}.${name} is not a list`);
       }
     }
     return fields;
@@ -41,7 +41,7 @@ class Reader {
   private value(value: unknown, field: Field, depth: number): Value {
     if (field.message === undefined) return plain(value, field);
     this.values += 1;
-    if (this.values > MOST_VALUES) throw new Malformed(`it has more than ${MOST_VALUES} values`);
+    if (this.values > MAX_VALUES) throw new Malformed(`it has more than ${MAX_VALUES} values`);
     return this.message(value, field.message, depth + 1);
   }
 }
@@ -78,10 +78,10 @@ function plain(value: unknown, { name, kind }: Field): Value {
     case "message":
       break;
   }
-  throw new Malformed(`${name} is of a wrong type`);
+  throw new Malformed(`${name} has the wrong type`);
 }
 
-/** Whole numbers come as numbers or as text; text of at most 20 digits fits what they may be. */
+/** Integers are JSON numbers or text. 20 digits are enough for 64 bits. */
 function isInteger(value: unknown): value is number | string {
   return Number.isInteger(value) || (typeof value === "string" && /^-?\d{1,20}$/.test(value));
 }

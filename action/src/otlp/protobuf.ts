@@ -1,8 +1,8 @@
-// OTLP's protobuf, read by the tables of `schema`. A field of an unknown number or another wire
-// type is passed over, as protobuf asks; what breaks the format is refused, and nothing is read
-// beyond the body's end.
+// Reads OTLP protobuf by the tables of `schema`. Skips fields with an unknown number or another
+// wire type, as protobuf requires. Refuses bodies that break the format, and never reads beyond
+// the body's end.
 
-import { DEEPEST, type ExportRequest, type Fields, MOST_VALUES, Malformed, type Value } from "./message.ts";
+import { MAX_DEPTH, type ExportRequest, type Fields, MAX_VALUES, Malformed, type Value } from "./message.ts";
 import { type Field, type Kind, type Message, exportRequest, span } from "./schema.ts";
 
 const VARINT = 0;
@@ -30,7 +30,7 @@ export function readRequest(body: Buffer): ExportRequest {
   return new Reader(body).message(exportRequest, body.length, 0);
 }
 
-/** Checks a request without making anything of it, and counts its spans; throws `Malformed`. */
+/** Validates a request without building it and returns its number of spans; throws `Malformed`. */
 export function scanRequest(body: Buffer): number {
   const reader = new Reader(body);
   reader.scan(exportRequest, body.length, 0);
@@ -41,7 +41,7 @@ class Reader {
   private readonly body: Buffer;
   private at = 0;
   private values = 0;
-  /** Spans that were scanned. */
+  /** Spans scanned so far. */
   spans = 0;
 
   constructor(body: Buffer) {
@@ -72,9 +72,9 @@ class Reader {
     });
   }
 
-  /** Calls `known` at each value of a known field, with where a value of a length ends. */
+  /** Calls `known` at each value of a known field; `stop` is the offset where the value ends. */
   private walk(type: Message, end: number, depth: number, known: (field: Field, stop: number) => void): void {
-    if (depth > DEEPEST) throw new Malformed(`it is nested deeper than ${DEEPEST} messages`);
+    if (depth > MAX_DEPTH) throw new Malformed(`it is nested deeper than ${MAX_DEPTH} messages`);
     while (this.at < end) {
       const tag = this.varint(end);
       if (tag > 0xffff_ffff) throw new Malformed("a field's number is too large");
@@ -88,7 +88,7 @@ class Reader {
       }
       if (field.kind === "message" || field.repeated) {
         this.values += 1;
-        if (this.values > MOST_VALUES) throw new Malformed(`it has more than ${MOST_VALUES} values`);
+        if (this.values > MAX_VALUES) throw new Malformed(`it has more than ${MAX_VALUES} values`);
       }
       const stop = wire === LENGTH ? this.length(end) : wire === FIXED64 ? this.ahead(8, end) : wire === FIXED32 ? this.ahead(4, end) : this.afterVarint(end);
       known(field, stop);
@@ -118,11 +118,11 @@ class Reader {
       case "double":
         return double(body.readDoubleLE(at));
       case "message":
-        throw new Malformed("a message is no plain value");
+        throw new Malformed("a message is not a plain value");
     }
   }
 
-  /** A number that is exact below 2^53: tags, lengths, truth. Larger ones are refused anyway, or true. */
+  /** For tags, lengths and booleans. Exact below 2^53; larger tags and lengths are refused, and a larger boolean is still true. */
   private varint(end: number): number {
     let value = 0;
     let factor = 1;
@@ -181,7 +181,7 @@ class Reader {
   }
 
   private skipGroup(number: number, end: number, depth: number): void {
-    if (depth > DEEPEST) throw new Malformed(`it is nested deeper than ${DEEPEST} messages`);
+    if (depth > MAX_DEPTH) throw new Malformed(`it is nested deeper than ${MAX_DEPTH} messages`);
     while (this.at < end) {
       const tag = this.varint(end);
       const wire = tag % 8;
@@ -197,12 +197,12 @@ class Reader {
 
 function id(body: Buffer, at: number, stop: number): string {
   const length = stop - at;
-  // Parents of root spans are empty or zeros.
+  // Root spans have an empty or an all-zero parent id.
   if (length !== 0 && length !== 8 && length !== 16) throw new Malformed(`an id has ${length} bytes`);
   return body.toString("hex", at, stop);
 }
 
-/** JSON has no word for these numbers; protobuf's JSON has. */
+/** Protobuf's JSON mapping writes numbers that are not finite as text. */
 export function double(value: number): number | string {
   return Number.isFinite(value) ? value : String(value);
 }

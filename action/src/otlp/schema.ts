@@ -1,33 +1,31 @@
-// OTLP's messages as tables: the number, JSON name and kind of each field that is kept. Both
-// readers, of protobuf and of JSON, work from them; what is not listed here is passed over.
+// OTLP's messages as tables: the number, JSON name and kind of each field that is kept. The
+// protobuf and JSON readers use these tables and skip every other field.
 
-/** How a field is written, in protobuf and in JSON. */
+/** A field's encoding in protobuf and in JSON. */
 export type Kind =
   | "string"
   | "bool"
   | "double"
-  /** Unsigned numbers of 32 bits, and enums. */
+  /** Unsigned 32-bit numbers, and enums. */
   | "uint32"
   | "fixed32"
-  /** Numbers of 64 bits: text in JSON. */
+  /** 64-bit numbers, which are text in JSON. */
   | "fixed64"
   | "int64"
-  /** Bytes that are hexadecimal in OTLP's JSON: ids. */
+  /** Ids: bytes that are hexadecimal in OTLP JSON. */
   | "id"
   /** Bytes that are base64 in JSON. */
   | "bytes"
   | "message";
 
-/** A field of a message. */
 export interface Field {
   readonly name: string;
   readonly kind: Kind;
   readonly repeated: boolean;
-  /** Of kind `message` alone. */
+  /** Only for the kind `message`. */
   readonly message?: Message;
 }
 
-/** A message: its fields by number and by name. */
 export interface Message {
   readonly name: string;
   readonly byNumber: ReadonlyMap<number, Field>;
@@ -55,7 +53,7 @@ const empty = (name: string): { name: string; byNumber: Map<number, Field>; byNa
 });
 const message = (name: string, rows: readonly Row[]): Message => define(empty(name), rows);
 
-// A value may hold values: it is named before its fields are known.
+// A value may contain values, so the message exists before its fields are defined.
 const anyValue = empty("AnyValue");
 const keyValue = message("KeyValue", [
   [1, "key", "string"],
@@ -91,7 +89,6 @@ const status = message("Status", [
   [2, "message", "string"],
   [3, "code", "uint32"],
 ]);
-/** A span. */
 export const span = message("Span", [
   [1, "traceId", "id"],
   [2, "spanId", "id"],
@@ -127,5 +124,5 @@ const resourceSpans = message("ResourceSpans", [
   [2, "scopeSpans", scopeSpans, "repeated"],
   [3, "schemaUrl", "string"],
 ]);
-/** What an SDK sends to `/v1/traces`. */
+/** The request that SDKs send to `/v1/traces`. */
 export const exportRequest = message("ExportTraceServiceRequest", [[1, "resourceSpans", resourceSpans, "repeated"]]);

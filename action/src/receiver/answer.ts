@@ -1,9 +1,8 @@
-// OTLP's answers, in the encoding of the request: success, partial success, and google.rpc.Status
-// for what is refused.
+// OTLP responses in the encoding of the request: success, partial success, and google.rpc.Status
+// for a refusal.
 
 import type { Encoding } from "./spool.ts";
 
-/** An answer's bytes. */
 export interface Answer {
   readonly status: number;
   readonly contentType: string;
@@ -15,12 +14,11 @@ const CONTENT_TYPES: Readonly<Record<Encoding, string>> = {
   json: "application/json",
 };
 
-/** All was taken. */
 export function success(encoding: Encoding): Answer {
   return answer(200, encoding, encoding === "json" ? Buffer.from("{}") : Buffer.alloc(0));
 }
 
-/** Some was not: a sender must not send it again. */
+/** Some spans were rejected. OTLP forbids senders to retry them. */
 export function partialSuccess(encoding: Encoding, rejectedSpans: number, errorMessage: string): Answer {
   if (encoding === "json") {
     return answer(200, encoding, Buffer.from(JSON.stringify({ partialSuccess: { rejectedSpans: String(rejectedSpans), errorMessage } })));
@@ -29,7 +27,7 @@ export function partialSuccess(encoding: Encoding, rejectedSpans: number, errorM
   return answer(200, encoding, Buffer.concat([Buffer.from([0x0a]), varint(inner.length), inner]));
 }
 
-/** Nothing was taken; `code` is gRPC's. */
+/** Nothing was accepted; `code` is gRPC's status code. */
 export function refusal(encoding: Encoding, status: number, code: number, message: string): Answer {
   const body =
     encoding === "json"

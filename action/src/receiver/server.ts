@@ -1,5 +1,5 @@
-// The local OTLP receiver over HTTP: takes spans, keeps them on disk, and answers so that no
-// sender ever waits, retries for ever or fails. Metrics and logs are taken and thrown away.
+// The local OTLP receiver over HTTP. Keeps spans on disk and answers so that no sender waits, fails
+// or retries forever. Accepts and discards metrics and logs.
 
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
 
@@ -10,7 +10,6 @@ import { type Answer, partialSuccess, refusal, success } from "./answer.ts";
 import { Refused, inflated, malformed, readBody, tooLarge } from "./body.ts";
 import type { Encoding, Spool } from "./spool.ts";
 
-/** What came so far. */
 export interface Counts {
   requests: number;
   spans: number;
@@ -20,21 +19,20 @@ export interface Counts {
   problem: string | null;
 }
 
-/** What the server tells its owner. */
 export interface Events {
-  /** A request was answered. */
+  /** Called after each response. */
   answered: () => void;
-  /** Somebody who knows the secret asked for the end. */
+  /** Called on a stop request with the right secret. */
   stop: () => void;
 }
 
 const MOST_CONNECTIONS = 256;
-/** Of a body of JSON: two of its bytes can take a hundred in memory before anybody has looked at them. */
+/** Bytes of an inflated JSON body. Two of them can take 100 bytes of memory while they are parsed. */
 const LARGEST_JSON_BYTES = 16 * 1024 * 1024;
 const INTERNAL = 13;
 const NOT_FOUND = 5;
 
-/** Makes a server that does not listen yet. */
+/** Creates the server; the caller makes it listen. */
 export function makeServer(spool: Spool, counts: Counts, secret: string, events: Events): Server {
   const server = createServer(
     { requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 5_000, connectionsCheckingInterval: 5_000 },
@@ -56,7 +54,7 @@ export function makeServer(spool: Spool, counts: Counts, secret: string, events:
     try {
       send(response, await answer(request, path, encoding), false);
     } catch (error) {
-      // A sender that went away in the middle waits for no answer.
+      // The client disconnected before its request was complete.
       if (request.destroyed && !request.complete && !(error instanceof Refused)) return;
       const refused = error instanceof Refused ? error : new Refused(500, INTERNAL, "the receiver has an error");
       if (!(error instanceof Refused)) console.error(error);
@@ -70,7 +68,7 @@ export function makeServer(spool: Spool, counts: Counts, secret: string, events:
 
   async function answer(request: IncomingMessage, path: string, encoding: Encoding | null): Promise<Answer> {
     const signal = request.method === "POST" ? /^\/v1\/(traces|metrics|logs)\/?$/.exec(path)?.[1] : undefined;
-    if (signal === undefined) throw new Refused(404, NOT_FOUND, "only POST /v1/traces is taken here");
+    if (signal === undefined) throw new Refused(404, NOT_FOUND, "this receiver accepts only POST /v1/traces");
     if (encoding === null) throw new Refused(415, 3, "its Content-Type is neither application/x-protobuf nor application/json");
     if (signal !== "traces") {
       await readBody(request, "none");
@@ -91,7 +89,7 @@ export function makeServer(spool: Spool, counts: Counts, secret: string, events:
     }
     counts.droppedSpans += spans;
     counts.droppedBytes += body.length;
-    counts.problem = kept === "full" ? "the action's max-size was reached" : `the disk took no more: ${kept.error}`;
+    counts.problem = kept === "full" ? "the action's max-size was reached" : `the spans could not be written to disk: ${kept.error}`;
     return partialSuccess(encoding, spans, counts.problem);
   }
 
@@ -119,7 +117,7 @@ function send(response: ServerResponse, { status, contentType, body }: Answer, c
   response.writeHead(status, {
     "Content-Type": contentType,
     "Content-Length": body.length,
-    // What was not read of a refused body is not waited for.
+    // The unread rest of a refused body is not waited for.
     ...(close ? { Connection: "close" } : {}),
   });
   response.end(body);

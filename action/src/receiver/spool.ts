@@ -1,21 +1,19 @@
-// Bodies on disk, one behind the other in one file: encoding, length, bytes. Bounded; a write that
-// fails is taken back, so that what was written before stays whole. Read again by `post`, which
-// stops at a piece that was cut off, and at one that the receiver never writes.
+// Request bodies in one file on disk, each as encoding, length and bytes. The file is bounded. A
+// failed write is truncated, so that earlier bodies stay intact. `post` reads the file and stops at
+// a truncated or invalid record.
 
 import { type FileHandle, open } from "node:fs/promises";
 import { closeSync, openSync, readSync } from "node:fs";
 
 import { isPlainFile } from "../session.ts";
 
-/** How a body is encoded. */
 export type Encoding = "protobuf" | "json";
 const ENCODINGS: readonly Encoding[] = ["protobuf", "json"];
 const HEAD_BYTES = 5;
 
-/** Whether a body was kept: if not, why. */
+/** Whether a body was kept, and the reason if not. */
 export type Kept = "kept" | "full" | { readonly error: string };
 
-/** Writes bodies, one at a time. */
 export class Spool {
   private readonly file: FileHandle;
   private readonly maxBytes: number;
@@ -32,14 +30,14 @@ export class Spool {
     return new Spool(await open(path, "wx", 0o600), maxBytes);
   }
 
-  /** Writes a body behind those that are being written. */
+  /** Writes a body after all earlier ones. */
   append(encoding: Encoding, body: Buffer): Promise<Kept> {
     const written = this.last.then(() => this.write(encoding, body));
     this.last = written;
     return written;
   }
 
-  /** When all that was begun is written. */
+  /** Waits for pending writes, then closes the file. */
   async close(): Promise<void> {
     await this.last;
     await this.file.close();
@@ -69,7 +67,7 @@ async function writeAll(file: FileHandle, bytes: Buffer, position: number): Prom
   }
 }
 
-/** Every whole body of a file; none when there is no file. */
+/** Every complete body of a file; none if the file is missing. */
 export function* readSpool(path: string): Generator<{ encoding: Encoding; body: Buffer }> {
   let file: number;
   try {
@@ -83,7 +81,7 @@ export function* readSpool(path: string): Generator<{ encoding: Encoding; body: 
     while (fill(file, head)) {
       const encoding = ENCODINGS[head.readUInt8(0)];
       const length = head.readUInt32LE(1);
-      // A body of spans is never empty; a file of zeros, which costs a step nothing, is one empty body after another.
+      // A body with spans is never empty. A step could leave a huge sparse file, whose zeros read as empty bodies.
       if (encoding === undefined || length === 0 || length > LARGEST_INFLATED_BYTES) return;
       const body = Buffer.alloc(length);
       if (!fill(file, body)) return;
@@ -94,7 +92,7 @@ export function* readSpool(path: string): Generator<{ encoding: Encoding; body: 
   }
 }
 
-/** What a body may grow to when it is inflated. */
+/** Bytes of one body after inflation. */
 export const LARGEST_INFLATED_BYTES = 32 * 1024 * 1024;
 
 function fill(file: number, into: Buffer): boolean {

@@ -1,15 +1,14 @@
-// The archive as the run's artifact, with GitHub's own client. It is kept for five days: the
-// server fetches it as soon as the run has ended.
+// Uploads the archive as an artifact of the run, with GitHub's own client. The artifact is kept for
+// five days; the server fetches it as soon as the run has ended.
 
 import { DefaultArtifactClient } from "@actions/artifact";
 
 import { uncaught } from "../never_fail.ts";
 
-/** GitHub deletes it after so many days. */
 const RETENTION_DAYS = 5;
 const LONGEST_MS = 60_000;
 
-/** Why this job's server can't take an artifact, if it can't; GitHub's client would say it in its own terms. */
+/** The reason why this job's GitHub server has no usable artifact service; null if it has one. GitHub's client would report it less clearly. */
 export function whyNoArtifacts(environment: NodeJS.ProcessEnv): string | null {
   const set = (name: string): boolean => (environment[name] ?? "") !== "";
   const ours = set("ACTIONS_RUNTIME_TOKEN") && set("ACTIONS_RESULTS_URL");
@@ -17,30 +16,30 @@ export function whyNoArtifacts(environment: NodeJS.ProcessEnv): string | null {
   try {
     host = new URL(environment.GITHUB_SERVER_URL ?? "").hostname;
   } catch {
-    // GitHub's own client takes it for github.com too.
+    // GitHub's client also assumes github.com.
   }
   const known = /^github\.com$|\.ghe\.com$|\.localhost$/i.test(host);
-  return ours && known ? null : "This server has no artifact service that the action can use. Send the spans to the service at once instead, with `server-url`.";
+  return ours && known ? null : "This server has no artifact service that the action can use. Set `server-url` to send the spans directly to the service.";
 }
 
-/** Uploads files of `folder` under `name`; `otherwise` is the name where that one is taken already. Throws. */
-export async function uploadArtifact(name: string, otherwise: string, folder: string, paths: readonly string[]): Promise<string> {
+/** Uploads files of `folder` as the artifact `name`, or `fallback` if that name exists. Returns the name; throws on failure. */
+export async function uploadArtifact(name: string, fallback: string, folder: string, paths: readonly string[]): Promise<string> {
   const reason = whyNoArtifacts(process.env);
   if (reason !== null) throw new Error(reason);
   const client = new DefaultArtifactClient();
   const upload = async (as: string): Promise<string> => {
-    // The content is compressed already.
+    // The files are already compressed.
     await client.uploadArtifact(as, [...paths], folder, { retentionDays: RETENTION_DAYS, compressionLevel: 0 });
     return as;
   };
   const first = upload(name).catch((error: unknown) => {
     if (!isTaken(error)) throw error;
-    return upload(otherwise);
+    return upload(fallback);
   });
   return Promise.race([first, tooLong(), uncaught()]);
 }
 
-/** Two jobs of a reusable workflow that is called twice have one key, and so one name. */
+/** Jobs of a reusable workflow that is called twice share a key, and so an artifact name. */
 function isTaken(error: unknown): boolean {
   return error instanceof Error && /\b409\b|conflict|already exists/i.test(error.message);
 }
@@ -48,7 +47,7 @@ function isTaken(error: unknown): boolean {
 function tooLong(): Promise<never> {
   return new Promise((_, reject) => {
     setTimeout(() => {
-      reject(new Error(`GitHub did not take the artifact within ${LONGEST_MS / 1000} s`));
+      reject(new Error(`GitHub did not accept the artifact within ${LONGEST_MS / 1000} s`));
     }, LONGEST_MS).unref();
   });
 }

@@ -1,10 +1,9 @@
-// One POST to the server: within a time, following no redirect, reading no more of an answer than
-// a person would. Proxies are the runner's (https_proxy, no_proxy).
+// Sends one POST to the server, with limits on time and on the response's size. Follows no
+// redirect. Uses the runner's proxy settings (https_proxy, no_proxy).
 
 import { HttpClient } from "@actions/http-client";
 import { Readable } from "node:stream";
 
-/** What was answered. */
 export interface HttpAnswer {
   readonly status: number;
   readonly body: string;
@@ -24,13 +23,13 @@ export async function post(url: string, headers: Record<string, string>, body: B
   });
   const sent = async (): Promise<HttpAnswer> => {
     const length = { "Content-Length": String(body.length) };
-    const { message } = await client.sendStream("POST", url, Readable.from(pieces(body)), { ...headers, ...length });
+    const { message } = await client.sendStream("POST", url, Readable.from(chunks(body)), { ...headers, ...length });
     const read: Buffer[] = [];
     let size = 0;
-    for await (const piece of message as AsyncIterable<Buffer>) {
-      size += piece.length;
+    for await (const chunk of message as AsyncIterable<Buffer>) {
+      size += chunk.length;
       if (size > LARGEST_ANSWER_BYTES) throw new Error("the answer is too long");
-      read.push(piece);
+      read.push(chunk);
     }
     const retryAfter = Number(message.headers["retry-after"]);
     return {
@@ -44,13 +43,13 @@ export async function post(url: string, headers: Record<string, string>, body: B
   });
 }
 
-/** A body in pieces, so that sending it is not one long pause. */
-function* pieces(body: Buffer): Generator<Buffer> {
+/** A body in chunks, so that sending it does not block for long. */
+function* chunks(body: Buffer): Generator<Buffer> {
   for (let at = 0; at < body.length; at += 64 * 1024) yield body.subarray(at, at + 64 * 1024);
 }
 
-/** `work`, or an error when it takes longer. `late` is called in any case. */
-export async function within<T>(work: Promise<T>, timeoutMs: number, late: () => void = () => undefined): Promise<T> {
+/** Rejects when `work` takes longer than `timeoutMs`. Always calls `cleanUp` at the end. */
+export async function within<T>(work: Promise<T>, timeoutMs: number, cleanUp: () => void = () => undefined): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
@@ -61,6 +60,6 @@ export async function within<T>(work: Promise<T>, timeoutMs: number, late: () =>
     return await Promise.race([work, timeout]);
   } finally {
     clearTimeout(timer);
-    late();
+    cleanUp();
   }
 }

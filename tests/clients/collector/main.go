@@ -1,5 +1,5 @@
-// A Collector with what the founding systems use of one, and nothing else: the receivers of every
-// tracer, the processors that batch, bound and sample, the exporters that reach Pacegate.
+// A Collector with only the components that the tests use: receivers for every tracer, processors that
+// batch, limit and sample, and exporters that reach Pacegate.
 package main
 
 import (

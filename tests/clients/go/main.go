@@ -1,5 +1,5 @@
-// The pipeline tracer: a pipeline, its stages, their operations. `clients EXPORTER`; with
-// `as-written` the operations of the build end before the work is done, and so last nothing.
+// The pipeline tracer: a pipeline, its stages, their operations. Usage: `clients EXPORTER`. With
+// `as-written`, the build's operations end before their work is done, so their duration is zero.
 package main
 
 import (
@@ -54,7 +54,7 @@ func (p *pipelineExecutor) executeStage(ctx context.Context, stage stage) {
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("which exporter?")
+		log.Fatal("usage: clients EXPORTER [as-written]")
 	}
 	asWritten := len(os.Args) > 2 && os.Args[2] == "as-written"
 	err := eachRun(os.Args[1], func(ctx context.Context, tracer trace.Tracer, one *run) error {

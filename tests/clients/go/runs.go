@@ -19,7 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// exporter is one of Go's, as its documentation makes it: where it sends is in the environment.
+// exporter creates one as its documentation shows; the destination is in the environment.
 func exporter(ctx context.Context, name string) (sdktrace.SpanExporter, error) {
 	switch name {
 	case "otlp-grpc":
@@ -33,10 +33,10 @@ func exporter(ctx context.Context, name string) (sdktrace.SpanExporter, error) {
 	case "jaeger-udp":
 		return jaeger.New(jaeger.WithAgentEndpoint())
 	}
-	return nil, fmt.Errorf("there is no exporter %q", name)
+	return nil, fmt.Errorf("unknown exporter %q", name)
 }
 
-// clock is set forward by programs instead of sleeping.
+// clock is advanced by programs instead of sleeping.
 type clock struct{ now time.Time }
 
 func (c *clock) sleep(seconds float64) {
@@ -67,7 +67,7 @@ type run struct {
 func parse(line string) (run, error) {
 	parts := strings.Split(line, "\t")
 	if len(parts) != 4 {
-		return run{}, fmt.Errorf("a line of a plan has four parts: %q", line)
+		return run{}, fmt.Errorf("a line of a plan has four fields: %q", line)
 	}
 	start, err := strconv.ParseInt(parts[0], 10, 64)
 	if err != nil {
@@ -87,11 +87,11 @@ func parse(line string) (run, error) {
 		last := &one.stages[len(one.stages)-1]
 		last.operations = append(last.operations, operation{name, seconds})
 	}
-	// The SDK reads it when a provider is made, as in a process of its own.
+	// The SDK reads this variable each time a provider is created.
 	return one, os.Setenv("OTEL_RESOURCE_ATTRIBUTES", parts[2])
 }
 
-// eachRun does with program what stdin says, and says when a run was sent.
+// eachRun calls program for each line of stdin, and prints each sent run.
 func eachRun(name string, program func(context.Context, trace.Tracer, *run) error) error {
 	ctx := context.Background()
 	lines := bufio.NewScanner(os.Stdin)

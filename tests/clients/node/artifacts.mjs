@@ -1,5 +1,5 @@
-// The artifact client and the service it talks to: two services, real HTTP between them, the
-// context in the request's headers. `node artifacts.mjs EXPORTER`
+// An artifact client and its service: two services with real HTTP between them, and the trace
+// context in the request's headers. Usage: `node artifacts.mjs EXPORTER`
 
 import { once } from "node:events";
 import { createServer, request } from "node:http";
@@ -13,7 +13,7 @@ propagation.setGlobalPropagator(
   new CompositePropagator({ propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()] }),
 );
 
-// What the server works with: each run brings its own.
+// The tracer, clock and duration that the server uses; each run sets them.
 let served;
 
 const server = createServer((incoming, answer) => {

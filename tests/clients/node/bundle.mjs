@@ -1,5 +1,5 @@
-// A build of a job: a few spans of the SDK as its documentation sets it up, below what TRACEPARENT
-// says. It knows nothing of Pacegate.
+// A build step of a job: a few spans from the SDK, set up as its documentation shows, with TRACEPARENT
+// as parent. It has no code for Pacegate.
 
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -25,5 +25,5 @@ for (const [name, milliseconds] of [["resolve", 300], ["transform", 500], ["mini
   span.end();
 }
 root.end();
-// A build does not fail because nobody takes its spans.
+// A build must not fail when its spans cannot be delivered.
 await provider.shutdown().catch((error) => console.error(error.message));

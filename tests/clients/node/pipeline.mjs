@@ -1,4 +1,4 @@
-// The pipeline engine: a pipeline, its stages, their operations. `node pipeline.mjs EXPORTER`
+// The pipeline engine: a pipeline, its stages, their operations. Usage: `node pipeline.mjs EXPORTER`
 
 import { SpanKind, SpanStatusCode, context, trace } from "@opentelemetry/api";
 

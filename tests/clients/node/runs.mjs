@@ -1,5 +1,5 @@
-// What is the same in every Node program: the plan on stdin, the SDK set up as it is in a process
-// of its own, and a clock that programs set forward instead of sleeping.
+// Shared by every Node program. Reads the plan from stdin and sets up the SDK for each run as a
+// separate process would. Programs advance its clock instead of sleeping.
 
 import { createInterface } from "node:readline";
 
@@ -7,17 +7,17 @@ import { defaultResource, detectResources, envDetector, resourceFromAttributes }
 import { BatchSpanProcessor } from "@opentelemetry/sdk-trace-base";
 import { NodeTracerProvider } from "@opentelemetry/sdk-trace-node";
 
-// Each as its documentation makes it: where it sends is in the environment.
+// Each is created as its documentation shows; the destination is in the environment.
 const EXPORTERS = {
   "otlp-grpc": async () => (await import("@opentelemetry/exporter-trace-otlp-grpc")).OTLPTraceExporter,
   "otlp-http": async () => (await import("@opentelemetry/exporter-trace-otlp-proto")).OTLPTraceExporter,
   "otlp-json": async () => (await import("@opentelemetry/exporter-trace-otlp-http")).OTLPTraceExporter,
   zipkin: async () => (await import("@opentelemetry/exporter-zipkin")).ZipkinExporter,
-  // To the agent over UDP, or over HTTP if OTEL_EXPORTER_JAEGER_ENDPOINT is set.
+  // Sends to the agent over UDP, or over HTTP if OTEL_EXPORTER_JAEGER_ENDPOINT is set.
   jaeger: async () => (await import("@opentelemetry/exporter-jaeger")).JaegerExporter,
 };
 
-/** Nanoseconds since the epoch, as the SDK takes them: whole seconds and the rest. */
+/** `now` returns the SDK's form of a time: seconds since the epoch, and the remaining nanoseconds. */
 class Clock {
   #ns;
 
@@ -55,7 +55,7 @@ class Run {
     process.env.OTEL_RESOURCE_ATTRIBUTES = resource;
   }
 
-  /** The tracer of a service, with a provider and an exporter of its own. */
+  /** The tracer of a service, with its own provider and exporter. */
   tracer(service) {
     const resource = defaultResource()
       .merge(detectResources({ detectors: [envDetector] }))
@@ -73,7 +73,7 @@ class Run {
   }
 }
 
-/** Does with `program` what stdin says; argv names the exporter. Says when a run was sent. */
+/** Runs `program` for each line of stdin, with the exporter that argv names. Prints each sent run. */
 export async function eachRun(program) {
   const Exporter = await EXPORTERS[process.argv[2]]();
   for await (const line of createInterface({ input: process.stdin })) {

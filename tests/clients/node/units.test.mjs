@@ -1,4 +1,4 @@
-// Unit tests of a job, for Node's own runner, which writes a JUnit report of them.
+// Unit tests of a job. Node's own test runner writes a JUnit report of them.
 
 import assert from "node:assert";
 import { describe, it } from "node:test";

@@ -1,5 +1,5 @@
-"""The exporters of Python, each as its documentation makes it: where it sends is in the
-environment. Imported when asked for, because no one environment can hold them all."""
+"""Python's exporters, each created as its documentation shows; the destination is in the environment.
+Imports are inside the functions, because no single environment can hold all exporters."""
 
 
 def otlp_grpc():
@@ -24,7 +24,7 @@ def zipkin_v1():
     from opentelemetry.exporter.zipkin.encoder import Protocol
     from opentelemetry.exporter.zipkin.json import ZipkinExporter
 
-    # Without a length this version fails on every text.
+    # Without a length, this version of the exporter fails on every text.
     return ZipkinExporter(version=Protocol.V1, max_tag_value_length=256)
 
 
@@ -41,7 +41,7 @@ def zipkin_proto():
 
 
 def jaeger_thrift():
-    """To the agent over UDP, or over HTTP if OTEL_EXPORTER_JAEGER_ENDPOINT is set."""
+    """Sends to the agent over UDP, or over HTTP if OTEL_EXPORTER_JAEGER_ENDPOINT is set."""
     from opentelemetry.exporter.jaeger.thrift import JaegerExporter
 
     return JaegerExporter()

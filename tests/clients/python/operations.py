@@ -1,5 +1,5 @@
-"""Operations under a decorator that starts a span, records that they started and completed, and
-what they raise: `operations.py EXPORTER`."""
+"""Operations with a decorator that starts a span and records start, completion and exceptions.
+Usage: `operations.py EXPORTER`."""
 
 import functools
 
@@ -31,7 +31,7 @@ def traced_operation(tracer, name):
 
 
 class FlakyTests(Exception):
-    """Raised in every run and caught: known, and not what a slowed run is blamed for."""
+    """Raised and caught in every run. A known error must not be reported as the cause of a slow run."""
 
 
 def operations(run):

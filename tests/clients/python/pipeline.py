@@ -1,8 +1,8 @@
 """The pipeline executor: a pipeline, its stages, their operations.
 
-`pipeline.py EXPORTER` nests them; with `as-written` the operations are children of the pipeline
-though they run within a stage, because `start_span` does not make a stage the current span. The
-pipeline's number is in its root's name then, and the service's name an attribute of the root.
+`pipeline.py EXPORTER` nests them. With `as-written`, operations run within a stage but are children of
+the pipeline, because `start_span` does not make a stage the current span. The root's name then contains
+the pipeline's number, and the service's name is an attribute of the root.
 """
 
 import sys

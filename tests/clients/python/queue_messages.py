@@ -1,8 +1,8 @@
-"""The message queue: the engine publishes what it built, a worker that is a service of its own
-takes the message and processes it. The context goes with the message's attributes.
+"""A message queue: the engine publishes a build, and a worker, which is another service, receives and
+processes the message. The message's attributes carry the trace context.
 
-`queue_messages.py EXPORTER` makes the worker's spans children of the sent message; with `linked`
-the worker begins a trace of its own that links to it, and names the same run.
+`queue_messages.py EXPORTER` makes the worker's spans children of the sent message. With `linked`, the
+worker starts its own trace, which links to the message and names the same run.
 """
 
 import sys
@@ -17,7 +17,7 @@ QUEUE = "build-queue"
 
 
 class Queue:
-    """What would be a broker."""
+    """A broker in memory."""
 
     def __init__(self):
         self.messages = []
@@ -79,7 +79,7 @@ def publish(run):
         with engine.start_as_current_span("publish-stage") as stage:
             stage.set_attribute("stage.name", "publish")
             TracedMessageQueue(engine, queue).send_message("a build", times["send-message"])
-    # The engine is done; who receives has no span of its own around it.
+    # The engine has ended; the worker has no surrounding span.
     TracedMessageQueue(worker, queue).receive_message(run_id, times["receive-message"], times["process-message"])
 
 

@@ -1,5 +1,5 @@
-"""What is the same in every Python program: the plan on stdin, the SDK set up as it is in a
-process of its own, and a clock that programs set forward instead of sleeping."""
+"""Shared by every Python program. Reads the plan from stdin and sets up the SDK for each run as a
+separate process would. Programs advance its clock instead of sleeping."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from exporters import EXPORTERS
 
 
 class Clock:
-    """The time the SDK reads. A minute of a made-up pipeline takes no time at all."""
+    """Replaces the SDK's clock, so that a simulated minute takes no real time. Nanoseconds since the epoch."""
 
     def __init__(self):
         self.now = 0
@@ -43,7 +43,7 @@ class Run:
             self.stages.setdefault(stage, {})[operation] = float(seconds)
 
     def tracer(self, service):
-        """The tracer of a service, with a provider and an exporter of its own."""
+        """The tracer of a service, with its own provider and exporter."""
         provider = TracerProvider(resource=Resource.create({"service.name": service}))
         provider.add_span_processor(BatchSpanProcessor(self.exporter()))
         self.providers.append(provider)
@@ -55,7 +55,7 @@ class Run:
 
 
 def each_run(program):
-    """Does with `program` what stdin says; argv names the exporter. Says when a run was sent."""
+    """Runs `program` for each line of stdin, with the exporter that argv names. Prints each sent run."""
     exporter = EXPORTERS[sys.argv[1]]
     for line in sys.stdin:
         run = Run(line, exporter)

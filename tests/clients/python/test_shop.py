@@ -1,5 +1,5 @@
-"""Test cases of a job, which take as long as SHOP says (`case=seconds,...`): run by pytest with
-pytest-opentelemetry, as a project does that knows nothing of Pacegate."""
+"""Test cases of a job. The variable SHOP sets the seconds of each case (`case=seconds,...`). pytest runs
+them with pytest-opentelemetry, as a project without code for Pacegate would."""
 
 import os
 import time

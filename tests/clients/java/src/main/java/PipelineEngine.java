@@ -24,8 +24,8 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
 /**
- * The pipeline engine: a pipeline, its stages, their operations. Its argument is the exporter,
- * {@code otlp-grpc} or {@code otlp-http}; where that sends is in OTEL_EXPORTER_OTLP_ENDPOINT.
+ * The pipeline engine: a pipeline, its stages, their operations. The argument is the exporter,
+ * {@code otlp-grpc} or {@code otlp-http}; its destination is in OTEL_EXPORTER_OTLP_ENDPOINT.
  */
 public final class PipelineEngine {
     private final Tracer tracer;
@@ -56,13 +56,13 @@ public final class PipelineEngine {
                     .setEndpoint(endpoint + "/v1/traces")
                     .setTimeout(timeout)
                     .build();
-            default -> throw new IllegalArgumentException("There is no exporter " + name);
+            default -> throw new IllegalArgumentException("Unknown exporter " + name);
         };
     }
 
     private static OpenTelemetrySdk sdk(Run run, SpanExporter exporter) {
-        // Without autoconfigure the SDK does not read OTEL_RESOURCE_ATTRIBUTES. In one process the
-        // property of the same meaning can be another for each run.
+        // Without autoconfigure, the SDK does not read OTEL_RESOURCE_ATTRIBUTES. The equivalent system
+        // property can change for each run within one process.
         System.setProperty("otel.resource.attributes", run.resource);
         Resource resource = Resource.getDefault()
                 .merge(ResourceConfiguration.createEnvironmentResource())

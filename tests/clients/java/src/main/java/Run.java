@@ -2,12 +2,12 @@ import io.opentelemetry.sdk.common.Clock;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** One line of the plan, and the clock that the program sets forward instead of sleeping. */
+/** One line of the plan, and a clock that the program advances instead of sleeping. */
 final class Run implements Clock {
     final String number;
     final String resource;
 
-    /** Stage, operation, seconds, in the plan's order. */
+    /** Stage to operation to seconds, in the plan's order. */
     final Map<String, Map<String, Double>> stages = new LinkedHashMap<>();
 
     private long now;
