@@ -15,7 +15,8 @@ use pacegate_engine::gate::baseline::Baseline;
 use pacegate_engine::gate::measure::identity::RunIdentity;
 use pacegate_engine::gate::measure::{Provenance, measure};
 use pacegate_engine::gate::verdict::number_format::counted;
-use pacegate_engine::gate::{compare, conclude, fit};
+use pacegate_engine::gate::duration_model::fit;
+use pacegate_engine::gate::verdict::{aggregate, compare};
 use pacegate_engine::model::comparison::{RunComparison, RunVerdict};
 use pacegate_engine::model::ids::{CommitSha, RepoName, RunId, TraceId};
 use pacegate_engine::model::policy::GatePolicy;
@@ -146,7 +147,7 @@ fn judge(
             Some(comparison)
         })
         .collect();
-    conclude::conclude(comparisons)
+    aggregate::conclude(comparisons)
 }
 
 /// Runs by pipeline, oldest first in each.

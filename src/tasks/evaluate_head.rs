@@ -8,7 +8,10 @@ use sha2::{Digest, Sha256};
 use super::evaluation::Target;
 use super::{Job, JobError, Work, locations, policy};
 use crate::metrics::Metrics;
-use pacegate_engine::gate::{attempts, baseline, compare, conclude, decide, fit};
+use pacegate_engine::gate::baseline;
+use pacegate_engine::gate::duration_model::fit;
+use pacegate_engine::gate::measure::attempts;
+use pacegate_engine::gate::verdict::{aggregate, compare, overrides};
 use pacegate_engine::model::comparison::{RunComparison, RunVerdict};
 use pacegate_engine::model::decision::StandingDecision;
 use pacegate_engine::model::history::AcceptedChange;
@@ -275,9 +278,9 @@ fn judge(
             let mut comparison = compare::compare(&fitted, &case.candidate, repo, policy)?;
             baselines.extend(chosen.standing_for(base_sha).map(|run| (newest.id.clone(), run.id.clone())));
             comparison.notes.extend(base_sha.and_then(|sha| chosen.stand_in(sha)));
-            decide::apply(&mut comparison, &decided.decisions, policy);
+            overrides::apply(&mut comparison, &decided.decisions, policy);
             Some(comparison)
         })
         .collect();
-    (conclude::conclude(comparisons), baselines)
+    (aggregate::conclude(comparisons), baselines)
 }

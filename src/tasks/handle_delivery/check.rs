@@ -106,7 +106,7 @@ pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Pressed) -> Result
         until,
         reason: format!("\u{201c}{button}\u{201d} on the check of {}", pressed.head_sha.short()),
     };
-    let subjects = decide::subjects(&comparison.comparison, kind);
+    let subjects = overrides::subjects(&comparison.comparison, kind);
     for (i, subject) in subjects.iter().enumerate() {
         let standing = StandingDecision {
             decision: decision.clone(),
