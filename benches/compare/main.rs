@@ -15,10 +15,10 @@ mod ours;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use pacegate_engine::gate::duration_model::ablation::Pieces;
+use pacegate_engine::gate::duration_model::ablation::Ablation;
 use pacegate_engine::gate::duration_model::fit::fit;
 use pacegate_engine::gate::duration_model::multiple_testing::Family;
-use pacegate_engine::gate::duration_model::runner_speed::Witnesses;
+use pacegate_engine::gate::duration_model::runner_speed::ReferenceStages;
 use pacegate_engine::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
 use pacegate_engine::gate::verdict::compare::compare;
 use pacegate_engine::model::ids::RepoName;
@@ -128,8 +128,8 @@ fn on_the_table(stages: usize, baseline: usize) -> Vec<String> {
         logs,
         clock_s: vec![1.0; stages],
         rare_state: (0..stages).map(|stage| Some(state(stage))).collect(),
-        witnesses: Witnesses::new(&vec![true; stages], &vec![None; stages], &within),
-        pieces: Pieces::ALL,
+        witnesses: ReferenceStages::new(&vec![true; stages], &vec![None; stages], &within),
+        ablation: Ablation::ALL,
     };
     let new_run = |push: usize| NewRun {
         logs: (0..stages).map(|stage| history.seconds(baseline + push, stage, 1.0).ln()).collect(),

@@ -3,7 +3,7 @@
 //! is `gate::compare`'s.
 
 use pacegate_engine::gate::baseline::Baseline;
-use pacegate_engine::gate::duration_model::ablation::Pieces;
+use pacegate_engine::gate::duration_model::ablation::Ablation;
 use pacegate_engine::gate::duration_model::fit::{FittedBaseline, fit_with};
 use pacegate_engine::gate::duration_model::{Deviations, Direction};
 use pacegate_engine::gate::verdict::compare::compare;
@@ -119,9 +119,9 @@ pub(crate) struct Gate<'a> {
 }
 
 impl<'a> Gate<'a> {
-    pub(crate) fn new(runs: &'a Runs<'a>, baseline: &Baseline, pieces: Pieces) -> Self {
+    pub(crate) fn new(runs: &'a Runs<'a>, baseline: &Baseline, ablation: Ablation) -> Self {
         let policy = GatePolicy::default();
-        let fitted = fit_with(baseline, &policy, pieces);
+        let fitted = fit_with(baseline, &policy, ablation);
         let column = |key: &StageKey| fitted.stages[key].column.expect("enough samples").at;
         let columns = runs.keys.iter().map(column).collect();
         Self { runs, fitted, policy, columns }

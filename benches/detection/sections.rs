@@ -1,6 +1,6 @@
 //! The tables of the benchmark: which histories are made and what is told of them.
 
-use pacegate_engine::gate::duration_model::ablation::Pieces;
+use pacegate_engine::gate::duration_model::ablation::Ablation;
 use pacegate_engine::gate::replay::incumbents::{Rule, StudentLimits};
 
 use crate::generator::{Family, PUSHES, Setting};
@@ -54,7 +54,7 @@ pub(crate) fn bar(trials: usize) {
         ],
     );
     for (row, (name, setting, bar)) in rows.into_iter().enumerate() {
-        for tally in row_of(1, row, trials).ours(&setting, &[2], Pieces::ALL) {
+        for tally in row_of(1, row, trials).ours(&setting, &[2], Ablation::ALL) {
             let recall = tally.recall();
             let quiet = if tally.is_quiet() { "" } else { " **missed**" };
             let mut cells = vec![name.to_owned(), format!("{}{quiet}", tally.alarms_cell())];
@@ -82,7 +82,7 @@ pub(crate) fn incumbents(trials: usize) {
         progress("incumbents");
         let scores = row_of(2, row, trials).run(&setting, |history, stage| {
             let runs = Runs::new(history, &setting);
-            let gate = Gate::new(&runs, &runs.baseline(), Pieces::ALL);
+            let gate = Gate::new(&runs, &runs.baseline(), Ablation::ALL);
             let mut scores = scores_of(&gate, &runs, stage, &SIZES);
             let others = Incumbents::new(history, &limits);
             let found =
@@ -132,7 +132,7 @@ fn grid(section: u64, title: &str, rows: Vec<(String, Setting)>, trials: usize) 
         format!("{title}: two samples together, {trials} pull requests of four pushes, through `fit`");
     begin_table(&title, &HEAD);
     for (row, (name, setting)) in rows.into_iter().enumerate() {
-        for tally in row_of(section, row, trials).ours(&setting, &[2], Pieces::ALL) {
+        for tally in row_of(section, row, trials).ours(&setting, &[2], Ablation::ALL) {
             print_row([name.clone()].into_iter().chain(tally.cells()));
         }
     }
@@ -170,8 +170,8 @@ pub(crate) fn noise(trials: usize) {
 
 /// The method without each of its parts.
 pub(crate) fn ablation(trials: usize) {
-    type Without = fn(&mut Pieces);
-    let pieces: [(&str, Without); 13] = [
+    type Without = fn(&mut Ablation);
+    let ablation: [(&str, Without); 13] = [
         ("nothing", |_| {}),
         ("machine", |p| p.machine = false),
         ("jobs", |p| p.jobs = false),
@@ -199,11 +199,11 @@ pub(crate) fn ablation(trials: usize) {
             ),
             &["without", HEAD[1], HEAD[2], HEAD[3]],
         );
-        for (without, switch) in pieces {
-            let mut pieces = Pieces::ALL;
-            switch(&mut pieces);
+        for (without, switch) in ablation {
+            let mut ablation = Ablation::ALL;
+            switch(&mut ablation);
             // The same histories for each: what differs is the method.
-            for tally in row_of(5, row, trials).ours(&setting, &[2], pieces) {
+            for tally in row_of(5, row, trials).ours(&setting, &[2], ablation) {
                 print_row([without.to_owned()].into_iter().chain(tally.cells()));
             }
         }
@@ -237,7 +237,7 @@ pub(crate) fn blocks(trials: usize) {
         progress(name);
         let scores = row_of(6, row, trials).run(&setting, |history, stage| {
             let runs = Runs::new(history, &setting);
-            let gate = Gate::new(&runs, &runs.baseline(), Pieces::ALL);
+            let gate = Gate::new(&runs, &runs.baseline(), Ablation::ALL);
             let alarm = gate.first_confirmed(&runs.pushes(None), None);
             let first = stage.map(|stage| {
                 FACTORS.map(|factor| gate.first_confirmed(&runs.pushes(Some((stage, factor))), Some(stage)))

@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pacegate_engine::gate::duration_model::ablation::Pieces;
+use pacegate_engine::gate::duration_model::ablation::Ablation;
 use pacegate_engine::gate::duration_model::multiple_testing::ALPHA;
 
 use crate::generator::{History, Rng, Setting};
@@ -57,11 +57,11 @@ impl Trials {
     }
 
     /// The gate's decisions on blocks of so many samples, one tally for each size.
-    pub(crate) fn ours(self, setting: &Setting, sizes: &[usize], pieces: Pieces) -> Vec<Tally> {
+    pub(crate) fn ours(self, setting: &Setting, sizes: &[usize], ablation: Ablation) -> Vec<Tally> {
         progress(&format!("{setting:?} {sizes:?}"));
         let scores = self.run(setting, |history, stage| {
             let runs = Runs::new(history, setting);
-            let gate = Gate::new(&runs, &runs.baseline(), pieces);
+            let gate = Gate::new(&runs, &runs.baseline(), ablation);
             scores_of(&gate, &runs, stage, sizes)
         });
         by_rule(&scores, |_| rare_enough())

@@ -14,7 +14,7 @@ use super::serve::open_work;
 use super::{CliError, database};
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
 use crate::tasks::backfill::{Reserve, Then, discover, read_page};
-use crate::tasks::{JobError, Work, error_chain};
+use crate::tasks::{TaskError, WorkerContext, error_chain};
 use pacegate_clock::{Clock, Randomness};
 use pacegate_engine::model::ids::RepoName;
 use pacegate_github::RepoClient;
@@ -46,20 +46,20 @@ pub(super) struct ImportArgs {
 
 /// `pacegate import`.
 pub(super) async fn import(args: ImportArgs) -> Result<(), CliError> {
-    let (clock, chance) = (Clock::system(), Randomness::from_system());
+    let (clock, rng) = (Clock::system(), Randomness::from_system());
     let credentials = credentials(&args.github, &database(&args.store)?, &clock)?;
     let token = args.github_token.as_ref().filter(|token| !token.expose_secret().trim().is_empty());
     if credentials.is_none() && token.is_none() {
         let how = "set GITHUB_TOKEN to a token that may read the repository's Actions, or name the App: by its file (PACEGATE_APP_FILE) or its three PACEGATE_GITHUB_ variables";
         return Err(CliError::Input(format!("import needs to read from GitHub: {how}")));
     }
-    let work = open_work(&args.store, &args.work, credentials.as_ref(), clock, chance).await?;
+    let work = open_work(&args.store, &args.work, credentials.as_ref(), clock, rng).await?;
     let result = run(&args, &work, token).await;
     work.db.close().await;
     result
 }
 
-async fn run(args: &ImportArgs, work: &Work, token: Option<&SecretString>) -> Result<(), CliError> {
+async fn run(args: &ImportArgs, work: &WorkerContext, token: Option<&SecretString>) -> Result<(), CliError> {
     let mut tx = work.db.write().await?;
     let repository = tx.ensure_repository(&args.repo, work.clock.now()).await?;
     tx.commit().await?;
@@ -102,7 +102,7 @@ async fn run(args: &ImportArgs, work: &Work, token: Option<&SecretString>) -> Re
 
 struct Reader<'a> {
     args: &'a ImportArgs,
-    work: &'a Work,
+    work: &'a WorkerContext,
     repository: &'a RepositoryRow,
     token: Option<&'a SecretString>,
 }
@@ -113,7 +113,7 @@ impl Reader<'_> {
     }
 
     /// A new client each time: an App's token lives for an hour, an import may not.
-    async fn client(&self) -> Result<RepoClient, JobError> {
+    async fn client(&self) -> Result<RepoClient, TaskError> {
         let name = &self.repository.name;
         if let Some(app) = &self.work.app {
             let installation = match self.repository.installation {
@@ -130,7 +130,7 @@ impl Reader<'_> {
     /// Tries until it works or is not worth another try; a wait that is long is said.
     async fn tried<T>(
         &self,
-        attempt: impl AsyncFn(&RepoClient) -> Result<T, JobError>,
+        attempt: impl AsyncFn(&RepoClient) -> Result<T, TaskError>,
     ) -> Result<T, CliError> {
         for failures in 1.. {
             let result = match self.client().await {
@@ -141,7 +141,7 @@ impl Reader<'_> {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            let Some(pause) = error.pause(failures, &self.work.chance, self.work.clock.now()) else {
+            let Some(pause) = error.pause(failures, &self.work.rng, self.work.clock.now()) else {
                 return Err(CliError::Input(error_chain(&error)));
             };
             if pause >= TOLD {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::CliError;
 use crate::config::{ListenAddress, PortArgs};
-use crate::web::ingest::jaeger_udp::{self, UdpDoor};
+use crate::web::ingest::jaeger_udp::{self, UdpListener};
 use crate::web::ingest::ports::Port;
 use crate::web::{AppState, listen};
 use pacegate_engine::model::ids::RepoName;
@@ -20,7 +20,7 @@ use pacegate_ingest::Format;
 #[derive(Debug, Default)]
 pub(super) struct OpenPorts {
     tcp: Vec<(Port, TcpListener)>,
-    udp: Vec<UdpDoor>,
+    udp: Vec<UdpListener>,
     addresses: Addresses,
 }
 
@@ -100,7 +100,7 @@ impl OpenPorts {
                 Ok((at, socket)) => {
                     let repository = repository_of(&wanted, at, args, default_repo)?;
                     open.addresses.0.push((wanted.name, at));
-                    open.udp.push(UdpDoor { socket, repository, format, door: wanted.name });
+                    open.udp.push(UdpListener { socket, repository, format, door: wanted.name });
                 }
                 Err(source) => wanted.failed(source)?,
             }

@@ -16,8 +16,8 @@ use super::ports::OpenPorts;
 use super::{CliError, database};
 use crate::config::{GitHubArgs, PageAccess, StoreArgs, WebArgs, WorkArgs};
 use crate::metrics::Metrics;
-use crate::tasks::call_gate::{DatabaseGate, WriteLimits};
-use crate::tasks::{COLLECTING_MIB, TraceSettings, Work, worker::run_jobs};
+use crate::tasks::rate_limiter::{DatabaseRateLimiter, WriteLimits};
+use crate::tasks::{COLLECTING_MIB, TraceSettings, WorkerContext, worker::run_tasks};
 use crate::web::forward::{ForwardTarget, Forwarder, Forwarding};
 use crate::web::setup::Setup;
 use crate::web::{AdmissionLimits, AppState, listen, memory_of_this_machine, router};
@@ -52,11 +52,11 @@ pub(super) struct ServeArgs {
 /// `pacegate serve`.
 pub(super) async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let mut args = args;
-    let chance = Randomness::from_system();
+    let rng = Randomness::from_system();
     // Listened for once: a signal between two starts is not lost.
     let mut stopped = std::pin::pin!(stop_signal());
     loop {
-        let service = Service::start(args.clone(), Clock::system(), chance.clone()).await?;
+        let service = Service::start(args.clone(), Clock::system(), rng.clone()).await?;
         tokio::select! {
             signal = &mut stopped => {
                 signal?;
@@ -80,8 +80,8 @@ pub(super) async fn open_work(
     work: &WorkArgs,
     credentials: Option<&Credentials>,
     clock: Clock,
-    chance: Randomness,
-) -> Result<Work, CliError> {
+    rng: Randomness,
+) -> Result<WorkerContext, CliError> {
     let db = Db::connect(&database(store)?, u32::from(work.jobs) + 8).await?;
     db.migrate().await?;
     let app = credentials.map(|credentials| {
@@ -90,16 +90,16 @@ pub(super) async fn open_work(
             an_hour: work.github_writes_per_hour,
             call_timeout: credentials.app.call_timeout(),
         };
-        let gate = DatabaseGate::new(db.clone(), clock.clone(), chance.clone(), limits);
+        let gate = DatabaseRateLimiter::new(db.clone(), clock.clone(), rng.clone(), limits);
         credentials.app.clone().with_gate(Arc::new(gate))
     });
-    Ok(Work {
+    Ok(WorkerContext {
         db,
         traces: TraceStore::open(&store.traces_url)?,
         trace_settings: trace_settings(work)?,
         app,
         clock,
-        chance,
+        rng,
         metrics: Metrics::default(),
         settle: work.settle,
         check_timeout: work.check_timeout,
@@ -139,7 +139,7 @@ pub(super) struct Service {
     /// Where it listens.
     pub address: SocketAddr,
     /// What its jobs use.
-    pub work: Work,
+    pub work: WorkerContext,
     /// Cancelled when `/setup` made an App: this service has to start again to use it.
     pub app_made: CancellationToken,
     stop: CancellationToken,
@@ -150,10 +150,10 @@ pub(super) struct Service {
 
 impl Service {
     /// Starts a service: when this returns, it answers.
-    pub(super) async fn start(args: ServeArgs, clock: Clock, chance: Randomness) -> Result<Self, CliError> {
+    pub(super) async fn start(args: ServeArgs, clock: Clock, rng: Randomness) -> Result<Self, CliError> {
         let database = database(&args.store)?;
         let credentials = credentials(&args.github, &database, &clock)?;
-        let mut work = open_work(&args.store, &args.work, credentials.as_ref(), clock, chance).await?;
+        let mut work = open_work(&args.store, &args.work, credentials.as_ref(), clock, rng).await?;
         let failed = |source| CliError::Listen {
             variable: "PACEGATE_LISTEN",
             address: args.web.listen.clone(),
@@ -192,7 +192,7 @@ impl Service {
         doors.spawn(listen::serve(listener, router(state.clone()), stop.clone()));
         ports.serve(&state, &stop, &mut doors);
         let workers = (!args.no_worker)
-            .then(|| tokio::spawn(run_jobs(work.clone(), usize::from(args.work.jobs), stop.clone())));
+            .then(|| tokio::spawn(run_tasks(work.clone(), usize::from(args.work.jobs), stop.clone())));
         tracing::info!(
             address = %address,
             database = work.db.kind(),
@@ -238,7 +238,7 @@ pub(super) fn verifier(args: &GitHubArgs, clock: Clock) -> Result<Verifier, CliE
 }
 
 /// The queue to another endpoint, if one is named.
-fn forward(args: &WebArgs, work: &Work) -> Result<Option<(Forwarder, Forwarding)>, CliError> {
+fn forward(args: &WebArgs, work: &WorkerContext) -> Result<Option<(Forwarder, Forwarding)>, CliError> {
     let Some(url) = &args.forward_url else { return Ok(None) };
     let target = ForwardTarget::new(url, args.forward_headers.as_ref()).map_err(CliError::Input)?;
     tracing::info!(host = target.url.host_str(), "accepted spans are forwarded");
@@ -248,12 +248,12 @@ fn forward(args: &WebArgs, work: &Work) -> Result<Option<(Forwarder, Forwarding)
 
 /// The page that makes the App, and the line of the log that leads to it: whoever reads the log
 /// runs the service.
-fn offer_setup(args: &GitHubArgs, database: &DatabaseUrl, work: &Work) -> Option<Setup> {
+fn offer_setup(args: &GitHubArgs, database: &DatabaseUrl, work: &WorkerContext) -> Option<Setup> {
     let Some(file) = app_file(args, database) else {
         tracing::info!("no GitHub App is configured: PACEGATE_APP_FILE says where /setup may keep one");
         return None;
     };
-    let setup = Setup::new(args.github_api_url.clone(), args.github_timeout, file, &work.chance);
+    let setup = Setup::new(args.github_api_url.clone(), args.github_timeout, file, &work.rng);
     let address = work.public_url.as_deref().unwrap_or_default().trim_end_matches('/');
     tracing::info!(
         open = format!("{address}/setup?code={}", setup.code.expose_secret()),

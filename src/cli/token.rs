@@ -48,7 +48,7 @@ enum TokenCommand {
 
 /// `pacegate token`.
 pub(super) async fn token(args: TokenArgs) -> Result<(), CliError> {
-    let (clock, chance) = (Clock::system(), Randomness::from_system());
+    let (clock, rng) = (Clock::system(), Randomness::from_system());
     let url = database(&args.store)?;
     let db = Db::connect(&url, 2).await?;
     db.migrate().await?;
@@ -56,7 +56,7 @@ pub(super) async fn token(args: TokenArgs) -> Result<(), CliError> {
     match args.command {
         TokenCommand::Create { repo, label } => {
             let repository = tx.ensure_repository(&repo, clock.now()).await?;
-            let (id, token) = tx.create_token(repository.id, &label, &chance, clock.now()).await?;
+            let (id, token) = tx.create_token(repository.id, &label, &rng, clock.now()).await?;
             tx.commit().await?;
             complain(&format!("token {id} for {repo}, in {url:?}; it is shown only now:"));
             say(&token);

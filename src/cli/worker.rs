@@ -7,7 +7,7 @@ use super::credentials::credentials;
 use super::serve::{open_work, stop_signal};
 use super::{CliError, database};
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
-use crate::tasks::worker::run_jobs;
+use crate::tasks::worker::run_tasks;
 use pacegate_clock::{Clock, Randomness};
 
 /// Arguments of `worker`.
@@ -28,7 +28,7 @@ pub(super) async fn worker(args: WorkerArgs) -> Result<(), CliError> {
     let work =
         open_work(&args.store, &args.work, credentials.as_ref(), clock, Randomness::from_system()).await?;
     let stop = CancellationToken::new();
-    let jobs = tokio::spawn(run_jobs(work.clone(), usize::from(args.work.jobs), stop.clone()));
+    let jobs = tokio::spawn(run_tasks(work.clone(), usize::from(args.work.jobs), stop.clone()));
     tracing::info!(database = work.db.kind(), slots = args.work.jobs, "working");
     stop_signal().await?;
     tracing::info!("stopping: jobs in flight are finished first");

@@ -7,7 +7,7 @@ use super::job_spans::{attempt_of_trace, read_again};
 use super::linked_traces::{Group, Member, Statement};
 use super::recording::{raw, record};
 use super::stored_spans::{StoredSpans, room};
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::gate::measure::identity::{RunIdentity, names_commit, names_pipeline};
 use pacegate_engine::gate::measure::job_spans::manifest_root::{ManifestJobs, one_root};
 use pacegate_engine::gate::measure::{Provenance, measure};
@@ -34,7 +34,11 @@ const AGAIN: Duration = Duration::from_millis(100);
 const LEFT_OUT: &str = "spans came too late, or too often, to be added to this run: they were left out";
 const INCOMPLETE: &str = "its root span never came (the sender may have crashed): the run is incomplete";
 
-pub(super) async fn collect_run(work: &Work, repo: RepoId, trace_id: TraceId) -> Result<(), JobError> {
+pub(super) async fn collect_run(
+    work: &WorkerContext,
+    repo: RepoId,
+    trace_id: TraceId,
+) -> Result<(), TaskError> {
     let mut tx = work.db.read().await?;
     let (Some(open), Some(repository)) = (tx.open_trace(repo, trace_id).await?, tx.repository(repo).await?)
     else {
@@ -117,13 +121,13 @@ fn most_collections(jobs: ManifestJobs) -> i64 {
     COLLECTIONS + i64::try_from(jobs.count.saturating_sub(1)).unwrap_or(JOBS).min(JOBS)
 }
 
-fn quiet_at(work: &Work, open: &OpenTrace) -> Timestamp {
+fn quiet_at(work: &WorkerContext, open: &OpenTrace) -> Timestamp {
     Timestamp(open.last_at).after(work.settle)
 }
 
-fn not_before(work: &Work, time: Timestamp) -> Result<(), JobError> {
+fn not_before(work: &WorkerContext, time: Timestamp) -> Result<(), TaskError> {
     let now = work.clock.now();
-    if now < time { Err(JobError::TooEarly(time.since(now))) } else { Ok(()) }
+    if now < time { Err(TaskError::TooEarly(time.since(now))) } else { Ok(()) }
 }
 
 /// Spans as a tree, and what they say.
@@ -141,7 +145,7 @@ struct Read {
 }
 
 impl Read {
-    fn alone(batches: &[Vec<u8>], sampling: &Sampling) -> Result<Option<Self>, JobError> {
+    fn alone(batches: &[Vec<u8>], sampling: &Sampling) -> Result<Option<Self>, TaskError> {
         let StoredSpans { spans, note } = StoredSpans::read(batches)?;
         let jobs = ManifestJobs::of(&spans);
         let Some(trace) = Trace::build(one_root(spans)) else { return Ok(None) };
@@ -154,7 +158,7 @@ impl Read {
         batches: &[Vec<u8>],
         statement: Statement,
         sampling: &Sampling,
-    ) -> Result<Option<Self>, JobError> {
+    ) -> Result<Option<Self>, TaskError> {
         let StoredSpans { spans, note } = StoredSpans::read(batches)?;
         let jobs = ManifestJobs::of(&spans);
         let spans = one_root(spans);
@@ -173,7 +177,7 @@ impl Read {
 
 /// Traces that are about to be a run.
 struct Collection<'a> {
-    work: &'a Work,
+    work: &'a WorkerContext,
     repository: &'a RepositoryRow,
     /// The one whose turn it is.
     own: Member,
@@ -183,7 +187,7 @@ struct Collection<'a> {
 }
 
 impl Collection<'_> {
-    async fn finish(self, read: Read) -> Result<(), JobError> {
+    async fn finish(self, read: Read) -> Result<(), TaskError> {
         let (work, repo) = (self.work, self.repository.id);
         let Read { trace, identity, statement, kept_by, note, jobs } = read;
         let principal = trace.id();
@@ -204,11 +208,11 @@ impl Collection<'_> {
             return Ok(());
         };
         let now = work.clock.now();
-        let (id, lineage) = (RunId(work.chance.ulid(now)), identity.lineage());
+        let (id, lineage) = (RunId(work.rng.ulid(now)), identity.lineage());
         let provenance = Provenance { id, repo: self.repository.name.clone(), head_sha, lineage };
         let (mut measured, raw) = tokio::task::spawn_blocking(move || {
             let raw = raw(trace.spans())?;
-            Ok::<_, JobError>((measure(trace, identity, provenance), raw))
+            Ok::<_, TaskError>((measure(trace, identity, provenance), raw))
         })
         .await??;
         if is_incomplete {
@@ -241,7 +245,7 @@ impl Collection<'_> {
         measured: &mut MeasuredRun,
         statement: &Statement,
         kept_by: Option<&str>,
-    ) -> Result<Vec<TraceId>, JobError> {
+    ) -> Result<Vec<TraceId>, TaskError> {
         let (work, repo) = (self.work, self.repository.id);
         let mut tx = work.db.write().await?;
         // A pull request, or a linked trace, that becomes known meanwhile either sees this run or
@@ -271,19 +275,19 @@ impl Collection<'_> {
     /// Marks every trace as collected and keeps what this one said; returns how often they were
     /// collected altogether. Too early when anything changed since they were read, unless the others
     /// were waited for long enough.
-    async fn mark(&self, tx: &mut Tx, statement: &Statement) -> Result<i64, JobError> {
+    async fn mark(&self, tx: &mut Tx, statement: &Statement) -> Result<i64, TaskError> {
         let repo = self.repository.id;
         tx.lock_repository(repo).await?;
         let now = Group::of(tx, repo, self.own, statement).await?;
         if now != self.group && !(self.waited_enough && now.is_of_the_same(&self.group)) {
-            return Err(JobError::TooEarly(AGAIN));
+            return Err(TaskError::TooEarly(AGAIN));
         }
         let mut collections = 0_i64;
         for (trace, open) in self.group.all() {
             let times = match tx.mark_member_collected(repo, trace, open).await? {
                 Some(times) => times,
                 None if self.waited_enough && trace != self.own.0 => open.collections,
-                None => return Err(JobError::TooEarly(AGAIN)),
+                None => return Err(TaskError::TooEarly(AGAIN)),
             };
             collections = collections.saturating_add(times);
         }
@@ -295,18 +299,18 @@ impl Collection<'_> {
 }
 
 /// What came is no part of any run.
-async fn pass_over(work: &Work, repo: RepoId, (trace, open): Member) -> Result<(), JobError> {
+async fn pass_over(work: &WorkerContext, repo: RepoId, (trace, open): Member) -> Result<(), TaskError> {
     let mut tx = work.db.write().await?;
-    tx.mark_member_collected(repo, trace, open).await?.ok_or(JobError::TooEarly(AGAIN))?;
+    tx.mark_member_collected(repo, trace, open).await?.ok_or(TaskError::TooEarly(AGAIN))?;
     tx.commit().await?;
     Ok(())
 }
 
 /// What came is no longer added to its run, which says so.
-async fn leave_out(work: &Work, repo: RepoId, own: Member) -> Result<(), JobError> {
+async fn leave_out(work: &WorkerContext, repo: RepoId, own: Member) -> Result<(), TaskError> {
     tracing::warn!(repo = %repo.0, trace = %own.0, "late spans are no longer added to this run");
     let mut tx = work.db.write().await?;
-    tx.mark_member_collected(repo, own.0, own.1).await?.ok_or(JobError::TooEarly(AGAIN))?;
+    tx.mark_member_collected(repo, own.0, own.1).await?.ok_or(TaskError::TooEarly(AGAIN))?;
     let mut traces = vec![own.0];
     if let Some(key) = tx.run_key_of(repo, own.0).await? {
         let of_run = tx.pipeline_traces(repo, &key).await?.into_iter();

@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 
 use super::evaluation::judge_again;
 use super::job_spans::{Asked, Sent};
+use super::missing_permission::missing_permission;
 use super::publishing::client;
 use super::recording::record;
-use super::withheld::unless_withheld;
 use super::workflow_run::{Told, branch_of, measure_attempt};
-use super::{Job, JobError, Work};
+use super::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId};
 use pacegate_engine::model::run::Lineage;
 use pacegate_engine::model::time::Timestamp;
@@ -27,17 +27,17 @@ const AGAIN: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_mins(20);
 
 pub(super) async fn collect_workflow_run(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     run_id: i64,
     attempt: u32,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     // Its check stays open: the run is read if the permission is given meanwhile.
     let Err(error) = collect(work, repo, run_id, attempt).await else { return Ok(()) };
-    unless_withheld(work, repo, error).await
+    missing_permission(work, repo, error).await
 }
 
-async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result<(), JobError> {
+async fn collect(work: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) -> Result<(), TaskError> {
     let Some((repository, actions)) = client(work, repo, Purpose::ReadActions).await? else { return Ok(()) };
     let run = actions.workflow_run_attempt(run_id, attempt).await?;
     if repository.github_id.is_some_and(|id| id != run.repository.id) {
@@ -54,7 +54,7 @@ async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result
         Timestamp::parse_rfc3339(&run.updated_at).is_some_and(|t| work.clock.now() < t.after(PATIENCE));
     if !run.is_completed() {
         if patient {
-            return Err(JobError::TooEarly(AGAIN));
+            return Err(TaskError::TooEarly(AGAIN));
         }
         tracing::warn!(repo = %repository.name, run = run_id, attempt, "a workflow run that was said to have ended goes on");
         return Ok(()); // its end has a delivery of its own
@@ -66,7 +66,7 @@ async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result
         Ok(told) => told,
         Err(missing) => {
             tracing::debug!(repo = %repository.name, run = run_id, attempt, reason = %missing, "asked again soon");
-            return Err(JobError::TooEarly(AGAIN));
+            return Err(TaskError::TooEarly(AGAIN));
         }
     };
     let lineage = lineage(work, &repository, &told.run).await?;
@@ -93,8 +93,8 @@ async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result
     let told = tx.mark_told_trace_collected(repo, collected.trace, batches_read, now).await?;
     if told.has_more {
         // Sent while this was measured: not waited for, or whoever sends on and on would hold it up.
-        let more = Job::CollectRun { repo, trace: collected.trace, collections: told.collections };
-        more.push(&mut tx, now.after(work.settle), &work.chance, now).await?;
+        let more = Task::CollectRun { repo, trace: collected.trace, collections: told.collections };
+        more.push(&mut tx, now.after(work.settle), &work.rng, now).await?;
     }
     let recorded = record(&mut tx, repo, &mut collected.measured, 1).await?;
     tx.record_trace(repo, &recorded.id, collected.kept_by.as_deref(), work.clock.now()).await?;
@@ -108,12 +108,12 @@ async fn collect(work: &Work, repo: RepoId, run_id: i64, attempt: u32) -> Result
 
 /// There is nothing to be read in it: no check waits for it any more.
 async fn pass_over(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     run: &WorkflowRun,
     attempt: u32,
     reason: &str,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     tracing::debug!(run = run.id, attempt, path = run.path, reason, "a workflow run is not measured");
     let mut tx = work.db.write().await?;
     tx.mark_workflow_run_collected(repo, run.id, i64::from(attempt)).await?;
@@ -124,7 +124,11 @@ async fn pass_over(
 }
 
 /// The line of development a run is on, before what is stored of its commit is asked.
-async fn lineage(work: &Work, repository: &RepositoryRow, run: &WorkflowRun) -> Result<Lineage, JobError> {
+async fn lineage(
+    work: &WorkerContext,
+    repository: &RepositoryRow,
+    run: &WorkflowRun,
+) -> Result<Lineage, TaskError> {
     if let Some(name) = branch_of(run) {
         return Ok(Lineage::Branch { name: name.to_owned() });
     }
@@ -138,10 +142,10 @@ async fn lineage(work: &Work, repository: &RepositoryRow, run: &WorkflowRun) -> 
 /// The pull request of a run: by its commit, as stored; else as the run names it, if that one is
 /// to be merged here; else, for a fork's, the one that GitHub lists for the branch.
 async fn pull_request_of(
-    work: &Work,
+    work: &WorkerContext,
     repository: &RepositoryRow,
     run: &WorkflowRun,
-) -> Result<Option<PrNumber>, JobError> {
+) -> Result<Option<PrNumber>, TaskError> {
     let mut tx = work.db.read().await?;
     let stored = tx.pull_request_of_head(repository.id, &run.head_sha).await?;
     drop(tx);

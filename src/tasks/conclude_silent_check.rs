@@ -6,7 +6,7 @@ use super::evaluation::Awaited;
 use super::listed_runs::{self, Listing};
 use super::publish_comparison::publish_comparison;
 use super::publishing::{client, conclude_unjudged};
-use super::{JobError, Work, withheld};
+use super::{TaskError, WorkerContext, missing_permission};
 use pacegate_engine::model::ids::{CommitSha, RepoId};
 use pacegate_github::app_auth::Purpose;
 use pacegate_report::check::NotJudged;
@@ -15,11 +15,11 @@ use pacegate_report::check::NotJudged;
 const ARCHIVED: Duration = Duration::from_hours(2);
 
 pub(super) async fn conclude_silent_check(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     head_sha: &CommitSha,
     evaluation: i64,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let mut tx = work.db.read().await?;
     let concluded =
         tx.check(repo, head_sha, evaluation).await?.is_none_or(|check| check.concluded_at.is_some());
@@ -32,7 +32,7 @@ pub(super) async fn conclude_silent_check(
     }
     if archived {
         // No call is made: only our own row is looked at until somebody brings it back.
-        return Err(JobError::TooEarly(ARCHIVED.min(work.check_timeout)));
+        return Err(TaskError::TooEarly(ARCHIVED.min(work.check_timeout)));
     }
     if has_verdict {
         // It was made, and its publishing went wrong or still waits for other runs.
@@ -44,7 +44,7 @@ pub(super) async fn conclude_silent_check(
     let awaited = Awaited::of(work, &mut work.db.read().await?, repo, head_sha).await?;
     let reason = match awaited.runs.is_empty() {
         _ if listing == Listing::NotGranted && awaited.read.is_empty() => {
-            NotJudged::NoPermission { permission: withheld::ACTIONS }
+            NotJudged::NoPermission { permission: missing_permission::ACTIONS }
         }
         false => {
             NotJudged::StillRunning { runs: awaited.runs.into_iter().map(|run| run.name).collect(), within }

@@ -3,17 +3,17 @@
 //! replaces this.
 
 use super::publishing::{client, conclude_unjudged};
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, RepoId};
 use pacegate_github::app_auth::Purpose;
 use pacegate_report::check::NotJudged;
 
 pub(super) async fn conclude_superseded_check(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     head_sha: &CommitSha,
     evaluation: i64,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let mut tx = work.db.read().await?;
     let waits = tx.check(repo, head_sha, evaluation).await?.is_some_and(|check| check.concluded_at.is_none());
     let has_verdict =

@@ -4,7 +4,7 @@
 
 use super::evaluation::{Awaited, Target};
 use super::publishing::client;
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::gate::measure::stage_key::stable_name;
 use pacegate_engine::model::comparison::{ErrorVerdict, RunComparison, RunVerdict, StageVerdict};
 use pacegate_engine::model::ids::{CommitSha, ComparisonId, RepoId};
@@ -23,12 +23,12 @@ struct Suspicion {
 }
 
 pub(super) async fn confirm_by_rerun(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     head_sha: &CommitSha,
     comparison: &ComparisonId,
     a_day: u32,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let Some((repository, reader)) = client(work, repo, Purpose::ReadActions).await? else { return Ok(()) };
     let Some(suspicion) = suspicion(work, &repository, head_sha, comparison).await? else { return Ok(()) };
     let reserved = work.db.read().await?.rerun_of(repo, head_sha).await?;
@@ -61,7 +61,7 @@ pub(super) async fn confirm_by_rerun(
             Ok(())
         }
         // Not granted, or not to be run again any more: the suspicion stays one.
-        Err(JobError::GitHub(GitHubError::Refused { status: 403 | 422, message, .. })) => {
+        Err(TaskError::GitHub(GitHubError::Refused { status: 403 | 422, message, .. })) => {
             tracing::warn!(
                 repo = %repository.name, head = %head_sha, message,
                 "a suspicious job can't be run again; does the App have the permission `actions: write`?"
@@ -72,18 +72,18 @@ pub(super) async fn confirm_by_rerun(
     }
 }
 
-async fn rerun(work: &Work, repo: RepoId, job_id: i64) -> Result<(), JobError> {
+async fn rerun(work: &WorkerContext, repo: RepoId, job_id: i64) -> Result<(), TaskError> {
     let Some((_, writer)) = client(work, repo, Purpose::RerunJobs).await? else { return Ok(()) };
     Ok(writer.rerun_job(job_id).await?)
 }
 
 /// What the newest comparison of a pull request's newest head suspects, and where it ran.
 async fn suspicion(
-    work: &Work,
+    work: &WorkerContext,
     repository: &RepositoryRow,
     head_sha: &CommitSha,
     comparison: &ComparisonId,
-) -> Result<Option<Suspicion>, JobError> {
+) -> Result<Option<Suspicion>, TaskError> {
     let repo = repository.id;
     let mut tx = work.db.read().await?;
     let newest = tx.newest_comparison(repo, head_sha).await?.filter(|row| row.id == *comparison);
@@ -125,7 +125,7 @@ fn suspect(comparison: &RunComparison) -> Option<(&StageKey, &[String])> {
 }
 
 /// GitHub's number of the job: of several with one name in stages, the one that took longest.
-async fn job_of(client: &RepoClient, suspicion: &Suspicion) -> Result<Option<i64>, JobError> {
+async fn job_of(client: &RepoClient, suspicion: &Suspicion) -> Result<Option<i64>, TaskError> {
     let listed = client.jobs_of_attempt(suspicion.run_id, suspicion.attempt).await?;
     let took = |job: &WorkflowJob| Some((job.started_at.clone()?, job.completed_at.clone()?));
     let seconds = |job: &WorkflowJob| {

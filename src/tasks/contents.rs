@@ -2,7 +2,7 @@
 //! for once. What GitHub withholds is a word of its own, no error: every job goes on without.
 
 use super::publishing::client;
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, RepoId};
 use pacegate_github::app_auth::Purpose;
 use pacegate_github::contents::FileText;
@@ -38,11 +38,11 @@ pub(super) enum Lookup {
 }
 
 /// A client that reads files.
-pub(super) async fn access(work: &Work, repo: RepoId) -> Result<Access, JobError> {
+pub(super) async fn access(work: &WorkerContext, repo: RepoId) -> Result<Access, TaskError> {
     match client(work, repo, Purpose::ReadContents).await {
         Ok(Some((_, client))) => Ok(Access::Granted(Box::new(client))),
         Ok(None) => Ok(Access::NoGitHub),
-        Err(JobError::GitHub(error))
+        Err(TaskError::GitHub(error))
             if error.is_not_granted() || matches!(error, GitHubError::NotFound { .. }) =>
         {
             Ok(Access::NotGranted)
@@ -52,7 +52,7 @@ pub(super) async fn access(work: &Work, repo: RepoId) -> Result<Access, JobError
 }
 
 /// A file at a branch or commit, from GitHub.
-pub(super) async fn fetch(client: &RepoClient, path: &str, git_ref: &str) -> Result<Lookup, JobError> {
+pub(super) async fn fetch(client: &RepoClient, path: &str, git_ref: &str) -> Result<Lookup, TaskError> {
     match client.file(path, git_ref).await {
         Ok(file) => Ok(Lookup::Known(file.map(|file| match file {
             // PostgreSQL keeps no text with a zero character.
@@ -66,11 +66,11 @@ pub(super) async fn fetch(client: &RepoClient, path: &str, git_ref: &str) -> Res
 
 /// A file at a commit, which never changes: from the database, else from GitHub.
 pub(super) async fn file_at(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     commit: &CommitSha,
     path: &str,
-) -> Result<Lookup, JobError> {
+) -> Result<Lookup, TaskError> {
     if let Some(text) = work.db.read().await?.file_at(repo, commit, path).await? {
         return Ok(Lookup::Known(text));
     }

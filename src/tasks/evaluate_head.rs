@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::evaluation::Target;
-use super::{Job, JobError, Work, locations, policy};
+use super::{Task, TaskError, WorkerContext, locations, policy};
 use crate::metrics::Metrics;
 use pacegate_engine::gate::baseline;
 use pacegate_engine::gate::duration_model::fit;
@@ -39,11 +39,11 @@ struct Case {
 }
 
 pub(super) async fn evaluate_head(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     head_sha: &CommitSha,
     cause: String,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let mut tx = work.db.read().await?;
     let Some(repository) = tx.repository(repo).await? else { return Ok(()) };
     let evaluation = tx.newest_check(repo, head_sha).await?.map_or(1, |check| check.evaluation);
@@ -77,8 +77,8 @@ pub(super) async fn evaluate_head(
         if target.is_some() {
             let slot = now.0;
             let mut tx = work.db.write().await?;
-            let shown = Job::ShowAwaited { repo, head_sha: head_sha.clone(), evaluation, slot };
-            shown.push(&mut tx, now, &work.chance, now).await?;
+            let shown = Task::ShowAwaited { repo, head_sha: head_sha.clone(), evaluation, slot };
+            shown.push(&mut tx, now, &work.rng, now).await?;
             tx.commit().await?;
         }
         return Ok(());
@@ -108,7 +108,7 @@ pub(super) async fn evaluate_head(
     let Some(mut comparison) = comparison else { return Ok(()) };
     locations::locate(work, repo, head_sha, &workflow_paths, &mut comparison).await?;
 
-    let id = ComparisonId(work.chance.ulid(now));
+    let id = ComparisonId(work.rng.ulid(now));
     let mut tx = work.db.write().await?;
     let new = NewComparison {
         head_sha,
@@ -128,11 +128,11 @@ pub(super) async fn evaluate_head(
     if is_known {
         if confirm.rerun && comparison.verdict == RunVerdict::Suspect {
             let (head_sha, comparison, a_day) = (head_sha.clone(), id.clone(), confirm.reruns_a_day);
-            let again = Job::ConfirmByRerun { repo, head_sha, comparison, a_day };
-            again.push(&mut tx, now, &work.chance, now).await?;
+            let again = Task::ConfirmByRerun { repo, head_sha, comparison, a_day };
+            again.push(&mut tx, now, &work.rng, now).await?;
         }
-        let publish = Job::PublishComparison { repo, head_sha: head_sha.clone(), comparison: id, cause };
-        publish.push(&mut tx, now, &work.chance, now).await?;
+        let publish = Task::PublishComparison { repo, head_sha: head_sha.clone(), comparison: id, cause };
+        publish.push(&mut tx, now, &work.rng, now).await?;
     }
     tx.commit().await?;
     Metrics::count(&work.metrics.comparisons, "head", comparison.verdict.as_str());
@@ -154,7 +154,7 @@ async fn gather(
     known: Option<&PullRequestRow>,
     base_branch: Option<&str>,
     policy: &GatePolicy,
-) -> Result<Vec<Case>, JobError> {
+) -> Result<Vec<Case>, TaskError> {
     let (repo, name) = (repository.id, &repository.name);
     let mut by_pipeline: BTreeMap<String, Vec<MeasuredRun>> = BTreeMap::new();
     for measured in tx.measured_runs(repo, name, &RunFilter::Head(head_sha.clone()), 50).await? {
@@ -197,7 +197,7 @@ async fn history(
     newest: &PipelineRun,
     base_branch: Option<&str>,
     policy: &GatePolicy,
-) -> Result<Vec<MeasuredRun>, JobError> {
+) -> Result<Vec<MeasuredRun>, TaskError> {
     let (repo, name) = (repository.id, &repository.name);
     let limit = i64::from(policy.baseline().runs) + i64::from(baseline::ROOM_FOR_OTHERS);
     let until = newest.started_at;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Job, JobError, Work};
+use super::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_report::check::{PendingCheck, WaitedRun, WaitedState, Waiting, pending};
@@ -24,7 +24,7 @@ impl Target {
         tx: &mut Tx,
         repo: RepoId,
         head_sha: &CommitSha,
-    ) -> Result<Option<Self>, JobError> {
+    ) -> Result<Option<Self>, TaskError> {
         if let Some(pull_request) = tx.pull_request_of_head(repo, head_sha).await? {
             return Ok(Some(Self::PullRequest(pull_request)));
         }
@@ -64,13 +64,13 @@ impl Target {
 /// Starts an evaluation of a head, unless it has been started: its check on GitHub, its
 /// verdict if something was measured already, and the end of its waiting.
 pub(super) async fn begin(
-    work: &Work,
+    work: &WorkerContext,
     tx: &mut Tx,
     repo: RepoId,
     head_sha: &CommitSha,
     evaluation: i64,
     cause: &str,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let now = work.clock.now();
     let newest = tx.newest_check(repo, head_sha).await?.map_or(0, |check| check.evaluation);
     if newest >= evaluation || !tx.begin_check(repo, head_sha, evaluation, now).await? {
@@ -78,26 +78,29 @@ pub(super) async fn begin(
     }
     let head_sha = head_sha.clone();
     let jobs = [
-        (Job::AnnounceCheck { repo, head_sha: head_sha.clone(), evaluation }, now),
-        (Job::EvaluateHead { repo, head_sha: head_sha.clone(), cause: format!("{cause} {evaluation}") }, now),
-        (Job::ConcludeSilentCheck { repo, head_sha, evaluation }, now.after(work.check_timeout)),
+        (Task::AnnounceCheck { repo, head_sha: head_sha.clone(), evaluation }, now),
+        (
+            Task::EvaluateHead { repo, head_sha: head_sha.clone(), cause: format!("{cause} {evaluation}") },
+            now,
+        ),
+        (Task::ConcludeSilentCheck { repo, head_sha, evaluation }, now.after(work.check_timeout)),
     ];
     for (job, run_at) in jobs {
-        job.push(tx, run_at, &work.chance, now).await?;
+        job.push(tx, run_at, &work.rng, now).await?;
     }
     Ok(())
 }
 
 /// Judges a head again: something that counts for it changed.
 pub(super) async fn judge_again(
-    work: &Work,
+    work: &WorkerContext,
     tx: &mut Tx,
     repo: RepoId,
     head_sha: &CommitSha,
     cause: String,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let now = work.clock.now();
-    Job::EvaluateHead { repo, head_sha: head_sha.clone(), cause }.push(tx, now, &work.chance, now).await?;
+    Task::EvaluateHead { repo, head_sha: head_sha.clone(), cause }.push(tx, now, &work.rng, now).await?;
     Ok(())
 }
 
@@ -120,11 +123,11 @@ pub(super) struct Awaited {
 impl Awaited {
     /// What is known to run for a head and has not been measured.
     pub(super) async fn of(
-        work: &Work,
+        work: &WorkerContext,
         tx: &mut Tx,
         repo: RepoId,
         head_sha: &CommitSha,
-    ) -> Result<Self, JobError> {
+    ) -> Result<Self, TaskError> {
         let runs = tx.workflow_runs_of_head(repo, head_sha).await?;
         let (runs, read): (Vec<_>, Vec<_>) = runs
             .into_iter()

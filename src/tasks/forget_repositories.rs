@@ -1,7 +1,7 @@
 //! Deletes repositories that no installation covered for the grace period: raw traces, then rows,
 //! in steps that hold the database for a moment each. What is left over is the next sweep's.
 
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{RepoId, RunId};
 use pacegate_engine::model::time::Timestamp;
 
@@ -10,7 +10,7 @@ const STEP: i64 = 200;
 /// Steps of a sweep.
 const STEPS: usize = 500;
 
-pub(super) async fn forget_repositories(work: &Work) -> Result<(), JobError> {
+pub(super) async fn forget_repositories(work: &WorkerContext) -> Result<(), TaskError> {
     let now = work.clock.now();
     let mut tx = work.db.write().await?;
     tx.mark_detached(now).await?;
@@ -30,7 +30,12 @@ pub(super) async fn forget_repositories(work: &Work) -> Result<(), JobError> {
 }
 
 /// One step; `false` when it was the last of this repository.
-async fn step(work: &Work, repo: RepoId, before: Timestamp, now: Timestamp) -> Result<bool, JobError> {
+async fn step(
+    work: &WorkerContext,
+    repo: RepoId,
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<bool, TaskError> {
     let mut tx = work.db.write().await?;
     if !tx.hold_for_forgetting(repo, before, now).await? {
         return Ok(false);

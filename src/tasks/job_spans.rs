@@ -5,8 +5,8 @@
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::stored_spans::{StoredSpans, room};
-use super::{Job, JobError, Work};
-use pacegate_engine::gate::measure::job_spans::{JobClaim, JobSpans};
+use super::{Task, TaskError, WorkerContext};
+use pacegate_engine::gate::measure::job_spans::{JobSpans, TaskClaim};
 use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_engine::model::span::{AttributeValue, Span};
 use pacegate_engine::model::time::Timestamp;
@@ -47,7 +47,7 @@ pub(super) struct Sent {
 
 /// Who asks, and for which attempt.
 pub(super) struct Asked<'a> {
-    pub(super) work: &'a Work,
+    pub(super) work: &'a WorkerContext,
     pub(super) repository: &'a RepositoryRow,
     pub(super) actions: &'a RepoClient,
     pub(super) run: &'a WorkflowRun,
@@ -60,7 +60,7 @@ pub(super) struct Asked<'a> {
 impl Asked<'_> {
     /// Everything that was sent of the attempt. None: it was read before, and what it was made of
     /// is gone.
-    pub(super) async fn sent(&self) -> Result<Option<Sent>, JobError> {
+    pub(super) async fn sent(&self) -> Result<Option<Sent>, TaskError> {
         let trace = trace_id(self.run.id, self.attempt);
         let mut tx = self.work.db.read().await?;
         let open = tx.open_trace(self.repository.id, trace).await?;
@@ -116,7 +116,7 @@ impl Asked<'_> {
     }
 
     /// The artifacts that may be read.
-    async fn artifacts(&self, notes: &mut Vec<String>) -> Result<Vec<Artifact>, JobError> {
+    async fn artifacts(&self, notes: &mut Vec<String>) -> Result<Vec<Artifact>, TaskError> {
         let listed = match self.actions.artifacts_of_run(self.run.id).await {
             Ok(listed) => listed,
             Err(error) if self.may_be_better_soon(&error) => return Err(error.into()),
@@ -152,7 +152,7 @@ impl Asked<'_> {
     }
 
     /// Whoever opens a pull request may send: of a fork only so much is taken.
-    async fn has_quota(&self, artifact: &Artifact) -> Result<bool, JobError> {
+    async fn has_quota(&self, artifact: &Artifact) -> Result<bool, TaskError> {
         if self.run.is_of_own_branch() {
             return Ok(true);
         }
@@ -171,7 +171,7 @@ impl Asked<'_> {
         &self,
         artifact: &Artifact,
         trace: TraceId,
-    ) -> Result<Result<JobArchive, String>, JobError> {
+    ) -> Result<Result<JobArchive, String>, TaskError> {
         let bytes = match self.actions.artifact_zip(artifact, ARCHIVE_BYTES).await {
             Ok(bytes) => bytes,
             Err(DownloadError::GitHub(error)) if self.may_be_better_soon(&error) => return Err(error.into()),
@@ -244,8 +244,8 @@ impl Gathered {
 fn of_archive(archive: JobArchive) -> JobSpans {
     let manifest = archive.manifest;
     let job = match manifest.check_run_id {
-        Some(id) => JobClaim::Span(job_span_id(id)),
-        None => JobClaim::Runner(manifest.runner_name.clone(), manifest.job_span_id),
+        Some(id) => TaskClaim::Span(job_span_id(id)),
+        None => TaskClaim::Runner(manifest.runner_name.clone(), manifest.job_span_id),
     };
     let recorded = Some((manifest.started_at_unix_nano, manifest.ended_at_unix_nano));
     JobSpans { job, spans: archive.spans, recorded, facts: facts(&manifest) }
@@ -286,7 +286,7 @@ pub(super) async fn attempt_of_trace(
     repo: RepoId,
     trace: TraceId,
     now: Timestamp,
-) -> Result<Option<(i64, u32)>, JobError> {
+) -> Result<Option<(i64, u32)>, TaskError> {
     let runs = tx.recent_workflow_runs(repo, now.before(RECENT), RUNS).await?;
     let attempts = runs.into_iter().flat_map(|(run, newest)| {
         let attempts = (newest - ATTEMPTS).max(0) + 1..=newest;
@@ -298,15 +298,15 @@ pub(super) async fn attempt_of_trace(
 /// Has an attempt that was read before read again, because its jobs sent more. One that goes on
 /// is read at its end.
 pub(super) async fn read_again(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     (run_id, attempt): (i64, u32),
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let mut tx = work.db.write().await?;
     let row = tx.workflow_run(repo, run_id).await?;
     if row.is_some_and(|row| row.collected_attempt >= i64::from(attempt)) {
-        let again = Job::CollectWorkflowRun { repo, run_id, attempt };
-        again.push_again(&mut tx, &work.chance, work.clock.now()).await?;
+        let again = Task::CollectWorkflowRun { repo, run_id, attempt };
+        again.push_again(&mut tx, &work.rng, work.clock.now()).await?;
         tx.commit().await?;
     }
     Ok(())

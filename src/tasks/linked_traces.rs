@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::JobError;
+use super::TaskError;
 use pacegate_engine::gate::measure::identity::RunIdentity;
 use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_engine::model::linked_traces::{connected, linked};
@@ -58,7 +58,7 @@ impl Group {
         repo: RepoId,
         own: Member,
         statement: &Statement,
-    ) -> Result<Self, JobError> {
+    ) -> Result<Self, TaskError> {
         let Some(said) = &statement.of_run else {
             return Ok(Self { members: vec![own], left_out: Vec::new() });
         };

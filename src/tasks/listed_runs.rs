@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 
+use super::missing_permission::missing_permission;
 use super::publishing::client;
-use super::withheld::unless_withheld;
-use super::{Job, JobError, Work, error_chain};
+use super::{Task, TaskError, WorkerContext, error_chain};
 use pacegate_engine::model::ids::{CommitSha, RepoId};
 use pacegate_github::GitHubError;
 use pacegate_github::actions::{RunPage, RunQuery, WorkflowRun};
@@ -30,17 +30,21 @@ pub(super) enum Listing {
 
 /// Asks GitHub which runs of workflows a commit has, and records what is new. An answer that did
 /// not change since the last time is not counted by GitHub.
-pub(super) async fn ask(work: &Work, repo: RepoId, head_sha: &CommitSha) -> Result<Listing, JobError> {
+pub(super) async fn ask(
+    work: &WorkerContext,
+    repo: RepoId,
+    head_sha: &CommitSha,
+) -> Result<Listing, TaskError> {
     let page = match list(work, repo, head_sha).await {
         Ok(Some(page)) => page,
         Ok(None) => return Ok(Listing::Unknown),
         // Deliveries tell of the runs too: without the list a check goes on with what they told.
-        Err(JobError::GitHub(error @ (GitHubError::NotFound { .. } | GitHubError::Unreadable { .. }))) => {
+        Err(TaskError::GitHub(error @ (GitHubError::NotFound { .. } | GitHubError::Unreadable { .. }))) => {
             tracing::warn!(head = %head_sha, error = %error_chain(&error), "the runs of a commit could not be listed");
             return Ok(Listing::Unknown);
         }
         Err(error) => {
-            unless_withheld(work, repo, error).await?;
+            missing_permission(work, repo, error).await?;
             return Ok(Listing::NotGranted);
         }
     };
@@ -48,14 +52,23 @@ pub(super) async fn ask(work: &Work, repo: RepoId, head_sha: &CommitSha) -> Resu
     Ok(Listing::Known)
 }
 
-async fn list(work: &Work, repo: RepoId, head_sha: &CommitSha) -> Result<Option<RunPage>, JobError> {
+async fn list(
+    work: &WorkerContext,
+    repo: RepoId,
+    head_sha: &CommitSha,
+) -> Result<Option<RunPage>, TaskError> {
     let Some((_, actions)) = client(work, repo, Purpose::ReadActions).await? else { return Ok(None) };
     let asked =
         RunQuery { head_sha: Some(head_sha.as_str()), per_page: LISTED, page: 1, ..RunQuery::default() };
     Ok(Some(actions.workflow_runs(&asked).await?))
 }
 
-async fn record_news(work: &Work, repo: RepoId, head_sha: &CommitSha, page: RunPage) -> Result<(), JobError> {
+async fn record_news(
+    work: &WorkerContext,
+    repo: RepoId,
+    head_sha: &CommitSha,
+    page: RunPage,
+) -> Result<(), TaskError> {
     let known = work.db.read().await?.workflow_runs_of_head(repo, head_sha).await?;
     let known: HashMap<i64, WorkflowRunRow> = known.into_iter().map(|row| (row.github_run_id, row)).collect();
     let listed = page.workflow_runs.into_iter().filter(|run| run.head_sha == *head_sha).map(row_of);
@@ -111,23 +124,23 @@ pub(super) fn progress(progress: RunProgress) -> i64 {
 /// Records what is known of a run, and what follows from it: one that ended and was not read is
 /// read, and the check of its commit shows that it waits for it.
 pub(super) async fn record(
-    work: &Work,
+    work: &WorkerContext,
     tx: &mut Tx,
     repo: RepoId,
     head_sha: &CommitSha,
     row: &WorkflowRunRow,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let now = work.clock.now();
     tx.record_workflow_run(repo, row, now).await?;
     if row.progress == WorkflowRunRow::COMPLETED {
         let attempt = u32::try_from(row.attempt).unwrap_or(1);
-        let read = Job::CollectWorkflowRun { repo, run_id: row.github_run_id, attempt };
+        let read = Task::CollectWorkflowRun { repo, run_id: row.github_run_id, attempt };
         let known = tx.workflow_run(repo, row.github_run_id).await?;
         if known.is_some_and(|known| known.collected_attempt < row.attempt) {
             // It may have been tried before, as while the App was not installed.
-            read.push_again(tx, &work.chance, now).await?;
+            read.push_again(tx, &work.rng, now).await?;
         } else {
-            read.push(tx, now, &work.chance, now).await?;
+            read.push(tx, now, &work.rng, now).await?;
         }
     }
     if let Some(check) = tx.newest_check(repo, head_sha).await?
@@ -135,13 +148,13 @@ pub(super) async fn record(
     {
         // Deliveries of one push come together: one look at what they say is enough.
         let slot = work.settle.as_micros().max(1);
-        let shown = Job::ShowAwaited {
+        let shown = Task::ShowAwaited {
             repo,
             head_sha: head_sha.clone(),
             evaluation: check.evaluation,
             slot: i64::try_from(u128::try_from(now.0).unwrap_or(0) / slot).unwrap_or(0),
         };
-        shown.push(tx, now.after(work.settle), &work.chance, now).await?;
+        shown.push(tx, now.after(work.settle), &work.rng, now).await?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::contents::{Lookup, NOT_GRANTED, NOT_TEXT, file_at};
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::gate::workflow_file::WorkflowFile;
 use pacegate_engine::gate::workflow_file::locations::{
     WorkflowFiles, locate_findings, pipelines_without_lines,
@@ -14,12 +14,12 @@ use pacegate_engine::model::ids::{CommitSha, RepoId};
 
 /// Gives findings their lines. `paths` has the workflow file of each pipeline that has one.
 pub(super) async fn locate(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     head_sha: &CommitSha,
     paths: &BTreeMap<String, String>,
     comparison: &mut RunComparison,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let wanted = pipelines_without_lines(comparison);
     let wanted: BTreeMap<&String, &String> =
         paths.iter().filter(|(pipeline, _)| wanted.contains(&pipeline.as_str())).collect();

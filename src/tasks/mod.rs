@@ -3,7 +3,6 @@
 
 mod announce_check;
 pub mod backfill;
-pub mod call_gate;
 mod collect_run;
 mod collect_workflow_run;
 mod conclude_silent_check;
@@ -13,18 +12,20 @@ mod contents;
 mod evaluate_head;
 mod evaluation;
 mod forget_repositories;
-mod gone;
 mod handle_delivery;
-mod job;
 mod job_spans;
 mod linked_traces;
 mod listed_runs;
 mod locations;
+mod lost_access;
+mod missing_permission;
 mod periodic;
 mod policy;
+mod prune_raw_traces;
 mod publish_comment;
 mod publish_comparison;
 mod publishing;
+pub mod rate_limiter;
 mod reconcile_repository;
 mod recording;
 mod resume;
@@ -33,15 +34,14 @@ mod settlement;
 mod show_awaited;
 mod stored_spans;
 mod sweep_deliveries;
-mod thin_traces;
-mod withheld;
-mod work;
+mod task;
 pub mod worker;
+mod worker_context;
 mod workflow_run;
 
-pub use job::Job;
-pub use settlement::JobError;
-pub use work::{COLLECTING_MIB, TraceSettings, Work};
+pub use settlement::TaskError;
+pub use task::Task;
+pub use worker_context::{COLLECTING_MIB, TraceSettings, WorkerContext};
 
 use pacegate_github::GitHubError;
 
@@ -58,57 +58,60 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Runs one job.
-async fn run(work: &Work, job: Job) -> Result<(), JobError> {
+async fn run(work: &WorkerContext, job: Task) -> Result<(), TaskError> {
     let repo = job.repo();
     let result = match job {
-        Job::HandleDelivery { delivery_id, .. } => handle_delivery::handle_delivery(work, &delivery_id).await,
-        Job::CollectRun { repo, trace, .. } => collect_run::collect_run(work, repo, trace).await,
-        Job::CollectWorkflowRun { repo, run_id, attempt } => {
+        Task::HandleDelivery { delivery_id, .. } => {
+            handle_delivery::handle_delivery(work, &delivery_id).await
+        }
+        Task::CollectRun { repo, trace, .. } => collect_run::collect_run(work, repo, trace).await,
+        Task::CollectWorkflowRun { repo, run_id, attempt } => {
             collect_workflow_run::collect_workflow_run(work, repo, run_id, attempt).await
         }
-        Job::DiscoverWorkflows { repo, cause } => backfill::discover_workflows(work, repo, &cause).await,
-        Job::BackfillWorkflow { repo, workflow_id, page, cause } => {
+        Task::DiscoverWorkflows { repo, cause } => backfill::discover_workflows(work, repo, &cause).await,
+        Task::BackfillWorkflow { repo, workflow_id, page, cause } => {
             backfill::backfill_workflow(work, repo, workflow_id, page, &cause).await
         }
-        Job::EvaluateHead { repo, head_sha, cause } => {
+        Task::EvaluateHead { repo, head_sha, cause } => {
             evaluate_head::evaluate_head(work, repo, &head_sha, cause).await
         }
-        Job::AnnounceCheck { repo, head_sha, evaluation } => {
+        Task::AnnounceCheck { repo, head_sha, evaluation } => {
             announce_check::announce_check(work, repo, &head_sha, evaluation).await
         }
-        Job::ConfirmByRerun { repo, head_sha, comparison, a_day } => {
+        Task::ConfirmByRerun { repo, head_sha, comparison, a_day } => {
             confirm_by_rerun::confirm_by_rerun(work, repo, &head_sha, &comparison, a_day).await
         }
-        Job::ShowAwaited { repo, head_sha, evaluation, .. } => {
+        Task::ShowAwaited { repo, head_sha, evaluation, .. } => {
             show_awaited::show_awaited(work, repo, &head_sha, evaluation).await
         }
-        Job::PublishComparison { repo, head_sha, cause, .. } => {
+        Task::PublishComparison { repo, head_sha, cause, .. } => {
             publish_comparison::publish_comparison(work, repo, &head_sha, &cause, false).await
         }
-        Job::PublishComment { repo, number, .. } => {
+        Task::PublishComment { repo, number, .. } => {
             publish_comment::publish_comment(work, repo, number).await
         }
-        Job::ConcludeSupersededCheck { repo, head_sha, evaluation } => {
+        Task::ConcludeSupersededCheck { repo, head_sha, evaluation } => {
             conclude_superseded_check::conclude_superseded_check(work, repo, &head_sha, evaluation).await
         }
-        Job::ConcludeSilentCheck { repo, head_sha, evaluation } => {
+        Task::ConcludeSilentCheck { repo, head_sha, evaluation } => {
             conclude_silent_check::conclude_silent_check(work, repo, &head_sha, evaluation).await
         }
-        Job::SweepDeliveries { .. } => sweep_deliveries::sweep_deliveries(work).await,
-        Job::ReconcileRepository { repo, slot } => {
+        Task::SweepDeliveries { .. } => sweep_deliveries::sweep_deliveries(work).await,
+        Task::ReconcileRepository { repo, slot } => {
             reconcile_repository::reconcile_repository(work, repo, slot).await
         }
-        Job::RefreshPullRequest { repo, number, slot, .. } => {
+        Task::RefreshPullRequest { repo, number, slot, .. } => {
             reconcile_repository::refresh_pull_request(work, repo, number, slot).await
         }
     };
-    if let (Err(JobError::GitHub(GitHubError::Refused { status: 401, .. })), Some(app)) = (&result, &work.app)
+    if let (Err(TaskError::GitHub(GitHubError::Refused { status: 401, .. })), Some(app)) =
+        (&result, &work.app)
     {
         // A token was revoked before its time: the next attempt mints its own.
         app.forget_tokens();
     }
     match (result, repo) {
-        (Err(error), Some(repo)) => gone::unless_gone(work, repo, error).await,
+        (Err(error), Some(repo)) => lost_access::handle_lost_access(work, repo, error).await,
         (result, _) => result,
     }
 }

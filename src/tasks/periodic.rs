@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Job, JobError, Work, error_chain};
+use super::{Task, TaskError, WorkerContext, error_chain};
 use pacegate_engine::model::ids::RepoId;
 use pacegate_engine::model::time::Timestamp;
 
@@ -14,7 +14,7 @@ const DISTANCE: Duration = Duration::from_millis(250);
 
 /// Pushes what is due, for as long as the process lives. Nothing in local mode, and when the
 /// interval is zero.
-pub(super) async fn keep_time(work: Work) {
+pub(super) async fn keep_time(work: WorkerContext) {
     if work.app.is_none() || work.reconcile_interval.is_zero() {
         return;
     }
@@ -28,7 +28,7 @@ pub(super) async fn keep_time(work: Work) {
 }
 
 /// `pushed`: the slot this process pushed last for each repository; none for the deliveries.
-async fn push_due(work: &Work, pushed: &mut HashMap<Option<RepoId>, i64>) -> Result<(), JobError> {
+async fn push_due(work: &WorkerContext, pushed: &mut HashMap<Option<RepoId>, i64>) -> Result<(), TaskError> {
     let now = work.clock.now();
     let repositories = work.db.read().await?.installed_repositories().await?;
     let mut due = Vec::new();
@@ -45,10 +45,10 @@ async fn push_due(work: &Work, pushed: &mut HashMap<Option<RepoId>, i64>) -> Res
     let mut run_at = now;
     for (subject, slot) in &due {
         let job = match subject {
-            None => Job::SweepDeliveries { slot: *slot },
-            Some(repo) => Job::ReconcileRepository { repo: *repo, slot: *slot },
+            None => Task::SweepDeliveries { slot: *slot },
+            Some(repo) => Task::ReconcileRepository { repo: *repo, slot: *slot },
         };
-        if job.push(&mut tx, run_at, &work.chance, now).await? {
+        if job.push(&mut tx, run_at, &work.rng, now).await? {
             run_at = run_at.after(DISTANCE);
         }
     }

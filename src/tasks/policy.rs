@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::contents::{Access, Lookup, NOT_GRANTED, NOT_TEXT, access, fetch, file_at};
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, RepoId};
 use pacegate_engine::model::policy::{
     GatePolicy, Mistake, PolicyError, PolicyFacts, PolicySource, UnusablePolicy,
@@ -46,11 +46,11 @@ enum BranchPolicy {
 
 /// The policy of a base branch, for a change's head where GitHub has named it one's.
 pub(super) async fn governing(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     base_branch: Option<&str>,
     head: Option<&CommitSha>,
-) -> Result<Governing, JobError> {
+) -> Result<Governing, TaskError> {
     let Some(branch) = base_branch else { return Ok(defaults(vec![])) };
     let base = match of_branch(work, repo, branch, head.is_some()).await? {
         BranchPolicy::Known(file) => file,
@@ -131,11 +131,11 @@ fn unusable(file: &StoredFile, branch: Option<&str>, error: PolicyError) -> Unus
 /// GitHub can't answer, what was kept holds until a push outdates it. An installation that is
 /// suspended is waited for by those alone that have something to publish.
 async fn of_branch(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     branch: &str,
     will_publish: bool,
-) -> Result<BranchPolicy, JobError> {
+) -> Result<BranchPolicy, TaskError> {
     let kept = work.db.read().await?.policy(repo, branch).await?;
     let now = work.clock.now();
     let fresh = |kept: &StoredPolicy| kept.fetched_at.is_some_and(|at| now < at.after(FRESH));
@@ -151,7 +151,7 @@ async fn of_branch(
         }
         Err(error) => match kept.filter(|kept| kept.fetched_at.is_some() && is_silence(&error)) {
             Some(kept) => Ok(BranchPolicy::Known(kept.file)),
-            None if matches!(error, JobError::TooEarly(_)) && !will_publish => Ok(BranchPolicy::NoGitHub),
+            None if matches!(error, TaskError::TooEarly(_)) && !will_publish => Ok(BranchPolicy::NoGitHub),
             None => Err(error),
         },
         known => known,
@@ -159,11 +159,11 @@ async fn of_branch(
 }
 
 /// Whether GitHub said nothing about the file.
-fn is_silence(error: &JobError) -> bool {
+fn is_silence(error: &TaskError) -> bool {
     matches!(
         error,
-        JobError::TooEarly(_)
-            | JobError::GitHub(
+        TaskError::TooEarly(_)
+            | TaskError::GitHub(
                 GitHubError::Unavailable { .. }
                     | GitHubError::RateLimited { .. }
                     | GitHubError::Postponed { .. }
@@ -172,7 +172,7 @@ fn is_silence(error: &JobError) -> bool {
     )
 }
 
-async fn ask(work: &Work, repo: RepoId, branch: &str) -> Result<BranchPolicy, JobError> {
+async fn ask(work: &WorkerContext, repo: RepoId, branch: &str) -> Result<BranchPolicy, TaskError> {
     let client = match access(work, repo).await? {
         Access::Granted(client) => client,
         Access::NotGranted => return Ok(BranchPolicy::NotGranted),
@@ -193,11 +193,11 @@ async fn ask(work: &Work, repo: RepoId, branch: &str) -> Result<BranchPolicy, Jo
 
 /// The change's own policy file. None when it can't be known.
 async fn own_file(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     head: &CommitSha,
     base: Option<&StoredFile>,
-) -> Result<Option<Option<StoredFile>>, JobError> {
+) -> Result<Option<Option<StoredFile>>, TaskError> {
     // Most changes leave it alone: the base branch's place is looked at first.
     let first = base.map_or(PATHS[0], |file| file.path.as_str());
     for path in std::iter::once(first).chain(PATHS.into_iter().filter(|path| *path != first)) {

@@ -3,13 +3,17 @@
 //! has one writer at a time.
 
 use super::publishing::client;
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{PrNumber, RepoId};
 use pacegate_github::app_auth::Purpose;
 use pacegate_report::comment::{Comment, MARKER};
 use pacegate_store::ComparisonRow;
 
-pub(super) async fn publish_comment(work: &Work, repo: RepoId, number: PrNumber) -> Result<(), JobError> {
+pub(super) async fn publish_comment(
+    work: &WorkerContext,
+    repo: RepoId,
+    number: PrNumber,
+) -> Result<(), TaskError> {
     let mut tx = work.db.read().await?;
     let Some(pull_request) = tx.pull_request(repo, number).await?.filter(|pr| pr.is_open) else {
         return Ok(());

@@ -6,18 +6,18 @@
 
 use super::evaluation::{Awaited, Target};
 use super::publishing::{client, ensure_check_run, of_report, show_awaited};
-use super::{Job, JobError, Work, listed_runs};
+use super::{Task, TaskError, WorkerContext, listed_runs};
 use pacegate_engine::model::ids::{CommitSha, RepoId};
 use pacegate_github::app_auth::Purpose;
 use pacegate_store::ComparisonRow;
 
 pub(super) async fn publish_comparison(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     head_sha: &CommitSha,
     cause: &str,
     patience_ended: bool,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let mut tx = work.db.read().await?;
     let (Some(row), Some(target)) =
         (tx.newest_comparison(repo, head_sha).await?, Target::of(&mut tx, repo, head_sha).await?)
@@ -63,8 +63,8 @@ pub(super) async fn publish_comparison(
     let mut tx = work.db.write().await?;
     tx.conclude_check(repo, head_sha, evaluation, Some(&comparison), now).await?;
     if let Some(number) = target.number() {
-        let comment = Job::PublishComment { repo, number, comparison, cause: cause.to_owned() };
-        comment.push(&mut tx, now, &work.chance, now).await?;
+        let comment = Task::PublishComment { repo, number, comparison, cause: cause.to_owned() };
+        comment.push(&mut tx, now, &work.rng, now).await?;
     }
     tx.commit().await?;
     Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::evaluation::Awaited;
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, RepoId};
 use pacegate_github::RepoClient;
 use pacegate_github::app_auth::Purpose;
@@ -18,17 +18,17 @@ use pacegate_store::RepositoryRow;
 const SUSPENDED: Duration = Duration::from_mins(10);
 
 /// How long a job waits for a suspended installation: well within a check's own patience.
-pub(super) fn suspended_wait(work: &Work) -> Duration {
+pub(super) fn suspended_wait(work: &WorkerContext) -> Duration {
     SUSPENDED.min(work.check_timeout / 12)
 }
 
 /// A client for a repository; none in local mode, when no installation covers it, or when it is
 /// archived, which GitHub takes no writes to.
 pub(super) async fn client(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     purpose: Purpose,
-) -> Result<Option<(RepositoryRow, RepoClient)>, JobError> {
+) -> Result<Option<(RepositoryRow, RepoClient)>, TaskError> {
     let Some(app) = &work.app else { return Ok(None) };
     let mut tx = work.db.read().await?;
     let Some(repository) = tx.repository(repo).await? else { return Ok(None) };
@@ -38,7 +38,7 @@ pub(super) async fn client(
     match tx.installation(installation).await? {
         None => return Ok(None),
         // Nothing may be called now; what is to be said is said when it may be.
-        Some(row) if row.suspended => return Err(JobError::TooEarly(suspended_wait(work))),
+        Some(row) if row.suspended => return Err(TaskError::TooEarly(suspended_wait(work))),
         Some(_) => {}
     }
     drop(tx);
@@ -54,12 +54,12 @@ pub(super) fn external_id(head_sha: &CommitSha, evaluation: i64) -> String {
 
 /// The check run of an evaluation: found on GitHub, else made.
 pub(super) async fn ensure_check_run(
-    work: &Work,
+    work: &WorkerContext,
     client: &RepoClient,
     repo: RepoId,
     head_sha: &CommitSha,
     evaluation: i64,
-) -> Result<CheckRun, JobError> {
+) -> Result<CheckRun, TaskError> {
     let external_id = external_id(head_sha, evaluation);
     let check_run = if let Some(found) = client.find_check_run(head_sha, &external_id).await? {
         found
@@ -78,13 +78,13 @@ pub(super) async fn ensure_check_run(
 
 /// Brings a check run that waits up to date with what it waits for, unless it shows that already.
 pub(super) async fn show_awaited(
-    work: &Work,
+    work: &WorkerContext,
     client: &RepoClient,
     repo: RepoId,
     head_sha: &CommitSha,
     evaluation: i64,
     awaited: &Awaited,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let mut tx = work.db.read().await?;
     let check = tx.check(repo, head_sha, evaluation).await?;
     let until = check.as_ref().map(|check| check.begun_at.after(work.check_timeout));
@@ -108,13 +108,13 @@ pub(super) async fn show_awaited(
 
 /// Concludes a check without a verdict.
 pub(super) async fn conclude_unjudged(
-    work: &Work,
+    work: &WorkerContext,
     client: &RepoClient,
     repo: RepoId,
     head_sha: &CommitSha,
     evaluation: i64,
     reason: &NotJudged,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let check_run = ensure_check_run(work, client, repo, head_sha, evaluation).await?;
     let output = gave_up(head_sha, reason);
     let conclusion = output.conclusion.as_str();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::listed_runs::{self, Listing};
 use super::publishing::client;
-use super::{Job, JobError, Work, handle_delivery};
+use super::{Task, TaskError, WorkerContext, handle_delivery};
 use pacegate_engine::model::ids::{PrNumber, RepoId};
 use pacegate_github::app_auth::Purpose;
 use pacegate_github::pulls::PullRequest;
@@ -20,7 +20,11 @@ const AT_ONCE: i64 = 100;
 /// retried.
 const LATE: Duration = Duration::from_mins(15);
 
-pub(super) async fn reconcile_repository(work: &Work, repo: RepoId, slot: i64) -> Result<(), JobError> {
+pub(super) async fn reconcile_repository(
+    work: &WorkerContext,
+    repo: RepoId,
+    slot: i64,
+) -> Result<(), TaskError> {
     let Some((repository, client)) = client(work, repo, Purpose::ReadPullRequests).await? else {
         return Ok(());
     };
@@ -44,8 +48,8 @@ pub(super) async fn reconcile_repository(work: &Work, repo: RepoId, slot: i64) -
     for number in &news {
         // Not from this list: a delivery that was handled meanwhile knows better.
         let subject = pull_request_subject(repository.github_id.unwrap_or_default(), number.0);
-        let refresh = Job::RefreshPullRequest { repo, number: *number, subject, slot };
-        refresh.push(&mut tx, now, &work.chance, now).await?;
+        let refresh = Task::RefreshPullRequest { repo, number: *number, subject, slot };
+        refresh.push(&mut tx, now, &work.rng, now).await?;
     }
     tx.commit().await?;
     if !news.is_empty() {
@@ -60,11 +64,11 @@ pub(super) async fn reconcile_repository(work: &Work, repo: RepoId, slot: i64) -
 
 /// Asks GitHub for one pull request and records what it says, as a delivery about it would have.
 pub(super) async fn refresh_pull_request(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     number: PrNumber,
     slot: i64,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let Some((_, client)) = client(work, repo, Purpose::ReadPullRequests).await? else { return Ok(()) };
     let now_on_github = client.pull_request(number).await?;
     let open_head = (now_on_github.state == "open").then(|| now_on_github.head.sha.clone());
@@ -78,7 +82,7 @@ pub(super) async fn refresh_pull_request(
 }
 
 /// Asks GitHub for the runs of the heads whose checks wait: pull requests' and merge queues'.
-async fn find_runs(work: &Work, repo: RepoId) -> Result<(), JobError> {
+async fn find_runs(work: &WorkerContext, repo: RepoId) -> Result<(), TaskError> {
     let waiting = work.db.read().await?.unconcluded_checks(repo, work.clock.now(), AT_ONCE).await?;
     for (head_sha, _) in waiting {
         if listed_runs::ask(work, repo, &head_sha).await? != Listing::Known {
@@ -97,15 +101,15 @@ fn differs(row: &PullRequestRow, now_on_github: &PullRequest) -> bool {
 
 /// The end of a check's waiting was there and did nothing, as while the App was not installed: it
 /// is run again.
-async fn conclude_stuck_checks(work: &Work, repo: RepoId) -> Result<(), JobError> {
+async fn conclude_stuck_checks(work: &WorkerContext, repo: RepoId) -> Result<(), TaskError> {
     let now = work.clock.now();
     let mut tx = work.db.write().await?;
     let stuck = tx
         .unconcluded_checks(repo, now.before(work.check_timeout + LATE.min(work.check_timeout)), AT_ONCE)
         .await?;
     for (head_sha, evaluation) in stuck {
-        let conclude = Job::ConcludeSilentCheck { repo, head_sha, evaluation };
-        conclude.push_again(&mut tx, &work.chance, now).await?;
+        let conclude = Task::ConcludeSilentCheck { repo, head_sha, evaluation };
+        conclude.push_again(&mut tx, &work.rng, now).await?;
     }
     tx.commit().await?;
     Ok(())

@@ -1,7 +1,7 @@
 //! What every way to a measured run shares: the raw trace as it is kept, the line of development
 //! by GitHub's word, and the rows of a run written together.
 
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, RepoId, RunId};
 use pacegate_engine::model::run::{Lineage, MeasuredRun};
 use pacegate_engine::model::span::Span;
@@ -23,7 +23,7 @@ pub(super) async fn record(
     repo: RepoId,
     measured: &mut MeasuredRun,
     collections: i64,
-) -> Result<Recorded, JobError> {
+) -> Result<Recorded, TaskError> {
     // A pull request that becomes known meanwhile either sees this run or is seen by it.
     tx.lock_repository(repo).await?;
     let head_sha = measured.run.head_sha.clone();
@@ -47,11 +47,11 @@ impl Recorded {
     /// Has each head judged that the run says something about.
     pub(super) async fn judge(
         &self,
-        work: &Work,
+        work: &WorkerContext,
         tx: &mut Tx,
         repo: RepoId,
         cause: &str,
-    ) -> Result<(), JobError> {
+    ) -> Result<(), TaskError> {
         for head_sha in &self.heads {
             super::evaluation::judge_again(work, tx, repo, head_sha, format!("run {} {cause}", self.id))
                 .await?;
@@ -75,8 +75,8 @@ fn lineage_of(pull_request: Option<PullRequestRow>, claimed: Lineage, is_base_br
 }
 
 /// Spans as the object store keeps them: gzip of OTLP JSON.
-pub(super) fn raw(spans: &[Span]) -> Result<Vec<u8>, JobError> {
-    let unreadable = |e: Box<dyn std::error::Error + Send + Sync>| JobError::Unreadable(e);
+pub(super) fn raw(spans: &[Span]) -> Result<Vec<u8>, TaskError> {
+    let unreadable = |e: Box<dyn std::error::Error + Send + Sync>| TaskError::Unreadable(e);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     otlp::write_json(spans, &mut gzip).map_err(|e| unreadable(e.into()))?;
     gzip.finish().map_err(|e| unreadable(e.into()))

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::evaluation::judge_again;
-use super::{Job, JobError, Work};
+use super::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, RepoId};
 use pacegate_store::{Tx, WorkflowRunRow};
 
@@ -15,11 +15,11 @@ const JOBS: i64 = 10_000;
 
 /// Has what is open in these repositories done now. `cause`: what made it possible.
 pub(super) async fn resume(
-    work: &Work,
+    work: &WorkerContext,
     tx: &mut Tx,
     repositories: &[RepoId],
     cause: &str,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     wake(work, tx, repositories).await?;
     for repo in repositories {
         resume_repository(work, tx, *repo, cause).await?;
@@ -27,17 +27,22 @@ pub(super) async fn resume(
     Ok(())
 }
 
-async fn resume_repository(work: &Work, tx: &mut Tx, repo: RepoId, cause: &str) -> Result<(), JobError> {
+async fn resume_repository(
+    work: &WorkerContext,
+    tx: &mut Tx,
+    repo: RepoId,
+    cause: &str,
+) -> Result<(), TaskError> {
     let now = work.clock.now();
     let mut heads: BTreeSet<CommitSha> = BTreeSet::new();
     for (head_sha, evaluation) in tx.unconcluded_checks(repo, now, AT_ONCE).await? {
-        let announce = Job::AnnounceCheck { repo, head_sha: head_sha.clone(), evaluation };
-        announce.push_again(tx, &work.chance, now).await?;
+        let announce = Task::AnnounceCheck { repo, head_sha: head_sha.clone(), evaluation };
+        announce.push_again(tx, &work.rng, now).await?;
         for run in tx.workflow_runs_of_head(repo, &head_sha).await? {
             if run.progress == WorkflowRunRow::COMPLETED && run.is_awaited() {
                 let attempt = u32::try_from(run.attempt).unwrap_or(1);
-                let read = Job::CollectWorkflowRun { repo, run_id: run.github_run_id, attempt };
-                read.push_again(tx, &work.chance, now).await?;
+                let read = Task::CollectWorkflowRun { repo, run_id: run.github_run_id, attempt };
+                read.push_again(tx, &work.rng, now).await?;
             }
         }
         heads.insert(head_sha);
@@ -51,18 +56,18 @@ async fn resume_repository(work: &Work, tx: &mut Tx, repo: RepoId, cause: &str) 
 }
 
 /// Jobs that were postponed are due now; what ends a check's patience keeps its time.
-async fn wake(work: &Work, tx: &mut Tx, repositories: &[RepoId]) -> Result<(), JobError> {
+async fn wake(work: &WorkerContext, tx: &mut Tx, repositories: &[RepoId]) -> Result<(), TaskError> {
     let now = work.clock.now();
     for (job_id, payload) in tx.jobs_to_come(now, JOBS).await? {
-        let Ok(job) = serde_json::from_str::<Job>(&payload) else { continue };
+        let Ok(job) = serde_json::from_str::<Task>(&payload) else { continue };
         let is_meant = match &job {
-            Job::ConcludeSilentCheck { .. } => false,
+            Task::ConcludeSilentCheck { .. } => false,
             // Whose it is, its body says: one that is due too early waits again.
-            Job::HandleDelivery { .. } => true,
+            Task::HandleDelivery { .. } => true,
             job => job.repo().is_some_and(|repo| repositories.contains(&repo)),
         };
         if is_meant {
-            tx.wake_job(&job_id, now).await?;
+            tx.wake_task(&job_id, now).await?;
         }
     }
     Ok(())

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::job_spans::day;
-use super::thin_traces::thin_traces;
-use super::{Job, JobError, Work};
+use super::prune_raw_traces::prune_raw_traces;
+use super::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::time::Timestamp;
 
 /// Spans of a collected trace are kept this long after the newest came: late ones join it.
@@ -25,7 +25,7 @@ const GRANTS: Duration = Duration::from_hours(24);
 /// Incomplete traces that are collected in one sweep.
 const ROOTLESS_AT_ONCE: i64 = 500;
 
-pub(super) async fn retain(work: &Work) -> Result<(), JobError> {
+pub(super) async fn retain(work: &WorkerContext) -> Result<(), TaskError> {
     let now = work.clock.now();
     collect_rootless(work, now).await?;
     let mut tx = work.db.write().await?;
@@ -45,17 +45,17 @@ pub(super) async fn retain(work: &Work) -> Result<(), JobError> {
     // A token can be used until its end by a clock that is behind.
     tx.sweep_grants(now.before(GRANTS), now.before(Duration::from_mins(1))).await?;
     tx.sweep_artifact_quotas(day(now) - 1).await?;
-    tx.sweep_done_jobs(now.before(DONE_JOBS)).await?;
+    tx.sweep_done_tasks(now.before(DONE_JOBS)).await?;
     tx.commit().await?;
     if rootless > 0 {
         tracing::warn!(traces = rootless, "traces were dropped after a week without a root span");
     }
-    thin_traces(work).await
+    prune_raw_traces(work).await
 }
 
 /// A trace whose root has not come for as long as a check waits is measured without: the service
 /// that would have sent it may be gone. If it comes after all, it makes the run again.
-async fn collect_rootless(work: &Work, now: Timestamp) -> Result<(), JobError> {
+async fn collect_rootless(work: &WorkerContext, now: Timestamp) -> Result<(), TaskError> {
     let since = now.before(work.check_timeout);
     let rootless = work.db.read().await?.rootless_traces(since, ROOTLESS_AT_ONCE).await?;
     if rootless.is_empty() {
@@ -63,8 +63,8 @@ async fn collect_rootless(work: &Work, now: Timestamp) -> Result<(), JobError> {
     }
     let mut tx = work.db.write().await?;
     for (repo, trace) in rootless {
-        let collect = Job::CollectRun { repo, trace, collections: 0 };
-        collect.push(&mut tx, now, &work.chance, now).await?;
+        let collect = Task::CollectRun { repo, trace, collections: 0 };
+        collect.push(&mut tx, now, &work.rng, now).await?;
     }
     tx.commit().await?;
     Ok(())

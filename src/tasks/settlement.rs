@@ -7,11 +7,11 @@ use super::error_chain;
 use pacegate_clock::Randomness;
 use pacegate_engine::model::time::Timestamp;
 use pacegate_github::{GitHubError, RetryClass};
-use pacegate_store::{ClaimedJob, Settlement, StoreError};
+use pacegate_store::{ClaimedTask, Settlement, StoreError};
 
 /// Why a job did not do its work.
 #[derive(Debug, thiserror::Error)]
-pub enum JobError {
+pub enum TaskError {
     /// It is too early.
     #[error("it is too early")]
     TooEarly(Duration),
@@ -29,9 +29,9 @@ pub enum JobError {
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl JobError {
+impl TaskError {
     /// What becomes of the job. The only place that decides between again and never.
-    pub(super) fn settlement(&self, job: &ClaimedJob, chance: &Randomness, now: Timestamp) -> Settlement {
+    pub(super) fn settlement(&self, job: &ClaimedTask, rng: &Randomness, now: Timestamp) -> Settlement {
         let text = error_chain(self);
         match self {
             Self::TooEarly(after) => Settlement::Postpone(*after),
@@ -39,7 +39,7 @@ impl JobError {
             | Self::Store(StoreError::Unreadable { .. } | StoreError::Url(_) | StoreError::TracesUrl(_)) => {
                 Settlement::Dead(text)
             }
-            Self::Store(_) | Self::Computation(_) => Settlement::Retry(backoff(job.attempts, chance), text),
+            Self::Store(_) | Self::Computation(_) => Settlement::Retry(backoff(job.attempts, rng), text),
             Self::GitHub(error) => match error.retry_class() {
                 // Waiting as GitHub asks is no failure: an hour of it must not bury a job.
                 RetryClass::After(wait) => Settlement::PutOff(now.after(wait), text),
@@ -48,15 +48,15 @@ impl JobError {
                 RetryClass::Outage
                     if job.attempts >= OUTAGE_ATTEMPTS && now.since(Timestamp(job.created_at)) < OUTAGE =>
                 {
-                    Settlement::PutOff(now.after(backoff(job.attempts, chance)), text)
+                    Settlement::PutOff(now.after(backoff(job.attempts, rng)), text)
                 }
                 RetryClass::Outage | RetryClass::Backoff => {
-                    Settlement::Retry(backoff(job.attempts, chance), text)
+                    Settlement::Retry(backoff(job.attempts, rng), text)
                 }
                 // GitHub's reads lag behind its events: what it does not know yet, or does not
                 // take yet, it may in a minute.
                 RetryClass::Never if is_early(error) && job.attempts < 7 => {
-                    Settlement::Retry(backoff(job.attempts, chance), text)
+                    Settlement::Retry(backoff(job.attempts, rng), text)
                 }
                 RetryClass::Never => Settlement::Dead(text),
             },
@@ -69,12 +69,12 @@ const OUTAGE: Duration = Duration::from_hours(24);
 /// By then an outage's delays have grown to their five minutes.
 const OUTAGE_ATTEMPTS: i64 = 10;
 
-impl JobError {
+impl TaskError {
     /// After how long it is worth another try, for who has no queue; none when it is not. `failures`
     /// counts from 1 and starts again with each success.
     #[must_use]
-    pub fn pause(&self, failures: i64, chance: &Randomness, now: Timestamp) -> Option<Duration> {
-        let job = ClaimedJob {
+    pub fn pause(&self, failures: i64, rng: &Randomness, now: Timestamp) -> Option<Duration> {
+        let job = ClaimedTask {
             job_id: String::new(),
             kind: String::new(),
             payload: String::new(),
@@ -82,7 +82,7 @@ impl JobError {
             max_attempts: TRIES_WITHOUT_QUEUE,
             created_at: now.0,
         };
-        match self.settlement(&job, chance, now) {
+        match self.settlement(&job, rng, now) {
             Settlement::Postpone(after) => Some(after),
             Settlement::PutOff(until, _) => Some(until.since(now)),
             Settlement::Retry(after, _) if failures < TRIES_WITHOUT_QUEUE => Some(after),
@@ -101,14 +101,14 @@ fn is_early(error: &GitHubError) -> bool {
 
 /// 1, 2, 4 … seconds, at most five minutes, and up to a quarter more, so that jobs that failed
 /// together do not come back together.
-fn backoff(attempt: i64, chance: &Randomness) -> Duration {
+fn backoff(attempt: i64, rng: &Randomness) -> Duration {
     let doublings = u32::try_from((attempt - 1).clamp(0, 9)).unwrap_or(0);
     let delay = Duration::from_secs(1 << doublings).min(Duration::from_mins(5));
-    delay + jitter(delay, chance)
+    delay + jitter(delay, rng)
 }
 
-fn jitter(delay: Duration, chance: &Randomness) -> Duration {
-    let [byte] = chance.bytes::<1>();
+fn jitter(delay: Duration, rng: &Randomness) -> Duration {
+    let [byte] = rng.bytes::<1>();
     delay.min(Duration::from_mins(1)) * u32::from(byte) / 1024
 }
 
@@ -119,14 +119,14 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
 
     /// A job at this attempt, pushed so long ago.
-    fn claimed(attempts: i64, age: Duration) -> ClaimedJob {
+    fn claimed(attempts: i64, age: Duration) -> ClaimedTask {
         let created_at = NOW.before(age).0;
         let (job_id, kind, payload) = ("j".into(), "k".into(), "{}".into());
-        ClaimedJob { job_id, kind, payload, attempts, max_attempts: 30, created_at }
+        ClaimedTask { job_id, kind, payload, attempts, max_attempts: 30, created_at }
     }
 
     fn settled(error: GitHubError, attempts: i64, age: Duration) -> Settlement {
-        JobError::GitHub(error).settlement(&claimed(attempts, age), &Randomness::seeded(7), NOW)
+        TaskError::GitHub(error).settlement(&claimed(attempts, age), &Randomness::seeded(7), NOW)
     }
 
     fn refused(status: u16) -> GitHubError {
@@ -161,11 +161,11 @@ mod tests {
     /// it is still there after it.
     #[test]
     fn an_outage_buries_no_job_before_a_day() {
-        let chance = Randomness::seeded(7);
+        let rng = Randomness::seeded(7);
         let (mut attempts, mut tried, mut age) = (1, 0, Duration::ZERO);
         let mut tried_in_the_first_hour = 0;
         loop {
-            let settlement = JobError::GitHub(down()).settlement(&claimed(attempts, age), &chance, NOW);
+            let settlement = TaskError::GitHub(down()).settlement(&claimed(attempts, age), &rng, NOW);
             tried += 1;
             let delay = match settlement {
                 Settlement::Retry(after, _) if attempts < 30 => {
@@ -190,8 +190,8 @@ mod tests {
 
     #[test]
     fn delays_grow_to_five_minutes_and_last_longer_than_an_hour() {
-        let chance = Randomness::seeded(7);
-        let delays: Vec<Duration> = (1..=30).map(|attempt| backoff(attempt, &chance)).collect();
+        let rng = Randomness::seeded(7);
+        let delays: Vec<Duration> = (1..=30).map(|attempt| backoff(attempt, &rng)).collect();
         assert!(delays.windows(2).take(7).all(|pair| pair[0] < pair[1]), "{delays:?}");
         assert!(delays.iter().all(|d| *d <= Duration::from_secs(315)), "{delays:?}");
         assert!(delays.iter().sum::<Duration>() > Duration::from_hours(1), "{delays:?}");

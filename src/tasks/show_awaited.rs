@@ -3,18 +3,18 @@
 
 use super::evaluation::Awaited;
 use super::publishing::{self, client, conclude_unjudged};
-use super::{JobError, Work, listed_runs};
+use super::{TaskError, WorkerContext, listed_runs};
 use pacegate_engine::model::ids::{CommitSha, RepoId};
 use pacegate_github::app_auth::Purpose;
 use pacegate_report::check::NotJudged;
 use pacegate_store::RunFilter;
 
 pub(super) async fn show_awaited(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     head_sha: &CommitSha,
     evaluation: i64,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let mut tx = work.db.read().await?;
     let is_open =
         tx.check(repo, head_sha, evaluation).await?.is_some_and(|check| check.concluded_at.is_none());

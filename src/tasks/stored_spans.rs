@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::work::COLLECTING_MIB;
-use super::{JobError, Work};
+use super::worker_context::COLLECTING_MIB;
+use super::{TaskError, WorkerContext};
 use pacegate_engine::model::span::{Resource, Span};
 use pacegate_ingest::{IngestError, Limits, otlp, span_batch};
 
@@ -15,10 +15,10 @@ use pacegate_ingest::{IngestError, Limits, otlp, span_batch};
 const VALUES: usize = 4_000_000;
 
 /// Room for stored spans of so many bytes; all there is for more.
-pub(super) async fn room(work: &Work, bytes: i64) -> Result<OwnedSemaphorePermit, JobError> {
+pub(super) async fn room(work: &WorkerContext, bytes: i64) -> Result<OwnedSemaphorePermit, TaskError> {
     let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).saturating_add(1).min(COLLECTING_MIB);
     let room = work.collecting.clone().acquire_many_owned(mebibytes).await;
-    room.map_err(|e| JobError::Unreadable(Box::new(e)))
+    room.map_err(|e| TaskError::Unreadable(Box::new(e)))
 }
 
 /// Spans of one run, from its batches.
@@ -31,15 +31,15 @@ pub(super) struct StoredSpans {
 
 impl StoredSpans {
     /// Reads batches in their order, as far as their values are within bounds.
-    pub(super) fn read(batches: &[Vec<u8>]) -> Result<Self, JobError> {
+    pub(super) fn read(batches: &[Vec<u8>]) -> Result<Self, TaskError> {
         Self::within(batches, VALUES)
     }
 
-    fn within(batches: &[Vec<u8>], values: usize) -> Result<Self, JobError> {
+    fn within(batches: &[Vec<u8>], values: usize) -> Result<Self, TaskError> {
         let (mut spans, mut resources, mut left, mut left_out) =
             (Vec::new(), Resources::default(), values, 0);
         for batch in batches {
-            let plain = span_batch::plain(batch).map_err(|e| JobError::Unreadable(Box::new(e)))?;
+            let plain = span_batch::plain(batch).map_err(|e| TaskError::Unreadable(Box::new(e)))?;
             // Spans were counted when they were accepted, for the whole trace.
             let limits = Limits { spans: usize::MAX, values: left };
             let mut decoded = match otlp::decode(&plain, limits) {
@@ -48,7 +48,7 @@ impl StoredSpans {
                     left_out += 1;
                     continue;
                 }
-                Err(error) => return Err(JobError::Unreadable(Box::new(error))),
+                Err(error) => return Err(TaskError::Unreadable(Box::new(error))),
             };
             left = left.saturating_sub(decoded.spans.iter().map(Span::values).sum());
             resources.share(&mut decoded.spans);

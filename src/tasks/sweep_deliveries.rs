@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_github::GitHubError;
 use pacegate_github::app_auth::App;
@@ -21,13 +21,13 @@ const AT_ONCE: i64 = 400;
 /// How often one is asked for.
 const ATTEMPTS: i64 = 5;
 
-pub(super) async fn sweep_deliveries(work: &Work) -> Result<(), JobError> {
+pub(super) async fn sweep_deliveries(work: &WorkerContext) -> Result<(), TaskError> {
     let Some(app) = &work.app else { return Ok(()) };
     read_new(work, app).await?;
     ask_again(work, app).await
 }
 
-async fn read_new(work: &Work, app: &App) -> Result<(), JobError> {
+async fn read_new(work: &WorkerContext, app: &App) -> Result<(), TaskError> {
     let now = work.clock.now();
     let before = work.db.read().await?.delivery_sweep().await?;
     let mut sweep = before.unwrap_or(DeliverySweep { read_until: 0, next_cursor: None, reading_until: None });
@@ -68,7 +68,7 @@ async fn read_new(work: &Work, app: &App) -> Result<(), JobError> {
     Ok(())
 }
 
-async fn ask_again(work: &Work, app: &App) -> Result<(), JobError> {
+async fn ask_again(work: &WorkerContext, app: &App) -> Result<(), TaskError> {
     let now = work.clock.now();
     let mut tx = work.db.write().await?;
     tx.forget_failed_deliveries(now.before(WINDOW)).await?;

@@ -9,9 +9,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Job, JobError, Work, error_chain};
+use super::{Task, TaskError, WorkerContext, error_chain};
 use crate::metrics::Metrics;
-use pacegate_store::{Attempt, ClaimedJob, LeaseToken, Settlement};
+use pacegate_store::{Attempt, ClaimedTask, LeaseToken, Settlement};
 
 /// How often the table is looked at when nothing rings.
 const POLL: Duration = Duration::from_secs(1);
@@ -23,13 +23,13 @@ const GRACE: Duration = Duration::from_secs(20);
 type Running = Arc<Mutex<HashMap<Attempt, AbortHandle>>>;
 
 /// Runs jobs until `stop`, then lets those that run end and gives back what they held.
-pub async fn run_jobs(work: Work, slots: usize, stop: CancellationToken) {
-    let token = LeaseToken::new(&work.chance);
+pub async fn run_tasks(work: WorkerContext, slots: usize, stop: CancellationToken) {
+    let token = LeaseToken::new(&work.rng);
     let running = Running::default();
     let heartbeat = tokio::spawn(keep_alive(work.clone(), token.clone(), running.clone()));
     let listener = tokio::spawn({
         let db = work.db.clone();
-        async move { db.listen_for_jobs().await }
+        async move { db.listen_for_tasks().await }
     });
     let sweeper = tokio::spawn({
         let work = work.clone();
@@ -55,7 +55,7 @@ pub async fn run_jobs(work: Work, slots: usize, stop: CancellationToken) {
             // A slot that becomes free, a pushed job, a poll or the stop: whatever is first.
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = work.db.job_pushed.notified() => {}
+                () = work.db.task_pushed.notified() => {}
                 Some(_) = attempts.join_next(), if !attempts.is_empty() => {}
                 () = tokio::time::sleep(POLL) => {}
             }
@@ -82,8 +82,8 @@ pub async fn run_jobs(work: Work, slots: usize, stop: CancellationToken) {
     }
 }
 
-async fn claim(work: &Work, token: &LeaseToken, slots: usize) -> Vec<ClaimedJob> {
-    match work.db.claim_jobs(token, work.clock.now(), work.lease, slots).await {
+async fn claim(work: &WorkerContext, token: &LeaseToken, slots: usize) -> Vec<ClaimedTask> {
+    match work.db.claim_tasks(token, work.clock.now(), work.lease, slots).await {
         Ok(jobs) => jobs,
         Err(error) => {
             tracing::error!(error = %error_chain(&error), "jobs could not be taken; trying again");
@@ -93,20 +93,20 @@ async fn claim(work: &Work, token: &LeaseToken, slots: usize) -> Vec<ClaimedJob>
     }
 }
 
-async fn give_back(work: &Work, token: &LeaseToken) -> Result<(), JobError> {
+async fn give_back(work: &WorkerContext, token: &LeaseToken) -> Result<(), TaskError> {
     let mut tx = work.db.write().await?;
-    tx.release_jobs(token, work.clock.now()).await?;
+    tx.release_tasks(token, work.clock.now()).await?;
     tx.commit().await?;
     Ok(())
 }
 
 /// One attempt of one job: run it, settle it. A panic is an error like any other.
-async fn attempt(work: Work, token: LeaseToken, job: ClaimedJob, running: Running) {
+async fn attempt(work: WorkerContext, token: LeaseToken, job: ClaimedTask, running: Running) {
     // Dropped with this attempt, the handler ends too: nothing goes on after its job was given back.
     let handler = AbortOnDropHandle::new(tokio::spawn({
         let (work, payload) = (work.clone(), job.payload.clone());
         async move {
-            let job: Job = serde_json::from_str(&payload).map_err(|e| JobError::Unreadable(e.into()))?;
+            let job: Task = serde_json::from_str(&payload).map_err(|e| TaskError::Unreadable(e.into()))?;
             super::run(&work, job).await
         }
     }));
@@ -125,15 +125,15 @@ async fn attempt(work: Work, token: LeaseToken, job: ClaimedJob, running: Runnin
             );
             return;
         }
-        Err(panicked) => Some(JobError::Computation(panicked)),
+        Err(panicked) => Some(TaskError::Computation(panicked)),
     };
     let now = work.clock.now();
-    let settlement = error.as_ref().map_or(Settlement::Done, |e| e.settlement(&job, &work.chance, now));
+    let settlement = error.as_ref().map_or(Settlement::Done, |e| e.settlement(&job, &work.rng, now));
     report(&work, &job, &settlement);
     settle(&work, &token, &job, &settlement).await;
 }
 
-fn report(work: &Work, job: &ClaimedJob, settlement: &Settlement) {
+fn report(work: &WorkerContext, job: &ClaimedTask, settlement: &Settlement) {
     let (kind, id, attempt) = (job.kind.as_str(), job.job_id.as_str(), job.attempts);
     let outcome = match settlement {
         Settlement::Done => {
@@ -154,18 +154,18 @@ fn report(work: &Work, job: &ClaimedJob, settlement: &Settlement) {
             "dead"
         }
     };
-    let kind = serde_json::from_str::<Job>(&job.payload).map_or("unknown", |job| job.kind());
+    let kind = serde_json::from_str::<Task>(&job.payload).map_or("unknown", |job| job.kind());
     Metrics::count(&work.metrics.jobs, kind, outcome);
 }
 
 /// The settlement must survive a short outage of the database: without it the job runs again.
-async fn settle(work: &Work, token: &LeaseToken, job: &ClaimedJob, settlement: &Settlement) {
+async fn settle(work: &WorkerContext, token: &LeaseToken, job: &ClaimedTask, settlement: &Settlement) {
     for pause in [50, 200, 1_000, 3_000, 0] {
         let settled = async {
             let mut tx = work.db.write().await?;
-            let settled = tx.settle_job(token, job, settlement, work.clock.now()).await?;
+            let settled = tx.settle_task(token, job, settlement, work.clock.now()).await?;
             tx.commit().await?;
-            Ok::<bool, JobError>(settled)
+            Ok::<bool, TaskError>(settled)
         };
         match settled.await {
             Ok(true) => return,
@@ -186,7 +186,7 @@ async fn settle(work: &Work, token: &LeaseToken, job: &ClaimedJob, settlement: &
 }
 
 /// Keeps the leases alive and ends what runs without one.
-async fn keep_alive(work: Work, token: LeaseToken, running: Running) {
+async fn keep_alive(work: WorkerContext, token: LeaseToken, running: Running) {
     let mut alive_at = work.clock.now();
     loop {
         tokio::time::sleep(work.lease / 3).await;

@@ -2,7 +2,7 @@
 //! that has just ended and for those of the past alike.
 
 use super::recording::raw;
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::gate::measure::identity::RunIdentity;
 use pacegate_engine::gate::measure::job_spans::{JobSpans, merge};
 use pacegate_engine::gate::measure::{Provenance, measure};
@@ -46,7 +46,7 @@ impl Told {
         run: WorkflowRun,
         listed: JobsOfAttempt,
         completeness: Completeness,
-    ) -> Result<Result<Self, NotComplete>, JobError> {
+    ) -> Result<Result<Self, NotComplete>, TaskError> {
         let told = tokio::task::spawn_blocking(move || {
             let trace = trace_of(&run, &listed, completeness)?;
             Ok(Self { run, listed, trace })
@@ -57,14 +57,14 @@ impl Told {
 
 /// Measures an attempt off the async threads, with what its jobs sent. Who it is, GitHub says alone.
 pub(super) async fn measure_attempt(
-    work: &Work,
+    work: &WorkerContext,
     repo: &RepoName,
     told: Told,
     sent: Vec<JobSpans>,
     lineage: Lineage,
-) -> Result<Attempt, JobError> {
+) -> Result<Attempt, TaskError> {
     let provenance = Provenance {
-        id: RunId(work.chance.ulid(work.clock.now())),
+        id: RunId(work.rng.ulid(work.clock.now())),
         repo: repo.clone(),
         head_sha: told.run.head_sha,
         lineage,
@@ -72,7 +72,7 @@ pub(super) async fn measure_attempt(
     let settings = work.trace_settings.clone();
     tokio::task::spawn_blocking(move || {
         let told = told.trace;
-        let nothing = || JobError::Unreadable("a workflow run without a span".into());
+        let nothing = || TaskError::Unreadable("a workflow run without a span".into());
         let identity = RunIdentity::of(&Trace::build(told.spans.clone()).ok_or_else(nothing)?);
         let mut merged = merge(told.spans, sent);
         settings.redactor.redact(&mut merged.spans);

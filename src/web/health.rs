@@ -31,7 +31,7 @@ pub(super) async fn readyz(State(state): State<AppState>) -> Result<Response, We
 pub(super) async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse, WebError> {
     let now = state.work.clock.now();
     let mut tx = state.work.db.read().await?;
-    let jobs = tx.count_jobs().await?;
+    let jobs = tx.count_tasks().await?;
     let budgets = tx.github_budgets_overview(now, now.before(HOUR)).await?;
     drop(tx);
     state.work.metrics.set_github_budgets(

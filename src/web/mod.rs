@@ -30,7 +30,7 @@ use self::ingest::admission::Admission;
 pub use self::ingest::admission::{AdmissionLimits, memory_of_this_machine};
 use self::ingest::commit::Committer;
 use crate::config::PageAccess;
-use crate::tasks::Work;
+use crate::tasks::WorkerContext;
 use pacegate_engine::model::ids::RepoName;
 use pacegate_github::oidc::Verifier;
 
@@ -44,7 +44,7 @@ const WEBHOOKS_AT_ONCE: usize = 8;
 #[derive(Debug, Clone)]
 pub struct AppState {
     /// Database, clock, chance, counters.
-    pub work: Work,
+    pub work: WorkerContext,
     /// Secrets that sign deliveries; empty in local mode.
     pub webhook_secrets: Arc<[SecretString]>,
     /// Repository of spans that come without a token from this machine.
@@ -68,7 +68,7 @@ impl AppState {
     /// The state of one process.
     #[must_use]
     pub fn new(
-        work: Work,
+        work: WorkerContext,
         webhook_secrets: Vec<SecretString>,
         default_repo: Option<RepoName>,
         pages: PageAccess,

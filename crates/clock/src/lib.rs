@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn identifiers_sort_by_time() {
-        let chance = Randomness::seeded(1);
-        let (early, late) = (chance.ulid(Timestamp(1_000_000)), chance.ulid(Timestamp(2_000_000)));
+        let rng = Randomness::seeded(1);
+        let (early, late) = (rng.ulid(Timestamp(1_000_000)), rng.ulid(Timestamp(2_000_000)));
         assert!(early < late, "{early} {late}");
         assert_eq!(Randomness::seeded(1).bytes::<8>(), Randomness::seeded(1).bytes::<8>());
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Limited};
 
 use super::GitHubError;
-use super::gate::{CallFacts, HourOfCalls, Limit};
+use super::rate_limiter::{CallFacts, HourOfCalls, Limit};
 use pacegate_engine::model::time::Timestamp;
 
 /// The largest answer that is read.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::GitHubError;
 use super::client::{RepoClient, Transport};
-use super::gate::{CallGate, THE_APP_ITSELF};
+use super::rate_limiter::{RateLimiter, THE_APP_ITSELF};
 use pacegate_clock::Clock;
 use pacegate_engine::model::ids::{InstallationId, RepoName};
 use pacegate_engine::model::time::Timestamp;
@@ -192,7 +192,7 @@ impl App {
 
     /// The same App, whose calls pass this gate.
     #[must_use]
-    pub fn with_gate(self, gate: Arc<dyn CallGate>) -> Self {
+    pub fn with_gate(self, gate: Arc<dyn RateLimiter>) -> Self {
         Self { transport: self.transport.with_gate(gate), ..self }
     }
 

@@ -14,7 +14,9 @@ use super::GitHubError;
 use super::answer::{Received, chain, facts_of, failure, name_of, receive};
 use super::blobs::Blobs;
 use super::etags::Etags;
-use super::gate::{CallFacts, CallGate, CallKind, HourOfCalls, NoGate, Refusal, THE_APP_ITSELF};
+use super::rate_limiter::{
+    CallFacts, CallKind, HourOfCalls, RateLimiter, Refusal, THE_APP_ITSELF, Unlimited,
+};
 use pacegate_clock::Clock;
 use pacegate_engine::model::ids::{InstallationId, RepoName};
 
@@ -24,7 +26,7 @@ pub(crate) struct Transport {
     octocrab: Octocrab,
     clock: Clock,
     timeout: Duration,
-    gate: Arc<dyn CallGate>,
+    gate: Arc<dyn RateLimiter>,
     /// Whose limits its calls count against.
     installation: InstallationId,
     etags: Etags,
@@ -57,7 +59,7 @@ impl Transport {
             .set_write_timeout(Some(timeout))
             .build()
             .map_err(|e| unusable(&e))?;
-        let (gate, installation) = (Arc::new(NoGate), THE_APP_ITSELF);
+        let (gate, installation) = (Arc::new(Unlimited), THE_APP_ITSELF);
         Ok(Self {
             octocrab,
             clock,
@@ -91,7 +93,7 @@ impl Transport {
     }
 
     /// The same connection behind a gate.
-    pub(super) fn with_gate(self, gate: Arc<dyn CallGate>) -> Self {
+    pub(super) fn with_gate(self, gate: Arc<dyn RateLimiter>) -> Self {
         Self { gate, ..self }
     }
 

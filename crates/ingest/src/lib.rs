@@ -6,6 +6,7 @@ pub mod file;
 pub mod history_csv;
 pub mod jaeger;
 pub mod job_archive;
+mod lenient;
 pub mod otlp;
 pub mod redact;
 pub mod reports;
@@ -14,11 +15,10 @@ pub mod span_batch;
 mod tagged;
 #[cfg(test)]
 mod tests;
-mod tolerant;
 mod wire;
 pub mod zipkin;
 
-use self::otlp::Sifted;
+use self::otlp::ScannedRequest;
 use self::redact::Redactor;
 use pacegate_engine::model::span::Span;
 
@@ -76,10 +76,10 @@ impl Format {
         body: &'a [u8],
         limits: Limits,
         redactor: &Redactor,
-    ) -> Result<Sifted<'a>, IngestError> {
+    ) -> Result<ScannedRequest<'a>, IngestError> {
         match self {
             Self::OtlpProtobuf => otlp::sift(body, limits, redactor),
-            other => Ok(Sifted::of(other.decode(body, limits)?, redactor)),
+            other => Ok(ScannedRequest::of(other.decode(body, limits)?, redactor)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::queue::{Attempt, ClaimedJob, LeaseToken, Priority};
+use super::queue::{Attempt, ClaimedTask, LeaseToken, Priority};
 use super::{Db, StoreError, Tx, TxInner};
 use pacegate_engine::model::time::Timestamp;
 
@@ -35,15 +35,15 @@ impl Tx {
         token: &LeaseToken,
         (now, lease_ends): (Timestamp, Timestamp),
         slots: i64,
-    ) -> Result<Vec<ClaimedJob>, sqlx::Error> {
+    ) -> Result<Vec<ClaimedTask>, sqlx::Error> {
         match &mut self.inner {
             TxInner::Sqlite(transaction) => {
-                let claim = sqlx::query_as::<_, ClaimedJob>(claim_sql!(""));
+                let claim = sqlx::query_as::<_, ClaimedTask>(claim_sql!(""));
                 let claim = claim.bind(now.0).bind(lease_ends.0).bind(&token.0);
                 claim.bind(slots).bind(priority.number()).fetch_all(&mut **transaction).await
             }
             TxInner::Postgres(transaction) => {
-                let claim = sqlx::query_as::<_, ClaimedJob>(claim_sql!("FOR UPDATE SKIP LOCKED"));
+                let claim = sqlx::query_as::<_, ClaimedTask>(claim_sql!("FOR UPDATE SKIP LOCKED"));
                 let claim = claim.bind(now.0).bind(lease_ends.0).bind(&token.0);
                 claim.bind(slots).bind(priority.number()).fetch_all(&mut **transaction).await
             }
@@ -54,13 +54,13 @@ impl Tx {
 impl Db {
     /// Takes up to `slots` jobs that are due, those of low priority last, under a lease of this
     /// length.
-    pub async fn claim_jobs(
+    pub async fn claim_tasks(
         &self,
         token: &LeaseToken,
         now: Timestamp,
         lease: Duration,
         slots: usize,
-    ) -> Result<Vec<ClaimedJob>, StoreError> {
+    ) -> Result<Vec<ClaimedTask>, StoreError> {
         let mut tx = self.write().await?;
         let mut jobs = Vec::new();
         for priority in [Priority::Usual, Priority::Low] {
@@ -108,13 +108,13 @@ impl Db {
 
     /// Waits until another process of a PostgreSQL database says it pushed a job. On SQLite,
     /// and when listening fails, it never returns: polling goes on regardless.
-    pub async fn listen_for_jobs(&self) {
+    pub async fn listen_for_tasks(&self) {
         if let super::Pools::Postgres(pool) = &self.pools {
             match sqlx::postgres::PgListener::connect_with(pool).await {
                 Ok(mut listener) => {
                     if listener.listen("pacegate_jobs").await.is_ok() {
                         while listener.recv().await.is_ok() {
-                            self.job_pushed.notify_one();
+                            self.task_pushed.notify_one();
                         }
                     }
                 }

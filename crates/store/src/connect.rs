@@ -98,7 +98,7 @@ impl Db {
                     .await?,
             ),
         };
-        Ok(Self { pools, job_pushed: Arc::new(Notify::new()) })
+        Ok(Self { pools, task_pushed: Arc::new(Notify::new()) })
     }
 
     /// Brings the tables up to date. Safe to call from several processes at once.

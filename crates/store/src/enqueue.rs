@@ -4,20 +4,20 @@
 use std::time::Duration;
 
 use super::chunks::chunks;
-use super::{NewJob, StoreError, Tx, TxInner, on_db};
+use super::{NewTask, StoreError, Tx, TxInner, on_db};
 use pacegate_clock::Randomness;
 use pacegate_engine::model::time::Timestamp;
 
 impl Tx {
     /// Pushes a job as part of this transaction. `false`: one with this kind and dedupe key is
     /// there already, nothing was pushed, and the transaction is still good.
-    pub async fn push_job(
+    pub async fn push_task(
         &mut self,
-        job: &NewJob,
-        chance: &Randomness,
+        job: &NewTask,
+        rng: &Randomness,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let job_id = chance.ulid(now);
+        let job_id = rng.ulid(now);
         let pushed = on_db!(self, conn => {
             // The conflict target is named: a bare one would hide a clash of ids.
             sqlx::query(
@@ -39,17 +39,17 @@ impl Tx {
             .rows_affected()
         }) > 0;
         if pushed {
-            self.announce_jobs(Some(job.run_at.since(now))).await?;
+            self.announce_tasks(Some(job.run_at.since(now))).await?;
         }
         Ok(pushed)
     }
 
     /// Pushes several jobs as part of this transaction; those whose kind and dedupe key are there
     /// already are passed over.
-    pub async fn push_jobs(
+    pub async fn push_tasks(
         &mut self,
-        jobs: &[NewJob],
-        chance: &Randomness,
+        jobs: &[NewTask],
+        rng: &Randomness,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut pushed = 0;
@@ -60,7 +60,7 @@ impl Tx {
                         priority) ",
                 );
                 insert.push_values(chunk, |mut row, job| {
-                    row.push_bind(chance.ulid(now))
+                    row.push_bind(rng.ulid(now))
                         .push_bind(job.kind)
                         .push_bind(&job.payload)
                         .push_bind(&job.dedupe_key)
@@ -75,18 +75,18 @@ impl Tx {
             });
         }
         if pushed > 0 {
-            self.announce_jobs(jobs.iter().map(|job| job.run_at.since(now)).min()).await?;
+            self.announce_tasks(jobs.iter().map(|job| job.run_at.since(now)).min()).await?;
         }
         Ok(())
     }
 
     /// Has workers look, in other processes too, for a job that is due in so long.
-    async fn announce_jobs(&mut self, due_in: Option<Duration>) -> Result<(), StoreError> {
+    async fn announce_tasks(&mut self, due_in: Option<Duration>) -> Result<(), StoreError> {
         if let TxInner::Postgres(transaction) = &mut self.inner {
             sqlx::query("NOTIFY pacegate_jobs").execute(&mut **transaction).await?;
         }
         if let Some(due_in) = due_in {
-            self.job_due(due_in);
+            self.task_due(due_in);
         }
         Ok(())
     }

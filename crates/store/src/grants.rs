@@ -109,7 +109,7 @@ impl Tx {
         &mut self,
         new: &NewGrant,
         token: JobTokenUse<'_>,
-        chance: &Randomness,
+        rng: &Randomness,
         now: Timestamp,
     ) -> Result<Granted, StoreError> {
         // Two at once would not count one another.
@@ -128,7 +128,7 @@ impl Tx {
         if !is_first {
             return Ok(Granted::Replayed);
         }
-        let grant = format!("{GRANT_PREFIX}{}", hex::encode(chance.bytes::<24>()));
+        let grant = format!("{GRANT_PREFIX}{}", hex::encode(rng.bytes::<24>()));
         let made = on_db!(self, conn => {
             sqlx::query(
                 "INSERT INTO upload_grants (repo_id, grant_id, hash, github_run_id, attempt, check_run_id, head_sha, expires_at)
@@ -137,7 +137,7 @@ impl Tx {
                         WHERE g.repo_id = $1 AND g.github_run_id = $4 AND g.attempt = $5) < $9",
             )
             .bind(new.repo.0)
-            .bind(chance.ulid(now))
+            .bind(rng.ulid(now))
             .bind(hash(&grant))
             .bind(new.run_id)
             .bind(i64::from(new.attempt))

@@ -4,7 +4,6 @@
 
 pub mod app_file;
 mod backfills;
-mod budgets;
 mod checks;
 mod chunks;
 mod claims;
@@ -16,6 +15,7 @@ mod deliveries;
 mod enqueue;
 mod errors;
 pub mod forgetting;
+mod github_rate_limits;
 mod grants;
 mod job_spans;
 mod kept_traces;
@@ -39,18 +39,18 @@ use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::Notify;
 
 pub use backfills::{BackfillRow, PageRead};
-pub use budgets::{BudgetRow, BudgetsOverview};
 pub use checks::CheckRow;
 pub use comparisons::{ComparisonRow, NewComparison};
 pub use connect::DatabaseUrl;
 pub use contents::{StoredFile, StoredPolicy};
 pub use deliveries::DeliveryRow;
+pub use github_rate_limits::{BudgetsOverview, RateLimitRow};
 pub use grants::{GRANT_PREFIX, GrantRow, Granted, JobTokenUse, NewGrant};
 pub use job_spans::{ArtifactQuota, SentArtifact, ToldTrace};
 pub use kept_traces::{KeptTrace, TraceToDrop};
 pub use linked_traces::PipelineTrace;
 pub use pull_requests::PullRequestRow;
-pub use queue::{Attempt, ClaimedJob, DeadJob, JobCounts, LeaseToken, NewJob, Priority, Settlement};
+pub use queue::{Attempt, ClaimedTask, DeadTask, LeaseToken, NewTask, Priority, Settlement, TaskCounts};
 pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, RepositoryRow};
 pub use runs::{RunFilter, StoredRun};
 pub use spans::{OpenTrace, SpanBatch, TraceBounds};
@@ -101,7 +101,7 @@ impl StoreError {
 pub struct Db {
     pools: Pools,
     /// Rung after every commit that pushed a job, so that this process's workers look at once.
-    pub job_pushed: Arc<Notify>,
+    pub task_pushed: Arc<Notify>,
 }
 
 #[derive(Debug, Clone)]
@@ -118,7 +118,7 @@ enum Pools {
 #[derive(Debug)]
 pub struct Tx {
     inner: TxInner,
-    job_pushed: Option<Arc<Notify>>,
+    task_pushed: Option<Arc<Notify>>,
     /// In how long the first of the jobs this transaction pushed or put off is due.
     due_in: Option<Duration>,
 }
@@ -155,7 +155,7 @@ impl Db {
             Pools::Sqlite { write, .. } => TxInner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
             Pools::Postgres(pool) => TxInner::Postgres(pool.begin().await?),
         };
-        Ok(Tx { inner, job_pushed: Some(self.job_pushed.clone()), due_in: None })
+        Ok(Tx { inner, task_pushed: Some(self.task_pushed.clone()), due_in: None })
     }
 
     /// A transaction that only reads, and sees one state however long it is open.
@@ -167,7 +167,7 @@ impl Db {
                 TxInner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
             }
         };
-        Ok(Tx { inner, job_pushed: None, due_in: None })
+        Ok(Tx { inner, task_pushed: None, due_in: None })
     }
 
     /// Closes every connection, waiting for those in use.
@@ -204,7 +204,7 @@ impl Tx {
             TxInner::Sqlite(transaction) => transaction.commit().await?,
             TxInner::Postgres(transaction) => transaction.commit().await?,
         }
-        if let (Some(due_in), Some(bell)) = (self.due_in, self.job_pushed) {
+        if let (Some(due_in), Some(bell)) = (self.due_in, self.task_pushed) {
             if due_in.is_zero() {
                 bell.notify_waiters();
                 bell.notify_one();
@@ -219,7 +219,7 @@ impl Tx {
     }
 
     /// Remembers that a job is due after this long, for the bell that is rung after the commit.
-    fn job_due(&mut self, due_in: Duration) {
+    fn task_due(&mut self, due_in: Duration) {
         self.due_in = Some(self.due_in.map_or(due_in, |first| first.min(due_in)));
     }
 }

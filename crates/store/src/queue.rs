@@ -13,7 +13,7 @@ use pacegate_engine::model::time::Timestamp;
 
 /// A job to push.
 #[derive(Debug, Clone)]
-pub struct NewJob {
+pub struct NewTask {
     /// What is to be done: the name of a job of `jobs/`.
     pub kind: &'static str,
     /// Its parameters, as JSON.
@@ -52,7 +52,7 @@ impl Priority {
 
 /// A job this process may run until its lease ends.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub struct ClaimedJob {
+pub struct ClaimedTask {
     /// Identifier.
     pub job_id: String,
     /// What is to be done.
@@ -76,7 +76,7 @@ pub struct Attempt {
     pub number: i64,
 }
 
-impl ClaimedJob {
+impl ClaimedTask {
     /// This attempt.
     #[must_use]
     pub fn attempt(&self) -> Attempt {
@@ -108,14 +108,14 @@ pub struct LeaseToken(pub(super) String);
 impl LeaseToken {
     /// A new token.
     #[must_use]
-    pub fn new(chance: &Randomness) -> Self {
-        Self(hex::encode(chance.bytes::<16>()))
+    pub fn new(rng: &Randomness) -> Self {
+        Self(hex::encode(rng.bytes::<16>()))
     }
 }
 
 /// A job that was given up, for people.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub struct DeadJob {
+pub struct DeadTask {
     /// Identifier.
     pub job_id: String,
     /// What was to be done.
@@ -128,7 +128,7 @@ pub struct DeadJob {
 
 /// How many jobs there are, for metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
-pub struct JobCounts {
+pub struct TaskCounts {
     /// Waiting or running.
     pub open: i64,
     /// Given up.
@@ -137,10 +137,10 @@ pub struct JobCounts {
 
 impl Tx {
     /// Settles an attempt. `false`: the lease was lost, somebody else runs the job now.
-    pub async fn settle_job(
+    pub async fn settle_task(
         &mut self,
         token: &LeaseToken,
-        job: &ClaimedJob,
+        job: &ClaimedTask,
         settlement: &Settlement,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -173,15 +173,15 @@ impl Tx {
             .rows_affected()
         });
         match settlement {
-            Settlement::Postpone(after) | Settlement::Retry(after, _) => self.job_due(*after),
-            Settlement::PutOff(until, _) => self.job_due(until.since(now)),
+            Settlement::Postpone(after) | Settlement::Retry(after, _) => self.task_due(*after),
+            Settlement::PutOff(until, _) => self.task_due(until.since(now)),
             Settlement::Done | Settlement::Dead(_) => {}
         }
         Ok(settled == 1)
     }
 
     /// Jobs given up, newest first.
-    pub async fn dead_jobs(&mut self, limit: i64) -> Result<Vec<DeadJob>, StoreError> {
+    pub async fn dead_jobs(&mut self, limit: i64) -> Result<Vec<DeadTask>, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query_as(
                 "SELECT job_id, kind, attempts, last_error FROM jobs WHERE state = 3
@@ -194,7 +194,7 @@ impl Tx {
     }
 
     /// How many jobs are open and dead.
-    pub async fn count_jobs(&mut self) -> Result<JobCounts, StoreError> {
+    pub async fn count_tasks(&mut self) -> Result<TaskCounts, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query_as(
                 "SELECT (SELECT COUNT(*) FROM jobs WHERE state = 0) AS open,
@@ -206,7 +206,7 @@ impl Tx {
     }
 
     /// Lets every dead job run again, with all its attempts.
-    pub async fn revive_dead_jobs(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+    pub async fn revive_dead_tasks(&mut self, now: Timestamp) -> Result<u64, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query("UPDATE jobs SET state = 0, attempts = 0, visible_at = $1 WHERE state = 3")
                 .bind(now.0)
@@ -217,7 +217,7 @@ impl Tx {
     }
 
     /// Lets a dead job of this kind and key run again. `false`: there is none.
-    pub async fn revive_job(
+    pub async fn revive_task(
         &mut self,
         kind: &str,
         dedupe_key: &str,
@@ -236,14 +236,14 @@ impl Tx {
             .rows_affected()
         }) > 0;
         if revived {
-            self.job_due(Duration::ZERO);
+            self.task_due(Duration::ZERO);
         }
         Ok(revived)
     }
 
     /// Lets a job of this kind and key that was done or given up run again. `false`: there is
     /// none, or it waits or runs anyway.
-    pub async fn reopen_job(
+    pub async fn reopen_task(
         &mut self,
         kind: &str,
         dedupe_key: &str,
@@ -262,7 +262,7 @@ impl Tx {
             .rows_affected()
         }) > 0;
         if reopened {
-            self.job_due(Duration::ZERO);
+            self.task_due(Duration::ZERO);
         }
         Ok(reopened)
     }
@@ -286,7 +286,7 @@ impl Tx {
     }
 
     /// What a job waited for is there: it is due. One that was taken meanwhile stays as it is.
-    pub async fn wake_job(&mut self, job_id: &str, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn wake_task(&mut self, job_id: &str, now: Timestamp) -> Result<(), StoreError> {
         on_db!(self, conn => {
             sqlx::query("UPDATE jobs SET visible_at = $1 WHERE job_id = $2 AND state = 0 AND token IS NULL")
                 .bind(now.0)
@@ -294,12 +294,12 @@ impl Tx {
                 .execute(&mut *conn)
                 .await?;
         });
-        self.job_due(Duration::ZERO);
+        self.task_due(Duration::ZERO);
         Ok(())
     }
 
     /// Deletes done jobs that ended before a time; with them their dedupe keys are forgotten.
-    pub async fn sweep_done_jobs(&mut self, before: Timestamp) -> Result<u64, StoreError> {
+    pub async fn sweep_done_tasks(&mut self, before: Timestamp) -> Result<u64, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query("DELETE FROM jobs WHERE state = 2 AND visible_at < $1")
                 .bind(before.0)
@@ -333,7 +333,7 @@ impl Tx {
 
     /// Gives back every job this process holds, as if it had never taken them: they are due at
     /// once, in their order of age, so that none is passed by a later one of its serial key.
-    pub async fn release_jobs(&mut self, token: &LeaseToken, now: Timestamp) -> Result<u64, StoreError> {
+    pub async fn release_tasks(&mut self, token: &LeaseToken, now: Timestamp) -> Result<u64, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query(
                 "UPDATE jobs SET token = NULL, running_key = NULL, attempts = attempts - 1,

@@ -65,7 +65,7 @@ impl Tx {
         &mut self,
         batches: &[SpanBatch<'_>],
         bounds: TraceBounds,
-        chance: &Randomness,
+        rng: &Randomness,
         now: Timestamp,
     ) -> Result<Vec<Option<OpenTrace>>, StoreError> {
         let mut states = vec![None; batches.len()];
@@ -80,7 +80,7 @@ impl Tx {
                 if repeated { rest.push(at) } else { round.push(at) }
             }
             for chunk in chunks(&round) {
-                self.add_distinct(batches, chunk, bounds, (chance, now), &mut states).await?;
+                self.add_distinct(batches, chunk, bounds, (rng, now), &mut states).await?;
             }
             waiting = rest;
         }
@@ -92,7 +92,7 @@ impl Tx {
         batches: &[SpanBatch<'_>],
         chunk: &[usize],
         bounds: TraceBounds,
-        (chance, now): (&Randomness, Timestamp),
+        (rng, now): (&Randomness, Timestamp),
         states: &mut [Option<OpenTrace>],
     ) -> Result<(), StoreError> {
         let ids: Vec<String> = chunk.iter().map(|at| batches[*at].trace.to_string()).collect();
@@ -143,7 +143,7 @@ impl Tx {
                 insert.push_values(&kept, |mut row, (at, id)| {
                     row.push_bind(batches[*at].repo.0)
                         .push_bind(id.as_str())
-                        .push_bind(chance.ulid(now))
+                        .push_bind(rng.ulid(now))
                         .push_bind(batches[*at].body);
                 });
                 insert.build().execute(&mut *conn).await?;

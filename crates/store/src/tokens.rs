@@ -34,11 +34,11 @@ impl Tx {
         &mut self,
         repo: RepoId,
         label: &str,
-        chance: &Randomness,
+        rng: &Randomness,
         now: Timestamp,
     ) -> Result<(String, String), StoreError> {
-        let token = format!("{TOKEN_PREFIX}{}", hex::encode(chance.bytes::<24>()));
-        let token_id = chance.ulid(now);
+        let token = format!("{TOKEN_PREFIX}{}", hex::encode(rng.bytes::<24>()));
+        let token_id = rng.ulid(now);
         on_db!(self, conn => {
             sqlx::query("INSERT INTO tokens (repo_id, token_id, label, hash, created_at) VALUES ($1, $2, $3, $4, $5)")
                 .bind(repo.0)

@@ -113,23 +113,23 @@ async fn tell(service: &Service, address: &str, clock: &Clock) -> Result<(), Cli
     let repo: RepoName = REPOSITORY.parse().map_err(|e| CliError::Demo(format!("{e}")))?;
     let mut tx = service.work.db.write().await?;
     let repository = tx.ensure_repository(&repo, clock.now()).await?;
-    let (_, token) = tx.create_token(repository.id, "demo", &service.work.chance, clock.now()).await?;
+    let (_, token) = tx.create_token(repository.id, "demo", &service.work.rng, clock.now()).await?;
     tx.commit().await?;
     let pusher = Pusher::new(address, &token, repo);
-    let chance = Randomness::seeded(SEED);
+    let rng = Randomness::seeded(SEED);
 
     progress(&format!("Pushing {HISTORY} runs of {REPOSITORY} on main, ten days of them ..."));
     let mut started_at = clock.now().before(Duration::from_hours(u64::from(HISTORY) * 6 + 2));
     for number in 0..HISTORY {
         started_at = started_at.after(Duration::from_hours(6));
-        pusher.push(&plan(number, started_at, Change::None, None), &chance).await?;
+        pusher.push(&plan(number, started_at, Change::None, None), &rng).await?;
     }
     pusher.wait_for_runs(HISTORY).await?;
     let pushes = [(HISTORY, Duration::from_mins(40)), (HISTORY + 1, Duration::from_mins(15))];
     for (number, ago) in pushes {
         let plan = plan(number, clock.now().before(ago), Change::SlowIntegrationTests, Some(PULL_REQUEST));
         progress(&format!("Pushing commit {} of pull request {PULL_REQUEST} ...", plan.head_sha.short()));
-        pusher.push(&plan, &chance).await?;
+        pusher.push(&plan, &rng).await?;
         let verdict = pusher.verdict(&plan.head_sha).await?;
         say(&format!("Commit {} of pull request {PULL_REQUEST}: {verdict}", plan.head_sha.short()));
         if number == HISTORY + 1 {

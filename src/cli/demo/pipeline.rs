@@ -60,24 +60,23 @@ const SLOWER: f64 = 1.58;
 const NANOS: f64 = 1e9;
 
 struct Recorder<'a> {
-    chance: &'a Randomness,
+    rng: &'a Randomness,
     trace_id: TraceId,
     resource: Arc<Resource>,
     spans: Vec<Span>,
 }
 
 /// The spans of one run, the root last, as a batching exporter sends them.
-pub(super) fn spans(plan: &RunPlan, repo: &RepoName, chance: &Randomness) -> Vec<Span> {
+pub(super) fn spans(plan: &RunPlan, repo: &RepoName, rng: &Randomness) -> Vec<Span> {
     let mut trace = Recorder {
-        chance,
-        trace_id: TraceId::from_bytes(&chance.bytes::<16>()).unwrap_or_else(|_| unreachable!("not all zero")),
+        rng,
+        trace_id: TraceId::from_bytes(&rng.bytes::<16>()).unwrap_or_else(|_| unreachable!("not all zero")),
         resource: resource(plan, repo),
         spans: Vec::new(),
     };
     let root = trace.id();
     // Three kinds of machine behind one label: usual, a tenth slower, a quarter slower.
-    let machine =
-        [0.0, 0.0, 0.0, 0.1, 0.1, 0.25][usize::from(chance.bytes::<1>()[0]) % 6] + 0.03 * normal(chance);
+    let machine = [0.0, 0.0, 0.0, 0.1, 0.1, 0.25][usize::from(rng.bytes::<1>()[0]) % 6] + 0.03 * normal(rng);
     let fails = plan.number % 17 == 11;
     let mut now = plan.started_at.0 * 1_000;
     let began = now;
@@ -126,7 +125,7 @@ fn attributes(pairs: &[(&str, String)]) -> Attributes {
 
 impl Recorder<'_> {
     fn id(&self) -> SpanId {
-        SpanId::from_bytes(&self.chance.bytes::<8>()).unwrap_or_else(|_| unreachable!("not all zero"))
+        SpanId::from_bytes(&self.rng.bytes::<8>()).unwrap_or_else(|_| unreachable!("not all zero"))
     }
 
     fn push(
@@ -170,9 +169,9 @@ impl Recorder<'_> {
         mut now: i64,
     ) -> i64 {
         let (id, began) = (self.id(), now);
-        now += nanoseconds(0.4 * (0.2 * normal(self.chance)).exp());
+        now += nanoseconds(0.4 * (0.2 * normal(self.rng)).exp());
         for (operation, usual_seconds, share_of_machine) in operations {
-            let noise = 0.045 * heavy_tailed(self.chance);
+            let noise = 0.045 * heavy_tailed(self.rng);
             let mut seconds = usual_seconds * (machine * share_of_machine + noise).exp();
             let is_changed = plan.change == Change::SlowIntegrationTests && *operation == "integration-tests";
             if is_changed {
@@ -224,17 +223,17 @@ fn nanoseconds(seconds: f64) -> i64 {
 }
 
 /// Uniform in (0, 1).
-fn uniform(chance: &Randomness) -> f64 {
-    (f64::from(u32::from_le_bytes(chance.bytes())) + 0.5) / (f64::from(u32::MAX) + 1.0)
+fn uniform(rng: &Randomness) -> f64 {
+    (f64::from(u32::from_le_bytes(rng.bytes())) + 0.5) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// Standard normal, by Box and Muller (1958).
-fn normal(chance: &Randomness) -> f64 {
-    (-2.0 * uniform(chance).ln()).sqrt() * (std::f64::consts::TAU * uniform(chance)).cos()
+fn normal(rng: &Randomness) -> f64 {
+    (-2.0 * uniform(rng).ln()).sqrt() * (std::f64::consts::TAU * uniform(rng)).cos()
 }
 
 /// Student's t with five degrees of freedom: what is left of durations has such tails.
-fn heavy_tailed(chance: &Randomness) -> f64 {
-    let chi_squared: f64 = (0..5).map(|_| normal(chance).powi(2)).sum();
-    normal(chance) / (chi_squared / 5.0).sqrt()
+fn heavy_tailed(rng: &Randomness) -> f64 {
+    let chi_squared: f64 = (0..5).map(|_| normal(rng).powi(2)).sum();
+    normal(rng) / (chi_squared / 5.0).sqrt()
 }

@@ -30,8 +30,8 @@ impl Pusher {
     }
 
     /// Sends a run in two requests, children first, as a batching exporter does.
-    pub(super) async fn push(&self, plan: &RunPlan, chance: &Randomness) -> Result<(), CliError> {
-        let spans = spans(plan, &self.repo, chance);
+    pub(super) async fn push(&self, plan: &RunPlan, rng: &Randomness) -> Result<(), CliError> {
+        let spans = spans(plan, &self.repo, rng);
         for batch in spans.chunks(spans.len().div_ceil(2)) {
             let json = encode_json(batch).map_err(failed)?;
             let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -26,7 +26,7 @@ pub(super) struct DoctorArgs {
     work: WorkArgs,
     /// Gives every dead job all its attempts again
     #[arg(long)]
-    revive_jobs: bool,
+    revive_tasks: bool,
 }
 
 #[derive(Default)]
@@ -94,11 +94,11 @@ async fn database(args: &DoctorArgs, findings: &mut Findings) {
         }
         findings.good(&format!("database {url:?} ({})", db.kind()));
         let mut tx = db.write().await?;
-        if args.revive_jobs {
-            let revived = tx.revive_dead_jobs(Clock::system().now()).await?;
+        if args.revive_tasks {
+            let revived = tx.revive_dead_tasks(Clock::system().now()).await?;
             findings.note(&format!("{revived} dead jobs were given another chance"));
         }
-        let counts = tx.count_jobs().await?;
+        let counts = tx.count_tasks().await?;
         let dead = tx.dead_jobs(5).await?;
         tx.commit().await?;
         if counts.dead > 0 {

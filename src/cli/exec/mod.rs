@@ -70,7 +70,7 @@ pub(super) struct ExecArgs {
 
 /// `pacegate exec`. Ends with the command's own code.
 pub(super) async fn exec(args: ExecArgs) -> ExitCode {
-    let (clock, chance) = (Clock::system(), Randomness::from_system());
+    let (clock, rng) = (Clock::system(), Randomness::from_system());
     let mut warnings = Vec::new();
     let above = trace_parent(&mut warnings);
     let destination = Destination::of(args.output.as_deref(), variable, &mut warnings);
@@ -88,8 +88,8 @@ pub(super) async fn exec(args: ExecArgs) -> ExitCode {
         add_git(&mut ci);
     }
     let own = TraceParent {
-        trace_id: above.map_or_else(|| trace_id(&chance), |above| above.trace_id),
-        span_id: span_id(&chance),
+        trace_id: above.map_or_else(|| trace_id(&rng), |above| above.trace_id),
+        span_id: span_id(&rng),
     };
     let trace_state = variable("TRACESTATE").filter(|text| above.is_some() && is_trace_state(text));
     let environment = environment(own, trace_state.as_deref(), &destination);
@@ -176,17 +176,17 @@ fn environment(
     environment
 }
 
-fn trace_id(chance: &Randomness) -> TraceId {
+fn trace_id(rng: &Randomness) -> TraceId {
     loop {
-        if let Ok(id) = TraceId::from_bytes(&chance.bytes::<16>()) {
+        if let Ok(id) = TraceId::from_bytes(&rng.bytes::<16>()) {
             return id;
         }
     }
 }
 
-fn span_id(chance: &Randomness) -> SpanId {
+fn span_id(rng: &Randomness) -> SpanId {
     loop {
-        if let Ok(id) = SpanId::from_bytes(&chance.bytes::<8>()) {
+        if let Ok(id) = SpanId::from_bytes(&rng.bytes::<8>()) {
             return id;
         }
     }

@@ -6,9 +6,9 @@ mod page;
 
 pub use page::{PageOutcome, Reserve, Then, read_page};
 
+use super::missing_permission::{NOT_GRANTED, missing_permission};
 use super::publishing::client;
-use super::withheld::{NOT_GRANTED, unless_withheld};
-use super::{Job, JobError, Work, error_chain};
+use super::{Task, TaskError, WorkerContext, error_chain};
 use pacegate_engine::model::ids::RepoId;
 use pacegate_engine::model::policy::GatePolicy;
 use pacegate_github::RepoClient;
@@ -19,11 +19,11 @@ use pacegate_store::{BackfillRow, RepositoryRow};
 /// the newest run on; what is stored already is not fetched again. None are found when GitHub
 /// now has another repository under this name.
 pub async fn discover(
-    work: &Work,
+    work: &WorkerContext,
     repository: &RepositoryRow,
     github: &RepoClient,
     wanted: i64,
-) -> Result<Vec<BackfillRow>, JobError> {
+) -> Result<Vec<BackfillRow>, TaskError> {
     let answer = github.repository().await?;
     if repository.github_id.is_some_and(|id| id != answer.id) {
         tracing::warn!(repo = %repository.name, "GitHub has another repository under this name: its history is not read");
@@ -52,12 +52,16 @@ pub async fn discover(
     Ok(rows.into_iter().filter(|row| !row.is_done()).collect())
 }
 
-pub(super) async fn discover_workflows(work: &Work, repo: RepoId, cause: &str) -> Result<(), JobError> {
+pub(super) async fn discover_workflows(
+    work: &WorkerContext,
+    repo: RepoId,
+    cause: &str,
+) -> Result<(), TaskError> {
     let Err(error) = discover_and_push(work, repo, cause).await else { return Ok(()) };
-    unless_withheld(work, repo, error).await
+    missing_permission(work, repo, error).await
 }
 
-async fn discover_and_push(work: &Work, repo: RepoId, cause: &str) -> Result<(), JobError> {
+async fn discover_and_push(work: &WorkerContext, repo: RepoId, cause: &str) -> Result<(), TaskError> {
     let Some((repository, github)) = client(work, repo, Purpose::ReadActions).await? else { return Ok(()) };
     let wanted = i64::from(GatePolicy::default().baseline().runs);
     let found = discover(work, &repository, &github, wanted).await?;
@@ -65,31 +69,31 @@ async fn discover_and_push(work: &Work, repo: RepoId, cause: &str) -> Result<(),
     let now = work.clock.now();
     let mut tx = work.db.write().await?;
     for row in found {
-        let job = Job::BackfillWorkflow {
+        let job = Task::BackfillWorkflow {
             repo,
             workflow_id: row.workflow_id,
             page: row.next_page,
             cause: cause.to_owned(),
         };
-        job.push(&mut tx, now, &work.chance, now).await?;
+        job.push(&mut tx, now, &work.rng, now).await?;
     }
     tx.commit().await?;
     Ok(())
 }
 
 pub(super) async fn backfill_workflow(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     workflow_id: i64,
     page: i64,
     cause: &str,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let Err(error) = backfill_page(work, repo, workflow_id, page, cause).await else { return Ok(()) };
-    if matches!(error, JobError::TooEarly(_)) {
+    if matches!(error, TaskError::TooEarly(_)) {
         return Err(error);
     }
     let told = error_chain(&error);
-    let outcome = unless_withheld(work, repo, error).await;
+    let outcome = missing_permission(work, repo, error).await;
     let told = if outcome.is_ok() { NOT_GRANTED } else { &told };
     let mut tx = work.db.write().await?;
     tx.fail_backfill(repo, workflow_id, told, work.clock.now()).await?;
@@ -98,12 +102,12 @@ pub(super) async fn backfill_workflow(
 }
 
 async fn backfill_page(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     workflow_id: i64,
     page: i64,
     cause: &str,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let Some((repository, github)) = client(work, repo, Purpose::ReadActions).await? else { return Ok(()) };
     let (of, then) = ((workflow_id, page), Then::PushNext(cause));
     let read = read_page(work, &repository, &github, of, Reserve::Half, then).await?;

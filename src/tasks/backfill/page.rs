@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::tasks::evaluation::judge_again;
 use crate::tasks::recording::record;
 use crate::tasks::workflow_run::{Told, branch_of, measure_attempt};
-use crate::tasks::{Job, JobError, Work};
+use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::policy::GatePolicy;
 use pacegate_engine::model::run::Lineage;
 use pacegate_github::RepoClient;
@@ -52,13 +52,13 @@ pub struct PageOutcome {
 
 /// Reads a page (`of`: the workflow's number, and which page from 1). None: it was read before.
 pub async fn read_page(
-    work: &Work,
+    work: &WorkerContext,
     repository: &RepositoryRow,
     github: &RepoClient,
     (workflow_id, page): (i64, i64),
     reserve: Reserve,
     then: Then<'_>,
-) -> Result<Option<PageOutcome>, JobError> {
+) -> Result<Option<PageOutcome>, TaskError> {
     let repo = repository.id;
     let row = work.db.read().await?.backfill(repo, workflow_id).await?;
     let Some(row) = row.filter(|row| !row.is_done() && row.next_page == page) else { return Ok(None) };
@@ -94,8 +94,8 @@ pub async fn read_page(
         judge_open_heads(work, &mut tx, &row, repository, after).await?;
     }
     if let (Then::PushNext(cause), false) = (then, is_last) {
-        let next = Job::BackfillWorkflow { repo, workflow_id, page: page + 1, cause: cause.to_owned() };
-        next.push(&mut tx, now, &work.chance, now).await?;
+        let next = Task::BackfillWorkflow { repo, workflow_id, page: page + 1, cause: cause.to_owned() };
+        next.push(&mut tx, now, &work.rng, now).await?;
     }
     let row = tx.backfill(repo, workflow_id).await?;
     tx.commit().await?;
@@ -110,7 +110,7 @@ fn read_name(row: Option<&BackfillRow>) -> &str {
     row.map_or("", |row| &row.name)
 }
 
-async fn list(work: &Work, github: &RepoClient, row: &BackfillRow) -> Result<RunPage, JobError> {
+async fn list(work: &WorkerContext, github: &RepoClient, row: &BackfillRow) -> Result<RunPage, TaskError> {
     let oldest = work.clock.now().before(GatePolicy::default().baseline().age()).to_rfc3339();
     let created = format!(">={}", oldest.split('T').next().unwrap_or_default());
     let asked = RunQuery {
@@ -135,12 +135,12 @@ fn is_baseline(run: &WorkflowRun, row: &BackfillRow) -> bool {
 }
 
 /// Too early when what is left of the rate limit is for live work.
-fn leave_enough(work: &Work, github: &RepoClient, reserve: Reserve) -> Result<(), JobError> {
+fn leave_enough(work: &WorkerContext, github: &RepoClient, reserve: Reserve) -> Result<(), TaskError> {
     match (reserve, github.hour_of_calls()) {
         (Reserve::Half, Some(hour)) if hour.remaining < hour.limit / 2 => {
             let until_reset = hour.reset_at.since(work.clock.now());
             // A wrong header must not stop it for good.
-            Err(JobError::TooEarly(until_reset.clamp(Duration::from_secs(1), Duration::from_hours(2))))
+            Err(TaskError::TooEarly(until_reset.clamp(Duration::from_secs(1), Duration::from_hours(2))))
         }
         _ => Ok(()),
     }
@@ -148,12 +148,12 @@ fn leave_enough(work: &Work, github: &RepoClient, reserve: Reserve) -> Result<()
 
 /// Measures a run and writes it. `false`: GitHub does not tell enough of it.
 async fn collect(
-    work: &Work,
+    work: &WorkerContext,
     repository: &RepositoryRow,
     github: &RepoClient,
     mut run: WorkflowRun,
     row: &BackfillRow,
-) -> Result<bool, JobError> {
+) -> Result<bool, TaskError> {
     let listed = github.jobs_of_attempt(run.id, run.run_attempt).await?;
     // What it was called then does not matter: it is the same workflow.
     run.name = Some(row.name.clone());
@@ -178,12 +178,12 @@ async fn collect(
 
 /// What was judged with little history, or none, is judged with more.
 async fn judge_open_heads(
-    work: &Work,
+    work: &WorkerContext,
     tx: &mut Tx,
     row: &BackfillRow,
     repository: &RepositoryRow,
     collected: i64,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     for head_sha in tx.open_heads(repository.id, HEADS).await? {
         let cause = format!("{collected} runs of the history of {}", row.workflow_id);
         judge_again(work, tx, repository.id, &head_sha, cause).await?;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Delivery;
-use crate::tasks::JobError;
+use crate::tasks::TaskError;
 use crate::tasks::evaluation::{Target, begin, judge_again};
 use pacegate_engine::gate::verdict::overrides;
 use pacegate_engine::model::decision::{Decision, DecisionKind, StandingDecision};
@@ -28,7 +28,7 @@ pub(super) async fn rerequested(
     delivery: Delivery<'_>,
     head_sha: &CommitSha,
     external_id: Option<&str>,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let work = delivery.work;
     let mut tx = work.db.write().await?;
     let Some(row) = delivery.record_repository(&mut tx).await? else { return Ok(()) };
@@ -49,7 +49,7 @@ fn evaluation_in(external_id: &str) -> Option<i64> {
     external_id.rsplit_once(':')?.1.parse().ok()
 }
 
-pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Pressed) -> Result<(), JobError> {
+pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Pressed) -> Result<(), TaskError> {
     let work = delivery.work;
     let Some(app) = &work.app else { return Ok(()) };
     let mut tx = work.db.write().await?;

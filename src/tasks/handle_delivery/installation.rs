@@ -2,19 +2,19 @@
 
 use super::facts;
 use crate::tasks::resume::resume;
-use crate::tasks::{Job, JobError, Work};
+use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::InstallationId;
 use pacegate_github::GitHubError;
 use pacegate_github::webhook::EventRepository;
 use pacegate_store::InstallationRow;
 
 pub(super) async fn present(
-    work: &Work,
+    work: &WorkerContext,
     delivery_id: &str,
     row: &InstallationRow,
     repositories: &[EventRepository],
     removed: &[EventRepository],
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let now = work.clock.now();
     // Deliveries come late and out of order: GitHub's present word settles every order.
     let row = &match &work.app {
@@ -26,7 +26,7 @@ pub(super) async fn present(
             None => return self::removed(work, row.id).await,
         },
     };
-    let gone = gone(work, row.id, removed).await?;
+    let lost_access = lost_access(work, row.id, removed).await?;
     let mut tx = work.db.write().await?;
     let was_suspended = tx.installation(row.id).await?.is_some_and(|before| before.suspended);
     tx.record_installation(row, now).await?;
@@ -38,14 +38,14 @@ pub(super) async fn present(
             back.push(repo);
         }
         if !row.suspended && work.app.is_some() {
-            let discover = Job::DiscoverWorkflows { repo, cause: format!("delivery {delivery_id}") };
-            discover.push(&mut tx, now, &work.chance, now).await?;
+            let discover = Task::DiscoverWorkflows { repo, cause: format!("delivery {delivery_id}") };
+            discover.push(&mut tx, now, &work.rng, now).await?;
             // Pull requests that are open already get a check, and their runs are read.
-            let reconcile = Job::ReconcileRepository { repo, slot: now.0 };
-            reconcile.push(&mut tx, now, &work.chance, now).await?;
+            let reconcile = Task::ReconcileRepository { repo, slot: now.0 };
+            reconcile.push(&mut tx, now, &work.rng, now).await?;
         }
     }
-    for github_id in gone {
+    for github_id in lost_access {
         tx.detach_repository(github_id, row.id).await?;
     }
     if was_suspended {
@@ -60,12 +60,12 @@ pub(super) async fn present(
 
 /// Those of the repositories that were taken out of the installation, by GitHub's numbers, that have
 /// not been put back since.
-async fn gone(
-    work: &Work,
+async fn lost_access(
+    work: &WorkerContext,
     installation: InstallationId,
     removed: &[EventRepository],
-) -> Result<Vec<i64>, JobError> {
-    let mut gone = Vec::with_capacity(removed.len());
+) -> Result<Vec<i64>, TaskError> {
+    let mut lost_access = Vec::with_capacity(removed.len());
     for repository in removed {
         let row = work.db.read().await?.find_repository_by_github_id(repository.id).await?;
         // Of one that is not held by this installation there is nothing to be undone.
@@ -79,13 +79,13 @@ async fn gone(
             },
         };
         if covering != Some(installation) {
-            gone.push(repository.id);
+            lost_access.push(repository.id);
         }
     }
-    Ok(gone)
+    Ok(lost_access)
 }
 
-pub(super) async fn removed(work: &Work, installation: InstallationId) -> Result<(), JobError> {
+pub(super) async fn removed(work: &WorkerContext, installation: InstallationId) -> Result<(), TaskError> {
     let mut tx = work.db.write().await?;
     tx.remove_installation(installation, work.clock.now()).await?;
     tx.commit().await?;

@@ -2,11 +2,11 @@
 //! queue would wait for it: a group is judged like a pull request, without a comment.
 
 use super::Delivery;
-use crate::tasks::JobError;
+use crate::tasks::TaskError;
 use crate::tasks::evaluation::begin;
 use pacegate_store::MergeGroupRow;
 
-pub(super) async fn changed(delivery: Delivery<'_>, group: &MergeGroupRow) -> Result<(), JobError> {
+pub(super) async fn changed(delivery: Delivery<'_>, group: &MergeGroupRow) -> Result<(), TaskError> {
     let work = delivery.work;
     let mut tx = work.db.write().await?;
     let Some(repository) = delivery.record_repository(&mut tx).await? else { return Ok(()) };

@@ -9,9 +9,9 @@ mod push;
 mod repository;
 mod workflow_run;
 
-use super::gone::unless_gone;
+use super::lost_access::handle_lost_access;
 use super::publishing::suspended_wait;
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{InstallationId, PrNumber, RepoName};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_github::app_auth::{App, Purpose};
@@ -22,25 +22,25 @@ use pacegate_store::{InstallationRow, RepositoryFacts, RepositoryRow, Tx};
 /// A signed delivery about a repository.
 #[derive(Clone, Copy)]
 struct Delivery<'a> {
-    work: &'a Work,
+    work: &'a WorkerContext,
     /// GitHub's identifier of it: what it makes necessary is made necessary once.
     id: &'a str,
     installation: InstallationId,
     repository: &'a EventRepository,
 }
 
-pub(super) async fn handle_delivery(work: &Work, delivery_id: &str) -> Result<(), JobError> {
+pub(super) async fn handle_delivery(work: &WorkerContext, delivery_id: &str) -> Result<(), TaskError> {
     let mut tx = work.db.read().await?;
     let Some(body) = tx.delivery(delivery_id).await?.and_then(|delivery| delivery.body) else {
         return Ok(());
     };
     drop(tx);
-    let event: Event = serde_json::from_str(&body).map_err(|e| JobError::Unreadable(e.into()))?;
+    let event: Event = serde_json::from_str(&body).map_err(|e| TaskError::Unreadable(e.into()))?;
     let Err(error) = act_on(work, delivery_id, event).await else { return Ok(()) };
-    let about: About = serde_json::from_str(&body).map_err(|e| JobError::Unreadable(e.into()))?;
+    let about: About = serde_json::from_str(&body).map_err(|e| TaskError::Unreadable(e.into()))?;
     let Some(repository) = about.repository else { return Err(error) };
     match work.db.read().await?.find_repository_by_github_id(repository.id).await? {
-        Some(row) => unless_gone(work, row.id, error).await,
+        Some(row) => handle_lost_access(work, row.id, error).await,
         None => Err(error),
     }
 }
@@ -51,7 +51,7 @@ struct About {
     repository: Option<EventRepository>,
 }
 
-async fn act_on(work: &Work, id: &str, event: Event) -> Result<(), JobError> {
+async fn act_on(work: &WorkerContext, id: &str, event: Event) -> Result<(), TaskError> {
     macro_rules! delivery {
         ($installation:expr, $repository:expr) => {
             Delivery {
@@ -104,10 +104,10 @@ async fn act_on(work: &Work, id: &str, event: Event) -> Result<(), JobError> {
 /// The installation that covers a repository: the one that sent the delivery, unless another is known
 /// to. Then a delivery from before a transfer came late, or it tells of the transfer: GitHub knows.
 async fn covering(
-    work: &Work,
+    work: &WorkerContext,
     sent: InstallationId,
     repository: &EventRepository,
-) -> Result<InstallationId, JobError> {
+) -> Result<InstallationId, TaskError> {
     let row = work.db.read().await?.find_repository_by_github_id(repository.id).await?;
     let known = row.and_then(|row| row.installation).filter(|known| *known != sent);
     let (Some(known), Some(app)) = (known, &work.app) else { return Ok(sent) };
@@ -136,17 +136,17 @@ fn facts(repository: &EventRepository) -> RepositoryFacts {
 
 impl Delivery<'_> {
     /// A client for its repository under a name; too early while the installation is suspended.
-    async fn client(&self, app: &App, name: &RepoName, purpose: Purpose) -> Result<RepoClient, JobError> {
+    async fn client(&self, app: &App, name: &RepoName, purpose: Purpose) -> Result<RepoClient, TaskError> {
         let row = self.work.db.read().await?.installation(self.installation).await?;
         if row.is_some_and(|row| row.suspended) {
-            return Err(JobError::TooEarly(suspended_wait(self.work)));
+            return Err(TaskError::TooEarly(suspended_wait(self.work)));
         }
         Ok(app.repository(self.installation, name, purpose).await?)
     }
 
     /// The repository of the delivery, recorded; the installation too, when its own delivery has not
     /// come yet. None when the installation was removed: this delivery comes late.
-    async fn record_repository(&self, tx: &mut Tx) -> Result<Option<RepositoryRow>, JobError> {
+    async fn record_repository(&self, tx: &mut Tx) -> Result<Option<RepositoryRow>, TaskError> {
         let now = self.work.clock.now();
         if tx.was_removed(self.installation).await? {
             return Ok(None);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Delivery;
 use crate::tasks::evaluation::{begin, judge_again};
-use crate::tasks::{Job, JobError, Work};
+use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_github::app_auth::Purpose;
@@ -16,7 +16,7 @@ pub(super) async fn changed(
     delivery: Delivery<'_>,
     number: PrNumber,
     sent: (CommitSha, Timestamp),
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let work = delivery.work;
     let Some(app) = &work.app else { return Ok(()) };
     let mut tx = work.db.write().await?;
@@ -25,7 +25,7 @@ pub(super) async fn changed(
     let client = delivery.client(app, &row.name, Purpose::ReadPullRequests).await?;
     let now_on_github = client.pull_request(number).await?;
     if is_stale(&now_on_github, &sent) && work.clock.now() < sent.1.after(STALE) {
-        return Err(JobError::TooEarly(AGAIN));
+        return Err(TaskError::TooEarly(AGAIN));
     }
     record(work, row.id, now_on_github, Some(sent), &format!("delivery {}", delivery.id)).await
 }
@@ -45,12 +45,12 @@ fn is_stale(answer: &PullRequest, (sent_head, sent_at): &(CommitSha, Timestamp))
 /// Records what GitHub says of a pull request now, and what follows from it. `sent`: a head it
 /// had when a delivery was sent, and when that was.
 pub(in crate::tasks) async fn record(
-    work: &Work,
+    work: &WorkerContext,
     repo: RepoId,
     now_on_github: PullRequest,
     sent: Option<(CommitSha, Timestamp)>,
     cause: &str,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let now = work.clock.now();
     let number = PrNumber(now_on_github.number);
     let is_open = now_on_github.state == "open";
@@ -105,8 +105,8 @@ pub(in crate::tasks) async fn record(
                 judge_again(work, &mut tx, repo, &head_sha, cause.to_owned()).await?;
             }
             for (old, evaluation) in tx.superseded_checks(repo, number, &head_sha).await? {
-                let conclude = Job::ConcludeSupersededCheck { repo, head_sha: old, evaluation };
-                conclude.push(&mut tx, now, &work.chance, now).await?;
+                let conclude = Task::ConcludeSupersededCheck { repo, head_sha: old, evaluation };
+                conclude.push(&mut tx, now, &work.rng, now).await?;
             }
         }
     }

@@ -2,14 +2,14 @@
 //! runs, green and measured already, are part of the baseline; and its policy may be another now.
 
 use super::Delivery;
-use crate::tasks::JobError;
+use crate::tasks::TaskError;
 use pacegate_engine::model::ids::CommitSha;
 
 pub(super) async fn pushed(
     delivery: Delivery<'_>,
     branch: &str,
     head_sha: Option<&CommitSha>,
-) -> Result<(), JobError> {
+) -> Result<(), TaskError> {
     let mut tx = delivery.work.db.write().await?;
     let Some(repository) = delivery.record_repository(&mut tx).await? else { return Ok(()) };
     if let Some(head_sha) = head_sha {

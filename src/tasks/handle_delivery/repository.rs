@@ -3,12 +3,12 @@
 //! wait for that answer.
 
 use super::Delivery;
-use crate::tasks::JobError;
+use crate::tasks::TaskError;
 use crate::tasks::resume::resume;
 use pacegate_github::app_auth::Purpose;
 use pacegate_store::RepositoryFacts;
 
-pub(super) async fn changed(delivery: Delivery<'_>, action: &str) -> Result<(), JobError> {
+pub(super) async fn changed(delivery: Delivery<'_>, action: &str) -> Result<(), TaskError> {
     let (work, now) = (delivery.work, delivery.work.clock.now());
     let mut tx = work.db.write().await?;
     if action == "deleted" {

@@ -2,12 +2,12 @@
 //! read.
 
 use super::Delivery;
-use crate::tasks::JobError;
+use crate::tasks::TaskError;
 use crate::tasks::listed_runs::{progress, record};
 use pacegate_github::webhook::WorkflowRunNews;
 use pacegate_store::WorkflowRunRow;
 
-pub(super) async fn changed(delivery: Delivery<'_>, run: WorkflowRunNews) -> Result<(), JobError> {
+pub(super) async fn changed(delivery: Delivery<'_>, run: WorkflowRunNews) -> Result<(), TaskError> {
     let work = delivery.work;
     let mut tx = work.db.write().await?;
     let Some(repository) = delivery.record_repository(&mut tx).await? else { return Ok(()) };

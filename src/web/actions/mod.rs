@@ -24,7 +24,7 @@ use pacegate_github::oidc::{JobToken, OidcError};
 use pacegate_store::{Granted, JobTokenUse, NewGrant, RepositoryRow, TOKEN_PREFIX, Tx};
 
 /// How the counters call this door.
-const DOOR: &str = "actions";
+const INGRESS: &str = "actions";
 /// How long a grant is good: an upload is made at once.
 const GRANT: Duration = Duration::from_mins(15);
 
@@ -52,7 +52,7 @@ struct Grant {
 async fn grants(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, WebError> {
     let granted = exchange(&state, &headers).await;
     if granted.is_err() {
-        Metrics::count(&state.work.metrics.refused_requests, DOOR, "grant");
+        Metrics::count(&state.work.metrics.refused_requests, INGRESS, "grant");
     }
     let kept_nowhere = [(header::CACHE_CONTROL, "no-store")];
     granted.map(|grant| (StatusCode::CREATED, kept_nowhere, Json(grant)).into_response())
@@ -109,7 +109,7 @@ async fn grant(state: &AppState, job: &JobToken) -> Result<Grant, WebError> {
         expires_at,
     };
     let token = JobTokenUse { id: &job.id, usable_until: job.usable_until };
-    let secret = match tx.create_grant(&new, token, &work.chance, now).await? {
+    let secret = match tx.create_grant(&new, token, &work.rng, now).await? {
         Granted::New(secret) => secret,
         Granted::Replayed => {
             return Err(WebError::Unauthorized("this token was exchanged before; ask GitHub for a new one"));

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::DOOR;
+use super::INGRESS;
 use super::job_trace::{RunToldBy, prepare};
 use crate::web::AppState;
 use crate::web::access::{Sender, pushing_repository, token_of};
@@ -48,7 +48,7 @@ pub(super) async fn traces(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, WebError> {
-    let taken = accept(&state, peer, &headers, body).await.map_err(refused(&state, DOOR))?;
+    let taken = accept(&state, peer, &headers, body).await.map_err(refused(&state, INGRESS))?;
     Ok((StatusCode::ACCEPTED, Json(taken)).into_response())
 }
 
@@ -84,7 +84,7 @@ async fn accept(
     }
     let (room, manifest, prepared) = read(state, &uploader, room, body).await?;
     let head_sha = head_of(state, &uploader, &manifest).await?;
-    let (spans, outcome) = commit(state, &uploader.sender, room, DOOR, prepared).await?;
+    let (spans, outcome) = commit(state, &uploader.sender, room, INGRESS, prepared).await?;
     Ok(Taken {
         spans,
         rejected: outcome.rejected,

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::prepare::Batch;
-use crate::tasks::{Job, Work};
+use crate::tasks::{Task, WorkerContext};
 use crate::web::error::WebError;
 use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_ingest::Rejected;
-use pacegate_store::{NewJob, OpenTrace, Priority, SpanBatch, StoreError, TraceBounds, Tx};
+use pacegate_store::{NewTask, OpenTrace, Priority, SpanBatch, StoreError, TraceBounds, Tx};
 
 /// What is kept of one trace: a pipeline with more spans is not a pipeline, and a run is made of
 /// all of its bytes at once.
@@ -52,7 +52,7 @@ struct Queue {
 /// bounded by who admits requests.
 #[derive(Clone)]
 pub(crate) struct Committer {
-    work: Work,
+    work: WorkerContext,
     queue: Arc<Mutex<Queue>>,
 }
 
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Committer {
 impl Committer {
     /// A committer into a process's store.
     #[must_use]
-    pub(crate) fn new(work: Work) -> Self {
+    pub(crate) fn new(work: WorkerContext) -> Self {
         Self { work, queue: Arc::default() }
     }
 
@@ -163,7 +163,7 @@ fn take_group(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
 /// One transaction: every batch, and a job for each trace that has its root. Returns what became
 /// of each request.
 async fn keep(
-    work: &Work,
+    work: &WorkerContext,
     mut tx: Tx,
     group: &[Waiting],
 ) -> Result<Vec<Result<Rejected, WebError>>, WebError> {
@@ -185,7 +185,7 @@ async fn keep(
             });
         }
     }
-    let states = tx.add_span_batches(&batches, OF_A_TRACE, &work.chance, now).await?;
+    let states = tx.add_span_batches(&batches, OF_A_TRACE, &work.rng, now).await?;
     let mut results: Vec<Result<Rejected, WebError>> = refused
         .iter()
         .map(|refused| if *refused { Err(WebError::TooManyOpenTraces) } else { Ok(Rejected::default()) })
@@ -195,9 +195,9 @@ async fn keep(
         match state {
             Some(open) if open.has_root == 1 => {
                 let (repo, trace, collections) = (batch.repo, batch.trace, open.collections);
-                let job = Job::CollectRun { repo, trace, collections }.to_be_run(now.after(work.settle));
+                let job = Task::CollectRun { repo, trace, collections }.to_be_run(now.after(work.settle));
                 let priority = if masses.contains(&repo) { Priority::Low } else { Priority::Usual };
-                jobs.push(NewJob { priority, ..job });
+                jobs.push(NewTask { priority, ..job });
             }
             Some(_) => {}
             None => {
@@ -209,7 +209,7 @@ async fn keep(
             }
         }
     }
-    tx.push_jobs(&jobs, &work.chance, now).await?;
+    tx.push_tasks(&jobs, &work.rng, now).await?;
     tx.commit().await?;
     Ok(results)
 }

@@ -13,7 +13,7 @@ use crate::web::error::WebError;
 use pacegate_ingest::Format;
 
 /// How the counters call this door.
-const DOOR: &str = "jaeger_http";
+const INGRESS: &str = "jaeger_http";
 
 /// `POST /api/traces`.
 pub(super) async fn traces(
@@ -24,12 +24,12 @@ pub(super) async fn traces(
 ) -> Result<StatusCode, WebError> {
     let accepted = match content_type(&headers).as_str() {
         "application/x-thrift" | "application/vnd.apache.thrift.binary" => {
-            accept(&state, peer, &headers, body, DOOR, Format::JaegerThriftBatch).await
+            accept(&state, peer, &headers, body, INGRESS, Format::JaegerThriftBatch).await
         }
         _ => Err(WebError::UnsupportedMediaType(
             "application/x-thrift or application/vnd.apache.thrift.binary",
         )),
     };
-    accepted.map_err(refused(&state, DOOR))?;
+    accepted.map_err(refused(&state, INGRESS))?;
     Ok(StatusCode::ACCEPTED)
 }

@@ -31,7 +31,7 @@ type Waiting = (Bytes, OwnedSemaphorePermit);
 
 /// A socket and what it is for.
 #[derive(Debug)]
-pub struct UdpDoor {
+pub struct UdpListener {
     /// Bound already.
     pub socket: UdpSocket,
     /// Whose spans come here.
@@ -43,7 +43,7 @@ pub struct UdpDoor {
 }
 
 /// Takes datagrams until `stop`; those that wait then are stored.
-pub async fn serve(state: AppState, door: UdpDoor, stop: CancellationToken) {
+pub async fn serve(state: AppState, door: UdpListener, stop: CancellationToken) {
     let (sender, receiver) = mpsc::channel::<Waiting>(QUEUE.0);
     let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
     let mut workers = JoinSet::new();

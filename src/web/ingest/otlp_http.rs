@@ -13,7 +13,7 @@ use crate::web::error::{OtlpError, WebError};
 use pacegate_ingest::Format;
 
 /// How the counters call this door.
-const DOOR: &str = "otlp_http";
+const INGRESS: &str = "otlp_http";
 
 /// `POST /v1/traces`.
 pub(crate) async fn traces(
@@ -23,9 +23,9 @@ pub(crate) async fn traces(
     body: Body,
 ) -> Response {
     let (json, accepted) = match content_type(&headers).as_str() {
-        "application/json" => (true, accept(&state, peer, &headers, body, DOOR, Format::OtlpJson).await),
+        "application/json" => (true, accept(&state, peer, &headers, body, INGRESS, Format::OtlpJson).await),
         "application/x-protobuf" => {
-            (false, accept(&state, peer, &headers, body, DOOR, Format::OtlpProtobuf).await)
+            (false, accept(&state, peer, &headers, body, INGRESS, Format::OtlpProtobuf).await)
         }
         // Whoever sent neither reads text at least.
         _ => {
@@ -33,7 +33,7 @@ pub(crate) async fn traces(
             (true, Err(WebError::UnsupportedMediaType(types)))
         }
     };
-    match accepted.map_err(refused(&state, DOOR)) {
+    match accepted.map_err(refused(&state, INGRESS)) {
         Ok(outcome) => answer(outcome, json),
         Err(error) => OtlpError { error, json }.into_response(),
     }

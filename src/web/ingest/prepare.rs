@@ -9,7 +9,7 @@ use super::Outcome;
 use crate::web::error::WebError;
 use pacegate_engine::gate::measure::identity::{SHA_KEYS, claim_in, repository_claim};
 use pacegate_engine::model::ids::{CommitSha, RepoName, TraceId};
-use pacegate_ingest::otlp::{Form, Sifted, TraceBatch};
+use pacegate_ingest::otlp::{Form, ScannedRequest, TraceBatch};
 use pacegate_ingest::redact::{Redactor, redacted};
 use pacegate_ingest::{Format, IngestError, Limits, span_batch};
 
@@ -102,7 +102,7 @@ pub(super) fn prepare(
     forwarded: bool,
     hold: impl FnOnce(usize) -> Result<(), WebError>,
 ) -> Result<Prepared, WebError> {
-    let Sifted { groups, spans, read, mut rejected } = format
+    let ScannedRequest { groups, spans, read, mut rejected } = format
         .sift(body, Limits::default(), redactor)
         .map_err(|e: IngestError| WebError::BadRequest(redacted(e.to_string())))?;
     let pushed_for = repository.to_string();

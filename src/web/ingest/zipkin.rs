@@ -13,7 +13,7 @@ use crate::web::error::WebError;
 use pacegate_ingest::Format;
 
 /// How the counters call this door.
-const DOOR: &str = "zipkin";
+const INGRESS: &str = "zipkin";
 
 /// `POST /api/v2/spans`.
 pub(super) async fn v2(
@@ -55,9 +55,9 @@ async fn push(
     format: Result<Format, WebError>,
 ) -> Result<StatusCode, WebError> {
     let accepted = match format {
-        Ok(format) => accept(state, peer, headers, body, DOOR, format).await,
+        Ok(format) => accept(state, peer, headers, body, INGRESS, format).await,
         Err(error) => Err(error),
     };
-    accepted.map_err(refused(state, DOOR))?;
+    accepted.map_err(refused(state, INGRESS))?;
     Ok(StatusCode::ACCEPTED)
 }

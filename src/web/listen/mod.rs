@@ -4,7 +4,7 @@
 //! connections, however many, keep nobody out.
 
 mod connections;
-mod patient;
+mod idle_timeout;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use self::connections::{Connection, Connections};
-use self::patient::Patient;
+use self::idle_timeout::IdleTimeoutStream;
 
 /// Connections of one port.
 const CONNECTIONS: usize = 1024;
@@ -108,7 +108,7 @@ async fn attend(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1);
-    let stream = TokioIo::new(Patient::new(stream));
+    let stream = TokioIo::new(IdleTimeoutStream::new(stream));
     let serving = builder.serve_connection(stream, TowerToHyperService::new(service));
     let mut serving = std::pin::pin!(serving);
     let mut stopping = false;

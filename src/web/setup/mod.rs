@@ -149,12 +149,12 @@ async fn show_manifest(
         return first_page(&state, setup, public_url, Some(problem.into()));
     }
     let now = state.work.clock.now();
-    let token = hex::encode(state.work.chance.bytes::<32>());
+    let token = hex::encode(state.work.rng.bytes::<32>());
     setup.remember(&token, Pending { until: now.after(STATE_LIFETIME), public_url: public_url.clone() }, now);
     let choices = Choices { merge_queues: answers.merge_queues.is_some(), reruns: answers.reruns.is_some() };
     // Names of Apps are unique on their GitHub; whoever creates it can write another.
     let name = match organisation {
-        "" => format!("Pacegate {}", hex::encode(state.work.chance.bytes::<2>())),
+        "" => format!("Pacegate {}", hex::encode(state.work.rng.bytes::<2>())),
         organisation => format!("Pacegate {organisation}"),
     };
     let manifest = Manifest::new(&name, &public_url, choices);

@@ -43,8 +43,8 @@ pub(super) struct Pending {
 impl Setup {
     /// A set-up with a new code.
     #[must_use]
-    pub fn new(api_url: String, timeout: Duration, file: PathBuf, chance: &Randomness) -> Self {
-        let code = hex::encode(chance.bytes::<20>()).into();
+    pub fn new(api_url: String, timeout: Duration, file: PathBuf, rng: &Randomness) -> Self {
+        let code = hex::encode(rng.bytes::<20>()).into();
         Self { code, api_url, timeout, file, made: CancellationToken::new(), states: Mutex::default() }
     }
 

@@ -7,9 +7,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use pacegate_engine::gate::duration_model::ablation::Pieces;
+use pacegate_engine::gate::duration_model::ablation::Ablation;
 use pacegate_engine::gate::duration_model::multiple_testing::Family;
-use pacegate_engine::gate::duration_model::runner_speed::Witnesses;
+use pacegate_engine::gate::duration_model::runner_speed::ReferenceStages;
 use pacegate_engine::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
 use pacegate_engine::stats::matrix::Matrix;
 use serde::Deserialize;
@@ -73,9 +73,9 @@ fn matrix(rows: &[Vec<f64>]) -> Matrix {
 
 fn fit(case: &Case) -> DurationModel {
     let logs = matrix(&case.logs);
-    let witnesses = Witnesses::choose(&case.is_witness, &case.job, &case.within, &logs);
+    let witnesses = ReferenceStages::choose(&case.is_witness, &case.job, &case.within, &logs);
     let (clock_s, rare_state) = (case.clock_s.clone(), case.rare_state.clone());
-    DurationModel::fit(&Observations { logs, clock_s, rare_state, witnesses, pieces: Pieces::ALL })
+    DurationModel::fit(&Observations { logs, clock_s, rare_state, witnesses, ablation: Ablation::ALL })
 }
 
 /// Where a case differs, in words.

@@ -13,7 +13,7 @@ fn new(repo: RepoId, run_id: i64) -> NewGrant {
 
 async fn ask(tx: &mut Tx, store: &Store, token: &str, new: &NewGrant) -> Result<Granted, StoreError> {
     let token = JobTokenUse { id: token, usable_until: at(600) };
-    tx.create_grant(new, token, &store.chance, at(0)).await
+    tx.create_grant(new, token, &store.rng, at(0)).await
 }
 
 async fn granted(tx: &mut Tx, store: &Store, token: &str, new: &NewGrant) -> Result<GrantRow, StoreError> {

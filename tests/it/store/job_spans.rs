@@ -15,12 +15,12 @@ store_test!(a_run_that_github_told_takes_what_its_jobs_send_later, async |store:
         let trace = TraceId::from_bytes(&[n; 16]).expect("an id");
         let batch =
             SpanBatch { repo, trace, body: b"spans", bytes: 5, spans: 1, has_root: false, head_sha: None };
-        tx.add_span_batches(&vec![batch; sent_before], BOUNDS, &store.chance, at(1)).await?;
+        tx.add_span_batches(&vec![batch; sent_before], BOUNDS, &store.rng, at(1)).await?;
         let read = i64::try_from(sent_before).expect("small");
         let told = tx.mark_told_trace_collected(repo, trace, read, at(2)).await?;
         assert_eq!(told, ToldTrace { collections: 1, has_more: false });
         assert!(tx.is_collected(repo, trace).await?);
-        let later = tx.add_span_batches(&[batch], BOUNDS, &store.chance, at(3)).await?;
+        let later = tx.add_span_batches(&[batch], BOUNDS, &store.rng, at(3)).await?;
         assert_eq!(later[0].map(|open| open.has_root), Some(1), "what comes later is collected soon");
         assert!(!tx.is_collected(repo, trace).await?);
         let told = tx.mark_told_trace_collected(repo, trace, read, at(4)).await?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pacegate::tasks::worker::run_jobs;
+use pacegate::tasks::worker::run_tasks;
 use pacegate_engine::model::ids::{RepoId, RunId};
 use pacegate_store::{KeptTrace, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -114,7 +114,7 @@ store_test!(a_sweep_drops_what_nobody_keeps_and_goes_on_where_one_died, async |s
     tx.commit().await?;
     bench.work.traces.delete(repo, trace(1)).await?;
     let stop = CancellationToken::new();
-    let running = tokio::spawn(run_jobs(bench.work.clone(), 1, stop.clone()));
+    let running = tokio::spawn(run_tasks(bench.work.clone(), 1, stop.clone()));
     let left = async |n| Ok::<_, StoreError>(bench.work.traces.get(repo, trace(n)).await?.is_some());
     eventually("the sweep", PATIENCE, || async {
         let gone = kept(store, repo, 1).await.ok()?.is_dropped && kept(store, repo, 5).await.ok()?.is_dropped;

@@ -63,7 +63,7 @@ store_test!(only_githubs_own_answer_opens_what_was_closed, async |store: &Store|
 store_test!(a_new_owner_does_not_take_over_the_tokens, async |store: &Store| -> Outcome {
     let row = record(store, "acme/app", HERE).await?;
     let mut tx = store.write().await?;
-    let (_, token) = tx.create_token(row.id, "ci", &store.chance, at(1)).await?;
+    let (_, token) = tx.create_token(row.id, "ci", &store.rng, at(1)).await?;
     tx.commit().await?;
     // The account was renamed: the same installation, the same people.
     record(store, "acme-inc/app", HERE).await?;
@@ -81,7 +81,7 @@ store_test!(what_nobody_covers_is_deleted_after_the_grace_period, async |store: 
     for repo in [kept.id, row.id] {
         tx.record_run(repo, &run_of("r1", None, sha('a'), at(1)), 1).await?;
         keep(&mut tx, repo, "c1", 'a', 1, "first").await?;
-        tx.create_token(repo, "ci", &store.chance, at(1)).await?;
+        tx.create_token(repo, "ci", &store.rng, at(1)).await?;
     }
     tx.mark_detached(at(10)).await?;
     assert_eq!(tx.repositories_to_forget(at(99)).await?, [], "covered");

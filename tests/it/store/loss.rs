@@ -1,7 +1,7 @@
 //! A process that is gone from one moment to the next: its file holds what was committed, and
 //! nothing else.
 
-use pacegate_store::{DatabaseUrl, Db, DeliveryRow, LeaseToken, NewJob, Priority};
+use pacegate_store::{DatabaseUrl, Db, DeliveryRow, LeaseToken, NewTask, Priority};
 use tempfile::TempDir;
 
 use super::{Outcome, Store, at, seconds};
@@ -10,8 +10,8 @@ fn delivery(id: &str) -> DeliveryRow {
     DeliveryRow { delivery_id: id.to_owned(), event: "ping".into(), body: Some("{}".into()) }
 }
 
-fn job(delivery: &str) -> NewJob {
-    NewJob {
+fn job(delivery: &str) -> NewTask {
+    NewTask {
         kind: "handle_delivery",
         payload: delivery.to_owned(),
         dedupe_key: Some(delivery.to_owned()),
@@ -42,16 +42,16 @@ async fn a_reopened_file_has_exactly_what_was_committed() {
         .run(async |store| -> Outcome {
             let mut tx = store.write().await?;
             assert!(tx.record_delivery(&delivery("committed"), at(1)).await?);
-            assert!(tx.push_job(&job("committed"), &store.chance, at(1)).await?);
+            assert!(tx.push_task(&job("committed"), &store.rng, at(1)).await?);
             tx.commit().await?;
             let mut tx = store.write().await?;
             assert!(tx.record_delivery(&delivery("dropped"), at(2)).await?);
-            assert!(tx.push_job(&job("dropped"), &store.chance, at(2)).await?);
+            assert!(tx.push_task(&job("dropped"), &store.rng, at(2)).await?);
             drop(tx);
             // This one is open when the process is gone.
             let mut tx = store.write().await?;
             assert!(tx.record_delivery(&delivery("open"), at(3)).await?);
-            assert!(tx.push_job(&job("open"), &store.chance, at(3)).await?);
+            assert!(tx.push_task(&job("open"), &store.rng, at(3)).await?);
 
             let copy = as_it_is_now(store.folder.as_ref().expect("a folder"));
             let url: DatabaseUrl = format!("sqlite://{}/pacegate.db", copy.path().display()).parse()?;
@@ -61,8 +61,8 @@ async fn a_reopened_file_has_exactly_what_was_committed() {
             assert_eq!(found.delivery("committed").await?, Some(delivery("committed")));
             assert_eq!(found.delivery("dropped").await?, None);
             assert_eq!(found.delivery("open").await?, None);
-            let token = LeaseToken::new(&store.chance);
-            let claimed = reopened.claim_jobs(&token, at(9), seconds(60), 10).await?;
+            let token = LeaseToken::new(&store.rng);
+            let claimed = reopened.claim_tasks(&token, at(9), seconds(60), 10).await?;
             assert_eq!(claimed.iter().map(|job| job.payload.as_str()).collect::<Vec<_>>(), ["committed"]);
             drop(found);
             reopened.close().await;
@@ -77,10 +77,10 @@ async fn a_job_in_flight_outlives_its_process() {
         .await
         .run(async |store| -> Outcome {
             let mut tx = store.write().await?;
-            assert!(tx.push_job(&job("d"), &store.chance, at(1)).await?);
+            assert!(tx.push_task(&job("d"), &store.rng, at(1)).await?);
             tx.commit().await?;
             let claim = async |db: &Db, now| {
-                db.claim_jobs(&LeaseToken::new(&store.chance), at(now), seconds(60), 10).await
+                db.claim_tasks(&LeaseToken::new(&store.rng), at(now), seconds(60), 10).await
             };
             assert_eq!(claim(&store.db, 10).await?.len(), 1);
             let copy = as_it_is_now(store.folder.as_ref().expect("a folder"));

@@ -4,7 +4,6 @@
 //! Every time is given. Where two transactions have to meet, they do so in every order that
 //! can happen and the result must be the same.
 
-mod call_gate;
 mod connections;
 mod contents;
 mod grants;
@@ -15,6 +14,7 @@ mod lifecycle;
 mod loss;
 mod measured;
 mod queue;
+mod rate_limiter;
 mod repositories;
 mod runs;
 mod samples;
@@ -40,7 +40,7 @@ pub(crate) type Outcome = Result<(), StoreError>;
 /// A database of one test.
 pub(crate) struct Store {
     pub db: Db,
-    pub chance: Randomness,
+    pub rng: Randomness,
     pub url: DatabaseUrl,
     /// Gone with the test.
     folder: Option<TempDir>,
@@ -62,7 +62,7 @@ impl Store {
     async fn open(url: &str, folder: Option<TempDir>) -> Self {
         let url: DatabaseUrl = url.parse().expect("a database URL");
         let db = Db::connect(&url, 6).await.expect("the database opens");
-        Self { db, chance: Randomness::seeded(7), url, folder }
+        Self { db, rng: Randomness::seeded(7), url, folder }
     }
 
     /// Runs a body with the tables in place.

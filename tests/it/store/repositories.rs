@@ -95,7 +95,7 @@ store_test!(a_name_may_change_hands_again_and_again, async |store: &Store| -> Ou
 store_test!(a_repository_made_for_a_token_is_claimed_by_its_installation, async |store: &Store| -> Outcome {
     let made = store.repository("acme/APP").await?;
     let mut tx = store.write().await?;
-    let (_, secret) = tx.create_token(made.id, "ci", &store.chance, at(1)).await?;
+    let (_, secret) = tx.create_token(made.id, "ci", &store.rng, at(1)).await?;
     tx.commit().await?;
     let claimed = record(store, 1, "acme/app").await?;
     assert_eq!(claimed.id, made.id);
@@ -111,7 +111,7 @@ store_test!(
         let old = record(store, 1, "acme/old").await?;
         let made = store.repository("acme/new").await?;
         let mut tx = store.write().await?;
-        let (_, secret) = tx.create_token(made.id, "ci", &store.chance, at(1)).await?;
+        let (_, secret) = tx.create_token(made.id, "ci", &store.rng, at(1)).await?;
         tx.commit().await?;
         let renamed = record(store, 1, "acme/new").await?;
         assert_eq!(renamed.id, old.id, "its history is under its number");

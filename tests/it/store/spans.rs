@@ -20,7 +20,7 @@ async fn add(
     now: Timestamp,
 ) -> Result<OpenTrace, StoreError> {
     let mut tx = db.write().await?;
-    let open = keep(&mut tx, SpanBatch { repo, ..batch }, &store.chance, now).await?;
+    let open = keep(&mut tx, SpanBatch { repo, ..batch }, &store.rng, now).await?;
     tx.commit().await?;
     Ok(open)
 }
@@ -30,10 +30,10 @@ const BOUNDS: TraceBounds = TraceBounds { spans: 1_000, bytes: 1 << 20 };
 async fn keep(
     tx: &mut Tx,
     batch: SpanBatch<'_>,
-    chance: &Randomness,
+    rng: &Randomness,
     now: Timestamp,
 ) -> Result<OpenTrace, StoreError> {
-    let mut kept = tx.add_span_batches(&[batch], BOUNDS, chance, now).await?;
+    let mut kept = tx.add_span_batches(&[batch], BOUNDS, rng, now).await?;
     Ok(kept.pop().flatten().expect("a trace that takes it"))
 }
 
@@ -149,7 +149,7 @@ store_test!(batches_of_many_traces_are_kept_in_one_go, async |store: &Store| -> 
     let batches =
         [of(repo, 1, b"a"), of(repo, 2, b"b"), of(repo, 1, b"c"), of(other, 2, b"d"), of(repo, 1, b"e")];
     let mut tx = store.write().await?;
-    let states = tx.add_span_batches(&batches, BOUNDS, &store.chance, at(1)).await?;
+    let states = tx.add_span_batches(&batches, BOUNDS, &store.rng, at(1)).await?;
     let seen: Vec<_> = states.iter().map(|state| state.map(|s| (s.batches, s.spans, s.has_root))).collect();
     assert_eq!(seen, [(1, 3, 0), (1, 3, 1), (2, 6, 0), (1, 3, 1), (3, 9, 0)].map(Some));
     let bodies: [&[u8]; 3] = [b"a", b"c", b"e"];
@@ -169,7 +169,7 @@ store_test!(a_trace_that_would_pass_its_bound_keeps_what_it_has, async |store: &
     let mut tx = store.write().await?;
     let batches =
         [of(1, &b"a"[..]), of(1, b"b"), of(1, b"c"), of(2, b"12345678"), of(2, b"901"), of(2, b"9")];
-    let states = tx.add_span_batches(&batches, small, &store.chance, at(1)).await?;
+    let states = tx.add_span_batches(&batches, small, &store.rng, at(1)).await?;
     let seen: Vec<_> = states.iter().map(|state| state.map(|s| (s.spans, s.bytes))).collect();
     // Nine spans are too many, eleven bytes too; what comes after and fits is kept.
     assert_eq!(seen, [Some((3, 1)), Some((6, 2)), None, Some((3, 8)), None, Some((6, 9))]);
@@ -200,7 +200,7 @@ store_test!(a_batch_in_an_open_transaction_stops_the_collection, async |store: &
     let read = add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
     // The batch is written but not committed when the collector begins to mark.
     let mut adding = store.write().await?;
-    keep(&mut adding, SpanBatch { repo, ..batch(b"b", false) }, &store.chance, at(2)).await?;
+    keep(&mut adding, SpanBatch { repo, ..batch(b"b", false) }, &store.rng, at(2)).await?;
     let marking = tokio::spawn(async move {
         let mut tx = other.write().await?;
         let marked = tx.mark_collected(repo, trace(1), read).await?;
@@ -219,10 +219,10 @@ store_test!(a_batch_that_waits_for_the_collection_opens_the_trace_again, async |
     let read = add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
     let mut marking = store.write().await?;
     assert!(marking.mark_collected(repo, trace(1), read).await?);
-    let chance = store.chance.clone();
+    let rng = store.rng.clone();
     let adding = tokio::spawn(async move {
         let mut tx = other.write().await?;
-        let open = keep(&mut tx, SpanBatch { repo, ..batch(b"b", false) }, &chance, at(2)).await?;
+        let open = keep(&mut tx, SpanBatch { repo, ..batch(b"b", false) }, &rng, at(2)).await?;
         tx.commit().await?;
         Ok::<OpenTrace, StoreError>(open)
     });
@@ -240,7 +240,7 @@ store_test!(only_what_was_collected_is_swept, async |store: &Store| -> Outcome {
         [(1, true, at(1)), (2, true, at(2)), (3, false, at(3)), (4, false, at(30)), (5, true, at(90))];
     for (n, has_root, now) in traces {
         let batch = SpanBatch { repo, trace: trace(n), ..batch(b"x", has_root) };
-        keep(&mut tx, batch, &store.chance, now).await?;
+        keep(&mut tx, batch, &store.rng, now).await?;
     }
     let open = tx.open_trace(repo, trace(1)).await?.expect("it is there");
     assert!(tx.mark_collected(repo, trace(1), open).await?);
@@ -270,7 +270,7 @@ async fn a_batch_that_comes_during_the_sweep_keeps_its_trace_whole() {
             let repo = store.repository("acme/app").await?.id;
             add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
             let mut late = store.write().await?;
-            keep(&mut late, SpanBatch { repo, ..batch(b"b", false) }, &store.chance, at(100)).await?;
+            keep(&mut late, SpanBatch { repo, ..batch(b"b", false) }, &store.rng, at(100)).await?;
             let db = store.db.clone();
             let sweeping = tokio::spawn(async move {
                 let mut tx = db.write().await?;

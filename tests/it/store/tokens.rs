@@ -7,8 +7,8 @@ use super::{Outcome, Store, at, store_test};
 store_test!(a_token_stands_for_its_repository_until_it_is_revoked, async |store: &Store| -> Outcome {
     let (app, other) = (store.repository("acme/app").await?, store.repository("acme/other").await?);
     let mut tx = store.write().await?;
-    let (first, secret) = tx.create_token(app.id, "ci", &store.chance, at(1)).await?;
-    let (second, other_secret) = tx.create_token(app.id, "laptop", &store.chance, at(2)).await?;
+    let (first, secret) = tx.create_token(app.id, "ci", &store.rng, at(1)).await?;
+    let (second, other_secret) = tx.create_token(app.id, "laptop", &store.rng, at(2)).await?;
     assert!(secret.starts_with("pgt_") && secret != other_secret);
     assert_eq!(tx.repository_of_token(&secret).await?, Some(app.id));
     for wrong in ["", "pgt_", &secret[..secret.len() - 1], &secret.to_uppercase(), &format!("{secret} ")] {

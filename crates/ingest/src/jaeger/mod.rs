@@ -13,8 +13,8 @@ pub use protobuf::decode_protobuf;
 pub use thrift::{decode_batch, decode_binary_message, decode_compact_message};
 pub use ui::decode_ui;
 
+use super::lenient::{error_tag, status_code_tag};
 use super::tagged::{Latest, take_scope, take_trace_state};
-use super::tolerant::{error_tag, status_code_tag};
 use pacegate_engine::model::ids::{SpanId, TraceId};
 use pacegate_engine::model::span::{
     AttributeValue, Attributes, Dropped, Resource, Scope, Span, SpanEvent, SpanKind, SpanLink, SpanStatus,

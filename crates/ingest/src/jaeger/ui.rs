@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::{Reference, Relation, Told, event, resource};
 use crate::bounded::{Bounded, Fold, Gather, Sum, Tally, check_values};
+use crate::lenient::{Micros, Scalar, span_id, trace_id};
 use crate::tagged::Latest;
-use crate::tolerant::{Micros, Scalar, span_id, trace_id};
 use crate::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits, Rejected};
 use pacegate_engine::model::ids::{IdError, TraceId};
 use pacegate_engine::model::span::{AttributeValue, Attributes, Resource};

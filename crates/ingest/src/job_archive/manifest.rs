@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::error::cut;
 use super::{ArchiveError, REPORTS_FILE, SPANS_FILE};
-use crate::tolerant::Integer;
+use crate::lenient::Integer;
 use pacegate_engine::model::ids::{SpanId, TraceId};
 use pacegate_engine::model::span::AttributeValue;
 use pacegate_engine::model::stage::CacheState;

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::error::cut;
+use crate::lenient::Integer;
 use crate::reports::Reports;
-use crate::tolerant::Integer;
 use pacegate_engine::model::ids::{SpanId, TraceId};
 use pacegate_engine::model::span::{
     AttributeValue, Attributes, Dropped, Resource, Span, SpanKind, SpanStatus,

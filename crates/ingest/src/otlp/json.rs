@@ -9,7 +9,7 @@ use super::json_message::{
 };
 use super::{nanoseconds, span_kind};
 use crate::bounded::{Bounded, Gather, check_values};
-use crate::tolerant::{Double, Integer};
+use crate::lenient::{Double, Integer};
 use crate::{ATTRIBUTES_READ, Decoded, IngestError, Limits, VALUE_DEPTH};
 use pacegate_engine::model::ids::{IdError, SpanId, TraceId};
 use pacegate_engine::model::span::{

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::json::{OfRequest, OfResource, OfScope};
 use crate::bounded::{Bounded, Fold, Sum, Tally};
-use crate::tolerant::{Double, Enumerated, Integer};
+use crate::lenient::{Double, Enumerated, Integer};
 use crate::{ATTRIBUTES_READ, EVENTS_READ};
 use pacegate_engine::model::span::{AttributeValue, SpanEvent, SpanLink};
 

@@ -12,7 +12,7 @@ mod write_protobuf;
 pub use batch::TraceBatch;
 pub use json::decode_json;
 pub use protobuf::{Origin, decode_protobuf};
-pub use sift::{Form, Group, Sifted, SiftedSpan, sift};
+pub use sift::{Form, Group, ScannedRequest, SiftedSpan, sift};
 pub use write::{encode_json, write_json};
 pub use write_protobuf::encode_protobuf;
 

@@ -15,7 +15,7 @@ use pacegate_engine::model::span::{Resource, Scope, Span};
 
 /// A request's spans, cleaned.
 #[derive(Debug, Default)]
-pub struct Sifted<'a> {
+pub struct ScannedRequest<'a> {
     /// What groups of spans share: a resource and a scope, cleaned.
     pub groups: Vec<Group>,
     /// The spans, in the request's order.
@@ -41,7 +41,7 @@ pub struct Group {
 /// A span of a request.
 #[derive(Debug)]
 pub struct SiftedSpan<'a> {
-    /// Its place among [`Sifted::groups`].
+    /// Its place among [`ScannedRequest::groups`].
     pub group: usize,
     /// Its trace.
     pub trace_id: TraceId,
@@ -56,7 +56,7 @@ pub struct SiftedSpan<'a> {
 pub enum Form<'a> {
     /// `Span` as protobuf, as it was sent: it says nothing of whose run it is.
     AsSent(&'a [u8]),
-    /// Its place among [`Sifted::read`].
+    /// Its place among [`ScannedRequest::read`].
     Read(usize),
 }
 
@@ -65,7 +65,7 @@ const IDENTIFYING: [&str; 4] = ["vcs.", "github.", "ci.", "git."];
 /// A trace state that is longer is looked at more closely.
 const PLAIN_TRACE_STATE: usize = 256;
 
-impl Sifted<'_> {
+impl ScannedRequest<'_> {
     /// The same of spans that were read already, whatever form they came in.
     #[must_use]
     pub fn of(decoded: Decoded, redactor: &Redactor) -> Self {
@@ -106,13 +106,17 @@ impl Sifted<'_> {
 ///
 /// # Errors
 /// As [`super::decode_protobuf`]: what is accepted here can be read there.
-pub fn sift<'a>(body: &'a [u8], limits: Limits, redactor: &Redactor) -> Result<Sifted<'a>, IngestError> {
+pub fn sift<'a>(
+    body: &'a [u8],
+    limits: Limits,
+    redactor: &Redactor,
+) -> Result<ScannedRequest<'a>, IngestError> {
     let malformed = |e: WireError| protobuf::malformed(e, limits);
     if protobuf::count_spans(body).map_err(malformed)? > limits.spans {
         return Err(IngestError::TooManySpans { limit: limits.spans });
     }
-    let mut sifted = Sifted::default();
-    let mut sieve = Sieve { redactor, left: Allowance(limits.values) };
+    let mut sifted = ScannedRequest::default();
+    let mut sieve = Scanner { redactor, left: Allowance(limits.values) };
     let mut fields = Fields::new(body);
     while let Some((number, value)) = fields.next().map_err(malformed)? {
         if let (1, Some(resource_spans)) = (number, value.bytes()) {
@@ -122,7 +126,7 @@ pub fn sift<'a>(body: &'a [u8], limits: Limits, redactor: &Redactor) -> Result<S
     Ok(sifted)
 }
 
-struct Sieve<'r> {
+struct Scanner<'r> {
     redactor: &'r Redactor,
     left: Allowance,
 }
@@ -149,8 +153,12 @@ impl<'a> Seen<'a> {
     }
 }
 
-impl Sieve<'_> {
-    fn resource_spans<'a>(&mut self, message: &'a [u8], into: &mut Sifted<'a>) -> Result<(), WireError> {
+impl Scanner<'_> {
+    fn resource_spans<'a>(
+        &mut self,
+        message: &'a [u8],
+        into: &mut ScannedRequest<'a>,
+    ) -> Result<(), WireError> {
         // Resources and scopes are few: they are read, cleaned and written anew.
         let resource = self.redactor.redacted_resource(&*protobuf::read_resource(message, &mut self.left)?);
         let resource_bytes: Arc<[u8]> = resource_bytes(&resource).into();
@@ -176,7 +184,12 @@ impl Sieve<'_> {
         Ok(())
     }
 
-    fn span<'a>(&mut self, message: &'a [u8], group: usize, into: &mut Sifted<'a>) -> Result<(), WireError> {
+    fn span<'a>(
+        &mut self,
+        message: &'a [u8],
+        group: usize,
+        into: &mut ScannedRequest<'a>,
+    ) -> Result<(), WireError> {
         let before = self.left.0;
         let seen = self.look_at(message)?;
         let ids = || -> Result<_, IdError> {

@@ -14,8 +14,8 @@ pub use v2_json::decode_v2_json;
 
 use super::ATTRIBUTES_READ;
 use super::bounded::Entries;
+use super::lenient::{Scalar, error_tag, status_code_tag};
 use super::tagged::{Latest, take_scope, take_trace_state};
-use super::tolerant::{Scalar, error_tag, status_code_tag};
 use pacegate_engine::model::ids::{SpanId, TraceId};
 use pacegate_engine::model::span::{
     AttributeValue, Attributes, Dropped, Resource, Scope, Span, SpanEvent, SpanKind, SpanStatus,

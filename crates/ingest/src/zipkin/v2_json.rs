@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use super::json_list::read_list;
 use super::{Told, attributes, event};
 use crate::bounded::{Bounded, Entries, Tally};
-use crate::tolerant::{Micros, Scalar, span_id, trace_id};
+use crate::lenient::{Micros, Scalar, span_id, trace_id};
 use crate::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
 use pacegate_engine::model::span::{SpanEvent, SpanKind};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 store_test!(jobs_are_claimed_in_the_order_they_are_due, async |store: &Store| -> Outcome {
-    let due = |payload: &str, seconds| NewJob { run_at: at(seconds), ..job(payload) };
+    let due = |payload: &str, seconds| NewTask { run_at: at(seconds), ..job(payload) };
     store.push(&[due("c", 3), due("a", 1), due("e", 9), due("b", 2), due("b2", 2)]).await?;
     let holder = store.holder();
     for expected in ["a", "b", "b2", "c"] {
@@ -17,8 +17,8 @@ store_test!(jobs_are_claimed_in_the_order_they_are_due, async |store: &Store| ->
 
 store_test!(what_is_of_low_priority_goes_last_however_long_it_waited, async |store: &Store| -> Outcome {
     let low =
-        |payload: &str, seconds| NewJob { priority: Priority::Low, run_at: at(seconds), ..job(payload) };
-    let usual = |payload: &str, seconds| NewJob { run_at: at(seconds), ..job(payload) };
+        |payload: &str, seconds| NewTask { priority: Priority::Low, run_at: at(seconds), ..job(payload) };
+    let usual = |payload: &str, seconds| NewTask { run_at: at(seconds), ..job(payload) };
     store.push(&[low("d", 1), usual("b", 4), low("e", 2), usual("a", 3), usual("c", 4)]).await?;
     let holder = store.holder();
     for expected in [&["a"][..], &["b", "c", "d"], &["e"]] {
@@ -39,7 +39,7 @@ store_test!(no_more_is_claimed_than_there_is_room_for, async |store: &Store| -> 
 });
 
 store_test!(a_job_is_not_claimed_before_its_time, async |store: &Store| -> Outcome {
-    store.push(&[NewJob { run_at: at(10), ..job("a") }]).await?;
+    store.push(&[NewTask { run_at: at(10), ..job("a") }]).await?;
     let holder = store.holder();
     assert_eq!(holder.payloads(Timestamp(at(10).0 - 1), 1).await?, [""; 0]);
     let claimed = holder.one(at(10)).await?;
@@ -49,28 +49,28 @@ store_test!(a_job_is_not_claimed_before_its_time, async |store: &Store| -> Outco
 });
 
 store_test!(eight_claimers_in_two_processes_never_share_a_job, async |store: &Store| -> Outcome {
-    let jobs: Vec<NewJob> = (0..200)
+    let jobs: Vec<NewTask> = (0..200)
         // A quarter of them in five serial groups.
-        .map(|n| NewJob { serial_key: (n % 4 == 0).then(|| format!("s{}", n % 5)), ..job(&n.to_string()) })
+        .map(|n| NewTask { serial_key: (n % 4 == 0).then(|| format!("s{}", n % 5)), ..job(&n.to_string()) })
         .collect();
     let mut tx = store.write().await?;
     for (n, job) in (0..).zip(&jobs) {
-        assert!(tx.push_job(job, &store.chance, Timestamp(at(0).0 + n * 1_000)).await?);
+        assert!(tx.push_task(job, &store.rng, Timestamp(at(0).0 + n * 1_000)).await?);
     }
     tx.commit().await?;
     let other = store.again().await?;
     let mut claimers = Vec::new();
     for n in 0..8 {
         let db = if n % 2 == 0 { store.db.clone() } else { other.clone() };
-        let token = LeaseToken::new(&store.chance);
+        let token = LeaseToken::new(&store.rng);
         claimers.push(tokio::spawn(async move {
             let mut done = Vec::new();
             // Serial jobs of another claimer, or a collision on one, look like an empty queue:
             // the end is when nothing is open.
-            while db.read().await?.count_jobs().await?.open > 0 {
-                for job in db.claim_jobs(&token, at(1), LEASE, 5).await? {
+            while db.read().await?.count_tasks().await?.open > 0 {
+                for job in db.claim_tasks(&token, at(1), LEASE, 5).await? {
                     let mut tx = db.write().await?;
-                    assert!(tx.settle_job(&token, &job, &Settlement::Done, at(2)).await?);
+                    assert!(tx.settle_task(&token, &job, &Settlement::Done, at(2)).await?);
                     tx.commit().await?;
                     done.push(job.payload);
                 }
@@ -93,13 +93,13 @@ store_test!(claims_that_meet_on_a_serial_key_claim_at_most_one, async |store: &S
     for round in 0..20 {
         let key = format!("round {round}");
         store.push(&[serial("a", &key, at(0)), serial("b", &key, at(0))]).await?;
-        let (one, two) = (store.holder(), Holder::new(&other, &store.chance));
+        let (one, two) = (store.holder(), Holder::new(&other, &store.rng));
         let (first, second) = tokio::join!(one.payloads(at(1), 10), two.payloads(at(1), 10));
         let (first, second) = (first?, second?);
         assert!(first.len() + second.len() <= 1, "{first:?} {second:?}");
         let mut tx = store.write().await?;
         for holder in [&one, &two] {
-            tx.release_jobs(&holder.token, at(1_000)).await?;
+            tx.release_tasks(&holder.token, at(1_000)).await?;
         }
         tx.commit().await?;
         // Out of the way of the next round.

@@ -124,7 +124,7 @@ store_test!(a_job_whose_process_dies_at_every_attempt_is_buried, async |store: &
 });
 
 store_test!(a_holder_that_is_alive_at_its_last_attempt_is_not_buried, async |store: &Store| -> Outcome {
-    store.push(&[NewJob { max_attempts: 1, ..job("a") }]).await?;
+    store.push(&[NewTask { max_attempts: 1, ..job("a") }]).await?;
     let (one, two) = (store.holder(), store.holder());
     let mine = [one.one(at(0)).await?];
     assert_eq!(one.keep(&mine, at(70)).await?, ["a"], "late, but it lives");

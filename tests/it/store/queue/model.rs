@@ -167,14 +167,14 @@ struct Play<'a> {
     model: Model,
     now: Timestamp,
     /// Every claim ever made: by whom, and which job of the model.
-    claims: Vec<(usize, usize, ClaimedJob)>,
+    claims: Vec<(usize, usize, ClaimedTask)>,
 }
 
 impl Play<'_> {
     async fn push(&mut self, known: Known) -> Outcome {
         let jobs = &mut self.model.jobs;
         let taken = known.dedupe.is_some() && jobs.iter().any(|job| job.dedupe == known.dedupe && !job.swept);
-        let pushed = NewJob {
+        let pushed = NewTask {
             dedupe_key: known.dedupe.map(|key| key.to_string()),
             serial_key: known.serial.map(|key| key.to_string()),
             run_at: known.visible,
@@ -182,7 +182,7 @@ impl Play<'_> {
             ..job(&jobs.len().to_string())
         };
         let mut tx = self.store.write().await?;
-        assert_eq!(tx.push_job(&pushed, &self.store.chance, self.now).await?, !taken);
+        assert_eq!(tx.push_task(&pushed, &self.store.rng, self.now).await?, !taken);
         tx.commit().await?;
         if !taken {
             jobs.push(known);
@@ -230,7 +230,7 @@ impl Play<'_> {
             }
             Step::Claim { holder, slots } => {
                 let claimed = self.holders[*holder].claim(now, *slots).await?;
-                let place = |job: &ClaimedJob| job.payload.parse::<usize>().expect("a place in the model");
+                let place = |job: &ClaimedTask| job.payload.parse::<usize>().expect("a place in the model");
                 let places: BTreeSet<usize> = claimed.iter().map(place).collect();
                 assert_eq!(places, model.claim(*holder, now, *slots), "claimed at {now:?}: {model:#?}");
                 for job in claimed {
@@ -263,7 +263,7 @@ impl Play<'_> {
             Step::Pass { seconds } => self.now = now.after(super::seconds(u64::from(*seconds))),
             Step::Revive => {
                 let mut tx = self.store.write().await?;
-                tx.revive_dead_jobs(now).await?;
+                tx.revive_dead_tasks(now).await?;
                 tx.commit().await?;
                 for job in model.jobs.iter_mut().filter(|job| job.state == State::Dead) {
                     (job.state, job.attempts, job.visible) = (State::Open, 0, now);
@@ -272,7 +272,7 @@ impl Play<'_> {
             Step::Sweep { seconds } => {
                 let before = now.before(super::seconds(u64::from(*seconds)));
                 let mut tx = self.store.write().await?;
-                tx.sweep_done_jobs(before).await?;
+                tx.sweep_done_tasks(before).await?;
                 tx.commit().await?;
                 for job in &mut model.jobs {
                     job.swept |= job.state == State::Done && job.visible < before;

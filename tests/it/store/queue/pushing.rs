@@ -5,8 +5,8 @@ use pacegate_engine::model::ids::PrNumber;
 use super::*;
 use crate::store::sha;
 
-fn keyed(payload: &str, key: &str) -> NewJob {
-    NewJob { dedupe_key: Some(key.to_owned()), ..job(payload) }
+fn keyed(payload: &str, key: &str) -> NewTask {
+    NewTask { dedupe_key: Some(key.to_owned()), ..job(payload) }
 }
 
 store_test!(a_push_that_is_rolled_back_leaves_nothing, async |store: &Store| -> Outcome {
@@ -29,7 +29,7 @@ store_test!(a_duplicate_leaves_the_transaction_usable, async |store: &Store| -> 
     let mut tx = store.write().await?;
     assert!(!push(&mut tx, store, &keyed("second", "k")).await?);
     // Another kind has keys of its own, and without a key nothing is a duplicate.
-    assert!(push(&mut tx, store, &NewJob { kind: "other", ..keyed("third", "k") }).await?);
+    assert!(push(&mut tx, store, &NewTask { kind: "other", ..keyed("third", "k") }).await?);
     assert!(push(&mut tx, store, &job("fourth")).await?);
     assert!(push(&mut tx, store, &job("fifth")).await?);
     tx.record_head(repo, PrNumber(5), &sha('a'), at(1)).await?;
@@ -40,16 +40,16 @@ store_test!(a_duplicate_leaves_the_transaction_usable, async |store: &Store| -> 
 });
 
 store_test!(only_a_job_that_waits_is_woken, async |store: &Store| -> Outcome {
-    let later = |payload: &str, run_at| NewJob { run_at, ..job(payload) };
+    let later = |payload: &str, run_at| NewTask { run_at, ..job(payload) };
     store.push(&[job("taken"), later("far", at(900)), later("near", at(600))]).await?;
     let taken = store.holder().one(at(1)).await?;
     let mut tx = store.write().await?;
     let to_come = tx.jobs_to_come(at(1), 10).await?;
     let payloads: Vec<&str> = to_come.iter().map(|(_, payload)| payload.as_str()).collect();
     assert_eq!(payloads, ["near", "far"], "the next one first, and none that runs");
-    tx.wake_job(&to_come[1].0, at(2)).await?;
+    tx.wake_task(&to_come[1].0, at(2)).await?;
     // It was taken after it was listed: its lease is not cut short.
-    tx.wake_job(&taken.job_id, at(2)).await?;
+    tx.wake_task(&taken.job_id, at(2)).await?;
     tx.commit().await?;
     assert_eq!(store.holder().payloads(at(3), 10).await?, ["far"]);
     Ok(())
@@ -72,7 +72,7 @@ store_test!(
         assert!(!duplicate().await?, "it is done");
         let sweep = async |before| {
             let mut tx = store.write().await?;
-            let swept = tx.sweep_done_jobs(before).await?;
+            let swept = tx.sweep_done_tasks(before).await?;
             tx.commit().await?;
             Ok::<u64, StoreError>(swept)
         };
@@ -91,7 +91,7 @@ store_test!(dead_and_open_jobs_are_not_swept, async |store: &Store| -> Outcome {
     store.push(&[job("open"), job("running")]).await?;
     assert_eq!(holder.claim(at(3), 1).await?.len(), 1);
     let mut tx = store.write().await?;
-    assert_eq!(tx.sweep_done_jobs(at(1_000_000)).await?, 0);
+    assert_eq!(tx.sweep_done_tasks(at(1_000_000)).await?, 0);
     tx.commit().await?;
     assert_eq!(store.counts().await?, (2, 1));
     Ok(())
@@ -101,7 +101,7 @@ store_test!(one_key_pushed_by_two_processes_at_once_is_one_job, async |store: &S
     let other = store.again().await?;
     let twice = async |db: &Db, payload: &str| {
         let mut tx = db.write().await?;
-        let pushed = tx.push_job(&keyed(payload, "k"), &store.chance, at(0)).await?;
+        let pushed = tx.push_task(&keyed(payload, "k"), &store.rng, at(0)).await?;
         tx.commit().await?;
         Ok::<bool, StoreError>(pushed)
     };
@@ -113,11 +113,11 @@ store_test!(one_key_pushed_by_two_processes_at_once_is_one_job, async |store: &S
 
 store_test!(a_commit_rings_only_when_a_job_was_pushed, async |store: &Store| -> Outcome {
     store.push(&[keyed("first", "k")]).await?;
-    store.db.job_pushed.notified().await;
+    store.db.task_pushed.notified().await;
     let mut tx = store.write().await?;
     assert!(!push(&mut tx, store, &keyed("second", "k")).await?);
     tx.commit().await?;
-    let rung = tokio::time::timeout(Duration::ZERO, store.db.job_pushed.notified()).await;
+    let rung = tokio::time::timeout(Duration::ZERO, store.db.task_pushed.notified()).await;
     assert!(rung.is_err(), "a duplicate is nothing to look at");
     Ok(())
 });

@@ -12,7 +12,7 @@ store_test!(jobs_of_one_key_run_one_at_a_time_and_in_order, async |store: &Store
     ];
     store.push(&jobs).await?;
     let other = store.again().await?;
-    let (one, two) = (store.holder(), Holder::new(&other, &store.chance));
+    let (one, two) = (store.holder(), Holder::new(&other, &store.rng));
     let first = one.claim(at(9), 10).await?;
     let mut payloads: Vec<_> = first.iter().map(|job| job.payload.as_str()).collect();
     payloads.sort_unstable();
@@ -73,7 +73,7 @@ store_test!(a_job_that_is_given_back_keeps_its_place, async |store: &Store| -> O
 });
 
 store_test!(keys_of_different_kinds_of_job_are_one_key, async |store: &Store| -> Outcome {
-    let other_kind = NewJob { kind: "other", ..serial("b", "k", at(1)) };
+    let other_kind = NewTask { kind: "other", ..serial("b", "k", at(1)) };
     store.push(&[serial("a", "k", at(0)), other_kind]).await?;
     assert_eq!(store.holder().payloads(at(5), 10).await?, ["a"]);
     Ok(())

@@ -62,15 +62,15 @@ store_test!(what_can_t_succeed_is_dead_at_once_and_newest_first, async |store: &
 });
 
 store_test!(dead_jobs_run_again_with_all_their_attempts, async |store: &Store| -> Outcome {
-    store.push(&[NewJob { dedupe_key: Some("k".into()), ..serial("a", "s", at(0)) }, job("done")]).await?;
+    store.push(&[NewTask { dedupe_key: Some("k".into()), ..serial("a", "s", at(0)) }, job("done")]).await?;
     let holder = store.holder();
     for claimed in holder.claim(at(1), 10).await? {
         let how = if claimed.payload == "a" { Settlement::Dead("no".into()) } else { Settlement::Done };
         assert!(holder.settle(&claimed, how, at(2)).await?);
     }
     let mut tx = store.write().await?;
-    assert_eq!(tx.revive_dead_jobs(at(50)).await?, 1);
-    assert_eq!(tx.revive_dead_jobs(at(50)).await?, 0);
+    assert_eq!(tx.revive_dead_tasks(at(50)).await?, 1);
+    assert_eq!(tx.revive_dead_tasks(at(50)).await?, 0);
     tx.commit().await?;
     assert_eq!(store.counts().await?, (1, 0));
     assert_eq!(holder.payloads(at(49), 10).await?, [""; 0]);

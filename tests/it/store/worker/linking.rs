@@ -233,7 +233,7 @@ store_test!(
         eventually("all to be collected", PATIENCE, || async {
             bench.pass(SETTLE);
             let mut tx = store.read().await.ok()?;
-            (tx.count_jobs().await.ok()?.open == 0).then_some(())
+            (tx.count_tasks().await.ok()?.open == 0).then_some(())
         })
         .await;
         let run = runs(store, repo).await?.remove(0).run;
@@ -259,7 +259,7 @@ store_test!(sixty_linked_traces_are_one_run_of_fifty, async |store: &Store| -> O
     // Those that meet look again a moment later.
     eventually("one run", PATIENCE, || async {
         bench.pass(seconds(1));
-        let open = store.read().await.ok()?.count_jobs().await.ok()?.open;
+        let open = store.read().await.ok()?.count_tasks().await.ok()?.open;
         (open == 0).then_some(())
     })
     .await;

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use pacegate::metrics::{Metrics, Outcome as Label};
-use pacegate::tasks::worker::run_jobs;
-use pacegate::tasks::{COLLECTING_MIB, Job, TraceSettings, Work};
+use pacegate::tasks::worker::run_tasks;
+use pacegate::tasks::{COLLECTING_MIB, Task, TraceSettings, WorkerContext};
 use pacegate_clock::Clock;
 use pacegate_engine::gate::measure::identity::SHA_KEYS;
 use pacegate_engine::model::ids::{RepoId, SpanId, TraceId};
@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A worker's surroundings, with a clock that stands still until it is moved.
 pub(super) struct Bench {
-    pub(super) work: Work,
+    pub(super) work: WorkerContext,
     time: Arc<AtomicI64>,
     traces: TempDir,
 }
@@ -56,13 +56,13 @@ impl Bench {
     fn with_clock(store: &Store, clock: Clock, time: Arc<AtomicI64>) -> Self {
         let traces = TempDir::new().expect("a temporary folder");
         let url = format!("file:{}", traces.path().display());
-        let work = Work {
+        let work = WorkerContext {
             db: store.db.clone(),
             traces: TraceStore::open(&url).expect("a folder for traces"),
             trace_settings: TraceSettings::default(),
             app: None,
             clock,
-            chance: store.chance.clone(),
+            rng: store.rng.clone(),
             metrics: Metrics::default(),
             settle: SETTLE,
             collecting: std::sync::Arc::new(tokio::sync::Semaphore::new(COLLECTING_MIB as usize)),
@@ -80,7 +80,7 @@ impl Bench {
     fn pass(&self, duration: Duration) {
         let micros = i64::try_from(duration.as_micros()).expect("a short while");
         self.time.fetch_add(micros, Ordering::SeqCst);
-        self.work.db.job_pushed.notify_one();
+        self.work.db.task_pushed.notify_one();
     }
 
     /// Takes a batch of spans in as the service does: cleaned, stored, and with its job.
@@ -98,14 +98,13 @@ impl Bench {
             has_root: spans.iter().any(|span| span.parent_span_id.is_none()),
             head_sha: head_sha.as_ref(),
         };
-        let (chance, now) = (&self.work.chance, self.work.clock.now());
+        let (rng, now) = (&self.work.rng, self.work.clock.now());
         let mut tx = self.work.db.write().await?;
         let bounds = TraceBounds { spans: 100_000, bytes: 1 << 30 };
-        let open =
-            tx.add_span_batches(&[batch], bounds, chance, now).await?[0].expect("a trace that takes it");
+        let open = tx.add_span_batches(&[batch], bounds, rng, now).await?[0].expect("a trace that takes it");
         if open.has_root == 1 {
-            let collect = Job::CollectRun { repo, trace, collections: open.collections };
-            collect.push(&mut tx, now.after(SETTLE), chance, now).await?;
+            let collect = Task::CollectRun { repo, trace, collections: open.collections };
+            collect.push(&mut tx, now.after(SETTLE), rng, now).await?;
         }
         tx.commit().await
     }
@@ -114,7 +113,7 @@ impl Bench {
     async fn drained(&self) -> Outcome {
         let db = &self.work.db;
         eventually("the queue to be empty", PATIENCE, || async {
-            let counted = async { db.read().await?.count_jobs().await };
+            let counted = async { db.read().await?.count_tasks().await };
             let counts = counted.await.expect("the database answers");
             assert_eq!(counts.dead, 0, "nothing was given up");
             (counts.open == 0).then_some(())
@@ -136,9 +135,9 @@ struct Loop {
 }
 
 impl Loop {
-    fn start(work: Work, slots: usize) -> Self {
+    fn start(work: WorkerContext, slots: usize) -> Self {
         let stop = CancellationToken::new();
-        Self { running: tokio::spawn(run_jobs(work, slots, stop.clone())), stop }
+        Self { running: tokio::spawn(run_tasks(work, slots, stop.clone())), stop }
     }
 
     async fn stop(self) {

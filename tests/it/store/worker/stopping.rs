@@ -70,8 +70,8 @@ store_test!(a_stop_lets_the_running_job_end_and_leaves_the_rest, async |store: &
     assert_eq!(runs.len(), 1, "the job that ran was finished");
     assert_eq!(bench.ended("collect_run", "done"), 1);
     // The other trace's job, and the evaluation the finished one pushed: free at once.
-    let token = LeaseToken::new(&store.chance);
-    let left = store.db.claim_jobs(&token, at(30), seconds(60), 10).await?;
+    let token = LeaseToken::new(&store.rng);
+    let left = store.db.claim_tasks(&token, at(30), seconds(60), 10).await?;
     let mut kinds: Vec<_> = left.iter().map(|job| (job.kind.as_str(), job.attempts)).collect();
     kinds.sort_unstable();
     assert_eq!(kinds, [("collect_run", 1), ("evaluate_head", 1)]);
@@ -88,7 +88,7 @@ store_test!(two_loops_on_one_database_do_no_job_twice, async |store: &Store| -> 
     }
     bench.pass(SETTLE);
     // The counters are shared, the pools and tokens are not.
-    let elsewhere = Work { db: other.clone(), ..bench.work.clone() };
+    let elsewhere = WorkerContext { db: other.clone(), ..bench.work.clone() };
     let loops = [Loop::start(bench.work.clone(), 3), Loop::start(elsewhere, 3)];
     bench.drained().await?;
     for one in loops {
@@ -108,7 +108,7 @@ store_test!(two_loops_on_one_database_do_no_job_twice, async |store: &Store| -> 
 store_test!(a_job_that_can_t_be_read_is_given_up_and_shown, async |store: &Store| -> Outcome {
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 1);
-    let unknown = pacegate_store::NewJob {
+    let unknown = pacegate_store::NewTask {
         priority: pacegate_store::Priority::Usual,
         kind: "of_a_newer_version",
         payload: r#"{"job":"of_a_newer_version"}"#.to_owned(),
@@ -118,7 +118,7 @@ store_test!(a_job_that_can_t_be_read_is_given_up_and_shown, async |store: &Store
         max_attempts: 30,
     };
     let mut tx = store.write().await?;
-    assert!(tx.push_job(&unknown, &store.chance, at(0)).await?);
+    assert!(tx.push_task(&unknown, &store.rng, at(0)).await?);
     tx.commit().await?;
     let dead = eventually("the job to be given up", PATIENCE, || async {
         let found = async { store.read().await?.dead_jobs(1).await };
@@ -137,8 +137,8 @@ store_test!(a_loop_that_starts_takes_up_what_another_left, async |store: &Store|
     bench.push(repo, whole(trace(1))).await?;
     bench.pass(SETTLE);
     // A process took the job and is gone.
-    let gone = LeaseToken::new(&store.chance);
-    assert_eq!(store.db.claim_jobs(&gone, at(30), seconds(60), 1).await?.len(), 1);
+    let gone = LeaseToken::new(&store.rng);
+    assert_eq!(store.db.claim_tasks(&gone, at(30), seconds(60), 1).await?.len(), 1);
     let worker = Loop::start(bench.work.clone(), 1);
     bench.pass(seconds(60));
     bench.drained().await?;

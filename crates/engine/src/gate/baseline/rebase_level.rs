@@ -12,11 +12,7 @@ use crate::stats::matrix::Matrix;
 
 /// The table with earlier samples moved, `series` being its columns; none when nothing changed.
 #[must_use]
-pub(crate) fn at_the_present_level(
-    series: &[StageSeries],
-    logs: &Matrix,
-    baseline: &Baseline,
-) -> Option<Matrix> {
+pub(crate) fn rebase_level(series: &[StageSeries], logs: &Matrix, baseline: &Baseline) -> Option<Matrix> {
     let accepted = accepted_runs(series, baseline);
     let slow = slow_share(series);
     let mut moved: Option<Matrix> = None;
@@ -79,10 +75,10 @@ mod tests {
         logs.set(3, 1, f64::NAN);
         let mut baseline =
             Baseline { runs: (0..24).map(|n| run(n, vec![])).collect(), ..Baseline::default() };
-        assert_eq!(at_the_present_level(&series, &logs, &baseline), None, "four runs are no lasting change");
+        assert_eq!(rebase_level(&series, &logs, &baseline), None, "four runs are no lasting change");
         let since = baseline.runs[20].run.started_at;
         baseline.accepted.push(AcceptedChange { stage: series[1].key.clone(), since });
-        let moved = at_the_present_level(&series, &logs, &baseline).expect("moved");
+        let moved = rebase_level(&series, &logs, &baseline).expect("moved");
         let column = |i: usize| [0, 19, 20].map(|run| format!("{:.1}", moved.get(run, i)));
         assert_eq!(column(0), ["1.1", "1.1", "1.0"]);
         assert_eq!(column(1), ["1.4", "1.4", "1.0"]);

@@ -4,7 +4,7 @@
 /// Which parts are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, for the benchmark alone")]
-pub struct Pieces {
+pub struct Ablation {
     /// The machine's speed is taken out.
     pub machine: bool,
     /// A job with its own machine is measured by itself.
@@ -31,7 +31,7 @@ pub struct Pieces {
     pub budget: bool,
 }
 
-impl Pieces {
+impl Ablation {
     /// The method.
     pub const ALL: Self = Self {
         machine: true,

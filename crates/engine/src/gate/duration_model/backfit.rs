@@ -3,7 +3,7 @@
 //! that neither a wild run nor a rare slow mode pulls it.
 
 use super::Observations;
-use super::runner_speed::Witnesses;
+use super::runner_speed::ReferenceStages;
 use crate::stats::count;
 use crate::stats::evidence::{Noise, SlowMode};
 use crate::stats::level::{self, Dynamics};
@@ -65,7 +65,7 @@ pub(crate) struct Fitted {
 /// Fits in turns.
 #[must_use]
 pub(crate) fn alternate(observations: &Observations) -> Fitted {
-    let Observations { logs, rare_state, witnesses, pieces, .. } = observations;
+    let Observations { logs, rare_state, witnesses, ablation, .. } = observations;
     let mut fit = Fitted::begin(observations);
     let (stages, step) = (logs.columns(), (logs.rows() * logs.columns()).div_ceil(ENOUGH_TO_CHOOSE).max(1));
     let some: Vec<usize> = (0..stages).step_by(step).collect();
@@ -81,12 +81,12 @@ pub(crate) fn alternate(observations: &Observations) -> Fitted {
             floors = fit.floors(observations);
         }
         machine = fit.machine(&adjusted, witnesses);
-        if pieces.exposure {
+        if ablation.exposure {
             let noise = witnesses.level_noise(&fit.exposure, &fit.scale);
             fit.expose(&adjusted, &machine, noise);
         }
         let clean = fit.take_machine_out(&adjusted, &machine);
-        if round > 0 && pieces.level {
+        if round > 0 && ablation.level {
             if CHOOSING.contains(&round) {
                 let scale: Vec<f64> = some.iter().map(|i| fit.scale[*i]).collect();
                 fit.dynamics = level::choose(&clean.columns_at(&some), &scale, fit.degrees);
@@ -100,12 +100,12 @@ pub(crate) fn alternate(observations: &Observations) -> Fitted {
         student::improve_scales(&mut raw_scale, &left, fit.degrees, &floors, EM_STEPS);
         let observed = student::observed(&left);
         let mut shrunk = student::shrink(&raw_scale, &observed, fit.degrees);
-        if !pieces.shrinkage {
+        if !ablation.shrinkage {
             shrunk.scales.clone_from(&raw_scale);
         }
         fit.scale = shrunk.scales.iter().zip(&floors).map(|(scale, floor)| scale.max(*floor)).collect();
         fit.ln_scale_deviation = shrunk.ln_deviation;
-        if round > 0 && pieces.slow_mode {
+        if round > 0 && ablation.slow_mode {
             fit.find_slow_modes(rare_state);
         }
     }
@@ -187,7 +187,7 @@ impl Fitted {
         }
     }
 
-    fn machine(&self, adjusted: &Matrix, witnesses: &Witnesses) -> Matrix {
+    fn machine(&self, adjusted: &Matrix, witnesses: &ReferenceStages) -> Matrix {
         let mut e = adjusted.minus(&self.predicted);
         e.subtract_from_rows(&self.usual);
         self.without_slow(&mut e);

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use super::ablation::Pieces;
+use super::ablation::Ablation;
 use super::multiple_testing::Family;
-use super::runner_speed::Witnesses;
+use super::runner_speed::ReferenceStages;
 use super::{Deviations, DurationModel, NewRun, Observations};
 use crate::gate::baseline::Baseline;
 use crate::gate::baseline::columns::{Column, Columns, seconds};
-use crate::gate::baseline::rebase_level::at_the_present_level;
+use crate::gate::baseline::rebase_level::rebase_level;
 use crate::gate::structure::BaselineStructure;
 use crate::gate::verdict::errors::ErrorHistory;
 use crate::model::comparison::BaselineSummary;
@@ -102,23 +102,23 @@ pub struct FittedBaseline {
 /// an empty one, has a fit.
 #[must_use]
 pub fn fit(baseline: &Baseline, policy: &GatePolicy) -> FittedBaseline {
-    fit_with(baseline, policy, Pieces::ALL)
+    fit_with(baseline, policy, Ablation::ALL)
 }
 
 /// The same with parts of the method left out: for its benchmark.
 #[must_use]
-pub fn fit_with(baseline: &Baseline, policy: &GatePolicy, pieces: Pieces) -> FittedBaseline {
+pub fn fit_with(baseline: &Baseline, policy: &GatePolicy, ablation: Ablation) -> FittedBaseline {
     let columns = Columns::of(&baseline.runs, policy);
     let modelled = modelled(&columns);
     let mut stages: Vec<FittedStage> = columns.list.iter().map(|c| describe(c, columns.runs)).collect();
     for (at, i) in modelled.iter().enumerate() {
         stages[*i].column = Some(column_of(at, &columns.list[*i]));
     }
-    let mut observations = observe(&columns, &modelled, &stages, pieces);
+    let mut observations = observe(&columns, &modelled, &stages, ablation);
     let mut model = DurationModel::fit(&observations);
-    if pieces.segments {
+    if ablation.segments {
         let series = series(&columns, &modelled, &model);
-        if let Some(logs) = at_the_present_level(&series, &observations.logs, baseline) {
+        if let Some(logs) = rebase_level(&series, &observations.logs, baseline) {
             observations.logs = logs;
             model = DurationModel::fit(&observations);
         }
@@ -199,7 +199,12 @@ impl ColumnOfStage {
 }
 
 /// The table of the model, and who tells the machine's speed.
-fn observe(columns: &Columns, modelled: &[usize], stages: &[FittedStage], pieces: Pieces) -> Observations {
+fn observe(
+    columns: &Columns,
+    modelled: &[usize],
+    stages: &[FittedStage],
+    ablation: Ablation,
+) -> Observations {
     let mut logs = Matrix::filled(columns.runs, modelled.len(), f64::NAN);
     let mut place = vec![None; columns.list.len()];
     let (mut clock_s, mut rare_state) = (Vec::new(), Vec::new());
@@ -214,7 +219,7 @@ fn observe(columns: &Columns, modelled: &[usize], stages: &[FittedStage], pieces
             }
         }
         clock_s.push(of_stage.clock_s);
-        rare_state.push(states.filter(|_| pieces.cache_state));
+        rare_state.push(states.filter(|_| ablation.cache_state));
     }
     // Steps of a few seconds say nothing that GitHub's whole seconds leave: where there are hardly
     // longer ones, all leaves tell, whoever sent them.
@@ -222,7 +227,7 @@ fn observe(columns: &Columns, modelled: &[usize], stages: &[FittedStage], pieces
     let by_steps = modelled.iter().filter(is_long).count() >= LONG_STEPS;
     let tells = |i: &usize| {
         let tells = columns.list[*i].tells_of_the_machine(by_steps);
-        pieces.machine && tells && stages[*i].median_s >= MIN_LEAF_S
+        ablation.machine && tells && stages[*i].median_s >= MIN_LEAF_S
     };
     let is_witness: Vec<bool> = modelled.iter().map(tells).collect();
     let mut within: Vec<Vec<usize>> = vec![Vec::new(); modelled.len()];
@@ -244,9 +249,9 @@ fn observe(columns: &Columns, modelled: &[usize], stages: &[FittedStage], pieces
             up = columns.parent_of(holder);
         }
     }
-    let jobs = if pieces.jobs { jobs(columns, modelled) } else { vec![None; modelled.len()] };
-    let witnesses = Witnesses::choose(&is_witness, &jobs, &within, &logs);
-    Observations { logs, clock_s, rare_state, witnesses, pieces }
+    let jobs = if ablation.jobs { jobs(columns, modelled) } else { vec![None; modelled.len()] };
+    let witnesses = ReferenceStages::choose(&is_witness, &jobs, &within, &logs);
+    Observations { logs, clock_s, rare_state, witnesses, ablation }
 }
 
 /// By column the job it belongs to: the part of the pipeline below its root.
@@ -287,7 +292,7 @@ pub fn series_of(baseline: &Baseline, policy: &GatePolicy) -> Vec<StageSeries> {
     for (at, i) in modelled.iter().enumerate() {
         stages[*i].column = Some(column_of(at, &columns.list[*i]));
     }
-    let model = DurationModel::fit(&observe(&columns, &modelled, &stages, Pieces::ALL));
+    let model = DurationModel::fit(&observe(&columns, &modelled, &stages, Ablation::ALL));
     series(&columns, &modelled, &model)
 }
 

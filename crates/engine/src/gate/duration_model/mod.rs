@@ -9,9 +9,9 @@ pub mod fit;
 pub mod multiple_testing;
 pub mod runner_speed;
 
-use self::ablation::Pieces;
+use self::ablation::Ablation;
 use self::backfit::{Fitted, alternate};
-use self::runner_speed::Witnesses;
+use self::runner_speed::ReferenceStages;
 use crate::stats::count;
 use crate::stats::evidence::{BlockLikelihood, Evidence, Noise};
 use crate::stats::level::Dynamics;
@@ -30,9 +30,9 @@ pub struct Observations {
     /// where this run's is not known. None for stages that say nothing of a cache.
     pub rare_state: Vec<Option<Vec<f64>>>,
     /// Who tells the machine's speed.
-    pub witnesses: Witnesses,
+    pub witnesses: ReferenceStages,
     /// What the method is made of: everything, but in its own benchmark.
-    pub pieces: Pieces,
+    pub ablation: Ablation,
 }
 
 /// Which way a change went.
@@ -48,12 +48,12 @@ pub enum Direction {
 #[derive(Debug, Clone)]
 pub struct DurationModel {
     fitted: Fitted,
-    witnesses: Witnesses,
+    witnesses: ReferenceStages,
     samples: Vec<f64>,
     noise: Vec<Noise>,
     /// How strongly the middle witness follows the machine.
     usual_exposure: f64,
-    pieces: Pieces,
+    ablation: Ablation,
 }
 
 /// A new run's samples as the model sees them.
@@ -98,20 +98,20 @@ impl DurationModel {
         let mut noise = fitted.noise(|stage| {
             fitted.scale[stage] * (fitted.dynamics.gain + LEVEL_UNCERTAINTY / samples[stage].max(1.0)).sqrt()
         });
-        if !observations.pieces.uncertainty {
+        if !observations.ablation.uncertainty {
             for noise in &mut noise {
                 (noise.ln_scale_deviation, noise.level_deviation) = (0.0, 0.0);
             }
         }
         let witnesses = observations.witnesses.clone();
         let usual_exposure = witnesses.median_of(&fitted.exposure).unwrap_or(1.0);
-        Self { fitted, witnesses, samples, noise, usual_exposure, pieces: observations.pieces }
+        Self { fitted, witnesses, samples, noise, usual_exposure, ablation: observations.ablation }
     }
 
     /// The parts in use.
     #[must_use]
-    pub fn pieces(&self) -> Pieces {
-        self.pieces
+    pub fn ablation(&self) -> Ablation {
+        self.ablation
     }
 
     /// Stages of the table.
@@ -197,7 +197,7 @@ impl DurationModel {
     #[must_use]
     pub fn noise_of_new(&self, stage: usize, machine: f64) -> Noise {
         let runs = count(self.runs().max(1));
-        let optimism = if self.pieces.optimism {
+        let optimism = if self.ablation.optimism {
             (1.0 + OPTIMISM[0] / runs + OPTIMISM[1] / (runs * runs)).sqrt()
         } else {
             1.0
@@ -264,7 +264,7 @@ impl DurationModel {
             }
         }
         let tail = Tail::learn(&evidence, block, fitted.degrees.value());
-        if self.pieces.rates { tail } else { tail.with_one_rate() }
+        if self.ablation.rates { tail } else { tail.with_one_rate() }
     }
 
     /// Standard deviation of the mean of a block of new samples of a stage, about.

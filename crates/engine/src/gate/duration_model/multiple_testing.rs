@@ -78,7 +78,7 @@ impl Family {
         }
         let deviations: Vec<f64> = members.iter().map(|column| model.deviation_of_mean(*column, 2)).collect();
         let of_one_decision = ALPHA / decisions(2);
-        let shares = if model.pieces().budget {
+        let shares = if model.ablation().budget {
             shares(&deviations, of_one_decision)
         } else {
             vec![1.0; members.len()]
@@ -132,8 +132,8 @@ impl Family {
 mod tests {
     use super::*;
     use crate::gate::duration_model::Observations;
-    use crate::gate::duration_model::ablation::Pieces;
-    use crate::gate::duration_model::runner_speed::Witnesses;
+    use crate::gate::duration_model::ablation::Ablation;
+    use crate::gate::duration_model::runner_speed::ReferenceStages;
     use crate::gate::tests::fixture::Lcg;
     use crate::stats::matrix::Matrix;
 
@@ -149,8 +149,8 @@ mod tests {
             logs,
             clock_s: vec![0.001; 6],
             rare_state: vec![None; 6],
-            pieces: Pieces::ALL,
-            witnesses: Witnesses::new(&[true; 6], &[None; 6], &within),
+            ablation: Ablation::ALL,
+            witnesses: ReferenceStages::new(&[true; 6], &[None; 6], &within),
         })
     }
 

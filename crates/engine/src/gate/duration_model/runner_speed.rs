@@ -20,7 +20,7 @@ const STEPS: usize = 4;
 
 /// Who tells whose machine's speed.
 #[derive(Debug, Clone)]
-pub struct Witnesses {
+pub struct ReferenceStages {
     scopes: Vec<Scope>,
 }
 
@@ -41,7 +41,7 @@ struct Scope {
     audience: Vec<(usize, Vec<usize>)>,
 }
 
-impl Witnesses {
+impl ReferenceStages {
     /// One machine for the whole run, or one for each job, whichever leaves less of the past
     /// unexplained; see [`Self::new`] for the arguments, `logs` is the table to fit.
     #[must_use]
@@ -241,9 +241,9 @@ mod tests {
     use super::*;
 
     /// Leaves alone, all on one machine.
-    fn leaves(n: usize) -> Witnesses {
+    fn leaves(n: usize) -> ReferenceStages {
         let within: Vec<Vec<usize>> = (0..n).map(|i| vec![i]).collect();
-        Witnesses::new(&vec![true; n], &vec![None; n], &within)
+        ReferenceStages::new(&vec![true; n], &vec![None; n], &within)
     }
 
     fn row(values: &[f64]) -> Matrix {
@@ -293,7 +293,7 @@ mod tests {
     fn jobs_with_enough_leaves_tell_their_own_machine() {
         let job: Vec<Option<usize>> = (0..8).map(|i| Some(i / 4)).collect();
         let within: Vec<Vec<usize>> = (0..8).map(|i| vec![i]).collect();
-        let witnesses = Witnesses::new(&[true; 8], &job, &within);
+        let witnesses = ReferenceStages::new(&[true; 8], &job, &within);
         let e = [0.3, 0.3, 0.3, 0.3, -0.2, -0.2, -0.2, -0.2];
         agree(witnesses.levels(&row(&e), &[1.0; 8], &[0.05; 8]).row(0), &e);
     }

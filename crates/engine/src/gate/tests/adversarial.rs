@@ -2,10 +2,10 @@
 //! which every number is one. Tests alone.
 
 use crate::gate::baseline::Baseline;
-use crate::gate::duration_model::ablation::Pieces;
+use crate::gate::duration_model::ablation::Ablation;
 use crate::gate::duration_model::fit::fit;
 use crate::gate::duration_model::multiple_testing::Family;
-use crate::gate::duration_model::runner_speed::Witnesses;
+use crate::gate::duration_model::runner_speed::ReferenceStages;
 use crate::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
 use crate::gate::tests::fixture::{Lcg, pipeline, run, stage};
 use crate::gate::verdict::compare::compare;
@@ -118,13 +118,13 @@ fn five_thousand_stages_of_twelve_runs() {
 fn model(logs: Matrix) -> DurationModel {
     let n = logs.columns();
     let within: Vec<Vec<usize>> = (0..n).map(|i| vec![i]).collect();
-    let witnesses = Witnesses::new(&vec![true; n], &vec![None; n], &within);
+    let witnesses = ReferenceStages::new(&vec![true; n], &vec![None; n], &within);
     DurationModel::fit(&Observations {
         logs,
         clock_s: vec![0.001; n],
         rare_state: vec![None; n],
         witnesses,
-        pieces: Pieces::ALL,
+        ablation: Ablation::ALL,
     })
 }
 

@@ -4,9 +4,9 @@
 use proptest::prelude::*;
 
 use crate::gate::baseline::Baseline;
-use crate::gate::duration_model::ablation::Pieces;
+use crate::gate::duration_model::ablation::Ablation;
 use crate::gate::duration_model::fit::fit;
-use crate::gate::duration_model::runner_speed::Witnesses;
+use crate::gate::duration_model::runner_speed::ReferenceStages;
 use crate::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
 use crate::gate::tests::fixture::{Lcg, pipeline, stage};
 use crate::gate::verdict::compare::compare;
@@ -58,9 +58,9 @@ fn evidence_in(unit: f64, seed: u64) -> Vec<f64> {
     (0..30).for_each(|run| logs.row_mut(run).copy_from_slice(&row()));
     let within: Vec<Vec<usize>> = (0..5).map(|i| vec![i]).collect();
     let (clock_s, rare_state) = (vec![0.001; 5], vec![None; 5]);
-    let witnesses = Witnesses::new(&[true; 5], &[None; 5], &within);
+    let witnesses = ReferenceStages::new(&[true; 5], &[None; 5], &within);
     let model =
-        DurationModel::fit(&Observations { logs, clock_s, rare_state, witnesses, pieces: Pieces::ALL });
+        DurationModel::fit(&Observations { logs, clock_s, rare_state, witnesses, ablation: Ablation::ALL });
     let mut new = |_| {
         let mut logs = row();
         logs[2] += 0.3;

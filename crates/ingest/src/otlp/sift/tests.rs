@@ -5,7 +5,7 @@ use crate::otlp::{TraceBatch, decode, decode_json, decode_protobuf, encode_proto
 use crate::redact::redact;
 
 /// The request's spans as they come out of the store, and how many were read on the way.
-fn through(sifted: &Sifted<'_>) -> (Vec<Span>, usize) {
+fn through(sifted: &ScannedRequest<'_>) -> (Vec<Span>, usize) {
     let read = sifted.spans.iter().filter(|span| matches!(span.form, Form::Read(_))).count();
     let mut batch = TraceBatch::default();
     for span in &sifted.spans {
@@ -65,7 +65,7 @@ fn what_is_kept_is_what_reading_and_cleaning_keeps() {
         assert_eq!(kept, expected, "{what}");
         assert_eq!(read == 0, as_sent, "{what}");
         let decoded = decode_protobuf(&body, Limits::default()).expect(what);
-        assert_eq!(through(&Sifted::of(decoded, &Redactor::default())).0, expected, "{what}");
+        assert_eq!(through(&ScannedRequest::of(decoded, &Redactor::default())).0, expected, "{what}");
     }
 }
 

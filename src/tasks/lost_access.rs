@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::publishing::suspended_wait;
-use super::{Job, JobError, Work};
+use super::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::RepoId;
 use pacegate_github::GitHubError;
 use pacegate_store::InstallationRow;
@@ -12,7 +12,7 @@ use pacegate_store::InstallationRow;
 /// A repository that another installation covers is tried there.
 const MOVED: Duration = Duration::from_secs(1);
 
-impl Job {
+impl Task {
     /// The repository a job is about; a delivery's is in the delivery.
     pub(super) fn repo(&self) -> Option<RepoId> {
         match self {
@@ -35,19 +35,23 @@ impl Job {
     }
 }
 
-fn may_mean_gone(error: &JobError) -> bool {
+fn may_mean_gone(error: &TaskError) -> bool {
     matches!(
         error,
-        JobError::GitHub(GitHubError::NotFound { .. } | GitHubError::Refused { status: 403 | 422, .. })
+        TaskError::GitHub(GitHubError::NotFound { .. } | GitHubError::Refused { status: 403 | 422, .. })
     )
 }
 
 /// What an error of a job about a repository comes to, once GitHub was asked.
-pub(super) async fn unless_gone(work: &Work, repo: RepoId, error: JobError) -> Result<(), JobError> {
+pub(super) async fn handle_lost_access(
+    work: &WorkerContext,
+    repo: RepoId,
+    error: TaskError,
+) -> Result<(), TaskError> {
     let Some(app) = work.app.as_ref().filter(|_| may_mean_gone(&error)) else { return Err(error) };
     let Some(row) = work.db.read().await?.repository(repo).await? else { return Ok(()) };
     let (Some(installation), Some(github_id)) = (row.installation, row.github_id) else { return Ok(()) };
-    if let JobError::GitHub(GitHubError::Refused { status: 403, message, .. }) = &error
+    if let TaskError::GitHub(GitHubError::Refused { status: 403, message, .. }) = &error
         && message.to_ascii_lowercase().contains("archived")
     {
         let mut tx = work.db.write().await?;
@@ -71,7 +75,7 @@ pub(super) async fn unless_gone(work: &Work, repo: RepoId, error: JobError) -> R
         let mut tx = work.db.write().await?;
         tx.record_installation(&InstallationRow { id: installation, account, suspended: true }, now).await?;
         tx.commit().await?;
-        return Err(JobError::TooEarly(suspended_wait(work)));
+        return Err(TaskError::TooEarly(suspended_wait(work)));
     }
     let covering = match app.installation_of(&row.name).await {
         Ok(covering) => Some(covering),
@@ -92,7 +96,7 @@ pub(super) async fn unless_gone(work: &Work, repo: RepoId, error: JobError) -> R
             tx.move_repository(repo, covering).await?;
             tx.commit().await?;
             tracing::info!(repo = %row.name, installation = covering.0, "another installation covers the repository now");
-            Err(JobError::TooEarly(MOVED))
+            Err(TaskError::TooEarly(MOVED))
         }
     }
 }

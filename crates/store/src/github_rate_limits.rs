@@ -7,7 +7,7 @@ use pacegate_engine::model::time::Timestamp;
 
 /// An installation's budget.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct BudgetRow {
+pub struct RateLimitRow {
     /// Nobody calls before this time (µs since the epoch).
     pub closed_until: i64,
     /// How often in a row GitHub asked to wait without saying for how long.
@@ -39,10 +39,10 @@ pub struct BudgetsOverview {
 
 impl Tx {
     /// An installation's budget, if it was ever called.
-    pub async fn github_budget(
+    pub async fn github_rate_limit(
         &mut self,
         installation: InstallationId,
-    ) -> Result<Option<BudgetRow>, StoreError> {
+    ) -> Result<Option<RateLimitRow>, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query_as(
                 "SELECT closed_until, unsaid_limits, calls_limit, calls_remaining, calls_reset_at,
@@ -56,11 +56,11 @@ impl Tx {
     }
 
     /// The same, made if it is not there, and held until this transaction ends.
-    pub async fn lock_github_budget(
+    pub async fn lock_github_rate_limit(
         &mut self,
         installation: InstallationId,
         now: Timestamp,
-    ) -> Result<BudgetRow, StoreError> {
+    ) -> Result<RateLimitRow, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query_as(
                 "INSERT INTO github_budgets (installation_id, updated_at) VALUES ($1, $2)

@@ -46,7 +46,7 @@ pub const COLLECTING_MIB: u32 = 128;
 
 /// Everything a job may use.
 #[derive(Debug, Clone)]
-pub struct Work {
+pub struct WorkerContext {
     /// The database.
     pub db: Db,
     /// Raw traces.
@@ -58,7 +58,7 @@ pub struct Work {
     /// The time.
     pub clock: Clock,
     /// Chance.
-    pub chance: Randomness,
+    pub rng: Randomness,
     /// Counters.
     pub metrics: Metrics,
     /// How long a run has to be quiet after its root span.
@@ -79,7 +79,7 @@ pub struct Work {
     pub public_url: Option<String>,
 }
 
-impl Work {
+impl WorkerContext {
     /// The absolute address of a comparison's page, when people can reach it.
     #[must_use]
     pub fn page_url(&self, repo: &RepoName, id: &ComparisonId) -> Option<String> {

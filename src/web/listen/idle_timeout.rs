@@ -17,7 +17,7 @@ const IDLE: Duration = Duration::from_mins(2);
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The stream of a connection, watched.
-pub(super) struct Patient<S> {
+pub(super) struct IdleTimeoutStream<S> {
     stream: S,
     timer: Pin<Box<Sleep>>,
     /// Bytes that were read and are still the preface of HTTP/2; none when the version is known.
@@ -26,7 +26,7 @@ pub(super) struct Patient<S> {
     idle: Duration,
 }
 
-impl<S> Patient<S> {
+impl<S> IdleTimeoutStream<S> {
     pub(super) fn new(stream: S) -> Self {
         Self::with(stream, FIRST, IDLE)
     }
@@ -58,7 +58,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for IdleTimeoutStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -74,7 +74,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for IdleTimeoutStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -131,7 +131,7 @@ mod tests {
         ] {
             let (mut client, server) = duplex(64);
             client.write_all(begins).await.expect("room");
-            let mut server = Patient::with(server, first, idle);
+            let mut server = IdleTimeoutStream::with(server, first, idle);
             let mut read = vec![0; begins.len()];
             server.read_exact(&mut read).await.expect("what was written");
             let gone = server.read_u8().await.expect_err("nothing more comes");
@@ -147,7 +147,7 @@ mod tests {
             (&[b"PRI * ", b"HTTP/2.0"], false),
             (&[b"PRI * HTTP/2.0\r\n\r\n", b"SM\r\n\r\n"], true),
         ] {
-            let mut stream = Patient::new(());
+            let mut stream = IdleTimeoutStream::new(());
             for part in parts {
                 stream.read(part);
             }

@@ -11,10 +11,10 @@ use super::error_chain;
 use pacegate_clock::{Clock, Randomness};
 use pacegate_engine::model::ids::InstallationId;
 use pacegate_engine::model::time::Timestamp;
-use pacegate_github::gate::{
-    CallFacts, CallGate, CallKind, GateFuture, HourOfCalls, Limit, Permit, Refusal, UNSAID_WAIT,
+use pacegate_github::rate_limiter::{
+    CallFacts, CallKind, HourOfCalls, Limit, LimiterFuture, Permit, RateLimiter, Refusal, UNSAID_WAIT,
 };
-use pacegate_store::{BudgetRow, Db, StoreError};
+use pacegate_store::{Db, RateLimitRow, StoreError};
 
 /// A wait up to this is slept through in the process; a longer one puts the job off.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -45,10 +45,10 @@ pub struct WriteLimits {
 
 /// The gate of one process.
 #[derive(Debug)]
-pub struct DatabaseGate {
+pub struct DatabaseRateLimiter {
     db: Db,
     clock: Clock,
-    chance: Randomness,
+    rng: Randomness,
     limits: WriteLimits,
     installations: Mutex<HashMap<InstallationId, Here>>,
 }
@@ -68,11 +68,11 @@ struct Here {
     recorded: Option<HourOfCalls>,
 }
 
-impl DatabaseGate {
+impl DatabaseRateLimiter {
     /// A gate on this database.
     #[must_use]
-    pub fn new(db: Db, clock: Clock, chance: Randomness, limits: WriteLimits) -> Self {
-        Self { db, clock, chance, limits, installations: Mutex::default() }
+    pub fn new(db: Db, clock: Clock, rng: Randomness, limits: WriteLimits) -> Self {
+        Self { db, clock, rng, limits, installations: Mutex::default() }
     }
 
     fn here(&self, installation: InstallationId) -> Here {
@@ -110,7 +110,7 @@ impl DatabaseGate {
         let now = self.clock.now();
         self.closed_here(installation, now)?;
         let mut tx = self.db.read().await.map_err(unknown)?;
-        let Some(row) = tx.github_budget(installation).await.map_err(unknown)? else { return Ok(()) };
+        let Some(row) = tx.github_rate_limit(installation).await.map_err(unknown)? else { return Ok(()) };
         let hour = match kind {
             CallKind::Read => (0, None),
             CallKind::Write => {
@@ -135,13 +135,13 @@ impl DatabaseGate {
     async fn begin(&self, installation: InstallationId) -> Result<Result<String, Timestamp>, StoreError> {
         let mut tx = self.db.write().await?;
         // After the lock: waiting for it takes time too.
-        let row = tx.lock_github_budget(installation, self.clock.now()).await?;
+        let row = tx.lock_github_rate_limit(installation, self.clock.now()).await?;
         let now = self.clock.now();
         let hour = tx.github_writes_since(installation, now.before(HOUR)).await?;
         if let Some(until) = obstacle(&row, hour, CallKind::Write, self.limits, now) {
             return Ok(Err(until));
         }
-        let token = hex::encode(self.chance.bytes::<8>());
+        let token = hex::encode(self.rng.bytes::<8>());
         let until = now.after(self.limits.call_timeout + MARGIN);
         let period_us = i64::try_from(PERIOD.as_micros()).unwrap_or(i64::MAX);
         let period_at = Timestamp(now.0 - now.0.rem_euclid(period_us));
@@ -184,7 +184,7 @@ impl DatabaseGate {
         hour: Option<HourOfCalls>,
     ) -> Result<Option<Timestamp>, StoreError> {
         let mut tx = self.db.write().await?;
-        let row = tx.lock_github_budget(installation, self.clock.now()).await?;
+        let row = tx.lock_github_rate_limit(installation, self.clock.now()).await?;
         let now = self.clock.now();
         let closed = facts.limit.map(|limit| {
             let (wait, unsaid) = wait_for(limit, row.unsaid_limits);
@@ -212,7 +212,7 @@ impl DatabaseGate {
 
     /// One for the whole installation, told with the wait: its jobs come back in their order.
     fn jitter(&self, wait: Duration) -> Duration {
-        let [byte] = self.chance.bytes::<1>();
+        let [byte] = self.rng.bytes::<1>();
         wait.min(Duration::from_mins(1)) * u32::from(byte) / 2_048
     }
 
@@ -267,12 +267,20 @@ fn unknown(error: StoreError) -> Refusal {
     Refusal::Unknown(error.into())
 }
 
-impl CallGate for DatabaseGate {
-    fn outlook(&self, installation: InstallationId, kind: CallKind) -> GateFuture<'_, Result<(), Refusal>> {
+impl RateLimiter for DatabaseRateLimiter {
+    fn outlook(
+        &self,
+        installation: InstallationId,
+        kind: CallKind,
+    ) -> LimiterFuture<'_, Result<(), Refusal>> {
         Box::pin(self.look(installation, kind))
     }
 
-    fn admit(&self, installation: InstallationId, kind: CallKind) -> GateFuture<'_, Result<Permit, Refusal>> {
+    fn admit(
+        &self,
+        installation: InstallationId,
+        kind: CallKind,
+    ) -> LimiterFuture<'_, Result<Permit, Refusal>> {
         Box::pin(async move {
             match kind {
                 CallKind::Read => self.look(installation, kind).await.map(|()| Permit::default()),
@@ -286,7 +294,7 @@ impl CallGate for DatabaseGate {
         installation: InstallationId,
         permit: Permit,
         facts: CallFacts,
-    ) -> GateFuture<'_, Option<Duration>> {
+    ) -> LimiterFuture<'_, Option<Duration>> {
         Box::pin(self.told(installation, permit, facts))
     }
 }
@@ -294,7 +302,7 @@ impl CallGate for DatabaseGate {
 /// Until when a call of this kind has to wait; none when it may go now. `hour`: writes of the
 /// last hour, and when the oldest period of them began.
 fn obstacle(
-    row: &BudgetRow,
+    row: &RateLimitRow,
     hour: (i64, Option<Timestamp>),
     kind: CallKind,
     limits: WriteLimits,
@@ -353,7 +361,7 @@ pub async fn share_of_calls_left(
     installation: InstallationId,
     now: Timestamp,
 ) -> Result<f64, StoreError> {
-    let row = db.read().await?.github_budget(installation).await?;
+    let row = db.read().await?.github_rate_limit(installation).await?;
     let hour = row.and_then(|row| row.calls_limit.zip(row.calls_remaining).zip(row.calls_reset_at));
     Ok(match hour {
         #[expect(clippy::cast_precision_loss, reason = "a few thousand calls")]

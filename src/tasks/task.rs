@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use pacegate_clock::Randomness;
 use pacegate_engine::model::ids::{CommitSha, ComparisonId, PrNumber, RepoId, TraceId};
 use pacegate_engine::model::time::Timestamp;
-use pacegate_store::{NewJob, Priority, StoreError, Tx};
+use pacegate_store::{NewTask, Priority, StoreError, Tx};
 
 /// A job, with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
-pub enum Job {
+pub enum Task {
     /// Act on a webhook delivery.
     HandleDelivery {
         /// Which.
@@ -161,7 +161,7 @@ pub enum Job {
     },
 }
 
-impl Job {
+impl Task {
     /// The name under which it is stored and counted.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -260,16 +260,16 @@ impl Job {
         &self,
         tx: &mut Tx,
         run_at: Timestamp,
-        chance: &Randomness,
+        rng: &Randomness,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        tx.push_job(&self.to_be_run(run_at), chance, now).await
+        tx.push_task(&self.to_be_run(run_at), rng, now).await
     }
 
     /// The job as the queue takes it.
     #[must_use]
-    pub fn to_be_run(&self, run_at: Timestamp) -> NewJob {
-        NewJob {
+    pub fn to_be_run(&self, run_at: Timestamp) -> NewTask {
+        NewTask {
             kind: self.kind(),
             payload: serde_json::to_string(self).unwrap_or_default(),
             dedupe_key: Some(self.dedupe_key()),
@@ -284,18 +284,18 @@ impl Job {
     pub(crate) async fn push_again(
         &self,
         tx: &mut Tx,
-        chance: &Randomness,
+        rng: &Randomness,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        if !self.push(tx, now, chance, now).await? {
-            tx.reopen_job(self.kind(), &self.dedupe_key(), now).await?;
+        if !self.push(tx, now, rng, now).await? {
+            tx.reopen_task(self.kind(), &self.dedupe_key(), now).await?;
         }
         Ok(())
     }
 
     /// Lets the same job run again if it was given up.
     pub async fn revive(&self, tx: &mut Tx, now: Timestamp) -> Result<bool, StoreError> {
-        tx.revive_job(self.kind(), &self.dedupe_key(), now).await
+        tx.revive_task(self.kind(), &self.dedupe_key(), now).await
     }
 }
 
@@ -305,12 +305,12 @@ mod tests {
 
     #[test]
     fn jobs_survive_their_storage() {
-        let job = Job::CollectRun {
+        let job = Task::CollectRun {
             repo: RepoId(1),
             trace: TraceId::from_bytes(&[7; 16]).expect("an id"),
             collections: 0,
         };
         let text = serde_json::to_string(&job).expect("writable");
-        assert_eq!(serde_json::from_str::<Job>(&text).expect("readable"), job);
+        assert_eq!(serde_json::from_str::<Task>(&text).expect("readable"), job);
     }
 }

@@ -24,7 +24,7 @@ pub enum CallKind {
     Write,
 }
 
-/// Leave for one call. A write's is given back in [`CallGate::report`]; one that is dropped ends
+/// Leave for one call. A write's is given back in [`RateLimiter::report`]; one that is dropped ends
 /// by itself, when the call it was for must have ended.
 #[derive(Debug, Default)]
 pub struct Permit {
@@ -75,16 +75,21 @@ pub struct CallFacts {
 }
 
 /// A future that can be a method's of a trait object.
-pub type GateFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type LimiterFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Decides for all processes when an installation may be called.
-pub trait CallGate: Debug + Send + Sync {
+pub trait RateLimiter: Debug + Send + Sync {
     /// Whether a call of this kind would be let through soon, without taking a place: asked before
     /// the reads that lead to a write.
-    fn outlook(&self, installation: InstallationId, kind: CallKind) -> GateFuture<'_, Result<(), Refusal>>;
+    fn outlook(&self, installation: InstallationId, kind: CallKind)
+    -> LimiterFuture<'_, Result<(), Refusal>>;
 
     /// Leave for one call. It may take a moment; a longer wait is a refusal.
-    fn admit(&self, installation: InstallationId, kind: CallKind) -> GateFuture<'_, Result<Permit, Refusal>>;
+    fn admit(
+        &self,
+        installation: InstallationId,
+        kind: CallKind,
+    ) -> LimiterFuture<'_, Result<Permit, Refusal>>;
 
     /// Tells what became of an admitted call and gives its leave back. Returns how long nobody
     /// will be let through now, when GitHub asked to wait.
@@ -93,26 +98,26 @@ pub trait CallGate: Debug + Send + Sync {
         installation: InstallationId,
         permit: Permit,
         facts: CallFacts,
-    ) -> GateFuture<'_, Option<Duration>>;
+    ) -> LimiterFuture<'_, Option<Duration>>;
 }
 
 /// Lets everything through: for a program that makes a call or two and has no database.
 #[derive(Debug, Clone, Copy)]
-pub struct NoGate;
+pub struct Unlimited;
 
 /// GitHub's documentation, "Rate limits for the REST API": without a hint, a minute at least.
 pub const UNSAID_WAIT: Duration = Duration::from_mins(1);
 
-impl CallGate for NoGate {
-    fn outlook(&self, _: InstallationId, _: CallKind) -> GateFuture<'_, Result<(), Refusal>> {
+impl RateLimiter for Unlimited {
+    fn outlook(&self, _: InstallationId, _: CallKind) -> LimiterFuture<'_, Result<(), Refusal>> {
         Box::pin(async { Ok(()) })
     }
 
-    fn admit(&self, _: InstallationId, _: CallKind) -> GateFuture<'_, Result<Permit, Refusal>> {
+    fn admit(&self, _: InstallationId, _: CallKind) -> LimiterFuture<'_, Result<Permit, Refusal>> {
         Box::pin(async { Ok(Permit::default()) })
     }
 
-    fn report(&self, _: InstallationId, _: Permit, facts: CallFacts) -> GateFuture<'_, Option<Duration>> {
+    fn report(&self, _: InstallationId, _: Permit, facts: CallFacts) -> LimiterFuture<'_, Option<Duration>> {
         Box::pin(async move {
             facts.limit.map(|limit| match limit {
                 Limit::For(wait) => wait,

@@ -2,7 +2,7 @@
 //! `actions: read` the runs of workflows are not read, which is told and is no error; spans that
 //! are sent are judged all the same.
 
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::RepoId;
 
 /// GitHub's name for the permission, with its level.
@@ -14,8 +14,12 @@ pub(super) const NOT_GRANTED: &str = "the App may not read this repository's wor
 
 /// Nothing, when the error of a call that reads workflow runs means that the installation did not
 /// grant it; the error itself otherwise.
-pub(super) async fn unless_withheld(work: &Work, repo: RepoId, error: JobError) -> Result<(), JobError> {
-    let JobError::GitHub(refusal) = &error else { return Err(error) };
+pub(super) async fn missing_permission(
+    work: &WorkerContext,
+    repo: RepoId,
+    error: TaskError,
+) -> Result<(), TaskError> {
+    let TaskError::GitHub(refusal) = &error else { return Err(error) };
     let Some(app) = work.app.as_ref().filter(|_| refusal.is_not_granted()) else { return Err(error) };
     let Some(row) = work.db.read().await?.repository(repo).await? else { return Err(error) };
     let Some(installation) = row.installation else { return Err(error) };

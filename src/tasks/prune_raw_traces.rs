@@ -1,14 +1,14 @@
 //! Drops raw traces that no policy keeps once their first days are over: taken, deleted, marked, in
 //! bounded steps. A process that dies between two of them leaves what the next sweep takes again.
 
-use super::{JobError, Work};
+use super::{TaskError, WorkerContext};
 
 /// Traces of a step.
 const STEP: i64 = 200;
 /// Steps of a sweep; what is left over is the next one's.
 const STEPS: usize = 100;
 
-pub(super) async fn thin_traces(work: &Work) -> Result<(), JobError> {
+pub(super) async fn prune_raw_traces(work: &WorkerContext) -> Result<(), TaskError> {
     let before = work.clock.now().before(work.trace_settings.kept_whole);
     let mut dropped = 0;
     for _ in 0..STEPS {

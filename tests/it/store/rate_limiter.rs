@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use pacegate::tasks::call_gate::{DatabaseGate, WriteLimits, share_of_calls_left};
+use pacegate::tasks::rate_limiter::{DatabaseRateLimiter, WriteLimits, share_of_calls_left};
 use pacegate_clock::Clock;
 use pacegate_engine::model::ids::InstallationId;
 use pacegate_engine::model::time::Timestamp;
-use pacegate_github::gate::{CallFacts, CallGate, CallKind, HourOfCalls, Limit, Permit, Refusal};
+use pacegate_github::rate_limiter::{CallFacts, CallKind, HourOfCalls, Limit, Permit, RateLimiter, Refusal};
 
 use super::{Outcome, Store, at, seconds, store_test};
 
@@ -22,8 +22,8 @@ const LIMITS: WriteLimits =
 
 /// Two processes of one database, with a clock that stands still until it is moved.
 struct Processes {
-    one: Arc<DatabaseGate>,
-    two: Arc<DatabaseGate>,
+    one: Arc<DatabaseRateLimiter>,
+    two: Arc<DatabaseRateLimiter>,
     time: Arc<AtomicI64>,
 }
 
@@ -35,7 +35,7 @@ impl Processes {
             move || Timestamp(time.load(Ordering::SeqCst))
         });
         let again = store.again().await.expect("the same database");
-        let gate = |db| Arc::new(DatabaseGate::new(db, clock.clone(), store.chance.clone(), limits));
+        let gate = |db| Arc::new(DatabaseRateLimiter::new(db, clock.clone(), store.rng.clone(), limits));
         Self { one: gate(store.db.clone()), two: gate(again), time }
     }
 
@@ -181,7 +181,7 @@ store_test!(an_hour_takes_so_many_writes, async |store: &Store| -> Outcome {
 store_test!(the_hour_of_calls_is_shared_and_a_spent_one_is_not_overdrawn, async |store: &Store| -> Outcome {
     let gates = Processes::new(store, LIMITS).await;
     let reset_at = gates.now().after(seconds(600));
-    let tell = async |gate: &Arc<DatabaseGate>, remaining| {
+    let tell = async |gate: &Arc<DatabaseRateLimiter>, remaining| {
         let hour = Some(HourOfCalls { limit: 5000, remaining, reset_at });
         gate.report(US, Permit::default(), CallFacts { hour, ..DONE }).await
     };
