@@ -1,6 +1,7 @@
 //! Plain data and the invariants it keeps: what a span, a run, a stage, a policy and a
 //! verdict *are*. No decisions, no input or output, no clock.
 
+pub mod bounded;
 pub mod byte_size;
 pub mod comparison;
 pub mod decision;
@@ -19,3 +20,4 @@ pub mod structure;
 pub mod time;
 pub mod trace;
 pub mod trace_link;
+pub mod workflow_run;
