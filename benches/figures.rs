@@ -1,24 +1,24 @@
-//! The figures a host asks for: size of the binary, time to start, memory at rest, and the time
-//! from the last span of a run to the concluded check on GitHub (the settling time taken off).
-//! `make test-data && tests/postgres.sh cargo bench --bench figures` prints them for both
-//! databases. Figures are printed, never judged: a timing is no test.
+//! Figures for a host: size of the binary, time to start, idle memory, and the time from the last
+//! span of a run to the concluded check on GitHub, without the settling time. `make test-data &&
+//! tests/postgres.sh cargo bench --bench figures` prints them for both databases. It prints figures
+//! and checks none.
 
 #[path = "../tests/it/fake_github/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' GitHub, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod fake_github;
 #[path = "../tests/it/pipeline.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' pipeline, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod pipeline;
 #[path = "../tests/it/postgres.rs"]
 mod postgres;
 #[path = "../tests/it/service.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' way to run the binary, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod service;
 #[path = "../tests/it/time.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' clock, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod time;
 #[path = "../tests/it/webhooks.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' deliveries, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod webhooks;
 
 use std::time::{Duration, Instant};
@@ -124,7 +124,7 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
     fake.finish();
 }
 
-/// Resident memory in MiB, as Linux tells it.
+/// Resident memory in MiB, as reported by Linux.
 fn memory(service: &Service) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).expect("Linux's /proc");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");

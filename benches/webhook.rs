@@ -1,21 +1,21 @@
-//! How long a delivery waits for its answer at 500 a second, what memory that takes, and how long it
-//! is from the end of a workflow run to the concluded check when GitHub takes 50 ms for each answer.
-//! `make test-data && tests/postgres.sh cargo bench --bench webhook` prints it for both databases.
-//! Figures are printed, never judged: a timing is no test.
+//! Measures webhooks at 500 deliveries a second: the time to an answer, and the memory. With 50 ms for
+//! each answer of GitHub it also measures the time from the end of a workflow run to the concluded
+//! check. `make test-data && tests/postgres.sh cargo bench --bench webhook` prints the figures for both
+//! databases and checks none.
 
 #[path = "../tests/it/fake_github/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' GitHub, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod fake_github;
 #[path = "../tests/it/postgres.rs"]
 mod postgres;
 #[path = "../tests/it/service.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' way to run the binary, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod service;
 #[path = "../tests/it/time.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' clock, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod time;
 #[path = "../tests/it/webhooks.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' deliveries, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod webhooks;
 
 use std::time::{Duration, Instant};
@@ -28,14 +28,14 @@ use crate::time::{eventually, now_seconds};
 use crate::webhooks::{Delivery, delivery};
 
 const REPO: &str = "acme/my-app";
-/// Of a delivery that has come, until what it needs is looked at.
+/// The longest time from a delivery until its effect is visible.
 const PATIENCE: Duration = Duration::from_mins(5);
 const A_SECOND: u32 = 500;
 const SECONDS: u32 = 20;
 const GITHUB_TAKES: Duration = Duration::from_millis(50);
-/// Green runs of main.
+/// Green runs of main in the history.
 const PAST: u64 = 60;
-/// Pull requests whose time to a verdict is taken.
+/// Pull requests for which the time to a verdict is measured.
 const ROUNDS: u64 = 20;
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
@@ -65,7 +65,7 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
         let ago = i64::try_from(n + 1).expect("small") * 3 * 3600;
         fake.workflow_run(REPO, ci(1_000 - n, &webhooks::sha(&format!("main {n}")), now_seconds() - ago));
     }
-    // As a host runs it: writes a second apart.
+    // As in production: one second between writes.
     let builder = configure(Service::builder().github(&fake)).env("PACEGATE_GITHUB_WRITE_SPACING", "1s");
     let service = builder.start().await;
     let client = reqwest::Client::new();
@@ -116,7 +116,7 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
     fake.take_violations();
 }
 
-/// A run of two jobs; times are whole seconds, as all of GitHub's are.
+/// A run of two jobs. Times are whole seconds, as in GitHub's API.
 fn ci(id: u64, head: &str, started_at: i64) -> WorkflowRun {
     let noise = i64::try_from(id * 7 % 5).expect("small");
     WorkflowRun::new(id, REPO, head, started_at)
@@ -133,8 +133,8 @@ async fn quiet(client: &reqwest::Client, service: &Service, open: usize) {
     .await;
 }
 
-/// Sends what GitHub sends around the runs of pull requests, each at its time whether or not those
-/// before it were answered. Returns how long after its time each was answered.
+/// Sends the deliveries around workflow runs of pull requests. Each is sent at its due time, even
+/// if earlier ones are not answered yet. Returns the time from due time to answer of each.
 async fn load(client: &reqwest::Client, service: &Service, repository: &Repository) -> Vec<Duration> {
     let deliveries: Vec<Delivery> =
         (0..A_SECOND * SECONDS).map(|n| mixed(u64::from(n), repository)).collect();
@@ -153,8 +153,8 @@ async fn load(client: &reqwest::Client, service: &Service, repository: &Reposito
     answers.join_all().await
 }
 
-/// Of ten deliveries: three jobs and two foreign checks that are ignored, three states of a workflow
-/// run, a push and a pull request's new head.
+/// Ten deliveries in a row are three jobs and two foreign checks that are ignored, three states of
+/// a workflow run, a push and a pull request's new head.
 fn mixed(n: u64, repository: &Repository) -> Delivery {
     let head = webhooks::sha(&format!("load {}", n / 10));
     let run = |action| {
@@ -186,7 +186,7 @@ fn told(what: &str, times: &mut [Duration]) {
     );
 }
 
-/// Memory in MiB, as Linux tells it.
+/// Memory in MiB, as reported by Linux.
 fn memory(service: &Service, which: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).expect("Linux's /proc");
     let line = status.lines().find(|line| line.starts_with(which)).expect("a line");

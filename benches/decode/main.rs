@@ -1,6 +1,6 @@
-//! How many spans a second one core decodes, cleans and writes as they are stored, for each protocol.
-//! `cargo bench --bench decode` prints it, in processor time of the one thread: what else runs on the
-//! machine counts little. Figures are printed, never judged: a timing is no test.
+//! The spans per second that one core decodes, cleans and serializes for storage, for each
+//! protocol. `cargo bench --bench decode` prints them in processor time of one thread, so other
+//! load on the machine has little influence. It prints figures and checks none.
 //!
 //! `cargo bench --bench decode -- FOLDER COUNT` writes the requests that `benches/ingest.sh` sends.
 
@@ -16,7 +16,7 @@ use pacegate_ingest::redact::Redactor;
 use pacegate_ingest::{Format, Limits};
 use requests::{SPANS, Shape, request};
 
-/// Requests decoded in one go, and how often that is repeated; the fastest go counts.
+/// `REQUESTS` are decoded in one round. The fastest of `GOES` rounds counts.
 const REQUESTS: u32 = 60;
 const GOES: u32 = 15;
 
@@ -29,19 +29,19 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match &arguments[..] {
         [] => print_figures(),
-        [folder, count] => write_requests(&PathBuf::from(folder), count.parse().expect("how many requests")),
+        [folder, count] => write_requests(&PathBuf::from(folder), count.parse().expect("a number of requests")),
         _ => say("either no arguments, or a folder and how many requests are written to it"),
     }
 }
 
-/// Seconds this thread has run, by Linux's scheduler.
+/// Seconds of processor time of this thread, by Linux's scheduler.
 fn processor_seconds() -> f64 {
     let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts this");
     let nanoseconds = statistics.split(' ').next().expect("a number");
     nanoseconds.parse::<f64>().expect("a number") / 1e9
 }
 
-/// The least seconds of processor time that one request took.
+/// The smallest processor time in seconds that one request took.
 fn fastest(mut decode: impl FnMut()) -> f64 {
     let mut go = || {
         let begun = processor_seconds();
@@ -79,8 +79,8 @@ fn print_figures() {
     }
 }
 
-/// For each shape a file of protobuf and one of JSON, each request after its length in four bytes, the
-/// first being the highest; what the requests say of the repository is nothing.
+/// Writes a file of protobuf and a file of JSON for each shape. Each request follows its length in
+/// four bytes, the highest byte first. The requests do not name a repository.
 fn write_requests(folder: &Path, count: u64) {
     for shape in Shape::ALL {
         let file = |extension: &str| {

@@ -1,5 +1,5 @@
-//! An endpoint for OTLP over HTTP that takes, refuses or keeps silent as a test says, and remembers what
-//! it was sent.
+//! A test endpoint for OTLP over HTTP. It accepts requests, answers with a status, or never
+//! answers, and it records what it received.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,14 +12,13 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use tokio::net::TcpListener;
 
-/// How it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
-    /// 200.
+    /// Answers 200 and keeps the spans.
     Takes,
-    /// This status, with `Retry-After: 0`.
+    /// Answers this status, with `Retry-After: 0`.
     Says(StatusCode),
-    /// Never.
+    /// Never answers.
     Hangs,
 }
 
@@ -50,7 +49,7 @@ impl Endpoint {
         *self.mood.lock().expect("no panic inside") = mood;
     }
 
-    /// How many requests came, however they were answered.
+    /// The number of requests so far, with any kind of answer.
     pub(crate) fn asked(&self) -> usize {
         self.requests.lock().expect("no panic inside").len()
     }
@@ -60,7 +59,7 @@ impl Endpoint {
         self.requests.lock().expect("no panic inside")[0].0.clone()
     }
 
-    /// The spans that were taken: trace and name.
+    /// Trace id and name of each accepted span.
     pub(crate) fn spans(&self) -> Vec<(String, String)> {
         let taken = self.taken.lock().expect("no panic inside");
         let scopes = taken.iter().flat_map(|request| &request.resource_spans).flat_map(|r| &r.scope_spans);

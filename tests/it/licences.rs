@@ -1,5 +1,5 @@
-//! What the dependencies may be: licensed as listed here, from crates.io, and without the
-//! system's TLS. Read offline from `cargo metadata` and `Cargo.lock`.
+//! The rules for dependencies: licensed as listed here, from crates.io, and without the system's
+//! TLS. Read offline from `cargo metadata` and `Cargo.lock`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Licences that a binary under MIT or Apache-2.0 may hold.
+/// Licences of code that a binary under MIT or Apache-2.0 may contain.
 const ALLOWED: &[&str] = &[
     "0BSD",
     "Apache-2.0",
@@ -24,14 +24,15 @@ const ALLOWED: &[&str] = &[
     "Zlib",
 ];
 
-/// Other licences, each allowed for named crates alone, with what was thought about it.
+/// Other licences, each allowed only for the named crate. The comment gives the reason.
 const EXCEPTIONS: &[(&str, &str)] = &[
     // Certificate data, not code; used unmodified.
     ("webpki-root-certs", "CDLA-Permissive-2.0"),
     ("webpki-roots", "CDLA-Permissive-2.0"),
 ];
 
-/// TLS is rustls with aws-lc everywhere: a second implementation is a second thing to patch.
+/// TLS is rustls with aws-lc everywhere. A second TLS implementation would need security updates of
+/// its own.
 const BANNED: &[&str] = &["openssl", "openssl-sys", "native-tls"];
 
 fn metadata() -> Value {
@@ -47,8 +48,8 @@ fn metadata() -> Value {
     serde_json::from_slice(&output.stdout).expect("metadata is JSON")
 }
 
-/// Whether an SPDX expression can be met with allowed licences. `OR` needs one side, `AND` all;
-/// `/` is what old crates write for `OR`.
+/// Whether the allowed licences satisfy an SPDX expression. `OR` needs one side, `AND` needs all.
+/// Old crates write `/` for `OR`.
 fn is_met(expression: &str, allowed: &dyn Fn(&str) -> bool) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
@@ -61,7 +62,7 @@ fn any_of(words: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> boo
     let mut met = all_of(words, at, allowed);
     while words.get(*at) == Some(&"OR") {
         *at += 1;
-        // Not short-circuited: the words have to be read all the same.
+        // Not short-circuited, so that the tokens of every alternative are consumed.
         met |= all_of(words, at, allowed);
     }
     met
@@ -142,7 +143,7 @@ fn a_licence_that_is_not_listed_is_seen() {
     }
 }
 
-/// Name and source of every locked package, ours with none.
+/// Name, version and source of every locked package. Our own packages have no source.
 fn locked() -> Vec<(String, String, Option<String>)> {
     let text =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).expect("a lock");
@@ -173,7 +174,7 @@ fn every_dependency_comes_from_crates_io_and_none_is_banned() {
     }
 }
 
-/// A report and no judgement: which crates are built more than once.
+/// A report, not a check: the crates that are built in more than one version.
 #[test]
 fn duplicates_are_told() {
     let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();

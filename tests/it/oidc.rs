@@ -1,5 +1,5 @@
-//! The verification of job tokens against an issuer that listens: whose signature counts, how often
-//! its keys are asked for, and what holds while it is away.
+//! Verification of job tokens against an issuer that listens on loopback: which signatures are
+//! accepted, how often the keys are fetched, and what happens while the issuer is down.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,7 +17,7 @@ use crate::time::now_seconds;
 
 const AUDIENCE: &str = "https://pacegate.example.com";
 
-/// An issuer, and who verifies its tokens by a clock that is told.
+/// An issuer and a verifier of its tokens. Tests set the verifier's clock.
 struct Scene {
     issuer: Issuer,
     verifier: Arc<Verifier>,
@@ -28,8 +28,8 @@ impl Scene {
     async fn new() -> Self {
         let issuer = Issuer::start().await;
         let ahead_s = Arc::new(AtomicI64::new(0));
-        let (begin, told) = (now_seconds(), Arc::clone(&ahead_s));
-        let clock = Clock::from_fn(move || Timestamp((begin + told.load(Ordering::SeqCst)) * 1_000_000));
+        let (begin, ahead) = (now_seconds(), Arc::clone(&ahead_s));
+        let clock = Clock::from_fn(move || Timestamp((begin + ahead.load(Ordering::SeqCst)) * 1_000_000));
         let verifier = Verifier::new(issuer.url(), Duration::from_secs(10), clock).expect("an address");
         Self { issuer, verifier: Arc::new(verifier), ahead_s }
     }
@@ -38,7 +38,7 @@ impl Scene {
         self.ahead_s.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// A token of the clock's present.
+    /// A token that is valid at the fixture's present time.
     fn token(&self) -> String {
         let now = now_seconds() + self.ahead_s.load(Ordering::SeqCst);
         self.issuer.mint(AUDIENCE, json!({ "iat": now, "nbf": now - 60, "exp": now + 300 }))
@@ -58,7 +58,7 @@ async fn only_the_issuer_s_signature_counts() {
     assert!(matches!(scene.verify(&stranger).await, Err(OidcError::Signature)));
     let unknown = signed("another key", keys::stranger(), claims());
     assert!(matches!(scene.verify(&unknown).await, Err(OidcError::UnknownKey { .. })));
-    // The public key taken for a shared secret: an old confusion.
+    // Key confusion: an HMAC that uses the public key as its secret.
     let header = Header { kid: Some("key-1".to_owned()), ..Header::new(Algorithm::HS256) };
     let secret = EncodingKey::from_secret(scene.issuer.public_pem().as_bytes());
     let confused = jsonwebtoken::encode(&header, &claims(), &secret).expect("a JWT");
@@ -81,7 +81,7 @@ async fn made_up_names_of_keys_ask_the_issuer_once_a_minute_and_keep_nobody_wait
     let scene = Scene::new().await;
     let made_up =
         |n: usize| signed(&format!("made up {n}"), keys::stranger(), scene.issuer.good_claims(AUDIENCE));
-    // Nothing is known yet: all at once are one question.
+    // No key is known yet, so all requests share one fetch.
     let all = (0..20).map(|n| {
         let (verifier, token) = (Arc::clone(&scene.verifier), made_up(n));
         tokio::spawn(async move { verifier.verify(&token, AUDIENCE).await.map(|_| ()) })
@@ -119,10 +119,10 @@ async fn known_keys_are_good_while_the_issuer_is_away_for_a_day_at_most() {
     scene.issuer.set_down(true);
     assert!(matches!(scene.verify(&scene.token()).await, Err(OidcError::Unavailable { .. })));
     assert!(matches!(scene.verify(&scene.token()).await, Err(OidcError::Unavailable { .. })));
-    assert_eq!(scene.issuer.jwks_fetches(), 1, "who is away is not asked at once again");
+    assert_eq!(scene.issuer.jwks_fetches(), 1, "an issuer that failed is not asked again at once");
     scene.issuer.set_down(false);
     scene.pass(5);
-    scene.verify(&scene.token()).await.expect("it is back");
+    scene.verify(&scene.token()).await.expect("the issuer answers again");
     scene.issuer.set_down(true);
     for (hours, fetches) in [(2, 3), (20, 4)] {
         scene.pass(hours * 3_600);
@@ -133,7 +133,7 @@ async fn known_keys_are_good_while_the_issuer_is_away_for_a_day_at_most() {
     assert!(matches!(scene.verify(&scene.token()).await, Err(OidcError::Unavailable { .. })));
     scene.issuer.set_down(false);
     scene.pass(5);
-    scene.verify(&scene.token()).await.expect("it is back");
+    scene.verify(&scene.token()).await.expect("the issuer answers again");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The policy file's JSON Schema and what reads the file: made from the same types, they take the
-//! same files; and every example of the documentation is one of them.
+//! The JSON Schema of the policy file and the reader of that file. Both come from the same types
+//! and have to accept the same files. Every example in the documentation has to be valid.
 
 use std::path::Path;
 
@@ -26,9 +26,9 @@ fn every_example_of_the_documentation_is_a_policy() {
     }
     let properties = schema()["properties"].as_object().expect("keys").clone();
     for (name, property) in &properties {
-        assert!(text.contains(&format!("`{name}")), "docs/policy.md says nothing of {name}");
+        assert!(text.contains(&format!("`{name}")), "docs/policy.md does not document {name}");
         for inner in property["properties"].as_object().into_iter().flat_map(serde_json::Map::keys) {
-            assert!(text.contains(&format!("`{name}.{inner}`")), "nothing of {name}.{inner}");
+            assert!(text.contains(&format!("`{name}.{inner}`")), "docs/policy.md does not document {name}.{inner}");
         }
     }
 }
@@ -44,7 +44,8 @@ fn the_schema_describes_itself_and_every_key() {
     }
 }
 
-/// A file as JSON, which is YAML.
+/// Checks that schema and reader give the same answer to a file. The file is JSON, which is also
+/// YAML.
 fn agree(file: &Value) {
     let read = GatePolicy::from_yaml(&file.to_string()).map(|_| ());
     let is_valid = validator().is_valid(file);

@@ -1,5 +1,5 @@
-//! What the action sends at once: with an OIDC token of the job, so that no artifact is needed, and
-//! with an ingest token, where there is no GitHub App and a run has to come of what was sent alone.
+//! The action's direct uploads. With the job's OIDC token no artifact is needed. With an ingest
+//! token no GitHub App is needed, and the upload alone makes the run.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, delivery, sha};
 
-/// An address that nobody listens on: a service has to know its own before it starts.
+/// A free address. The service needs to know its own address before it starts.
 fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").to_string()
@@ -47,7 +47,7 @@ async fn what_a_job_sends_with_its_own_token_is_judged_without_any_artifact(data
     job.id_tokens = Some(Access { url: issuer.request_url(), token: REQUEST_TOKEN.to_owned() });
     issuer.runner_claims(json!({ "run_id": "5030", "check_run_id": "503001", "sha": job.checked_out() }));
     scene.deliver(&service, &scene.pull_request("synchronize", 7, &second)).await;
-    // GitHub says that a run began, before the first of its jobs does.
+    // GitHub announces a run before its first job begins.
     let mut began = WorkflowRun::new(5_030, REPO, &second, now_seconds());
     "in_progress".clone_into(&mut began.status);
     began.conclusion = None;
@@ -97,7 +97,7 @@ async fn a_job_of_any_ci_sends_with_an_ingest_token(database: Database) {
     let token = create_token(&builder, REPO);
     let service = builder.start().await;
     let head = sha("a job of another CI");
-    // No artifact service, no number of the job, no OIDC: not GitHub.
+    // Without an artifact service, a job number and OIDC tokens, as outside GitHub Actions.
     let artifacts = ArtifactService::start().await;
     let mut job = Job::new(REPO, 41, "build", &head).with("server-url", &service.url()).with("token", &token);
     (job.check_run_id, job.secrets) = (None, vec![token.clone()]);

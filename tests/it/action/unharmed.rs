@@ -1,5 +1,5 @@
-//! The action is never in the way: whatever becomes of its receiver, its server, the disk or the
-//! job, its own steps succeed, a warning says what is missing, and nothing is left behind.
+//! The action never disturbs a job. If its receiver, its server, the disk or the job fails, its own
+//! steps still succeed, a warning names the missing data, and nothing stays behind.
 
 use serde_json::json;
 
@@ -15,11 +15,11 @@ fn job() -> Job {
     Job::new(REPO, 5001, "test", &sha("a head"))
 }
 
-/// The archive that a service has of its one artifact.
+/// The archive in the service's only artifact.
 fn shipped(artifacts: &ArtifactService) -> Archive {
     artifacts.finish();
     let [artifact] = &artifacts.artifacts()[..] else { panic!("one artifact") };
-    assert!(artifact.expires_at.is_some(), "it is not kept for longer than anybody needs it");
+    assert!(artifact.expires_at.is_some(), "the artifact has to expire");
     Archive::read(&artifact.zip)
 }
 
@@ -43,7 +43,7 @@ async fn what_tests_builds_commands_and_reports_know_is_shipped() {
     assert_eq!(runner.exported("TRACEPARENT"), Some(traceparent.as_str()));
     assert_eq!(runner.exported("OTEL_EXPORTER_OTLP_ENDPOINT"), Some(main.outputs["otlp-endpoint"].as_str()));
     assert_eq!(runner.exported("OTEL_SERVICE_NAME"), Some("shop"));
-    // Neither on disk nor in what runs beside the steps.
+    // Secrets are neither on disk nor in the environment of processes beside the steps.
     no_secret(&runner, &artifacts, &runner.visible());
     no_secret(&runner, &artifacts, &runner.environments());
 
@@ -86,18 +86,18 @@ async fn what_tests_builds_commands_and_reports_know_is_shipped() {
         assert_eq!(manifest[name], value, "{name}");
     }
     assert_eq!(manifest["runner"]["host.image.name"], "ubuntu24");
-    // Names are escaped sign by sign.
+    // Markdown characters in names are escaped.
     assert!(post.summary.contains("transform") && post.summary.contains("nothing/"), "{}", post.summary);
 }
 
-/// What becomes of a job, and what a person reads of it.
+/// A disturbed job and its expected result.
 struct Case {
     name: &'static str,
     job: fn(Job) -> Job,
     steps: fn(&mut Runner),
-    /// In a warning of the action, or nothing when there is none.
+    /// A part of the action's warning, empty when no warning is expected.
     warns: &'static str,
-    /// Spans in the artifact; none when there is no artifact.
+    /// Spans in the artifact, `None` when no artifact is expected.
     spans: Option<usize>,
 }
 
@@ -118,7 +118,7 @@ const CASES: &[Case] = &[
         steps: |runner| {
             runner.run("Run tests", &curl(3, 10));
             assert_eq!(runner.end().len(), 1, "one process runs beside the steps");
-            assert_ne!(runner.run("Run more tests", &curl(1, 10)).code, Some(0), "nobody listens");
+            assert_ne!(runner.run("Run more tests", &curl(1, 10)).code, Some(0), "nothing listens");
         },
         warns: "receiver",
         spans: Some(3),
@@ -131,7 +131,7 @@ const CASES: &[Case] = &[
             runner.run("Run tests", &node_program());
         },
         warns: "203.0.113.1",
-        // What is known without spans: the runner, and reports.
+        // Without spans, the archive still has reports and facts about the runner.
         spans: Some(0),
     },
     Case {

@@ -1,5 +1,5 @@
-//! From a test case that became slow to the check that names it: jobs run with the action, GitHub
-//! tells what it knows of them, the service collects what the action shipped, and judges.
+//! From a slowed test case to the check that names it. Jobs run with the action, GitHub reports
+//! them, and the service collects the action's artifacts and judges the runs.
 
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -15,11 +15,11 @@ use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, delivery, sha};
 
-/// Cases of a second or two are what the tests can wait for.
+/// Tests can wait only for cases of a few seconds, so the smallest reported increase is low.
 pub(super) const POLICY: &[u8] = b"defaults: {min_increase: 1500ms}\n";
 
-/// A usual job of main, and one of pull request 7: one test case is slow, another one as much
-/// faster. They ran once for both databases.
+/// A usual job of main, and a job of pull request 7 with one slower test case and another that is
+/// faster by the same time. They run once for both databases.
 pub(super) async fn recorded() -> &'static (Recording, Recording) {
     static RECORDED: OnceCell<(Recording, Recording)> = OnceCell::const_new();
     let record = async || {
@@ -30,22 +30,22 @@ pub(super) async fn recorded() -> &'static (Recording, Recording) {
     RECORDED.get_or_init(record).await
 }
 
-/// What a run is of.
+/// The branch of a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
     Main,
     PullRequest,
-    /// A pull request from a fork's branch that is called main.
+    /// A pull request from a fork's branch with the name main.
     Fork,
 }
 
-/// A run has ended: GitHub has it and its artifact, and says so.
+/// Ends a run: adds it with its artifact to GitHub and delivers the event.
 pub(super) async fn ended(scene: &Scene, service: &Service, recording: &Recording, of: Of) {
     recording.put_artifact(&scene.fake);
     tell(scene, service, recording.run(REPO), of).await;
 }
 
-/// A run has ended: GitHub has it, and says so.
+/// Ends a run without artifact: adds it to GitHub and delivers the event.
 pub(super) async fn tell(scene: &Scene, service: &Service, mut run: WorkflowRun, of: Of) {
     if of != Of::Main {
         "pull_request".clone_into(&mut run.event);
@@ -73,7 +73,7 @@ pub(super) async fn history(scene: &Scene, service: &Service, usual: &Recording)
     scene.wait_for_runs(service, HISTORY as usize).await;
 }
 
-/// What is blamed, as paths joined by slashes.
+/// The paths of the stages with a finding, joined by slashes.
 pub(super) fn blamed(verdict: &Value) -> Vec<String> {
     let stages = verdict["stages"].as_array().expect("stages").iter();
     let guilty = stages.filter(|stage| stage["verdict"] == "regressed" && stage["explained_by"].is_null());
@@ -94,7 +94,7 @@ async fn a_slow_test_case_is_named_in_a_step_that_looks_as_ever(database: Databa
     let service = scene.builder.start().await;
     install(&scene, &service).await;
     history(&scene, &service, usual).await;
-    // Runs of a fork, whose archives say that they are of main: never a part of what is usual.
+    // A fork's runs must not be part of the baseline, even if their archives name main.
     for n in 0..3 {
         let started_at = now_seconds() - 5400 + 60 * i64::try_from(n).expect("small");
         let mut run = slow.again(6_000 + n, &sha(&format!("of a fork {n}")), started_at, 1.0);
@@ -123,10 +123,10 @@ async fn a_slow_test_case_is_named_in_a_step_that_looks_as_ever(database: Databa
     assert!(!blamed.iter().any(|path| path.contains("test_cart")), "{blamed:#?}");
     let stages = verdict["stages"].as_array().expect("stages");
     let step = stages.iter().find(|stage| path(stage) == "CI / test / Run pytest").expect("the step");
-    assert_eq!(step["verdict"], "pass", "the step looks as ever: {step:#}");
+    assert_eq!(step["verdict"], "pass", "the step has its usual duration: {step:#}");
     let shown = format!("{:?} {:?} {:?}", check.title, check.summary, check.text);
     assert!(shown.contains("checkout"), "{shown}");
-    // What every tool knew is on the tree, each below the step that ran it.
+    // The tree has the spans of every tool, each below the step that ran it.
     let paths: Vec<String> = stages.iter().map(path).collect();
     for wanted in
         ["Run npm run build / bundle / minify", "Run pacegate exec / deploy / migrate", "rounds half"]
@@ -170,14 +170,14 @@ async fn each_job_of_a_matrix_brings_its_own_parts(database: Database) {
     scene.fake.finish();
 }
 
-/// Holds a service to have no job that was given up.
+/// Fails if the service has a dead task.
 pub(super) async fn nothing_was_given_up(scene: &Scene, service: &Service) {
     let answer = scene.client.get(format!("{}/metrics", service.url())).send().await.expect("an answer");
     let text = answer.text().await.expect("a body");
     assert!(text.contains("pacegate_dead_jobs 0\n"), "{text}");
 }
 
-/// The stages of a commit's one run, as paths.
+/// The stages of the only run of a commit, as paths.
 pub(super) async fn stages_of(scene: &Scene, service: &Service, head: &str) -> Vec<String> {
     let id = eventually("the commit's run", PATIENCE, || async {
         let (_, body) = scene.api(service, &format!("/runs?sha={head}")).await;

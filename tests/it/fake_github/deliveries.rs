@@ -1,5 +1,5 @@
-//! GitHub's list of what it delivered, newest first and paged by a cursor, and what it was asked to
-//! send again.
+//! GitHub's list of delivery attempts, newest first and paged by a cursor, and the requests to
+//! redeliver.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use super::views::overlay;
 use crate::fake_github::contract::CONTRACT;
 use crate::time::rfc3339;
 
-/// One attempt to deliver.
+/// One delivery attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub id: u64,
@@ -41,7 +41,7 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
     Ok(match next {
         None => reply,
         Some(id) => {
-            // As GitHub has it: absolute, and of its own host.
+            // GitHub's link is absolute and names its own host.
             let url = format!("{}{}?per_page={size}&cursor=v1_{id}", call.base, call.path);
             reply.header("link", format!("<{url}>; rel=\"next\""))
         }

@@ -1,5 +1,5 @@
-//! The fake proves itself: what GitHub would refuse is refused and reported, scopes hold, lists
-//! come in pages, and every fault does what it says.
+//! Tests of the fake itself: it refuses and reports what GitHub would refuse, scopes are enforced,
+//! lists have pages, and every fault has its documented effect.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn fake() -> FakeGitHub {
     fake
 }
 
-/// A JWT as the App makes it, with claims put over the good ones.
+/// A JWT in the App's format. `claims` replace the valid claims.
 pub(super) fn jwt(key: &keys::KeyPair, claims: &Value) -> String {
     let now = now_seconds();
     let good = json!({ "iss": 4711, "iat": now - 60, "exp": now + 540 });
@@ -328,7 +328,7 @@ async fn faults_answer_as_github_does() {
     }
     assert!(fake.check_runs().is_empty());
     let wrong = fake.take_violations();
-    assert_eq!(wrong.iter().filter(|w| w.contains("was to wait")).count(), 5, "all but the first: {wrong:?}");
+    assert_eq!(wrong.iter().filter(|w| w.contains("was to wait")).count(), 5, "every later write came during a wait: {wrong:?}");
     fake.forget_waits();
     fake.fault(Matcher::on("POST", "/check-runs").nth(2).times(2), Fault::BadGateway);
     let mut statuses = Vec::new();
@@ -357,7 +357,7 @@ async fn an_answer_that_is_lost_says_nothing_about_the_write() {
         fake.fault(Matcher::on("POST", "/check-runs"), fault);
         let before = fake.count_of("checks/create");
         let waiting = try_send(&fake, &token, "POST", path, Some(in_progress()));
-        let came = eventually("the request to come", Duration::from_secs(20), || async {
+        let came = eventually("the request to arrive", Duration::from_secs(20), || async {
             (fake.count_of("checks/create") > before && fake.check_runs().len() == written).then_some(())
         });
         tokio::select! {

@@ -1,4 +1,4 @@
-//! The stand-in itself, held to what the real runner does, with a small action made for it.
+//! Tests of the stand-in runner against the behaviour of the real one, with a small action.
 
 use serde_json::json;
 use tempfile::TempDir;
