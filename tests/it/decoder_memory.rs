@@ -27,7 +27,7 @@ const FORMATS: [Format; 9] = [
 ];
 
 #[test]
-fn no_decoder_takes_more_than_its_input_pays_for() {
+fn decoder_memory_stays_proportional_to_input() {
     let this = std::env::current_exe().expect("the test's own file");
     let measured = Command::new(this)
         .args(["--exact", "decoder_memory::measured_alone", "--ignored", "--test-threads=1", "--nocapture"])

@@ -104,7 +104,7 @@ fn refused(name: &str, licence: Option<&str>) -> Option<String> {
 }
 
 #[test]
-fn every_dependency_has_a_licence_we_may_ship() {
+fn every_dependency_has_an_allowed_licence() {
     let metadata = metadata();
     let used: BTreeSet<&str> = metadata["resolve"]["nodes"]
         .as_array()
@@ -122,7 +122,7 @@ fn every_dependency_has_a_licence_we_may_ship() {
 }
 
 #[test]
-fn a_licence_that_is_not_listed_is_seen() {
+fn unlisted_licence_is_refused() {
     for (name, licence) in [
         ("a", Some("GPL-3.0-only")),
         ("a", Some("MIT AND GPL-3.0-only")),
@@ -161,7 +161,7 @@ fn locked() -> Vec<(String, String, Option<String>)> {
 }
 
 #[test]
-fn every_dependency_comes_from_crates_io_and_none_is_banned() {
+fn dependencies_come_from_crates_io_none_is_banned() {
     let locked = locked();
     assert!(locked.len() > 50, "the lock file is read");
     for (name, version, source) in &locked {
@@ -176,7 +176,7 @@ fn every_dependency_comes_from_crates_io_and_none_is_banned() {
 
 /// A report, not a check: the crates that are built in more than one version.
 #[test]
-fn duplicates_are_told() {
+fn duplicate_crates_are_reported() {
     let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, version, _) in locked() {
         versions.entry(name).or_default().push(version);

@@ -50,7 +50,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn only_the_issuer_s_signature_counts() {
+async fn only_issuer_signatures_are_accepted() {
     let scene = Scene::new().await;
     scene.verify(&scene.token()).await.expect("a good token");
     let claims = || scene.issuer.good_claims(AUDIENCE);
@@ -77,7 +77,7 @@ async fn only_the_issuer_s_signature_counts() {
 }
 
 #[tokio::test]
-async fn made_up_names_of_keys_ask_the_issuer_once_a_minute_and_keep_nobody_waiting() {
+async fn unknown_key_names_refetch_keys_once_a_minute() {
     let scene = Scene::new().await;
     let made_up =
         |n: usize| signed(&format!("made up {n}"), keys::stranger(), scene.issuer.good_claims(AUDIENCE));
@@ -101,7 +101,7 @@ async fn made_up_names_of_keys_ask_the_issuer_once_a_minute_and_keep_nobody_wait
 }
 
 #[tokio::test]
-async fn all_that_come_before_any_key_is_known_wait_for_one_fetch() {
+async fn requests_before_first_key_share_one_fetch() {
     let scene = Scene::new().await;
     let all = (0..20).map(|_| {
         let (verifier, token) = (Arc::clone(&scene.verifier), scene.token());
@@ -114,7 +114,7 @@ async fn all_that_come_before_any_key_is_known_wait_for_one_fetch() {
 }
 
 #[tokio::test]
-async fn known_keys_are_good_while_the_issuer_is_away_for_a_day_at_most() {
+async fn known_keys_outlive_issuer_outage_for_a_day() {
     let scene = Scene::new().await;
     scene.issuer.set_down(true);
     assert!(matches!(scene.verify(&scene.token()).await, Err(OidcError::Unavailable { .. })));
@@ -137,7 +137,7 @@ async fn known_keys_are_good_while_the_issuer_is_away_for_a_day_at_most() {
 }
 
 #[test]
-fn an_issuer_is_at_https_or_here() {
+fn issuer_must_use_https_or_loopback() {
     let made = |issuer: &str| Verifier::new(issuer, Duration::from_secs(1), Clock::system()).map(|_| ());
     for good in [
         "https://token.actions.example.com/acme/",

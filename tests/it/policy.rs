@@ -12,7 +12,7 @@ fn validator() -> jsonschema::Validator {
 }
 
 #[test]
-fn every_example_of_the_documentation_is_a_policy() {
+fn every_documented_example_is_a_valid_policy() {
     let validator = validator();
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/policy.md"))
         .expect("the documentation");
@@ -34,7 +34,7 @@ fn every_example_of_the_documentation_is_a_policy() {
 }
 
 #[test]
-fn the_schema_describes_itself_and_every_key() {
+fn schema_describes_itself_and_every_key() {
     let schema = schema();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     let properties = schema["properties"].as_object().expect("keys");
@@ -53,7 +53,7 @@ fn agree(file: &Value) {
 }
 
 #[test]
-fn the_schema_takes_what_is_read_and_refuses_what_is_not() {
+fn schema_and_reader_accept_the_same_files() {
     for file in [
         json!({}),
         json!({"version": 2}),
@@ -97,7 +97,7 @@ fn the_schema_takes_what_is_read_and_refuses_what_is_not() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn they_agree_on_any_numbers(
+    fn schema_and_reader_agree_on_any_numbers(
         (version, runs, days, samples) in (0_u32..3, 0_u32..3, 0_u32..3, 0_u32..11),
         (ratio, increase) in (0.0_f64..3.0, "[0-9.]{0,3} ?(ms|s|m|h|d)?"),
     ) {

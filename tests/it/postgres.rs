@@ -32,13 +32,13 @@ fn url_of(cluster: &str, database: &str) -> String {
 }
 
 #[test]
-fn only_the_database_of_a_url_changes() {
+fn url_change_affects_only_the_database() {
     let url = url_of("postgres://pacegate@localhost/postgres?host=/run/x", "test_1");
     assert_eq!(url, "postgres://pacegate@localhost/test_1?host=/run/x");
 }
 
 #[tokio::test]
-async fn every_test_gets_a_database_of_its_own() {
+async fn every_test_gets_its_own_database() {
     let (one, two) = tokio::join!(fresh_database(), fresh_database());
     assert_ne!(one, two);
     for url in [one, two] {

@@ -118,7 +118,7 @@ async fn what_actions_tells(actions: &RepoClient) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn github_s_description_allows_every_call_we_make() {
+async fn github_description_allows_every_client_call() {
     let prism = Prism::start().await;
     // Makes sure that Prism refuses anything at all: this button's label is too long.
     let wrong = json!({

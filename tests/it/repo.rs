@@ -40,7 +40,7 @@ fn machine_path(line: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn no_file_names_a_path_of_somebodys_machine() {
+fn no_file_contains_a_machine_path() {
     let mut found = Vec::new();
     for name in files() {
         // Binary files are skipped: their content is not written by hand.
@@ -55,7 +55,7 @@ fn no_file_names_a_path_of_somebodys_machine() {
 }
 
 #[test]
-fn a_machine_path_is_seen() {
+fn machine_path_is_detected() {
     let built = |parts: [&str; 2]| machine_path(&format!("see {}", parts.concat())).is_some();
     assert!(built(["/ro", "ot/x"]) && built(["/ho", "me/someone/x"]));
     assert!(!built(["https://example.com/ho", "me/page"]) && !built(["", "/usr/lib"]));
@@ -73,7 +73,7 @@ fn lock_files_name_no_registry_host() {
 }
 
 #[test]
-fn every_source_file_says_what_it_is_and_is_short() {
+fn source_files_open_with_comment_and_are_short() {
     let mut wrong = Vec::new();
     for folder in ["src", "crates", "tests/it"] {
         for path in rust_files(&root().join(folder)) {
@@ -103,6 +103,6 @@ fn stamps(database: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn both_databases_have_the_same_migrations() {
+fn both_databases_have_same_migrations() {
     assert_eq!(stamps("sqlite"), stamps("postgres"));
 }

@@ -271,7 +271,7 @@ fn listening(line: &str, name: &str) -> Option<String> {
 }
 
 #[test]
-fn addresses_are_read_from_the_log() {
+fn addresses_are_read_from_log() {
     let nested =
         r#"{"level":"INFO","fields":{"message":"listening","address":"127.0.0.1:4000","zipkin":"off"}}"#;
     let flat = r#"{"level":"INFO","message":"listening","address":"127.0.0.1:4001"}"#;
@@ -289,7 +289,7 @@ fn shell(script: &str) -> Service {
 }
 
 #[tokio::test]
-async fn a_process_is_asked_to_stop_and_its_log_is_kept() {
+async fn stopped_process_keeps_its_log() {
     let service = shell("trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done");
     eventually("the line of the script", START, || async {
         service.log().contains(&"ready".to_owned()).then_some(())
@@ -300,12 +300,12 @@ async fn a_process_is_asked_to_stop_and_its_log_is_kept() {
 
 #[tokio::test]
 #[should_panic(expected = "a graceful stop ends with 0")]
-async fn a_process_that_dies_of_sigterm_did_not_stop_gracefully() {
+async fn process_killed_by_sigterm_is_not_graceful_stop() {
     shell("while :; do sleep 0.05; done").terminate().await;
 }
 
 #[tokio::test]
 #[should_panic(expected = "ended before it listened")]
-async fn a_service_that_ends_at_once_is_reported() {
+async fn service_that_ends_immediately_is_reported() {
     shell("exit 3").listening().await;
 }

@@ -46,7 +46,7 @@ where
 }
 
 #[tokio::test]
-async fn eventually_gives_what_the_probe_found() {
+async fn eventually_returns_what_the_probe_found() {
     let mut asked = 0;
     let found = eventually("the third answer", Duration::from_secs(5), || {
         asked += 1;
@@ -59,6 +59,6 @@ async fn eventually_gives_what_the_probe_found() {
 
 #[tokio::test]
 #[should_panic(expected = "for: what never comes")]
-async fn eventually_names_what_it_waited_for() {
+async fn eventually_names_the_condition_on_timeout() {
     eventually("what never comes", Duration::from_millis(30), || async { None::<()> }).await;
 }

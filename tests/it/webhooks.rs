@@ -290,14 +290,14 @@ pub(crate) fn sha(word: &str) -> String {
 }
 
 #[test]
-fn signatures_agree_with_githubs_published_example() {
+fn signature_matches_github_published_example() {
     // https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     let expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     assert_eq!(signature("It's a Secret to Everybody", b"Hello, World!"), expected);
 }
 
 #[test]
-fn every_payload_a_test_may_ask_for_has_a_real_example() {
+fn every_test_payload_has_a_real_example() {
     let repository = Repository { installation: Some(99), ..Repository::new(5, "octo-org/web") };
     let pr = PullRequest {
         head_repo: "someone/web".to_owned(),
@@ -320,7 +320,7 @@ fn every_payload_a_test_may_ask_for_has_a_real_example() {
 }
 
 #[test]
-fn a_delivery_carries_githubs_headers() {
+fn delivery_carries_github_headers() {
     let delivery = delivery("ping", &json!({ "zen": "Keep it logically awesome." }), "secret");
     let request = delivery.to(&reqwest::Client::new(), "http://127.0.0.1:1").build().expect("a request");
     assert_eq!(request.headers()["x-github-delivery"].len(), 36);

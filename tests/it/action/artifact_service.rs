@@ -244,7 +244,7 @@ fn text(value: &Value, name: &str) -> Result<String, String> {
 }
 
 #[tokio::test]
-async fn an_upload_that_contradicts_itself_is_refused() {
+async fn upload_that_contradicts_itself_is_refused() {
     let service = ArtifactService::start().await;
     let (client, access) = (reqwest::Client::new(), service.access(7, "test"));
     let call = async |method: &str, more: Value| {

@@ -22,8 +22,8 @@ fn free_address() -> String {
     listener.local_addr().expect("an address").to_string()
 }
 
-on_both!(what_a_job_sends_with_its_own_token_is_judged_without_any_artifact);
-async fn what_a_job_sends_with_its_own_token_is_judged_without_any_artifact(database: Database) {
+on_both!(spans_sent_with_job_token_need_no_artifact);
+async fn spans_sent_with_job_token_need_no_artifact(database: Database) {
     let (usual, slow) = recorded().await;
     let (mut scene, issuer, address) = (Scene::new(database).await, Issuer::start().await, free_address());
     let url = format!("http://{address}");
@@ -91,8 +91,8 @@ async fn begin(scene: &Scene, service: &Service, mut run: WorkflowRun) {
     scene.deliver(service, &delivery("workflow_run", &payload, WEBHOOK_SECRET)).await;
 }
 
-on_both!(a_job_of_any_ci_sends_with_an_ingest_token);
-async fn a_job_of_any_ci_sends_with_an_ingest_token(database: Database) {
+on_both!(job_of_any_ci_sends_with_ingest_token);
+async fn job_of_any_ci_sends_with_ingest_token(database: Database) {
     let builder = database.configure(Service::builder()).env("PACEGATE_SETTLE", "200ms");
     let token = create_token(&builder, REPO);
     let service = builder.start().await;

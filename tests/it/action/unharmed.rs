@@ -24,7 +24,7 @@ fn shipped(artifacts: &ArtifactService) -> Archive {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_tests_builds_commands_and_reports_know_is_shipped() {
+async fn job_ships_spans_reports_and_runner_facts() {
     let artifacts = ArtifactService::start().await;
     let mut job = job().with("reports", "**/units.xml\nnothing/*.xml").with("service-name", "shop");
     job.matrix = json!({ "os": "ubuntu", "node": [18, 20] });
@@ -175,7 +175,7 @@ const CASES: &[Case] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_happens_the_job_ends_as_it_would_without_the_action() {
+async fn job_ends_as_without_action_despite_failures() {
     for case in CASES {
         let artifacts = ArtifactService::start().await;
         let mut job = (case.job)(job());
@@ -201,7 +201,7 @@ async fn whatever_happens_the_job_ends_as_it_would_without_the_action() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_post_step_without_its_main_says_so_and_succeeds() {
+async fn post_step_without_main_succeeds_and_ships_nothing() {
     let artifacts = ArtifactService::start().await;
     let mut runner = runner(job(), &artifacts);
     runner.post();
@@ -210,7 +210,7 @@ async fn a_post_step_without_its_main_says_so_and_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_use_in_a_job_warns_and_does_nothing() {
+async fn second_use_in_job_warns_and_does_nothing() {
     let artifacts = ArtifactService::start().await;
     let mut runner = runner(job(), &artifacts);
     runner.main();
@@ -224,7 +224,7 @@ async fn a_second_use_in_a_job_warns_and_does_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_errs_or_never_answers_costs_a_warning() {
+async fn failing_or_silent_server_causes_only_a_warning() {
     for mood in [endpoint::Mood::Says(axum::http::StatusCode::INTERNAL_SERVER_ERROR), endpoint::Mood::Hangs] {
         let (artifacts, server) = (ArtifactService::start().await, Endpoint::start(mood).await);
         let mut job = job().with("server-url", server.url()).with("token", "an ingest token");
@@ -241,7 +241,7 @@ async fn a_server_that_errs_or_never_answers_costs_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_artifact_that_github_refuses_costs_a_warning() {
+async fn artifact_refused_by_github_causes_only_a_warning() {
     let artifacts = ArtifactService::start().await;
     artifacts.set(Mood::Says(403));
     let mut runner = runner(job(), &artifacts);

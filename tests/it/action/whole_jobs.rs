@@ -86,8 +86,8 @@ fn path(stage: &Value) -> String {
     path.join(" / ")
 }
 
-on_both!(a_slow_test_case_is_named_in_a_step_that_looks_as_ever);
-async fn a_slow_test_case_is_named_in_a_step_that_looks_as_ever(database: Database) {
+on_both!(slow_test_case_is_named_inside_unchanged_step);
+async fn slow_test_case_is_named_inside_unchanged_step(database: Database) {
     let (usual, slow) = recorded().await;
     let scene = Scene::new(database).await;
     scene.fake.file(REPO, "main", ".github/pacegate.yml", POLICY);
@@ -138,8 +138,8 @@ async fn a_slow_test_case_is_named_in_a_step_that_looks_as_ever(database: Databa
     scene.fake.finish();
 }
 
-on_both!(each_job_of_a_matrix_brings_its_own_parts);
-async fn each_job_of_a_matrix_brings_its_own_parts(database: Database) {
+on_both!(matrix_jobs_each_contribute_their_own_stages);
+async fn matrix_jobs_each_contribute_their_own_stages(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     install(&scene, &service).await;

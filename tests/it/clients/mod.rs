@@ -1,4 +1,4 @@
-//! The founding systems' programs with the tracers' own SDKs, against the real binary. Each sends a
+//! Programs with the tracers' own SDKs of several languages, against the real binary. Each sends a
 //! history and a slowed pull request, and has to get a verdict that names the slowed stage.
 //! Compared with sending to Jaeger, only the endpoint and `OTEL_RESOURCE_ATTRIBUTES` differ.
 
@@ -55,8 +55,8 @@ const PORTS: [(Protocol, &str); 9] = [
 /// The paths of a run's stages, without the pipeline's name.
 type Tree = BTreeSet<Vec<String>>;
 
-on_both!(every_program_gets_the_verdict_that_names_the_slowed_stage);
-async fn every_program_gets_the_verdict_that_names_the_slowed_stage(database: Database) {
+on_both!(every_program_gets_verdict_naming_slowed_stage);
+async fn every_program_gets_verdict_naming_slowed_stage(database: Database) {
     let scene = Arc::new(Scene::new(&database).await);
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();

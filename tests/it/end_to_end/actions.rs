@@ -1,5 +1,5 @@
-//! No span is sent by anybody: what GitHub knows of its own runs is the baseline, minutes after
-//! the installation, and the verdict on the next pull request.
+//! Verdicts without any sent span. After the installation, the service reads GitHub's own workflow
+//! runs as the baseline, and judges the next pull request.
 
 use super::{Database, PATIENCE, REPO, Scene, on_both};
 use crate::fake_github::Side;
@@ -8,10 +8,10 @@ use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, delivery, sha};
 
-/// Green runs of main.
+/// Green runs of main in the history.
 pub(crate) const PAST: u64 = 45;
 
-/// A run whose times are whole seconds, as all of GitHub's are; steps of a second are 0 or 1.
+/// A run with times in whole seconds, as in GitHub's API. Steps of about a second take 0 or 1.
 pub(crate) fn ci(id: u64, head: &str, started_at: i64, slower: i64) -> WorkflowRun {
     let noise = i64::try_from(id * 7 % 5).expect("small");
     let flips = i64::try_from(id % 2).expect("small");
@@ -29,7 +29,7 @@ pub(crate) fn ci(id: u64, head: &str, started_at: i64, slower: i64) -> WorkflowR
         )
 }
 
-/// The past of main; and beside it what must never be part of a baseline.
+/// Adds the history of main, and other runs that must never be part of a baseline.
 pub(crate) fn past(scene: &Scene) {
     let now = now_seconds();
     for n in 0..PAST {
@@ -48,7 +48,7 @@ pub(crate) fn past(scene: &Scene) {
     slow(2_005, &|run| run.head_branch = "feature".into());
 }
 
-/// A pull request's run that ended: GitHub has it, and says so.
+/// Adds a pull request's run that ended to GitHub, and delivers the event.
 pub(crate) async fn ended(scene: &Scene, service: &Service, id: u64, head: &str, minutes: i64, slower: i64) {
     let mut run = ci(id, head, now_seconds() - minutes * 60, slower);
     run.event = "pull_request".into();
@@ -68,12 +68,12 @@ async fn page(scene: &Scene, service: &Service) -> String {
     request.send().await.expect("an answer").text().await.expect("a page")
 }
 
-on_both!(an_installation_is_followed_by_a_verdict_on_actions_alone);
-async fn an_installation_is_followed_by_a_verdict_on_actions_alone(database: Database) {
+on_both!(installation_leads_to_verdict_from_actions_alone);
+async fn installation_leads_to_verdict_from_actions_alone(database: Database) {
     let scene = Scene::new(database).await;
     past(&scene);
     let service = scene.builder.start().await;
-    // Killed while it reads: what was read is kept and not fetched again.
+    // The service is killed while it reads. The runs read before are kept and not fetched again.
     let pause = scene.fake.pause_at("GET", "/runs/985/attempts/1/jobs", Side::AfterWrite);
     install(&scene, &service).await;
     pause.reached().await;
@@ -108,7 +108,7 @@ async fn an_installation_is_followed_by_a_verdict_on_actions_alone(database: Dat
         .map(|stage| stage["path"].clone())
         .collect();
     assert_eq!(blamed, [serde_json::json!(["CI", "test", "Run npm test"])]);
-    // The same end, told again: nothing is read, judged or written again.
+    // A second delivery of the same end causes no read, verdict or write.
     scene.quiet(&service, 2).await;
     let writes = scene.concluded(&second).await.writes;
     let mut told = ci(3_002, &second, now_seconds(), 40);
@@ -121,12 +121,12 @@ async fn an_installation_is_followed_by_a_verdict_on_actions_alone(database: Dat
     scene.fake.finish();
 }
 
-on_both!(a_fork_s_run_is_its_pull_request_s_and_waits_for_what_github_does_not_tell_yet);
-async fn a_fork_s_run_is_its_pull_request_s_and_waits_for_what_github_does_not_tell_yet(database: Database) {
+on_both!(fork_run_joins_pull_request_once_jobs_complete);
+async fn fork_run_joins_pull_request_once_jobs_complete(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     let head = sha("of a fork");
-    // GitHub knows the pull request, its own delivery has not come: only the list tells which.
+    // GitHub knows the pull request, but its delivery has not come. Only GitHub's list names it.
     let mut pr = crate::fake_github::state::PullRequest::new(12, REPO, &head);
     (pr.head_ref, pr.head_repo) = ("main".to_owned(), "somebody/my-app".to_owned());
     scene.fake.pull_request(REPO, pr);
@@ -138,7 +138,7 @@ async fn a_fork_s_run_is_its_pull_request_s_and_waits_for_what_github_does_not_t
     scene.fake.workflow_run(REPO, run.clone());
     let payload = webhooks::workflow_run("completed", &scene.repository, &run);
     scene.deliver(&service, &delivery("workflow_run", &payload, WEBHOOK_SECRET)).await;
-    eventually("the jobs to be asked for", PATIENCE, || async {
+    eventually("the request for the jobs", PATIENCE, || async {
         (scene.fake.count_of("actions/list-jobs-for-workflow-run-attempt") > 0).then_some(())
     })
     .await;
@@ -151,8 +151,8 @@ async fn a_fork_s_run_is_its_pull_request_s_and_waits_for_what_github_does_not_t
     scene.fake.finish();
 }
 
-on_both!(a_history_is_imported_from_the_command_line);
-async fn a_history_is_imported_from_the_command_line(database: Database) {
+on_both!(history_is_imported_from_command_line);
+async fn history_is_imported_from_command_line(database: Database) {
     let scene = Scene::new(database).await;
     past(&scene);
     let import = |builder: &crate::service::Builder, runs: &str| {

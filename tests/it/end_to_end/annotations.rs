@@ -1,5 +1,5 @@
-//! More annotations than GitHub takes in one request, and SIGKILL between the requests: each is
-//! there once, because what GitHub has already is not sent again.
+//! More annotations than GitHub accepts in one request, with SIGKILL between the requests. Each
+//! annotation is there once, because the service sends only those that GitHub does not have yet.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,13 @@ use crate::pipeline::{Run, text};
 use crate::time::now_seconds;
 use crate::webhooks::sha;
 
-/// So many exceptions of a span are read.
+/// At most this many exceptions of a span are read.
 const EXCEPTIONS: usize = 20;
 
-on_both!(killed_between_requests_no_annotation_is_there_twice);
-async fn killed_between_requests_no_annotation_is_there_twice(database: Database) {
+on_both!(kill_between_requests_duplicates_no_annotation);
+async fn kill_between_requests_duplicates_no_annotation(database: Database) {
     let mut scene = Scene::new(database).await;
-    // The place of a write that was killed is free when the call must have ended.
+    // After a kill, the slot of a write is free again once the call must have timed out.
     scene.builder = scene.builder.clone().env("PACEGATE_GITHUB_TIMEOUT", "5s");
     let mut service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -47,8 +47,8 @@ async fn killed_between_requests_no_annotation_is_there_twice(database: Database
     scene.fake.finish();
 }
 
-/// A run whose operations raise errors of their own, each at a line of the repository; and how
-/// many.
+/// A run whose operations raise errors of their own, each at a line of the repository, and the
+/// number of these errors.
 fn with_many_errors(head: &str) -> (Value, usize) {
     let mut run = Run::of_main(head, now_seconds() - 600);
     run.branch = Some("change-7".into());

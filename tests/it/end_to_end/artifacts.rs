@@ -1,5 +1,5 @@
-//! What the companion action ships of jobs, as artifacts and as pushed spans: part of the run that
-//! GitHub tells of, and whatever is wrong with it is refused without losing the run.
+//! The data that the companion action ships from jobs, as artifacts and as pushed spans. It becomes
+//! part of the run that GitHub reports. Invalid data is refused without losing the run.
 
 use std::io::{Cursor, Write};
 
@@ -20,10 +20,10 @@ use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, delivery, sha};
 
 const RUN: u64 = 5_001;
-/// GitHub's number of its second job, `test`.
+/// GitHub's number of the run's second job, `test`.
 const JOB: u64 = RUN * 100 + 2;
 
-/// A span of the job, from so many seconds after the beginning of its tests.
+/// A span of the job. `from` is seconds after the start of the tests.
 fn span(run: &WorkflowRun, id: u64, name: &str, from: i64, seconds: i64) -> Value {
     let began = run.jobs[1].steps[2].1 + from;
     json!({
@@ -40,7 +40,7 @@ fn request(spans: &[Value]) -> Value {
     }] })
 }
 
-/// The zip of a job's artifact, with what its manifest says otherwise.
+/// The zip of a job's artifact. `change` replaces fields of its manifest.
 fn archive(run: &WorkflowRun, spans: &[Value], change: &Value) -> Vec<u8> {
     let job = &run.jobs[1];
     let lines = request(spans).to_string() + "\n";
@@ -79,7 +79,7 @@ async fn ends(scene: &Scene, service: &Service, run: &WorkflowRun) {
     scene.deliver(service, &delivery("workflow_run", &payload, WEBHOOK_SECRET)).await;
 }
 
-/// Waits until the only run has a stage, and gives the run.
+/// Waits until the only run has a stage, and returns the run.
 async fn run_with(scene: &Scene, service: &Service, stage: &str) -> Value {
     eventually(&format!("a run with {stage}"), PATIENCE, || async {
         let (_, listed) = scene.api(service, "/runs").await;
@@ -97,14 +97,14 @@ fn paths(run: &Value) -> Vec<String> {
     run["stages"].as_array().expect("stages").iter().map(path).collect()
 }
 
-on_both!(what_jobs_sent_is_below_their_steps_whenever_it_came);
-async fn what_jobs_sent_is_below_their_steps_whenever_it_came(database: Database) {
+on_both!(spans_of_jobs_nest_below_steps_whenever_received);
+async fn spans_of_jobs_nest_below_steps_whenever_received(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     let head = sha("with an artifact");
     let mut run = ci(RUN, &head, now_seconds() - 600, 0);
     run.event = "pull_request".into();
-    // Before GitHub has told of the run at all: with a root, which is none of the run's.
+    // Pushed before GitHub has reported the run. It has no root span.
     let mut rootless = span(&run, 1, "pushed before", 1, 5);
     let early = request(&[rootless.clone()]);
     scene.push(&service, &early).await;
@@ -121,9 +121,9 @@ async fn what_jobs_sent_is_below_their_steps_whenever_it_came(database: Database
         "{:?}",
         paths(&slow)
     );
-    assert_eq!(slow["run"]["lineage"]["kind"], "unknown", "what was sent names no branch");
+    assert_eq!(slow["run"]["lineage"]["kind"], "unknown", "the pushed spans name no branch");
     assert_eq!(scene.fake.artifact_downloads(), 1);
-    // Later: the run is made again, and stays one.
+    // A later push, with a root of its own, rebuilds the run, which stays a single run.
     rootless["parentSpanId"] = json!("");
     (rootless["name"], rootless["spanId"]) = (json!("pushed later"), json!("00000000000000aa"));
     assert_eq!(scene.post_spans(&service, &request(&[rootless])).await.status(), 200);
@@ -131,14 +131,14 @@ async fn what_jobs_sent_is_below_their_steps_whenever_it_came(database: Database
     assert_eq!(paths(&whole).len(), paths(&slow).len() + 1);
     let (_, trace) =
         scene.api(&service, &format!("/runs/{}/trace", whole["run"]["id"].as_str().expect("an id"))).await;
-    assert!(trace.to_string().contains("EPYC"), "facts of the machine are the job's");
+    assert!(trace.to_string().contains("EPYC"), "facts about the machine belong to the job");
     scene.quiet(&service, 0).await;
     service.terminate().await;
     scene.fake.finish();
 }
 
-on_both!(a_fork_s_hostile_artifacts_are_refused_and_its_run_is_measured);
-async fn a_fork_s_hostile_artifacts_are_refused_and_its_run_is_measured(database: Database) {
+on_both!(adversarial_fork_artifacts_are_refused_and_run_measured);
+async fn adversarial_fork_artifacts_are_refused_and_run_measured(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     let head = sha("of a fork");
@@ -172,7 +172,7 @@ async fn a_fork_s_hostile_artifacts_are_refused_and_its_run_is_measured(database
             _ => {}
         });
     }
-    // One of another commit by GitHub's own word; one with times that can't be.
+    // An artifact that GitHub lists with another commit, and an artifact with impossible times.
     let other = scene.fake.put_artifact(RUN, "pacegate-1-other", &good);
     scene.fake.change_artifact(other, |artifact| artifact.head_sha = Some("a".repeat(40)));
     let forged = archive(&run, &[span(&run, 8, "forged", -400, 5)], &json!({}));
@@ -193,7 +193,7 @@ async fn a_fork_s_hostile_artifacts_are_refused_and_its_run_is_measured(database
     let log = service.log().join("\n");
     for (name, _, reason) in &attacks {
         assert!(log.contains(reason), "{name}: {reason} in\n{log}");
-        assert!(text.contains(&format!("pacegate-1-{name}")), "{name} is told: {text}");
+        assert!(text.contains(&format!("pacegate-1-{name}")), "{name} is reported: {text}");
     }
     assert!(log.contains("of another commit"), "{log}");
     scene.quiet(&service, 0).await;

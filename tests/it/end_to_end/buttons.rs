@@ -1,5 +1,5 @@
-//! The buttons of a check, from who may press them to what a merge makes of a decision; and checks
-//! that are asked for again all at once.
+//! The buttons of a check: the permission they need, the effect of a decision, and its effect after
+//! a merge. Also rerequests of a check and of a check suite.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds, rfc3339};
 use crate::webhooks::{self, delivery, sha};
 
-/// A pull request whose second push confirmed a slowdown; its head and check.
+/// A pull request whose second push confirmed a slowdown. Returns its head and its check.
 pub(super) async fn regressed(scene: &Scene, service: &Service, number: u64) -> (String, CheckRun) {
     scene.push_history(service).await;
     let heads = [sha(&format!("{number} first")), sha(&format!("{number} second"))];
@@ -25,7 +25,7 @@ pub(super) async fn regressed(scene: &Scene, service: &Service, number: u64) -> 
     (heads[1].clone(), check)
 }
 
-/// Slowed, without the error that [`Scene::slowed`] has.
+/// A slowed run without the error of [`Scene::slowed`].
 fn slowed(number: u64, head: &str, minutes_ago: i64) -> serde_json::Value {
     let mut run =
         crate::pipeline::Run::slowed(head, &format!("change-{number}"), now_seconds() - minutes_ago * 60);
@@ -46,8 +46,8 @@ pub(super) async fn becomes(scene: &Scene, head: &str, conclusion: &str) -> Chec
     .await
 }
 
-on_both!(an_accepted_change_is_accepted_until_it_is_worse);
-async fn an_accepted_change_is_accepted_until_it_is_worse(database: Database) {
+on_both!(acceptance_holds_until_change_gets_worse);
+async fn acceptance_holds_until_change_gets_worse(database: Database) {
     let scene = Scene::new(database).await;
     scene.fake.collaborator(REPO, "reader", "read");
     scene.fake.collaborator(REPO, "ada", "write");
@@ -57,7 +57,7 @@ async fn an_accepted_change_is_accepted_until_it_is_worse(database: Database) {
         check.actions.iter().filter_map(|action| action["identifier"].as_str()).collect();
     assert_eq!(buttons, ["accept", "reevaluate", "mute"]);
 
-    // Whoever may not write changes nothing, however the button came to be pressed.
+    // A person without write permission changes nothing, on any button.
     for (login, button) in
         [("reader", "accept"), ("nobody", "accept"), ("../../x", "mute"), ("ada", "format")]
     {
@@ -76,7 +76,7 @@ async fn an_accepted_change_is_accepted_until_it_is_worse(database: Database) {
     let comment = scene.fake.comments(REPO, 7).remove(0).body;
     assert!(comment.contains("Nothing is open") && comment.contains("accepted"), "{comment}");
 
-    // It is carried over to the next push, and is a finding again when it is materially worse.
+    // The decision carries over to the next push. A materially larger slowdown is a finding again.
     let third = sha("as slow");
     scene.deliver(&service, &scene.pull_request("synchronize", 7, &third)).await;
     scene.push(&service, &slowed(7, &third, 5)).await;
@@ -95,8 +95,8 @@ async fn an_accepted_change_is_accepted_until_it_is_worse(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(what_was_accepted_and_merged_is_the_new_level);
-async fn what_was_accepted_and_merged_is_the_new_level(database: Database) {
+on_both!(accepted_change_becomes_new_level_after_merge);
+async fn accepted_change_becomes_new_level_after_merge(database: Database) {
     let scene = Scene::new(database).await;
     scene.fake.collaborator(REPO, "ada", "admin");
     let service = scene.builder.start().await;
@@ -109,7 +109,7 @@ async fn what_was_accepted_and_merged_is_the_new_level(database: Database) {
     scene.fake.pull_request(REPO, merged.clone());
     let closed = webhooks::pull_request("closed", &scene.repository, &merged);
     scene.deliver(&service, &delivery("pull_request", &closed, WEBHOOK_SECRET)).await;
-    // From here on main is as slow, and one run of it is enough to know.
+    // Main is as slow from here on. One run of it is enough for the new level.
     for seconds in [90, 60] {
         let mut run =
             crate::pipeline::Run::of_main(&sha(&format!("merged {seconds}")), now_seconds() - seconds);
@@ -126,8 +126,8 @@ async fn what_was_accepted_and_merged_is_the_new_level(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(a_muted_stage_is_muted_for_every_pull_request);
-async fn a_muted_stage_is_muted_for_every_pull_request(database: Database) {
+on_both!(muted_stage_is_muted_in_every_pull_request);
+async fn muted_stage_is_muted_in_every_pull_request(database: Database) {
     let scene = Scene::new(database).await;
     scene.fake.collaborator(REPO, "ada", "write");
     let service = scene.builder.start().await;
@@ -144,8 +144,8 @@ async fn a_muted_stage_is_muted_for_every_pull_request(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(a_check_can_be_asked_for_again_by_button_and_by_suite);
-async fn a_check_can_be_asked_for_again_by_button_and_by_suite(database: Database) {
+on_both!(check_reevaluates_on_button_and_suite_request);
+async fn check_reevaluates_on_button_and_suite_request(database: Database) {
     let scene = Scene::new(database).await;
     scene.fake.collaborator(REPO, "ada", "write");
     let service = scene.builder.start().await;

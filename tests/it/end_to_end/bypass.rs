@@ -1,5 +1,5 @@
-//! What somebody might try who wants a green check, and what merely happens and would look like it:
-//! none of it makes a verdict milder.
+//! Attempts to get a green check, and ordinary events that look like such attempts. None of them
+//! makes a verdict milder.
 
 use super::actions::{PAST, ci, ended, install, past};
 use super::{Database, PATIENCE, REPO, Scene, on_both};
@@ -8,8 +8,8 @@ use crate::service::WEBHOOK_SECRET;
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, delivery, sha};
 
-on_both!(a_second_pull_request_of_the_same_head_changes_no_verdict);
-async fn a_second_pull_request_of_the_same_head_changes_no_verdict(database: Database) {
+on_both!(second_pull_request_with_same_head_keeps_verdict);
+async fn second_pull_request_with_same_head_keeps_verdict(database: Database) {
     let scene = Scene::new(database).await;
     scene.fake.file(REPO, "main", ".github/pacegate.yml", b"mode: gate\n");
     let service = scene.builder.start().await;
@@ -22,7 +22,7 @@ async fn a_second_pull_request_of_the_same_head_changes_no_verdict(database: Dat
     }
     let check = scene.concluded(&second).await;
     assert_eq!(check.conclusion.as_deref(), Some("failure"), "{:?}", check.title);
-    // Into a branch without a past and without a policy.
+    // Into a branch without a history and without a policy.
     let elsewhere = PullRequest { base_ref: "gh-pages".into(), ..PullRequest::new(9, REPO, &second) };
     scene.fake.pull_request(REPO, elsewhere.clone());
     let opened = webhooks::pull_request("opened", &scene.repository, &elsewhere);
@@ -38,8 +38,8 @@ async fn a_second_pull_request_of_the_same_head_changes_no_verdict(database: Dat
     scene.fake.finish();
 }
 
-on_both!(a_workflow_that_never_ends_passes_nobody);
-async fn a_workflow_that_never_ends_passes_nobody(database: Database) {
+on_both!(unfinished_workflow_makes_check_neutral);
+async fn unfinished_workflow_makes_check_neutral(database: Database) {
     let mut scene = Scene::new(database).await;
     scene.builder = scene.builder.clone().env("PACEGATE_CHECK_TIMEOUT", "6s");
     past(&scene);
@@ -59,14 +59,14 @@ async fn a_workflow_that_never_ends_passes_nobody(database: Database) {
     let check = scene.concluded(&head).await;
     let title = check.title.expect("a title");
     assert_eq!(check.conclusion.as_deref(), Some("neutral"), "{title}");
-    let told = format!("{title} {}", check.summary.expect("a summary"));
-    assert!(title.contains("Not judged") && told.contains("Perf"), "{told}");
+    let shown = format!("{title} {}", check.summary.expect("a summary"));
+    assert!(title.contains("Not judged") && shown.contains("Perf"), "{shown}");
     service.terminate().await;
     scene.fake.finish();
 }
 
-on_both!(a_commit_that_is_nobody_s_head_gets_no_check);
-async fn a_commit_that_is_nobody_s_head_gets_no_check(database: Database) {
+on_both!(commit_heading_no_pull_request_gets_no_check);
+async fn commit_heading_no_pull_request_gets_no_check(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -74,7 +74,7 @@ async fn a_commit_that_is_nobody_s_head_gets_no_check(database: Database) {
     let again = webhooks::check_suite_rerequested(&scene.repository, &of_main);
     scene.deliver(&service, &delivery("check_suite", &again, WEBHOOK_SECRET)).await;
     scene.quiet(&service, 0).await;
-    assert!(scene.checks(&of_main).is_empty(), "nothing would end it");
+    assert!(scene.checks(&of_main).is_empty(), "no event would ever conclude it");
     service.terminate().await;
     scene.fake.finish();
 }

@@ -1,13 +1,13 @@
-//! Deliveries: signed or refused, repeated and out of order without a difference, every real
-//! example payload answered.
+//! Deliveries: only valid signatures are accepted, repetition and order make no difference, and
+//! every real example payload is answered.
 
 use super::{Database, REPO, Scene, on_both};
 use crate::fake_github::state::PullRequest;
 use crate::service::WEBHOOK_SECRET;
 use crate::webhooks::{self, delivery, sha};
 
-on_both!(repeated_and_reordered_deliveries_make_no_difference);
-async fn repeated_and_reordered_deliveries_make_no_difference(database: Database) {
+on_both!(repeated_and_reordered_deliveries_change_nothing);
+async fn repeated_and_reordered_deliveries_change_nothing(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -16,7 +16,7 @@ async fn repeated_and_reordered_deliveries_make_no_difference(database: Database
     let moved = scene.pull_request("synchronize", 7, &second);
     scene.push(&service, &Scene::slowed(7, &first, 30)).await;
     scene.push(&service, &Scene::slowed(7, &second, 10)).await;
-    // The newer one first, both three times.
+    // The newer push first, and both three times.
     for _ in 0..3 {
         scene.deliver(&service, &moved).await;
         scene.deliver(&service, &opened).await;
@@ -29,15 +29,15 @@ async fn repeated_and_reordered_deliveries_make_no_difference(database: Database
     assert!(newest.title.expect("a title").contains("confirmed"), "both pushes are samples of the change");
     let comments = scene.fake.comments(REPO, 7);
     assert_eq!(comments.len(), 1);
-    assert!(comments[0].body.contains(&second[..7]), "the comment speaks of the newest head");
+    assert!(comments[0].body.contains(&second[..7]), "the comment names the newest head");
     let (_, body) = scene.api(&service, &format!("/runs?sha={second}")).await;
     assert_eq!(body["runs"].as_array().map(Vec::len), Some(1));
     service.terminate().await;
     scene.fake.finish();
 }
 
-on_both!(what_is_not_signed_is_refused);
-async fn what_is_not_signed_is_refused(database: Database) {
+on_both!(deliveries_without_valid_signature_are_refused);
+async fn deliveries_without_valid_signature_are_refused(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     let good = scene.pull_request("opened", 7, &sha("unsigned"));
@@ -61,8 +61,9 @@ async fn what_is_not_signed_is_refused(database: Database) {
         body,
         ..good.clone()
     };
-    // The refusal comes before the body is read, and ends the connection, perhaps before the answer
-    // is there: it is one of its own, or the next request would be sent on it.
+    // The service refuses before it reads the body and closes the connection, perhaps before the
+    // client sees the answer. The request has its own client, so that no later request uses that
+    // connection.
     let answer = large.to(&reqwest::Client::new(), &service.url()).send().await;
     assert_eq!(answer.map_or(413, |answer| answer.status().as_u16()), 413);
     let body = b"{\"action\":\"opened\"}".to_vec();
@@ -75,13 +76,13 @@ async fn what_is_not_signed_is_refused(database: Database) {
     assert_eq!(code, 400);
     assert!(text.contains("missing field"), "{text}");
     assert!(scene.fake.check_runs().is_empty());
-    assert_eq!(status(&good).await.0, 202, "and the service is as good as before");
+    assert_eq!(status(&good).await.0, 202, "and the service still works");
     service.terminate().await;
     scene.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_example_payload_of_github_is_answered_202() {
+async fn every_github_example_payload_is_answered_202() {
     let scene = Scene::new(Database::sqlite()).await;
     let service = scene.builder.clone().arguments(&["--no-worker"]).start().await;
     let mut count = 0;
@@ -94,14 +95,14 @@ async fn every_example_payload_of_github_is_answered_202() {
             count += 1;
         }
     }
-    // All of the package's: 58 events.
+    // All payloads of the package, for 58 events.
     assert!(count >= 329, "{count} payloads");
     service.terminate().await;
     scene.fake.finish();
 }
 
-on_both!(an_installation_comes_and_goes);
-async fn an_installation_comes_and_goes(database: Database) {
+on_both!(installation_resumes_and_removal_stops_all_calls);
+async fn installation_resumes_and_removal_stops_all_calls(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     let installation = |action: &str| {
@@ -112,8 +113,8 @@ async fn an_installation_comes_and_goes(database: Database) {
     scene.push_history(&service).await;
     scene.deliver(&service, &installation("suspend")).await;
     scene.quiet(&service, 0).await;
-    // A suspended installation must not be called: the pull request's own delivery is the
-    // last thing heard of it, and no check follows.
+    // A suspended installation must not be called. Its pull request's delivery is the last event,
+    // and no check follows.
     let removed = webhooks::installation_repositories("removed", 99, &[&scene.repository]);
     scene.deliver(&service, &installation("unsuspend")).await;
     scene.deliver(&service, &delivery("installation_repositories", &removed, WEBHOOK_SECRET)).await;
@@ -136,8 +137,8 @@ async fn an_installation_comes_and_goes(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(a_fork_s_main_is_never_a_baseline_and_our_own_stays_one);
-async fn a_fork_s_main_is_never_a_baseline_and_our_own_stays_one(database: Database) {
+on_both!(only_our_main_is_baseline_not_fork_main);
+async fn only_our_main_is_baseline_not_fork_main(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -150,7 +151,7 @@ async fn a_fork_s_main_is_never_a_baseline_and_our_own_stays_one(database: Datab
         let payload = webhooks::pull_request("opened", &scene.repository, pr);
         scene.deliver(&service, &delivery("pull_request", &payload, WEBHOOK_SECRET)).await;
     };
-    // Measured before GitHub said whose it is, and after.
+    // Measured before and after GitHub reports the head's repository.
     let (before, after) = (sha("fork before"), sha("fork after"));
     let now = crate::time::now_seconds();
     scene.push(&service, &crate::pipeline::Run::of_main(&before, now - 900).request()).await;
@@ -165,7 +166,7 @@ async fn a_fork_s_main_is_never_a_baseline_and_our_own_stays_one(database: Datab
     scene.concluded(&after).await;
     assert_eq!(lineage_of(&before).await, serde_json::json!({ "kind": "pull_request", "number": 20 }));
     assert_eq!(lineage_of(&after).await, serde_json::json!({ "kind": "pull_request", "number": 21 }));
-    // Our own main, to be merged into a release branch.
+    // Our own main, which is to be merged into a release branch.
     let main = sha("main 3");
     let mut pr = PullRequest::new(22, REPO, &main);
     (pr.head_ref, pr.base_ref) = ("main".into(), "release".into());
@@ -176,8 +177,8 @@ async fn a_fork_s_main_is_never_a_baseline_and_our_own_stays_one(database: Datab
     scene.fake.finish();
 }
 
-on_both!(a_closed_pull_request_s_comment_is_left_alone);
-async fn a_closed_pull_request_s_comment_is_left_alone(database: Database) {
+on_both!(closed_pull_request_comment_stays_unchanged);
+async fn closed_pull_request_comment_stays_unchanged(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;

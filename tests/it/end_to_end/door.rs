@@ -1,5 +1,5 @@
-//! The door for spans: every sample goes in, everything hostile is refused or clamped and said
-//! so, and the service answers afterwards as before.
+//! The HTTP ingress for spans. Every sample is accepted. Adversarial input is refused or clamped
+//! with a message, and the service keeps answering.
 
 use std::io::Write;
 use std::path::Path;
@@ -51,8 +51,8 @@ async fn send(scene: &Scene, service: &Service, kind: &str, encoding: Option<&st
     }
 }
 
-on_both!(every_sample_goes_in_unmodified);
-async fn every_sample_goes_in_unmodified(database: Database) {
+on_both!(every_sample_is_accepted_unmodified);
+async fn every_sample_is_accepted_unmodified(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     for (file, kind, encoding) in SAMPLES {
@@ -62,7 +62,7 @@ async fn every_sample_goes_in_unmodified(database: Database) {
         assert_eq!((answer.status, answer.content_type.as_str()), (200, kind), "{file}: {}", answer.text());
         assert!(!answer.text().contains("were rejected"), "{file}: {}", answer.text());
     }
-    // Each trace is a run once, however many encodings brought it; the example has no root.
+    // Each trace is one run, even if several encodings brought it. The example has no root.
     scene.quiet(&service, 0).await;
     let (_, runs) = scene.api(&service, "/runs").await;
     let runs = runs["runs"].as_array().expect("runs").clone();
@@ -85,8 +85,8 @@ async fn every_sample_goes_in_unmodified(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(what_is_refused_says_why);
-async fn what_is_refused_says_why(database: Database) {
+on_both!(refusals_state_their_reason);
+async fn refusals_state_their_reason(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     let (json, protobuf) = ("application/json", "application/x-protobuf");
@@ -117,12 +117,12 @@ async fn what_is_refused_says_why(database: Database) {
     let answer = send(&scene, &service, json, Some("gzip"), b"not gzip".to_vec()).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
     assert_eq!(send(&scene, &service, "text/plain", None, b"{}".to_vec()).await.status, 415);
-    // 64 MiB is the limit after inflation too: 80 MiB of spaces are 80 KB on the wire.
+    // The limit of 64 MiB applies after inflation too: 80 MiB of spaces are 80 KB on the wire.
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&vec![b' '; 80 << 20]).expect("memory");
     let answer = send(&scene, &service, json, Some("gzip"), gzip.finish().expect("memory")).await;
     assert_eq!(answer.status, 413, "{}", answer.text());
-    // One resource is kept with each of its traces: a small request must not fill the disk.
+    // Each trace keeps a copy of the resource, so a small request could fill the disk.
     let value = "x".repeat(1_000);
     let resource: Vec<Value> = (0..50).map(|i| text(&format!("a{i}"), &value)).collect();
     let spans: Vec<Value> =
@@ -131,14 +131,14 @@ async fn what_is_refused_says_why(database: Database) {
     let answer = send(&scene, &service, json, None, many.to_string().into_bytes()).await;
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("send smaller batches"), "{}", answer.text());
-    // A token is needed, and it has to be a good one.
+    // A valid token is required.
     let bare = scene.client.post(format!("{}/v1/traces", service.url())).json(&json!({}));
     for request in [bare.try_clone().expect("a request"), bare.bearer_auth("pgt_wrong")] {
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.status(), 401);
-        assert!(answer.text().await.expect("a body").contains("token"), "it says what is missing");
+        assert!(answer.text().await.expect("a body").contains("token"), "the message names the missing token");
     }
-    // The payload does not choose the repository.
+    // The payload cannot choose the repository.
     let run = Run::of_main(&sha("elsewhere"), now_seconds() - 60);
     let mut request = run.request();
     request["resourceSpans"][0]["resource"]["attributes"]
@@ -157,7 +157,7 @@ async fn what_is_refused_says_why(database: Database) {
     scene.fake.finish();
 }
 
-/// A run whose spans have been spoiled in every way that can be clamped.
+/// A run whose spans have every kind of defect that can be clamped.
 fn hostile(head: &str) -> Value {
     let run = Run::of_main(head, now_seconds() - 600);
     let (trace, mut spans) = (run.trace_id(), run.spans());
@@ -171,7 +171,7 @@ fn hostile(head: &str) -> Value {
         { "key": "deep", "value": { "arrayValue": { "values": [{ "arrayValue": {} }] } } },
     ]);
     spans.push(odd);
-    // PostgreSQL's texts hold no zero byte.
+    // PostgreSQL's text type cannot hold a zero byte.
     let mut zeros = span(&trace, &id(7), &root, "zero\0byte", begin, begin + 1);
     zeros["status"] = json!({ "code": 2, "message": "bad\0luck" });
     zeros["attributes"] = json!([
@@ -192,8 +192,8 @@ fn hostile(head: &str) -> Value {
     json!({ "resourceSpans": [run.group(&spans)] })
 }
 
-on_both!(what_is_odd_is_clamped_and_said);
-async fn what_is_odd_is_clamped_and_said(database: Database) {
+on_both!(odd_values_are_clamped_and_noted);
+async fn odd_values_are_clamped_and_noted(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     let head = sha("hostile");
@@ -215,7 +215,7 @@ async fn what_is_odd_is_clamped_and_said(database: Database) {
     let stages = body["stages"].as_array().expect("stages");
     assert!(stages.iter().all(|stage| stage["duration_ns"].as_i64().expect("a number") >= 0));
     assert!(stages.iter().all(|stage| stage["key"].as_str().expect("a key").len() < 20_000));
-    // And the page of it can be looked at.
+    // The run's page can be shown, too.
     let page = format!("{}/{REPO}/runs/{}", service.url(), run["id"].as_str().expect("an id"));
     let page = scene.client.get(page).bearer_auth(&scene.token).send().await.expect("an answer");
     assert_eq!(page.status(), 200);
@@ -224,8 +224,8 @@ async fn what_is_odd_is_clamped_and_said(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(a_trace_without_a_commit_is_accepted_with_a_warning);
-async fn a_trace_without_a_commit_is_accepted_with_a_warning(database: Database) {
+on_both!(trace_without_commit_is_accepted_with_warning);
+async fn trace_without_commit_is_accepted_with_warning(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     let mut request = Run::of_main(&sha("nameless"), now_seconds() - 60).request();
@@ -242,8 +242,8 @@ async fn a_trace_without_a_commit_is_accepted_with_a_warning(database: Database)
     scene.fake.finish();
 }
 
-on_both!(a_run_of_the_future_is_taken_as_received);
-async fn a_run_of_the_future_is_taken_as_received(database: Database) {
+on_both!(run_from_future_is_dated_when_received);
+async fn run_from_future_is_dated_when_received(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     let head = sha("of the future");
@@ -257,8 +257,8 @@ async fn a_run_of_the_future_is_taken_as_received(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(late_spans_are_part_of_the_same_run);
-async fn late_spans_are_part_of_the_same_run(database: Database) {
+on_both!(late_spans_join_the_same_run);
+async fn late_spans_join_the_same_run(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     let head = sha("late");
@@ -289,7 +289,7 @@ async fn late_spans_are_part_of_the_same_run(database: Database) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_reads_and_writes_its_own_repository_only() {
+async fn token_reads_and_writes_own_repository_only() {
     let scene = Scene::new(Database::sqlite()).await;
     let service = scene.builder.start().await;
     scene.push(&service, &Run::of_main(&sha("mine"), now_seconds() - 60).request()).await;
@@ -307,8 +307,8 @@ async fn a_token_reads_and_writes_its_own_repository_only() {
         assert_eq!(get(&path, Some(&scene.token)).await, 200, "{path}");
         assert_eq!(get(&path, Some(&other)).await, 404, "{path}");
     }
-    assert_eq!(get(&format!("/api/v1/repos/{REPO}/runs"), None).await, 404, "not there for strangers");
-    // A browser is asked for a token, for what is private as for what is not there at all.
+    assert_eq!(get(&format!("/api/v1/repos/{REPO}/runs"), None).await, 404, "hidden without a token");
+    // A browser is asked for a token, for private pages and for pages that do not exist.
     for path in [format!("/{REPO}"), "/no/such".to_owned()] {
         assert_eq!(get(&path, None).await, 401, "{path}");
     }

@@ -1,12 +1,12 @@
-//! An Enterprise Server: everything is below `/api/v3` of a host of its own, page 2 of a list
-//! included. The fake takes a call outside for a violation.
+//! An Enterprise Server: all calls go below `/api/v3` of its own host, also for page 2 of a list.
+//! The fake reports a call outside as a violation.
 
 use super::{Database, REPO, Scene, on_both};
 use crate::fake_github::FakeGitHub;
 use crate::webhooks::sha;
 
-on_both!(a_server_of_its_own_has_the_same_story);
-async fn a_server_of_its_own_has_the_same_story(database: Database) {
+on_both!(enterprise_server_publishes_like_github_com);
+async fn enterprise_server_publishes_like_github_com(database: Database) {
     let scene = Scene::on(FakeGitHub::enterprise_server().furnished(REPO), database);
     assert!(scene.fake.url().ends_with("/api/v3"));
     for number in 0..130 {
@@ -32,7 +32,7 @@ async fn a_server_of_its_own_has_the_same_story(database: Database) {
     assert_eq!((ours(), scene.checks(&second).len()), (1, 1));
     scene.fake.old_check_runs(REPO, &second, 120);
 
-    // A service that lost its database finds on page 2 what it had posted.
+    // A service that lost its database finds its check run and comment on page 2.
     let calls = scene.fake.requests().len();
     let anew = Scene::on(scene.fake, Database::sqlite());
     story(&anew).await;

@@ -1,5 +1,5 @@
-//! A GitHub that limits, fails and falls silent: every check ends as it would have, and nobody
-//! is written to while GitHub asked to wait.
+//! A GitHub that limits, fails and stops answering. Every check still ends, and no installation is
+//! written to while GitHub asked to wait.
 
 use super::{Database, PATIENCE, REPO, Scene, on_both};
 use crate::fake_github::storm::Weather;
@@ -7,7 +7,7 @@ use crate::fake_github::{Fault, Matcher, Side};
 use crate::time::eventually;
 use crate::webhooks::sha;
 
-/// What goes wrong, at which call.
+/// Each fault, and the call that it affects.
 fn faults() -> Vec<(Matcher, Fault)> {
     vec![
         (Matcher::on("POST", "/access_tokens"), Fault::BadGateway),
@@ -29,10 +29,10 @@ fn faults() -> Vec<(Matcher, Fault)> {
     ]
 }
 
-on_both!(one_fault_at_each_call);
-async fn one_fault_at_each_call(database: Database) {
+on_both!(fault_at_any_call_leaves_one_check);
+async fn fault_at_any_call_leaves_one_check(database: Database) {
     let mut scene = Scene::new(database).await;
-    // A silent GitHub is given up early here.
+    // A GitHub that does not answer is given up early here.
     scene.builder = scene.builder.clone().env("PACEGATE_GITHUB_TIMEOUT", "1s");
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -61,26 +61,27 @@ async fn no_write_while_github_asks_to_wait() {
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
     let head = sha("asked to wait");
-    // No hint of when to come back: the documented wait is a minute.
+    // GitHub gives no hint when to retry. The documented wait is a minute.
     scene.fake.fault(Matcher::on("PATCH", "/check-runs/"), Fault::SecondaryLimit);
     scene.push(&service, &Scene::slowed(1, &head, 10)).await;
     scene.deliver(&service, &scene.pull_request("opened", 1, &head)).await;
-    let warning = eventually("the job to be put off", PATIENCE, || async {
+    let warning = eventually("the task to be postponed", PATIENCE, || async {
         service.log().into_iter().find(|line| line.contains("publish_comparison") && line.contains("put off"))
     })
     .await;
     assert!(warning.contains("GitHub asks to wait 6"), "{warning}");
-    assert_eq!(scene.fake.count_of("checks/update"), 1, "and it is not asked again meanwhile");
+    assert_eq!(scene.fake.count_of("checks/update"), 1, "no second call during the wait");
     service.terminate().await;
     scene.fake.finish();
 }
 
-on_both!(an_outage_ends_with_every_check_concluded);
-async fn an_outage_ends_with_every_check_concluded(database: Database) {
+on_both!(outage_ends_with_every_check_concluded);
+async fn outage_ends_with_every_check_concluded(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
-    // Nothing is answered: with the first delivery, and from the middle of publishing on.
+    // GitHub answers nothing: first from the first delivery on, then from the middle of publishing
+    // on.
     let down = Weather { seed: 1, failing: 1000, limited: 0, calls: 5000, window: 3600 };
     let heads: Vec<String> = (1..=3).map(|number| sha(&format!("outage {number}"))).collect();
     let pause = scene.fake.pause_at("PATCH", "/check-runs/", Side::BeforeWrite);
@@ -114,7 +115,7 @@ async fn an_outage_ends_with_every_check_concluded(database: Database) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reads_that_repeat_are_not_counted() {
+async fn repeated_reads_do_not_count_against_limit() {
     let scene = Scene::new(Database::sqlite()).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -125,19 +126,19 @@ async fn reads_that_repeat_are_not_counted() {
     scene.concluded(&head).await;
     scene.quiet(&service, 1).await;
     for _ in 0..5 {
-        // Another delivery each time, about the same state.
+        // A new delivery each time, about the same state.
         scene.deliver(&service, &scene.pull_request("opened", 1, &head)).await;
     }
     scene.quiet(&service, 1).await;
     let reads: Vec<_> = scene.fake.requests().into_iter().filter(|r| r.path.ends_with("/pulls/1")).collect();
     let free = reads.iter().filter(|read| read.status == Some(304)).count();
-    assert_eq!((reads.len(), free), (6, 5), "of six calls one is counted");
+    assert_eq!((reads.len(), free), (6, 5), "one of six calls is counted");
     service.terminate().await;
     scene.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn somebody_else_s_comment_is_never_edited() {
+async fn foreign_comment_is_never_edited() {
     let scene = Scene::new(Database::sqlite()).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -152,7 +153,7 @@ async fn somebody_else_s_comment_is_never_edited() {
     scene.quiet(&service, 1).await;
     let comments = scene.fake.comments(REPO, 6);
     assert_eq!(comments.len(), 3);
-    assert_eq!(comments.iter().filter(|comment| comment.body == forged).count(), 2, "both as they were");
+    assert_eq!(comments.iter().filter(|comment| comment.body == forged).count(), 2, "both are unchanged");
     service.terminate().await;
     scene.fake.finish();
 }

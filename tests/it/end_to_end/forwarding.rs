@@ -1,5 +1,5 @@
-//! Accepted spans go on to another endpoint, cleaned, and whatever that endpoint does, senders are
-//! answered as before.
+//! Accepted spans are redacted and forwarded to another endpoint. The answers to senders do not
+//! depend on that endpoint.
 
 use axum::http::StatusCode;
 use serde_json::json;
@@ -18,7 +18,7 @@ fn forwarding(scene: &Scene, endpoint: &Endpoint) -> Builder {
     scene.builder.clone().env("PACEGATE_FORWARD_URL", endpoint.url())
 }
 
-/// Waits until so many spans had this outcome.
+/// Waits until `spans` spans had this outcome.
 async fn counted(scene: &Scene, service: &Service, outcome: &str, spans: usize) {
     let wanted =
         format!("pacegate_forwarded_spans_total{{kind=\"otlp_http\",outcome=\"{outcome}\"}} {spans}\n");
@@ -33,8 +33,8 @@ fn run(n: i64) -> Run {
     Run::of_main(&sha(&format!("forwarded {n}")), now_seconds() - n * 600)
 }
 
-on_both!(accepted_spans_go_on_cleaned_and_with_the_headers);
-async fn accepted_spans_go_on_cleaned_and_with_the_headers(database: Database) {
+on_both!(accepted_spans_are_forwarded_redacted_with_headers);
+async fn accepted_spans_are_forwarded_redacted_with_headers(database: Database) {
     let scene = Scene::new(database).await;
     let endpoint = Endpoint::start(Mood::Takes).await;
     let token = format!("ghp_{}", "Ab3dEf7hIj".repeat(4));
@@ -62,7 +62,7 @@ async fn accepted_spans_go_on_cleaned_and_with_the_headers(database: Database) {
     {
         assert_eq!(headers[name], value);
     }
-    // What is stored is as clean, and the link leads to where it was forwarded.
+    // The stored trace is redacted too, and the link leads to the forwarded trace.
     scene.wait_for_runs(&service, 1).await;
     let (_, runs) = scene.api(&service, "/runs").await;
     let id = runs["runs"][0]["id"].as_str().expect("an id").to_owned();
@@ -78,8 +78,8 @@ async fn accepted_spans_go_on_cleaned_and_with_the_headers(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(what_was_forwarded_is_kept_and_goes_no_further);
-async fn what_was_forwarded_is_kept_and_goes_no_further(database: Database) {
+on_both!(forwarded_spans_are_kept_and_not_reforwarded);
+async fn forwarded_spans_are_kept_and_not_reforwarded(database: Database) {
     let scene = Scene::new(database).await;
     let endpoint = Endpoint::start(Mood::Takes).await;
     let service = forwarding(&scene, &endpoint).start().await;
@@ -91,14 +91,14 @@ async fn what_was_forwarded_is_kept_and_goes_no_further(database: Database) {
     scene.push(&service, &ours.request()).await;
     counted(&scene, &service, "forwarded", SPANS).await;
     scene.wait_for_runs(&service, 2).await;
-    assert!(endpoint.spans().iter().all(|(trace, _)| *trace == ours.trace_id()), "a loop would never end");
+    assert!(endpoint.spans().iter().all(|(trace, _)| *trace == ours.trace_id()), "a loop would repeat forever");
     assert_eq!(endpoint.first_headers()["x-pacegate-forwarded"], "1");
     service.terminate().await;
     scene.fake.finish();
 }
 
-on_both!(what_is_refused_is_dropped_and_what_is_busy_is_sent_again);
-async fn what_is_refused_is_dropped_and_what_is_busy_is_sent_again(database: Database) {
+on_both!(refused_spans_are_dropped_busy_endpoint_is_retried);
+async fn refused_spans_are_dropped_busy_endpoint_is_retried(database: Database) {
     let scene = Scene::new(database).await;
     let endpoint = Endpoint::start(Mood::Says(StatusCode::BAD_REQUEST)).await;
     let service = forwarding(&scene, &endpoint).start().await;
@@ -116,8 +116,8 @@ async fn what_is_refused_is_dropped_and_what_is_busy_is_sent_again(database: Dat
     scene.fake.finish();
 }
 
-on_both!(an_endpoint_that_hangs_slows_nobody_and_a_stop_ends);
-async fn an_endpoint_that_hangs_slows_nobody_and_a_stop_ends(database: Database) {
+on_both!(hanging_endpoint_delays_no_sender_and_no_stop);
+async fn hanging_endpoint_delays_no_sender_and_no_stop(database: Database) {
     let scene = Scene::new(database).await;
     let endpoint = Endpoint::start(Mood::Hangs).await;
     let service = forwarding(&scene, &endpoint).start().await;
@@ -130,10 +130,10 @@ async fn an_endpoint_that_hangs_slows_nobody_and_a_stop_ends(database: Database)
     scene.fake.finish();
 }
 
-on_both!(a_stop_sends_what_waits);
-async fn a_stop_sends_what_waits(database: Database) {
+on_both!(graceful_stop_forwards_waiting_spans);
+async fn graceful_stop_forwards_waiting_spans(database: Database) {
     let scene = Scene::new(database).await;
-    // Nobody listens there yet: what is sent waits a second for the next attempt.
+    // The endpoint does not accept spans yet. A batch waits a second for the next attempt.
     let endpoint = Endpoint::start(Mood::Says(StatusCode::SERVICE_UNAVAILABLE)).await;
     let service = forwarding(&scene, &endpoint).start().await;
     scene.push(&service, &run(1).request()).await;
@@ -146,7 +146,7 @@ async fn a_stop_sends_what_waits(database: Database) {
 }
 
 #[test]
-fn settings_that_can_t_be_used_are_told_at_the_start() {
+fn invalid_settings_are_reported_at_start() {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let policies = folder.path().join("retention.yml");
     std::fs::write(&policies, "policies:\n  - {name: a, type: latancy}\n").expect("a file");

@@ -1,5 +1,5 @@
-//! Deliveries that never came: GitHub is asked to send them again, and what its lists show is made
-//! up for without them.
+//! Deliveries that never came. The service asks GitHub to redeliver them, and reads from GitHub's
+//! lists what the events would have reported.
 
 use super::{Database, PATIENCE, REPO, Scene, on_both};
 use crate::fake_github::state::PullRequest;
@@ -7,26 +7,26 @@ use crate::service::Service;
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::sha;
 
-/// A service that asks GitHub every second.
+/// A service that polls GitHub every second.
 async fn start(scene: &mut Scene) -> Service {
     scene.builder = scene.builder.clone().env("PACEGATE_RECONCILE_INTERVAL", "1s");
     scene.builder.start().await
 }
 
-on_both!(what_did_not_arrive_is_asked_for_again_once);
-async fn what_did_not_arrive_is_asked_for_again_once(database: Database) {
+on_both!(missed_delivery_is_requested_again_once);
+async fn missed_delivery_is_requested_again_once(database: Database) {
     let mut scene = Scene::new(database).await;
     let head = sha("lost");
     let lost = scene.pull_request("opened", 7, &head);
     let known = scene.pull_request("opened", 8, &sha("heard without GitHub knowing"));
     let now = now_seconds();
-    // More than a page of what arrived, and of what failed before GitHub's three days.
+    // More than a page of successful deliveries, and of failures older than GitHub's three days.
     for i in 0..120 {
         scene.fake.sent(&format!("old-{i}"), "pull_request", now - 5 * 86_400, 502);
         scene.fake.sent(&format!("arrived-{i}"), "pull_request", now - 3600, 202);
     }
     scene.fake.sent(&lost.id, "pull_request", now - 3500, 502);
-    // It came, and our answer did not.
+    // The delivery arrived, but the answer was lost.
     scene.fake.sent(&known.id, "pull_request", now - 3400, 504);
     for i in 0..120 {
         scene.fake.sent(&format!("later-{i}"), "pull_request", now - 60, 202);
@@ -41,7 +41,7 @@ async fn what_did_not_arrive_is_asked_for_again_once(database: Database) {
         (!scene.fake.asked_again().is_empty()).then_some(())
     })
     .await;
-    // GitHub does, with the guid it had.
+    // GitHub redelivers with the same guid.
     scene.deliver(&service, &lost).await;
     scene.fake.sent(&lost.id, "pull_request", now_seconds(), 202);
     eventually("its check", PATIENCE, || async { scene.checks(&head).first().map(|_| ()) }).await;
@@ -55,15 +55,15 @@ async fn what_did_not_arrive_is_asked_for_again_once(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(pull_requests_nobody_told_of_are_found);
-async fn pull_requests_nobody_told_of_are_found(database: Database) {
+on_both!(pull_requests_without_delivery_are_found);
+async fn pull_requests_without_delivery_are_found(database: Database) {
     let mut scene = Scene::new(database).await;
     let service = start(&mut scene).await;
     scene.push_history(&service).await;
     let told = sha("told");
     scene.deliver(&service, &scene.pull_request("opened", 1, &told)).await;
     eventually("its check", PATIENCE, || async { scene.checks(&told).first().map(|_| ()) }).await;
-    // Moved on, opened and closed, and no delivery says so.
+    // Pushed, opened and closed without any delivery.
     let (moved, opened) = (sha("moved on"), sha("opened unheard"));
     scene.push(&service, &Scene::slowed(1, &moved, 10)).await;
     scene.push(&service, &Scene::slowed(2, &opened, 10)).await;
@@ -77,13 +77,14 @@ async fn pull_requests_nobody_told_of_are_found(database: Database) {
         .await;
     }
     scene.fake.pull_request(REPO, PullRequest { open: false, ..PullRequest::new(2, REPO, &opened) });
-    eventually("the closed one to be looked at", PATIENCE, || async {
+    eventually("the closed pull request to be read", PATIENCE, || async {
         let asked = |r: &crate::fake_github::state::Recorded| r.path.ends_with("/pulls/2");
         let calls = scene.fake.requests().iter().filter(|r| asked(r)).count();
         (calls >= 2).then_some(())
     })
     .await;
-    // What is as it was told costs a list that is not counted, and nothing else.
+    // An unchanged state costs one list request that does not count against the limit, and nothing
+    // else.
     let calls = scene.fake.requests().len();
     eventually("a list that did not change", PATIENCE, || async {
         let later = scene.fake.requests().split_off(calls);

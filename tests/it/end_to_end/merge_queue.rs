@@ -1,4 +1,4 @@
-//! A merge queue's group: it has a check, no comment, and once it is the branch its runs are the
+//! A merge queue's group has a check and no comment. After the merge its runs are part of the
 //! baseline.
 
 use super::buttons::{becomes, press, regressed};
@@ -8,8 +8,8 @@ use crate::service::WEBHOOK_SECRET;
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, delivery, sha};
 
-on_both!(a_group_is_judged_and_becomes_the_baseline);
-async fn a_group_is_judged_and_becomes_the_baseline(database: Database) {
+on_both!(group_is_judged_and_becomes_baseline);
+async fn group_is_judged_and_becomes_baseline(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -32,7 +32,7 @@ async fn a_group_is_judged_and_becomes_the_baseline(database: Database) {
         (runs["runs"][0]["lineage"]["name"] == "main").then_some(())
     })
     .await;
-    // The commit of another branch's push is not of the queue: it stays what it is.
+    // A commit that was pushed to another branch is not part of the queue. It keeps its lineage.
     let next = sha("next");
     scene.deliver(&service, &scene.pull_request("opened", 8, &next)).await;
     scene.push(&service, &Scene::slowed(8, &next, 1)).await;
@@ -45,8 +45,8 @@ async fn a_group_is_judged_and_becomes_the_baseline(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(what_was_accepted_in_a_pull_request_is_accepted_in_its_group);
-async fn what_was_accepted_in_a_pull_request_is_accepted_in_its_group(database: Database) {
+on_both!(acceptance_in_pull_request_applies_to_its_group);
+async fn acceptance_in_pull_request_applies_to_its_group(database: Database) {
     let scene = Scene::new(database).await;
     scene.fake.collaborator(REPO, "ada", "write");
     let service = scene.builder.start().await;
@@ -61,9 +61,9 @@ async fn what_was_accepted_in_a_pull_request_is_accepted_in_its_group(database: 
     scene.push(&service, &run.request()).await;
     let check = scene.concluded(&group).await;
     assert_eq!(check.conclusion.as_deref(), Some("success"), "{:?} {:?}", check.title, check.summary);
-    // The group's own check decides nothing: it is no pull request's.
+    // A decision on the group's own check has no effect: the check belongs to no pull request.
     press(&scene, &service, &check, "accept", "ada").await;
-    eventually("a word on it", PATIENCE, || async {
+    eventually("the log line about it", PATIENCE, || async {
         service.log().iter().any(|line| line.contains("only a pull request's change")).then_some(())
     })
     .await;

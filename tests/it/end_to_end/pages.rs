@@ -1,5 +1,5 @@
-//! The pages of a service without GitHub: everything is there to be looked at, nothing of a
-//! sender's text becomes markup, and no page needs a script.
+//! The pages of a service without GitHub: every page is available, no text of a sender becomes
+//! markup, and no page needs a script.
 
 use serde_json::json;
 
@@ -48,7 +48,7 @@ async fn local_mode_shows_what_would_be_posted(database: Database) {
         let verdict: serde_json::Value =
             client.get(url).send().await.expect("an answer").json().await.expect("JSON");
         assert!(
-            ["suspect", "regressed"].contains(&verdict["verdict"].as_str().expect("a word")),
+            ["suspect", "regressed"].contains(&verdict["verdict"].as_str().expect("a text")),
             "{verdict}"
         );
     }
@@ -80,6 +80,6 @@ async fn local_mode_shows_what_would_be_posted(database: Database) {
     assert!(metrics.contains("pacegate_spans_total{kind=\"otlp_http\",outcome=\"accepted\"}"), "{metrics}");
     let answer =
         client.post(format!("{}/webhook", service.url())).body("{}").send().await.expect("an answer");
-    assert_eq!(answer.status(), 401, "no secret is configured, so nobody can sign");
+    assert_eq!(answer.status(), 401, "without a configured secret no signature is valid");
     service.terminate().await;
 }

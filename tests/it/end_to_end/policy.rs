@@ -1,5 +1,6 @@
-//! The policy of the base branch, a change's own edit of it, and the lines of workflow files:
-//! read from GitHub, shown in the check, and done without where GitHub withholds them.
+//! The policy of the base branch, a change's own edit of it, and the lines of workflow files. All
+//! are read from GitHub and shown in the check. The service works without them if it lacks the
+//! permission.
 
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::webhooks::sha;
 const POLICY: &str = ".github/pacegate.yml";
 const WORKFLOW: &str = ".github/workflows/ci.yml";
 
-/// The pipeline of these tests as a workflow: the slowed step is on line 8.
+/// The pipeline of these tests as a workflow. The slowed step is on line 8.
 const CI: &str = "name: my-app
 on: [pull_request]
 jobs:
@@ -24,7 +25,7 @@ jobs:
         run: make integration
 ";
 
-/// A slowed run of a pull request's head that says which workflow it is one of.
+/// A slowed run of a pull request's head that names its workflow.
 fn slowed(number: u64, head: &str, minutes_ago: i64) -> Value {
     let run = Run::slowed(head, &format!("change-{number}"), now_seconds() - minutes_ago * 60);
     Run { workflow: Some(WORKFLOW), ..run }.request()
@@ -46,8 +47,8 @@ fn places(annotations: &[Value]) -> Vec<(&str, u64, &str)> {
         .collect()
 }
 
-on_both!(the_base_branch_s_policy_gates_and_findings_are_on_their_lines);
-async fn the_base_branch_s_policy_gates_and_findings_are_on_their_lines(database: Database) {
+on_both!(base_branch_policy_gates_and_findings_have_lines);
+async fn base_branch_policy_gates_and_findings_have_lines(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -77,7 +78,7 @@ async fn the_base_branch_s_policy_gates_and_findings_are_on_their_lines(database
     let (_, verdict) = scene.api(&service, &format!("/commits/{second}/verdict")).await;
     let line = &verdict["stages"][0]["location"];
     assert_eq!((line["path"].as_str(), line["line"].as_u64()), (Some(WORKFLOW), Some(8)), "{verdict}");
-    // The policy is asked for once in a minute, a file at a commit once.
+    // The policy is requested once a minute, and a file at a commit once.
     let asked = |path: &str, git_ref: &str| {
         let is_it = |query: &[(String, String)]| query.iter().any(|(k, v)| k == "ref" && v == git_ref);
         scene.fake.requests().iter().filter(|r| r.path.ends_with(path) && is_it(&r.query)).count()
@@ -88,8 +89,8 @@ async fn the_base_branch_s_policy_gates_and_findings_are_on_their_lines(database
     scene.fake.finish();
 }
 
-on_both!(a_policy_that_cannot_be_used_is_told_with_its_lines);
-async fn a_policy_that_cannot_be_used_is_told_with_its_lines(database: Database) {
+on_both!(unusable_policy_is_reported_with_line_numbers);
+async fn unusable_policy_is_reported_with_line_numbers(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -111,15 +112,15 @@ async fn a_policy_that_cannot_be_used_is_told_with_its_lines(database: Database)
         assert!(summary.replace('\u{200b}', "").contains(part), "{part} is not in:\n{summary}");
     }
     let path = ".github/pacegate.yaml";
-    // The workflow's file is not there, so the findings have no line.
+    // The workflow's file is missing, so the findings have no line.
     assert_eq!(places(&check.annotations), [(path, 3, "warning"), (path, 4, "warning")]);
     scene.quiet(&service, 1).await;
     service.terminate().await;
     scene.fake.finish();
 }
 
-on_both!(an_edit_takes_effect_after_the_merge);
-async fn an_edit_takes_effect_after_the_merge(database: Database) {
+on_both!(policy_edit_takes_effect_after_merge);
+async fn policy_edit_takes_effect_after_merge(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -137,8 +138,8 @@ async fn an_edit_takes_effect_after_the_merge(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(without_the_permission_to_read_files_the_defaults_apply);
-async fn without_the_permission_to_read_files_the_defaults_apply(database: Database) {
+on_both!(missing_contents_permission_applies_default_policy);
+async fn missing_contents_permission_applies_default_policy(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -153,7 +154,7 @@ async fn without_the_permission_to_read_files_the_defaults_apply(database: Datab
     assert!(check.title.as_deref().is_some_and(|title| title.contains("integration-tests")), "{check:?}");
     let text = check.text.expect("a text").replace('\u{200b}', "");
     assert!(text.contains("contents:read is missing"), "{text}");
-    assert_eq!(text.matches("may not read this repository").count(), 1, "told once: {text}");
+    assert_eq!(text.matches("may not read this repository").count(), 1, "reported once: {text}");
     assert!(check.annotations.is_empty());
     scene.quiet(&service, 1).await;
     service.terminate().await;

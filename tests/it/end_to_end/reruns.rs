@@ -1,4 +1,5 @@
-//! A suspicious job is run again where the policy wants that: once, and what it says is a verdict.
+//! Reruns of suspicious jobs, if the policy wants them: once, and the second sample decides the
+//! verdict.
 
 use super::actions::{PAST, ci, ended, install, past};
 use super::{Database, PATIENCE, REPO, Scene, on_both};
@@ -7,7 +8,8 @@ use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, delivery, sha};
 
-/// A repository with a past, this policy and a pull request whose one run is slow: its head.
+/// A repository with a history and this policy, and a pull request with one slow run. Returns its
+/// head.
 async fn suspected(scene: &Scene, service: &Service, policy: &str) -> String {
     scene.fake.file(REPO, "main", ".github/pacegate.yml", policy.as_bytes());
     past(scene);
@@ -21,8 +23,8 @@ async fn suspected(scene: &Scene, service: &Service, policy: &str) -> String {
     head
 }
 
-on_both!(a_suspicious_job_runs_again_once_and_its_second_sample_is_the_verdict);
-async fn a_suspicious_job_runs_again_once_and_its_second_sample_is_the_verdict(database: Database) {
+on_both!(suspicious_job_reruns_once_and_decides_verdict);
+async fn suspicious_job_reruns_once_and_decides_verdict(database: Database) {
     let scene = Scene::new(database).await;
     scene.fake.change_installation(99, |installation| {
         installation.permissions.insert("actions".into(), "write".into());
@@ -57,15 +59,15 @@ async fn a_suspicious_job_runs_again_once_and_its_second_sample_is_the_verdict(d
     scene.fake.finish();
 }
 
-on_both!(no_job_runs_again_beyond_the_policy_or_without_the_permission);
-async fn no_job_runs_again_beyond_the_policy_or_without_the_permission(database: Database) {
+on_both!(no_rerun_beyond_policy_or_without_permission);
+async fn no_rerun_beyond_policy_or_without_permission(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     suspected(&scene, &service, "confirm: {rerun: true, reruns_a_day: 0}\n").await;
     scene.quiet(&service, 1).await;
     assert_eq!(scene.fake.count_of("actions/re-run-job-for-workflow-run"), 0);
     assert!(service.log().iter().any(|line| line.contains("reruns are used up")));
-    // A day's worth is left, and the installation never granted what it takes.
+    // The daily limit allows another rerun, but the installation did not grant the permission.
     let moved = webhooks::push(&scene.repository, "main", &sha("another policy"));
     scene.fake.file(REPO, "main", ".github/pacegate.yml", b"confirm: {rerun: true}\n");
     scene.deliver(&service, &delivery("push", &moved, WEBHOOK_SECRET)).await;
@@ -73,7 +75,7 @@ async fn no_job_runs_again_beyond_the_policy_or_without_the_permission(database:
     scene.deliver(&service, &scene.pull_request("opened", 8, &head)).await;
     ended(&scene, &service, 3_002, &head, 10, 40).await;
     scene.concluded(&head).await;
-    eventually("a word on it", PATIENCE, || async {
+    eventually("the log line about it", PATIENCE, || async {
         service.log().iter().any(|line| line.contains("can't be run again")).then_some(())
     })
     .await;

@@ -1,12 +1,12 @@
-//! Raw traces that no policy keeps are dropped after their first days; both sides of what was reported
-//! stay, and of the others everything but the trace.
+//! Raw traces that no policy keeps are deleted after the first days. Both sides of a reported
+//! comparison stay. For all other runs everything but the trace stays.
 
 use super::{Database, HISTORY, PATIENCE, Scene, on_both};
 use crate::time::eventually;
 use crate::webhooks::sha;
 
-on_both!(both_sides_of_a_reported_comparison_stay_when_the_others_go);
-async fn both_sides_of_a_reported_comparison_stay_when_the_others_go(database: Database) {
+on_both!(reported_comparison_keeps_both_sides_after_cleanup);
+async fn reported_comparison_keeps_both_sides_after_cleanup(database: Database) {
     let scene = Scene::new(database).await;
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let policies = folder.path().join("retention.yml");
@@ -20,7 +20,7 @@ async fn both_sides_of_a_reported_comparison_stay_when_the_others_go(database: D
     scene.push(&service, &Scene::slowed(7, &head, 10)).await;
     scene.concluded(&head).await;
     service.terminate().await;
-    // The next start finds that the first days are over.
+    // At the next start the first days are over.
     let service = builder.env("PACEGATE_TRACES_FULL", "0s").start().await;
     let of_runs = async || {
         let (_, body) = scene.api(&service, "/runs").await;

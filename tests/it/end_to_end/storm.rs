@@ -1,6 +1,7 @@
-//! A storm: 2,000 deliveries, repeated and shuffled, to a GitHub that fails a tenth of its calls and
-//! limits the rest, while processes are killed. Every head ends with exactly one concluded check,
-//! every pull request with at most one comment, and nobody is written to while GitHub asked to wait.
+//! A storm of 2,000 deliveries, repeated and shuffled. Meanwhile GitHub fails a tenth of its calls
+//! and limits the rest, and processes are killed. Every head ends with exactly one concluded check,
+//! every pull request with at most one comment. No installation is written to while GitHub asked to
+//! wait.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::webhooks::{self, Delivery, delivery, sha};
 const PULL_REQUESTS: u64 = 60;
 const HEADS: u64 = 200;
 const DELIVERIES: usize = 2000;
-/// When the test has failed; it ends long before.
+/// The longest wait before the test fails. The test ends long before.
 const PATIENCE: Duration = Duration::from_mins(3);
 /// Repositories, each with an installation of its own.
 const REPOSITORIES: [&str; 4] = [REPO, "acme-2/my-app", "acme-3/my-app", "acme-4/my-app"];
@@ -37,12 +38,12 @@ fn heads() -> Vec<Head> {
     (0..HEADS).map(head).collect()
 }
 
-/// Every other pull request's newest head is measured, and slowed: it gets a comment.
+/// The newest head of every other pull request has a slowed run, so it gets a comment.
 fn is_measured(index: usize) -> bool {
     index as u64 >= HEADS - PULL_REQUESTS && index.is_multiple_of(2)
 }
 
-/// Adds the other repositories and gives all four, as GitHub has them.
+/// Adds the other repositories and returns all four, as GitHub has them.
 fn repositories(scene: &Scene) -> Vec<Repository> {
     let with_id = |(i, name): (u64, &&str)| {
         let mut repository = Repository::new(1_296_269 + i, name);
@@ -58,7 +59,7 @@ fn repositories(scene: &Scene) -> Vec<Repository> {
     all
 }
 
-/// Each head's delivery, so many times as makes 2,000, in an order drawn from a seed.
+/// Deliveries for each head, repeated until there are 2,000, in an order drawn from a seed.
 fn deliveries(heads: &[Head], repositories: &[Repository]) -> Vec<Delivery> {
     let of_head = |head: &Head| {
         let repository = &repositories[head.repository];
@@ -115,8 +116,8 @@ async fn push_to(scene: &Scene, service: &Service, repository: usize, request: &
     assert_eq!(answer.status(), 200);
 }
 
-on_both!(every_head_comes_through_the_storm_with_one_concluded_check);
-async fn every_head_comes_through_the_storm_with_one_concluded_check(database: Database) {
+on_both!(storm_ends_with_one_concluded_check_per_head);
+async fn storm_ends_with_one_concluded_check_per_head(database: Database) {
     let has_two_processes = matches!(database, Database::Postgres(_));
     let mut scene = Scene::new(database).await;
     scene.builder = scene
@@ -129,7 +130,7 @@ async fn every_head_comes_through_the_storm_with_one_concluded_check(database: D
     let repositories = repositories(&scene);
     let heads = heads();
     for head in &heads {
-        // The last of a pull request's heads is the one that GitHub has.
+        // GitHub's head is the last head of a pull request.
         let name = repositories[head.repository].full_name();
         scene.fake.pull_request(&name, PullRequest::new(head.number, &name, &head.sha));
     }
@@ -144,7 +145,7 @@ async fn every_head_comes_through_the_storm_with_one_concluded_check(database: D
     let deliveries = deliveries(&heads, &repositories);
     let (before, after) = deliveries.split_at(DELIVERIES / 2);
     send_from_many(&scene, &service, before).await;
-    // Mid-way: some checks are made, most are not.
+    // In the middle: some checks exist, most do not yet.
     eventually("the first checks", PATIENCE, || async {
         (scene.fake.check_runs().len() >= 40).then_some(())
     })
@@ -167,11 +168,11 @@ async fn every_head_comes_through_the_storm_with_one_concluded_check(database: D
     })
     .await;
     let met = scene.fake.weather(None);
-    assert!(met.len() == 5 && met.values().sum::<usize>() > 50, "it was a storm: {met:?}");
-    eventually("no job left", PATIENCE, || async {
+    assert!(met.len() == 5 && met.values().sum::<usize>() > 50, "the storm caused too few faults: {met:?}");
+    eventually("no task left", PATIENCE, || async {
         let url = format!("{}/metrics", service.url());
         let text = scene.client.get(url).send().await.ok()?.text().await.ok()?;
-        assert!(text.contains("pacegate_dead_jobs 0\n"), "a job was given up:\n{text}");
+        assert!(text.contains("pacegate_dead_jobs 0\n"), "a task is dead:\n{text}");
         text.contains("pacegate_open_jobs 0\n").then_some(())
     })
     .await;
@@ -198,6 +199,6 @@ async fn every_head_comes_through_the_storm_with_one_concluded_check(database: D
         worker.terminate().await;
     }
     service.terminate().await;
-    // Fails on a write during a told wait.
+    // Fails if a write ignored a wait.
     scene.fake.finish();
 }

@@ -1,5 +1,5 @@
-//! The story the product is for: two pushes of a slowed pipeline make one check run that says
-//! regressed and one comment; and what stands around it.
+//! The main use of the product: two pushes of a slowed pipeline lead to one check run that says
+//! regressed, and one comment. Other tests cover the variants of this flow.
 
 use serde_json::Value;
 
@@ -8,8 +8,8 @@ use crate::fake_github::state::permissions;
 use crate::service::WEBHOOK_SECRET;
 use crate::webhooks::{self, delivery, sha};
 
-on_both!(two_pushes_of_a_slowed_pipeline);
-async fn two_pushes_of_a_slowed_pipeline(database: Database) {
+on_both!(two_slowed_pushes_yield_confirmed_regression);
+async fn two_slowed_pushes_yield_confirmed_regression(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -32,7 +32,7 @@ async fn two_pushes_of_a_slowed_pipeline(database: Database) {
     let title = check.title.expect("a title");
     assert!(title.contains("integration-tests") && title.contains("confirmed"), "{title}");
     assert!(title.contains("new error"), "{title}");
-    // Two checks wait for a trace that has come: their watchdogs wait for their time.
+    // Two watchdog tasks of checks remain, which are not due yet.
     scene.quiet(&service, 2).await;
 
     assert_eq!(scene.checks(&first).len() + scene.checks(&second).len(), 2, "one check run for each head");
@@ -54,7 +54,7 @@ async fn two_pushes_of_a_slowed_pipeline(database: Database) {
     assert_eq!(verdict["baseline"]["runs"], HISTORY);
     assert_eq!(verdict["errors"][0]["verdict"], "new");
 
-    // The page shows exactly what GitHub got.
+    // The page shows exactly what GitHub received.
     let (_, runs) = scene.api(&service, &format!("/runs?sha={second}")).await;
     assert_eq!(runs["runs"][0]["lineage"]["number"], 7);
     let page = async |path: &str| {
@@ -67,14 +67,14 @@ async fn two_pushes_of_a_slowed_pipeline(database: Database) {
     let newest =
         links.iter().find(|href| href.contains("/comparisons/")).expect("a link to the newest comparison");
     let shown = page(newest).await;
-    assert!(shown.contains("Posted on "), "it says so");
+    assert!(shown.contains("Posted on "), "the page says that it was posted");
     let check = scene.concluded(&second).await;
     for part in [check.title, check.summary, check.text, Some(body.clone())] {
         let part = part.expect("GitHub got all four");
         assert!(shown.contains(&part), "the page does not show what GitHub got:\n{part}");
     }
 
-    // Each token could do what its job needs, to this repository, and nothing else.
+    // Each token has only the permissions of its task, and only this repository.
     for token in scene.fake.tokens() {
         assert_eq!(token.requested_repositories, Some(serde_json::json!(["my-app"])));
         let asked = token.requested_permissions.expect("permissions are always named");
@@ -100,14 +100,14 @@ async fn two_pushes_of_a_slowed_pipeline(database: Database) {
     scene.fake.finish();
 }
 
-/// HTML's text: the template engine's numeric entities read back.
+/// Replaces the numeric entities of the template engine.
 fn unescaped(html: &str) -> String {
     let entities = [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&#38;", "&")];
     entities.iter().fold(html.to_owned(), |text, (entity, character)| text.replace(entity, character))
 }
 
-on_both!(an_unchanged_pipeline_is_left_in_peace);
-async fn an_unchanged_pipeline_is_left_in_peace(database: Database) {
+on_both!(unchanged_pipeline_gets_success_and_no_comment);
+async fn unchanged_pipeline_gets_success_and_no_comment(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -119,13 +119,13 @@ async fn an_unchanged_pipeline_is_left_in_peace(database: Database) {
     let check = scene.concluded(&head).await;
     assert_eq!(check.conclusion.as_deref(), Some("success"), "{:?}", check.title);
     scene.quiet(&service, 1).await;
-    assert!(scene.fake.comments(REPO, 3).is_empty(), "nothing to say, so no comment");
+    assert!(scene.fake.comments(REPO, 3).is_empty(), "no comment without a finding");
     service.terminate().await;
     scene.fake.finish();
 }
 
-on_both!(a_comment_turns_into_resolved);
-async fn a_comment_turns_into_resolved(database: Database) {
+on_both!(comment_becomes_resolved_after_recovery);
+async fn comment_becomes_resolved_after_recovery(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -149,8 +149,8 @@ async fn a_comment_turns_into_resolved(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(a_rerequest_is_a_new_evaluation);
-async fn a_rerequest_is_a_new_evaluation(database: Database) {
+on_both!(rerequest_starts_a_new_evaluation);
+async fn rerequest_starts_a_new_evaluation(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -182,8 +182,8 @@ async fn a_rerequest_is_a_new_evaluation(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(a_check_no_trace_comes_for_is_concluded);
-async fn a_check_no_trace_comes_for_is_concluded(database: Database) {
+on_both!(check_without_trace_is_concluded);
+async fn check_without_trace_is_concluded(database: Database) {
     let mut scene = Scene::new(database).await;
     scene.builder = scene.builder.clone().env("PACEGATE_CHECK_TIMEOUT", "500ms");
     let service = scene.builder.start().await;
@@ -199,7 +199,7 @@ async fn a_check_no_trace_comes_for_is_concluded(database: Database) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn web_and_worker_can_be_two_processes() {
+async fn web_and_worker_run_as_two_processes() {
     let scene = Scene::new(Database::postgres().await).await;
     let service = scene.builder.clone().arguments(&["--no-worker"]).start().await;
     let worker = scene.builder.start_worker();

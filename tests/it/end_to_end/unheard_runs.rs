@@ -1,5 +1,5 @@
-//! Runs that no delivery told of, or told of too late: GitHub's lists have them. And an installation
-//! that does not let us read any.
+//! Workflow runs whose events were missed or late. The service finds them in GitHub's lists. Also
+//! an installation without the permission to read runs.
 
 use super::actions::{PAST, ci, install, past};
 use super::{Database, PATIENCE, REPO, Scene, on_both};
@@ -18,7 +18,7 @@ fn ended(id: u64, head: &str, slower: i64) -> WorkflowRun {
     run
 }
 
-/// The same while it was under way.
+/// The same run while it was in progress.
 fn under_way(ended: &WorkflowRun) -> WorkflowRun {
     WorkflowRun { status: "in_progress".to_owned(), conclusion: None, ..ended.clone() }
 }
@@ -36,8 +36,8 @@ fn lists_of(scene: &Scene, head: &str) -> usize {
     scene.fake.requests().iter().filter(of_head).count()
 }
 
-on_both!(a_pull_request_that_is_open_at_the_installation_has_a_verdict);
-async fn a_pull_request_that_is_open_at_the_installation_has_a_verdict(database: Database) {
+on_both!(pull_request_open_at_installation_gets_verdict);
+async fn pull_request_open_at_installation_gets_verdict(database: Database) {
     let scene = Scene::new(database).await;
     past(&scene);
     let (head, closed) = (sha("open before the App came"), sha("closed before the App came"));
@@ -54,13 +54,13 @@ async fn a_pull_request_that_is_open_at_the_installation_has_a_verdict(database:
     .await;
     scene.quiet(&service, 1).await;
     assert_eq!(scene.concluded(&head).await.conclusion.as_deref(), Some("neutral"), "one run is a suspicion");
-    assert_eq!(scene.fake.check_runs().len(), 1, "nobody waits for the closed one's");
+    assert_eq!(scene.fake.check_runs().len(), 1, "no check for the closed pull request");
     service.terminate().await;
     scene.fake.finish();
 }
 
-on_both!(runs_whose_end_nobody_told_are_found);
-async fn runs_whose_end_nobody_told_are_found(database: Database) {
+on_both!(runs_with_missed_end_are_found);
+async fn runs_with_missed_end_are_found(database: Database) {
     let mut scene = Scene::new(database).await;
     scene.builder = scene.builder.clone().env("PACEGATE_RECONCILE_INTERVAL", "1s");
     let service = scene.builder.start().await;
@@ -79,7 +79,7 @@ async fn runs_whose_end_nobody_told_are_found(database: Database) {
         let (_, runs) = scene.api(&service, &format!("/runs?sha={head}")).await;
         assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1));
     }
-    // Nobody waits any more, so nobody asks.
+    // No check waits any more, so no requests follow.
     let lists = scene.fake.requests().len();
     eventually("two more rounds", PATIENCE, || async {
         let later = scene.fake.requests().split_off(lists);
@@ -98,8 +98,8 @@ async fn runs_whose_end_nobody_told_are_found(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(a_check_is_not_concluded_before_a_run_that_was_not_heard_of);
-async fn a_check_is_not_concluded_before_a_run_that_was_not_heard_of(database: Database) {
+on_both!(check_waits_for_a_run_without_delivery);
+async fn check_waits_for_a_run_without_delivery(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -120,7 +120,7 @@ async fn a_check_is_not_concluded_before_a_run_that_was_not_heard_of(database: D
     tell(&scene, &service, "completed", &run).await;
     let first = scene.concluded(&head).await;
     scene.quiet(&service, 1).await;
-    // It was concluded: what comes later changes it without asking.
+    // After the conclusion, later spans change the check without requests for runs.
     let asked = lists_of(&scene, &head);
     scene.push(&service, &Scene::slowed(7, &head, 5)).await;
     eventually("the check with the second trace", PATIENCE, || async {
@@ -133,8 +133,8 @@ async fn a_check_is_not_concluded_before_a_run_that_was_not_heard_of(database: D
     scene.fake.finish();
 }
 
-on_both!(a_check_whose_end_passed_while_the_app_was_away_is_concluded);
-async fn a_check_whose_end_passed_while_the_app_was_away_is_concluded(database: Database) {
+on_both!(check_overdue_while_app_was_away_is_concluded);
+async fn check_overdue_while_app_was_away_is_concluded(database: Database) {
     let mut scene = Scene::new(database).await;
     scene.builder = scene.builder.clone().env("PACEGATE_CHECK_TIMEOUT", "500ms");
     let service = scene.builder.start().await;
@@ -148,7 +148,7 @@ async fn a_check_whose_end_passed_while_the_app_was_away_is_concluded(database: 
     };
     scene.fake.change_repository(REPO, |repository| repository.installation = None);
     scene.deliver(&service, &changed("removed")).await;
-    // What is left: to announce the check, to show what it waits for, and its end.
+    // Three tasks remain: creating the check, showing the runs it waits for, and its timeout.
     scene.quiet(&service, 3).await;
     pause.drop_connection();
     scene.quiet(&service, 0).await;
@@ -167,8 +167,8 @@ async fn a_check_whose_end_passed_while_the_app_was_away_is_concluded(database: 
     scene.fake.finish();
 }
 
-on_both!(without_the_permission_to_read_runs_nothing_dies_and_the_check_says_so);
-async fn without_the_permission_to_read_runs_nothing_dies_and_the_check_says_so(database: Database) {
+on_both!(missing_actions_permission_is_shown_in_check);
+async fn missing_actions_permission_is_shown_in_check(database: Database) {
     let mut scene = Scene::new(database).await;
     scene.builder = scene.builder.clone().env("PACEGATE_CHECK_TIMEOUT", "2s");
     scene.fake.change_installation(99, |installation| {
@@ -189,7 +189,7 @@ async fn without_the_permission_to_read_runs_nothing_dies_and_the_check_says_so(
         assert!(title.contains("lacks the permission actions: read"), "{title}");
         assert_eq!(check.conclusion.as_deref(), Some("neutral"));
     }
-    // Spans are judged all the same.
+    // Spans are still judged.
     scene.push(&service, &Scene::slowed(9, &spans, 10)).await;
     scene.wait_for_runs(&service, super::HISTORY as usize + 1).await;
     scene.deliver(&service, &scene.pull_request("opened", 9, &spans)).await;

@@ -157,7 +157,7 @@ pub(crate) fn blob(shared: &Shared, id: u64, request: &Request) -> Response {
 }
 
 #[tokio::test]
-async fn artifacts_are_fetched_without_a_token_and_held_against_what_github_says() {
+async fn artifacts_are_fetched_tokenless_and_verified_against_listing() {
     let repo = "acme/my-app";
     let fake = FakeGitHub::with_repository(repo).await;
     fake.workflow_run(repo, super::actions::WorkflowRun::new(7, repo, &"a".repeat(40), 1_000));

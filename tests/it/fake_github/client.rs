@@ -35,7 +35,7 @@ async fn as_installation(fake: &FakeGitHub, permissions: Value) -> Octocrab {
 }
 
 #[tokio::test]
-async fn octocrab_reads_every_kind_of_answer() {
+async fn octocrab_parses_every_kind_of_answer() {
     let fake = fake().await;
     fake.file(REPO, "main", ".github/pacegate.yml", b"version: 1\n");
     let app = as_app(&fake);
@@ -74,7 +74,7 @@ async fn octocrab_reads_every_kind_of_answer() {
 }
 
 #[tokio::test]
-async fn octocrab_sees_a_refusal_as_one() {
+async fn octocrab_reports_refusal_as_error() {
     let fake = fake().await;
     let client = as_installation(&fake, json!({ "checks": "read" })).await;
     let refused = client.issues("octo-org", "web").create_comment(7, "x").await;

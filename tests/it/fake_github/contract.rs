@@ -190,7 +190,7 @@ fn percent_decoded(segment: &str) -> String {
 }
 
 #[test]
-fn routes_are_found_by_their_templates() {
+fn routes_match_by_template() {
     let found = |method, path| {
         CONTRACT.route(method, path).map(|(operation, variables)| (operation.id.clone(), variables))
     };

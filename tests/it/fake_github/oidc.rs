@@ -182,7 +182,7 @@ async fn of_runner(State(issuer): State<Issuer>, Query(asked): Query<Asked>, hea
 }
 
 #[tokio::test]
-async fn a_runner_is_handed_a_token_that_the_published_keys_verify() {
+async fn runner_token_verifies_with_published_keys() {
     use jsonwebtoken::{DecodingKey, Validation};
 
     let issuer = Issuer::start().await;

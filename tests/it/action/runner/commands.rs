@@ -126,7 +126,7 @@ pub(super) fn pairs(text: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn files_of_pairs_are_read_as_a_runner_does() {
+fn name_value_files_parse_like_a_runner() {
     let text = "A=1\nB<<end\ntwo\nlines=x\nend\n\nC=a<<b\nD=\nE<<end\nend\n";
     let wanted = [("A", "1"), ("B", "two\nlines=x"), ("C", "a<<b"), ("D", ""), ("E", "")];
     assert_eq!(pairs(text), wanted.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
@@ -136,7 +136,7 @@ fn files_of_pairs_are_read_as_a_runner_does() {
 }
 
 #[test]
-fn a_log_has_its_commands_and_no_secret() {
+fn log_shows_commands_and_hides_secrets() {
     let (masks, mut log) = (Masks::default(), Log::default());
     for line in [
         "::add-mask::s3cret",

@@ -111,7 +111,7 @@ fn term(expression: &str, contexts: &BTreeMap<&str, Value>) -> Value {
 }
 
 #[test]
-fn defaults_are_evaluated() {
+fn input_defaults_are_evaluated() {
     let contexts = BTreeMap::from([
         ("job", serde_json::json!({ "check_run_id": 42 })),
         ("matrix", serde_json::json!({ "node": 18 })),

@@ -1,5 +1,6 @@
-//! A pipeline as several services send it, in pieces and in no order: stages and operations of one
-//! tracer, a service whose clock is wrong, a queue whose consumer has a trace of its own.
+//! A pipeline whose parts come from several services, in separate requests and in random order. It
+//! has stages and operations of one tracer, a service with a wrong clock, and a queue whose
+//! consumer has its own trace.
 
 mod sent;
 
@@ -12,7 +13,7 @@ use crate::webhooks::sha;
 
 /// Runs of main before the change.
 const HISTORY: u32 = 20;
-/// What the consumer does, below all that leads to it.
+/// The path of the consumer's work.
 const MIGRATE: [&str; 6] =
     ["shop", "deploy", "send-message-orders", "receive-message-orders", "process-message-orders", "migrate"];
 
@@ -20,8 +21,8 @@ fn stage<'a>(verdict: &'a Value, path: &[&str]) -> Option<&'a Value> {
     verdict["stages"].as_array()?.iter().find(|stage| stage["path"] == serde_json::json!(path))
 }
 
-on_both!(many_senders_make_one_run);
-async fn many_senders_make_one_run(database: Database) {
+on_both!(spans_from_many_senders_form_one_run);
+async fn spans_from_many_senders_form_one_run(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     let begin = now_seconds() - 3600 * i64::from(HISTORY + 2);
@@ -37,7 +38,7 @@ async fn many_senders_make_one_run(database: Database) {
     let (_, runs) = scene.api(&service, "/runs").await;
     let pipelines: Vec<&Value> =
         runs["runs"].as_array().expect("runs").iter().map(|run| &run["pipeline"]).collect();
-    assert_eq!(pipelines, vec!["shop"; HISTORY as usize], "no part of a run is a run by itself");
+    assert_eq!(pipelines, vec!["shop"; HISTORY as usize], "no part of a run is stored as a separate run");
 
     let head = sha("slow consumer");
     let slowed = Sent::new(&head, "change", now_seconds() - 600, 2.0);
@@ -46,7 +47,7 @@ async fn many_senders_make_one_run(database: Database) {
     for request in sent::requests(pieces, 3) {
         scene.push(&service, &request).await;
     }
-    // Not before all of it was collected: a verdict on half of it may come first.
+    // Waits until all of it is collected: a verdict on a part of it may come first.
     scene.quiet(&service, 0).await;
     let (_, verdict) = scene.api(&service, &format!("/commits/{head}/verdict")).await;
     let blamed: Vec<&Value> = verdict["stages"]
@@ -64,7 +65,7 @@ async fn many_senders_make_one_run(database: Database) {
         &["shop", "test", "upload-artifact", "store-artifact"],
     ] {
         let stage = stage(&verdict, path).unwrap_or_else(|| panic!("{path:?} in {verdict}"));
-        assert_eq!(stage["verdict"], "pass", "{path:?}: what it sent a message to does not lengthen it");
+        assert_eq!(stage["verdict"], "pass", "{path:?}: the receiver of its message does not lengthen it");
     }
     let empty = stage(&verdict, &["shop", "build", "build-lint"]).expect("a stage without length");
     assert!(empty["verdict"] != "suspect", "{empty}");
@@ -74,11 +75,11 @@ async fn many_senders_make_one_run(database: Database) {
     }
     assert!(stage(&verdict, &["shop", "checkout", "git-clone"]).is_none_or(|s| s["verdict"] == "removed"));
 
-    // What comes after the verdict makes the run again, and the verdict.
+    // Spans that come after the verdict rebuild the run and the verdict.
     scene.push(&service, &sent::requests(late, 1).remove(0)).await;
     scene.quiet(&service, 0).await;
     let (_, verdict) = scene.api(&service, &format!("/commits/{head}/verdict")).await;
-    let clone = stage(&verdict, &["shop", "checkout", "git-clone"]).expect("it is there");
+    let clone = stage(&verdict, &["shop", "checkout", "git-clone"]).expect("the late stage");
     assert_eq!(clone["verdict"], "pass");
     let (_, runs) = scene.api(&service, &format!("/runs?sha={head}")).await;
     assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1));

@@ -1,4 +1,5 @@
-//! Each lie, refused: of tokens, of grants, of what is uploaded. No run and no baseline comes of any.
+//! Forged or misused tokens, grants and uploads are refused. None of them leads to a run or a
+//! baseline.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use pacegate_github::actions_trace::ids;
@@ -13,7 +14,7 @@ use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, delivery, sha};
 
-/// Waits for so many log lines that tell of a refusal: they come through a pipe.
+/// Waits for `count` log lines with one of these texts. Log lines arrive through a pipe.
 async fn told(service: &Service, what: &[&str], count: usize) {
     let lines = || service.log().iter().filter(|line| what.iter().any(|what| line.contains(what))).count();
     eventually("a line for each refusal", PATIENCE, || async { (lines() >= count).then_some(()) }).await;
@@ -26,8 +27,8 @@ async fn no_run_came_of_it(path: &FastPath, service: &Service) {
     assert_eq!(runs["runs"], json!([]));
 }
 
-on_both!(a_token_that_lies_gets_no_grant);
-async fn a_token_that_lies_gets_no_grant(database: Database) {
+on_both!(forged_or_misused_token_gets_no_grant);
+async fn forged_or_misused_token_gets_no_grant(database: Database) {
     let path = FastPath::new(database).await;
     let service = path.started().await;
     let issuer = &path.issuer;
@@ -76,7 +77,8 @@ async fn a_token_that_lies_gets_no_grant(database: Database) {
     assert_eq!(path.exchange(&service, &again).await.0, 201);
     assert_eq!(path.exchange(&service, &mint(json!({ "jti": "the same", "run_id": "2" }))).await.0, 401);
 
-    // GitHub gives a fork's job no token; one that has it all the same is refused by what GitHub told.
+    // GitHub gives a fork's job no token. If such a token exists, the service refuses it by
+    // GitHub's data on the run.
     let mut pr = PullRequest::new(12, REPO, &sha("of a fork"));
     "somebody/my-app".clone_into(&mut pr.head_repo);
     path.scene.fake.pull_request(REPO, pr.clone());
@@ -107,8 +109,8 @@ async fn a_token_that_lies_gets_no_grant(database: Database) {
     path.scene.fake.finish();
 }
 
-on_both!(an_upload_that_lies_is_refused);
-async fn an_upload_that_lies_is_refused(database: Database) {
+on_both!(false_or_inconsistent_upload_is_refused);
+async fn false_or_inconsistent_upload_is_refused(database: Database) {
     let path = FastPath::new(database).await;
     let service = path.started().await;
     let main = [("vcs.ref.head.name", "main"), ("vcs.ref.head.revision", &*sha("main"))];
@@ -141,7 +143,8 @@ async fn an_upload_that_lies_is_refused(database: Database) {
         assert_eq!(status, expected, "{what}: {problem}");
     }
     told(&service, &["a job's upload was refused"], 13).await;
-    // Spans that inflate without end: what fits is taken, what does not is told.
+    // Spans that inflate without end: the part within the limit may be accepted, the rest is
+    // reported.
     let (status, taken) = path.upload(&service, &grant, body(&manifest(json!({}), &bomb), &bomb)).await;
     assert!((status == 202 && taken["spans"] == 0) || status == 400, "{status} {taken}");
 
@@ -163,7 +166,7 @@ async fn an_upload_that_lies_is_refused(database: Database) {
     for wrong in ["pgg_", "pgg_0000000000000000000000000000000000000000000000", "pgt_x"] {
         assert_eq!(path.upload(&service, wrong, lie(json!({}))).await.0, 401, "{wrong}");
     }
-    // A grant is for this and for nothing else.
+    // A grant works for this route only.
     let otlp = path.scene.client.post(format!("{}/v1/traces", service.url())).bearer_auth(&grant);
     let pushed = otlp.header("content-type", "application/json").body("{}").send().await.expect("an answer");
     assert_eq!(pushed.status(), 401);
@@ -171,7 +174,7 @@ async fn an_upload_that_lies_is_refused(database: Database) {
         path.scene.client.get(format!("{}/api/v1/repos/{REPO}/runs", service.url())).bearer_auth(&grant);
     assert_eq!(read.send().await.expect("an answer").status(), 404);
 
-    // A root that claims the base branch hangs below its job: the run is GitHub's to tell.
+    // A root that claims the base branch is placed below its job: GitHub alone describes the run.
     assert_eq!(path.upload(&service, &grant, lie(json!({}))).await.0, 202);
     let run_itself = test_case("the run", None, &[]).replace(
         &hex::encode(&<sha2::Sha256 as sha2::Digest>::digest("the run")[..8]),
@@ -185,8 +188,8 @@ async fn an_upload_that_lies_is_refused(database: Database) {
     path.scene.fake.finish();
 }
 
-on_both!(a_grant_is_good_for_so_many_uploads);
-async fn a_grant_is_good_for_so_many_uploads(database: Database) {
+on_both!(grant_allows_limited_number_of_uploads);
+async fn grant_allows_limited_number_of_uploads(database: Database) {
     let path = FastPath::new(database).await;
     let service = path.started().await;
     let grant = path.grant(&service, json!({})).await;
@@ -204,8 +207,8 @@ async fn a_grant_is_good_for_so_many_uploads(database: Database) {
     path.scene.fake.finish();
 }
 
-on_both!(a_service_without_an_app_or_an_address_gives_no_grants);
-async fn a_service_without_an_app_or_an_address_gives_no_grants(database: Database) {
+on_both!(service_without_app_or_address_grants_nothing);
+async fn service_without_app_or_address_grants_nothing(database: Database) {
     let path = FastPath::new(database).await;
     let local = ["APP_ID", "PRIVATE_KEY", "WEBHOOK_SECRET"]
         .iter()

@@ -1,5 +1,5 @@
-//! The companion action's fast path: a job exchanges its OIDC token for a grant and uploads what
-//! happened inside its steps. Whoever lies is refused with a line in the log, and nothing comes of it.
+//! The companion action's fast path: a job exchanges its OIDC token for a grant and uploads the
+//! spans of its steps. False tokens and uploads are refused with a log line and have no effect.
 
 mod attacks;
 mod uploads;
@@ -24,7 +24,7 @@ pub(super) const PUBLIC_URL: &str = "https://pacegate.example.com";
 pub(super) const RUN: i64 = 5_001;
 pub(super) const JOB: i64 = 6_001;
 
-/// A service with an App, and the issuer whose tokens it takes.
+/// A service with an App, and the issuer whose tokens it accepts.
 pub(super) struct FastPath {
     pub scene: Scene,
     pub issuer: Issuer,
@@ -41,7 +41,7 @@ impl FastPath {
         Self { scene, issuer }
     }
 
-    /// Started, and installed on the repository.
+    /// Starts the service and installs the App on the repository.
     pub(super) async fn started(&self) -> Service {
         let service = self.scene.builder.start().await;
         install(&self.scene, &service).await;
@@ -49,13 +49,13 @@ impl FastPath {
         service
     }
 
-    /// Asks for a grant with a token.
+    /// Requests a grant with a token.
     pub(super) async fn exchange(&self, service: &Service, token: &str) -> (u16, Value) {
         let request = self.scene.client.post(format!("{}/api/v1/actions/grants", service.url()));
         answer(request.bearer_auth(token)).await
     }
 
-    /// The grant of a good token with these claims.
+    /// A grant for a valid token with these claims.
     pub(super) async fn grant(&self, service: &Service, claims: Value) -> String {
         let (status, granted) = self.exchange(service, &self.issuer.mint(PUBLIC_URL, claims)).await;
         assert_eq!(status, 201, "{granted}");
@@ -81,7 +81,7 @@ pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     to.write_all(bytes).and_then(|()| to.finish()).expect("memory")
 }
 
-/// A manifest of the good claims' job, with these fields put over it and these spans beside it.
+/// The manifest of the valid claims' job for these spans. `over` replaces fields.
 pub(super) fn manifest(over: Value, spans: &[u8]) -> Value {
     let ended = now_seconds() * 1_000_000_000;
     let good = json!({
@@ -97,7 +97,7 @@ pub(super) fn manifest(over: Value, spans: &[u8]) -> Value {
     crate::fake_github::views::overlay(good, over)
 }
 
-/// A body as the action sends it.
+/// A body in the action's format.
 pub(super) fn body(manifest: &Value, spans: &[u8]) -> Vec<u8> {
     [gzip(format!("{}\n", json!({ "manifest": manifest })).as_bytes()), spans.to_vec()].concat()
 }

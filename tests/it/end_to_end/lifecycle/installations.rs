@@ -1,5 +1,5 @@
-//! The App is suspended and comes back, is removed and installed again, in time or too late; and the
-//! news of it come in the wrong order.
+//! The App is suspended and resumed, or removed and installed again, within the grace period or
+//! after it. Events also arrive in the wrong order.
 
 use std::path::Path;
 
@@ -17,8 +17,8 @@ async fn tell(scene: &Scene, service: &Service, action: &str, installation: u64)
     scene.tell(service, "installation", &payload).await;
 }
 
-on_both!(nothing_is_called_while_suspended_and_all_goes_on_after);
-async fn nothing_is_called_while_suspended_and_all_goes_on_after(database: Database) {
+on_both!(suspended_installation_gets_no_calls_until_it_resumes);
+async fn suspended_installation_gets_no_calls_until_it_resumes(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -34,7 +34,7 @@ async fn nothing_is_called_while_suspended_and_all_goes_on_after(database: Datab
     scene.push(&service, &Scene::slowed(8, &late, 10)).await;
     scene.tell_of(&service, "opened", &PullRequest::new(8, REPO, &late)).await;
     scene.wait_for_runs(&service, HISTORY as usize + 2).await;
-    // Two that write or ask wait for GitHub, and a check's patience goes on.
+    // Two tasks wait for GitHub, and the timeout of a check goes on.
     scene.quiet(&service, 3).await;
     let asked: Vec<_> = scene.fake.requests().split_off(calls).into_iter().map(|r| r.path).collect();
     assert_eq!(asked, [""; 0]);
@@ -47,8 +47,8 @@ async fn nothing_is_called_while_suspended_and_all_goes_on_after(database: Datab
     scene.fake.finish();
 }
 
-on_both!(whoever_comes_back_within_the_grace_period_finds_everything);
-async fn whoever_comes_back_within_the_grace_period_finds_everything(database: Database) {
+on_both!(reinstall_within_grace_period_restores_everything);
+async fn reinstall_within_grace_period_restores_everything(database: Database) {
     let mut scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -61,7 +61,7 @@ async fn whoever_comes_back_within_the_grace_period_finds_everything(database: D
     scene.push(&service, &Scene::slowed(7, &head, 10)).await;
     scene.wait_for_runs(&service, HISTORY as usize + 1).await;
     service.terminate().await;
-    // The sweep at each start marks it and deletes nothing.
+    // The sweep at each start marks the repository and deletes nothing.
     let service = scene.builder.start().await;
     scene.quiet(&service, 1).await;
     scene.fake.installation(Installation::new(100, "acme"));
@@ -74,14 +74,14 @@ async fn whoever_comes_back_within_the_grace_period_finds_everything(database: D
     scene.fake.finish();
 }
 
-/// Files below a folder.
+/// The number of files below a folder.
 fn files(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
 }
 
-on_both!(after_the_grace_period_nothing_is_left);
-async fn after_the_grace_period_nothing_is_left(database: Database) {
+on_both!(everything_is_deleted_after_grace_period);
+async fn everything_is_deleted_after_grace_period(database: Database) {
     let mut scene = Scene::new(database).await;
     let traces = TempDir::new().expect("a temporary folder");
     let kept = format!("file:{}", traces.path().display());
@@ -116,7 +116,7 @@ async fn after_the_grace_period_nothing_is_left(database: Database) {
     scene.fake.installation(Installation::new(100, "acme"));
     scene.change(|repository| repository.installation = Some(100));
     tell(&scene, &service, "created", 100).await;
-    // The pull request is still open: its check waits anew, beside the end of the old one.
+    // The pull request is still open, so a new check waits, beside the watchdog of the old one.
     scene.quiet(&service, 2).await;
     scene.token = create_token(&scene.builder, REPO);
     for (path, what) in [("/runs", "runs"), (&format!("/runs?sha={head}"), "runs")] {
@@ -127,8 +127,8 @@ async fn after_the_grace_period_nothing_is_left(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(what_github_says_now_counts_and_not_what_comes_last);
-async fn what_github_says_now_counts_and_not_what_comes_last(database: Database) {
+on_both!(current_github_state_beats_delivery_order);
+async fn current_github_state_beats_delivery_order(database: Database) {
     let mut scene = Scene::new(database).await;
     scene.builder = scene.builder.clone().env("PACEGATE_PAGES", "public");
     scene.change(|repository| repository.private = false);
@@ -139,14 +139,15 @@ async fn what_github_says_now_counts_and_not_what_comes_last(database: Database)
         scene.quiet(&service, 0).await;
         assert_eq!(scene.page(&service, REPO, None).await.0, status, "{action}");
     };
-    // Taken out and put back, and heard of the other way round: GitHub has it.
+    // The repository was removed and added again. The events arrive in reverse order, and GitHub
+    // still has it.
     told("added", 200).await;
     told("removed", 200).await;
-    // Put back and taken out: GitHub has it no more.
+    // The repository was added and removed again. GitHub no longer has it.
     scene.fake.change_repository(REPO, |repository| repository.installation = None);
     told("removed", CLOSED).await;
     told("added", CLOSED).await;
-    // The installation is gone before it is heard that it came.
+    // The installation is gone before its creation is delivered.
     for action in ["deleted", "created"] {
         tell(&scene, &service, action, 100).await;
         scene.quiet(&service, 0).await;

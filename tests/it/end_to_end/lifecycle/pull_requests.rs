@@ -1,5 +1,5 @@
-//! A pull request's base is deleted, its head is pushed over, it is closed and opened again, or it comes
-//! from a fork.
+//! Changes of a pull request: its base is deleted, its head is force-pushed, it is closed and
+//! reopened, or it comes from a fork.
 
 use super::super::actions::{PAST, ci, install, past};
 use super::super::{Database, HISTORY, PATIENCE, REPO, Scene, on_both};
@@ -7,8 +7,8 @@ use crate::fake_github::state::PullRequest;
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, sha};
 
-on_both!(a_check_whose_base_branch_is_deleted_ends_and_is_judged_again_on_its_next_base);
-async fn a_check_whose_base_branch_is_deleted_ends_and_is_judged_again_on_its_next_base(database: Database) {
+on_both!(deleted_base_ends_check_next_base_judges_again);
+async fn deleted_base_ends_check_next_base_judges_again(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -39,8 +39,8 @@ async fn a_check_whose_base_branch_is_deleted_ends_and_is_judged_again_on_its_ne
     scene.fake.finish();
 }
 
-on_both!(a_forced_push_ends_the_old_head_s_check_and_the_comment_speaks_of_the_new_one);
-async fn a_forced_push_ends_the_old_head_s_check_and_the_comment_speaks_of_the_new_one(database: Database) {
+on_both!(forced_push_ends_old_check_and_updates_comment);
+async fn forced_push_ends_old_check_and_updates_comment(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -57,7 +57,7 @@ async fn a_forced_push_ends_the_old_head_s_check_and_the_comment_speaks_of_the_n
     scene.push(&service, &Scene::slowed(7, &new, 10)).await;
     scene.concluded(&new).await;
     scene.quiet(&service, 2).await;
-    // What ran of the old head comes in the end.
+    // The old head's run ends later.
     scene.push(&service, &Scene::slowed(7, &old, 20)).await;
     scene.wait_for_runs(&service, HISTORY as usize + 2).await;
     scene.quiet(&service, 2).await;
@@ -69,8 +69,8 @@ async fn a_forced_push_ends_the_old_head_s_check_and_the_comment_speaks_of_the_n
     scene.fake.finish();
 }
 
-on_both!(what_was_measured_while_it_was_closed_is_said_when_it_is_opened_again);
-async fn what_was_measured_while_it_was_closed_is_said_when_it_is_opened_again(database: Database) {
+on_both!(reopened_pull_request_reports_runs_measured_while_closed);
+async fn reopened_pull_request_reports_runs_measured_while_closed(database: Database) {
     let scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -96,8 +96,8 @@ async fn what_was_measured_while_it_was_closed_is_said_when_it_is_opened_again(d
     scene.fake.finish();
 }
 
-on_both!(a_fork_s_pull_request_has_a_check_and_its_main_is_no_baseline);
-async fn a_fork_s_pull_request_has_a_check_and_its_main_is_no_baseline(database: Database) {
+on_both!(fork_pull_request_is_checked_never_a_baseline);
+async fn fork_pull_request_is_checked_never_a_baseline(database: Database) {
     let scene = Scene::new(database).await;
     past(&scene);
     let service = scene.builder.start().await;
@@ -111,7 +111,7 @@ async fn a_fork_s_pull_request_has_a_check_and_its_main_is_no_baseline(database:
         (run.event, run.head_repo) = ("pull_request".into(), pr.head_repo.clone());
         scene.fake.workflow_run(REPO, run.clone());
         let ended = webhooks::workflow_run("completed", &scene.repository, &run);
-        // Whichever is heard of first.
+        // The run and the pull request arrive in either order.
         if number == 20 {
             scene.tell_of(&service, "opened", &pr).await;
             scene.announced(&head).await;

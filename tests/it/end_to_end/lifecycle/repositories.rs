@@ -1,5 +1,5 @@
-//! A repository is renamed, changes its owner, becomes read-only or is deleted, is closed to strangers
-//! and opened again.
+//! Changes of a repository: it is renamed, transferred, archived, deleted, made private, or made
+//! public again.
 
 use super::super::{Database, HISTORY, REPO, Scene, create_token, on_both};
 use super::CLOSED;
@@ -7,8 +7,8 @@ use crate::fake_github::Side;
 use crate::fake_github::state::{Installation, PullRequest};
 use crate::webhooks::{self, sha};
 
-on_both!(a_renamed_repository_keeps_its_history_and_its_comment);
-async fn a_renamed_repository_keeps_its_history_and_its_comment(database: Database) {
+on_both!(renamed_repository_keeps_history_and_comment);
+async fn renamed_repository_keeps_history_and_comment(database: Database) {
     let mut scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -24,7 +24,7 @@ async fn a_renamed_repository_keeps_its_history_and_its_comment(database: Databa
     assert_eq!(scene.page(&service, "acme/renamed", Some(&scene.token)).await.0, 200);
     let moved = (301, "/acme/renamed".to_owned());
     assert_eq!(scene.page(&service, REPO, Some(&scene.token)).await, moved);
-    // Sent before the rename, come after it.
+    // Sent before the rename, delivered after it.
     scene.tell(&service, "push", &webhooks::push(&old, "main", &sha("late"))).await;
     scene.quiet(&service, 1).await;
     assert_eq!(scene.page(&service, REPO, Some(&scene.token)).await, moved);
@@ -41,8 +41,8 @@ async fn a_renamed_repository_keeps_its_history_and_its_comment(database: Databa
     scene.fake.finish();
 }
 
-on_both!(a_transferred_repository_keeps_its_history_and_ends_the_old_owner_s_tokens);
-async fn a_transferred_repository_keeps_its_history_and_ends_the_old_owner_s_tokens(database: Database) {
+on_both!(transferred_repository_keeps_history_and_revokes_old_tokens);
+async fn transferred_repository_keeps_history_and_revokes_old_tokens(database: Database) {
     let mut scene = Scene::new(database).await;
     let service = scene.builder.start().await;
     scene.push_history(&service).await;
@@ -59,7 +59,7 @@ async fn a_transferred_repository_keeps_its_history_and_ends_the_old_owner_s_tok
     let head = sha("of the new owner");
     let refused = scene.post_spans(&service, &Scene::slowed(7, &head, 20)).await;
     assert_eq!(refused.status(), 401, "the old owner's token");
-    // News of the old owner's come last, and change nothing.
+    // Events of the old owner arrive last and change nothing.
     scene.tell(&service, "push", &webhooks::push(&old, "main", &sha("late"))).await;
     let removed = webhooks::installation_repositories("removed", 99, &[&old]);
     scene.tell(&service, "installation_repositories", &removed).await;
@@ -83,8 +83,8 @@ async fn a_transferred_repository_keeps_its_history_and_ends_the_old_owner_s_tok
     scene.fake.finish();
 }
 
-on_both!(an_archived_repository_is_left_alone_and_a_waiting_check_goes_on_when_it_is_back);
-async fn an_archived_repository_is_left_alone_and_a_waiting_check_goes_on_when_it_is_back(
+on_both!(archived_repository_is_left_alone_until_unarchived);
+async fn archived_repository_is_left_alone_until_unarchived(
     database: Database,
 ) {
     let mut scene = Scene::new(database).await;
@@ -118,8 +118,8 @@ async fn an_archived_repository_is_left_alone_and_a_waiting_check_goes_on_when_i
     scene.fake.finish();
 }
 
-on_both!(a_deleted_repository_is_closed_and_not_called_any_more);
-async fn a_deleted_repository_is_closed_and_not_called_any_more(database: Database) {
+on_both!(deleted_repository_is_closed_and_not_called);
+async fn deleted_repository_is_closed_and_not_called(database: Database) {
     let mut scene = Scene::new(database).await;
     scene.change(|repository| repository.private = false);
     scene.builder = scene.builder.clone().env("PACEGATE_PAGES", "public");
@@ -143,8 +143,8 @@ async fn a_deleted_repository_is_closed_and_not_called_any_more(database: Databa
     scene.fake.finish();
 }
 
-on_both!(a_repository_that_becomes_private_is_closed_before_github_is_asked);
-async fn a_repository_that_becomes_private_is_closed_before_github_is_asked(database: Database) {
+on_both!(repository_made_private_closes_before_github_is_asked);
+async fn repository_made_private_closes_before_github_is_asked(database: Database) {
     let mut scene = Scene::new(database).await;
     scene.change(|repository| repository.private = false);
     scene.builder = scene.builder.clone().env("PACEGATE_PAGES", "public");
@@ -158,9 +158,9 @@ async fn a_repository_that_becomes_private_is_closed_before_github_is_asked(data
     scene.tell_of_repository(&service, "privatized").await;
     asked.reached().await;
     assert_eq!(scene.page(&service, REPO, None).await.0, CLOSED);
-    assert_eq!(scene.page(&service, REPO, Some(&scene.token)).await.0, 200, "its own people");
+    assert_eq!(scene.page(&service, REPO, Some(&scene.token)).await.0, 200, "with the repository's token");
     asked.release();
-    // From when it was open, come late.
+    // An event from its public time, delivered late.
     scene.tell(&service, "push", &webhooks::push(&open, "main", &sha("late"))).await;
     scene.tell(&service, "repository", &webhooks::repository("publicized", &open)).await;
     scene.quiet(&service, 0).await;

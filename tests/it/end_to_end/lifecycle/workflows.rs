@@ -1,4 +1,4 @@
-//! A head's check over the runs of its workflows: two of them, and one of which a job ran again.
+//! The check of a head with several workflow runs: two workflows, and a run with a rerun job.
 
 use super::super::actions::{PAST, ci, install, past};
 use super::super::{Database, PATIENCE, REPO, Scene, on_both};
@@ -8,7 +8,7 @@ use crate::service::Service;
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, sha};
 
-/// A run of the pull request 7, `slower` seconds in its test.
+/// A run of pull request 7, with `slower` seconds more in its test.
 fn of_change(id: u64, head: &str, minutes: i64, slower: i64) -> WorkflowRun {
     let mut run = ci(id, head, now_seconds() - minutes * 60, slower);
     (run.event, run.head_branch) = ("pull_request".into(), "change-7".into());
@@ -24,7 +24,7 @@ fn docs(id: u64, head: &str, minutes: i64) -> WorkflowRun {
     run
 }
 
-/// A run is on GitHub as it is at the action, and GitHub says so.
+/// Sets a run on GitHub to its state at this action, and delivers the event.
 async fn tell_run(scene: &Scene, service: &Service, action: &str, run: &WorkflowRun) {
     let mut now = run.clone();
     if action != "completed" {
@@ -41,7 +41,7 @@ async fn title_becomes(scene: &Scene, head: &str, title: &str) {
     .await;
 }
 
-/// The App is installed and has read the past.
+/// Installs the App and waits until the history is read.
 async fn installed(scene: &Scene) -> Service {
     past(scene);
     let service = scene.builder.start().await;
@@ -51,8 +51,8 @@ async fn installed(scene: &Scene) -> Service {
     service
 }
 
-on_both!(a_check_waits_for_both_workflows_and_ends_once);
-async fn a_check_waits_for_both_workflows_and_ends_once(database: Database) {
+on_both!(check_waits_for_both_workflows_and_ends_once);
+async fn check_waits_for_both_workflows_and_ends_once(database: Database) {
     let scene = Scene::new(database).await;
     let service = installed(&scene).await;
     let (first, second) = (sha("one workflow"), sha("two workflows"));
@@ -65,7 +65,7 @@ async fn a_check_waits_for_both_workflows_and_ends_once(database: Database) {
     tell_run(&scene, &service, "requested", &tests).await;
     tell_run(&scene, &service, "in_progress", &tests).await;
     title_becomes(&scene, &second, "Waiting for CI (0 of 1 read)").await;
-    // The second one is heard of late, and not in its order.
+    // The second workflow's events arrive late and out of order.
     tell_run(&scene, &service, "in_progress", &book).await;
     tell_run(&scene, &service, "requested", &book).await;
     title_becomes(&scene, &second, "Waiting for CI and Docs (0 of 2 read)").await;
@@ -90,8 +90,8 @@ async fn a_check_waits_for_both_workflows_and_ends_once(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(a_job_that_ran_again_is_joined_to_its_run_and_is_no_baseline);
-async fn a_job_that_ran_again_is_joined_to_its_run_and_is_no_baseline(database: Database) {
+on_both!(rerun_job_joins_its_run_not_the_baseline);
+async fn rerun_job_joins_its_run_not_the_baseline(database: Database) {
     let scene = Scene::new(database).await;
     let service = installed(&scene).await;
     let head = sha("ran again");
@@ -102,12 +102,12 @@ async fn a_job_that_ran_again_is_joined_to_its_run_and_is_no_baseline(database: 
     tell_run(&scene, &service, "completed", &first).await;
     let before = scene.concluded(&head).await;
     scene.quiet(&service, 1).await;
-    // The lint job is carried over with its old times; the tests ran again.
+    // The lint job is carried over with its old times. The tests ran again.
     let again = of_change(3_001, &head, 20, 0);
     let jobs = vec![first.jobs[0].clone(), again.jobs[1].clone()];
     let second = WorkflowRun { attempt: 2, jobs, ..again };
     tell_run(&scene, &service, "requested", &second).await;
-    // GitHub tells the end of the first attempt once more.
+    // GitHub repeats the event about the end of the first attempt.
     scene
         .tell(&service, "workflow_run", &webhooks::workflow_run("completed", &scene.repository, &first))
         .await;
@@ -129,7 +129,7 @@ async fn a_job_that_ran_again_is_joined_to_its_run_and_is_no_baseline(database: 
     let verdict = scene.verdict(&service, &head, &scene.token).await;
     assert!(verdict["notes"].to_string().contains("attempt 2 ran test again"), "{}", verdict["notes"]);
     let lint = verdict["stages"].as_array().expect("stages").iter().find(|s| s["path"][1] == "lint");
-    assert!(lint.is_some_and(|lint| lint["candidate_s"].is_number()), "what was not run again counts on");
+    assert!(lint.is_some_and(|lint| lint["candidate_s"].is_number()), "a job that did not run again still counts");
 
     let next = sha("another change");
     scene.tell_of(&service, "opened", &PullRequest::new(8, REPO, &next)).await;

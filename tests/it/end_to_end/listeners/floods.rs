@@ -1,4 +1,5 @@
-//! Whoever wants to fill memory or connections: it stays flat, and others are served meanwhile.
+//! Senders that try to exhaust memory or connections: memory stays flat, and others are served
+//! meanwhile.
 
 use std::net::UdpSocket;
 
@@ -14,11 +15,11 @@ use crate::service::Service;
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::sha;
 
-/// Kilobytes that the process may have had at most: two bodies of the largest size, compressed
-/// and inflated, and itself.
+/// The largest resident memory of the process in KiB: two bodies of the largest size, compressed
+/// and inflated, and the process's own memory.
 const FLAT: u64 = 400 << 10;
 
-/// Somebody else's push goes through, on every TCP port that is tried.
+/// Another sender's push succeeds on every tried TCP port.
 async fn others_are_served(scene: &Scene, service: &Service, name: &str) {
     let run = Run::of_main(&sha(name), now_seconds() - 600);
     scene.push(service, &run.request()).await;
@@ -28,13 +29,13 @@ async fn others_are_served(scene: &Scene, service: &Service, name: &str) {
     assert!(memory(service, "VmHWM") < FLAT, "{name}: {} KiB", memory(service, "VmHWM"));
 }
 
-on_both!(bombs_of_every_kind_at_once_leave_memory_flat);
-async fn bombs_of_every_kind_at_once_leave_memory_flat(database: Database) {
+on_both!(simultaneous_bombs_leave_memory_flat);
+async fn simultaneous_bombs_leave_memory_flat(database: Database) {
     let mut scene = Scene::new(database).await;
     scene.builder = scene.builder.clone().every_port(REPO);
     let service = scene.builder.start().await;
     let zeros = vec![0; 512 << 20];
-    // A thousand to one and more.
+    // They inflate to a thousand times their size and more.
     let bombs = [("gzip", gzip(&zeros)), ("zstd", zstd(&zeros))];
     drop(zeros);
     assert!(bombs.iter().all(|(_, bomb)| bomb.len() < 600 << 10));
@@ -67,7 +68,7 @@ async fn bombs_of_every_kind_at_once_leave_memory_flat(database: Database) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_and_slow_connections_keep_nobody_out() {
+async fn idle_and_slow_connections_block_no_others() {
     let mut scene = Scene::new(Database::sqlite()).await;
     scene.builder = scene.builder.clone().every_port(REPO);
     let service = scene.builder.start().await;
@@ -75,13 +76,14 @@ async fn idle_and_slow_connections_keep_nobody_out() {
     let main = service.url().trim_start_matches("http://").to_owned();
     let grpc = service.port("otlp_grpc");
     let mut held = Vec::new();
-    // More of them than a port takes: silent, in the middle of a head, and in a first line.
+    // More connections than a port accepts: silent, in the middle of a header, and in the first
+    // line.
     for (number, begun) in
         (0..1_500).zip([&b""[..], b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nX", b"PRI * "].iter().cycle())
     {
         let mut stream =
             TcpStream::connect(if number % 2 == 0 { &main } else { &grpc }).await.expect("a connection");
-        // Who had to make room is cut off.
+        // The listener closes old connections to make room, so the write may fail.
         let _cut = stream.write_all(begun).await;
         held.push(stream);
     }
@@ -89,7 +91,7 @@ async fn idle_and_slow_connections_keep_nobody_out() {
         held.push(TcpStream::connect(&main).await.expect("a connection"));
     }
     others_are_served(&scene, &service, "among idle ones").await;
-    // Bodies that never end hold what they sent and not what they claim.
+    // Endless bodies reserve memory for the received bytes, not for the announced size.
     for _ in 0..100 {
         let mut stream = TcpStream::connect(&main).await.expect("a connection");
         let head = format!(
@@ -101,7 +103,7 @@ async fn idle_and_slow_connections_keep_nobody_out() {
         held.push(stream);
     }
     others_are_served(&scene, &service, "among slow ones").await;
-    // A head without end is refused.
+    // An endless header is refused.
     let mut stream = TcpStream::connect(&main).await.expect("a connection");
     let _cut = stream.write_all(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(1 << 20)).as_bytes()).await;
     others_are_served(&scene, &service, "after an endless head").await;
@@ -111,7 +113,7 @@ async fn idle_and_slow_connections_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_datagrams_is_dropped_and_counted() {
+async fn datagram_flood_is_dropped_and_counted() {
     let mut scene = Scene::new(Database::sqlite()).await;
     scene.builder = scene.builder.clone().every_port(REPO);
     let service = scene.builder.start().await;
@@ -125,7 +127,8 @@ async fn a_flood_of_datagrams_is_dropped_and_counted() {
             metric(&scene, &service, &line).await
         };
         for _ in 0..20_000 {
-            // The system may have no room for it: then it is lost there.
+            // The system may have no buffer space left. Then the datagram is lost before it is
+            // sent.
             sent += u64::from(socket.send_to(&garbage, &address).is_ok());
         }
         others_are_served(&scene, &service, name).await;
@@ -139,7 +142,7 @@ async fn a_flood_of_datagrams_is_dropped_and_counted() {
     scene.fake.finish();
 }
 
-/// This process holds the other ends.
+/// This process holds the clients' ends.
 fn allow_many_connections() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");

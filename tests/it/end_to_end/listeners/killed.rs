@@ -1,5 +1,5 @@
-//! SIGKILL under load, ten times: every span of a request that was answered with success is there
-//! after the restart, whichever protocol brought it.
+//! SIGKILL under load, ten times. Every span of a request that was answered with success is there
+//! after the restart, for every protocol.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,14 +14,14 @@ use crate::time::{eventually, now_seconds};
 use crate::webhooks::sha;
 
 const KILLS: usize = 10;
-/// Requests that each client has had answered before the kill.
+/// Answered requests of each client before the kill.
 const ANSWERED: usize = 3;
 
 /// Commits of answered requests, by client.
 type Answered = Arc<Mutex<[Vec<String>; 3]>>;
 
-on_both!(what_was_answered_survives_ten_kills_under_load);
-async fn what_was_answered_survives_ten_kills_under_load(database: Database) {
+on_both!(answered_spans_survive_ten_kills_under_load);
+async fn answered_spans_survive_ten_kills_under_load(database: Database) {
     let mut scene = Scene::new(database).await;
     scene.builder = scene.builder.clone().every_port(REPO);
     let mut all: Vec<String> = Vec::new();
@@ -73,7 +73,7 @@ async fn what_was_answered_survives_ten_kills_under_load(database: Database) {
     scene.fake.finish();
 }
 
-/// Pushes a run after another until one is not answered with success.
+/// Pushes one run after another until a request is not answered with success.
 async fn load<F>(round: usize, client: usize, answered: Answered, push: F)
 where
     F: AsyncFn(Run) -> bool,
@@ -92,7 +92,7 @@ async fn post((http, url): &(reqwest::Client, String), token: &str, body: &Value
     sent.is_ok_and(|answer| answer.status().is_success())
 }
 
-/// Spans in a document of OTLP JSON.
+/// The number of spans in a document of OTLP JSON.
 fn span_count(trace: &Value) -> usize {
     let groups = trace["resourceSpans"].as_array().expect("groups").iter();
     let scopes = groups.flat_map(|group| group["scopeSpans"].as_array().expect("scopes"));

@@ -1,4 +1,4 @@
-//! Each protocol with its own answers: what was stored, what is refused, and in which words.
+//! The answers of each protocol: what is stored, and the form of each refusal.
 
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -20,8 +20,8 @@ async fn scene(database: Database) -> (Scene, Service) {
     (scene, service)
 }
 
-on_both!(every_protocol_tells_the_same_run);
-async fn every_protocol_tells_the_same_run(database: Database) {
+on_both!(every_protocol_yields_the_same_run);
+async fn every_protocol_yields_the_same_run(database: Database) {
     let (scene, service) = scene(database).await;
     let head = sha("in every protocol");
     let run = Run::of_main(&head, now_seconds() - 600);
@@ -37,7 +37,7 @@ async fn every_protocol_tells_the_same_run(database: Database) {
     );
     let main = format!("{}/v1/traces", service.url());
     let (j, p) = ("application/json", "application/x-protobuf");
-    // Address, content type, encoding, body, and what is answered.
+    // Address, content type, encoding, body, and the expected status.
     let requests = [
         (&otlp_http, j, None, json.clone(), 200),
         (&otlp_http, p, None, protobuf.clone(), 200),
@@ -55,7 +55,7 @@ async fn every_protocol_tells_the_same_run(database: Database) {
         if let Some(encoding) = encoding {
             request = request.header("content-encoding", encoding);
         }
-        // The third one without a length: chunked.
+        // The third request has no length: it is chunked.
         let request = if number == 2 {
             request.body(reqwest::Body::wrap(Full::new(Bytes::from(body)).map_frame(|frame| frame)))
         } else {
@@ -82,7 +82,7 @@ async fn every_protocol_tells_the_same_run(database: Database) {
         let token = create_token(&scene.builder, &name);
         let answer = client.call(EXPORT, Some(&token), encoding, body).await.expect("an answer");
         assert_eq!((answer.http, answer.code), (200, Some(0)), "{answer:?}");
-        assert!(answer.message.is_empty(), "nothing to say: {answer:?}");
+        assert!(answer.message.is_empty(), "no message expected: {answer:?}");
         same(&scene, &service, &name, &token, &head, &expected).await;
     }
     service.terminate().await;
@@ -106,8 +106,8 @@ async fn same(
     }
 }
 
-on_both!(grpc_refuses_in_its_own_words);
-async fn grpc_refuses_in_its_own_words(database: Database) {
+on_both!(grpc_refusals_have_code_and_message);
+async fn grpc_refusals_have_code_and_message(database: Database) {
     let (scene, service) = scene(database).await;
     let token = Some(scene.token.as_str());
     let head = sha("through gRPC");
@@ -137,7 +137,7 @@ async fn grpc_refuses_in_its_own_words(database: Database) {
             let answer = client.call(path, token, encoding, body).await.expect("an answer");
             assert_eq!((answer.http, answer.code), (200, Some(code)), "{port} {said}: {answer:?}");
             assert!(answer.text.replace("%20", " ").contains(said), "{port} {said}: {answer:?}");
-            // What can't be mended by sending again has no code that is sent again.
+            // A request that a retry cannot mend gets no code that clients retry.
             assert!(!answer.retry_info && answer.message.is_empty(), "{answer:?}");
         }
     }
@@ -151,15 +151,15 @@ async fn grpc_refuses_in_its_own_words(database: Database) {
         assert_eq!(answer.code, Some(0), "{answer:?}");
         assert!(String::from_utf8_lossy(&answer.message).contains(said), "{answer:?}");
     }
-    // And all the while others are served.
+    // Other senders are served meanwhile.
     assert_eq!(client.send(EXPORT, &scene.token, &good).await.code, Some(0));
     assert!(stages(&scene, &service, REPO, &scene.token, &head).await.len() > 10);
     service.terminate().await;
     scene.fake.finish();
 }
 
-on_both!(http_refuses_in_each_protocol_s_words);
-async fn http_refuses_in_each_protocol_s_words(database: Database) {
+on_both!(http_refusals_follow_each_protocol);
+async fn http_refusals_follow_each_protocol(database: Database) {
     let (scene, service) = scene(database).await;
     let at = |port: &str, path: &str| format!("http://{}{path}", service.port(port));
     let traces = at("otlp_http", "/v1/traces");
@@ -167,7 +167,7 @@ async fn http_refuses_in_each_protocol_s_words(database: Database) {
     let thrift = at("jaeger_http", "/api/traces");
     let json = "application/json";
     let deep = format!("[{}", "[".repeat(100_000)).into_bytes();
-    // Six million spans in twenty bytes: a struct, its field 2, a list of structs.
+    // A claim of six million spans in twenty bytes: a struct, its field 2, a list of structs.
     let claim = b"\x0c\x00\x01\x0b\x00\x01\x00\x00\x00\x00\x00\x0f\x00\x02\x0c\x00\x5b\x8d\x80\x00".to_vec();
     let bomb = vec![b' '; 80 << 20];
     for (url, kind, encoding, body, status, said) in [

@@ -1,5 +1,6 @@
-//! What real exporters sent, byte for byte, at the port it was meant for. Python's recordings name
-//! a commit: whatever protocol they came in, they are the same run. The others are taken whole.
+//! Recorded requests of real exporters, byte for byte, sent to the intended listener. Python's
+//! recordings name a commit, and yield the same run over every protocol. The others are accepted as
+//! a whole.
 
 use std::path::Path;
 
@@ -44,7 +45,7 @@ const DATAGRAMS: [(&str, &str, u64); 3] = [
     ("jaeger-udp-binary-node-2.11.thrift", "jaeger_udp_binary", 15),
 ];
 
-/// Keys of stages and how each ended.
+/// The key and the result of each stage.
 type Stages = Vec<(String, String)>;
 
 fn recording(name: &str) -> Vec<u8> {
@@ -53,7 +54,7 @@ fn recording(name: &str) -> Vec<u8> {
 }
 
 /// The stages of each run of the pipeline: keys and results. A message that is handled later is a
-/// run of few.
+/// run with few stages.
 async fn stages(scene: &Scene, service: &Service) -> Vec<Stages> {
     let (_, body) = scene.api(service, "/runs").await;
     let mut all = Vec::new();
@@ -73,13 +74,13 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-on_both!(every_recording_is_its_language_s_pipeline);
-async fn every_recording_is_its_language_s_pipeline(database: Database) {
+on_both!(every_recording_yields_its_language_pipeline);
+async fn every_recording_yields_its_language_pipeline(database: Database) {
     let mut scene = Scene::new(database).await;
     scene.builder = scene.builder.clone().every_port(REPO);
     let service = scene.builder.start().await;
     for (number, (name, port, path, kind, encoding)) in RECORDINGS.into_iter().enumerate() {
-        // Python's name a repository, which has to be the token's.
+        // Python's recordings name a repository, which has to be the token's.
         let named = name.contains("-python-");
         let token = if named {
             scene.token.clone()
@@ -104,7 +105,7 @@ async fn every_recording_is_its_language_s_pipeline(database: Database) {
             assert_eq!(answer.status(), expected, "{name}: {}", answer.text().await.expect("text"));
         }
     }
-    // Every trace has been collected before any is looked at.
+    // Every trace is collected before the checks.
     scene.quiet(&service, 0).await;
     let runs = stages(&scene, &service).await;
     assert!(runs.len() > 4, "{runs:?}");
@@ -115,8 +116,8 @@ async fn every_recording_is_its_language_s_pipeline(database: Database) {
     scene.fake.finish();
 }
 
-on_both!(datagrams_are_the_pipeline_too);
-async fn datagrams_are_the_pipeline_too(database: Database) {
+on_both!(datagram_recordings_yield_the_same_pipeline);
+async fn datagram_recordings_yield_the_same_pipeline(database: Database) {
     let mut scene = Scene::new(database).await;
     scene.builder = scene.builder.clone().every_port(REPO);
     let service = scene.builder.start().await;
@@ -128,7 +129,7 @@ async fn datagrams_are_the_pipeline_too(database: Database) {
         };
         let before = counted().await;
         socket.send_to(&recording(name), service.port(port)).await.expect("sent");
-        // A datagram has no answer: it is there when it is counted.
+        // A datagram has no answer. It has arrived when it is counted.
         eventually(name, PATIENCE, || async { (counted().await == before + spans).then_some(()) }).await;
     }
     scene.quiet(&service, 0).await;

@@ -1,5 +1,5 @@
-//! Which ports are open after a start, and what stops it: one that was asked for and can't be had,
-//! and one whose spans nobody's name is on.
+//! The open ports after a start. The start fails if a requested port is not available, or if spans
+//! from a port cannot be assigned to a repository.
 
 use std::net::TcpListener;
 
@@ -13,7 +13,7 @@ use crate::time::{eventually, now_seconds};
 use crate::webhooks::sha;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_port_that_was_asked_for_opens_or_nothing_starts() {
+async fn requested_port_opens_or_start_fails() {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let held = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = held.local_addr().expect("an address").to_string();
@@ -36,8 +36,8 @@ async fn a_port_that_was_asked_for_opens_or_nothing_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_default_port_in_use_is_a_warning() {
-    // Whoever has 9411 already, or we for the while: it is not free.
+async fn default_port_in_use_causes_a_warning() {
+    // The bind fails if another process has port 9411. Either way the port is in use.
     let _held = TcpListener::bind("127.0.0.1:9411");
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let service = Service::builder().sqlite_in(folder.path()).without("PACEGATE_ZIPKIN_LISTEN").start().await;
@@ -47,7 +47,7 @@ async fn a_default_port_in_use_is_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_token_spans_of_this_machine_are_the_default_repository_s() {
+async fn local_spans_without_token_use_default_repository() {
     let mut scene = Scene::new(Database::sqlite()).await;
     scene.builder = scene.builder.clone().every_port(REPO).env("PACEGATE_DEFAULT_REPO", REPO);
     let service = scene.builder.start().await;
@@ -70,7 +70,7 @@ async fn without_a_token_spans_of_this_machine_are_the_default_repository_s() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_pushed_too_fast_or_without_memory_is_told_when_to_come_again() {
+async fn rate_and_memory_limits_answer_with_retry_time() {
     for (name, value, status, code) in
         [("PACEGATE_TOKEN_RATE", "1", 429, 8), ("PACEGATE_MEMORY_LIMIT", "1MiB", 503, 14)]
     {
@@ -80,7 +80,8 @@ async fn what_is_pushed_too_fast_or_without_memory_is_told_when_to_come_again() 
         let service = scene.builder.start().await;
         let client = super::grpc::Client::connect(&service.port("otlp_grpc")).await;
         let run = super::encode::otlp(&Run::of_main(&sha("fast"), now_seconds() - 60));
-        // The first one pays for what it brought; after it the bucket owes.
+        // The rate limit lets the first request pass and overdraws the bucket. The memory limit
+        // refuses both.
         let first = client.send(super::grpc::EXPORT, &scene.token, &run).await;
         assert_eq!(first.code, Some(if status == 429 { 0 } else { code }), "{first:?}");
         let second = client.send(super::grpc::EXPORT, &scene.token, &run).await;
@@ -91,7 +92,7 @@ async fn what_is_pushed_too_fast_or_without_memory_is_told_when_to_come_again() 
             assert_eq!(answer.status(), status, "{port}");
             assert!(answer.headers().contains_key("retry-after"), "{port}");
         }
-        // Webhooks and pages take no part in it.
+        // Webhooks and pages are not limited by it.
         scene.deliver(&service, &scene.pull_request("opened", 1, &sha("a head"))).await;
         assert_eq!(sent(scene.client.get(format!("{}/healthz", service.url()))).await.status(), 200);
         service.terminate().await;
@@ -99,11 +100,11 @@ async fn what_is_pushed_too_fast_or_without_memory_is_told_when_to_come_again() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_answers_what_is_in_flight_on_every_port() {
+async fn stop_answers_in_flight_requests_on_every_port() {
     let mut scene = Scene::new(Database::sqlite()).await;
     scene.builder = scene.builder.clone().every_port(REPO);
     let service = scene.builder.start().await;
-    // Connections with nothing to do hold nobody up.
+    // Idle connections do not delay the stop.
     let _http = tokio::net::TcpStream::connect(service.port("zipkin")).await.expect("a connection");
     let _grpc = super::grpc::Client::connect(&service.port("otlp_grpc")).await;
     let held = sent(scene.client.get(format!("{}/healthz", service.url()))).await;
