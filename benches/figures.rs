@@ -1,7 +1,7 @@
-//! Figures for a host: size of the binary, time to start, idle memory, and the time from the last
-//! span of a run to the concluded check on GitHub, without the settling time. `make test-data &&
-//! tests/postgres.sh cargo bench --bench figures` prints them for both databases. It prints figures
-//! and checks none.
+//! Figures for a host: size of the binary, time to start and idle memory. Also the time from the last
+//! span of a run to the concluded check on GitHub, without the settling time.
+//! `make test-data && tests/postgres.sh cargo bench --bench figures` prints them for both databases and
+//! checks none.
 
 #[path = "../tests/it/fake_github/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
@@ -39,14 +39,14 @@ fn instant() -> Instant {
 }
 
 #[expect(clippy::print_stdout, reason = "figures are what this prints")]
-fn say(what: &str, value: &str) {
+fn print_line(what: &str, value: &str) {
     println!("{what:<52} {value}");
 }
 
 #[tokio::main]
 async fn main() {
     let binary = std::fs::metadata(env!("CARGO_BIN_EXE_pacegate")).expect("the binary");
-    say("size of the binary", &format!("{:.1} MiB", mebibytes(binary.len())));
+    print_line("size of the binary", &format!("{:.1} MiB", mebibytes(binary.len())));
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     measure("SQLite", |builder| builder.sqlite_in(folder.path())).await;
     let url = postgres::fresh_database().await;
@@ -67,9 +67,9 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
 
     let begun = instant();
     let service = builder.start().await;
-    say(&format!("{database}: from start to ready"), &format!("{} ms", begun.elapsed().as_millis()));
+    print_line(&format!("{database}: from start to ready"), &format!("{} ms", begun.elapsed().as_millis()));
     tokio::time::sleep(Duration::from_secs(3)).await;
-    say(&format!("{database}: memory at rest (RSS)"), &format!("{:.1} MiB", memory(&service)));
+    print_line(&format!("{database}: memory at rest (RSS)"), &format!("{:.1} MiB", memory(&service)));
 
     let client = reqwest::Client::new();
     let push = async |request: &serde_json::Value| {
@@ -111,7 +111,7 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
     }
     times.sort();
     let figure = |i: usize| times[i].as_millis();
-    say(
+    print_line(
         &format!("{database}: last span to concluded check, 200 runs"),
         &format!(
             "median {} ms, largest {} ms of {ROUNDS} (settling taken off)",
@@ -119,7 +119,7 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
             figure(times.len() - 1)
         ),
     );
-    say(&format!("{database}: memory afterwards (RSS)"), &format!("{:.1} MiB", memory(&service)));
+    print_line(&format!("{database}: memory afterwards (RSS)"), &format!("{:.1} MiB", memory(&service)));
     service.terminate().await;
     fake.finish();
 }

@@ -44,7 +44,7 @@ fn instant() -> Instant {
 }
 
 #[expect(clippy::print_stdout, reason = "figures are what this prints")]
-fn say(what: &str, value: &str) {
+fn print_line(what: &str, value: &str) {
     println!("{what:<52} {value}");
 }
 
@@ -75,9 +75,9 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
     };
     let begun = instant();
     send("installation", &webhooks::installation("created", 99, &[&repository])).await;
-    quiet(&client, &service, 0).await;
+    wait_until_idle(&client, &service, 0).await;
     let took = begun.elapsed().as_secs_f64();
-    say(&format!("{database}: installation to {PAST} runs of history"), &format!("{took:.1} s"));
+    print_line(&format!("{database}: installation to {PAST} runs of history"), &format!("{took:.1} s"));
 
     let mut times = Vec::new();
     for number in 1..=ROUNDS {
@@ -103,12 +103,12 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
         .await;
         times.push(begun.elapsed());
     }
-    told(&format!("{database}: end of a workflow run to concluded check"), &mut times);
+    print_quantiles(&format!("{database}: end of a workflow run to concluded check"), &mut times);
 
     let memory_before = memory(&service, "VmRSS:");
     let mut waits = load(&client, &service, &repository).await;
-    told(&format!("{database}: answer at {A_SECOND} deliveries a second"), &mut waits);
-    say(
+    print_quantiles(&format!("{database}: answer at {A_SECOND} deliveries a second"), &mut waits);
+    print_line(
         &format!("{database}: memory before, and at its largest"),
         &format!("{memory_before:.1} MiB, {:.1} MiB", memory(&service, "VmHWM:")),
     );
@@ -124,7 +124,7 @@ fn ci(id: u64, head: &str, started_at: i64) -> WorkflowRun {
         .job("test", 5, &[("Set up job", 1), ("Run npm test", 60 + noise), ("Run npm run e2e", 90 + noise)])
 }
 
-async fn quiet(client: &reqwest::Client, service: &Service, open: usize) {
+async fn wait_until_idle(client: &reqwest::Client, service: &Service, open: usize) {
     let (metrics, wanted) = (format!("{}/metrics", service.url()), format!("pacegate_open_jobs {open}\n"));
     eventually("no job left", PATIENCE, || async {
         let text = client.get(&metrics).send().await.ok()?.text().await.ok()?;
@@ -177,10 +177,10 @@ fn mixed(n: u64, repository: &Repository) -> Delivery {
     delivery(event, &payload, WEBHOOK_SECRET)
 }
 
-fn told(what: &str, times: &mut [Duration]) {
+fn print_quantiles(what: &str, times: &mut [Duration]) {
     times.sort();
     let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e3;
-    say(
+    print_line(
         what,
         &format!("p50 {:.1} ms, p99 {:.1} ms, largest {:.1} ms of {}", at(50), at(99), at(100), times.len()),
     );

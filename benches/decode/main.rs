@@ -16,12 +16,12 @@ use pacegate_ingest::redact::Redactor;
 use pacegate_ingest::{Format, Limits};
 use requests::{SPANS, Shape, request};
 
-/// `REQUESTS` are decoded in one round. The fastest of `GOES` rounds counts.
+/// `REQUESTS` are decoded in one round. The fastest of `ROUNDS` rounds counts.
 const REQUESTS: u32 = 60;
-const GOES: u32 = 15;
+const ROUNDS: u32 = 15;
 
 #[expect(clippy::print_stdout, reason = "figures are what this prints")]
-fn say(text: &str) {
+fn print_line(text: &str) {
     println!("{text}");
 }
 
@@ -29,8 +29,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match &arguments[..] {
         [] => print_figures(),
-        [folder, count] => write_requests(&PathBuf::from(folder), count.parse().expect("a number of requests")),
-        _ => say("either no arguments, or a folder and how many requests are written to it"),
+        [folder, count] => {
+            write_requests(&PathBuf::from(folder), count.parse().expect("a number of requests"))
+        }
+        _ => print_line("either no arguments, or a folder and how many requests are written to it"),
     }
 }
 
@@ -49,7 +51,7 @@ fn fastest(mut decode: impl FnMut()) -> f64 {
         (processor_seconds() - begun) / f64::from(REQUESTS)
     };
     go();
-    (0..GOES).map(|_| go()).fold(f64::INFINITY, f64::min)
+    (0..ROUNDS).map(|_| go()).fold(f64::INFINITY, f64::min)
 }
 
 fn print_figures() {
@@ -64,7 +66,7 @@ fn print_figures() {
     ];
     let redactor = Redactor::default();
     let count = f64::from(u32::try_from(SPANS).expect("few"));
-    say("| Protocol | Bytes a span | Spans a second, one core |\n|---|---|---|");
+    print_line("| Protocol | Bytes a span | Spans a second, one core |\n|---|---|---|");
     for (name, format, body) in forms {
         let decoded = format.decode(&body, Limits::default()).expect("a request").spans;
         assert_eq!(decoded.len(), SPANS, "{name}: every span is read");
@@ -75,7 +77,7 @@ fn print_figures() {
             sifted.spans.iter().for_each(|span| batch.push(span, &sifted.read));
             black_box(batch.write(&sifted.groups));
         });
-        say(&format!("| {name} | {} | {:.2} M |", body.len() / SPANS, count / seconds / 1e6));
+        print_line(&format!("| {name} | {} | {:.2} M |", body.len() / SPANS, count / seconds / 1e6));
     }
 }
 
@@ -97,7 +99,7 @@ fn write_requests(folder: &Path, count: u64) {
         }
         protobuf.flush().and_then(|()| json.flush()).expect("room on the disk");
         let bytes = bytes / usize::try_from(count.max(1)).expect("few");
-        say(&format!("{} requests of {SPANS} spans, {}: {bytes} bytes a span", count, shape.name()));
+        print_line(&format!("{} requests of {SPANS} spans, {}: {bytes} bytes a span", count, shape.name()));
     }
 }
 

@@ -41,7 +41,7 @@ fn decoder_memory_stays_proportional_to_input() {
 #[test]
 #[ignore = "the test above runs it, in a process where nothing else takes memory"]
 fn measured_alone() {
-    let mut bodies = hostile();
+    let mut bodies = adversarial();
     for (name, sample) in samples() {
         bodies.extend((0..40).map(|seed| (format!("{name}, changed {seed}"), changed(&sample, seed))));
         bodies.push((name, sample));
@@ -113,7 +113,7 @@ fn changed(sample: &[u8], seed: u64) -> Vec<u8> {
 }
 
 /// Bodies full of elements that are small on the wire and large in memory.
-fn hostile() -> Vec<(String, Vec<u8>)> {
+fn adversarial() -> Vec<(String, Vec<u8>)> {
     let many = |head: &str, part: &str, tail: &str| {
         // Stays below the limits of a request. Above them the decoder refuses before it allocates.
         let parts = vec![part; (300_000 / part.len()).min(49_000)].join(",");

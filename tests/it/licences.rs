@@ -52,52 +52,52 @@ fn metadata() -> Value {
 /// Old crates write `/` for `OR`.
 fn is_met(expression: &str, allowed: &dyn Fn(&str) -> bool) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
-    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let tokens: Vec<&str> = spaced.split_whitespace().collect();
     let mut at = 0;
-    let met = any_of(&words, &mut at, allowed);
-    met && at == words.len()
+    let met = any_of(&tokens, &mut at, allowed);
+    met && at == tokens.len()
 }
 
-fn any_of(words: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> bool {
-    let mut met = all_of(words, at, allowed);
-    while words.get(*at) == Some(&"OR") {
+fn any_of(tokens: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> bool {
+    let mut met = all_of(tokens, at, allowed);
+    while tokens.get(*at) == Some(&"OR") {
         *at += 1;
         // Not short-circuited, so that the tokens of every alternative are consumed.
-        met |= all_of(words, at, allowed);
+        met |= all_of(tokens, at, allowed);
     }
     met
 }
 
-fn all_of(words: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> bool {
-    let mut met = one(words, at, allowed);
-    while words.get(*at) == Some(&"AND") {
+fn all_of(tokens: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> bool {
+    let mut met = one(tokens, at, allowed);
+    while tokens.get(*at) == Some(&"AND") {
         *at += 1;
-        met &= one(words, at, allowed);
+        met &= one(tokens, at, allowed);
     }
     met
 }
 
-fn one(words: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> bool {
-    let Some(&word) = words.get(*at) else { return false };
+fn one(tokens: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> bool {
+    let Some(&token) = tokens.get(*at) else { return false };
     *at += 1;
-    if word == "(" {
-        let met = any_of(words, at, allowed);
-        let closed = words.get(*at) == Some(&")");
+    if token == "(" {
+        let met = any_of(tokens, at, allowed);
+        let closed = tokens.get(*at) == Some(&")");
         *at += 1;
         return met && closed;
     }
-    if words.get(*at) == Some(&"WITH") {
-        let whole = format!("{word} WITH {}", words.get(*at + 1).copied().unwrap_or_default());
+    if tokens.get(*at) == Some(&"WITH") {
+        let whole = format!("{token} WITH {}", tokens.get(*at + 1).copied().unwrap_or_default());
         *at += 2;
-        return allowed(&whole) || allowed(word);
+        return allowed(&whole) || allowed(token);
     }
-    allowed(word)
+    allowed(token)
 }
 
 fn refused(name: &str, licence: Option<&str>) -> Option<String> {
-    let excepted = |word: &str| EXCEPTIONS.contains(&(name, word));
+    let excepted = |token: &str| EXCEPTIONS.contains(&(name, token));
     match licence {
-        Some(expression) if is_met(expression, &|word| ALLOWED.contains(&word) || excepted(word)) => None,
+        Some(expression) if is_met(expression, &|token| ALLOWED.contains(&token) || excepted(token)) => None,
         Some(expression) => Some(format!("{name}: {expression}")),
         None => Some(format!("{name}: says no licence")),
     }

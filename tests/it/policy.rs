@@ -28,7 +28,10 @@ fn every_documented_example_is_a_valid_policy() {
     for (name, property) in &properties {
         assert!(text.contains(&format!("`{name}")), "docs/policy.md does not document {name}");
         for inner in property["properties"].as_object().into_iter().flat_map(serde_json::Map::keys) {
-            assert!(text.contains(&format!("`{name}.{inner}`")), "docs/policy.md does not document {name}.{inner}");
+            assert!(
+                text.contains(&format!("`{name}.{inner}`")),
+                "docs/policy.md does not document {name}.{inner}"
+            );
         }
     }
 }

@@ -81,7 +81,7 @@ fn app(prism: &Prism) -> App {
 }
 
 /// Calls of the App about its configuration, its installations and its deliveries.
-async fn the_app_s_own_calls(app: &App, prism: &Prism) {
+async fn app_calls(app: &App, prism: &Prism) {
     app.facts().await.expect("the App");
     app.webhook_config().await.expect("a configuration");
     let deliveries = app.sent_deliveries(Some("v1_1")).await.expect("a page").deliveries;
@@ -96,7 +96,7 @@ async fn the_app_s_own_calls(app: &App, prism: &Prism) {
         .expect("an App and its secrets");
 }
 
-async fn what_actions_tells(actions: &RepoClient) {
+async fn actions_calls(actions: &RepoClient) {
     assert!(!actions.workflows().await.expect("a list").is_empty());
     // Without `created`: the schema wants a single time there, while the text of the description
     // allows a range. Also without a workflow's own runs: the workflow is "exactly one of" a number
@@ -133,7 +133,7 @@ async fn github_description_allows_every_client_call() {
     let app = app(&prism);
     let repo = "acme/my-app".parse().expect("a name");
     let client = async |purpose| app.repository(InstallationId(99), &repo, purpose).await.expect("a token");
-    the_app_s_own_calls(&app, &prism).await;
+    app_calls(&app, &prism).await;
 
     client(Purpose::ReadMetadata).await.repository().await.expect("a repository");
     client(Purpose::ReadMetadata).await.may_write("octocat").await.expect("a permission");
@@ -145,7 +145,7 @@ async fn github_description_allows_every_client_call() {
     // Prism accepts no slash in the path variable, as GitHub does, so the file is in the root
     // folder.
     assert!(contents.file("pacegate.yml", "main").await.expect("a file").is_some());
-    what_actions_tells(&client(Purpose::ReadActions).await).await;
+    actions_calls(&client(Purpose::ReadActions).await).await;
 
     let checks = client(Purpose::WriteChecks).await;
     let head = sha("head").parse().expect("a commit");

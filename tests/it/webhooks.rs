@@ -285,8 +285,8 @@ fn fresh_id() -> String {
 }
 
 /// A commit SHA derived from a text, for tests that need several.
-pub(crate) fn sha(word: &str) -> String {
-    sha_of(word.as_bytes())
+pub(crate) fn sha(seed: &str) -> String {
+    sha_of(seed.as_bytes())
 }
 
 #[test]

@@ -31,10 +31,10 @@ pub(super) struct Artifact {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(super) enum Behaviour {
     Works,
     /// Every call is answered with this status.
-    Says(u16),
+    Answers(u16),
     /// No call is answered.
     Hangs,
 }
@@ -46,7 +46,7 @@ pub(super) struct ArtifactService {
 }
 
 struct Inner {
-    mood: Mood,
+    behaviour: Behaviour,
     /// Created artifacts that are not finalized, by their signature.
     open: BTreeMap<String, Open>,
     finalized: Vec<Artifact>,
@@ -68,7 +68,7 @@ impl ArtifactService {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let inner = Inner {
-            mood: Mood::Works,
+            behaviour: Behaviour::Works,
             open: BTreeMap::new(),
             finalized: Vec::new(),
             wrong: Vec::new(),
@@ -80,8 +80,8 @@ impl ArtifactService {
         service
     }
 
-    pub(super) fn set(&self, mood: Mood) {
-        self.inner().mood = mood;
+    pub(super) fn set(&self, behaviour: Behaviour) {
+        self.inner().behaviour = behaviour;
     }
 
     /// A job's access to the service: a token whose scope names the run and the job.
@@ -117,14 +117,14 @@ impl ArtifactService {
 }
 
 async fn serve(State(service): State<ArtifactService>, request: Request) -> Response {
-    let mood = service.inner().mood;
-    match mood {
-        Mood::Works => {}
-        Mood::Says(status) => {
+    let behaviour = service.inner().behaviour;
+    match behaviour {
+        Behaviour::Works => {}
+        Behaviour::Answers(status) => {
             let status = StatusCode::from_u16(status).expect("a status");
             return (status, json!({ "code": "internal", "msg": "not now" }).to_string()).into_response();
         }
-        Mood::Hangs => std::future::pending().await,
+        Behaviour::Hangs => std::future::pending().await,
     }
     let (parts, body) = request.into_parts();
     let url = reqwest::Url::parse(&format!("http://h{}", parts.uri)).expect("a request's target");
@@ -174,7 +174,7 @@ impl ArtifactService {
     fn write(&self, query: &BTreeMap<String, String>, body: &Bytes) -> Result<Response, String> {
         let mut inner = self.inner();
         let signature = query.get("sig").ok_or("a write without a signature")?;
-        let open = inner.open.get_mut(signature).ok_or("a write with a signature that nobody was given")?;
+        let open = inner.open.get_mut(signature).ok_or("a write with a signature that was never issued")?;
         match query.get("comp").map(String::as_str) {
             Some("block") => {
                 let id = query.get("blockid").ok_or("a block without its id")?;

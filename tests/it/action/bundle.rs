@@ -72,7 +72,7 @@ pub(super) fn curl(spans: u32, bytes: usize) -> String {
 /// - no step of the action fails,
 /// - nothing delays the job or stays behind,
 /// - no secret is readable anywhere.
-pub(super) fn ended_unharmed(runner: &Runner, artifacts: &ArtifactService) {
+pub(super) fn assert_unharmed(runner: &Runner, artifacts: &ArtifactService) {
     let (running, left) = (runner.end(), runner.left_behind());
     assert!(running.is_empty() && left.is_empty(), "left running: {running:?}, left behind: {left:?}");
     let own = runner.steps.iter().filter(|step| step.name.contains("pacegate/action"));
@@ -81,11 +81,11 @@ pub(super) fn ended_unharmed(runner: &Runner, artifacts: &ArtifactService) {
         let errors = step.annotations.iter().filter(|annotation| annotation.level == "error").count();
         assert_eq!(errors, 0, "an error marks the job as failed in GitHub's pages:\n{}", step.text());
     }
-    no_secret(runner, artifacts, &runner.visible());
+    assert_no_secret(runner, artifacts, &runner.visible());
 }
 
 /// Fails if a text contains one of the job's secrets.
-pub(super) fn no_secret(runner: &Runner, artifacts: &ArtifactService, text: &str) {
+pub(super) fn assert_no_secret(runner: &Runner, artifacts: &ArtifactService, text: &str) {
     let access = [&runner.job.results, &runner.job.id_tokens].into_iter().flatten();
     let tokens = access.map(|access| access.token.clone()).chain(runner.job.secrets.clone());
     for secret in tokens.chain(artifacts.signatures()) {

@@ -4,8 +4,8 @@
 mod archive;
 mod artifact_service;
 mod bundle;
+mod failures;
 mod fast_path;
 mod recording;
 mod runner;
-mod unharmed;
 mod whole_jobs;

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::archive::Archive;
 use super::artifact_service::ArtifactService;
-use super::bundle::{ended_unharmed, exec, junit, node_program, pytest, runner};
+use super::bundle::{assert_unharmed, exec, junit, node_program, pytest, runner};
 use super::runner::{Job, Step};
 use crate::fake_github::FakeGitHub;
 use crate::fake_github::actions::{self, WorkflowRun};
@@ -40,7 +40,7 @@ impl Recording {
             assert_eq!(step.code, Some(0), "{}", step.text());
         }
         runner.post();
-        ended_unharmed(&runner, &artifacts);
+        assert_unharmed(&runner, &artifacts);
         artifacts.finish();
         let [artifact] = &artifacts.artifacts()[..] else { panic!("one artifact") };
         let archive = Archive::read(&artifact.zip);

@@ -47,7 +47,7 @@ impl Collector {
             .expect("`make setup-tests` builds target/clients/otelcol");
         let log = BufReader::new(child.stderr.take().expect("a pipe"));
         let collector = Self { child, ports };
-        let (ready, told) = tokio::sync::oneshot::channel();
+        let (ready, becomes_ready) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             let mut ready = Some(ready);
             // Read to its end, so that the Collector never blocks on a full pipe.
@@ -58,8 +58,8 @@ impl Collector {
                 }
             }
         });
-        let told = tokio::time::timeout(PATIENCE, told).await;
-        told.expect("the Collector is ready in time").expect("the Collector did not end before");
+        let becomes_ready = tokio::time::timeout(PATIENCE, becomes_ready).await;
+        becomes_ready.expect("the Collector is ready in time").expect("the Collector did not end before");
         collector
     }
 }

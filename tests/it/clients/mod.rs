@@ -31,7 +31,7 @@ const AT_ONCE: usize = 3;
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A service and a client of its API.
-struct Scene {
+struct Fixture {
     service: Service,
     ports: Ports,
     collector: Collector,
@@ -57,15 +57,15 @@ type Tree = BTreeSet<Vec<String>>;
 
 on_both!(every_program_gets_verdict_naming_slowed_stage);
 async fn every_program_gets_verdict_naming_slowed_stage(database: Database) {
-    let scene = Arc::new(Scene::new(&database).await);
+    let fixture = Arc::new(Fixture::new(&database).await);
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
     let mut names = BTreeMap::new();
     for program in PROGRAMS {
-        let (scene, places) = (Arc::clone(&scene), Arc::clone(&places));
+        let (fixture, places) = (Arc::clone(&fixture), Arc::clone(&places));
         let task = running.spawn(async move {
             let _place = places.acquire().await.expect("open");
-            (program, scene.judge(program).await)
+            (program, fixture.judge(program).await)
         });
         names.insert(task.id(), program.name);
     }
@@ -81,10 +81,10 @@ async fn every_program_gets_verdict_naming_slowed_stage(database: Database) {
     }
     assert!(failed.is_empty(), "without their verdict: {failed:?}");
     assert_eq!(trees.len(), 1, "one program, one tree: {trees:#?}");
-    Arc::into_inner(scene).expect("every program has ended").service.terminate().await;
+    Arc::into_inner(fixture).expect("every program has ended").service.terminate().await;
 }
 
-impl Scene {
+impl Fixture {
     async fn new(database: &Database) -> Self {
         let builder = Service::builder().env("PACEGATE_SETTLE", "200ms").env("PACEGATE_DEFAULT_REPO", REPO);
         let listen = PORTS.iter().skip(1).map(|(_, name)| format!("PACEGATE_{}_LISTEN", name.to_uppercase()));

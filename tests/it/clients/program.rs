@@ -56,7 +56,7 @@ impl Protocol {
     }
 }
 
-/// What a program runs on: its interpreter and the folder with its dependencies.
+/// The interpreter of a program, and the folder with its dependencies.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Runtime {
     /// The SDK's version.

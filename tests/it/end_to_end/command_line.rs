@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Database, Scene};
+use super::{Database, Fixture};
 use crate::fake_github::FakeGitHub;
 use crate::pipeline::{Run, history};
 use crate::service::{Service, run_cli};
@@ -52,11 +52,12 @@ fn compare_exit_code_matches_verdict() {
     let (once, twice) = (write(&folder, "once.json", &pushes(1)), write(&folder, "twice.json", &pushes(2)));
     let usual = write(&folder, "usual.json", &Run::of_main(&sha("usual"), NOON).request());
     let few = write(&folder, "few.json", &history(3, NOON - 3600));
-    for (candidate, expected, word) in [(&twice, 1, "REGRESSED"), (&once, 0, "SUSPECT"), (&usual, 0, "PASS")]
+    for (candidate, expected, expected_text) in
+        [(&twice, 1, "REGRESSED"), (&once, 0, "SUSPECT"), (&usual, 0, "PASS")]
     {
         let output = compare(&baseline, candidate, &[]);
         assert_eq!(code(&output), expected, "{}", stdout(&output));
-        assert!(stdout(&output).contains(word), "{}", stdout(&output));
+        assert!(stdout(&output).contains(expected_text), "{}", stdout(&output));
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(!stdout(&output).contains('\u{1b}'), "no colours into a pipe");
     }
@@ -162,16 +163,16 @@ fn demo_names_integration_tests_and_no_parents() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_reports_problems_and_correct_settings() {
-    let scene = Scene::new(Database::sqlite()).await;
-    let output = scene.builder.run(&["doctor"]);
+    let fixture = Fixture::new(Database::sqlite()).await;
+    let output = fixture.builder.run(&["doctor"]);
     assert_eq!(code(&output), 1, "{}", stdout(&output));
     assert!(stdout(&output).contains("event"), "the fake's App has no events: {}", stdout(&output));
-    let broken = scene.builder.clone().env("PACEGATE_GITHUB_PRIVATE_KEY", "/no/such/key.pem");
+    let broken = fixture.builder.clone().env("PACEGATE_GITHUB_PRIVATE_KEY", "/no/such/key.pem");
     let output = broken.run(&["doctor"]);
     assert_eq!(code(&output), 1);
     assert!(stdout(&output).contains("neither a PEM text nor a file"), "{}", stdout(&output));
-    let _ = scene.fake.take_violations();
-    scene.fake.finish();
+    let _ = fixture.fake.take_violations();
+    fixture.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

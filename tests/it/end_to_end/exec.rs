@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Database, PATIENCE, Scene, on_both};
+use super::{Database, Fixture, PATIENCE, on_both};
 use crate::service::run_cli;
 use crate::time::eventually;
 
@@ -198,8 +198,8 @@ fn report_older_than_the_command_is_ignored() {
 
 on_both!(command_run_is_measured_with_its_tests);
 async fn command_run_is_measured_with_its_tests(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
     let folder = TempDir::new().expect("a folder");
     let report = folder.path().join("report.xml");
     let report = report.to_str().expect("UTF-8");
@@ -211,7 +211,7 @@ async fn command_run_is_measured_with_its_tests(database: Database) {
         &arguments,
         &[
             ("PACEGATE_URL", &url),
-            ("PACEGATE_TOKEN", &scene.token),
+            ("PACEGATE_TOKEN", &fixture.token),
             ("GITLAB_CI", "true"),
             ("CI_COMMIT_SHA", SHA),
             ("CI_COMMIT_BRANCH", "main"),
@@ -219,11 +219,11 @@ async fn command_run_is_measured_with_its_tests(database: Database) {
         ],
     );
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
-    scene.wait_for_runs(&service, 1).await;
-    let (_, runs) = scene.api(&service, "/runs").await;
+    fixture.wait_for_runs(&service, 1).await;
+    let (_, runs) = fixture.api(&service, "/runs").await;
     let run = &runs["runs"][0];
     assert_eq!((&run["head_sha"], &run["pipeline"]), (&SHA.into(), &"shop".into()), "{run}");
-    let (_, run) = scene.api(&service, &format!("/runs/{}", run["id"].as_str().expect("an id"))).await;
+    let (_, run) = fixture.api(&service, &format!("/runs/{}", run["id"].as_str().expect("an id"))).await;
     let paths: Vec<&Value> = run["stages"].as_array().expect("stages").iter().map(|s| &s["path"]).collect();
     let wanted = serde_json::json!(["shop", "shop.OrdersTest", "creates"]);
     assert!(paths.contains(&&wanted), "{paths:?}");
@@ -235,5 +235,5 @@ async fn command_run_is_measured_with_its_tests(database: Database) {
     assert_eq!(refused.status.code(), Some(0));
     assert!(stderr(&refused).contains("check PACEGATE_TOKEN"), "{}", stderr(&refused));
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

@@ -9,26 +9,26 @@ mod buttons;
 mod bypass;
 mod command_line;
 mod deliveries;
-mod door;
 mod enterprise_server;
 mod exec;
 mod fast_path;
 mod faults;
 mod forwarding;
+mod ingress;
 mod killed;
 mod lifecycle;
 mod listeners;
-mod lost;
+mod main_flow;
 mod merge_queue;
+mod missed_deliveries;
+mod missed_runs;
 mod pages;
 mod policy;
 mod replay;
 mod reruns;
 mod retention;
-mod set_up;
+mod setup;
 mod storm;
-mod story;
-mod unheard_runs;
 
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ macro_rules! on_both {
 pub(crate) use on_both;
 
 /// A configured service, the fake GitHub it talks to and an HTTP client.
-pub(crate) struct Scene {
+pub(crate) struct Fixture {
     pub fake: FakeGitHub,
     pub repository: Repository,
     pub builder: Builder,
@@ -103,7 +103,7 @@ pub(crate) struct Scene {
     _database: Database,
 }
 
-impl Scene {
+impl Fixture {
     /// A configured service that is not running yet, with a token for the repository.
     pub(crate) async fn new(database: Database) -> Self {
         Self::on(FakeGitHub::with_repository(REPO).await, database)
@@ -187,7 +187,7 @@ impl Scene {
     }
 
     /// Waits until no task is due. `open` tasks that are not due yet may remain.
-    pub(crate) async fn quiet(&self, service: &Service, open: usize) {
+    pub(crate) async fn wait_until_idle(&self, service: &Service, open: usize) {
         let wanted = format!("pacegate_open_jobs {open}\n");
         eventually("no task left", PATIENCE, || async {
             let text =

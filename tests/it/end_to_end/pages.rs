@@ -31,17 +31,17 @@ async fn local_mode_shows_what_would_be_posted(database: Database) {
 
     push(&history(HISTORY, now_seconds() - 7200)).await;
     let (first, second) = (sha("local first"), sha("local second"));
-    let hostile = "<script>alert(1)</script>";
+    let adversarial = "<script>alert(1)</script>";
     for (head, minutes) in [(&first, 30), (&second, 10)] {
         eventually("the runs before", PATIENCE, || async {
             (get(&format!("/{REPO}")).await.1.matches("/runs/").count() >= HISTORY as usize).then_some(())
         })
         .await;
-        let mut run = Run::slowed(head, hostile, now_seconds() - minutes * 60);
+        let mut run = Run::slowed(head, adversarial, now_seconds() - minutes * 60);
         run.change = Some(12);
         let mut request = run.request();
         let spans = request["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array_mut().expect("spans");
-        spans[0]["name"] = json!(hostile);
+        spans[0]["name"] = json!(adversarial);
         spans[0]["attributes"] = json!([text("password", "hunter2")]);
         push(&request).await;
         let url = format!("{}/api/v1/repos/{REPO}/commits/{head}/verdict?wait=30s", service.url());
@@ -68,7 +68,7 @@ async fn local_mode_shows_what_would_be_posted(database: Database) {
         "the page shows what GitHub would get"
     );
     for page in [&runs, &page] {
-        assert!(!page.contains(hostile) && !page.contains("<script"), "a sender's text became markup");
+        assert!(!page.contains(adversarial) && !page.contains("<script"), "a sender's text became markup");
         assert!(!page.contains("hunter2"), "a secret is shown");
     }
     let (status, page) = get("/no/such/page").await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{Database, HISTORY, REPO, Scene, on_both};
+use super::{Database, Fixture, HISTORY, REPO, on_both};
 use crate::service::run_cli;
 
 /// Stage and its usual seconds.
@@ -67,7 +67,7 @@ fn json_matches_the_contract() {
         assert!(!replay[key].is_null(), "{key}: {replay:#}");
     }
     assert_eq!((&replay["runs"], &replay["commits"]), (&json!(60), &json!(4)));
-    // 60 runs, of which 25 are for learning, and pull requests of 4 commits.
+    // 60 runs, 25 of them for learning, and pull requests of 4 commits.
     assert_eq!(replay["replayed"], json!(60 - 25 - 4 + 1));
     assert_eq!(keys(&replay["alarms"]), "confirmed single");
     assert_eq!(keys(&replay["recall"]), "1.1 1.2 1.3 1.5 2.0");
@@ -167,23 +167,23 @@ fn bad_file_or_usage_exits_2_with_explanation() {
 
 /// The service's own runs of main are replayed. Runs of another branch are not.
 async fn service_runs_of_main_can_be_replayed(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
-    scene.push(&service, &Scene::slowed(7, &crate::webhooks::sha("change"), 30)).await;
-    scene.wait_for_runs(&service, HISTORY as usize + 1).await;
-    let output = scene.builder.run(&["replay", "--repo", REPO, "--format", "json"]);
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
+    fixture.push(&service, &Fixture::slowed(7, &crate::webhooks::sha("change"), 30)).await;
+    fixture.wait_for_runs(&service, HISTORY as usize + 1).await;
+    let output = fixture.builder.run(&["replay", "--repo", REPO, "--format", "json"]);
     let replay = parsed(&output);
     assert_eq!((&replay["pipeline"], &replay["runs"]), (&json!("my-app"), &json!(HISTORY)));
     assert_eq!(replay["replayed"], json!(HISTORY - 25 - 4 + 1));
     assert_eq!(replay["stages"][0]["stage"], "my-app");
-    let other = scene.builder.run(&["replay", "--repo", REPO, "--pipeline", "nightly"]);
+    let other = fixture.builder.run(&["replay", "--repo", REPO, "--pipeline", "nightly"]);
     assert_eq!(code(&other), 2);
     assert!(
         String::from_utf8_lossy(&other.stderr).contains("no run of the pipeline `nightly` on main or master")
     );
     service.terminate().await;
-    let _ = scene.fake.take_violations();
-    scene.fake.finish();
+    let _ = fixture.fake.take_violations();
+    fixture.fake.finish();
 }
 on_both!(service_runs_of_main_can_be_replayed);

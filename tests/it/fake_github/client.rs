@@ -78,7 +78,9 @@ async fn octocrab_reports_refusal_as_error() {
     let fake = fake().await;
     let client = as_installation(&fake, json!({ "checks": "read" })).await;
     let refused = client.issues("octo-org", "web").create_comment(7, "x").await;
-    let Err(octocrab::Error::GitHub { source, .. }) = refused else { panic!("expected a refusal: {refused:?}") };
+    let Err(octocrab::Error::GitHub { source, .. }) = refused else {
+        panic!("expected a refusal: {refused:?}")
+    };
     assert_eq!(source.status_code.as_u16(), 403);
     fake.fault(Matcher::on("GET", "/repos/octo-org/web"), Fault::SecondaryLimit);
     assert!(client.repos("octo-org", "web").get().await.is_err());

@@ -13,7 +13,7 @@ use crate::time::rfc3339;
 
 /// One delivery attempt.
 #[derive(Clone, Debug)]
-pub(crate) struct Sent {
+pub(crate) struct DeliveryAttempt {
     pub id: u64,
     pub guid: String,
     pub event: String,
@@ -32,7 +32,7 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
             id.ok_or_else(|| Reply::invalid("Invalid cursor"))?
         }
     };
-    let mut sent: Vec<_> = state.sent.iter().filter(|sent| sent.id <= begin).collect();
+    let mut sent: Vec<_> = state.delivery_attempts.iter().filter(|sent| sent.id <= begin).collect();
     sent.sort_by_key(|sent| std::cmp::Reverse(sent.id));
     let next = sent.get(size).map(|sent| sent.id);
     let example = CONTRACT.example("apps/list-webhook-deliveries", 200)[0].clone();
@@ -48,7 +48,7 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
     })
 }
 
-fn view(example: &Value, sent: &Sent) -> Value {
+fn view(example: &Value, sent: &DeliveryAttempt) -> Value {
     overlay(
         example.clone(),
         json!({
@@ -62,7 +62,7 @@ fn view(example: &Value, sent: &Sent) -> Value {
 pub(crate) fn redeliver(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     verify_jwt(state, call.bearer)?;
     let id = call.number("delivery_id");
-    let sent = state.sent.iter().find(|sent| sent.id == id).ok_or_else(Reply::not_found)?;
-    state.asked_again.push(sent.guid.clone());
+    let sent = state.delivery_attempts.iter().find(|sent| sent.id == id).ok_or_else(Reply::not_found)?;
+    state.redelivery_requests.push(sent.guid.clone());
     Ok(Reply::new(202, json!({})))
 }

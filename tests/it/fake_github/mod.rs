@@ -36,7 +36,7 @@ use tokio::sync::oneshot;
 pub(crate) use faults::{Fault, Matcher, Pause, Side};
 use server::Shared;
 use state::{App, CheckRun, Comment, Installation, PullRequest, Recorded, Repository, State, Token};
-use storm::{Storm, Weather};
+use storm::{Storm, StormParameters};
 
 /// The test's handle on a running fake.
 pub(crate) struct FakeGitHub {
@@ -92,11 +92,11 @@ impl FakeGitHub {
     /// Has the App `pacegate` (id 4711), installed as 99 on the owner of `full_name`, and that
     /// private repository (id 1296269).
     pub(crate) async fn with_repository(full_name: &str) -> Self {
-        Self::start().await.furnished(full_name)
+        Self::start().await.populated(full_name)
     }
 
     /// Adds the App, the installation and the repository of [`Self::with_repository`].
-    pub(crate) fn furnished(self, full_name: &str) -> Self {
+    pub(crate) fn populated(self, full_name: &str) -> Self {
         self.app(App::new(4711, "pacegate"));
         self.installation(Installation::new(99, full_name.split('/').next().expect("OWNER/NAME")));
         self.repository(99, Repository::new(1_296_269, full_name));
@@ -122,7 +122,7 @@ impl FakeGitHub {
     }
 
     /// The App, if it was set or created from a manifest.
-    pub(crate) fn present_app(&self) -> Option<App> {
+    pub(crate) fn current_app(&self) -> Option<App> {
         self.state().app.clone()
     }
 
@@ -300,28 +300,34 @@ impl FakeGitHub {
     }
 
     /// Adds an entry to the list of delivery attempts.
-    pub(crate) fn sent(&self, guid: &str, event: &str, delivered_at: i64, status_code: u16) {
+    pub(crate) fn add_delivery_attempt(&self, guid: &str, event: &str, delivered_at: i64, status_code: u16) {
         let mut state = self.state();
         let (id, guid, event) = (state.next_id(), guid.to_owned(), event.to_owned());
-        state.sent.push(deliveries::Sent { id, guid, event, delivered_at, status_code });
+        state.delivery_attempts.push(deliveries::DeliveryAttempt {
+            id,
+            guid,
+            event,
+            delivered_at,
+            status_code,
+        });
     }
 
     /// The guids of the deliveries that the App asked to redeliver, in order.
-    pub(crate) fn asked_again(&self) -> Vec<String> {
-        self.state().asked_again.clone()
+    pub(crate) fn redelivery_requests(&self) -> Vec<String> {
+        self.state().redelivery_requests.clone()
     }
 
     /// Starts a storm, in which a part of all calls fails, or ends it with `None`. Returns how
     /// often each fault occurred in the storm before.
-    pub(crate) fn weather(&self, weather: Option<Weather>) -> BTreeMap<String, usize> {
+    pub(crate) fn set_storm(&self, parameters: Option<StormParameters>) -> BTreeMap<String, usize> {
         let mut storm = self.shared.storm.lock().expect("no panic inside");
         let before = storm.take().map(|storm| storm.met).unwrap_or_default();
-        *storm = weather.map(Storm::new);
+        *storm = parameters.map(Storm::new);
         before
     }
 
     /// Removes all waits so far: the process that received them was killed.
-    pub(crate) fn forget_waits(&self) {
+    pub(crate) fn clear_waits(&self) {
         self.state().waits.clear();
     }
 

@@ -24,10 +24,10 @@ pub(crate) const REQUEST_TOKEN: &str = "a runner's request token";
 #[derive(Clone)]
 pub(crate) struct Issuer {
     url: String,
-    issued: Arc<Mutex<Issued>>,
+    issued: Arc<Mutex<IssuerState>>,
 }
 
-struct Issued {
+struct IssuerState {
     /// Oldest first. The last key signs.
     published: Vec<(String, KeyPair)>,
     jwks_fetches: usize,
@@ -38,7 +38,7 @@ struct Issued {
 
 /// The query of a runner's token request.
 #[derive(Deserialize)]
-struct Asked {
+struct TokenQuery {
     audience: Option<String>,
 }
 
@@ -47,7 +47,7 @@ impl Issuer {
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let issued = Issued {
+        let issued = IssuerState {
             published: vec![("key-1".to_owned(), keys::generate())],
             jwks_fetches: 0,
             down: false,
@@ -64,7 +64,7 @@ impl Issuer {
         issuer
     }
 
-    fn issued(&self) -> MutexGuard<'_, Issued> {
+    fn issued(&self) -> MutexGuard<'_, IssuerState> {
         self.issued.lock().expect("no panic inside")
     }
 
@@ -170,7 +170,11 @@ async fn jwks(State(issuer): State<Issuer>) -> Response {
     Json(json!({ "keys": published.collect::<Vec<_>>() })).into_response()
 }
 
-async fn of_runner(State(issuer): State<Issuer>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
+async fn of_runner(
+    State(issuer): State<Issuer>,
+    Query(asked): Query<TokenQuery>,
+    headers: HeaderMap,
+) -> Response {
     let sent = headers.get("authorization").and_then(|value| value.to_str().ok());
     if sent != Some(&format!("Bearer {REQUEST_TOKEN}")) {
         return StatusCode::UNAUTHORIZED.into_response();

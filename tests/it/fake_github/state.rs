@@ -212,8 +212,8 @@ pub(crate) struct State {
     pub requests: Vec<Recorded>,
     pub violations: Vec<String>,
     /// Delivery attempts, and below the guids to redeliver.
-    pub sent: Vec<super::deliveries::Sent>,
-    pub asked_again: Vec<String>,
+    pub delivery_attempts: Vec<super::deliveries::DeliveryAttempt>,
+    pub redelivery_requests: Vec<String>,
     /// The waits that rate limits imposed.
     pub waits: Vec<super::waits::Wait>,
     /// Jobs of workflow runs that the App asked to run again.

@@ -2,7 +2,7 @@
 //!
 //! A wait in the answer to a write binds at once: writes go one at a time, so no other write is
 //! under way. A wait in the answer to a read may cross a write that has left already. Another
-//! process may also begin a write before it learns of the wait. [`UNDER_WAY`] is the tolerance for
+//! process may also begin a write before it learns of the wait. [`CROSSING_TOLERANCE_MS`] is the tolerance for
 //! both.
 
 use super::reply::Reply;
@@ -10,9 +10,9 @@ use super::state::State;
 use crate::time::now_milliseconds;
 
 /// GitHub's documentation: a minute if the answer gives no duration.
-const UNSAID_MILLISECONDS: i64 = 60_000;
+const DEFAULT_WAIT_MS: i64 = 60_000;
 /// In milliseconds.
-const UNDER_WAY: i64 = 500;
+const CROSSING_TOLERANCE_MS: i64 = 500;
 
 /// A wait that an answer imposed.
 #[derive(Clone, Copy, Debug)]
@@ -49,10 +49,10 @@ impl State {
             match (number("retry-after"), number("x-ratelimit-remaining"), number("x-ratelimit-reset")) {
                 (Some(seconds), ..) => now + seconds * 1000,
                 (None, Some(0), Some(reset)) => reset * 1000,
-                _ if reply.status == 429 => now + UNSAID_MILLISECONDS,
+                _ if reply.status == 429 => now + DEFAULT_WAIT_MS,
                 _ => return,
             };
-        let binds_from = if is_write { now } else { now + UNDER_WAY };
+        let binds_from = if is_write { now } else { now + CROSSING_TOLERANCE_MS };
         self.waits.push(Wait { installation_id, binds_from, until });
     }
 

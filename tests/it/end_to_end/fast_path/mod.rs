@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::actions::install;
-use super::{Database, REPO, Scene, on_both};
+use super::{Database, Fixture, REPO, on_both};
 use crate::fake_github::oidc::Issuer;
 use crate::service::Service;
 use crate::time::now_seconds;
@@ -26,32 +26,32 @@ pub(super) const JOB: i64 = 6_001;
 
 /// A service with an App, and the issuer whose tokens it accepts.
 pub(super) struct FastPath {
-    pub scene: Scene,
+    pub fixture: Fixture,
     pub issuer: Issuer,
 }
 
 impl FastPath {
     pub(super) async fn new(database: Database) -> Self {
-        let mut scene = Scene::new(database).await;
+        let mut fixture = Fixture::new(database).await;
         let issuer = Issuer::start().await;
-        scene.builder = scene
+        fixture.builder = fixture
             .builder
             .env("PACEGATE_GITHUB_OIDC_ISSUER", issuer.url())
             .env("PACEGATE_PUBLIC_URL", &format!("{PUBLIC_URL}/"));
-        Self { scene, issuer }
+        Self { fixture, issuer }
     }
 
     /// Starts the service and installs the App on the repository.
     pub(super) async fn started(&self) -> Service {
-        let service = self.scene.builder.start().await;
-        install(&self.scene, &service).await;
-        self.scene.quiet(&service, 0).await;
+        let service = self.fixture.builder.start().await;
+        install(&self.fixture, &service).await;
+        self.fixture.wait_until_idle(&service, 0).await;
         service
     }
 
     /// Requests a grant with a token.
     pub(super) async fn exchange(&self, service: &Service, token: &str) -> (u16, Value) {
-        let request = self.scene.client.post(format!("{}/api/v1/actions/grants", service.url()));
+        let request = self.fixture.client.post(format!("{}/api/v1/actions/grants", service.url()));
         answer(request.bearer_auth(token)).await
     }
 
@@ -64,7 +64,7 @@ impl FastPath {
 
     /// Uploads a body with a grant or a token.
     pub(super) async fn upload(&self, service: &Service, bearer: &str, body: Vec<u8>) -> (u16, Value) {
-        let request = self.scene.client.post(format!("{}/api/v1/actions/traces", service.url()));
+        let request = self.fixture.client.post(format!("{}/api/v1/actions/traces", service.url()));
         let request = request.header("content-type", "application/jsonl").header("content-encoding", "gzip");
         answer(request.bearer_auth(bearer).body(body)).await
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{
-    Database, FastPath, JOB, PUBLIC_URL, REPO, RUN, Scene, body, gzip, manifest, on_both, test_case,
+    Database, FastPath, Fixture, JOB, PUBLIC_URL, REPO, RUN, body, gzip, manifest, on_both, test_case,
 };
 use crate::end_to_end::PATIENCE;
 use crate::fake_github::actions::WorkflowRun;
@@ -22,7 +22,7 @@ async fn simultaneous_jobs_on_new_service_all_get_grants(database: Database) {
     let mut jobs = JoinSet::new();
     for _ in 0..20 {
         let token = path.issuer.mint(PUBLIC_URL, json!({}));
-        jobs.spawn(path.scene.client.post(&url).bearer_auth(token).send());
+        jobs.spawn(path.fixture.client.post(&url).bearer_auth(token).send());
     }
     for answer in jobs.join_all().await {
         assert_eq!(answer.expect("an answer").status(), 201);
@@ -55,11 +55,11 @@ async fn job_proves_identity_and_uploads_to_own_run(database: Database) {
     assert_eq!(
         taken["verdict_url"],
         Value::Null,
-        "GitHub has not told of the run, and the token names a merge"
+        "GitHub has not reported the run, and the token names a merge"
     );
 
-    // A second upload with another job's token, of a branch. The service knows the branch of the
-    // run.
+    // A second upload with another job's token, of a branch. It names the branch's commit, so the
+    // answer has a verdict URL.
     let of_branch =
         json!({ "event_name": "push", "ref": "refs/heads/main", "head_ref": "", "sha": sha("main") });
     let grant = path.grant(&service, of_branch).await;
@@ -80,31 +80,31 @@ async fn job_proves_identity_and_uploads_to_own_run(database: Database) {
         assert!(!log.contains(secret), "no secret is in the log");
     }
     service.terminate().await;
-    path.scene.fake.finish();
+    path.fixture.fake.finish();
 }
 
-async fn run_of(scene: &Scene, service: &Service) -> Value {
-    scene.wait_for_runs(service, 1).await;
-    let (_, runs) = scene.api(service, "/runs").await;
+async fn run_of(fixture: &Fixture, service: &Service) -> Value {
+    fixture.wait_for_runs(service, 1).await;
+    let (_, runs) = fixture.api(service, "/runs").await;
     let id = runs["runs"][0]["id"].as_str().expect("a run").to_owned();
-    scene.api(service, &format!("/runs/{id}")).await.1
+    fixture.api(service, &format!("/runs/{id}")).await.1
 }
 
 on_both!(manifest_describes_run_when_no_app_does);
 async fn manifest_describes_run_when_no_app_does(database: Database) {
     let path = FastPath::new(database).await;
     // The App exists but is not installed on this repository. Only the token identifies it.
-    let service = path.scene.builder.clone().env("PACEGATE_SETTLE", "100ms").start().await;
+    let service = path.fixture.builder.clone().env("PACEGATE_SETTLE", "100ms").start().await;
     let job = ids::job_span_id(JOB).to_string();
     let spans = gzip(test_case("tests::slow", Some(&job), &[]).as_bytes());
     let over =
         json!({ "ref": "refs/heads/main", "event_name": "push", "matrix": { "os": "linux", "shard": 2 } });
-    let token = path.scene.token.clone();
+    let token = path.fixture.token.clone();
     let (status, taken) = path.upload(&service, &token, body(&manifest(over, &spans), &spans)).await;
     assert_eq!((status, &taken["spans"]), (202, &json!(1)), "{taken}");
     let sha = sha("a merge of seven");
     assert!(taken["verdict_url"].as_str().is_some_and(|url| url.contains(&sha)), "{taken}");
-    let run = run_of(&path.scene, &service).await;
+    let run = run_of(&path.fixture, &service).await;
     let said = ["head_sha", "pipeline", "external_id", "result"].map(|name| run["run"][name].clone());
     assert_eq!(said, [json!(sha), json!("CI"), json!(RUN.to_string()), json!("success")], "{run}");
     assert_eq!(run["run"]["lineage"], json!({ "kind": "branch", "name": "main" }));
@@ -124,7 +124,7 @@ async fn manifest_describes_run_when_no_app_does(database: Database) {
     let (status, taken) = path.upload(&service, &token, body(&manifest(over, &failed), &failed)).await;
     assert_eq!(status, 202, "{taken}");
     let whole = eventually("the run of both jobs", PATIENCE, || async {
-        let run = run_of(&path.scene, &service).await;
+        let run = run_of(&path.fixture, &service).await;
         (run["run"]["result"] == "failure").then_some(run)
     });
     let run = whole.await;
@@ -135,7 +135,7 @@ async fn manifest_describes_run_when_no_app_does(database: Database) {
     let (status, refused) = path.upload(&service, &token, body(&of_another, &spans)).await;
     assert_eq!(status, 400, "{refused}");
     service.terminate().await;
-    path.scene.fake.finish();
+    path.fixture.fake.finish();
 }
 
 on_both!(renamed_or_moved_repository_keeps_its_number);
@@ -148,15 +148,15 @@ async fn renamed_or_moved_repository_keeps_its_number(database: Database) {
         .await;
     assert_eq!((status, &granted["repository"]), (201, &json!(REPO)));
     let elsewhere = Repository::new(77, "acme/elsewhere");
-    let payload = webhooks::installation("created", 99, &[&path.scene.repository, &elsewhere]);
-    path.scene.fake.repository(99, elsewhere);
-    path.scene.deliver(&service, &webhooks::delivery("installation", &payload, WEBHOOK_SECRET)).await;
-    path.scene.quiet(&service, 0).await;
+    let payload = webhooks::installation("created", 99, &[&path.fixture.repository, &elsewhere]);
+    path.fixture.fake.repository(99, elsewhere);
+    path.fixture.deliver(&service, &webhooks::delivery("installation", &payload, WEBHOOK_SECRET)).await;
+    path.fixture.wait_until_idle(&service, 0).await;
     let (status, granted) =
         path.exchange(&service, &path.issuer.mint(PUBLIC_URL, json!({ "repository_id": "77" }))).await;
     assert_eq!((status, &granted["repository"]), (201, &json!("acme/elsewhere")));
     service.terminate().await;
-    path.scene.fake.finish();
+    path.fixture.fake.finish();
 }
 
 on_both!(uploaded_spans_nest_below_step_after_run_ends);
@@ -177,10 +177,10 @@ async fn uploaded_spans_nest_below_step_after_run_ends(database: Database) {
     let over = json!({ "check_run_id": number.to_string(), "job_span_id": ids::job_span_id(number) });
     let (status, taken) = path.upload(&service, &grant, body(&manifest(over, &spans), &spans)).await;
     assert_eq!((status, &taken["spans"]), (202, &json!(1)), "{taken}");
-    path.scene.fake.workflow_run(REPO, run.clone());
-    let ended = webhooks::workflow_run("completed", &path.scene.repository, &run);
-    path.scene.deliver(&service, &webhooks::delivery("workflow_run", &ended, WEBHOOK_SECRET)).await;
-    let run = run_of(&path.scene, &service).await;
+    path.fixture.fake.workflow_run(REPO, run.clone());
+    let ended = webhooks::workflow_run("completed", &path.fixture.repository, &run);
+    path.fixture.deliver(&service, &webhooks::delivery("workflow_run", &ended, WEBHOOK_SECRET)).await;
+    let run = run_of(&path.fixture, &service).await;
     let paths: Vec<_> =
         run["stages"].as_array().expect("stages").iter().map(|stage| &stage["path"]).collect();
     assert!(paths.contains(&&json!(["CI", "test", "Run npm test", "tests::slow"])), "{paths:?}");
@@ -188,5 +188,5 @@ async fn uploaded_spans_nest_below_step_after_run_ends(database: Database) {
     assert_eq!(run["run"]["head_sha"], json!(sha("head of seven")));
     assert_ne!(run["run"]["lineage"]["kind"], "branch");
     service.terminate().await;
-    path.scene.fake.finish();
+    path.fixture.fake.finish();
 }

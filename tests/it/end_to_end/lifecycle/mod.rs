@@ -8,7 +8,7 @@ mod workflows;
 
 use serde_json::Value;
 
-use super::{PATIENCE, Scene};
+use super::{Fixture, PATIENCE};
 use crate::fake_github::state::{PullRequest, Repository};
 use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::eventually;
@@ -17,15 +17,15 @@ use crate::webhooks::{self, delivery};
 /// The status of a page that needs a token.
 const CLOSED: u16 = 401;
 
-impl Scene {
+impl Fixture {
     /// Delivers a payload.
-    async fn tell(&self, service: &Service, event: &str, payload: &Value) {
+    async fn deliver_event(&self, service: &Service, event: &str, payload: &Value) {
         self.deliver(service, &delivery(event, payload, WEBHOOK_SECRET)).await;
     }
 
     /// Delivers an event about the fixture's repository in its present state.
-    async fn tell_of_repository(&self, service: &Service, action: &str) {
-        self.tell(service, "repository", &webhooks::repository(action, &self.repository)).await;
+    async fn deliver_repository_event(&self, service: &Service, action: &str) {
+        self.deliver_event(service, "repository", &webhooks::repository(action, &self.repository)).await;
     }
 
     /// Changes the fixture's repository, also on GitHub.
@@ -35,13 +35,14 @@ impl Scene {
     }
 
     /// Adds or replaces a pull request on GitHub and delivers the event.
-    async fn tell_of(&self, service: &Service, action: &str, pr: &PullRequest) {
+    async fn deliver_pull_request_event(&self, service: &Service, action: &str, pr: &PullRequest) {
         self.fake.pull_request(&self.repository.full_name(), pr.clone());
-        self.tell(service, "pull_request", &webhooks::pull_request(action, &self.repository, pr)).await;
+        self.deliver_event(service, "pull_request", &webhooks::pull_request(action, &self.repository, pr))
+            .await;
     }
 
     /// Waits until a head has a check run.
-    async fn announced(&self, sha: &str) {
+    async fn wait_for_check(&self, sha: &str) {
         eventually("a check in progress", PATIENCE, || async { self.checks(sha).first().map(|_| ()) }).await;
     }
 

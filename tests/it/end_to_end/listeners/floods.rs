@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::encode::otlp;
 use super::grpc::{Client, EXPORT, frame};
-use super::{PATIENCE, REPO, Scene, gzip, memory, metric, sent, zstd};
+use super::{Fixture, PATIENCE, REPO, gzip, memory, metric, sent, zstd};
 use crate::end_to_end::{Database, on_both};
 use crate::pipeline::Run;
 use crate::service::Service;
@@ -17,23 +17,23 @@ use crate::webhooks::sha;
 
 /// The largest resident memory of the process in KiB: two bodies of the largest size, compressed
 /// and inflated, and the process's own memory.
-const FLAT: u64 = 400 << 10;
+const MAX_MEMORY_KIB: u64 = 400 << 10;
 
 /// Another sender's push succeeds on every tried TCP port.
-async fn others_are_served(scene: &Scene, service: &Service, name: &str) {
+async fn others_are_served(fixture: &Fixture, service: &Service, name: &str) {
     let run = Run::of_main(&sha(name), now_seconds() - 600);
-    scene.push(service, &run.request()).await;
+    fixture.push(service, &run.request()).await;
     let client = Client::connect(&service.port("otlp_grpc")).await;
-    let answer = client.send(EXPORT, &scene.token, &otlp(&run)).await;
+    let answer = client.send(EXPORT, &fixture.token, &otlp(&run)).await;
     assert_eq!(answer.code, Some(0), "{name}: {answer:?}");
-    assert!(memory(service, "VmHWM") < FLAT, "{name}: {} KiB", memory(service, "VmHWM"));
+    assert!(memory(service, "VmHWM") < MAX_MEMORY_KIB, "{name}: {} KiB", memory(service, "VmHWM"));
 }
 
 on_both!(simultaneous_bombs_leave_memory_flat);
 async fn simultaneous_bombs_leave_memory_flat(database: Database) {
-    let mut scene = Scene::new(database).await;
-    scene.builder = scene.builder.clone().every_port(REPO);
-    let service = scene.builder.start().await;
+    let mut fixture = Fixture::new(database).await;
+    fixture.builder = fixture.builder.clone().every_port(REPO);
+    let service = fixture.builder.start().await;
     let zeros = vec![0; 512 << 20];
     // They inflate to a thousand times their size and more.
     let bombs = [("gzip", gzip(&zeros)), ("zstd", zstd(&zeros))];
@@ -42,7 +42,7 @@ async fn simultaneous_bombs_leave_memory_flat(database: Database) {
     let attacks: Vec<_> = (0..24)
         .map(|number| {
             let (encoding, bomb) = bombs[number % 2].clone();
-            let (http, token) = (scene.client.clone(), scene.token.clone());
+            let (http, token) = (fixture.client.clone(), fixture.token.clone());
             let (zipkin, grpc) =
                 (format!("http://{}/api/v2/spans", service.port("zipkin")), service.port("otlp_grpc"));
             tokio::spawn(async move {
@@ -57,21 +57,21 @@ async fn simultaneous_bombs_leave_memory_flat(database: Database) {
             })
         })
         .collect();
-    others_are_served(&scene, &service, "among bombs").await;
+    others_are_served(&fixture, &service, "among bombs").await;
     for attack in attacks {
         let refused = attack.await.expect("an attack");
         assert!(matches!(refused, 3 | 14 | 413 | 503), "{refused}");
     }
-    others_are_served(&scene, &service, "after bombs").await;
+    others_are_served(&fixture, &service, "after bombs").await;
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_and_slow_connections_block_no_others() {
-    let mut scene = Scene::new(Database::sqlite()).await;
-    scene.builder = scene.builder.clone().every_port(REPO);
-    let service = scene.builder.start().await;
+    let mut fixture = Fixture::new(Database::sqlite()).await;
+    fixture.builder = fixture.builder.clone().every_port(REPO);
+    let service = fixture.builder.start().await;
     allow_many_connections();
     let main = service.url().trim_start_matches("http://").to_owned();
     let grpc = service.port("otlp_grpc");
@@ -90,33 +90,33 @@ async fn idle_and_slow_connections_block_no_others() {
     for _ in 0..800 {
         held.push(TcpStream::connect(&main).await.expect("a connection"));
     }
-    others_are_served(&scene, &service, "among idle ones").await;
+    others_are_served(&fixture, &service, "among idle ones").await;
     // Endless bodies reserve memory for the received bytes, not for the announced size.
     for _ in 0..100 {
         let mut stream = TcpStream::connect(&main).await.expect("a connection");
         let head = format!(
             "POST /v1/traces HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
              Content-Length: 60000000\r\n\r\n{{",
-            scene.token
+            fixture.token
         );
         stream.write_all(head.as_bytes()).await.expect("a head");
         held.push(stream);
     }
-    others_are_served(&scene, &service, "among slow ones").await;
+    others_are_served(&fixture, &service, "among slow ones").await;
     // An endless header is refused.
     let mut stream = TcpStream::connect(&main).await.expect("a connection");
     let _cut = stream.write_all(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(1 << 20)).as_bytes()).await;
-    others_are_served(&scene, &service, "after an endless head").await;
+    others_are_served(&fixture, &service, "after an endless head").await;
     drop(held);
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn datagram_flood_is_dropped_and_counted() {
-    let mut scene = Scene::new(Database::sqlite()).await;
-    scene.builder = scene.builder.clone().every_port(REPO);
-    let service = scene.builder.start().await;
+    let mut fixture = Fixture::new(Database::sqlite()).await;
+    fixture.builder = fixture.builder.clone().every_port(REPO);
+    let service = fixture.builder.start().await;
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     for (name, size) in [("jaeger_udp_compact", 60_000), ("jaeger_udp_binary", 100)] {
         let garbage = vec![0xaa; size];
@@ -124,14 +124,14 @@ async fn datagram_flood_is_dropped_and_counted() {
         let mut sent = 0;
         let refused = async |outcome: &str| {
             let line = format!("pacegate_refused_requests_total{{kind=\"{name}\",outcome=\"{outcome}\"}}");
-            metric(&scene, &service, &line).await
+            metric(&fixture, &service, &line).await
         };
         for _ in 0..20_000 {
             // The system may have no buffer space left. Then the datagram is lost before it is
             // sent.
             sent += u64::from(socket.send_to(&garbage, &address).is_ok());
         }
-        others_are_served(&scene, &service, name).await;
+        others_are_served(&fixture, &service, name).await;
         eventually("the datagrams to be refused", PATIENCE, || async {
             (refused("malformed").await > 0).then_some(())
         })
@@ -139,7 +139,7 @@ async fn datagram_flood_is_dropped_and_counted() {
         assert!(refused("malformed").await + refused("dropped").await <= sent);
     }
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 /// This process holds the clients' ends.

@@ -15,7 +15,7 @@ use std::io::Write;
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 
-use super::{PATIENCE, REPO, Scene};
+use super::{Fixture, PATIENCE, REPO};
 use crate::service::Service;
 use crate::time::eventually;
 
@@ -48,10 +48,16 @@ fn memory(service: &Service, name: &str) -> u64 {
 }
 
 /// The stages of a commit's only run: each stage's key and microseconds.
-async fn stages(scene: &Scene, service: &Service, repo: &str, token: &str, sha: &str) -> Vec<(String, i64)> {
+async fn stages(
+    fixture: &Fixture,
+    service: &Service,
+    repo: &str,
+    token: &str,
+    sha: &str,
+) -> Vec<(String, i64)> {
     let get = async |path: String| -> Value {
         let url = format!("{}/api/v1/repos/{repo}/runs{path}", service.url());
-        sent(scene.client.get(url).bearer_auth(token)).await.json().await.expect("JSON")
+        sent(fixture.client.get(url).bearer_auth(token)).await.json().await.expect("JSON")
     };
     let id = eventually("the run", PATIENCE, || async {
         let runs = get(format!("?sha={sha}")).await;
@@ -67,8 +73,9 @@ async fn stages(scene: &Scene, service: &Service, repo: &str, token: &str, sha: 
 }
 
 /// A value of `/metrics`, 0 when there is none yet.
-async fn metric(scene: &Scene, service: &Service, line: &str) -> u64 {
-    let text = sent(scene.client.get(format!("{}/metrics", service.url()))).await.text().await.expect("text");
+async fn metric(fixture: &Fixture, service: &Service, line: &str) -> u64 {
+    let text =
+        sent(fixture.client.get(format!("{}/metrics", service.url()))).await.text().await.expect("text");
     let value = text.lines().find_map(|each| each.strip_prefix(line)).unwrap_or(" 0");
     value.trim().parse().expect("a number")
 }

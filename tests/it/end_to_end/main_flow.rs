@@ -3,45 +3,49 @@
 
 use serde_json::Value;
 
-use super::{Database, HISTORY, REPO, Scene, on_both};
+use super::{Database, Fixture, HISTORY, REPO, on_both};
 use crate::fake_github::state::permissions;
 use crate::service::WEBHOOK_SECRET;
 use crate::webhooks::{self, delivery, sha};
 
 on_both!(two_slowed_pushes_yield_confirmed_regression);
 async fn two_slowed_pushes_yield_confirmed_regression(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
 
     let first = sha("first push");
-    scene.deliver(&service, &scene.pull_request("opened", 7, &first)).await;
+    fixture.deliver(&service, &fixture.pull_request("opened", 7, &first)).await;
     crate::time::eventually("the check in progress", super::PATIENCE, || async {
-        scene.checks(&first).first().map(|check| assert_eq!(check.status, "in_progress"))
+        fixture.checks(&first).first().map(|check| assert_eq!(check.status, "in_progress"))
     })
     .await;
-    scene.push(&service, &Scene::slowed(7, &first, 30)).await;
-    let check = scene.concluded(&first).await;
+    fixture.push(&service, &Fixture::slowed(7, &first, 30)).await;
+    let check = fixture.concluded(&first).await;
     assert_eq!((check.name.as_str(), check.conclusion.as_deref()), ("Pacegate", Some("neutral")));
     assert_eq!(check.external_id, Some(format!("{first}:1")));
 
     let second = sha("second push");
-    scene.deliver(&service, &scene.pull_request("synchronize", 7, &second)).await;
-    scene.push(&service, &Scene::slowed(7, &second, 10)).await;
-    let check = scene.concluded(&second).await;
+    fixture.deliver(&service, &fixture.pull_request("synchronize", 7, &second)).await;
+    fixture.push(&service, &Fixture::slowed(7, &second, 10)).await;
+    let check = fixture.concluded(&second).await;
     let title = check.title.expect("a title");
     assert!(title.contains("integration-tests") && title.contains("confirmed"), "{title}");
     assert!(title.contains("new error"), "{title}");
     // Two watchdog tasks of checks remain, which are not due yet.
-    scene.quiet(&service, 2).await;
+    fixture.wait_until_idle(&service, 2).await;
 
-    assert_eq!(scene.checks(&first).len() + scene.checks(&second).len(), 2, "one check run for each head");
-    let comments = scene.fake.comments(REPO, 7);
+    assert_eq!(
+        fixture.checks(&first).len() + fixture.checks(&second).len(),
+        2,
+        "one check run for each head"
+    );
+    let comments = fixture.fake.comments(REPO, 7);
     assert_eq!(comments.len(), 1);
     let body = &comments[0].body;
     assert!(body.contains("confirmed in 2 runs") && body.contains("OrderTimeout"), "{body}");
 
-    let (status, verdict) = scene.api(&service, &format!("/commits/{second}/verdict?wait=30s")).await;
+    let (status, verdict) = fixture.api(&service, &format!("/commits/{second}/verdict?wait=30s")).await;
     assert_eq!((status, verdict["verdict"].as_str()), (200, Some("regressed")));
     let blamed: Vec<&Value> = verdict["stages"]
         .as_array()
@@ -55,11 +59,11 @@ async fn two_slowed_pushes_yield_confirmed_regression(database: Database) {
     assert_eq!(verdict["errors"][0]["verdict"], "new");
 
     // The page shows exactly what GitHub received.
-    let (_, runs) = scene.api(&service, &format!("/runs?sha={second}")).await;
+    let (_, runs) = fixture.api(&service, &format!("/runs?sha={second}")).await;
     assert_eq!(runs["runs"][0]["lineage"]["number"], 7);
     let page = async |path: &str| {
         let answer =
-            scene.client.get(format!("{}{path}", service.url())).bearer_auth(&scene.token).send().await;
+            fixture.client.get(format!("{}{path}", service.url())).bearer_auth(&fixture.token).send().await;
         unescaped(&answer.expect("an answer").text().await.expect("a page"))
     };
     let list = page(&format!("/{REPO}")).await;
@@ -68,14 +72,14 @@ async fn two_slowed_pushes_yield_confirmed_regression(database: Database) {
         links.iter().find(|href| href.contains("/comparisons/")).expect("a link to the newest comparison");
     let shown = page(newest).await;
     assert!(shown.contains("Posted on "), "the page says that it was posted");
-    let check = scene.concluded(&second).await;
+    let check = fixture.concluded(&second).await;
     for part in [check.title, check.summary, check.text, Some(body.clone())] {
         let part = part.expect("GitHub got all four");
         assert!(shown.contains(&part), "the page does not show what GitHub got:\n{part}");
     }
 
     // Each token has only the permissions of its task, and only this repository.
-    for token in scene.fake.tokens() {
+    for token in fixture.fake.tokens() {
         assert_eq!(token.requested_repositories, Some(serde_json::json!(["my-app"])));
         let asked = token.requested_permissions.expect("permissions are always named");
         let allowed = [
@@ -89,15 +93,15 @@ async fn two_slowed_pushes_yield_confirmed_regression(database: Database) {
         assert!(allowed.contains(&asked), "{asked:?}");
     }
     let log = service.log().join("\n");
-    let (_, key) = scene.fake.credentials();
-    let secrets: Vec<String> = scene.fake.tokens().into_iter().map(|token| token.text).collect();
+    let (_, key) = fixture.fake.credentials();
+    let secrets: Vec<String> = fixture.fake.tokens().into_iter().map(|token| token.text).collect();
     for secret in
-        secrets.iter().map(String::as_str).chain([scene.token.as_str(), WEBHOOK_SECRET, &key[40..80]])
+        secrets.iter().map(String::as_str).chain([fixture.token.as_str(), WEBHOOK_SECRET, &key[40..80]])
     {
         assert!(!log.contains(secret), "a secret is in the log");
     }
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 /// Replaces the numeric entities of the template engine.
@@ -108,108 +112,108 @@ fn unescaped(html: &str) -> String {
 
 on_both!(unchanged_pipeline_gets_success_and_no_comment);
 async fn unchanged_pipeline_gets_success_and_no_comment(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
     let head = sha("unchanged");
-    scene.deliver(&service, &scene.pull_request("opened", 3, &head)).await;
+    fixture.deliver(&service, &fixture.pull_request("opened", 3, &head)).await;
     let mut run = crate::pipeline::Run::of_main(&head, crate::time::now_seconds() - 600);
     run.branch = Some("change-3".into());
-    scene.push(&service, &run.request()).await;
-    let check = scene.concluded(&head).await;
+    fixture.push(&service, &run.request()).await;
+    let check = fixture.concluded(&head).await;
     assert_eq!(check.conclusion.as_deref(), Some("success"), "{:?}", check.title);
-    scene.quiet(&service, 1).await;
-    assert!(scene.fake.comments(REPO, 3).is_empty(), "no comment without a finding");
+    fixture.wait_until_idle(&service, 1).await;
+    assert!(fixture.fake.comments(REPO, 3).is_empty(), "no comment without a finding");
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 on_both!(comment_becomes_resolved_after_recovery);
 async fn comment_becomes_resolved_after_recovery(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
     let (slow, fixed) = (sha("slow"), sha("fixed"));
-    scene.deliver(&service, &scene.pull_request("opened", 8, &slow)).await;
-    scene.push(&service, &Scene::slowed(8, &slow, 30)).await;
-    scene.concluded(&slow).await;
-    scene.quiet(&service, 1).await;
-    assert_eq!(scene.fake.comments(REPO, 8).len(), 1);
-    scene.deliver(&service, &scene.pull_request("synchronize", 8, &fixed)).await;
+    fixture.deliver(&service, &fixture.pull_request("opened", 8, &slow)).await;
+    fixture.push(&service, &Fixture::slowed(8, &slow, 30)).await;
+    fixture.concluded(&slow).await;
+    fixture.wait_until_idle(&service, 1).await;
+    assert_eq!(fixture.fake.comments(REPO, 8).len(), 1);
+    fixture.deliver(&service, &fixture.pull_request("synchronize", 8, &fixed)).await;
     let mut run = crate::pipeline::Run::of_main(&fixed, crate::time::now_seconds() - 600);
     run.branch = Some("change-8".into());
-    scene.push(&service, &run.request()).await;
-    let check = scene.concluded(&fixed).await;
+    fixture.push(&service, &run.request()).await;
+    let check = fixture.concluded(&fixed).await;
     assert_eq!(check.conclusion.as_deref(), Some("success"), "{:?}", check.title);
-    scene.quiet(&service, 2).await;
-    let comments = scene.fake.comments(REPO, 8);
+    fixture.wait_until_idle(&service, 2).await;
+    let comments = fixture.fake.comments(REPO, 8);
     assert_eq!(comments.len(), 1);
     assert!(comments[0].body.to_lowercase().contains("resolved"), "{}", comments[0].body);
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 on_both!(rerequest_starts_a_new_evaluation);
 async fn rerequest_starts_a_new_evaluation(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
     let head = sha("asked for again");
-    scene.deliver(&service, &scene.pull_request("opened", 5, &head)).await;
-    scene.push(&service, &Scene::slowed(5, &head, 10)).await;
-    let first = scene.concluded(&head).await;
-    scene.quiet(&service, 1).await;
+    fixture.deliver(&service, &fixture.pull_request("opened", 5, &head)).await;
+    fixture.push(&service, &Fixture::slowed(5, &head, 10)).await;
+    let first = fixture.concluded(&head).await;
+    fixture.wait_until_idle(&service, 1).await;
     let again = webhooks::check_run_rerequested(
-        &scene.repository,
+        &fixture.repository,
         first.id,
         &head,
         first.external_id.as_deref().expect("an id"),
     );
     let again = delivery("check_run", &again, WEBHOOK_SECRET);
-    scene.deliver(&service, &again).await;
-    scene.deliver(&service, &again).await;
+    fixture.deliver(&service, &again).await;
+    fixture.deliver(&service, &again).await;
     crate::time::eventually("the second check run", super::PATIENCE, || async {
-        let checks = scene.checks(&head);
+        let checks = fixture.checks(&head);
         (checks.len() == 2 && checks.iter().all(|check| check.status == "completed")).then_some(())
     })
     .await;
-    scene.quiet(&service, 2).await;
-    let checks = scene.checks(&head);
+    fixture.wait_until_idle(&service, 2).await;
+    let checks = fixture.checks(&head);
     assert_eq!(checks[0].writes, first.writes, "the old check run is left as it was");
     assert_eq!(checks[1].external_id, Some(format!("{head}:2")));
-    assert_eq!(scene.fake.comments(REPO, 5).len(), 1);
+    assert_eq!(fixture.fake.comments(REPO, 5).len(), 1);
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 on_both!(check_without_trace_is_concluded);
 async fn check_without_trace_is_concluded(database: Database) {
-    let mut scene = Scene::new(database).await;
-    scene.builder = scene.builder.clone().env("PACEGATE_CHECK_TIMEOUT", "500ms");
-    let service = scene.builder.start().await;
+    let mut fixture = Fixture::new(database).await;
+    fixture.builder = fixture.builder.clone().env("PACEGATE_CHECK_TIMEOUT", "500ms");
+    let service = fixture.builder.start().await;
     let head = sha("silent");
-    scene.deliver(&service, &scene.pull_request("opened", 2, &head)).await;
-    let check = scene.concluded(&head).await;
+    fixture.deliver(&service, &fixture.pull_request("opened", 2, &head)).await;
+    let check = fixture.concluded(&head).await;
     assert_eq!(check.conclusion.as_deref(), Some("neutral"));
     let summary = check.summary.expect("a summary");
     assert!(summary.contains("No complete trace"), "{summary}");
-    scene.quiet(&service, 0).await;
+    fixture.wait_until_idle(&service, 0).await;
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn web_and_worker_run_as_two_processes() {
-    let scene = Scene::new(Database::postgres().await).await;
-    let service = scene.builder.clone().arguments(&["--no-worker"]).start().await;
-    let worker = scene.builder.start_worker();
-    scene.push_history(&service).await;
+    let fixture = Fixture::new(Database::postgres().await).await;
+    let service = fixture.builder.clone().arguments(&["--no-worker"]).start().await;
+    let worker = fixture.builder.start_worker();
+    fixture.push_history(&service).await;
     let head = sha("two processes");
-    scene.deliver(&service, &scene.pull_request("opened", 4, &head)).await;
-    scene.push(&service, &Scene::slowed(4, &head, 10)).await;
-    scene.concluded(&head).await;
-    scene.quiet(&service, 1).await;
+    fixture.deliver(&service, &fixture.pull_request("opened", 4, &head)).await;
+    fixture.push(&service, &Fixture::slowed(4, &head, 10)).await;
+    fixture.concluded(&head).await;
+    fixture.wait_until_idle(&service, 1).await;
     worker.terminate().await;
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

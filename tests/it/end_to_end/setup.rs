@@ -110,7 +110,7 @@ async fn setup_from_empty_folder_ends_with_green_doctor() {
     let file = operator.folder.path().join("pacegate-app.json");
     let mode = std::fs::metadata(&file).expect("the App's file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let app = operator.fake.present_app().expect("an App");
+    let app = operator.fake.current_app().expect("an App");
     assert_eq!(app.permissions["merge_queues"], "read");
     assert_eq!(app.permissions["actions"], "read", "reruns were not chosen");
     assert!(app.events.contains(&"merge_group".to_owned()));
@@ -178,7 +178,7 @@ async fn setup_refuses_wrong_codes_browsers_and_states() {
     {
         assert_eq!(operator.come_back(address, cookie).await.0, 403, "{address} {cookie}");
     }
-    assert!(operator.fake.present_app().is_none());
+    assert!(operator.fake.current_app().is_none());
     // After a failure of GitHub the same address still works.
     operator.fake.fault(Matcher::on("POST", "/conversions"), Fault::BadGateway);
     assert_eq!(operator.come_back(&back, &cookie).await.0, 502);

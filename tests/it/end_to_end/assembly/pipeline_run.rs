@@ -14,7 +14,7 @@ const CLIENT: u8 = 3;
 const PRODUCER: u8 = 4;
 const CONSUMER: u8 = 5;
 
-pub(super) struct Sent {
+pub(super) struct PipelineRun {
     sha: String,
     branch: String,
     started_at: i64,
@@ -22,7 +22,7 @@ pub(super) struct Sent {
     slow: f64,
 }
 
-impl Sent {
+impl PipelineRun {
     pub(super) fn new(sha: &str, branch: &str, started_at: i64, slow: f64) -> Self {
         Self { sha: sha.to_owned(), branch: branch.to_owned(), started_at, slow }
     }
@@ -50,7 +50,7 @@ impl Sent {
         span
     }
 
-    fn piece(&self, machine: &str, span: &Value) -> Value {
+    fn part(&self, machine: &str, span: &Value) -> Value {
         let attributes = [
             text("service.name", machine.trim_end_matches("-1")),
             text("host.name", machine),
@@ -61,7 +61,7 @@ impl Sent {
     }
 
     /// The spans of the run, each in a part of its own.
-    pub(super) fn pieces(&self) -> Vec<Value> {
+    pub(super) fn parts(&self) -> Vec<Value> {
         let clone = 6.0 * self.noise("clone");
         let compile = clone + 1.0 + 40.0 * self.noise("compile");
         let package = compile + 8.0 * self.noise("package");
@@ -79,7 +79,7 @@ impl Sent {
         upload["kind"] = CLIENT.into();
         let mut send = self.span("trace", "send-message-orders", "deploy-stage", deploy, deploy + 0.01);
         send["kind"] = PRODUCER.into();
-        let mut pieces: Vec<Value> = [
+        let mut parts: Vec<Value> = [
             root,
             self.stage("checkout", 0.0, clone),
             self.span("trace", "git-clone", "checkout-stage", 0.1, clone),
@@ -94,13 +94,13 @@ impl Sent {
             send.clone(),
         ]
         .iter()
-        .map(|span| self.piece("engine-1", span))
+        .map(|span| self.part("engine-1", span))
         .collect();
 
         let mut stored_there =
             self.span("trace", "store-artifact", "upload-artifact", test + 3.2, stored + 2.8);
         stored_there["kind"] = SERVER.into();
-        pieces.push(self.piece("artifact-1", &stored_there));
+        parts.push(self.part("artifact-1", &stored_there));
 
         let worked = deploy + 2.0 + 50.0 * self.slow * self.noise("migrate");
         let mut receive = self.span("queue", "receive-message-orders", "", deploy + 1.0, worked + 2.0);
@@ -117,18 +117,18 @@ impl Sent {
             consumer["kind"] = CONSUMER.into();
         }
         let migrate = self.span("queue", "migrate", "process-message-orders", deploy + 2.0, worked);
-        pieces.extend([receive, process, migrate].iter().map(|span| self.piece("worker-1", span)));
-        pieces
+        parts.extend([receive, process, migrate].iter().map(|span| self.part("worker-1", span)));
+        parts
     }
 }
 
-pub(super) fn name(piece: &Value) -> &str {
-    piece["scopeSpans"][0]["spans"][0]["name"].as_str().expect("a name")
+pub(super) fn name(part: &Value) -> &str {
+    part["scopeSpans"][0]["spans"][0]["name"].as_str().expect("a name")
 }
 
 /// Distributes the parts over `count` requests in a random order.
-pub(super) fn requests(mut pieces: Vec<Value>, count: usize) -> Vec<Value> {
-    pieces.sort_by_key(|piece| Sha256::digest(piece.to_string()).to_vec());
-    let size = pieces.len().div_ceil(count);
-    pieces.chunks(size).map(|pieces| json!({ "resourceSpans": pieces })).collect()
+pub(super) fn requests(mut parts: Vec<Value>, count: usize) -> Vec<Value> {
+    parts.sort_by_key(|part| Sha256::digest(part.to_string()).to_vec());
+    let size = parts.len().div_ceil(count);
+    parts.chunks(size).map(|parts| json!({ "resourceSpans": parts })).collect()
 }

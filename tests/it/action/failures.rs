@@ -4,8 +4,8 @@
 use serde_json::json;
 
 use super::archive::Archive;
-use super::artifact_service::{ArtifactService, Mood};
-use super::bundle::{curl, ended_unharmed, exec, junit, no_secret, node_program, pytest, runner};
+use super::artifact_service::{ArtifactService, Behaviour};
+use super::bundle::{assert_no_secret, assert_unharmed, curl, exec, junit, node_program, pytest, runner};
 use super::runner::{Job, Runner};
 use crate::end_to_end::REPO;
 use crate::endpoint::{self, Endpoint};
@@ -44,8 +44,8 @@ async fn job_ships_spans_reports_and_runner_facts() {
     assert_eq!(runner.exported("OTEL_EXPORTER_OTLP_ENDPOINT"), Some(main.outputs["otlp-endpoint"].as_str()));
     assert_eq!(runner.exported("OTEL_SERVICE_NAME"), Some("shop"));
     // Secrets are neither on disk nor in the environment of processes beside the steps.
-    no_secret(&runner, &artifacts, &runner.visible());
-    no_secret(&runner, &artifacts, &runner.environments());
+    assert_no_secret(&runner, &artifacts, &runner.visible());
+    assert_no_secret(&runner, &artifacts, &runner.environments());
 
     for script in [pytest(0.1, 0.1), node_program(), exec(), junit()] {
         let step = runner.run("Run a part", &script);
@@ -54,7 +54,7 @@ async fn job_ships_spans_reports_and_runner_facts() {
     let cache = "echo PACEGATE_CACHE_CARGO=true >>$GITHUB_ENV; echo PACEGATE_CACHE_NPM= >>$GITHUB_ENV";
     runner.run("Note the caches", cache);
     let post = runner.post().clone();
-    ended_unharmed(&runner, &artifacts);
+    assert_unharmed(&runner, &artifacts);
 
     let archive = shipped(&artifacts);
     let names = archive.names();
@@ -103,7 +103,7 @@ struct Case {
 
 const CASES: &[Case] = &[
     Case {
-        name: "a step is cut off, with all it started",
+        name: "a step is cut off with its child processes",
         job: |job| job,
         steps: |runner| {
             let script = format!("{}\necho ready; sleep 600", curl(2, 10));
@@ -124,7 +124,7 @@ const CASES: &[Case] = &[
         spans: Some(3),
     },
     Case {
-        name: "main could not listen",
+        name: "main cannot listen",
         job: |job| job.with("listen", "203.0.113.1"),
         steps: |runner| {
             assert_eq!(runner.exported("OTEL_EXPORTER_OTLP_ENDPOINT"), None, "nothing to send to");
@@ -155,7 +155,7 @@ const CASES: &[Case] = &[
         spans: None,
     },
     Case {
-        name: "an input that makes no sense",
+        name: "an invalid input",
         job: |job| job.with("max-size", "a lot").with("server-url", "ftp://example.com"),
         steps: |runner| {
             runner.run("Run tests", &curl(1, 10));
@@ -164,7 +164,7 @@ const CASES: &[Case] = &[
         spans: Some(1),
     },
     Case {
-        name: "a server that nobody reaches",
+        name: "an unreachable server",
         job: |job| job.with("server-url", "http://127.0.0.1:9").with("token", "pgi_an_ingest_token"),
         steps: |runner| {
             runner.run("Run tests", &curl(1, 10));
@@ -184,7 +184,7 @@ async fn job_ends_as_without_action_despite_failures() {
         runner.main();
         (case.steps)(&mut runner);
         runner.post();
-        ended_unharmed(&runner, &artifacts);
+        assert_unharmed(&runner, &artifacts);
         let warnings: Vec<&str> = runner.steps.iter().flat_map(|step| step.warnings()).collect();
         let said = warnings.iter().any(|warning| warning.contains(case.warns));
         assert_eq!(
@@ -205,7 +205,7 @@ async fn post_step_without_main_succeeds_and_ships_nothing() {
     let artifacts = ArtifactService::start().await;
     let mut runner = runner(job(), &artifacts);
     runner.post();
-    ended_unharmed(&runner, &artifacts);
+    assert_unharmed(&runner, &artifacts);
     assert!(artifacts.artifacts().is_empty());
 }
 
@@ -219,14 +219,17 @@ async fn second_use_in_job_warns_and_does_nothing() {
     assert_eq!(runner.exported("OTEL_EXPORTER_OTLP_ENDPOINT").map(str::to_owned), endpoint);
     runner.run("Run tests", &curl(1, 10));
     runner.post();
-    ended_unharmed(&runner, &artifacts);
+    assert_unharmed(&runner, &artifacts);
     assert_eq!(shipped(&artifacts).names(), ["by hand 10"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failing_or_silent_server_causes_only_a_warning() {
-    for mood in [endpoint::Mood::Says(axum::http::StatusCode::INTERNAL_SERVER_ERROR), endpoint::Mood::Hangs] {
-        let (artifacts, server) = (ArtifactService::start().await, Endpoint::start(mood).await);
+    for behaviour in [
+        endpoint::Behaviour::Answers(axum::http::StatusCode::INTERNAL_SERVER_ERROR),
+        endpoint::Behaviour::Hangs,
+    ] {
+        let (artifacts, server) = (ArtifactService::start().await, Endpoint::start(behaviour).await);
         let mut job = job().with("server-url", server.url()).with("token", "an ingest token");
         job.secrets.push("an ingest token".to_owned());
         let mut runner = runner(job, &artifacts);
@@ -234,20 +237,20 @@ async fn failing_or_silent_server_causes_only_a_warning() {
         runner.run("Run tests", &curl(1, 10));
         let post = runner.post();
         assert!(post.warnings().iter().any(|warning| warning.contains("not sent")), "{}", post.text());
-        ended_unharmed(&runner, &artifacts);
+        assert_unharmed(&runner, &artifacts);
         assert_eq!(shipped(&artifacts).names().len(), 1);
-        assert!(server.asked() >= 1);
+        assert!(server.request_count() >= 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn artifact_refused_by_github_causes_only_a_warning() {
     let artifacts = ArtifactService::start().await;
-    artifacts.set(Mood::Says(403));
+    artifacts.set(Behaviour::Answers(403));
     let mut runner = runner(job(), &artifacts);
     runner.main();
     runner.run("Run tests", &curl(1, 10));
     let post = runner.post();
     assert_eq!(post.warnings().len(), 1, "{}", post.text());
-    ended_unharmed(&runner, &artifacts);
+    assert_unharmed(&runner, &artifacts);
 }
