@@ -150,22 +150,19 @@ async fn requests_against_description_are_refused_and_reported() {
         (too_long, "65535"),
         (super::views::overlay(in_progress(), annotations(51)), "50"),
     ];
-    for (body, expected) in wrong {
+    for (body, part) in wrong {
         let (status, _) = send(&fake, &token, "POST", "/repos/octo-org/web/check-runs", Some(body)).await;
         let violations = fake.take_violations();
         assert_eq!(status, 422);
-        assert!(violations.len() == 1 && violations[0].contains(expected), "{expected}: {violations:?}");
+        assert!(violations.len() == 1 && violations[0].contains(part), "{part}: {violations:?}");
     }
     let patch = "/repos/octo-org/web/check-runs/1";
-    for (body, expected) in
+    for (body, part) in
         [(json!({ "status": "completed" }), "conclusion"), (json!({ "head_sha": HEAD }), "head_sha")]
     {
         assert_eq!(send(&fake, &token, "PATCH", patch, Some(body)).await.0, 422);
         let violations = fake.take_violations();
-        assert!(
-            violations.iter().any(|violation| violation.contains(expected)),
-            "{expected}: {violations:?}"
-        );
+        assert!(violations.iter().any(|violation| violation.contains(part)), "{part}: {violations:?}");
     }
     let unknown = ["/repos/octo-org/web/labels", "/repos/octo-org/web/check-runs/1/tags"];
     for path in unknown {
@@ -331,11 +328,7 @@ async fn faults_answer_like_github() {
     }
     assert!(fake.check_runs().is_empty());
     let wrong = fake.take_violations();
-    assert_eq!(
-        wrong.iter().filter(|w| w.contains("was to wait")).count(),
-        5,
-        "every later write came during a wait: {wrong:?}"
-    );
+    assert_eq!(wrong.iter().filter(|w| w.contains("was to wait")).count(), 5, "later writes: {wrong:?}");
     fake.clear_waits();
     fake.fault(Matcher::on("POST", "/check-runs").nth(2).times(2), Fault::BadGateway);
     let mut statuses = Vec::new();
