@@ -9,15 +9,15 @@ use super::recording::{raw, record};
 use super::stored_spans::{StoredSpans, room};
 use super::{TaskError, WorkerContext};
 use pacegate_engine::gate::measure::identity::{RunIdentity, names_commit, names_pipeline};
-use pacegate_engine::gate::measure::job_spans::manifest_root::{ManifestJobs, one_root};
 use pacegate_engine::gate::measure::{Provenance, measure};
 use pacegate_engine::model::ids::{RepoId, RunId, TraceId};
 use pacegate_engine::model::linked_traces::principal;
 use pacegate_engine::model::run::{Lineage, MeasuredRun, RunResult};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_engine::model::trace::Trace;
+use pacegate_ingest::ci_job::manifest_run::{ManifestJobs, add_stated};
 use pacegate_ingest::sampling::Sampling;
-use pacegate_store::{OpenTrace, RepositoryRow, Tx};
+use pacegate_store::{OpenTrace, RepositoryRow, StoredBatch, Tx};
 
 /// A run may begin so much later than now by this machine's clock.
 const CLOCKS_DIFFER: Duration = Duration::from_hours(1);
@@ -145,23 +145,22 @@ struct Read {
 }
 
 impl Read {
-    fn alone(batches: &[Vec<u8>], sampling: &Sampling) -> Result<Option<Self>, TaskError> {
-        let StoredSpans { spans, note } = StoredSpans::read(batches)?;
-        let jobs = ManifestJobs::of(&spans);
-        let Some(trace) = Trace::build(one_root(spans)) else { return Ok(None) };
+    fn alone(batches: &[StoredBatch], sampling: &Sampling) -> Result<Option<Self>, TaskError> {
+        let StoredSpans { spans, records, note } = StoredSpans::read(batches)?;
+        let (spans, jobs) = add_stated(spans, records);
+        let Some(trace) = Trace::build(spans) else { return Ok(None) };
         let identity = RunIdentity::of(&trace);
         let statement = Statement::of(&trace, &identity);
         Ok(Some(Self { note, jobs, ..Self::new(trace, identity, statement, sampling) }))
     }
 
     fn linked(
-        batches: &[Vec<u8>],
+        batches: &[StoredBatch],
         statement: Statement,
         sampling: &Sampling,
     ) -> Result<Option<Self>, TaskError> {
-        let StoredSpans { spans, note } = StoredSpans::read(batches)?;
-        let jobs = ManifestJobs::of(&spans);
-        let spans = one_root(spans);
+        let StoredSpans { spans, records, note } = StoredSpans::read(batches)?;
+        let (spans, jobs) = add_stated(spans, records);
         let trace =
             principal(&spans, names_commit).and_then(|principal| Trace::build_linked(spans, principal));
         let Some(trace) = trace else { return Ok(None) };

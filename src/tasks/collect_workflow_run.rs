@@ -16,9 +16,9 @@ use super::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId};
 use pacegate_engine::model::run::Lineage;
 use pacegate_engine::model::time::Timestamp;
-use pacegate_github::actions::WorkflowRun;
-use pacegate_github::actions_trace::Completeness;
+use pacegate_engine::model::workflow_run::WorkflowRun;
 use pacegate_github::app_auth::Purpose;
+use pacegate_ingest::ci_job::api_trace::Completeness;
 use pacegate_store::RepositoryRow;
 
 /// When GitHub is asked again for what it does not tell yet.
@@ -152,7 +152,8 @@ async fn pull_request_of(
     if let Some(stored) = stored {
         return Ok(Some(stored.number));
     }
-    let here = |side: &pacegate_github::actions::RunPullRequestSide| side.repo.id == run.repository.id;
+    let here =
+        |side: &pacegate_engine::model::workflow_run::RunPullRequestSide| side.repo.id == run.repository.id;
     if let Some(named) = run.pull_requests.iter().find(|pr| here(&pr.base)) {
         return Ok(Some(PrNumber(named.number)));
     }

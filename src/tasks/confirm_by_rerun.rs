@@ -9,7 +9,7 @@ use pacegate_engine::gate::measure::stage_key::stable_name;
 use pacegate_engine::model::comparison::{ErrorVerdict, RunComparison, RunVerdict, StageVerdict};
 use pacegate_engine::model::ids::{CommitSha, ComparisonId, RepoId};
 use pacegate_engine::model::stage::StageKey;
-use pacegate_github::actions::WorkflowJob;
+use pacegate_engine::model::workflow_run::WorkflowJob;
 use pacegate_github::app_auth::Purpose;
 use pacegate_github::{GitHubError, RepoClient};
 use pacegate_store::{RepositoryRow, RunFilter};

@@ -6,15 +6,15 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::stored_spans::{StoredSpans, room};
 use super::{Task, TaskError, WorkerContext};
-use pacegate_engine::gate::measure::job_spans::{JobSpans, TaskClaim};
 use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_engine::model::span::{AttributeValue, Span};
 use pacegate_engine::model::time::Timestamp;
-use pacegate_github::actions::{JobsOfAttempt, WorkflowRun};
-use pacegate_github::actions_trace::{job_span_id, trace_id};
+use pacegate_engine::model::workflow_run::{JobsOfAttempt, WorkflowRun};
 use pacegate_github::artifacts::{Artifact, DownloadError, of_attempt};
 use pacegate_github::{GitHubError, RepoClient, RetryClass};
-use pacegate_ingest::job_archive::{ARCHIVE_BYTES, Expected, JobArchive, Manifest};
+use pacegate_ingest::ci_job::archive::{ARCHIVE_BYTES, Expected, JobArchive, Manifest};
+use pacegate_ingest::ci_job::ids::{job_span_id, trace_id};
+use pacegate_ingest::ci_job::placement::{JobClaim, JobSpans};
 use pacegate_ingest::redact::Redactor;
 use pacegate_store::{ArtifactQuota, RepositoryRow, SentArtifact, Tx};
 
@@ -244,8 +244,8 @@ impl Gathered {
 fn of_archive(archive: JobArchive) -> JobSpans {
     let manifest = archive.manifest;
     let job = match manifest.check_run_id {
-        Some(id) => TaskClaim::Span(job_span_id(id)),
-        None => TaskClaim::Runner(manifest.runner_name.clone(), manifest.job_span_id),
+        Some(id) => JobClaim::Span(job_span_id(id)),
+        None => JobClaim::Runner(manifest.runner_name.clone(), manifest.job_span_id),
     };
     let recorded = Some((manifest.started_at_unix_nano, manifest.ended_at_unix_nano));
     JobSpans { job, spans: archive.spans, recorded, facts: facts(&manifest) }

@@ -1,5 +1,5 @@
-//! Spans of traces as the store keeps them, back as spans: within the memory that all collections
-//! of a process share, and within a bound of what one run may hold.
+//! Stored batches of a trace as spans. All collections of a process share one bound on memory,
+//! and one run holds a bounded number of values.
 
 use std::sync::Arc;
 
@@ -8,38 +8,42 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::worker_context::COLLECTING_MIB;
 use super::{TaskError, WorkerContext};
 use pacegate_engine::model::span::{Resource, Span};
+use pacegate_ingest::ci_job::manifest_run::{JobRecord, stored_record};
 use pacegate_ingest::{IngestError, Limits, otlp, span_batch};
+use pacegate_store::StoredBatch;
 
-/// Attributes, events, links and nested values of one run. A small one takes ten times its bytes
-/// in memory: what was within the limits request by request is too much altogether.
+/// Most attributes, events, links and nested values of one run. A small one takes ten times its
+/// bytes in memory, and the limits of each request do not bound their sum.
 const VALUES: usize = 4_000_000;
 
-/// Room for stored spans of so many bytes; all there is for more.
+/// Reserves memory for this many stored bytes, or all there is for more.
 pub(super) async fn room(work: &WorkerContext, bytes: i64) -> Result<OwnedSemaphorePermit, TaskError> {
     let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).saturating_add(1).min(COLLECTING_MIB);
     let room = work.collecting.clone().acquire_many_owned(mebibytes).await;
     room.map_err(|e| TaskError::Unreadable(Box::new(e)))
 }
 
-/// Spans of one run, from its batches.
-#[derive(Debug)]
+/// The spans of one run.
+#[derive(Debug, Default)]
 pub(super) struct StoredSpans {
     pub(super) spans: Vec<Span>,
+    /// Of the jobs whose run no GitHub App reports.
+    pub(super) records: Vec<JobRecord>,
     /// What was left out, for people.
     pub(super) note: Option<String>,
 }
 
 impl StoredSpans {
-    /// Reads batches in their order, as far as their values are within bounds.
-    pub(super) fn read(batches: &[Vec<u8>]) -> Result<Self, TaskError> {
+    /// Reads batches in their order until their values reach the bound.
+    pub(super) fn read(batches: &[StoredBatch]) -> Result<Self, TaskError> {
         Self::within(batches, VALUES)
     }
 
-    fn within(batches: &[Vec<u8>], values: usize) -> Result<Self, TaskError> {
-        let (mut spans, mut resources, mut left, mut left_out) =
-            (Vec::new(), Resources::default(), values, 0);
+    fn within(batches: &[StoredBatch], values: usize) -> Result<Self, TaskError> {
+        let (mut read, mut resources, mut left, mut left_out) =
+            (Self::default(), Resources::default(), values, 0);
         for batch in batches {
-            let plain = span_batch::plain(batch).map_err(|e| TaskError::Unreadable(Box::new(e)))?;
+            let plain = span_batch::plain(&batch.body).map_err(|e| TaskError::Unreadable(Box::new(e)))?;
             // Spans were counted when they were accepted, for the whole trace.
             let limits = Limits { spans: usize::MAX, values: left };
             let mut decoded = match otlp::decode(&plain, limits) {
@@ -51,25 +55,30 @@ impl StoredSpans {
                 Err(error) => return Err(TaskError::Unreadable(Box::new(error))),
             };
             left = left.saturating_sub(decoded.spans.iter().map(Span::values).sum());
+            read.records.extend(JobRecord::take_legacy(&mut decoded.spans));
+            if let Some(manifest) = &batch.manifest {
+                let record = stored_record(manifest, !decoded.spans.is_empty());
+                read.records.extend(record.map_err(|e| TaskError::Unreadable(Box::new(e)))?);
+            }
             resources.share(&mut decoded.spans);
-            spans.extend(decoded.spans);
+            read.spans.extend(decoded.spans);
         }
-        let note = (left_out > 0).then(|| {
+        read.note = (left_out > 0).then(|| {
             format!(
                 "its spans hold more than {values} attributes, events and values: {left_out} of {} requests with spans \
                  were left out; send fewer attributes",
                 batches.len()
             )
         });
-        Ok(Self { spans, note })
+        Ok(read)
     }
 }
 
-/// Resources of the batches of one trace: most are the same one, which is kept once.
+/// Resources of the batches of one trace. Most are equal, and equal ones are kept once.
 #[derive(Default)]
 struct Resources(Vec<Arc<Resource>>);
 
-/// Different resources that are looked through.
+/// Most resources that a new one is compared with.
 const RESOURCES: usize = 64;
 
 impl Resources {
@@ -97,8 +106,8 @@ mod tests {
     use super::*;
     use pacegate_ingest::span_batch::compress;
 
-    /// A batch with one span of so many attributes.
-    fn batch(attributes: usize) -> Vec<u8> {
+    /// A batch with one span that has this many attributes.
+    fn batch(attributes: usize) -> StoredBatch {
         let pairs = vec![r#"{"key":"k","value":{"intValue":"1"}}"#; attributes].join(",");
         let span = format!(
             r#"{{"traceId":"{:032x}","spanId":"{attributes:016x}","name":"s","attributes":[{pairs}]}}"#,
@@ -106,11 +115,12 @@ mod tests {
         );
         let request = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#);
         let decoded = otlp::decode(request.as_bytes(), Limits::default()).expect("a request");
-        compress(&otlp::encode_protobuf(&decoded.spans)).into_vec()
+        let body = compress(&otlp::encode_protobuf(&decoded.spans)).into_vec();
+        StoredBatch { body, manifest: None }
     }
 
     #[test]
-    fn what_is_too_much_altogether_is_left_out_and_told() {
+    fn batches_beyond_the_bound_are_left_out() {
         let batches = [batch(5), batch(6), batch(5)];
         // Beside its attributes a request holds a group and a scope.
         let all = StoredSpans::within(&batches, 20).expect("readable");

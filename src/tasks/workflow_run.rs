@@ -4,13 +4,13 @@
 use super::recording::raw;
 use super::{TaskError, WorkerContext};
 use pacegate_engine::gate::measure::identity::RunIdentity;
-use pacegate_engine::gate::measure::job_spans::{JobSpans, merge};
 use pacegate_engine::gate::measure::{Provenance, measure};
 use pacegate_engine::model::ids::{RepoName, RunId, TraceId};
 use pacegate_engine::model::run::{Lineage, MeasuredRun};
 use pacegate_engine::model::trace::Trace;
-use pacegate_github::actions::{JobsOfAttempt, WorkflowRun};
-use pacegate_github::actions_trace::{ActionsTrace, Completeness, NotComplete, trace_of};
+use pacegate_engine::model::workflow_run::{JobsOfAttempt, WorkflowRun};
+use pacegate_ingest::ci_job::api_trace::{ActionsTrace, Completeness, NotComplete, trace_of};
+use pacegate_ingest::ci_job::placement::{JobSpans, merge};
 
 /// Events of a repository's own branches: what ran is the branch's commit and nobody's change.
 const BRANCH_EVENTS: [&str; 3] = ["push", "schedule", "workflow_dispatch"];

@@ -15,7 +15,7 @@ use crate::tasks::error_chain;
 use pacegate_github::GitHubError;
 use pacegate_github::oidc::OidcError;
 use pacegate_github::webhook::WebhookError;
-use pacegate_ingest::job_archive::ArchiveError;
+use pacegate_ingest::ci_job::archive::ArchiveError;
 use pacegate_report::page::{ErrorPage, Site};
 use pacegate_store::StoreError;
 use pacegate_store::app_file::AppFileError;

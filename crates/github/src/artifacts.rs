@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::actions::{WorkflowRun, bounded};
 pub use super::blobs::DownloadError;
 use super::{GitHubError, RepoClient};
+use pacegate_engine::model::bounded;
 use pacegate_engine::model::ids::CommitSha;
+use pacegate_engine::model::workflow_run::WorkflowRun;
 
 /// GitHub's largest page, and pages that are read.
 const PAGE: usize = 100;

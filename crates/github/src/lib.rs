@@ -3,7 +3,6 @@
 //! delay GitHub asks for.
 
 pub mod actions;
-pub mod actions_trace;
 mod answer;
 pub mod app_auth;
 pub mod artifacts;

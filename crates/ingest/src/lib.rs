@@ -2,10 +2,10 @@
 //! go; every limit is checked before memory is taken.
 
 mod bounded;
+pub mod ci_job;
 pub mod file;
 pub mod history_csv;
 pub mod jaeger;
-pub mod job_archive;
 mod lenient;
 pub mod otlp;
 pub mod redact;

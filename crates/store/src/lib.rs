@@ -53,7 +53,7 @@ pub use pull_requests::PullRequestRow;
 pub use queue::{Attempt, ClaimedTask, DeadTask, LeaseToken, NewTask, Priority, Settlement, TaskCounts};
 pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, RepositoryRow};
 pub use runs::{RunFilter, StoredRun};
-pub use spans::{OpenTrace, SpanBatch, TraceBounds};
+pub use spans::{OpenTrace, SpanBatch, StoredBatch, TraceBounds};
 pub use sweeps::{DeliverySweep, FailedDelivery};
 pub use tokens::{TOKEN_PREFIX, TokenRow};
 pub use workflow_runs::{MergeGroupRow, WorkflowRunRow};

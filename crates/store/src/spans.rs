@@ -139,12 +139,13 @@ impl Tx {
             }
             if !kept.is_empty() {
                 let mut insert =
-                    sqlx::QueryBuilder::new("INSERT INTO span_batches (repo_id, trace_id, batch_id, body) ");
+                    sqlx::QueryBuilder::new("INSERT INTO span_batches (repo_id, trace_id, batch_id, body, manifest) ");
                 insert.push_values(&kept, |mut row, (at, id)| {
                     row.push_bind(batches[*at].repo.0)
                         .push_bind(id.as_str())
                         .push_bind(rng.ulid(now))
-                        .push_bind(batches[*at].body);
+                        .push_bind(batches[*at].body)
+                        .push_bind(batches[*at].manifest);
                 });
                 insert.build().execute(&mut *conn).await?;
             }
@@ -206,13 +207,19 @@ impl Tx {
     }
 
     /// Every batch of a trace as it is stored, in the order of arrival.
-    pub async fn span_batches(&mut self, repo: RepoId, trace: TraceId) -> Result<Vec<Vec<u8>>, StoreError> {
+    pub async fn span_batches(
+        &mut self,
+        repo: RepoId,
+        trace: TraceId,
+    ) -> Result<Vec<StoredBatch>, StoreError> {
         Ok(on_db!(self, conn => {
-            sqlx::query_scalar("SELECT body FROM span_batches WHERE repo_id = $1 AND trace_id = $2 ORDER BY batch_id")
-                .bind(repo.0)
-                .bind(trace.to_string())
-                .fetch_all(&mut *conn)
-                .await?
+            sqlx::query_as(
+                "SELECT body, manifest FROM span_batches WHERE repo_id = $1 AND trace_id = $2 ORDER BY batch_id",
+            )
+            .bind(repo.0)
+            .bind(trace.to_string())
+            .fetch_all(&mut *conn)
+            .await?
         }))
     }
 
@@ -299,6 +306,17 @@ pub struct SpanBatch<'a> {
     pub has_root: bool,
     /// The commit one of them names.
     pub head_sha: Option<&'a CommitSha>,
+    /// What the manifest of the job that sent it states about the run and the job.
+    pub manifest: Option<&'a [u8]>,
+}
+
+/// A batch as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct StoredBatch {
+    /// [`SpanBatch::body`].
+    pub body: Vec<u8>,
+    /// [`SpanBatch::manifest`].
+    pub manifest: Option<Vec<u8>>,
 }
 
 /// The most that is kept of one trace.

@@ -9,9 +9,11 @@ use crate::tasks::workflow_run::{Told, branch_of, measure_attempt};
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::policy::GatePolicy;
 use pacegate_engine::model::run::Lineage;
+use pacegate_engine::model::workflow_run::WorkflowRun;
 use pacegate_github::RepoClient;
-use pacegate_github::actions::{RunPage, RunQuery, WorkflowRun};
-use pacegate_github::actions_trace::{Completeness, trace_id};
+use pacegate_github::actions::{RunPage, RunQuery};
+use pacegate_ingest::ci_job::api_trace::Completeness;
+use pacegate_ingest::ci_job::ids::trace_id;
 use pacegate_store::{BackfillRow, PageRead, RepositoryRow, Tx};
 
 /// Runs of a page: between two pages other workflows and live work have their turn.

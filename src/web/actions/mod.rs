@@ -2,7 +2,6 @@
 //! which it uploads what happened inside its steps. Whose run that is, is the verified token's word;
 //! nothing an upload says beside it is followed.
 
-mod job_trace;
 mod upload;
 
 use std::time::Duration;

@@ -11,15 +11,15 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::INGRESS;
-use super::job_trace::{RunToldBy, prepare};
 use crate::web::AppState;
 use crate::web::access::{Sender, pushing_repository, token_of};
 use crate::web::error::WebError;
 use crate::web::ingest::admission::{RateKey, Room};
 use crate::web::ingest::{Prepared, commit, content_type, refused, room_for, whole_as_sent};
 use pacegate_engine::model::ids::CommitSha;
-use pacegate_github::actions_trace::ids;
-use pacegate_ingest::job_archive::{ARCHIVE_BYTES, ArchiveError, Expected, JobArchive, Manifest};
+use pacegate_ingest::ci_job::archive::{ARCHIVE_BYTES, ArchiveError, Expected, JobArchive, Manifest};
+use pacegate_ingest::ci_job::ids;
+use pacegate_ingest::ci_job::upload::{JobUpload, RunSource};
 use pacegate_store::{GRANT_PREFIX, GrantRow};
 
 /// What decoding an upload takes is set aside as for a body of this size: what it inflates to is not
@@ -137,7 +137,7 @@ async fn read(
     });
     let archive = archive.await.map_err(|e| WebError::Internal(e.into()))?;
     let archive = archive.map_err(|error| told(uploader, error.into()))?;
-    let told_by = run_told_by(state, uploader, &archive.manifest).map_err(|error| told(uploader, error))?;
+    let source = run_source(state, uploader, &archive.manifest).map_err(|error| told(uploader, error))?;
     let (name, redactor) =
         (uploader.sender.repository.name.clone(), state.work.trace_settings.redactor.clone());
     let forwards = state.forwarder.is_some();
@@ -145,7 +145,8 @@ async fn read(
     let prepared = tokio::task::spawn_blocking(move || {
         let _at_work = at_work;
         let manifest = archive.manifest.clone();
-        let prepared = prepare(archive, &name, told_by, &redactor, forwards)?;
+        let upload = JobUpload::new(archive, &name, source, &redactor);
+        let prepared = Prepared::of_job(&upload, &manifest, forwards)?;
         room.hold(prepared.bytes)?;
         Ok::<_, WebError>((room, manifest, prepared))
     });
@@ -153,7 +154,7 @@ async fn read(
 }
 
 /// Holds what the manifest says against what is known of its sender, and tells who knows of the run.
-fn run_told_by(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Result<RunToldBy, WebError> {
+fn run_source(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Result<RunSource, WebError> {
     let repository = &uploader.sender.repository;
     let is_collected = !state.local_mode() && repository.installation.is_some();
     let grant = uploader.grant.as_ref();
@@ -177,7 +178,7 @@ fn run_told_by(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Re
         return Err(WebError::BadRequest(what.to_owned()));
     }
     if is_collected {
-        return Ok(RunToldBy::GitHub(check_run_id));
+        return Ok(RunSource::Api(check_run_id));
     }
     let is_ours = manifest.repository.eq_ignore_ascii_case(&repository.name.to_string());
     if !manifest.repository.is_empty() && !is_ours {
@@ -189,7 +190,7 @@ fn run_told_by(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Re
     if let Some(unusable) = unusable_run(manifest) {
         return Err(WebError::BadRequest(unusable.to_owned()));
     }
-    Ok(RunToldBy::Manifest)
+    Ok(RunSource::Manifest)
 }
 
 /// Why no run can be made of a manifest that alone tells of it.

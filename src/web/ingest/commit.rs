@@ -37,7 +37,8 @@ struct Waiting {
 
 impl Waiting {
     fn bytes(&self) -> usize {
-        self.batches.iter().map(|batch| batch.stored.len()).sum()
+        let size = |batch: &Batch| batch.stored.len() + batch.manifest.as_ref().map_or(0, |m| m.len());
+        self.batches.iter().map(size).sum()
     }
 }
 
@@ -182,6 +183,7 @@ async fn keep(
                 spans: batch.spans,
                 has_root: batch.has_root,
                 head_sha: batch.head_sha.as_ref(),
+                manifest: batch.manifest.as_deref(),
             });
         }
     }

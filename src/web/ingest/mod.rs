@@ -21,14 +21,14 @@ use axum::http::HeaderMap;
 
 use self::admission::Room;
 pub(super) use self::body::whole_as_sent;
+pub(super) use self::prepare::Prepared;
 use self::prepare::{Batch, prepare};
-pub(super) use self::prepare::{Prepared, STORED_LIMIT, prepared_trace};
 use super::AppState;
 use super::access::{Sender, pushing_repository};
 use super::error::WebError;
 use crate::metrics::Metrics;
 use pacegate_ingest::Format;
-use pacegate_ingest::job_archive::ArchiveError;
+use pacegate_ingest::ci_job::archive::ArchiveError;
 
 /// The largest body, after inflation too.
 const BODY_LIMIT: usize = 64 << 20;

@@ -9,7 +9,10 @@ use super::Outcome;
 use crate::web::error::WebError;
 use pacegate_engine::gate::measure::identity::{SHA_KEYS, claim_in, repository_claim};
 use pacegate_engine::model::ids::{CommitSha, RepoName, TraceId};
-use pacegate_ingest::otlp::{Form, ScannedRequest, TraceBatch};
+use pacegate_ingest::ci_job::archive::Manifest;
+use pacegate_ingest::ci_job::manifest_run::JobRecord;
+use pacegate_ingest::ci_job::upload::JobUpload;
+use pacegate_ingest::otlp::{self, Form, ScannedRequest, TraceBatch};
 use pacegate_ingest::redact::{Redactor, redacted};
 use pacegate_ingest::{Format, IngestError, Limits, span_batch};
 
@@ -21,6 +24,8 @@ pub(in crate::web) struct Batch {
     pub(in crate::web) trace: TraceId,
     /// As it is stored.
     pub(in crate::web) stored: Box<[u8]>,
+    /// What the manifest of its job states, as it is stored.
+    pub(in crate::web) manifest: Option<Box<[u8]>>,
     /// OTLP protobuf, if it goes on to somewhere else.
     pub(in crate::web) forwarded: Option<Bytes>,
     /// Of the OTLP protobuf.
@@ -47,6 +52,7 @@ impl Batch {
         Self {
             trace,
             stored: span_batch::compress(&plain),
+            manifest: None,
             bytes: i64::try_from(plain.len()).unwrap_or(i64::MAX),
             forwarded: forwarded.then(|| plain.into()),
             spans: i64::try_from(spans).unwrap_or(i64::MAX),
@@ -56,18 +62,44 @@ impl Batch {
     }
 }
 
-/// What is to be kept of spans that are clean and of one trace: OTLP protobuf, which `forwards` keeps
-/// for somewhere else, too. None: nothing is kept.
-pub(in crate::web) fn prepared_trace(
-    plain: Vec<u8>,
-    of_batch: OfBatch,
-    accepted: usize,
-    outcome: Outcome,
-    forwards: bool,
-) -> Prepared {
-    let bytes = plain.len();
-    let batches = if of_batch.1 == 0 { Vec::new() } else { vec![Batch::new(plain, of_batch, forwards)] };
-    Prepared { batches, accepted, bytes, outcome }
+impl Prepared {
+    /// The upload of one job. Its spans are redacted.
+    ///
+    /// # Errors
+    /// [`WebError::BadRequest`] for spans that take too much.
+    pub(in crate::web) fn of_job(
+        upload: &JobUpload,
+        manifest: &Manifest,
+        forwards: bool,
+    ) -> Result<Self, WebError> {
+        let spans = &upload.spans;
+        let plain = if spans.is_empty() { Vec::new() } else { otlp::encode_protobuf(spans) };
+        let stated = upload.record.as_ref().map(JobRecord::to_otlp);
+        let bytes = plain.len() + stated.as_ref().map_or(0, Vec::len);
+        if bytes > STORED_LIMIT {
+            let limit = STORED_LIMIT >> 20;
+            return Err(WebError::BadRequest(format!(
+                "the job's spans take more than {limit} MiB: lower the action's max-size"
+            )));
+        }
+        let message = (!upload.notes.is_empty()).then(|| upload.notes.join("; "));
+        let outcome = Outcome { rejected: upload.rejected.count, message };
+        let mut batches = Vec::new();
+        if !spans.is_empty() || stated.is_some() {
+            // Where GitHub's API describes the run, the upload does not decide its commit.
+            let head_sha = manifest.head_sha.parse().ok().filter(|_| stated.is_some());
+            let of_batch = (manifest.trace_id, spans.len(), stated.is_some(), head_sha);
+            // Protobuf messages that follow each other are one message with the fields of both.
+            let sent_on = [plain.as_slice(), stated.as_deref().unwrap_or_default()].concat();
+            batches.push(Batch {
+                forwarded: forwards.then(|| sent_on.into()),
+                manifest: stated.map(|stated| span_batch::compress(&stated)),
+                bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
+                ..Batch::new(plain, of_batch, false)
+            });
+        }
+        Ok(Self { batches, accepted: spans.len(), bytes, outcome })
+    }
 }
 
 /// What a group or a span says of whose run it is: the repository, if it is not the one that

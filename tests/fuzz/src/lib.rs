@@ -4,7 +4,7 @@
 
 use pacegate_engine::gate;
 use pacegate_engine::model::span::{AttributeValue, Attributes, Span, SpanStatus};
-use pacegate_ingest::job_archive::{ArchiveError, JobArchive};
+use pacegate_ingest::ci_job::archive::{ArchiveError, JobArchive};
 use pacegate_ingest::{Decoded, IngestError, Limits, otlp, redact::redact};
 
 /// The decoder under test ends, whatever the bytes are, and what it reads survives being kept.

@@ -5,7 +5,7 @@ use std::io::{Cursor, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pacegate_github::actions_trace::{job_span_id, trace_id};
+use pacegate_ingest::ci_job::ids::{job_span_id, trace_id};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use zip::ZipWriter;

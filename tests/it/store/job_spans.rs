@@ -13,8 +13,16 @@ store_test!(a_run_that_github_told_takes_what_its_jobs_send_later, async |store:
     let mut tx = store.write().await?;
     for (n, sent_before) in [(1_u8, 0_usize), (2, 2)] {
         let trace = TraceId::from_bytes(&[n; 16]).expect("an id");
-        let batch =
-            SpanBatch { repo, trace, body: b"spans", bytes: 5, spans: 1, has_root: false, head_sha: None };
+        let batch = SpanBatch {
+            repo,
+            trace,
+            body: b"spans",
+            bytes: 5,
+            spans: 1,
+            has_root: false,
+            head_sha: None,
+            manifest: None,
+        };
         tx.add_span_batches(&vec![batch; sent_before], BOUNDS, &store.rng, at(1)).await?;
         let read = i64::try_from(sent_before).expect("small");
         let told = tx.mark_told_trace_collected(repo, trace, read, at(2)).await?;

@@ -4,7 +4,7 @@
 use pacegate_clock::Randomness;
 use pacegate_engine::model::ids::RepoId;
 use pacegate_engine::model::time::Timestamp;
-use pacegate_store::{Db, OpenTrace, SpanBatch, StoreError, TraceBounds, Tx};
+use pacegate_store::{Db, OpenTrace, SpanBatch, StoreError, StoredBatch, TraceBounds, Tx};
 use sqlx::{Connection, PgConnection};
 
 use super::runs::trace;
@@ -37,6 +37,10 @@ async fn keep(
     Ok(kept.pop().flatten().expect("a trace that takes it"))
 }
 
+fn bodies_of(batches: Vec<StoredBatch>) -> Vec<Vec<u8>> {
+    batches.into_iter().map(|batch| batch.body).collect()
+}
+
 /// A batch of the first trace of the first repository.
 fn batch(body: &[u8], has_root: bool) -> SpanBatch<'_> {
     SpanBatch {
@@ -47,6 +51,7 @@ fn batch(body: &[u8], has_root: bool) -> SpanBatch<'_> {
         spans: 3,
         has_root,
         head_sha: None,
+        manifest: None,
     }
 }
 
@@ -84,7 +89,7 @@ store_test!(a_trace_knows_what_came_of_it, async |store: &Store| -> Outcome {
     let mut tx = store.read().await?;
     assert_eq!(tx.open_trace(repo, trace(1)).await?, Some(known));
     let bodies: [&[u8]; 3] = [b"first \0 bytes", b"second", b"third"];
-    assert_eq!(tx.span_batches(repo, trace(1)).await?, bodies);
+    assert_eq!(bodies_of(tx.span_batches(repo, trace(1)).await?), bodies);
     assert_eq!(tx.open_trace(other, trace(1)).await?, None, "another repository's trace");
     assert!(tx.span_batches(repo, trace(2)).await?.is_empty());
     Ok(())
@@ -117,7 +122,7 @@ store_test!(batches_that_come_at_once_are_all_kept, async |store: &Store| -> Out
     let mut tx = store.read().await?;
     let open = tx.open_trace(repo, trace(1)).await?.expect("a trace");
     assert_eq!((open.batches, open.spans, open.has_root), (24, 72, 1));
-    let mut kept = tx.span_batches(repo, trace(1)).await?;
+    let mut kept = bodies_of(tx.span_batches(repo, trace(1)).await?);
     kept.sort_unstable();
     assert_eq!(kept, bodies);
     Ok(())
@@ -153,10 +158,10 @@ store_test!(batches_of_many_traces_are_kept_in_one_go, async |store: &Store| -> 
     let seen: Vec<_> = states.iter().map(|state| state.map(|s| (s.batches, s.spans, s.has_root))).collect();
     assert_eq!(seen, [(1, 3, 0), (1, 3, 1), (2, 6, 0), (1, 3, 1), (3, 9, 0)].map(Some));
     let bodies: [&[u8]; 3] = [b"a", b"c", b"e"];
-    let mut kept = tx.span_batches(repo, trace(1)).await?;
+    let mut kept = bodies_of(tx.span_batches(repo, trace(1)).await?);
     kept.sort_unstable();
     assert_eq!(kept, bodies);
-    assert_eq!(tx.span_batches(other, trace(2)).await?, [b"d"]);
+    assert_eq!(bodies_of(tx.span_batches(other, trace(2)).await?), [b"d"]);
     assert_eq!(tx.count_open_traces(repo, 10).await?, 2);
     assert_eq!(tx.count_open_traces(repo, 1).await?, 1, "counted no further than asked");
     tx.commit().await
@@ -295,3 +300,16 @@ async fn a_batch_that_comes_during_the_sweep_keeps_its_trace_whole() {
         })
         .await;
 }
+
+store_test!(manifest_is_kept_beside_its_batch, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let mut tx = store.db.write().await?;
+    let with = SpanBatch { repo, manifest: Some(b"m"), ..batch(b"", true) };
+    keep(&mut tx, with, &store.rng, at(1)).await?;
+    keep(&mut tx, SpanBatch { repo, ..batch(b"b", false) }, &store.rng, at(2)).await?;
+    let kept = tx.span_batches(repo, trace(1)).await?;
+    let expected = [(&b""[..], Some(&b"m"[..])), (b"b", None)]
+        .map(|(body, manifest)| StoredBatch { body: body.to_vec(), manifest: manifest.map(<[u8]>::to_vec) });
+    assert_eq!(kept, expected);
+    Ok(())
+});

@@ -1,6 +1,7 @@
 //! Plain data types and their invariants: spans, runs, stages, policies and verdicts. No decisions,
 //! no input or output, no clock.
 
+pub mod bounded;
 pub mod byte_size;
 pub mod comparison;
 pub mod decision;
@@ -19,3 +20,4 @@ pub mod structure;
 pub mod time;
 pub mod trace;
 pub mod trace_link;
+pub mod workflow_run;

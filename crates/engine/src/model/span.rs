@@ -172,6 +172,29 @@ pub struct Span {
 }
 
 impl Span {
+    /// An internal root span without attributes, from its ids, its name and its times in
+    /// nanoseconds.
+    #[must_use]
+    pub fn new(trace_id: TraceId, span_id: SpanId, name: String, (start_ns, end_ns): (i64, i64)) -> Self {
+        Self {
+            trace_id,
+            span_id,
+            parent_span_id: None,
+            name,
+            kind: SpanKind::Internal,
+            start_ns,
+            end_ns,
+            status: SpanStatus::Unset,
+            attributes: Attributes::default(),
+            events: Vec::new(),
+            links: Vec::new(),
+            dropped: Dropped::default(),
+            trace_state: String::new(),
+            scope: Arc::default(),
+            resource: Arc::default(),
+        }
+    }
+
     /// An attribute of the span, else of its resource: producers put `service.name`, `pipeline.name`
     /// and `vcs.*` on either.
     #[must_use]

@@ -1,7 +1,7 @@
 //! Each lie, refused: of tokens, of grants, of what is uploaded. No run and no baseline comes of any.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use pacegate_github::actions_trace::ids;
+use pacegate_ingest::ci_job::ids;
 use serde_json::{Value, json};
 
 use super::super::PATIENCE;

@@ -8,7 +8,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pacegate_github::actions_trace::ids;
+use pacegate_ingest::ci_job::ids;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

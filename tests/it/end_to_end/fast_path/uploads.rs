@@ -1,6 +1,6 @@
 //! What is taken: from a job with a grant, and from any other CI with an ingest token.
 
-use pacegate_github::actions_trace::ids;
+use pacegate_ingest::ci_job::ids;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 

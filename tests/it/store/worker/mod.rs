@@ -97,6 +97,7 @@ impl Bench {
             spans: i64::try_from(spans.len()).expect("few spans"),
             has_root: spans.iter().any(|span| span.parent_span_id.is_none()),
             head_sha: head_sha.as_ref(),
+            manifest: None,
         };
         let (rng, now) = (&self.work.rng, self.work.clock.now());
         let mut tx = self.work.db.write().await?;

@@ -212,7 +212,7 @@ fn span_result(span: &Span) -> RunResult {
 }
 
 /// How bad an end is, from 0.
-pub(crate) fn severity(result: RunResult) -> u8 {
+pub fn severity(result: RunResult) -> u8 {
     match result {
         RunResult::Success => 0,
         RunResult::Skip => 1,

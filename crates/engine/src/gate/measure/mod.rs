@@ -4,13 +4,12 @@ pub mod attempts;
 mod containment;
 pub mod extract;
 pub mod identity;
-pub mod job_spans;
 pub(crate) mod propagation;
 mod sampling;
 mod stack_frame;
 mod stack_trace;
 pub mod stage_key;
-mod stage_state;
+pub mod stage_state;
 mod template;
 mod waiting;
 

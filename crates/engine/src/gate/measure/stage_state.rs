@@ -10,19 +10,19 @@ use crate::model::trace::{Node, Trace};
 
 /// How a span of the OpenTelemetry Collector's GitHub receiver begins that stands for a job's
 /// wait for a runner; the job's name follows.
-pub(crate) const QUEUE_PREFIX: &str = "queue-";
+pub const QUEUE_PREFIX: &str = "queue-";
 /// What the same receiver writes on such a span, in whatever name.
-pub(crate) const QUEUE_DURATION: &str = "cicd.pipeline.run.queue.duration";
+pub const QUEUE_DURATION: &str = "cicd.pipeline.run.queue.duration";
 /// Attributes that say what a span's time was spent on, the plainest one first, with the word
 /// that stands for waiting. `pending` is what the semantic conventions call the time until a
 /// run begins.
-pub(crate) const QUEUE_WORDS: [(&str, &[&str]); 3] = [
+pub const QUEUE_WORDS: [(&str, &[&str]); 3] = [
     ("cicd.pipeline.run.state", &["pending"]),
     ("cicd.pipeline.task.run.state", &["pending"]),
     ("cicd.pipeline.task.type", &["queue", "pending"]),
 ];
 /// Attributes that say whether a cache had it.
-pub(crate) const CACHE_KEYS: [&str; 3] = ["pacegate.cache", "cache.hit", "cache-hit"];
+pub const CACHE_KEYS: [&str; 3] = ["pacegate.cache", "cache.hit", "cache-hit"];
 
 /// Tells which spans of a trace stand for waiting for a runner.
 pub(crate) struct Queues<'a> {

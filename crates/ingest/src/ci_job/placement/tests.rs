@@ -2,13 +2,13 @@
 
 use proptest::prelude::*;
 
+use super::super::fixture::SpanBuilder;
 use super::*;
-use crate::gate::measure::extract::extract;
-use crate::gate::measure::stage_state::CACHE_KEYS;
-use crate::gate::tests::fixture::SpanBuilder;
-use crate::model::span::{SpanKind, SpanStatus};
-use crate::model::stage::StageSample;
-use crate::model::trace::Trace;
+use pacegate_engine::gate::measure::extract::extract;
+use pacegate_engine::gate::measure::stage_state::CACHE_KEYS;
+use pacegate_engine::model::span::{SpanKind, SpanStatus};
+use pacegate_engine::model::stage::StageSample;
+use pacegate_engine::model::trace::Trace;
 
 const SECOND: i64 = 1_000_000_000;
 const JOB: u32 = 10;
@@ -52,7 +52,7 @@ fn id(n: u32) -> SpanId {
 
 fn of_job(spans: Vec<Span>) -> JobSpans {
     JobSpans {
-        job: TaskClaim::Span(id(JOB)),
+        job: JobClaim::Span(id(JOB)),
         spans,
         recorded: Some((21 * SECOND, 99 * SECOND)),
         facts: Vec::new(),
@@ -111,13 +111,13 @@ fn a_span_hangs_below_the_step_in_whose_time_most_of_it_lies() {
 #[test]
 fn a_job_is_found_by_its_machine_or_its_time() {
     let sent = || vec![span(50, "a", 30_000, 40_000).build()];
-    let runner = |name: &str| TaskClaim::Runner(name.to_owned(), id(77));
+    let runner = |name: &str| JobClaim::Runner(name.to_owned(), id(77));
     for (claim, expected) in [
         (runner("GitHub Actions 7"), "CI / test / tests / a"),
         (runner("GitHub Actions 8"), ""),
         (runner("another"), ""),
-        (TaskClaim::Span(id(99)), ""),
-        (TaskClaim::Unknown, "CI / test / tests / a"),
+        (JobClaim::Span(id(99)), ""),
+        (JobClaim::Unknown, "CI / test / tests / a"),
     ] {
         let merged = merge(api(), vec![JobSpans { job: claim.clone(), ..of_job(sent()) }]);
         assert_eq!(sent_paths(&merged).join("|"), expected, "{claim:?}");
@@ -168,7 +168,7 @@ fn nothing_poses_as_github_s_own() {
     assert!(merged.notes.iter().any(|note| note.contains("named like a step")), "{:?}", merged.notes);
     // Beside the last second of a wait, in a job without steps.
     let early = JobSpans {
-        job: TaskClaim::Unknown,
+        job: JobClaim::Unknown,
         ..of_job(vec![span(60, "early", 109_500, 111_000).parent(20).build()])
     };
     let merged = merge(api(), vec![early]);
@@ -239,7 +239,7 @@ fn any_span() -> impl Strategy<Value = Span> {
 proptest! {
     #[test]
     fn github_s_stages_stay_what_they_are(sent in prop::collection::vec(any_span(), 0..12), untold in any::<bool>()) {
-        let claim = if untold { TaskClaim::Unknown } else { TaskClaim::Span(id(JOB)) };
+        let claim = if untold { JobClaim::Unknown } else { JobClaim::Span(id(JOB)) };
         let merged = merge(api(), vec![JobSpans { job: claim, ..of_job(sent) }]);
         let all = stages(&merged);
         for own in stages(&merge(api(), Vec::new())) {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::gate::measure::stage_key::stage_name;
-use crate::model::ids::SpanId;
-use crate::model::run::RunResult;
-use crate::model::span::{AttributeValue, Span};
+use pacegate_engine::gate::measure::stage_key::stage_name;
+use pacegate_engine::model::ids::SpanId;
+use pacegate_engine::model::run::RunResult;
+use pacegate_engine::model::span::{AttributeValue, Span};
 
 /// GitHub's times are whole seconds: an end may be so much later.
 pub(crate) const GRAIN_NS: i64 = 1_000_000_000;

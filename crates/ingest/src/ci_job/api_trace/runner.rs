@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::actions::WorkflowJob;
+use pacegate_engine::model::workflow_run::WorkflowJob;
 
 /// The kind of a run's runners.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

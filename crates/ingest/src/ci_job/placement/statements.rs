@@ -2,8 +2,8 @@
 //! was spent waiting for a runner, whose run it is, and, right below a step of GitHub's, whether
 //! a cache had it.
 
-use crate::gate::measure::stage_state::{CACHE_KEYS, QUEUE_DURATION, QUEUE_PREFIX, QUEUE_WORDS};
-use crate::model::span::{AttributeValue, Span};
+use pacegate_engine::gate::measure::stage_state::{CACHE_KEYS, QUEUE_DURATION, QUEUE_PREFIX, QUEUE_WORDS};
+use pacegate_engine::model::span::{AttributeValue, Span};
 
 const STAGE_KIND: &str = "pacegate.stage.kind";
 

@@ -4,7 +4,7 @@
 
 use super::api::{ApiJob, GRAIN_NS};
 use super::extent;
-use crate::model::span::Span;
+use pacegate_engine::model::span::Span;
 
 /// How far outside of a job's time a span may lie.
 const TOLERANCE_NS: i64 = 2 * GRAIN_NS;

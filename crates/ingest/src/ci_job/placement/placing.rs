@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::api::{ApiJob, GRAIN_NS, overlap};
 use super::statements::neutralise;
-use crate::gate::measure::stage_key::stage_name;
-use crate::model::ids::SpanId;
-use crate::model::span::Span;
+use pacegate_engine::gate::measure::stage_key::stage_name;
+use pacegate_engine::model::ids::SpanId;
+use pacegate_engine::model::span::Span;
 
 /// Spans that hang below the jobs of a run themselves; more are no part of a pipeline, and could
 /// take the places of steps.

@@ -5,7 +5,6 @@
 
 mod api;
 mod clock;
-pub mod manifest_root;
 mod placing;
 mod statements;
 #[cfg(test)]
@@ -15,10 +14,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use self::api::{ApiJob, ApiTrace};
 use self::clock::Fit;
-use crate::gate::verdict::number_format::counted;
-use crate::model::ids::SpanId;
-use crate::model::run::CONTRADICTED;
-use crate::model::span::{AttributeValue, Span};
+use pacegate_engine::gate::verdict::number_format::counted;
+use pacegate_engine::model::ids::SpanId;
+use pacegate_engine::model::run::CONTRADICTED;
+use pacegate_engine::model::span::{AttributeValue, Span};
 
 /// Most spans of one run that jobs add.
 const MOST_SPANS: usize = 200_000;
@@ -27,7 +26,7 @@ const MOST_SPANS: usize = 200_000;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct JobSpans {
     /// The job, where it is known which: GitHub's own, or the one that its runner and times mean.
-    pub job: TaskClaim,
+    pub job: JobClaim,
     /// Under the run's trace. Their parents are each other, the job or nobody.
     pub spans: Vec<Span>,
     /// When the machine says that it began and ended to record, nanoseconds since the epoch.
@@ -38,7 +37,7 @@ pub struct JobSpans {
 
 /// How a job that sent spans is found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum TaskClaim {
+pub enum JobClaim {
     /// By the span that its steps were told as their parent.
     Span(SpanId),
     /// By its machine's name: of those on it the one in whose time most of it lies. The other is
@@ -94,11 +93,11 @@ impl Gathered {
         sent.spans.retain(|span| !api.is_known(span.span_id));
         self.protected += before - sent.spans.len();
         let job = match &sent.job {
-            TaskClaim::Span(id) => api.job_of_span(*id),
-            TaskClaim::Runner(name, _) => {
+            JobClaim::Span(id) => api.job_of_span(*id),
+            JobClaim::Runner(name, _) => {
                 api.job_on_runner(name, sent.recorded.or_else(|| extent(&sent.spans)))
             }
-            TaskClaim::Unknown => return self.add_each(api, sent.spans),
+            JobClaim::Unknown => return self.add_each(api, sent.spans),
         };
         let Some(job) = job else {
             self.nowhere += sent.spans.len();

@@ -11,9 +11,7 @@ use super::error::cut;
 use crate::lenient::Integer;
 use crate::reports::Reports;
 use pacegate_engine::model::ids::{SpanId, TraceId};
-use pacegate_engine::model::span::{
-    AttributeValue, Attributes, Dropped, Resource, Span, SpanKind, SpanStatus,
-};
+use pacegate_engine::model::span::{AttributeValue, Attributes, Resource, Span};
 
 /// Reports of a job, and bytes of one.
 const REPORTS: usize = 500;
@@ -124,20 +122,7 @@ fn span_of(job: &OfJob<'_>) -> Span {
         dropped_attributes: 0,
     };
     Span {
-        trace_id: job.trace,
-        span_id: job.span,
-        parent_span_id: None,
-        name: String::new(),
-        kind: SpanKind::Internal,
-        start_ns: job.began_ns,
-        end_ns: job.ended_ns,
-        status: SpanStatus::Unset,
-        attributes: Attributes::default(),
-        events: Vec::new(),
-        links: Vec::new(),
-        dropped: Dropped::default(),
-        trace_state: String::new(),
-        scope: Arc::default(),
         resource: Arc::new(resource),
+        ..Span::new(job.trace, job.span, String::new(), (job.began_ns, job.ended_ns))
     }
 }

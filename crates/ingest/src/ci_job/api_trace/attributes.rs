@@ -1,11 +1,11 @@
 //! Attributes of the spans: OpenTelemetry's semantic conventions for CI/CD and version control,
 //! and below `github.` what leads from a span back to the workflow file.
 
-use super::super::actions::{WorkflowJob, WorkflowRun, WorkflowStep};
 use super::conclusion::{Failure, result_of};
 use super::runner::{Kind, sorted};
 use pacegate_engine::model::run::RunResult;
 use pacegate_engine::model::span::{AttributeValue, Attributes, Resource};
+use pacegate_engine::model::workflow_run::{WorkflowJob, WorkflowRun, WorkflowStep};
 
 /// Attributes of a span, and the message of its error status if it failed.
 pub(super) struct Attributed {

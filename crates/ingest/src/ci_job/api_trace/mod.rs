@@ -7,7 +7,6 @@
 
 mod attributes;
 mod conclusion;
-pub mod ids;
 mod names;
 mod runner;
 #[cfg(test)]
@@ -17,14 +16,13 @@ use std::sync::Arc;
 
 use self::attributes::{Attributed, of_job, of_queue, of_resource, of_run, of_step};
 use self::conclusion::{Failure, result_of};
-pub use self::ids::{job_span_id, trace_id};
-use self::ids::{queue_span_id, root_span_id, step_span_id};
 use self::names::step_names;
-use super::actions::{JobsOfAttempt, WorkflowJob, WorkflowRun, WorkflowStep};
+use super::ids::{job_span_id, queue_span_id, root_span_id, step_span_id, trace_id};
 use pacegate_engine::model::ids::{SpanId, TraceId};
 use pacegate_engine::model::run::RunResult;
-use pacegate_engine::model::span::{Dropped, Resource, Span, SpanKind, SpanStatus};
+use pacegate_engine::model::span::{Resource, Span, SpanKind, SpanStatus};
 use pacegate_engine::model::time::Timestamp;
+use pacegate_engine::model::workflow_run::{JobsOfAttempt, WorkflowJob, WorkflowRun, WorkflowStep};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -218,21 +216,11 @@ impl Builder {
         attributed: Attributed,
     ) -> Span {
         Span {
-            trace_id: self.trace,
-            span_id,
             parent_span_id: parent,
-            name,
-            kind: SpanKind::Internal,
-            start_ns,
-            end_ns: end_ns.max(start_ns),
             status: attributed.failure.map_or(SpanStatus::Unset, SpanStatus::Error),
             attributes: attributed.attributes,
-            events: Vec::new(),
-            links: Vec::new(),
-            dropped: Dropped::default(),
-            trace_state: String::new(),
-            scope: Arc::default(),
             resource: self.resource.clone(),
+            ..Span::new(self.trace, span_id, name, (start_ns, end_ns.max(start_ns)))
         }
     }
 
