@@ -42,19 +42,28 @@ impl RunIdentity {
     /// span's own attributes come before its resource's.
     #[must_use]
     pub fn of(trace: &Trace) -> Self {
-        let root = trace.span(trace.root());
-        let (branch, change) = line_of_development(trace);
+        Self::read(&Sources::of(trace))
+    }
+
+    /// Reads the root span alone: the other spans come from a less trusted source.
+    #[must_use]
+    pub fn of_root(root: &Span) -> Self {
+        Self::read(&Sources { root, spans: vec![root] })
+    }
+
+    fn read(sources: &Sources<'_>) -> Self {
+        let (branch, change) = line_of_development(sources);
         Self {
-            repo_claim: repository(trace),
-            head_sha: first(trace, &SHA_KEYS, |text| text.parse().ok()),
+            repo_claim: sources.spans.iter().copied().find_map(repository_claim),
+            head_sha: first(sources, &SHA_KEYS, |text| text.parse().ok()),
             branch,
             change,
-            external_id: first(trace, &EXTERNAL_ID_KEYS, |text| one_line(&text, MAX_EXTERNAL_ID_CHARS)),
-            attempt: first(trace, &ATTEMPT_KEYS, |text| text.parse().ok().filter(|n| *n > 0)).unwrap_or(1),
-            pipeline: pipeline_name(trace),
-            result: root_result(root),
-            runner: runner_class(trace),
-            workflow_path: first(trace, &WORKFLOW_PATH_KEYS, |text| workflow_path(&text)),
+            external_id: first(sources, &EXTERNAL_ID_KEYS, |text| one_line(&text, MAX_EXTERNAL_ID_CHARS)),
+            attempt: first(sources, &ATTEMPT_KEYS, |text| text.parse().ok().filter(|n| *n > 0)).unwrap_or(1),
+            pipeline: pipeline(sources),
+            result: root_result(sources.root),
+            runner: runner_class(sources),
+            workflow_path: first(sources, &WORKFLOW_PATH_KEYS, |text| workflow_path(&text)),
         }
     }
 
@@ -116,16 +125,20 @@ const RESULT_KEYS: [&str; 6] = [
 /// Whether a span names the pipeline, so that the root's name is not needed.
 #[must_use]
 pub fn names_pipeline(trace: &Trace) -> bool {
-    first(trace, &PIPELINE_KEYS, Some).is_some()
+    first(&Sources::of(trace), &PIPELINE_KEYS, Some).is_some()
 }
 
 /// The pipeline's name from an attribute, else the root span's name.
 #[must_use]
 pub fn pipeline_name(trace: &Trace) -> String {
+    pipeline(&Sources::of(trace))
+}
+
+fn pipeline(sources: &Sources<'_>) -> String {
     // GitHub names a workflow at one commit `path@refs/heads/main`.
     let without_ref = |text: String| text.split("@refs/").next().unwrap_or_default().to_owned();
-    first(trace, &PIPELINE_KEYS, Some)
-        .map_or_else(|| stage_name(trace.span(trace.root())), |name| stable_name(&without_ref(name)))
+    first(sources, &PIPELINE_KEYS, Some)
+        .map_or_else(|| stage_name(sources.root), |name| stable_name(&without_ref(name)))
 }
 
 /// The run's result from an attribute of the root, else from its status.
@@ -135,11 +148,30 @@ pub fn root_result(root: &Span) -> RunResult {
     RESULT_KEYS.iter().find_map(|key| RunResult::parse(&root.text(&[key])?)).unwrap_or(by_status)
 }
 
+/// The spans that an identity is read from, in this order: the root, the rest of its trace with
+/// parents first, linked traces.
+struct Sources<'a> {
+    root: &'a Span,
+    spans: Vec<&'a Span>,
+}
+
+impl<'a> Sources<'a> {
+    fn of(trace: &'a Trace) -> Self {
+        let (mut spans, linked): (Vec<&Span>, Vec<&Span>) =
+            trace.spans().iter().partition(|span| span.trace_id == trace.id());
+        spans.extend(linked);
+        Self { root: trace.span(trace.root()), spans }
+    }
+
+    fn of_own_trace(&self) -> impl Iterator<Item = &'a Span> {
+        self.spans.iter().copied().filter(|span| span.trace_id == self.root.trace_id)
+    }
+}
+
 /// The first value that `read` accepts. For each span the keys are tried in their order. The root span
 /// comes first, and its trace before linked traces.
-fn first<T>(trace: &Trace, keys: &[&str], read: impl Fn(String) -> Option<T>) -> Option<T> {
-    let others = trace.spans().iter().filter(|span| span.trace_id != trace.id());
-    first_of(own_spans(trace).chain(others), keys, read)
+fn first<T>(sources: &Sources<'_>, keys: &[&str], read: impl Fn(String) -> Option<T>) -> Option<T> {
+    first_of(sources.spans.iter().copied(), keys, read)
 }
 
 fn first_of<'a, T>(
@@ -148,11 +180,6 @@ fn first_of<'a, T>(
     read: impl Fn(String) -> Option<T>,
 ) -> Option<T> {
     spans.into_iter().find_map(|span| keys.iter().find_map(|key| span.text(&[key]).and_then(&read)))
-}
-
-/// The spans of the root's trace.
-fn own_spans(trace: &Trace) -> impl Iterator<Item = &Span> {
-    trace.spans().iter().filter(|span| span.trace_id == trace.id())
 }
 
 fn one_line(text: &str, chars: usize) -> Option<String> {
@@ -174,10 +201,6 @@ fn workflow_path(text: &str) -> Option<String> {
 
 /// GitHub's folder for workflows.
 const WORKFLOWS_FOLDER: &str = ".github/workflows/";
-
-fn repository(trace: &Trace) -> Option<String> {
-    trace.spans().iter().find_map(repository_claim)
-}
 
 /// The repository of a span's producer as OWNER/NAME, if it can be derived. The attributes of a root
 /// describe the run itself. Those of any other span may describe another repository, such as a
@@ -220,11 +243,11 @@ fn of_url(url: &str) -> Option<String> {
 }
 
 /// Branch and pull request. When the root's trace names either, linked traces are ignored.
-fn line_of_development(trace: &Trace) -> (Option<String>, Option<PrNumber>) {
-    let of_own: Vec<&Span> = own_spans(trace).collect();
+fn line_of_development(sources: &Sources<'_>) -> (Option<String>, Option<PrNumber>) {
+    let of_own: Vec<&Span> = sources.of_own_trace().collect();
     let keys: Vec<&str> = CHANGE_KEYS.into_iter().chain(BRANCH_KEYS).collect();
     let is_stated = first_of(of_own.iter().copied(), &keys, Some).is_some();
-    if is_stated { line_in(&of_own) } else { line_in(&trace.spans().iter().collect::<Vec<_>>()) }
+    if is_stated { line_in(&of_own) } else { line_in(&sources.spans) }
 }
 
 /// Branch and pull request in these spans. A reference to a pull request or a tag is not a branch.
@@ -246,10 +269,10 @@ fn line_in(spans: &[&Span]) -> (Option<String>, Option<PrNumber>) {
     (is_branch.then(|| branch.to_owned()), stated)
 }
 
-fn runner_class(trace: &Trace) -> RunnerClass {
-    let os = first(trace, &["os.type", "runner.os", "github.runner.os"], |t| one_line(&t, 40));
-    let arch = first(trace, &["host.arch", "runner.arch", "github.runner.arch"], |t| one_line(&t, 40));
-    let labels = trace.spans().iter().find_map(|span| {
+fn runner_class(sources: &Sources<'_>) -> RunnerClass {
+    let os = first(sources, &["os.type", "runner.os", "github.runner.os"], |t| one_line(&t, 40));
+    let arch = first(sources, &["host.arch", "runner.arch", "github.runner.arch"], |t| one_line(&t, 40));
+    let labels = sources.spans.iter().find_map(|span| {
         let of = |attributes: &Attributes| {
             LABEL_KEYS.iter().find_map(|key| attributes.get(key).map(labels).filter(|l| !l.is_empty()))
         };

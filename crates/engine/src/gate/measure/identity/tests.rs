@@ -135,3 +135,15 @@ fn failed_root_fails_run_without_result_attribute() {
         .attributes(&[("cicd.pipeline.run.status", "cancelled")]);
     assert_eq!(RunIdentity::of(&trace(vec![cancelled.build()])).result, RunResult::Cancellation);
 }
+
+#[test]
+fn root_identity_ignores_all_other_spans() {
+    let root = SpanBuilder::new(1, "RUN CI").attributes(&[("cicd.pipeline.name", "CI")]).build();
+    let sent = [("vcs.ref.head.revision", "e83c516"), ("os.type", "linux"), ("vcs.ref.head.name", "main")];
+    let trace = trace(vec![root.clone(), SpanBuilder::new(2, "sent").parent(1).attributes(&sent).build()]);
+    let whole = RunIdentity::of(&trace);
+    assert_eq!((whole.branch.as_deref(), whole.runner.os.as_deref()), (Some("main"), Some("linux")));
+    let of_root = RunIdentity::of_root(&root);
+    assert_eq!((of_root.pipeline.as_str(), of_root.head_sha, of_root.branch), ("CI", None, None));
+    assert_eq!(of_root.runner.os, None);
+}
