@@ -38,7 +38,7 @@ const CLASSES: usize = 1_000;
 
 fn read(text: &[u8], parts: &mut Parts) -> Result<(), ReportError> {
     let mut reader = Reader::from_reader(text);
-    // `<a></b>` is accepted: only the nesting is needed.
+    // Mismatched names such as `<a></b>` are accepted: only the nesting is needed.
     reader.config_mut().check_end_names = false;
     let mut open: Vec<Open> = Vec::new();
     let mut top: Vec<(String, usize)> = Vec::new();

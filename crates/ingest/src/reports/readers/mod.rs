@@ -1,5 +1,6 @@
 //! The table of report readers. Each reader is one file in this folder: it recognizes a format by the
 //! content and adds the parts of a report. The texts about readable formats follow from this table.
+//! To add a format, write a file with a `READER`, declare the file here and add it to `READERS`.
 
 mod cargo_timings;
 mod chrome_trace;
