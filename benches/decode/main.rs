@@ -72,10 +72,10 @@ fn print_figures() {
         assert_eq!(decoded.len(), SPANS, "{name}: every span is read");
         assert!(decoded.iter().all(|span| span.attributes.0.len() >= 6), "{name}: with its attributes");
         let seconds = fastest(|| {
-            let sifted = format.sift(&body, Limits::default(), &redactor).expect("a request");
+            let scanned = format.scan(&body, Limits::default(), &redactor).expect("a request");
             let mut batch = TraceBatch::default();
-            sifted.spans.iter().for_each(|span| batch.push(span, &sifted.read));
-            black_box(batch.write(&sifted.groups));
+            scanned.spans.iter().for_each(|span| batch.push(span, &scanned.read));
+            black_box(batch.write(&scanned.groups));
         });
         print_line(&format!("| {name} | {} | {:.2} M |", body.len() / SPANS, count / seconds / 1e6));
     }

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use pacegate_ingest::redact::Redactor;
-use pacegate_ingest::{Format, Limits, jaeger, reports};
+use pacegate_ingest::reports::Reports;
+use pacegate_ingest::{Format, Limits, jaeger};
 
 use crate::ALLOCATOR;
 
@@ -54,11 +55,11 @@ fn measured_alone() {
                 drop(format.decode(body, Limits::default()));
             });
             check(&format!("{format:?}, cleaned: {name}"), body, &mut wrong, |body| {
-                drop(format.sift(body, Limits::default(), &redactor));
+                drop(format.scan(body, Limits::default(), &redactor));
             });
         }
         check(&format!("a report: {name}"), body, &mut wrong, |body| {
-            drop(reports::read(body, Limits::default()));
+            drop(Reports::default().add("report", body));
         });
         check(&format!("Jaeger's UI: {name}"), body, &mut wrong, |body| {
             drop(jaeger::decode_ui(body, Limits::default()));

@@ -1,5 +1,5 @@
-//! Lists of a JSON body that never take more memory than they are allowed: cut while they
-//! are read, or counted without being kept. Shared by the JSON formats.
+//! Memory-bounded lists for the JSON formats. A list is cut while it is read, or its elements are
+//! counted without being kept.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,9 +9,9 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{IngestError, Limits};
 
-/// Refuses a text that opens more objects and lists than values are allowed: one takes two
-/// bytes here and hundreds in memory. A brace inside a text counts too, which only makes the
-/// limit a little stricter.
+/// Refuses a body that opens more objects and lists than `limits.values`. An empty object takes
+/// two bytes here and hundreds in memory. Braces inside strings are counted too, which makes the
+/// limit slightly stricter.
 pub(super) fn check_values(body: &[u8], limits: Limits) -> Result<(), IngestError> {
     if body.iter().filter(|b| matches!(b, b'{' | b'[')).count() > limits.values {
         return Err(IngestError::TooManyValues { limit: limits.values });
@@ -19,7 +19,7 @@ pub(super) fn check_values(body: &[u8], limits: Limits) -> Result<(), IngestErro
     Ok(())
 }
 
-/// A list of which only the first `N` elements are kept; `null` is an empty list.
+/// Keeps only the first `N` elements of a list; `null` is an empty list.
 #[derive(Debug)]
 pub(super) struct Bounded<T, const N: usize> {
     pub(super) kept: Vec<T>,
@@ -61,8 +61,8 @@ impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for Bounded<T, N
     }
 }
 
-/// An object as a list of its first `N` entries, in their order; `null` is an empty one.
-/// How many there were in all is known too.
+/// An object as a list of its first `N` entries in order, with the number of all entries.
+/// `null` is an empty object.
 #[derive(Debug)]
 pub(super) struct Entries<T, const N: usize> {
     pub(super) kept: Vec<(String, T)>,
@@ -108,14 +108,13 @@ impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for Entries<T, N
     }
 }
 
-/// Takes the elements of a list one by one.
+/// Receives the elements of a list in order.
 pub(super) trait Gather<T>: Default {
-    /// One more, in their order.
     fn take(&mut self, element: T);
 }
 
-/// A list whose elements become something else as soon as each is read, so that the wire's
-/// form of the whole list is never in memory. `null` is an empty list.
+/// Converts each element of a list as soon as it is read, so that the wire form of the whole list
+/// is never in memory. `null` is an empty list.
 pub(super) struct Fold<T, G>(pub(super) G, pub(super) PhantomData<T>);
 
 impl<T, G: Default> Default for Fold<T, G> {
@@ -150,7 +149,7 @@ impl<'de, T: Deserialize<'de>, G: Gather<T>> Deserialize<'de> for Fold<T, G> {
     }
 }
 
-/// What a body holds, as far as it was counted.
+/// Counts of the spans and values in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Tally {
     pub(super) spans: usize,
@@ -169,7 +168,7 @@ impl Tally {
     }
 }
 
-/// The sum over a list's elements: counts without keeping. `null` is an empty list.
+/// Sums the tallies of a list's elements without keeping the elements. `null` is an empty list.
 pub(super) struct Sum<T>(pub(super) Tally, PhantomData<T>);
 
 impl<T> Default for Sum<T> {

@@ -1,5 +1,5 @@
-//! Traces from a file, whatever wrote it: the format is told by the content, never by the
-//! name. The file's bytes come from above; nothing here opens one.
+//! Reads traces from the bytes of a file. The content decides the format, never the file's name.
+//! Nothing here opens a file.
 
 use std::io::Read;
 
@@ -10,64 +10,45 @@ use serde::de::IgnoredAny;
 use super::bounded::check_values;
 use super::{Decoded, IngestError, Limits, jaeger, otlp, zipkin};
 
-/// What a compressed file may grow to.
+/// Limit on the inflated size of a compressed file, bytes.
 const INFLATED_BYTES: u64 = 512 * 1024 * 1024;
 
-/// Named in the error about a file of no known format.
+/// Listed in the errors about an empty file and a file of unknown format.
 const FORMATS: &str = "OTLP JSON (one document, or one on each line), OTLP protobuf, Jaeger UI JSON \
                        and Zipkin JSON, v2 and v1, each also compressed with gzip";
 
-/// Why no trace could be read from a file.
+/// Why no trace could be read from a file. Each text is meant to follow the file's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the error texts document the variants")]
 pub enum FileError {
-    /// No byte, or blanks alone.
+    /// No byte, or only white space.
     #[error("it is empty; {FORMATS} are read")]
     Empty,
-    /// Readable, but there is nothing to measure.
     #[error("it is {format} and holds no span{}", .rejected.as_ref().map(|r| format!(" that can be used: {r}")).unwrap_or_default())]
     NoSpan {
-        /// Which format it was read as.
         format: &'static str,
-        /// What became of the spans that it does hold.
+        /// Why the spans in it were rejected; `None` if there were none.
         rejected: Option<String>,
     },
     /// Begins like one of the formats, but breaks its rules.
     #[error("it is not {format}: {}{reason}", .line.map(|n| format!("line {n}: ")).unwrap_or_default())]
     Malformed {
-        /// Which format it begins like.
         format: &'static str,
         /// The line, counted from 1, when each line is a document.
         line: Option<usize>,
-        /// What is wrong and where.
         reason: String,
     },
-    /// Like none of the formats.
-    #[error("it is of no format that is read: {FORMATS} ({reason})")]
-    Unknown {
-        /// Why it is not the format that it could have been.
-        reason: String,
-    },
-    /// A compressed file that can't be inflated.
+    /// `reason` says why it is not the format that it resembles most.
+    #[error("its format is unknown ({reason}); these can be read: {FORMATS}")]
+    Unknown { reason: String },
     #[error("it begins like gzip but can't be inflated: {0}")]
     Gzip(String),
-    /// A compressed file that grows too large.
     #[error("it grows beyond {limit} bytes when it is inflated")]
-    TooLarge {
-        /// The limit.
-        limit: u64,
-    },
-    /// More spans than a file may hold.
+    TooLarge { limit: u64 },
     #[error("it holds more than {limit} spans")]
-    TooManySpans {
-        /// The limit.
-        limit: usize,
-    },
-    /// More attributes, events and values than a file may hold.
+    TooManySpans { limit: usize },
     #[error("it holds more than {limit} attributes, events and values")]
-    TooManyValues {
-        /// The limit.
-        limit: usize,
-    },
+    TooManyValues { limit: usize },
 }
 
 impl From<IngestError> for FileError {
@@ -80,10 +61,10 @@ impl From<IngestError> for FileError {
     }
 }
 
-/// Reads every span of a file. The limits hold for the file as a whole.
+/// Reads every span of a file. The limits apply to the whole file.
 ///
 /// # Errors
-/// [`FileError`], each to be shown after the file's name.
+/// [`FileError`].
 pub fn read(bytes: &[u8], limits: Limits) -> Result<Decoded, FileError> {
     read_within(bytes, limits, INFLATED_BYTES)
 }
@@ -93,7 +74,7 @@ fn read_within(bytes: &[u8], limits: Limits, inflated_bytes: u64) -> Result<Deco
         return read_plain(bytes, limits);
     }
     let mut inflated = Vec::new();
-    // One byte more than allowed tells a full file from one that was cut.
+    // Reads one byte more than allowed, so that an exceeded limit is noticed.
     let mut inflating = MultiGzDecoder::new(bytes).take(inflated_bytes.saturating_add(1));
     inflating.read_to_end(&mut inflated).map_err(|e| FileError::Gzip(e.to_string()))?;
     if inflating.limit() == 0 {
@@ -103,17 +84,17 @@ fn read_within(bytes: &[u8], limits: Limits, inflated_bytes: u64) -> Result<Deco
 }
 
 fn read_plain(bytes: &[u8], limits: Limits) -> Result<Decoded, FileError> {
-    // Some editors and shells of Windows put a mark before UTF-8.
+    // Some Windows editors and shells write a byte order mark before UTF-8.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = bytes.trim_ascii_start();
-    // Protobuf's first byte here is the tag 10, which is also a line feed, and the length after
-    // it may look like any letter. But its messages have tags that JSON must not contain.
+    // The first byte of protobuf is tag 10, which is also a line feed, and the length after it
+    // can look like any letter. But the message has tags that are forbidden in JSON text.
     let may_be_text =
         bytes.first() != Some(&b'\n') || !bytes.iter().any(|b| *b < b' ' && !b.is_ascii_whitespace());
     let (format, decoded) = match text.first() {
         None => return Err(FileError::Empty),
         Some(b'{') if may_be_text => read_object(bytes, limits)?,
-        // The one key that only the older format has.
+        // Only the older format has this key.
         Some(b'[') if may_be_text && holds(text, b"\"binaryAnnotations\"") => {
             ("Zipkin v1 JSON", zipkin::decode_v1_json(bytes, limits)?)
         }
@@ -122,7 +103,7 @@ fn read_plain(bytes: &[u8], limits: Limits) -> Result<Decoded, FileError> {
             Err(IngestError::Malformed { format, reason }) => {
                 return Err(FileError::Unknown { reason: format!("as {format}: {reason}") });
             }
-            // Short texts of other kinds are protobuf by chance, of fields that say nothing.
+            // A short text of another format can be valid protobuf by chance, with unknown fields.
             Ok(decoded) if decoded == Decoded::default() && bytes.first() != Some(&b'\n') => {
                 return Err(FileError::Unknown { reason: "as OTLP protobuf it holds no span".to_owned() });
             }
@@ -139,7 +120,7 @@ fn holds(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// Which of the formats' keys an object has.
+/// Which of the keys that identify a format are present.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Keys {
@@ -165,13 +146,13 @@ fn read_object(text: &[u8], limits: Limits) -> Result<(&'static str, Decoded), F
         Some(Ok(keys)) if !keys.resource_spans => Err(FileError::Unknown {
             reason: "it is JSON with neither `resourceSpans` nor `data`".to_owned(),
         }),
-        // What is broken is told by the reader of the format that most files have.
+        // A broken document gets the error of the most common format.
         _ => Ok(("OTLP JSON", otlp::decode_json(text, limits)?)),
     }
 }
 
-/// One request on each line, as a Collector's file exporter writes them: its lines of metrics
-/// and logs hold no span and are passed over.
+/// Reads one request on each line, as the Collector's file exporter writes them. Lines with
+/// metrics or logs contain no span and are skipped.
 fn read_lines(text: &[u8], limits: Limits) -> Result<Decoded, FileError> {
     check_values(text, limits)?;
     let mut all = Decoded::default();
@@ -186,7 +167,7 @@ fn read_lines(text: &[u8], limits: Limits) -> Result<Decoded, FileError> {
                 return Err(FileError::TooManySpans { limit: limits.spans });
             }
             Err(IngestError::Malformed { format, reason }) => {
-                // The reader saw this line alone and would name it the first.
+                // The decoder saw only this line and calls it line 1.
                 let reason = reason.replace(" at line 1 column ", " at column ");
                 return Err(FileError::Malformed { format, line: Some(at + 1), reason });
             }
@@ -217,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_spans_says_so() {
+    fn file_without_spans_is_refused_with_its_format() {
         for empty in ["", " \n\n", "\u{feff}"] {
             assert!(fails(empty.as_bytes()).starts_with("it is empty"), "{empty:?}");
         }
@@ -231,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_file_is_told_what_is_read() {
+    fn unknown_format_error_lists_readable_formats() {
         for other in [&b"run,stage,duration\n"[..], br#"{"a":1}"#, b"\x89PNG", b"\"text\"", &[0xff; 64]] {
             let error = fails(other);
             assert!(error.contains("OTLP protobuf, Jaeger UI JSON and Zipkin JSON, v2 and v1"), "{error}");
@@ -239,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_documents_and_a_bad_one_is_named() {
+    fn json_lines_are_read_and_bad_line_named() {
         let lines = format!("\u{feff}\r\n{SPAN}\r\n\r\n{{\"resourceMetrics\":[]}}\n{SPAN}");
         assert_eq!(read(lines.as_bytes(), Limits::default()).expect("lines").spans.len(), 2);
         let error = fails(format!("{SPAN}\n\n{SPAN}\n{{\"resourceSpans\":7}}\n").as_bytes());
@@ -257,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_stops_at_the_bound_and_a_cut_file_is_refused() {
+    fn gzip_bomb_and_cut_gzip_are_refused() {
         let error = read_within(&gzip(&vec![b' '; 100_000]), Limits::default(), 10_000);
         assert_eq!(error, Err(FileError::TooLarge { limit: 10_000 }));
         let whole = gzip(SPAN.as_bytes());

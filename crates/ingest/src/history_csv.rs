@@ -1,6 +1,6 @@
-//! A pipeline's history as a CSV file: a row for each stage of each run. Every row is checked
-//! and the first bad one is named by its line; nothing is guessed and no duration is made up
-//! that the file does not hold. The file's bytes come from above; nothing here opens one.
+//! Reads a pipeline's history from CSV: one row for each stage of each run. Every row is checked, and
+//! the error names the line of the first bad one. Missing durations are never estimated. Nothing
+//! here opens a file.
 
 mod row;
 #[cfg(test)]
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use csv::{ReaderBuilder, Trim};
 use sha2::{Digest, Sha256};
 
-use self::row::{COLUMNS, Columns, Row, broken, field, row, shortened};
+use self::row::{COLUMNS, Columns, StageRow, csv_error, field, read_row, shortened};
 use pacegate_engine::model::environment::RunnerClass;
 use pacegate_engine::model::ids::{CommitSha, RepoName, RunId};
 use pacegate_engine::model::run::{Lineage, MeasuredRun, PipelineRun, RunResult};
@@ -21,7 +21,7 @@ use pacegate_engine::model::time::Timestamp;
 /// Bounds on one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CsvLimits {
-    /// Bytes of the whole file, which bound what all names together take.
+    /// Bytes of the whole file, and so of all names together.
     pub bytes: usize,
     /// Rows below the header.
     pub rows: usize,
@@ -37,58 +37,41 @@ impl Default for CsvLimits {
     }
 }
 
-/// The branch that a history is taken to be of.
+/// The branch that all runs of a history are assigned to.
 pub const BRANCH: &str = "main";
 
-/// Why a file is no history.
+/// Why a history can't be read. Each text is meant to follow the file's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the error texts document the variants")]
 pub enum CsvError {
-    /// Nothing below the header, or no header.
     #[error("it holds no row; the first line names the columns: {COLUMNS}")]
     Empty,
-    /// A column that has to be there is not.
     #[error("line 1: the column `{column}` is missing; the columns are {COLUMNS}")]
-    MissingColumn {
-        /// Which.
-        column: &'static str,
-    },
-    /// A column is there twice.
+    MissingColumn { column: &'static str },
     #[error("line 1: the column `{column}` is there twice")]
-    RepeatedColumn {
-        /// Which.
-        column: &'static str,
-    },
-    /// A row that can't be used.
-    #[error("line {line}: {what}")]
-    Row {
-        /// Its line in the file, from 1.
-        line: u64,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// More than is read.
-    #[error("it holds more than {limit} {what}")]
-    TooLarge {
-        /// The limit.
-        limit: usize,
-        /// Of what.
-        what: &'static str,
-    },
+    RepeatedColumn { column: &'static str },
+    /// `line` is counted from 1.
+    #[error("line {line}: {reason}")]
+    Row { line: u64, reason: String },
+    #[error("it holds more than {limit} {unit}")]
+    TooLarge { limit: usize, unit: &'static str },
 }
 
-/// A run that is being collected: its beginning, and of each stage the line it was on.
-struct Collected {
+/// A run whose rows are being read.
+struct RunBuilder {
     run: MeasuredRun,
+    /// The line of the run's first row.
     line: u64,
-    lines: HashMap<StageKey, u64>,
+    /// The line of each stage's row.
+    stage_lines: HashMap<StageKey, u64>,
 }
 
-/// Reads a history, runs oldest first. A stage's name is its path as a policy writes it, parts
-/// separated by ` / `; what holds it is the nearest such path that the file has rows of. A run
-/// is green when each of its rows is (a skipped stage is no failure).
+/// Reads a history, oldest run first. A stage's name is its path in the notation of a policy, with
+/// parts separated by ` / `. A stage's parent is the nearest path above it that has rows in the
+/// file. A run succeeds when none of its rows failed; a skipped stage is not a failure.
 ///
 /// # Errors
-/// [`CsvError`], to be shown after the file's name.
+/// [`CsvError`].
 pub fn read(
     bytes: &[u8],
     repo: &RepoName,
@@ -96,35 +79,35 @@ pub fn read(
     limits: CsvLimits,
 ) -> Result<Vec<MeasuredRun>, CsvError> {
     if bytes.len() > limits.bytes {
-        return Err(CsvError::TooLarge { limit: limits.bytes, what: "bytes" });
+        return Err(CsvError::TooLarge { limit: limits.bytes, unit: "bytes" });
     }
-    // Spreadsheets put a mark before UTF-8.
+    // Spreadsheets write a byte order mark before UTF-8.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(bytes);
-    let columns = Columns::of(reader.headers().map_err(|e| broken(&e))?)?;
-    let mut place: HashMap<String, usize> = HashMap::new();
-    let mut stages: HashMap<StageKey, Option<StageKey>> = HashMap::new();
-    let mut runs: Vec<Collected> = Vec::new();
+    let columns = Columns::of(reader.headers().map_err(|e| csv_error(&e))?)?;
+    let mut index_of_run: HashMap<String, usize> = HashMap::new();
+    let mut parents: HashMap<StageKey, Option<StageKey>> = HashMap::new();
+    let mut runs: Vec<RunBuilder> = Vec::new();
     for (at, record) in reader.records().enumerate() {
-        let record = record.map_err(|e| broken(&e))?;
+        let record = record.map_err(|e| csv_error(&e))?;
         if at >= limits.rows {
-            return Err(CsvError::TooLarge { limit: limits.rows, what: "rows" });
+            return Err(CsvError::TooLarge { limit: limits.rows, unit: "rows" });
         }
         let line = record.position().map_or(0, csv::Position::line);
-        let wrong = |what: String| CsvError::Row { line, what };
+        let wrong = |reason: String| CsvError::Row { line, reason };
         let name = field(&record, columns.run, "run", limits).map_err(wrong)?;
-        let row = row(&record, &columns, limits).map_err(wrong)?;
+        let row = read_row(&record, &columns, limits).map_err(wrong)?;
         let key = StageKey::from_path(&row.path);
-        stages.entry(key.clone()).or_default();
-        if stages.len() > limits.stages {
-            return Err(CsvError::TooLarge { limit: limits.stages, what: "different stages" });
+        parents.entry(key.clone()).or_default();
+        if parents.len() > limits.stages {
+            return Err(CsvError::TooLarge { limit: limits.stages, unit: "different stages" });
         }
-        let i = if let Some(i) = place.get(name) {
+        let i = if let Some(i) = index_of_run.get(name) {
             *i
         } else {
             let run = new_run(name, repo, pipeline, row.started_at).map_err(wrong)?;
-            runs.push(Collected { run, line, lines: HashMap::new() });
-            place.insert(name.to_owned(), runs.len() - 1);
+            runs.push(RunBuilder { run, line, stage_lines: HashMap::new() });
+            index_of_run.insert(name.to_owned(), runs.len() - 1);
             runs.len() - 1
         };
         runs[i].add(key, row, line).map_err(wrong)?;
@@ -132,8 +115,8 @@ pub fn read(
     if runs.is_empty() {
         return Err(CsvError::Empty);
     }
-    let mut runs: Vec<MeasuredRun> = runs.into_iter().map(|collected| collected.run).collect();
-    tie_to_holders(&mut runs, &mut stages);
+    let mut runs: Vec<MeasuredRun> = runs.into_iter().map(|builder| builder.run).collect();
+    set_parents(&mut runs, &mut parents);
     runs.sort_by(|a, b| (a.run.started_at, &a.run.id).cmp(&(b.run.started_at, &b.run.id)));
     Ok(runs)
 }
@@ -163,14 +146,14 @@ fn new_run(
     Ok(MeasuredRun { run, stages: Vec::new(), errors: Vec::new() })
 }
 
-/// The run's name where it is a commit as Git writes one, else 40 digits that belong to it alone.
+/// The run's name if it is a commit as Git writes it, else 40 digits of the name's SHA-256.
 fn commit(name: &str) -> Option<CommitSha> {
     let named = Some(name).filter(|name| name.len() <= 40).and_then(|name| name.parse().ok());
     named.or_else(|| hex::encode(&Sha256::digest(name.as_bytes())[..20]).parse().ok())
 }
 
-impl Collected {
-    fn add(&mut self, key: StageKey, row: Row, line: u64) -> Result<(), String> {
+impl RunBuilder {
+    fn add(&mut self, key: StageKey, row: StageRow, line: u64) -> Result<(), String> {
         let run = &mut self.run.run;
         if run.started_at != row.started_at {
             return Err(format!(
@@ -178,14 +161,14 @@ impl Collected {
                 row.started_at, run.started_at, self.line
             ));
         }
-        // Two rows may be a rerun, or a stage that ran in two places: to add them up would be a guess.
-        if let Some(first) = self.lines.insert(key.clone(), line) {
+        // Two rows can be a rerun or a stage that ran twice: adding them up would be a guess.
+        if let Some(first) = self.stage_lines.insert(key.clone(), line) {
             return Err(format!("the run has a row of this stage already, on line {first}"));
         }
         if run.result == RunResult::Success && row.result != RunResult::Skip {
             run.result = row.result;
         }
-        // How long the whole run took the file does not say: at least as long as its longest stage.
+        // The file has no duration of the whole run. It is at least that of the longest stage.
         run.duration_ns = run.duration_ns.max(row.duration_ns);
         self.run.stages.push(StageSample {
             key,
@@ -204,11 +187,10 @@ impl Collected {
     }
 }
 
-/// Sets what holds each stage: the nearest path above it that is a stage in any run, so that a
-/// stage has the same one in each.
-fn tie_to_holders(runs: &mut [MeasuredRun], stages: &mut HashMap<StageKey, Option<StageKey>>) {
-    let known: Vec<StageKey> = stages.keys().cloned().collect();
-    let mut paths: HashMap<StageKey, Vec<String>> = HashMap::with_capacity(known.len());
+/// Sets the parent of each stage: the nearest path above it that is a stage in any run. A stage so
+/// has the same parent in every run.
+fn set_parents(runs: &mut [MeasuredRun], parents: &mut HashMap<StageKey, Option<StageKey>>) {
+    let mut paths: HashMap<StageKey, Vec<String>> = HashMap::with_capacity(parents.len());
     for sample in runs.iter().flat_map(|run| &run.stages) {
         if !paths.contains_key(&sample.key) {
             paths.insert(sample.key.clone(), sample.path.clone());
@@ -216,10 +198,10 @@ fn tie_to_holders(runs: &mut [MeasuredRun], stages: &mut HashMap<StageKey, Optio
     }
     for (key, path) in paths {
         let above = (1..path.len()).rev().map(|parts| StageKey::from_path(&path[..parts]));
-        let holder = above.into_iter().find(|above| stages.contains_key(above));
-        stages.insert(key, holder);
+        let parent = above.into_iter().find(|above| parents.contains_key(above));
+        parents.insert(key, parent);
     }
     for sample in runs.iter_mut().flat_map(|run| &mut run.stages) {
-        sample.parent = stages.get(&sample.key).cloned().flatten();
+        sample.parent = parents.get(&sample.key).cloned().flatten();
     }
 }

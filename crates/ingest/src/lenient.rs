@@ -1,5 +1,5 @@
-//! Numbers, scalar values and ids of JSON as producers really write them: integers as texts
-//! or as doubles, ids without their leading zeros. Shared by the JSON formats.
+//! Reads JSON numbers, scalar values and ids as real producers write them: integers as strings or
+//! doubles, ids without their leading zeros. Shared by the JSON formats.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use pacegate_engine::model::ids::{IdError, SpanId, TraceId};
 use pacegate_engine::model::span::{AttributeValue, SpanStatus};
 
-/// Reads an integer written as a number or as text, or as one of the names given.
+/// Reads an integer written as a number, as a string, or as a name that `named` knows.
 struct Number {
     named: fn(&str) -> Option<i128>,
 }
@@ -34,7 +34,7 @@ impl Visitor<'_> for Number {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<i128, E> {
-        // JSON of some producers writes 1795343460630292200 as 1.7953434606302922e18.
+        // Some producers write 1795343460630292200 as 1.7953434606302922e18.
         #[expect(clippy::cast_possible_truncation, reason = "saturates; the fraction is not wanted")]
         Ok(number as i128)
     }
@@ -53,7 +53,7 @@ fn in_64_bits<E: Error>(number: i128) -> Result<i64, E> {
         .map_err(|_| E::custom("an integer of at most 64 bits is expected"))
 }
 
-/// A 64-bit integer, written as a number or as text; unsigned ones keep their bits.
+/// A 64-bit integer, written as a number or a string. Unsigned values keep their bits.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Integer(pub(super) i64);
 
@@ -63,8 +63,8 @@ impl<'de> Deserialize<'de> for Integer {
     }
 }
 
-/// An enumeration's number. OTLP's names of them are taken too, which its specification
-/// forbids and some send anyway.
+/// The number of an enumeration value. OTLP's names are accepted too: its specification forbids
+/// them, but some producers send them.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Enumerated(pub(super) i64);
 
@@ -83,8 +83,7 @@ impl<'de> Deserialize<'de> for Enumerated {
     }
 }
 
-/// Microseconds on the wire, nanoseconds here. What does not fit 64 bits is taken as the
-/// farthest moment that does.
+/// Microseconds on the wire, nanoseconds here. Values outside of 64 bits saturate.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Micros {
     pub(super) ns: i64,
@@ -98,7 +97,7 @@ impl<'de> Deserialize<'de> for Micros {
     }
 }
 
-/// A double, written as a number or as one of protobuf's texts `NaN`, `Infinity`, `-Infinity`.
+/// A double, written as a number or as protobuf's string `NaN`, `Infinity` or `-Infinity`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Double(pub(super) f64);
 
@@ -117,7 +116,7 @@ impl<'de> Deserialize<'de> for Double {
     }
 }
 
-/// A text, number or boolean as it is written; lists and objects are passed over.
+/// A string, number or boolean. Lists and objects become empty.
 #[derive(Debug)]
 pub(super) struct Scalar(pub(super) AttributeValue);
 
@@ -175,7 +174,7 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
-/// A trace id whose leading zeros may be missing: Zipkin's and Jaeger's may have 64 bits.
+/// A trace id whose leading zeros may be missing: Zipkin and Jaeger allow 64-bit ids.
 pub(super) fn trace_id(text: &str) -> Result<TraceId, IdError> {
     if text.is_empty() { text.parse() } else { format!("{text:0>32}").parse() }
 }
@@ -185,8 +184,8 @@ pub(super) fn span_id(text: &str) -> Result<SpanId, IdError> {
     if text.is_empty() { text.parse() } else { format!("{text:0>16}").parse() }
 }
 
-/// The status that a tag `error` tells: any text but `false` is a failure, and the
-/// description unless it only says `true`.
+/// The status in a tag `error`. Any text but `false` is a failure; a text other than `true` is its
+/// description.
 pub(super) fn error_tag(text: &str) -> Option<SpanStatus> {
     match text.trim() {
         "" => None,
@@ -196,7 +195,7 @@ pub(super) fn error_tag(text: &str) -> Option<SpanStatus> {
     }
 }
 
-/// The status that OpenTelemetry's exporters for other formats write as a text.
+/// The status in the tag `otel.status_code` that OpenTelemetry's exporters write.
 pub(super) fn status_code_tag(code: &str, description: Option<String>) -> Option<SpanStatus> {
     match code {
         "ERROR" => Some(SpanStatus::Error(description.unwrap_or_default())),

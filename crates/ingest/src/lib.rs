@@ -1,5 +1,5 @@
-//! From bytes on the wire to bounded spans. Nothing here knows who sent them or where they
-//! go; every limit is checked before memory is taken.
+//! Reads spans from requests and files, removes secrets and bounds sizes. Nothing here knows the
+//! sender or the destination. Every limit is checked before memory is taken.
 
 mod bounded;
 pub mod ci_job;
@@ -16,41 +16,40 @@ mod tagged;
 #[cfg(test)]
 mod tests;
 mod wire;
-pub mod zipkin;
+mod zipkin;
 
 use self::otlp::ScannedRequest;
 use self::redact::Redactor;
 use pacegate_engine::model::span::Span;
 
-/// A form in which a request carries spans.
+/// The format of a request with spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// OTLP's `ExportTraceServiceRequest` as protobuf.
+    /// `ExportTraceServiceRequest` as protobuf.
     OtlpProtobuf,
-    /// The same as OTLP's JSON.
+    /// `ExportTraceServiceRequest` as OTLP JSON.
     OtlpJson,
-    /// Zipkin v2's list of spans as JSON.
+    /// A list of Zipkin v2 spans as JSON.
     ZipkinV2Json,
-    /// The same as protobuf: `zipkin.proto3.ListOfSpans`.
+    /// `zipkin.proto3.ListOfSpans`.
     ZipkinV2Protobuf,
-    /// Zipkin v1's list of spans as JSON.
+    /// A list of Zipkin v1 spans as JSON.
     ZipkinV1Json,
     /// The body of Jaeger's `POST /api/traces`: a bare `Batch` in thrift's binary protocol.
     JaegerThriftBatch,
-    /// One datagram of Jaeger's agent: `emitBatch` in thrift's compact protocol.
+    /// One datagram to Jaeger's agent: `emitBatch` in thrift's compact protocol.
     JaegerUdpCompact,
-    /// The same in thrift's binary protocol.
+    /// One datagram to Jaeger's agent: `emitBatch` in thrift's binary protocol.
     JaegerUdpBinary,
     /// The message of Jaeger's gRPC call: `jaeger.api_v2.PostSpansRequest`.
     JaegerProtobuf,
 }
 
 impl Format {
-    /// Reads a whole request.
+    /// Reads a whole request. Unusable spans are rejected one by one.
     ///
     /// # Errors
-    /// [`IngestError`] when it is not of this form or holds too much; spans that can't be used
-    /// are rejected by themselves.
+    /// [`IngestError`] when the body is not of this format or exceeds a limit.
     pub fn decode(self, body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
         match self {
             Self::OtlpProtobuf => otlp::decode_protobuf(body, limits),
@@ -64,58 +63,44 @@ impl Format {
             Self::JaegerProtobuf => jaeger::decode_protobuf(body, limits),
         }
     }
-}
 
-impl Format {
-    /// Goes through a whole request and cleans it, without taking apart what can stay as it is.
+    /// Redacts a whole request. OTLP protobuf spans that need no change are not decoded.
     ///
     /// # Errors
-    /// As [`Format::decode`].
-    pub fn sift<'a>(
+    /// The same as [`Format::decode`].
+    pub fn scan<'a>(
         self,
         body: &'a [u8],
         limits: Limits,
         redactor: &Redactor,
     ) -> Result<ScannedRequest<'a>, IngestError> {
         match self {
-            Self::OtlpProtobuf => otlp::sift(body, limits, redactor),
+            Self::OtlpProtobuf => otlp::scan(body, limits, redactor),
             other => Ok(ScannedRequest::of(other.decode(body, limits)?, redactor)),
         }
     }
 }
 
-/// Why a request was refused as a whole. The text goes back to the sender.
+/// Why a whole request was refused. The text is sent back to the sender.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the error texts document the variants")]
 pub enum IngestError {
-    /// Not what it says it is.
+    /// `format` is a display name such as "OTLP protobuf".
     #[error("the body is not {format}: {reason}")]
-    Malformed {
-        /// "OTLP protobuf", "OTLP JSON".
-        format: &'static str,
-        /// What is wrong and where.
-        reason: String,
-    },
-    /// More spans than one request may hold.
+    Malformed { format: &'static str, reason: String },
     #[error("the request holds more than {limit} spans; send smaller batches")]
-    TooManySpans {
-        /// The limit.
-        limit: usize,
-    },
-    /// More attributes, events and values than one request may hold.
+    TooManySpans { limit: usize },
     #[error("the request holds more than {limit} attributes, events and values; send smaller batches")]
-    TooManyValues {
-        /// The limit.
-        limit: usize,
-    },
+    TooManyValues { limit: usize },
 }
 
-/// Bounds on one request, next to the bound on its size.
+/// Bounds on the content of one request. The size in bytes is bounded elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Spans in one request.
     pub spans: usize,
-    /// Attributes, events, links and nested values in one request: an empty one takes two
-    /// bytes on the wire and a hundred in memory.
+    /// Attributes, events, links and nested values in one request. An empty one takes two bytes
+    /// on the wire and a hundred in memory.
     pub values: usize,
 }
 
@@ -125,39 +110,37 @@ impl Default for Limits {
     }
 }
 
-/// Attributes read of one span, event, link or resource; further ones are passed over. Far
-/// above what is kept (`redact`), so that the important ones can be chosen.
+/// Attributes read of one span, event, link or resource; the rest is skipped. `redact` keeps far
+/// fewer and chooses the important ones.
 pub(crate) const ATTRIBUTES_READ: usize = 256;
 /// Events or links read of one span.
 pub(crate) const EVENTS_READ: usize = 256;
 /// Values nested deeper are dropped.
 pub(crate) const VALUE_DEPTH: usize = 8;
 
-/// What a request held.
+/// The content of a request.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[allow(missing_docs, reason = "the fields need no more than their names")]
 pub struct Decoded {
-    /// Spans that can be used.
     pub spans: Vec<Span>,
-    /// Those that can't.
     pub rejected: Rejected,
 }
 
-/// Spans of a readable request that can't be used.
+/// Counts the unusable spans of a readable request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "the fields need no more than their names")]
 pub struct Rejected {
-    /// How many.
     pub count: usize,
-    /// What was wrong with the first of them.
     pub first_reason: Option<String>,
 }
 
 impl Rejected {
-    /// Counts one more.
+    /// Counts one span. The reason is kept only for the first rejected span.
     pub fn add(&mut self, reason: impl FnOnce() -> String) {
         self.add_many(1, reason);
     }
 
-    /// Counts several with one reason.
+    /// Counts several spans with one reason.
     pub fn add_many(&mut self, count: usize, reason: impl FnOnce() -> String) {
         if count > 0 {
             self.count += count;
@@ -165,7 +148,7 @@ impl Rejected {
         }
     }
 
-    /// A sentence for the sender; none when nothing was rejected.
+    /// A sentence for the sender, or `None` when nothing was rejected.
     #[must_use]
     pub fn message(&self) -> Option<String> {
         let reason = self.first_reason.as_deref()?;

@@ -1,4 +1,4 @@
-//! Every sample of `tests/samples/` is the same pipeline, whatever SDK and format it came in.
+//! The samples of `tests/samples/` describe the same pipeline in every SDK and format.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -37,7 +37,7 @@ const PYTHON_JAEGER_GRPC: &[u8] = sample!("jaeger-grpc-python-1.21.pb");
 const GO_JAEGER_HTTP: &[u8] = sample!("jaeger-http-go-1.1.0.thrift");
 const GO_JAEGER_UDP: &[u8] = sample!("jaeger-udp-compact-go-1.1.0.thrift");
 
-/// The samples that a request brings; the others are read as files.
+/// The samples that are request bodies. The others are read as files.
 const WIRE: [(Format, &[u8]); 9] = [
     (Format::JaegerThriftBatch, NODE_JAEGER_HTTP),
     (Format::JaegerUdpBinary, NODE_JAEGER_UDP),
@@ -60,22 +60,22 @@ fn decoded(bytes: &[u8]) -> Decoded {
 }
 
 /// Name, parent's name, kind, microseconds, whether it failed, names of its events.
-type Row = (String, Option<String>, String, i64, bool, Vec<String>);
+type SpanRow = (String, Option<String>, String, i64, bool, Vec<String>);
 
-/// The pipeline without what differs from one recording to the next. Zipkin and Jaeger have
-/// no kind `internal`.
-fn pipeline(bytes: &[u8]) -> Vec<Row> {
+/// The spans without the values that differ between recordings. Zipkin and Jaeger have no kind
+/// `internal`.
+fn pipeline(bytes: &[u8]) -> Vec<SpanRow> {
     let spans = decoded(bytes).spans;
     let names: HashMap<_, _> = spans.iter().map(|s| ((s.trace_id, s.span_id), s.name.clone())).collect();
     let row = |span: &Span| {
         let kind = if span.kind == SpanKind::Internal { SpanKind::Unspecified } else { span.kind };
         let parent = span.parent_span_id.map(|id| names[&(span.trace_id, id)].clone());
-        // Python's exporter for Jaeger over gRPC computes with doubles.
+        // Python's exporter for Jaeger over gRPC rounds: it computes with doubles.
         let duration_us = (span.end_ns - span.start_ns + 500) / 1_000;
         let events = span.events.iter().map(|e| e.name.clone()).collect();
         (span.name.clone(), parent, format!("{kind:?}"), duration_us, span.failed(), events)
     };
-    let mut rows: Vec<Row> = spans.iter().map(row).collect();
+    let mut rows: Vec<SpanRow> = spans.iter().map(row).collect();
     rows.sort();
     rows
 }
@@ -85,7 +85,7 @@ fn find(bytes: &[u8], name: &str) -> Span {
 }
 
 #[test]
-fn every_recording_of_a_language_is_the_same_pipeline() {
+fn recordings_of_one_language_are_equal() {
     let mut inflated = Vec::new();
     flate2::read::ZlibDecoder::new(PYTHON_PROTOBUF_DEFLATE).read_to_end(&mut inflated).expect("zlib");
     let node = pipeline(NODE_JSON);
@@ -115,8 +115,8 @@ fn every_recording_of_a_language_is_the_same_pipeline() {
         assert_eq!(pipeline(bytes), python, "Python, {what}");
     }
     // Python's exporter for Zipkin v1 sends no kind.
-    let without_kind = |rows: Vec<Row>| {
-        let mut rows: Vec<Row> =
+    let without_kind = |rows: Vec<SpanRow>| {
+        let mut rows: Vec<SpanRow> =
             rows.into_iter().map(|row| (row.0, row.1, String::new(), row.3, row.4, row.5)).collect();
         rows.sort();
         rows
@@ -126,7 +126,7 @@ fn every_recording_of_a_language_is_the_same_pipeline() {
     assert_eq!(pipeline(GO_JAEGER_UDP), go, "Go, Jaeger over UDP");
     assert_eq!((node.len(), python.len(), go.len()), (15, 17, 16));
     for (rows, tenths) in [(&node, 30), (&python, 30), (&go, 15)] {
-        let roots: Vec<&Row> = rows.iter().filter(|r| r.1.is_none()).collect();
+        let roots: Vec<&SpanRow> = rows.iter().filter(|r| r.1.is_none()).collect();
         assert_eq!(roots.len(), 1);
         assert_eq!((roots[0].0.as_str(), roots[0].2.as_str()), ("pipeline-execution", "Server"));
         let deployment = rows.iter().find(|r| r.0 == "deployment").expect("deployment");
@@ -135,7 +135,7 @@ fn every_recording_of_a_language_is_the_same_pipeline() {
 }
 
 #[test]
-fn the_service_the_commit_and_the_exception_survive_every_format() {
+fn service_commit_and_exception_survive_every_format() {
     for bytes in [NODE_JSON, NODE_PROTOBUF, NODE_ZIPKIN, NODE_JAEGER, NODE_JAEGER_HTTP, NODE_JAEGER_UDP] {
         let span = find(bytes, "deployment");
         assert_eq!(span.resource.attributes.text("service.name").as_deref(), Some("artifact-service"));
@@ -173,7 +173,7 @@ fn the_service_the_commit_and_the_exception_survive_every_format() {
 }
 
 #[test]
-fn links_and_types_survive_where_the_format_has_them() {
+fn links_and_types_survive_where_supported() {
     for bytes in [NODE_JSON, NODE_PROTOBUF, NODE_JAEGER, NODE_JAEGER_HTTP, NODE_JAEGER_UDP] {
         let consumer = find(bytes, "process-message");
         let root = find(bytes, "pipeline-execution");
@@ -192,7 +192,7 @@ fn links_and_types_survive_where_the_format_has_them() {
 }
 
 #[test]
-fn a_cut_or_damaged_request_never_panics() {
+fn cut_or_damaged_request_never_panics() {
     for (format, bytes) in WIRE {
         for at in (0..bytes.len()).step_by(61) {
             let cut = format.decode(&bytes[..at], Limits::default());
@@ -206,7 +206,7 @@ fn a_cut_or_damaged_request_never_panics() {
 }
 
 #[test]
-fn the_specification_s_own_example_is_read() {
+fn specification_example_is_read() {
     let span = decoded(SPECIFICATION).spans.remove(0);
     assert_eq!((span.name.as_str(), span.end_ns - span.start_ns), ("I'm a server span", 1_000_000_000));
     assert_eq!(span.kind, SpanKind::Server);
@@ -221,8 +221,8 @@ fn documents_on_lines_are_one_file() {
 }
 
 #[test]
-fn protobuf_that_begins_like_json_is_still_protobuf() {
-    // The tag of the first field is a line feed, and its length 123 or 91 a bracket.
+fn protobuf_that_begins_like_json_is_protobuf() {
+    // The first field's tag is a line feed, and its length 123 or 91 is a bracket.
     for (length, bracket) in [(123_u8, b'{'), (91, b'[')] {
         let name = length - 34;
         let mut body = vec![0x0a, length, 0x12, length - 2, 0x12, length - 4, 0x0a, 16];
@@ -237,7 +237,7 @@ fn protobuf_that_begins_like_json_is_still_protobuf() {
 }
 
 #[test]
-fn a_cut_or_damaged_sample_never_panics_and_a_cut_document_is_refused() {
+fn cut_or_damaged_file_never_panics() {
     for bytes in [NODE_JSON, NODE_ZIPKIN, NODE_JAEGER, PYTHON_PROTOBUF, PYTHON_PROTOBUF_GZIP] {
         for at in (0..bytes.trim_ascii_end().len()).step_by(61) {
             let cut = read(&bytes[..at], Limits::default());
@@ -252,7 +252,7 @@ fn a_cut_or_damaged_sample_never_panics_and_a_cut_document_is_refused() {
 }
 
 #[test]
-fn a_file_of_zipkin_s_older_format_is_told_by_its_content() {
+fn zipkin_v1_file_is_recognized_by_content() {
     let from_file = read(PYTHON_ZIPKIN_V1, Limits::default()).expect("readable");
     let decoded = Format::ZipkinV1Json.decode(PYTHON_ZIPKIN_V1, Limits::default());
     assert_eq!(Ok(from_file), decoded);

@@ -1,10 +1,9 @@
-//! Protocol buffers' wire format over borrowed bytes: reading takes no memory, so a request
-//! can't claim more than it holds. Specification: protobuf.dev/programming-guides/encoding.
+//! Reads the protobuf wire format from borrowed bytes. It allocates nothing, so a request cannot
+//! claim more than it holds. Specification: protobuf.dev/programming-guides/encoding.
 
 use super::{IngestError, Limits};
 use pacegate_engine::model::ids::{IdError, TraceId};
 
-/// What is wrong with the bytes, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WireError {
     #[error("it ends in the middle of a field")]
@@ -22,8 +21,8 @@ pub(super) enum WireError {
 }
 
 impl WireError {
-    /// The refusal of a whole request of this format.
-    pub(super) fn refusal(self, format: &'static str, limits: Limits) -> IngestError {
+    /// The error for a whole request of this format.
+    pub(super) fn into_ingest_error(self, format: &'static str, limits: Limits) -> IngestError {
         match self {
             Self::TooManyValues => IngestError::TooManyValues { limit: limits.values },
             e => IngestError::Malformed { format, reason: e.to_string() },
@@ -31,7 +30,7 @@ impl WireError {
     }
 }
 
-/// A trace id of 16 bytes, or of 8 as older clients have them.
+/// A trace id of 16 bytes, or of 8 bytes from older clients.
 pub(super) fn trace_id(bytes: &[u8]) -> Result<TraceId, IdError> {
     let mut whole = [0; 16];
     match bytes.len() {
@@ -64,8 +63,8 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The bytes of a length-delimited field; nothing of any other, as protobuf readers pass
-    /// over fields of an unexpected type.
+    /// The bytes of a length-delimited field. Any other field is `None`, because protobuf readers
+    /// skip fields of an unexpected type.
     pub(super) fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Value::Bytes(bytes) => Some(bytes),
@@ -89,7 +88,7 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
-    /// The next field's number and value; none at the end.
+    /// The next field's number and value, or `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_the_specification_shows() {
+    fn specification_examples_are_read() {
         // The specification's examples: field 1 = 150, field 2 = "testing".
         let mut fields =
             Fields::new(&[0x08, 0x96, 0x01, 0x12, 0x07, b't', b'e', b's', b't', b'i', b'n', b'g']);
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_does_not_hold_what_it_claims() {
+    fn cut_or_invalid_bytes_are_refused() {
         assert_eq!(walk(&[0x12, 0xff, 0xff, 0xff, 0xff, 0x0f]), Err(WireError::Truncated));
         assert_eq!(walk(&[0x08]), Err(WireError::Truncated));
         assert_eq!(

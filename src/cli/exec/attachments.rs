@@ -10,7 +10,7 @@ use crate::cli::input::bytes_of_regular;
 use pacegate_engine::gate::verdict::number_format::counted;
 use pacegate_engine::model::span::Span;
 use pacegate_engine::model::time::Timestamp;
-use pacegate_ingest::reports::Reports;
+use pacegate_ingest::reports::{Reports, extensions};
 
 const FILE_BYTES: u64 = 128 << 20;
 /// Most files of one command, and most folder entries that are looked at for them.
@@ -77,7 +77,7 @@ fn files(pattern: &Path) -> Vec<PathBuf> {
     if pattern.is_dir() {
         let is_report = |path: &Path| {
             let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-            matches!(ending, "xml" | "json" | "jsonl" | "html" | "gz")
+            ending == "gz" || extensions().any(|extension| extension == ending)
         };
         return found(pattern, 1, |path| is_report(path));
     }

@@ -49,10 +49,7 @@ pub(super) struct ExecArgs {
     /// [default: the program's name; of the outermost one, pipeline and job as the CI system says]
     #[arg(long)]
     name: Option<String>,
-    /// Report that the command writes, as spans below it: JUnit XML, go test -json, pytest, libtest
-    /// JSON, cargo --timings, Chrome trace, Bazel profile, ninja log. A file, a folder or a 'quoted/**/*.xml';
-    /// can be repeated
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = attach_help())]
     attach: Vec<PathBuf>,
     /// Append the spans to this file as OTLP JSON lines; `PACEGATE_EXEC_FILE` names one too
     #[arg(long, value_name = "FILE")]
@@ -66,6 +63,15 @@ pub(super) struct ExecArgs {
     /// The command and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// The help of `--attach` names every format that can be read.
+fn attach_help() -> String {
+    format!(
+        "Report that the command writes, as spans below it: {}. A file, a folder or a 'quoted/**/*.xml'; can be \
+         repeated",
+        pacegate_ingest::reports::formats()
+    )
 }
 
 /// `pacegate exec`. Ends with the command's own code.

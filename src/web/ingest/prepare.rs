@@ -135,7 +135,7 @@ pub(super) fn prepare(
     hold: impl FnOnce(usize) -> Result<(), WebError>,
 ) -> Result<Prepared, WebError> {
     let ScannedRequest { groups, spans, read, mut rejected } = format
-        .sift(body, Limits::default(), redactor)
+        .scan(body, Limits::default(), redactor)
         .map_err(|e: IngestError| WebError::BadRequest(redacted(e.to_string())))?;
     let pushed_for = repository.to_string();
     let of_groups: Vec<Claims> = groups

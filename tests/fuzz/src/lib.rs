@@ -1,36 +1,37 @@
-//! The laws that hold for whatever comes: what a decoder reads can be written and read again
-//! without a change, redacting ends within its bounds and has nothing left to do, a template
-//! of a template is itself. Built from the sources themselves, without database and network.
+//! Properties that hold for any input. Decoded spans can be written and read again without a change.
+//! Redaction stays within its bounds, and a second pass changes nothing. A template of a stage name
+//! is its own template. Nothing here needs a database or network.
 
 use pacegate_engine::gate;
 use pacegate_engine::model::span::{AttributeValue, Attributes, Span, SpanStatus};
 use pacegate_ingest::ci_job::archive::{ArchiveError, JobArchive};
 use pacegate_ingest::{Decoded, IngestError, Limits, otlp, redact::redact};
 
-/// The decoder under test ends, whatever the bytes are, and what it reads survives being kept.
-pub fn survives(decoded: Result<Decoded, IngestError>) {
+/// Decoded spans are the same after a write and a read.
+pub fn survives_storage(decoded: Result<Decoded, IngestError>) {
     let Ok(decoded) = decoded else { return };
-    let kept = otlp::encode_json(&decoded.spans).expect("spans can be written");
-    let again = otlp::decode_json(&kept, Limits::default()).expect("what is kept can be read");
+    let written = otlp::encode_json(&decoded.spans).expect("spans can be written");
+    let again = otlp::decode_json(&written, Limits::default()).expect("written spans can be read");
     assert_eq!(again.rejected.count, 0, "{:?}", again.rejected);
     assert_eq!(again.spans.len(), decoded.spans.len());
     let twice = otlp::encode_json(&again.spans).expect("spans can be written");
-    let differs = kept.iter().zip(&twice).position(|(a, b)| a != b).unwrap_or(kept.len().min(twice.len()));
+    let differs =
+        written.iter().zip(&twice).position(|(a, b)| a != b).unwrap_or(written.len().min(twice.len()));
     let around = |text: &[u8]| {
         let text = text.get(differs.saturating_sub(80)..).unwrap_or_default();
         String::from_utf8_lossy(&text[..text.len().min(160)]).into_owned()
     };
-    assert!(kept == twice, "\n{}\n{}", around(&kept), around(&twice));
+    assert!(written == twice, "\n{}\n{}", around(&written), around(&twice));
 }
 
-/// Spans of an archive are all in its own trace, and none poses as the job.
-pub fn ships(read: Result<JobArchive, ArchiveError>) {
+/// All spans of a job archive are in its trace, and none has the id of the job's own span.
+pub fn belongs_to_job(read: Result<JobArchive, ArchiveError>) {
     let Ok(JobArchive { manifest, spans, .. }) = read else { return };
     assert!(spans.iter().all(|s| s.trace_id == manifest.trace_id && s.span_id != manifest.job_span_id));
 }
 
-/// What is redacted is within its bounds, and redacting it again changes nothing.
-pub fn redacts(decoded: Result<Decoded, IngestError>) {
+/// Redacted spans are within the bounds, and a second pass changes nothing.
+pub fn redacts_once(decoded: Result<Decoded, IngestError>) {
     let Ok(Decoded { mut spans, .. }) = decoded else { return };
     redact(&mut spans);
     spans.iter().for_each(within_bounds);
@@ -39,8 +40,8 @@ pub fn redacts(decoded: Result<Decoded, IngestError>) {
     assert_eq!(once, format!("{spans:?}"), "redacting twice");
 }
 
-/// A stage's name is bounded, on one line, and its own template.
-pub fn templates(name: &str) {
+/// The template of a stage name is bounded, on one line, and its own template.
+pub fn template_is_stable(name: &str) {
     use gate::stage_key::{MAX_NAME_CHARS, stable_name};
     let stable = stable_name(name);
     assert!(!stable.is_empty() && stable.chars().count() <= MAX_NAME_CHARS, "{stable:?}");

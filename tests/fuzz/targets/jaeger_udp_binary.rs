@@ -2,6 +2,6 @@
 #![no_main]
 
 use pacegate_ingest::{Format, Limits};
-use pacegate_fuzz::survives;
+use pacegate_fuzz::survives_storage;
 
-libfuzzer_sys::fuzz_target!(|body: &[u8]| survives(Format::JaegerUdpBinary.decode(body, Limits::default())));
+libfuzzer_sys::fuzz_target!(|body: &[u8]| survives_storage(Format::JaegerUdpBinary.decode(body, Limits::default())));

@@ -2,9 +2,9 @@
 #![no_main]
 
 use pacegate_ingest::ci_job::archive::JobArchive;
-use pacegate_fuzz::ships;
+use pacegate_fuzz::belongs_to_job;
 
 libfuzzer_sys::fuzz_target!(|body: &[u8]| {
-    ships(JobArchive::from_zip(body));
-    ships(JobArchive::from_upload(body));
+    belongs_to_job(JobArchive::from_zip(body));
+    belongs_to_job(JobArchive::from_upload(body));
 });

@@ -2,9 +2,9 @@
 #![no_main]
 
 use pacegate_ingest::{Limits, otlp};
-use pacegate_fuzz::redacts;
+use pacegate_fuzz::redacts_once;
 
 libfuzzer_sys::fuzz_target!(|body: &[u8]| match body.first() {
-    Some(b'{') => redacts(otlp::decode_json(body, Limits::default())),
-    _ => redacts(otlp::decode_protobuf(body, Limits::default())),
+    Some(b'{') => redacts_once(otlp::decode_json(body, Limits::default())),
+    _ => redacts_once(otlp::decode_protobuf(body, Limits::default())),
 });

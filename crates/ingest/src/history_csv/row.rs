@@ -1,5 +1,5 @@
-//! One row of a history: which column is where, and what a good value is. Every error is told
-//! in words; the line is added by who reads the file.
+//! Finds the columns of a history and checks the values of one row. Errors say why a row is bad; the
+//! caller adds the line.
 
 use csv::StringRecord;
 
@@ -8,15 +8,15 @@ use pacegate_engine::model::run::RunResult;
 use pacegate_engine::model::stage::CacheState;
 use pacegate_engine::model::time::Timestamp;
 
-/// No stage takes longer, seconds (three years); the sum of many still is a number of
-/// nanoseconds.
+/// Longest duration of a stage, seconds (three years). The nanoseconds of many such stages still
+/// fit in 64 bits.
 const LONGEST_S: f64 = 1e8;
 
-/// Told with every error about a column.
+/// Listed in every error about a column.
 pub(super) const COLUMNS: &str =
     "run, started_at, stage, duration_s and, if you have them, result, runner, cache";
 
-/// Where each column is.
+/// The index of each column.
 pub(super) struct Columns {
     pub(super) run: usize,
     started_at: usize,
@@ -30,10 +30,10 @@ pub(super) struct Columns {
 impl Columns {
     pub(super) fn of(header: &StringRecord) -> Result<Self, CsvError> {
         let find = |column: &'static str| {
-            let mut places = header.iter().enumerate().filter(|(_, name)| *name == column).map(|(i, _)| i);
-            match (places.next(), places.next()) {
+            let mut indexes = header.iter().enumerate().filter(|(_, name)| *name == column).map(|(i, _)| i);
+            match (indexes.next(), indexes.next()) {
                 (_, Some(_)) => Err(CsvError::RepeatedColumn { column }),
-                (place, None) => Ok(place),
+                (index, None) => Ok(index),
             }
         };
         let required = |column: &'static str| find(column)?.ok_or(CsvError::MissingColumn { column });
@@ -49,8 +49,8 @@ impl Columns {
     }
 }
 
-/// A row whose values are good.
-pub(super) struct Row {
+/// The valid values of one row: a stage in a run.
+pub(super) struct StageRow {
     pub(super) started_at: Timestamp,
     pub(super) path: Vec<String>,
     pub(super) duration_ns: i64,
@@ -58,20 +58,20 @@ pub(super) struct Row {
     pub(super) cache: Option<CacheState>,
 }
 
-/// What the reader of rows itself could not take, with its line.
-pub(super) fn broken(error: &csv::Error) -> CsvError {
+/// Converts an error of the CSV parser.
+pub(super) fn csv_error(error: &csv::Error) -> CsvError {
     let line = error.position().map_or(1, csv::Position::line);
-    let what = match error.kind() {
+    let reason = match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("{len} columns, where the header has {expected_len}")
         }
         csv::ErrorKind::Utf8 { .. } => "not UTF-8".to_owned(),
         _ => error.to_string(),
     };
-    CsvError::Row { line, what }
+    CsvError::Row { line, reason }
 }
 
-/// A name that has to be there.
+/// The text of a required column.
 pub(super) fn field<'a>(
     record: &'a StringRecord,
     at: usize,
@@ -88,13 +88,17 @@ pub(super) fn field<'a>(
     Ok(text)
 }
 
-/// An optional column: nothing when the file has none.
+/// The text of an optional column, empty when the file does not have it.
 fn optional(record: &StringRecord, at: Option<usize>) -> &str {
     at.and_then(|at| record.get(at)).unwrap_or_default()
 }
 
-/// The values of a row, all but the run's name.
-pub(super) fn row(record: &StringRecord, columns: &Columns, limits: CsvLimits) -> Result<Row, String> {
+/// Reads the values of a row, except for the run's name.
+pub(super) fn read_row(
+    record: &StringRecord,
+    columns: &Columns,
+    limits: CsvLimits,
+) -> Result<StageRow, String> {
     let started_at = field(record, columns.started_at, "started_at", limits)?;
     let stage = field(record, columns.stage, "stage", limits)?;
     let duration = field(record, columns.duration_s, "duration_s", limits)?;
@@ -104,10 +108,10 @@ pub(super) fn row(record: &StringRecord, columns: &Columns, limits: CsvLimits) -
     }
     let result = match optional(record, columns.result) {
         "" => RunResult::Success,
-        word => RunResult::parse(word).ok_or_else(|| {
+        text => RunResult::parse(text).ok_or_else(|| {
             format!(
                 "`result` is `{}`; success, failure, error, timeout, cancellation or skip is expected",
-                shortened(word)
+                shortened(text)
             )
         })?,
     };
@@ -119,13 +123,13 @@ pub(super) fn row(record: &StringRecord, columns: &Columns, limits: CsvLimits) -
             return Err(format!("`cache` is `{}`; hit, miss or nothing is expected", shortened(other)));
         }
     };
-    // Public histories write the machine's processor here, which changes from run to run within
-    // one kind of runner: as a label it would cut the history into pieces that can't be compared,
-    // and the model finds the machine's speed by itself. So it is bounded and left.
+    // Public histories write the machine's processor here, which changes between runs on one kind
+    // of runner. Used as a label, it would split the history into parts that can't be compared. The
+    // model estimates the machine's speed without it. So the column is bounded and ignored.
     if optional(record, columns.runner).len() > limits.name_bytes {
         return Err(format!("`runner` is longer than {} bytes", limits.name_bytes));
     }
-    Ok(Row {
+    Ok(StageRow {
         started_at: Timestamp::parse_rfc3339(started_at).ok_or_else(|| {
             format!(
                 "`started_at` is `{}`; a time such as 2026-01-31T09:30:00Z is expected",
@@ -154,7 +158,7 @@ fn nanoseconds(text: &str) -> Result<i64, String> {
     Ok(nanoseconds)
 }
 
-/// Of a value that is told back.
+/// The beginning of a value, for error texts.
 pub(super) fn shortened(text: &str) -> String {
     text.chars().take(60).collect()
 }

@@ -1,4 +1,4 @@
-//! What is read of a history, and what each bad row is told.
+//! Tests of reading histories and of the errors about bad rows.
 
 use super::*;
 
@@ -44,7 +44,7 @@ fn rows_become_runs_oldest_first() {
 }
 
 #[test]
-fn a_bad_row_is_named_by_its_line() {
+fn bad_row_is_named_by_its_line() {
     let good = "a,2026-01-01T00:00:00Z,build,5,,,,";
     for (row, expected) in [
         ("a,2026-01-01T00:00:00Z,test,x,,,,", "line 3: `duration_s` is `x`; a number of seconds"),
@@ -76,7 +76,7 @@ fn a_bad_row_is_named_by_its_line() {
 }
 
 #[test]
-fn a_bad_header_says_which_columns_there_are() {
+fn bad_header_error_lists_the_columns() {
     for (text, expected) in [
         ("", "the column `run` is missing"),
         ("run,started_at,stage\n", "line 1: the column `duration_s` is missing; the columns are run,"),
@@ -89,7 +89,7 @@ fn a_bad_header_says_which_columns_there_are() {
 }
 
 #[test]
-fn what_is_too_large_is_refused() {
+fn input_above_each_limit_is_refused() {
     let rows = "a,2026-01-01T00:00:00Z,build,5,,,,\na,2026-01-01T00:00:00Z,test,5,,,,\n";
     let whole = CsvLimits::default();
     for (limits, expected) in [

@@ -1,6 +1,6 @@
-//! Jaeger's formats: thrift (HTTP and both datagrams), protobuf (gRPC) and the UI's JSON.
-//! What they share is here: one reference becomes the parent and the others links, a log is
-//! an event, and what its model has no field for stands in tags. Their bytes are read in a file each.
+//! Reads Jaeger's formats: thrift (HTTP and both kinds of datagrams), protobuf (gRPC) and the UI's
+//! JSON. Each format has a file. This file converts their spans: one reference becomes the parent,
+//! the others become links, a log becomes an event. Jaeger has no status or kind; they are tags.
 
 mod protobuf;
 mod thrift;
@@ -9,8 +9,8 @@ mod ui;
 
 use std::sync::Arc;
 
-pub use protobuf::decode_protobuf;
-pub use thrift::{decode_batch, decode_binary_message, decode_compact_message};
+pub(crate) use protobuf::decode_protobuf;
+pub(crate) use thrift::{decode_batch, decode_binary_message, decode_compact_message};
 pub use ui::decode_ui;
 
 use super::lenient::{error_tag, status_code_tag};
@@ -20,11 +20,11 @@ use pacegate_engine::model::span::{
     AttributeValue, Attributes, Dropped, Resource, Scope, Span, SpanEvent, SpanKind, SpanLink, SpanStatus,
 };
 
-/// A span as Jaeger tells it, with its tags still among each other.
-struct Told {
+/// A span in Jaeger's model: scope, trace state, kind and status are among the tags.
+struct JaegerSpan {
     trace_id: TraceId,
     span_id: SpanId,
-    /// Thrift's own field; the other forms have the parent among the references.
+    /// Only thrift has this field. In the other formats, the parent is a reference.
     parent_span_id: Option<SpanId>,
     name: String,
     references: Vec<Reference>,
@@ -35,7 +35,7 @@ struct Told {
     resource: Arc<Resource>,
 }
 
-impl Told {
+impl JaegerSpan {
     fn into_span(mut self, scopes: &mut Latest<Scope>) -> Span {
         let (parent_span_id, links) = parent_and_links(self.parent_span_id, self.references, self.trace_id);
         let scope = take_scope(&mut self.tags, scopes);
@@ -46,7 +46,7 @@ impl Told {
             parent_span_id,
             name: self.name,
             kind: kind(self.tags.text("span.kind").as_deref()),
-            // What is kept knows no time before 1970.
+            // Stored times are never before 1970.
             start_ns: self.start_ns.max(0),
             end_ns: self.start_ns.saturating_add(self.duration_ns).max(0),
             status: status(&self.tags),
@@ -61,12 +61,11 @@ impl Told {
     }
 }
 
-/// How a span depends on another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Relation {
     ChildOf,
     FollowsFrom,
-    /// One that is not known: a link.
+    /// An unknown relation: it becomes a link.
     Other,
 }
 
@@ -76,10 +75,10 @@ struct Reference {
     span_id: SpanId,
 }
 
-/// The parent is the field's, else the first `CHILD_OF`, else the first `FOLLOWS_FROM` of the
-/// same trace. What remains are links.
+/// The parent is the span of the parent field, else of the first `CHILD_OF` reference within the
+/// trace, else of the first `FOLLOWS_FROM` within the trace. The other references become links.
 fn parent_and_links(
-    told: Option<SpanId>,
+    parent_field: Option<SpanId>,
     mut references: Vec<Reference>,
     of: TraceId,
 ) -> (Option<SpanId>, Vec<SpanLink>) {
@@ -88,18 +87,19 @@ fn parent_and_links(
             .iter()
             .position(|r| r.trace_id == of && r.relation == kind && span.is_none_or(|span| span == r.span_id))
     };
-    let child_of = first(Relation::ChildOf, told);
-    let at = if told.is_some() { child_of } else { child_of.or_else(|| first(Relation::FollowsFrom, None)) };
+    let child_of = first(Relation::ChildOf, parent_field);
+    let follows_from = || first(Relation::FollowsFrom, None);
+    let at = if parent_field.is_some() { child_of } else { child_of.or_else(follows_from) };
     let named = at.map(|at| references.remove(at).span_id);
     let link = |r: Reference| SpanLink {
         trace_id: r.trace_id,
         span_id: r.span_id,
         attributes: Attributes::default(),
     };
-    (told.or(named), references.into_iter().map(link).collect())
+    (parent_field.or(named), references.into_iter().map(link).collect())
 }
 
-/// The process that made spans; its service's name comes first.
+/// A Jaeger process as a resource. The service name is the first attribute.
 fn resource(service_name: &str, mut tags: Attributes) -> Resource {
     if !service_name.is_empty() {
         let name = AttributeValue::String(service_name.to_owned());
@@ -119,9 +119,9 @@ fn kind(name: Option<&str>) -> SpanKind {
     }
 }
 
-/// `error` first, then OpenTelemetry's status code, then HTTP's. Go's last exporters for
-/// Jaeger send the code as Go numbers it, 1 for a failure, where OTLP's own 1 is "fine": no
-/// other exporter sends a number here.
+/// Reads the tag `error`, then OpenTelemetry's status code, then HTTP's. The last Go exporters for
+/// Jaeger send the status code as a number in Go's order: 1 is a failure, unlike in OTLP, where 1
+/// is OK. No other exporter sends a number.
 fn status(tags: &Attributes) -> SpanStatus {
     let description = || tags.text("otel.status_description");
     let error = || match error_tag(&tags.text("error")?)? {
@@ -143,7 +143,7 @@ fn status(tags: &Attributes) -> SpanStatus {
     error().or_else(code).or_else(http).unwrap_or_default()
 }
 
-/// The event's name stands in the field `event` (Go, Node) or `message` (Python).
+/// The event's name is the field `event` (Go, Node) or `message` (Python).
 fn event(time_ns: i64, mut fields: Attributes) -> SpanEvent {
     let name_at = ["event", "message"]
         .iter()
@@ -152,7 +152,7 @@ fn event(time_ns: i64, mut fields: Attributes) -> SpanEvent {
     SpanEvent { name, time_ns: time_ns.max(0), attributes: fields, dropped_attributes: 0 }
 }
 
-/// Microseconds as nanoseconds; what does not fit is the farthest moment that does.
+/// Converts microseconds to nanoseconds. Values that do not fit saturate.
 fn nanoseconds(micros: i64) -> i64 {
     micros.saturating_mul(1_000)
 }

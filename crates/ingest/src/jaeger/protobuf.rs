@@ -1,10 +1,9 @@
-//! `jaeger.api_v2.PostSpansRequest`: what Jaeger's clients send over gRPC. The parent stands
-//! among the references alone; a span may name a process of its own. Read in place: what is
-//! not needed is passed over.
+//! Reads `jaeger.api_v2.PostSpansRequest`, which Jaeger's clients send over gRPC. The parent is always a
+//! reference, and a span can have its own process. Unneeded fields are skipped in place.
 
 use std::sync::Arc;
 
-use super::{Reference, Relation, Told, event, resource};
+use super::{JaegerSpan, Reference, Relation, event, resource};
 use crate::tagged::Latest;
 use crate::wire::{Allowance, Fields, Value, WireError, trace_id};
 use crate::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
@@ -16,11 +15,11 @@ const FORMAT: &str = "a Jaeger PostSpansRequest";
 /// Reads a request of Jaeger's `CollectorService.PostSpans`.
 ///
 /// # Errors
-/// [`IngestError`] when the bytes are not such a message or hold too much. A span with an
-/// unusable id or without a start is rejected by itself.
-pub fn decode_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
-    let malformed = |e: WireError| e.refusal(FORMAT, limits);
-    // Counted first: a span takes two bytes on the wire and hundreds in memory.
+/// [`IngestError`] when the bytes are not such a message or exceed a limit. A span with an unusable
+/// id or without a start is rejected alone.
+pub(crate) fn decode_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
+    let malformed = |e: WireError| e.into_ingest_error(FORMAT, limits);
+    // Counted first: an empty span takes two bytes on the wire and hundreds in memory.
     if count_spans(body).map_err(malformed)? > limits.spans {
         return Err(IngestError::TooManySpans { limit: limits.spans });
     }
@@ -48,7 +47,7 @@ fn count_spans(body: &[u8]) -> Result<usize, WireError> {
     Ok(count)
 }
 
-/// The process stands after the spans on the wire.
+/// Reads a batch. The process follows the spans on the wire, so it is read first.
 fn read_batch(batch: &[u8], decoded: &mut Decoded, left: &mut Allowance) -> Result<(), WireError> {
     left.spend()?;
     let mut processes = Latest::default();
@@ -64,7 +63,7 @@ fn read_batch(batch: &[u8], decoded: &mut Decoded, left: &mut Allowance) -> Resu
     while let Some((number, value)) = fields.next()? {
         let (1, Some(span)) = (number, value.bytes()) else { continue };
         match read_span(span, &of_batch, &mut processes, left)? {
-            Ok(told) => decoded.spans.push(told.into_span(&mut scopes)),
+            Ok(span) => decoded.spans.push(span.into_span(&mut scopes)),
             Err(reason) => decoded.rejected.add(|| reason),
         }
     }
@@ -90,7 +89,7 @@ fn read_span(
     of_batch: &Arc<Resource>,
     processes: &mut Latest<Resource>,
     left: &mut Allowance,
-) -> Result<Result<Told, String>, WireError> {
+) -> Result<Result<JaegerSpan, String>, WireError> {
     let (mut trace, mut own_id, mut name) = (&[][..], &[][..], "");
     let (mut start_ns, mut duration_ns, mut process) = (None, 0, None);
     let (mut references, mut tags, mut events) = (Vec::new(), Attributes::default(), Vec::new());
@@ -118,7 +117,7 @@ fn read_span(
         Ok(ids) => ids,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    // Taken as 1970, it would stretch its whole trace.
+    // A start of 1970 would stretch the whole trace.
     let Some(start_ns) = start_ns else { return Ok(Err("a span has no start time".to_owned())) };
     let resource = match process {
         Some(message) => processes.share(read_process(message, left)?),
@@ -126,7 +125,7 @@ fn read_span(
     };
     let name = name.to_owned();
     let parent_span_id = None;
-    Ok(Ok(Told {
+    Ok(Ok(JaegerSpan {
         trace_id,
         span_id,
         parent_span_id,
@@ -140,7 +139,7 @@ fn read_span(
     }))
 }
 
-/// `Timestamp` and `Duration` alike: seconds and nanoseconds.
+/// Reads a `Timestamp` or `Duration`, both seconds and nanoseconds, as nanoseconds.
 fn read_time(message: &[u8]) -> Result<i64, WireError> {
     let (mut seconds, mut nanos) = (0_i64, 0_i64);
     let mut fields = Fields::new(message);
@@ -154,7 +153,7 @@ fn read_time(message: &[u8]) -> Result<i64, WireError> {
     Ok(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
-/// A reference to an unusable id is passed over: it refers to nothing.
+/// `None` for a reference with an unusable id.
 fn read_reference(message: &[u8], left: &mut Allowance) -> Result<Option<Reference>, WireError> {
     left.spend()?;
     let (mut trace, mut span, mut relation) = (&[][..], &[][..], Relation::ChildOf);
@@ -175,7 +174,7 @@ fn read_reference(message: &[u8], left: &mut Allowance) -> Result<Option<Referen
     })
 }
 
-/// A log that says nothing is passed over.
+/// `None` for an empty log.
 fn read_log(message: &[u8], left: &mut Allowance) -> Result<Option<SpanEvent>, WireError> {
     left.spend()?;
     let (mut time_ns, mut tags) = (0, Attributes::default());
@@ -190,8 +189,8 @@ fn read_log(message: &[u8], left: &mut Allowance) -> Result<Option<SpanEvent>, W
     Ok((!tags.0.is_empty()).then(|| event(time_ns, tags)))
 }
 
-/// The type that a tag says it has decides which of its values counts. A tag without a key is
-/// passed over: it takes two bytes on the wire.
+/// Reads a tag. Its declared type decides which value field is used. A tag without a key is skipped:
+/// it takes two bytes on the wire.
 fn read_tag(value: Value<'_>, into: &mut Attributes, left: &mut Allowance) -> Result<(), WireError> {
     let Some(message) = value.bytes() else { return Ok(()) };
     if into.0.len() >= ATTRIBUTES_READ {
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parent_is_a_reference_and_a_span_may_have_its_own_process() {
+    fn reference_is_parent_and_own_process_wins() {
         let reference = |span: u8, relation: u8| {
             bytes(4, &[bytes(1, &[1; 16]), bytes(2, &[span; 8]), vec![3 << 3, relation]].concat())
         };

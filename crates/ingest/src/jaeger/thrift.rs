@@ -1,6 +1,6 @@
-//! Jaeger's thrift: a bare `Batch` over HTTP, and the agent's `emitBatch` in one datagram,
-//! compact or binary. The protocol is read by the `thrift` crate within the request's own
-//! size, so that no claimed length or count takes memory that the body doesn't pay for.
+//! Reads Jaeger's thrift: a bare `Batch` over HTTP, and the agent's `emitBatch` in one datagram, in
+//! the compact or binary protocol. The `thrift` crate parses it, limited to the size of the request.
+//! So a claimed length or count cannot take more memory than the body justifies.
 
 use std::sync::Arc;
 
@@ -10,23 +10,22 @@ use thrift::protocol::{
 };
 
 use super::thrift_span::{attributes, read_span};
-use super::{Told, resource};
+use super::{JaegerSpan, resource};
 use crate::tagged::Latest;
 use crate::{Decoded, IngestError, Limits};
 use pacegate_engine::model::span::{Attributes, Resource, Scope};
 
-/// Structures in structures that are followed; Jaeger's own are five deep.
+/// Deepest nesting of structures. Jaeger's own structures are five deep.
 const DEPTH: usize = 32;
-/// A span with ids and a start takes this many bytes at least: what is reserved for claimed
-/// spans is bounded by it.
+/// Smallest span with ids and a start, bytes. It bounds the memory reserved for claimed spans.
 const SPAN_BYTES: usize = 7;
 
 /// Reads the body of a request to `/api/traces`: one `Batch` in the binary protocol.
 ///
 /// # Errors
-/// [`IngestError`] when the bytes are not such a batch or hold too much. A span with an
-/// unusable id or without a start is rejected by itself.
-pub fn decode_batch(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
+/// [`IngestError`] when the bytes are not such a batch or exceed a limit. A span with an unusable id
+/// or without a start is rejected alone.
+pub(crate) fn decode_batch(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     let mut reader = Reader::new(body, limits, "a Jaeger thrift batch");
     let mut protocol = TBinaryInputProtocol::with_config(body, false, configuration(body));
     let result = reader.batch(&mut protocol);
@@ -36,8 +35,8 @@ pub fn decode_batch(body: &[u8], limits: Limits) -> Result<Decoded, IngestError>
 /// Reads one datagram of the agent's compact port: a message `emitBatch`.
 ///
 /// # Errors
-/// As [`decode_batch`]; also for any other message.
-pub fn decode_compact_message(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
+/// The same as [`decode_batch`], and for any other message.
+pub(crate) fn decode_compact_message(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     let mut reader = Reader::new(body, limits, "a Jaeger message in thrift's compact protocol");
     let mut protocol = TCompactInputProtocol::with_config(body, configuration(body));
     let result = reader.message(&mut protocol);
@@ -47,15 +46,15 @@ pub fn decode_compact_message(body: &[u8], limits: Limits) -> Result<Decoded, In
 /// Reads one datagram of the agent's binary port: a message `emitBatch`.
 ///
 /// # Errors
-/// As [`decode_batch`]; also for any other message.
-pub fn decode_binary_message(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
+/// The same as [`decode_batch`], and for any other message.
+pub(crate) fn decode_binary_message(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     let mut reader = Reader::new(body, limits, "a Jaeger message in thrift's binary protocol");
     let mut protocol = TBinaryInputProtocol::with_config(body, false, configuration(body));
     let result = reader.message(&mut protocol);
     reader.finish(result)
 }
 
-/// No text, list or map can be longer than the body that holds it.
+/// No text, list or map can be longer than the body.
 fn configuration(body: &[u8]) -> TConfiguration {
     let bytes = Some(body.len().max(1));
     TConfiguration::builder()
@@ -70,13 +69,11 @@ fn configuration(body: &[u8]) -> TConfiguration {
 
 /// Why reading ended early.
 pub(super) enum Stop {
-    /// The bytes are not what they should be.
+    /// The bytes are not valid thrift.
     Thrift(thrift::Error),
-    /// A message that is not for us.
+    /// Valid thrift, but not the expected message.
     Message(String),
-    /// More spans than allowed.
     Spans,
-    /// More tags and logs than allowed.
     Values,
 }
 
@@ -89,14 +86,14 @@ impl From<thrift::Error> for Stop {
 pub(super) struct Reader {
     decoded: Decoded,
     limits: Limits,
-    /// Tags, logs and references that may still come.
+    /// How many more tags, logs and references are allowed.
     values_left: usize,
     bytes: usize,
     format: &'static str,
     scopes: Latest<Scope>,
 }
 
-/// The fields of a structure, one after the other; what isn't read has to be skipped.
+/// Reads the fields of a structure. `read` returns `false` for a field that it did not read.
 pub(super) fn each_field<P: TInputProtocol>(
     protocol: &mut P,
     mut read: impl FnMut(&mut P, i16, TType) -> Result<bool, Stop>,
@@ -116,7 +113,7 @@ pub(super) fn each_field<P: TInputProtocol>(
     Ok(())
 }
 
-/// How many structures a list claims; none when it holds something else, which is skipped.
+/// The claimed number of structures in a list. A list of other elements is skipped and counts as 0.
 pub(super) fn structures<P: TInputProtocol>(protocol: &mut P) -> Result<usize, Stop> {
     let list = protocol.read_list_begin()?;
     let claimed = usize::try_from(list.size).unwrap_or(0);
@@ -129,7 +126,7 @@ pub(super) fn structures<P: TInputProtocol>(protocol: &mut P) -> Result<usize, S
     Ok(0)
 }
 
-/// Text as it was sent; what is not UTF-8 in it is replaced, because Go sends any bytes.
+/// Reads text and replaces invalid UTF-8, because Go sends any bytes.
 pub(super) fn text<P: TInputProtocol>(protocol: &mut P) -> Result<String, Stop> {
     let bytes = protocol.read_bytes()?;
     Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
@@ -162,13 +159,13 @@ impl Reader {
         }
     }
 
-    /// Takes one more value off what the request may hold.
+    /// Counts one value against the limit.
     pub(super) fn spend(&mut self) -> Result<(), Stop> {
         self.values_left = self.values_left.checked_sub(1).ok_or(Stop::Values)?;
         Ok(())
     }
 
-    /// One message. What follows it in the datagram is padding of the sender's.
+    /// Reads one message. The rest of the datagram is padding and ignored.
     fn message<P: TInputProtocol>(&mut self, protocol: &mut P) -> Result<(), Stop> {
         let message = protocol.read_message_begin()?;
         if !matches!(message.message_type, TMessageType::OneWay | TMessageType::Call) {
@@ -201,7 +198,7 @@ impl Reader {
         if found { Ok(()) } else { Err(Stop::Message("its call has no batch".to_owned())) }
     }
 
-    /// `Batch { 1: process, 2: spans }`; the process may stand after the spans.
+    /// Reads `Batch { 1: process, 2: spans }`. The process can follow the spans.
     fn batch<P: TInputProtocol>(&mut self, protocol: &mut P) -> Result<(), Stop> {
         let mut process: Option<Arc<Resource>> = None;
         let unknown: Arc<Resource> = Arc::default();
@@ -227,7 +224,7 @@ impl Reader {
         Ok(())
     }
 
-    /// `Process { 1: serviceName, 2: tags }`.
+    /// Reads `Process { 1: serviceName, 2: tags }`.
     fn process<P: TInputProtocol>(&mut self, protocol: &mut P) -> Result<Resource, Stop> {
         let (mut service_name, mut tags) = (String::new(), Attributes::default());
         each_field(protocol, |protocol, id, kind| {
@@ -246,20 +243,19 @@ impl Reader {
         if claimed + self.decoded.spans.len() + self.decoded.rejected.count > self.limits.spans {
             return Err(Stop::Spans);
         }
-        // No more than the body could hold, whatever it claims.
+        // The claimed number may be far larger than the body allows.
         self.decoded.spans.reserve_exact(claimed.min(self.bytes / SPAN_BYTES));
         for _ in 0..claimed {
             match read_span(self, protocol, process)? {
-                Ok(told) => self.keep(told),
+                Ok(span) => self.keep(span),
                 Err(reason) => self.decoded.rejected.add(|| reason),
             }
         }
         Ok(())
     }
 
-    fn keep(&mut self, told: Told) {
-        let span = told.into_span(&mut self.scopes);
-        self.decoded.spans.push(span);
+    fn keep(&mut self, span: JaegerSpan) {
+        self.decoded.spans.push(span.into_span(&mut self.scopes));
     }
 }
 

@@ -1,22 +1,22 @@
-//! Thrift's structures for a span, its tags, logs and references as Jaeger's IDL numbers
-//! their fields. The type that a tag says it has decides which of its values counts.
+//! Reads the thrift structures of spans, tags, logs and references, with the field numbers of Jaeger's
+//! IDL. A tag's declared type decides which of its value fields is used.
 
 use std::sync::Arc;
 
 use thrift::protocol::{TInputProtocol, TType};
 
 use super::thrift::{Reader, Stop, each_field, structures, text};
-use super::{Reference, Relation, Told, event, nanoseconds};
+use super::{JaegerSpan, Reference, Relation, event, nanoseconds};
 use crate::{ATTRIBUTES_READ, EVENTS_READ};
 use pacegate_engine::model::ids::{SpanId, TraceId};
 use pacegate_engine::model::span::{AttributeValue, Attributes, Resource, SpanEvent};
 
-/// One span, or why it can't be used.
+/// Reads one span, or the reason why it is unusable.
 pub(super) fn read_span<P: TInputProtocol>(
     reader: &mut Reader,
     protocol: &mut P,
     resource: &Arc<Resource>,
-) -> Result<Result<Told, String>, Stop> {
+) -> Result<Result<JaegerSpan, String>, Stop> {
     let (mut trace_low, mut trace_high, mut own_id, mut parent_id) = (0, 0, 0, 0);
     let (mut name, mut start, mut duration) = (String::new(), None, 0);
     let (mut references, mut tags, mut events) = (Vec::new(), Attributes::default(), Vec::new());
@@ -41,12 +41,12 @@ pub(super) fn read_span<P: TInputProtocol>(
         Ok(ids) => ids,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    // Taken as 1970, it would stretch its whole trace.
+    // A start of 1970 would stretch the whole trace.
     let Some(start) = start else { return Ok(Err("a span has no start time".to_owned())) };
-    Ok(Ok(Told {
+    Ok(Ok(JaegerSpan {
         trace_id,
         span_id: span_id_,
-        // Zero is how thrift says that there is none.
+        // In thrift, zero means that there is no parent.
         parent_span_id: span_id(parent_id).ok(),
         name,
         references,
@@ -69,7 +69,7 @@ fn span_id(id: i64) -> Result<SpanId, pacegate_engine::model::ids::IdError> {
     SpanId::from_bytes(&id.to_be_bytes())
 }
 
-/// A reference to an unusable id is passed over: it refers to nothing.
+/// Reads references. A reference with an unusable id is skipped.
 fn read_references<P: TInputProtocol>(reader: &mut Reader, protocol: &mut P) -> Result<Vec<Reference>, Stop> {
     let mut references = Vec::new();
     for _ in 0..structures(protocol)? {
@@ -100,7 +100,7 @@ fn read_references<P: TInputProtocol>(reader: &mut Reader, protocol: &mut P) -> 
     Ok(references)
 }
 
-/// A log that says nothing is passed over: it takes one byte on the wire.
+/// Reads logs. An empty log is skipped: it takes one byte on the wire.
 fn read_logs<P: TInputProtocol>(reader: &mut Reader, protocol: &mut P) -> Result<Vec<SpanEvent>, Stop> {
     let mut events = Vec::new();
     for _ in 0..structures(protocol)? {
@@ -121,7 +121,7 @@ fn read_logs<P: TInputProtocol>(reader: &mut Reader, protocol: &mut P) -> Result
     Ok(events)
 }
 
-/// A list of tags. One without a key is passed over: it takes one byte on the wire.
+/// Reads tags. A tag without a key is skipped: it takes one byte on the wire.
 pub(super) fn attributes<P: TInputProtocol>(
     reader: &mut Reader,
     protocol: &mut P,
@@ -139,7 +139,7 @@ pub(super) fn attributes<P: TInputProtocol>(
 
 fn read_tag<P: TInputProtocol>(protocol: &mut P) -> Result<(String, AttributeValue), Stop> {
     let (mut key, mut v_type) = (String::new(), None);
-    // The field that the type names, and whichever came last when it names none of them.
+    // The field of the declared type is used, else the last field.
     let (mut values, mut last): ([Option<AttributeValue>; 5], usize) = Default::default();
     each_field(protocol, |protocol, id, kind| {
         let (at, value) = match (id, kind) {
@@ -164,7 +164,7 @@ fn read_tag<P: TInputProtocol>(protocol: &mut P) -> Result<(String, AttributeVal
     let typed = v_type.and_then(|at| values.get_mut(at)?.take());
     let value = match (typed, v_type) {
         (Some(value), _) => value,
-        // An empty text is left out by some writers.
+        // Some writers leave out an empty text.
         (None, Some(0)) if values.iter().all(Option::is_none) => AttributeValue::String(String::new()),
         (None, _) => values[last].take().unwrap_or(AttributeValue::Empty),
     };

@@ -1,6 +1,5 @@
-//! What Jaeger's UI and query API export: traces whose spans name their process. The type of
-//! a tag is trusted before the shape of its value; one reference becomes the parent, the
-//! others links.
+//! Reads the JSON that Jaeger's UI and query API export: traces whose spans refer to a process by its
+//! id. The declared type of a tag takes precedence over the JSON type of its value.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine;
 use serde::Deserialize;
 
-use super::{Reference, Relation, Told, event, resource};
+use super::{JaegerSpan, Reference, Relation, event, resource};
 use crate::bounded::{Bounded, Fold, Gather, Sum, Tally, check_values};
 use crate::lenient::{Micros, Scalar, span_id, trace_id};
 use crate::tagged::Latest;
@@ -23,7 +22,7 @@ struct CountSpan {}
 
 impl From<CountSpan> for Tally {
     fn from(_: CountSpan) -> Self {
-        // Tags, logs, references and processes are objects: counted by their braces.
+        // Tags, logs, references and processes are objects: `check_values` counts their braces.
         Self { spans: 1, values: 0 }
     }
 }
@@ -117,11 +116,11 @@ struct Tag {
 /// Reads a document with one or several traces under `data`.
 ///
 /// # Errors
-/// [`IngestError`] when the text is not such a document or holds too much. A span with an
-/// unusable id or without a start is rejected by itself.
+/// [`IngestError`] when the text is not such a document or exceeds a limit. A span with an unusable
+/// id or without a start is rejected alone.
 pub fn decode_ui(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     let malformed = |e: serde_json::Error| IngestError::Malformed { format: FORMAT, reason: e.to_string() };
-    // The reader of objects would take a list of their fields as well.
+    // Serde would also accept a list of the fields.
     if body.trim_ascii_start().first().is_some_and(|b| *b != b'{') {
         let reason = "an object with `data` is expected at line 1".to_owned();
         return Err(IngestError::Malformed { format: FORMAT, reason });
@@ -133,11 +132,10 @@ pub fn decode_ui(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     Ok(document.data.0)
 }
 
-/// The spans of a trace so far, each with the name of its process: what the name stands for
-/// may come after them.
+/// The spans of a trace so far, each with the id of its process. The processes can follow the spans.
 #[derive(Default)]
 struct Spans {
-    told: Vec<(Told, Option<String>)>,
+    list: Vec<(JaegerSpan, Option<String>)>,
     rejected: Rejected,
     unknown: Arc<Resource>,
 }
@@ -146,7 +144,7 @@ impl Gather<WireSpan> for Spans {
     fn take(&mut self, span: WireSpan) {
         let process = span.process_id.clone();
         match read_span(span, &self.unknown) {
-            Ok(told) => self.told.push((told, process)),
+            Ok(span) => self.list.push((span, process)),
             Err(reason) => self.rejected.add(|| reason),
         }
     }
@@ -157,13 +155,13 @@ impl Gather<WireTrace> for Decoded {
         let processes = trace.processes.unwrap_or_default();
         let resources: HashMap<String, Arc<Resource>> =
             processes.into_iter().map(|(id, process)| (id, Arc::new(process_resource(process)))).collect();
-        let Spans { told, rejected, .. } = trace.spans.0;
+        let Spans { list, rejected, .. } = trace.spans.0;
         let mut scopes = Latest::default();
-        for (mut told, process) in told {
+        for (mut span, process) in list {
             if let Some(resource) = process.and_then(|id| resources.get(&id)) {
-                told.resource = resource.clone();
+                span.resource = resource.clone();
             }
-            self.spans.push(told.into_span(&mut scopes));
+            self.spans.push(span.into_span(&mut scopes));
         }
         self.rejected.add_many(rejected.count, || rejected.first_reason.unwrap_or_default());
     }
@@ -173,16 +171,16 @@ fn process_resource(process: Process) -> Resource {
     resource(process.service_name.as_deref().unwrap_or_default(), attributes(process.tags))
 }
 
-fn read_span(span: WireSpan, unknown: &Arc<Resource>) -> Result<Told, String> {
+fn read_span(span: WireSpan, unknown: &Arc<Resource>) -> Result<JaegerSpan, String> {
     let unusable = |e: IdError| e.to_string();
     let trace_id = trace_id(&span.trace_id.unwrap_or_default()).map_err(unusable)?;
     let own_id = span_id(&span.span_id.unwrap_or_default()).map_err(unusable)?;
-    // Taken as 1970, it would stretch its whole trace.
+    // A start of 1970 would stretch the whole trace.
     let Some(Micros { ns: start_ns }) = span.start_time else {
         return Err("a span has no start time".to_owned());
     };
     let log = |log: Log| event(log.timestamp.ns, attributes(log.fields));
-    Ok(Told {
+    Ok(JaegerSpan {
         trace_id,
         span_id: own_id,
         parent_span_id: None,
@@ -196,11 +194,11 @@ fn read_span(span: WireSpan, unknown: &Arc<Resource>) -> Result<Told, String> {
     })
 }
 
-/// A reference to an unusable id is passed over: it refers to nothing.
-fn reference(told: WireReference, of: TraceId) -> Option<Reference> {
-    let trace_id = told.trace_id.map_or(Ok(of), |id| trace_id(&id)).ok()?;
-    let span_id = span_id(&told.span_id?).ok()?;
-    let relation = match told.ref_type.as_deref() {
+/// `None` for a reference with an unusable id.
+fn reference(wire: WireReference, of: TraceId) -> Option<Reference> {
+    let trace_id = wire.trace_id.map_or(Ok(of), |id| trace_id(&id)).ok()?;
+    let span_id = span_id(&wire.span_id?).ok()?;
+    let relation = match wire.ref_type.as_deref() {
         Some("CHILD_OF") => Relation::ChildOf,
         Some("FOLLOWS_FROM") => Relation::FollowsFrom,
         _ => Relation::Other,
@@ -217,7 +215,7 @@ fn attribute(tag: Tag) -> (String, AttributeValue) {
     (tag.key.unwrap_or_default(), typed(tag.kind.as_deref(), value))
 }
 
-/// The value as its tag's type has it; as it was written when that can't be.
+/// Converts a value to the declared type of its tag. A value that can't be converted stays.
 fn typed(kind: Option<&str>, value: AttributeValue) -> AttributeValue {
     let read = match (kind, &value) {
         (Some("string"), value) => value.to_text().map(AttributeValue::String),

@@ -1,14 +1,14 @@
-//! The spans of one trace as one message: what the store keeps of a request. Its size is known
-//! before it is written.
+//! Writes the spans of one trace as one OTLP message, which the store keeps. The size is known before
+//! the message is written.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::sift::{Form, Group, SiftedSpan};
+use super::scan::{Form, Group, ScannedSpan};
 use super::write_protobuf::span_bytes;
 use pacegate_engine::model::span::Span;
 
-/// Spans of one trace, gathered from a request.
+/// The spans of one trace in a request.
 #[derive(Debug, Default)]
 pub struct TraceBatch<'a> {
     parts: Vec<Part<'a>>,
@@ -20,13 +20,13 @@ pub struct TraceBatch<'a> {
 struct Part<'a> {
     group: usize,
     spans: Vec<Cow<'a, [u8]>>,
-    /// What they take, each with its tag and length.
+    /// Size of the spans, with the tag and length of each.
     bytes: usize,
 }
 
 impl<'a> TraceBatch<'a> {
-    /// Adds a span. `read` are the spans of the request that were read.
-    pub fn push(&mut self, span: &SiftedSpan<'a>, read: &[Span]) {
+    /// Adds a span. `read` is [`super::ScannedRequest::read`].
+    pub fn push(&mut self, span: &ScannedSpan<'a>, read: &[Span]) {
         let bytes = match span.form {
             Form::AsSent(bytes) => Cow::Borrowed(bytes),
             Form::Read(at) => Cow::Owned(span_bytes(&read[at])),
@@ -41,35 +41,35 @@ impl<'a> TraceBatch<'a> {
         }
     }
 
-    /// How many spans it holds.
+    /// The number of spans.
     #[must_use]
     pub fn len(&self) -> usize {
         self.spans
     }
 
-    /// Whether it holds none.
+    /// `true` if it has no spans.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.spans == 0
     }
 
-    /// How many bytes [`TraceBatch::write`] will write.
+    /// The number of bytes that [`TraceBatch::write`] writes.
     #[must_use]
     pub fn size(&self, groups: &[Group]) -> usize {
-        self.of_resources(groups).map(|parts| field_size(resource_spans_size(parts, groups))).sum()
+        self.by_resource(groups).map(|parts| field_size(resource_spans_size(parts, groups))).sum()
     }
 
-    /// Neighbouring parts of one resource, which is written once for them.
-    fn of_resources<'p>(&'p self, groups: &'p [Group]) -> impl Iterator<Item = &'p [Part<'a>]> {
+    /// Neighbouring parts with the same resource, which is written once for them.
+    fn by_resource<'p>(&'p self, groups: &'p [Group]) -> impl Iterator<Item = &'p [Part<'a>]> {
         self.parts
             .chunk_by(|one, next| Arc::ptr_eq(&groups[one.group].resource, &groups[next.group].resource))
     }
 
-    /// Writes an `ExportTraceServiceRequest`. `groups` are those of the request the spans are of.
+    /// Writes an `ExportTraceServiceRequest`. `groups` is [`super::ScannedRequest::groups`].
     #[must_use]
     pub fn write(&self, groups: &[Group]) -> Vec<u8> {
         let mut message = Vec::with_capacity(self.size(groups));
-        for parts in self.of_resources(groups) {
+        for parts in self.by_resource(groups) {
             head(1, resource_spans_size(parts, groups), &mut message);
             field(1, &groups[parts[0].group].resource, &mut message);
             for part in parts {
@@ -86,19 +86,19 @@ impl<'a> TraceBatch<'a> {
 }
 
 impl Part<'_> {
-    /// Bytes of its `ScopeSpans`, without tag and length.
+    /// Size of its `ScopeSpans`, without tag and length.
     fn size(&self, group: &Group) -> usize {
         field_size(group.scope.len()) + self.bytes
     }
 }
 
-/// Bytes of the `ResourceSpans` of parts that share a resource, without tag and length.
+/// Size of the `ResourceSpans` of parts with the same resource, without tag and length.
 fn resource_spans_size(parts: &[Part<'_>], groups: &[Group]) -> usize {
     let resource = parts.first().map_or(0, |part| field_size(groups[part.group].resource.len()));
     resource + parts.iter().map(|part| field_size(part.size(&groups[part.group]))).sum::<usize>()
 }
 
-/// Bytes of a length-delimited field of a number below 16.
+/// Size of a length-delimited field whose number is below 16, with tag and length.
 fn field_size(length: usize) -> usize {
     let bits = usize::BITS - (length | 1).leading_zeros();
     1 + bits.div_ceil(7) as usize + length

@@ -1,5 +1,5 @@
-//! `ExportTraceServiceRequest` from OTLP's JSON: hexadecimal ids in any case, unknown fields
-//! passed over, `null` the same as absent. Counted before anything is kept.
+//! Reads `ExportTraceServiceRequest` from OTLP JSON. Ids are hexadecimal in upper or lower case,
+//! unknown fields are skipped, and `null` means absent. The content is counted before it is kept.
 
 use std::sync::Arc;
 
@@ -19,17 +19,16 @@ use pacegate_engine::model::span::{
 /// Reads an OTLP request: one JSON document.
 ///
 /// # Errors
-/// [`IngestError`] when the text is not such a document or holds too many spans. A span with
-/// an unusable id is rejected by itself.
+/// [`IngestError`] when the text is not such a document or exceeds a limit. A span with an unusable
+/// id is rejected alone.
 pub fn decode_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     let malformed =
         |e: serde_json::Error| IngestError::Malformed { format: "OTLP JSON", reason: e.to_string() };
-    // The reader of objects would take a list of their fields as well.
+    // Serde would also accept a list of the fields.
     if body.trim_ascii_start().first().is_some_and(|b| *b != b'{') {
         let reason = "an object with `resourceSpans` is expected at line 1".to_owned();
         return Err(IngestError::Malformed { format: "OTLP JSON", reason });
     }
-    // Counted before memory is taken.
     check_values(body, limits)?;
     let count: CountRequest = serde_json::from_slice(body).map_err(malformed)?;
     count.resource_spans.0.check(limits)?;
@@ -37,15 +36,19 @@ pub fn decode_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> 
     Ok(request.resource_spans.0.0)
 }
 
-/// The spans of a request, of a resource and of a scope so far: each list's spans are made
-/// ours one by one, and get their scope and resource when those are known.
+/// The spans of a request so far.
 #[derive(Default)]
 pub(super) struct OfRequest(Decoded);
+
+/// The spans of a resource so far. They get the resource when the whole message was read.
 #[derive(Default)]
 pub(super) struct OfResource(Decoded);
+
+/// The spans of a scope so far. They get the scope when the whole message was read.
 #[derive(Default)]
 pub(super) struct OfScope {
     decoded: Decoded,
+    /// Placeholders until resource and scope are known.
     unknown: (Arc<Resource>, Arc<Scope>),
 }
 
@@ -56,10 +59,10 @@ fn append(to: &mut Decoded, more: Decoded) {
 
 impl Gather<ResourceSpans> for OfRequest {
     fn take(&mut self, resource_spans: ResourceSpans) {
-        let told = resource_spans.resource.unwrap_or_default();
+        let wire = resource_spans.resource.unwrap_or_default();
         let resource = Arc::new(Resource {
-            attributes: attributes(told.attributes),
-            dropped_attributes: saturated(told.dropped_attributes_count),
+            attributes: attributes(wire.attributes),
+            dropped_attributes: saturated(wire.dropped_attributes_count),
         });
         let first = self.0.spans.len();
         append(&mut self.0, resource_spans.scope_spans.0.0);
@@ -216,7 +219,7 @@ mod tests {
     const IDS: &str = r#""traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174""#;
 
     #[test]
-    fn accepts_what_strict_readers_reject() {
+    fn lenient_json_is_accepted() {
         let text = body(&format!(
             r#"{{{IDS},"parentSpanId":null,"kind":"SPAN_KIND_SERVER","unknown":{{"a":[1]}},"events":null,
             "startTimeUnixNano":1544712660000000000,"endTimeUnixNano":"1544712661000000000","status":{{"code":2}},
@@ -235,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back_the_same() {
+    fn written_json_reads_back_the_same() {
         let text = body(&format!(
             r#"{{{IDS},"name":"n","kind":5,"startTimeUnixNano":"1","endTimeUnixNano":"2","status":{{"code":2,"message":"m"}},
             "traceState":"a=b","droppedAttributesCount":3,"droppedEventsCount":4,"droppedLinksCount":5,
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_refused_with_its_place() {
+    fn garbage_is_refused_with_its_position() {
         for (text, part) in
             [("", "EOF"), ("[]", "line 1"), (r#"{"resourceSpans":7}"#, "list"), ("{\"a\":", "EOF")]
         {
@@ -269,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_spans_or_values_are_counted_before_they_are_kept() {
+    fn too_many_spans_or_values_are_refused() {
         let text = body(&["{}"; 11].join(","));
         let few = Limits { spans: 10, ..Limits::default() };
         assert_eq!(decode_json(text.as_bytes(), few), Err(IngestError::TooManySpans { limit: 10 }));
@@ -278,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_with_a_wrong_id_is_rejected_by_itself() {
+    fn span_with_wrong_id_is_rejected_alone() {
         let text = body(&format!(r#"{{{IDS}}},{{"traceId":"00","spanId":"x"}}"#));
         let decoded = decode_json(text.as_bytes(), Limits::default()).expect("readable");
         assert_eq!((decoded.spans.len(), decoded.rejected.count), (1, 1));

@@ -1,6 +1,5 @@
-//! The shape of OTLP's JSON message, read tolerantly: `null` for a list, integers as numbers
-//! or texts, lists cut at their limits while they are read. And the same message counted
-//! without being kept.
+//! The OTLP JSON message for lenient reading: `null` for a list, integers as numbers or strings,
+//! lists cut at their limits. The `Count…` types count the same message without keeping it.
 
 use serde::Deserialize;
 
@@ -15,7 +14,7 @@ pub(super) struct CountSpan {}
 
 impl From<CountSpan> for Tally {
     fn from(_: CountSpan) -> Self {
-        // Attributes, events and links are objects: counted by their braces.
+        // Attributes, events and links are objects: `check_values` counts their braces.
         Self { spans: 1, values: 0 }
     }
 }
@@ -152,7 +151,7 @@ pub(super) struct WireKeyValue {
     pub(super) value: Option<Any>,
 }
 
-/// What each element becomes as soon as it is read: the wire's form takes many times more.
+/// Converted as soon as it is read, because the wire form takes many times the memory.
 #[derive(Deserialize)]
 #[serde(from = "WireKeyValue")]
 pub(super) struct KeyValue(pub(super) (String, AttributeValue));
@@ -165,7 +164,7 @@ pub(super) struct Any(pub(super) AttributeValue);
 #[serde(from = "WireEvent")]
 pub(super) struct Event(pub(super) SpanEvent);
 
-/// None to an unusable id: it refers to nothing.
+/// `None` for a link with an unusable id.
 #[derive(Deserialize)]
 #[serde(from = "WireLink")]
 pub(super) struct Link(pub(super) Option<SpanLink>);

@@ -1,29 +1,30 @@
-//! OpenTelemetry's protocol: protobuf and JSON in, both out: batches that wait for their run are
-//! kept as protobuf, raw traces as JSON.
+//! Reads and writes OTLP as protobuf and as JSON. Batches that wait for their run are stored as
+//! protobuf, raw traces as JSON.
 
 mod batch;
 mod json;
 mod json_message;
 mod protobuf;
-mod sift;
+mod scan;
 mod write;
 mod write_protobuf;
 
 pub use batch::TraceBatch;
 pub use json::decode_json;
 pub use protobuf::{Origin, decode_protobuf};
-pub use sift::{Form, Group, ScannedRequest, SiftedSpan, sift};
+pub(crate) use scan::scan;
+pub use scan::{Form, Group, ScannedRequest, ScannedSpan};
 pub use write::{encode_json, write_json};
 pub use write_protobuf::encode_protobuf;
 
 use super::{Decoded, IngestError, Limits};
 use pacegate_engine::model::span::SpanKind;
 
-/// Reads a request in either encoding. JSON begins with a brace, which is no field of the
+/// Reads a request in either encoding. JSON begins with a brace, which is not a valid tag of the
 /// protobuf message.
 ///
 /// # Errors
-/// As [`decode_protobuf`] and [`decode_json`].
+/// The same as [`decode_protobuf`] and [`decode_json`].
 pub fn decode(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     if body.starts_with(b"{") { decode_json(body, limits) } else { decode_protobuf(body, limits) }
 }
@@ -50,7 +51,7 @@ fn kind_number(kind: SpanKind) -> u8 {
     }
 }
 
-/// Unsigned on the wire; what lies beyond the year 2262 is taken as that year.
+/// Times are unsigned on the wire. Times after the year 2262 saturate.
 fn nanoseconds(unsigned: u64) -> i64 {
     i64::try_from(unsigned).unwrap_or(i64::MAX)
 }

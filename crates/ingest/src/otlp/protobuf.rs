@@ -1,5 +1,5 @@
-//! `ExportTraceServiceRequest` from protobuf. Reads straight into our spans, without an owned
-//! copy of the message in between: what is not needed is passed over where it stands.
+//! Reads `ExportTraceServiceRequest` from protobuf directly into spans, without an owned message in
+//! between. Unneeded fields are skipped in place.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use pacegate_engine::model::span::{
 /// Reads an OTLP request.
 ///
 /// # Errors
-/// [`IngestError`] when the bytes are not such a message or hold too many spans. A span with
-/// an unusable id is rejected by itself.
+/// [`IngestError`] when the bytes are not such a message or exceed a limit. A span with an unusable
+/// id is rejected alone.
 pub fn decode_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     let malformed = |e: WireError| malformed(e, limits);
-    // Counted first: a span takes two bytes on the wire and hundreds in memory.
+    // Counted first: an empty span takes two bytes on the wire and hundreds in memory.
     if count_spans(body).map_err(malformed)? > limits.spans {
         return Err(IngestError::TooManySpans { limit: limits.spans });
     }
@@ -34,15 +34,14 @@ pub fn decode_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestErr
 }
 
 pub(super) fn malformed(error: WireError, limits: Limits) -> IngestError {
-    error.refusal("OTLP protobuf", limits)
+    error.into_ingest_error("OTLP protobuf", limits)
 }
 
-/// What the spans of one scope of one resource share.
+/// The resource and scope of spans.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the fields need no more than their names")]
 pub struct Origin {
-    /// Who sent them.
     pub resource: Arc<Resource>,
-    /// The library that made them.
     pub scope: Arc<Scope>,
 }
 
@@ -79,7 +78,7 @@ fn read_resource_spans(message: &[u8], decoded: &mut Decoded, left: &mut Allowan
     Ok(())
 }
 
-/// The resource of a group of spans, which may stand after them on the wire.
+/// Reads the resource of a group of spans. On the wire it can follow the spans.
 pub(super) fn read_resource(resource_spans: &[u8], left: &mut Allowance) -> Result<Arc<Resource>, WireError> {
     left.spend()?;
     let mut resource = Resource::default();
@@ -99,7 +98,7 @@ pub(super) fn read_resource(resource_spans: &[u8], left: &mut Allowance) -> Resu
     Ok(Arc::new(resource))
 }
 
-/// The scope may stand after its spans on the wire, too.
+/// Reads the scope of a group of spans. On the wire it can follow the spans.
 pub(super) fn read_scope(scope_spans: &[u8], left: &mut Allowance) -> Result<Arc<Scope>, WireError> {
     left.spend()?;
     let (mut name, mut version) = ("", "");
@@ -197,7 +196,7 @@ fn read_event(message: &[u8], left: &mut Allowance) -> Result<SpanEvent, WireErr
     Ok(event)
 }
 
-/// A link to an unusable id is passed over: it refers to nothing.
+/// `None` for a link with an unusable id.
 fn read_link(message: &[u8], left: &mut Allowance) -> Result<Option<SpanLink>, WireError> {
     left.spend()?;
     let (mut trace_id, mut span_id, mut attributes) = (&[][..], &[][..], Attributes::default());
@@ -253,7 +252,7 @@ fn read_attribute(
             _ => {}
         }
     }
-    // An attribute without a name says nothing, and takes two bytes here.
+    // An attribute without a key is useless and takes only two bytes on the wire.
     if !key.is_empty() {
         into.0.push((key.to_owned(), any));
     }

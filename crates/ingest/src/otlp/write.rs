@@ -1,5 +1,4 @@
-//! OTLP JSON from spans: the form in which raw traces are kept, and in which anyone can have
-//! them back.
+//! Writes spans as OTLP JSON, the format in which raw traces are stored and returned.
 
 use std::io::Write;
 
@@ -12,25 +11,25 @@ use pacegate_engine::model::span::{
     AttributeValue, Attributes, Resource, Scope, Span, SpanEvent, SpanLink, SpanStatus,
 };
 
-/// Writes spans as one OTLP JSON document. Each resource stands once, however its spans are
-/// mixed with others'.
+/// Writes spans as one OTLP JSON document. Each resource is written once, even if its spans are
+/// mixed with spans of others.
 ///
 /// # Errors
-/// Only the writer's own.
+/// Only errors of the writer.
 pub fn write_json(spans: &[Span], writer: impl Write) -> Result<(), serde_json::Error> {
     serde_json::to_writer(writer, &Request(&grouped(spans)))
 }
 
-/// The same in memory.
+/// Encodes spans as one OTLP JSON document in memory.
 ///
 /// # Errors
-/// None in practice: writing to memory does not fail and every value has a form in JSON.
+/// None in practice: writing to memory does not fail, and every value can be written as JSON.
 pub fn encode_json(spans: &[Span]) -> Result<Vec<u8>, serde_json::Error> {
     let mut json = Vec::new();
     write_json(spans, &mut json).map(|()| json)
 }
 
-/// Declares a wrapper that is written as a map of the listed fields.
+/// Declares a wrapper that serializes as a map of the listed fields.
 macro_rules! as_map {
     ($(#[$doc:meta])* $name:ident($inner:ty), $value:ident => { $($key:literal: $field:expr),* $(,)? }) => {
         $(#[$doc])*
@@ -47,7 +46,7 @@ macro_rules! as_map {
     };
 }
 
-/// A list written element by element, so that nothing is built up beside the text.
+/// Serializes a list element by element, without a copy of it in memory.
 struct List<I>(I);
 
 impl<I: Iterator<Item = T> + Clone, T: Serialize> Serialize for List<I> {
@@ -168,13 +167,13 @@ impl Serialize for Value<'_> {
     }
 }
 
-/// The object around the elements of a list or a map.
+/// `ArrayValue` or `KeyValueList`.
 #[derive(Serialize)]
 struct Values<T> {
     values: T,
 }
 
-/// Protobuf's JSON words for what JSON has no number for.
+/// Protobuf's JSON names for numbers that JSON does not have.
 fn non_finite(value: f64) -> &'static str {
     if value.is_nan() {
         "NaN"

@@ -1,5 +1,5 @@
-//! OTLP protobuf from spans: the form in which batches wait for their run and are forwarded.
-//! Several such messages one after the other are one message, because all of them is a list.
+//! Writes spans as OTLP protobuf, the format in which batches wait for their run and are forwarded.
+//! Concatenated messages are one valid message, because the message is a list.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use pacegate_engine::model::span::{
     AttributeValue, Attributes, Resource, Scope, Span, SpanEvent, SpanLink, SpanStatus,
 };
 
-/// Writes spans as one `ExportTraceServiceRequest`. Each resource and scope stands once, however
-/// its spans are mixed with others'.
+/// Writes spans as one `ExportTraceServiceRequest`. Each resource and scope is written once, even if
+/// its spans are mixed with spans of others.
 #[must_use]
 pub fn encode_protobuf(spans: &[Span]) -> Vec<u8> {
     let mut message = Message(Vec::with_capacity(spans.len() * 256));
@@ -30,7 +30,7 @@ pub fn encode_protobuf(spans: &[Span]) -> Vec<u8> {
     message.0
 }
 
-/// Spans by resource, then by scope, as they share them.
+/// Spans by shared resource, then by shared scope.
 pub(super) fn grouped(spans: &[Span]) -> Vec<Vec<Vec<&Span>>> {
     let mut groups: Vec<Vec<Vec<&Span>>> = Vec::new();
     let mut resource_at: HashMap<*const Resource, usize> = HashMap::new();
@@ -59,7 +59,7 @@ pub(super) fn grouped(spans: &[Span]) -> Vec<Vec<Vec<&Span>>> {
     groups
 }
 
-/// Fields are appended; what is empty or zero is left out, as protobuf has it.
+/// A message under construction. Empty and zero fields are left out, as in protobuf.
 struct Message(Vec<u8>);
 
 impl Message {
@@ -99,8 +99,8 @@ impl Message {
         }
     }
 
-    /// A message in a field. Its length stands before it and is known after it: two bytes are
-    /// kept free, which is right for most spans, and moved when it is not.
+    /// Writes a message into a field. Its length comes first but is known last. Two bytes are
+    /// reserved, which is right for most spans; otherwise the content is moved.
     fn nested(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
         self.tag(field, 2);
         let at = self.0.len();
@@ -197,7 +197,7 @@ fn write_attributes(field: u32, attributes: &Attributes, message: &mut Message) 
 }
 
 fn write_value(value: &AttributeValue, message: &mut Message) {
-    // Here zero and empty are values: a field that is absent would be another value.
+    // Zero and empty are values here: an absent field would be another value.
     match value {
         AttributeValue::String(text) => message.bytes(1, text.as_bytes()),
         AttributeValue::Bool(truth) => {
@@ -251,13 +251,13 @@ mod tests {
 
     fn spans() -> Vec<Span> {
         let mut spans = decode_json(REQUEST.as_bytes(), Limits::default()).expect("readable").spans;
-        // Longer than two bytes of length can say, and empty.
+        // Its length takes more than two bytes.
         spans[0].name = "long ".repeat(5_000);
         spans
     }
 
     #[test]
-    fn what_is_written_reads_back_the_same() {
+    fn written_protobuf_reads_back_the_same() {
         let spans = spans();
         let written = encode_protobuf(&spans);
         assert_eq!(decode(&written, Limits::default()).expect("readable").spans, spans);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn another_implementation_reads_it_and_writes_the_same() {
+    fn another_implementation_reads_and_writes_the_same() {
         let written = encode_protobuf(&spans());
         let message = ExportTraceServiceRequest::decode(written.as_slice()).expect("protobuf");
         assert_eq!(message.resource_spans.len(), 2);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn two_messages_are_one() {
+    fn concatenated_messages_are_one_message() {
         let spans = spans();
         let both = [encode_protobuf(&spans[..1]), encode_protobuf(&spans[1..])].concat();
         assert_eq!(decode(&both, Limits::default()).expect("readable").spans, spans);

@@ -1,9 +1,9 @@
-//! Attributes whose key says that their value is a secret, and the harmless ones among them. What
-//! the operator adds counts like what is built in.
+//! Decides by an attribute's key whether its value is a secret. The operator's patterns have the same
+//! effect as the built-in ones.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-/// A key that contains one of these holds a secret. Each is looked for by its rarest byte.
+/// A key that contains one of these holds a secret. The search looks for the rarest byte of each.
 const SECRET_WORDS: [&str; 10] = [
     "password",
     "passwd",
@@ -16,9 +16,9 @@ const SECRET_WORDS: [&str; 10] = [
     "authorization",
     "passphrase",
 ];
-/// A key that ends so holds one too, behind a `.`, `_` or `-`: `db.pass` and not `bypass`.
+/// A key with this ending after a `.`, `_` or `-` holds a secret too: `db.pass`, but not `bypass`.
 const LAST_WORD: &[u8] = b"pass";
-/// Unless the word is part of one of these.
+/// A match inside of one of these is harmless.
 const HARMLESS_WORDS: [&str; 34] = [
     "primary_key",
     "primarykey",
@@ -55,7 +55,7 @@ const HARMLESS_WORDS: [&str; 34] = [
     "result.pass",
     "render_pass",
 ];
-/// The rarest byte of each word, and how far before it the word begins.
+/// For each entry of `SECRET_WORDS`: the rarest byte, its offset in the entry, the entry's index.
 static SCAN: [(u8, usize, usize); 10] = [
     (b'w', 4, 0), // password
     (b'w', 4, 1), // passwd
@@ -68,10 +68,10 @@ static SCAN: [(u8, usize, usize); 10] = [
     (b'z', 7, 8), // authorization
     (b'p', 4, 9), // passphrase
 ];
-/// Patterns an operator can add to either list.
+/// Most patterns that an operator can add to either list.
 const MAX_PATTERNS: usize = 200;
 
-/// Which keys hold secrets.
+/// The rules about keys.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SecretKeys {
     words: Vec<String>,
@@ -81,15 +81,15 @@ pub(super) struct SecretKeys {
 }
 
 impl SecretKeys {
-    /// The built-in ones, and comma-separated patterns: a part of a key, or a glob (`*`, `?`, `[…]`)
-    /// over a whole one. Upper and lower case are the same.
+    /// Adds comma-separated patterns to the built-in ones. A pattern is a part of a key, or a glob
+    /// (`*`, `?`, `[…]`) over a whole key. Case is ignored.
     pub(super) fn new(secret: &str, harmless: &str) -> Result<Self, String> {
         let (words, globs) = patterns(secret)?;
         let (harmless_words, harmless_globs) = patterns(harmless)?;
         Ok(Self { words, globs, harmless_words, harmless_globs })
     }
 
-    /// Whether the value under this key is a secret.
+    /// `true` if the value under this key is a secret.
     pub(super) fn contains(&self, key: &str) -> bool {
         let is_secret = built_in(key.as_bytes(), &self.harmless_words)
             || ends_in_pass(key.as_bytes(), &self.harmless_words)
@@ -111,7 +111,7 @@ fn built_in(key: &[u8], harmless: &[String]) -> bool {
     key.iter().enumerate().any(|(at, byte)| {
         let byte = byte.to_ascii_lowercase();
         let next = key.get(at + 1).map_or(0, u8::to_ascii_lowercase);
-        // What stands there in the words below: most bytes are passed over by this.
+        // The pairs of bytes at that offset in `SECRET_WORDS`. This check skips most bytes.
         matches!(
             (byte, next),
             (b'k', b'e' | b'i') | (b'w', b'o' | b'd') | (b'c', b'r') | (b'z', b'a') | (b'p', b'h')
@@ -133,11 +133,11 @@ fn ends_in_pass(key: &[u8], harmless: &[String]) -> bool {
         && !is_covered(key, at, LAST_WORD.len(), harmless)
 }
 
-/// Whether a secret's word is only part of a harmless one.
+/// `true` if the match at `at` is inside of a harmless word.
 fn is_covered(key: &[u8], at: usize, length: usize, more: &[String]) -> bool {
     let built_in = HARMLESS_WORDS.iter().copied();
     built_in.chain(more.iter().map(String::as_str)).map(str::as_bytes).any(|harmless| {
-        // Every place at which the harmless word would hold this one.
+        // Tries every position at which the harmless word would contain the match.
         let first = (at + length).saturating_sub(harmless.len());
         (first..=at).any(|start| {
             start + harmless.len() >= at + length
@@ -153,7 +153,7 @@ fn patterns(list: &str) -> Result<(Vec<String>, GlobSet), String> {
     let wrong = |pattern: &str, why: &str| format!("`{pattern}` is not a pattern of keys: {why}");
     for (n, pattern) in list.split(',').map(str::trim).filter(|p| !p.is_empty()).enumerate() {
         if n == MAX_PATTERNS || pattern.len() > 200 {
-            return Err(wrong(pattern, "at most 200 patterns of 200 bytes are taken"));
+            return Err(wrong(pattern, "at most 200 patterns of 200 bytes are allowed"));
         }
         if pattern.contains(['*', '?', '[', '{']) {
             let glob = GlobBuilder::new(pattern).case_insensitive(true).build();
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_that_contain_a_word_are_secret_unless_it_is_part_of_a_harmless_one() {
+    fn secret_words_match_unless_inside_harmless_ones() {
         let keys = SecretKeys::default();
         for key in [
             "password",
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_adds_to_both_lists() {
+    fn operator_adds_to_both_lists() {
         let keys = SecretKeys::new("IBAN, customer.*.mail ,", "sonar.Token,pact_*_key").expect("patterns");
         for (key, is_secret) in [
             ("payment.Iban", true),

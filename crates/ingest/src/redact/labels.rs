@@ -1,15 +1,15 @@
-//! Secrets that are known by a label before them in the same text: `password=…`,
-//! `"api_key": "…"`, `--token …`, `Authorization: …`. A word alone, as in "unexpected token: x", is
-//! none. A value is read to its end once, and where nothing is masked only its first bytes are.
+//! Finds secrets by a label before them in the same text: `password=…`, `"api_key": "…"`,
+//! `--token …`, `Authorization: …`. A plain word, as in "unexpected token: x", is not a label. A value
+//! is read to its end once; if nothing is masked, only its first bytes are read.
 
 use std::ops::Range;
 
 use super::secrets::MASK;
 
-/// The longest label that is looked at, bytes.
+/// Longest label, bytes.
 const LONGEST: usize = 40;
 
-/// A label that ends so says that a secret follows.
+/// Endings of labels of secrets.
 const LABELS: [&[u8]; 20] = [
     b"password",
     b"passwd",
@@ -32,11 +32,11 @@ const LABELS: [&[u8]; 20] = [
     b"cookie",
     b"signature",
 ];
-/// A header whose name ends so holds nothing but a secret.
+/// Endings of the names of headers whose whole value is secret.
 const HEADERS: [&[u8]; 3] = [b"authorization", b"cookie", b"x-api-key"];
-/// Labels that no sentence has: their value may stand behind a colon without quotes.
+/// Labels that never occur in sentences: their value can follow a colon without quotes.
 const UNMISTAKABLE: [&[u8]; 3] = [b"secret_access_key", b"secretaccesskey", b"session_token"];
-/// What follows the name of an argument in a sentence about it.
+/// Words that follow the name of an argument in a sentence about it.
 const PROSE: [&[u8]; 20] = [
     b"and",
     b"are",
@@ -59,17 +59,17 @@ const PROSE: [&[u8]; 20] = [
     b"was",
     b"with",
 ];
-/// What an `Authorization` header begins with.
+/// Beginnings of the value of an `Authorization` header.
 const SCHEMES: [&[u8]; 6] =
     [b"bearer ", b"basic ", b"token ", b"digest ", b"negotiate ", b"aws4-hmac-sha256 "];
 
-/// Whether a label, the quote that closes it or a space after it may end with this byte.
+/// `true` if this byte can precede the `=` or `:`: the end of a label, a closing quote or a space.
 pub(super) fn may_label(byte: u8) -> bool {
     matches!(byte | 0x20, b'd' | b'e' | b't' | b'n' | b'y' | b' ' | b'|')
         || matches!(byte, b'"' | b'\'' | b'\t')
 }
 
-/// The value behind a `=` or `:` at `at`, if the label before it says that it is a secret.
+/// The value after the `=` or `:` at `at`, if the label before it is that of a secret.
 pub(super) fn labelled(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     let around = &text[from.max(at.saturating_sub(LONGEST + 4))..at];
     let named = &around[..=around.iter().rposition(|b| !b"\\\"' \t".contains(b))?];
@@ -88,7 +88,7 @@ pub(super) fn labelled(text: &[u8], from: usize, at: usize) -> Option<Range<usiz
     }
     let is_unmistakable = ends_with(label, &UNMISTAKABLE);
     let is_equal = text[at] == b'=' || is_arrow;
-    // In a sentence a colon follows anything, and spaces stand around any sign.
+    // In a sentence, a colon can follow any word, and spaces can surround any sign.
     let is_assigned = is_quoted
         || is_unmistakable
         || (is_equal && ((closing.is_empty() && !is_arrow) || Value::at(text, start).opening > 0));
@@ -100,7 +100,7 @@ pub(super) fn labelled(text: &[u8], from: usize, at: usize) -> Option<Range<usiz
     Value::at(text, start).secret(text, start)
 }
 
-/// The value after `--password` or the like, whose hyphens stand at `at`.
+/// The value after an argument such as `--password`, whose hyphens are at `at`.
 pub(super) fn argument(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     let is_apart = at == from || !(text[at - 1] == b'-' || text[at - 1].is_ascii_alphanumeric());
     if !is_apart || text.get(at + 1) != Some(&b'-') {
@@ -136,20 +136,21 @@ fn has_scheme(text: &[u8]) -> bool {
         .any(|scheme| text.get(..scheme.len()).is_some_and(|part| part.eq_ignore_ascii_case(scheme)))
 }
 
-/// How a value is written: where it begins and what ends it.
+/// Where a value begins and ends.
 struct Value {
-    /// Bytes before it: a `"` or `'` and the backslashes that escape it.
+    /// Length of the opening quote and of the backslashes that escape it, bytes; 0 without quotes.
     opening: usize,
     end: End,
 }
 
-/// What ends a value.
+/// The end of a value.
 enum End {
-    /// What ends a word in a command, an address, JSON or XML.
+    /// The end of a word in a command, an address, JSON or XML.
     Word,
-    /// The line's end or the quote that opened before the label; any quote if that isn't known.
+    /// The end of the line or the quote that was opened before the label. Any quote if that one is
+    /// unknown.
     Line(Option<u8>),
-    /// The same quote, behind as many backslashes.
+    /// The same quote, after the same number of backslashes.
     Quote(u8),
 }
 
@@ -162,7 +163,7 @@ impl Value {
         }
     }
 
-    /// A header's value: quoted by itself, or what is left of the line.
+    /// A header's value: its own quotes, or the rest of the line.
     fn of_header(text: &[u8], start: usize, opened: Option<u8>) -> Self {
         let value = Self::at(text, start);
         if value.opening > 0 && opened.is_none() {
@@ -172,24 +173,24 @@ impl Value {
         }
     }
 
-    /// Where the value is, unless there is none or it is masked already.
+    /// The value's range, or `None` if there is no value or it is masked already.
     fn secret(&self, text: &[u8], start: usize) -> Option<Range<usize>> {
         let start = start + self.opening;
         let text = &text[start..];
         if text.starts_with(MASK.as_bytes()) {
-            // Its own mask, whole: nothing is left to be done.
+            // The value is masked. Text that follows the mask is masked with it.
             let rest = self.length(&text[MASK.len()..]);
             return (rest > 0).then(|| start..start + MASK.len() + rest);
         }
         let length = self.length(text);
         let written = &text[..length];
         let is_scheme = [&b"bearer"[..], b"basic"].iter().any(|s| written.eq_ignore_ascii_case(s));
-        // Nothing, or what is left of a mask where the text was cut.
+        // Empty, or a mask that was cut with the text.
         let is_rest = MASK.as_bytes().starts_with(written.strip_suffix("…".as_bytes()).unwrap_or(written));
         (!is_rest && !is_scheme).then(|| start..start + length)
     }
 
-    /// The bytes up to its end. A key in PEM is longer than its first word: it is told by itself.
+    /// The number of bytes up to the value's end. It stops before a PEM key, which has its own shape.
     fn length(&self, text: &[u8]) -> usize {
         let mut at = 0;
         while at < text.len() && !text[at..].starts_with(b"-----") {
@@ -200,7 +201,7 @@ impl Value {
                 End::Line(_) if text[at] == b'\\' => break,
                 End::Line(Some(opened)) if text[at] == opened => break,
                 End::Line(None) if is_quote => {
-                    // Behind a `=` it opens a part of the value, as in `Digest username="…"`.
+                    // After a `=`, a quote opens a part of the value, as in `Digest username="…"`.
                     if at == 0 || text[at - 1] != b'=' {
                         break;
                     }
@@ -217,10 +218,10 @@ impl Value {
                     if text.get(at + escapes) == Some(&quote)
                         && (escapes < own || escapes % (2 * self.opening) == own)
                     {
-                        // Of what is quoted, and what is quoted around it: that is the end.
+                        // The closing quote of the value or of a text around it.
                         return at + escapes.saturating_sub(own);
                     }
-                    // An odd one escapes what follows it.
+                    // The last of an odd number of backslashes escapes the next byte.
                     at += (escapes + escapes % 2).max(1);
                 }
                 _ => at += 1,

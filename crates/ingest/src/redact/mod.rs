@@ -1,6 +1,6 @@
-//! What is kept of a span: no secrets by their key or their shape, no text, list or name beyond its
-//! bound, and how much was left out. It runs before anything is stored, logged or passed on, and a
-//! second time it changes nothing.
+//! Redacts spans before they are stored, logged or forwarded. Secrets are masked by their key or
+//! shape; texts and lists are cut at their bounds, with a count of the dropped elements. A second
+//! pass changes nothing.
 
 mod keys;
 mod labels;
@@ -15,23 +15,23 @@ use self::secrets::{MASK, has_secret, mask, masked};
 use pacegate_engine::model::span::{AttributeValue, Attributes, Resource, Scope, Span, SpanStatus};
 
 /// Attributes kept of a span, event or resource.
-pub const ATTRIBUTES_KEPT: usize = 50;
+pub(crate) const ATTRIBUTES_KEPT: usize = 50;
 /// Characters kept of a text.
-pub const TEXT_KEPT: usize = 1_000;
-/// Characters kept of a stack trace: it is what says where an error arose.
+pub(crate) const TEXT_KEPT: usize = 1_000;
+/// Characters kept of a stack trace, which locates an error.
 const STACK_TRACE_KEPT: usize = 8_000;
-/// Bytes kept of a trace state: W3C's own limit.
+/// Bytes kept of a trace state: the limit of the W3C specification.
 const TRACE_STATE_KEPT: usize = 512;
 /// Events kept of a span.
-pub const EVENTS_KEPT: usize = 20;
+pub(crate) const EVENTS_KEPT: usize = 20;
 /// Links kept of a span.
-pub const LINKS_KEPT: usize = 20;
+pub(crate) const LINKS_KEPT: usize = 20;
 const STACK_TRACE: &str = "exception.stacktrace";
 
-/// Keys that begin so say whose run it is and what failed: kept before all others.
+/// Prefixes of keys that identify the run or a failure. They are kept before all others.
 const ESSENTIAL: [&str; 7] =
     ["pipeline.", "stage.", "cicd.pipeline.", "vcs.ref.", "vcs.repository.", "error", "exception."];
-/// Keys that begin so are kept before the rest.
+/// Prefixes of keys that are kept before the rest.
 const IMPORTANT: [&str; 16] = [
     "cicd.",
     "ci.",
@@ -51,62 +51,60 @@ const IMPORTANT: [&str; 16] = [
     "http.",
 ];
 
-/// Cleans spans. Cheap to clone.
+/// Redacts spans with the built-in rules and the operator's keys. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor {
     keys: Arc<SecretKeys>,
 }
 
 impl Redactor {
-    /// What is built in, and what the operator adds: comma-separated parts of keys, or globs over whole
-    /// keys, of attributes that hold secrets and of those that don't.
+    /// Adds the operator's patterns to the built-in ones. A list is separated by commas; a pattern is a
+    /// part of a key, or a glob over a whole key.
     ///
     /// # Errors
-    /// A sentence that names the pattern that is none.
+    /// A sentence that names the invalid pattern.
     pub fn new(secret_keys: &str, harmless_keys: &str) -> Result<Self, String> {
         Ok(Self { keys: Arc::new(SecretKeys::new(secret_keys, harmless_keys)?) })
     }
 
-    /// Bounds and cleans spans. Resources and scopes that were shared stay shared.
+    /// Redacts spans. Shared resources and scopes stay shared.
     pub fn redact(&self, spans: &mut [Span]) {
         let mut resources = Shared::default();
         let mut scopes = Shared::default();
         for span in spans {
-            span.resource = resources.cleaned(&span.resource, |resource| self.redacted_resource(resource));
-            span.scope = scopes.cleaned(&span.scope, |scope| self.redacted_scope(scope));
+            span.resource = resources.redacted(&span.resource, |resource| self.redacted_resource(resource));
+            span.scope = scopes.redacted(&span.scope, |scope| self.redacted_scope(scope));
             self.redact_span(span);
         }
     }
 
-    /// Whether an attribute of this key stays as it is, if its value does.
+    /// `true` if redaction changes neither this key nor the value under it because of the key.
     #[must_use]
-    pub fn leaves_key(&self, key: &str) -> bool {
+    pub(crate) fn leaves_key(&self, key: &str) -> bool {
         !self.keys.contains(key) && self.leaves_text(key, TEXT_KEPT)
     }
 
-    /// Whether a text stays as it is and takes at most so many bytes.
+    /// `true` if a text has no secret and at most `bytes` bytes.
     #[must_use]
-    pub fn leaves_text(&self, text: &str, bytes: usize) -> bool {
+    pub(crate) fn leaves_text(&self, text: &str, bytes: usize) -> bool {
         text.len() <= bytes && !has_secret(text)
     }
 
-    /// A resource, cleaned.
     #[must_use]
-    pub fn redacted_resource(&self, resource: &Resource) -> Resource {
+    pub(crate) fn redacted_resource(&self, resource: &Resource) -> Resource {
         let mut resource = resource.clone();
         let dropped = self.attributes(&mut resource.attributes);
         resource.dropped_attributes = resource.dropped_attributes.saturating_add(dropped);
         resource
     }
 
-    /// A scope, cleaned.
     #[must_use]
-    pub fn redacted_scope(&self, scope: &Scope) -> Scope {
+    pub(crate) fn redacted_scope(&self, scope: &Scope) -> Scope {
         Scope { name: redacted(scope.name.clone()), version: redacted(scope.version.clone()) }
     }
 
-    /// Cleans a span; its resource and scope are left as they are.
-    pub fn redact_span(&self, span: &mut Span) {
+    /// Redacts a span, but not its resource and scope.
+    pub(crate) fn redact_span(&self, span: &mut Span) {
         clean(&mut span.name);
         mask(&mut span.trace_state);
         cut_trace_state(&mut span.trace_state);
@@ -127,18 +125,18 @@ impl Redactor {
             of_links += self.attributes(&mut link.attributes);
         }
         let dropped = &mut span.dropped;
-        // A link has no count of its own: what it lost is the span's.
+        // A link has no count of dropped attributes: the span's count includes them.
         dropped.attributes = dropped.attributes.saturating_add(attributes).saturating_add(of_links);
         dropped.events = dropped.events.saturating_add(events);
         dropped.links = dropped.links.saturating_add(links);
     }
 
-    /// Cleans attributes, nested ones too, and returns how many were left out.
+    /// Redacts attributes, also nested ones. Returns the number of dropped attributes.
     fn attributes(&self, attributes: &mut Attributes) -> u32 {
         let mut dropped = keep_important(&mut attributes.0, ATTRIBUTES_KEPT, |(key, _)| key_rank(key));
         for (key, value) in &mut attributes.0 {
             let is_secret = self.keys.contains(key);
-            // By its key as it was, or as it is kept: the next pass sees only that.
+            // The redacted key is checked too: a second pass sees only that one.
             if is_secret | (clean(key) && self.keys.contains(key)) {
                 *value = AttributeValue::String(MASK.to_owned());
             } else if let (STACK_TRACE, AttributeValue::String(text)) = (key.as_str(), &mut *value) {
@@ -179,19 +177,19 @@ impl Redactor {
     }
 }
 
-/// Bounds and cleans spans by what is built in.
+/// Redacts spans with the built-in rules.
 pub fn redact(spans: &mut [Span]) {
     Redactor::default().redact(spans);
 }
 
-/// Bounds and cleans one text.
+/// Masks the secrets in a text and cuts it at its bound.
 #[must_use]
 pub fn redacted(mut text: String) -> String {
     clean(&mut text);
     text
 }
 
-/// What spans share, cleaned once for those that follow one another.
+/// Redacts a shared value once for neighbouring spans.
 struct Shared<T>(Option<(Arc<T>, Arc<T>)>);
 
 impl<T> Default for Shared<T> {
@@ -201,15 +199,15 @@ impl<T> Default for Shared<T> {
 }
 
 impl<T> Shared<T> {
-    fn cleaned(&mut self, shared: &Arc<T>, clean: impl FnOnce(&T) -> T) -> Arc<T> {
+    fn redacted(&mut self, shared: &Arc<T>, redact: impl FnOnce(&T) -> T) -> Arc<T> {
         if let Some((from, to)) = &self.0
             && Arc::ptr_eq(from, shared)
         {
             return to.clone();
         }
-        let cleaned = Arc::new(clean(shared));
-        self.0 = Some((shared.clone(), cleaned.clone()));
-        cleaned
+        let redacted = Arc::new(redact(shared));
+        self.0 = Some((shared.clone(), redacted.clone()));
+        redacted
     }
 }
 
@@ -224,7 +222,7 @@ fn key_rank(key: &str) -> u8 {
     }
 }
 
-/// Events that say how a span failed, then those that say how it began or ended.
+/// Events about failures come first, then events about the beginning or end.
 fn event_rank(name: &str) -> u8 {
     let contains =
         |word: &str| name.as_bytes().windows(word.len()).any(|w| w.eq_ignore_ascii_case(word.as_bytes()));
@@ -237,26 +235,26 @@ fn event_rank(name: &str) -> u8 {
     }
 }
 
-/// Keeps at most `limit` elements, those of a low rank before others, in their order. Returns how
-/// many were left out.
+/// Keeps at most `limit` elements in their order; elements of a lower rank are preferred. Returns the
+/// number of dropped elements.
 fn keep_important<T>(list: &mut Vec<T>, limit: usize, rank: impl Fn(&T) -> u8) -> u32 {
     let before = list.len();
     if before <= limit {
         return 0;
     }
-    let mut room = [0; 3];
+    let mut quota = [0; 3];
     for element in list.iter() {
-        room[usize::from(rank(element).min(2))] += 1;
+        quota[usize::from(rank(element).min(2))] += 1;
     }
     let mut left = limit;
-    for room in &mut room {
-        *room = left.min(*room);
-        left -= *room;
+    for quota in &mut quota {
+        *quota = left.min(*quota);
+        left -= *quota;
     }
     list.retain(|element| {
-        let room = &mut room[usize::from(rank(element).min(2))];
-        let keep = *room > 0;
-        *room = room.saturating_sub(1);
+        let quota = &mut quota[usize::from(rank(element).min(2))];
+        let keep = *quota > 0;
+        *quota = quota.saturating_sub(1);
         keep
     });
     count(before - limit)
@@ -266,11 +264,11 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Masks what is secret in a text and cuts it at its bound. `true`: it changed.
+/// Masks the secrets in a text and cuts it at its bound. Returns `true` if the text changed.
 fn clean(text: &mut String) -> bool {
     let mut changed = false;
-    // Before it is cut: half a secret has no shape any more. Afterwards too: what is cut can look
-    // like one, and the next pass must find nothing to do.
+    // Secrets are masked before the cut, because half a secret has no known shape. They are masked
+    // again after it, because a cut text can look like a secret and a second pass must change nothing.
     while mask(text) | cut(text) {
         if changed {
             break;
@@ -280,9 +278,9 @@ fn clean(text: &mut String) -> bool {
     changed
 }
 
-/// Cuts a text at its bound and says so with an ellipsis.
+/// Cuts a text at its bound and appends an ellipsis.
 fn cut(text: &mut String) -> bool {
-    // Fewer bytes than characters allowed: nothing to count.
+    // A text has at least as many bytes as characters, so short texts are not counted.
     if text.len() > TEXT_KEPT
         && let Some((at, _)) = text.char_indices().nth(TEXT_KEPT)
         && text[at..] != *"…"
@@ -302,8 +300,8 @@ fn cut_trace_state(text: &mut String) {
     }
 }
 
-/// Cuts what is between the ends of a stack trace, on a line of its own: some languages print
-/// the innermost call first and some last.
+/// Replaces the middle of a stack trace by a line with an ellipsis. Both ends are kept, because some
+/// languages print the innermost call first and some last.
 fn cut_in_the_middle(text: &mut String, kept: usize) {
     let length = if text.len() > kept { text.chars().count() } else { 0 };
     if length <= kept {

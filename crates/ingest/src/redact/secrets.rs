@@ -1,6 +1,6 @@
-//! Secrets that are known by their shape, wherever they stand in a text. One pass: a table says
-//! which bytes can be part of a shape, and only there is looked closer. Refuses to guess: what has
-//! no known shape and no label stays.
+//! Finds secrets of a known shape anywhere in a text, in one pass. A table names the bytes at which a
+//! shape can be recognized, and only these are examined. A text without a known shape or label is
+//! never guessed to be a secret.
 
 #[cfg(test)]
 mod tests;
@@ -9,13 +9,13 @@ use std::ops::Range;
 
 use super::labels;
 
-/// What stands in a secret's place.
+/// Replaces a secret.
 pub(super) const MASK: &str = "[redacted]";
-/// Nothing shorter holds a shape.
+/// No shape is shorter, bytes.
 const SHORTEST: usize = 7;
 
-/// Bytes at which a shape can be told. The others are passed over.
-static TELLING: [bool; 256] = {
+/// The bytes at which a shape can be recognized. All others are skipped.
+static TRIGGERS: [bool; 256] = {
     let mut table = [false; 256];
     let bytes = *b"_-AJ =:";
     let mut i = 0;
@@ -26,22 +26,24 @@ static TELLING: [bool; 256] = {
     table
 };
 
-/// A token with a fixed beginning: its prefix, whose last byte is a telling one, the fewest bytes
-/// after it, and which they are.
+/// A token with a fixed prefix.
 struct Prefixed {
+    /// The last byte is in `TRIGGERS`.
     prefix: &'static [u8],
+    /// Fewest bytes after the prefix.
     fewest: usize,
+    /// Which bytes can follow the prefix.
     is_part: fn(u8) -> bool,
-    /// Whether its prefix also ends longer words, as in `task_test_`: it has to begin one.
-    is_word: bool,
+    /// The prefix has to begin a word, because it is also the end of longer words: `task_test_`.
+    begins_word: bool,
 }
 
 const fn prefixed(prefix: &'static [u8], fewest: usize, is_part: fn(u8) -> bool) -> Prefixed {
-    Prefixed { prefix, fewest, is_part, is_word: false }
+    Prefixed { prefix, fewest, is_part, begins_word: false }
 }
 
-const fn word(prefix: &'static [u8], fewest: usize, is_part: fn(u8) -> bool) -> Prefixed {
-    Prefixed { prefix, fewest, is_part, is_word: true }
+const fn prefixed_word(prefix: &'static [u8], fewest: usize, is_part: fn(u8) -> bool) -> Prefixed {
+    Prefixed { prefix, fewest, is_part, begins_word: true }
 }
 
 fn is_base62(b: u8) -> bool {
@@ -56,7 +58,7 @@ fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b)
 }
 
-/// GitHub's, npm's, Docker's, Stripe's, Hugging Face's and our own, by their underscore.
+/// Tokens of GitHub, npm, Docker, Stripe, Hugging Face and Pacegate. The trigger is an underscore.
 static BY_UNDERSCORE: [Prefixed; 15] = [
     prefixed(b"ghp_", 30, is_base64url),
     prefixed(b"gho_", 30, is_base64url),
@@ -68,13 +70,13 @@ static BY_UNDERSCORE: [Prefixed; 15] = [
     prefixed(b"dckr_pat_", 20, is_base64url),
     prefixed(b"sk_live_", 16, is_base62),
     prefixed(b"rk_live_", 16, is_base62),
-    word(b"sk_test_", 16, is_base62),
-    word(b"rk_test_", 16, is_base62),
-    word(b"hf_", 30, is_base62),
+    prefixed_word(b"sk_test_", 16, is_base62),
+    prefixed_word(b"rk_test_", 16, is_base62),
+    prefixed_word(b"hf_", 30, is_base62),
     prefixed(b"pgt_", 32, is_base62),
     prefixed(b"pgg_", 32, is_base62),
 ];
-/// GitLab's, Slack's, `OpenAI`'s and `PyPI`'s, by their hyphen.
+/// Tokens of GitLab, Slack, `OpenAI` and `PyPI`. The trigger is a hyphen.
 static BY_HYPHEN: [Prefixed; 13] = [
     prefixed(b"glpat-", 20, is_base64url),
     prefixed(b"glrt-", 20, is_base64url),
@@ -88,23 +90,23 @@ static BY_HYPHEN: [Prefixed; 13] = [
     prefixed(b"xoxs-", 10, is_base64url),
     prefixed(b"xapp-", 10, is_base64url),
     prefixed(b"pypi-", 40, is_base64url),
-    word(b"sk-proj-", 20, is_base64url),
+    prefixed_word(b"sk-proj-", 20, is_base64url),
 ];
 
-/// Replaces every secret of a known shape. `true`: there was one.
+/// Replaces every secret of a known shape. Returns `true` if there was one.
 pub(super) fn mask(text: &mut String) -> bool {
     let Some(masked) = masked(text.as_bytes()) else { return false };
-    // Shapes begin and end beside ASCII, so the rest is still text.
+    // Shapes begin and end next to ASCII, so the rest is still UTF-8.
     *text = String::from_utf8(masked).unwrap_or_else(|_| MASK.to_owned());
     true
 }
 
-/// Whether a secret of a known shape is in it.
+/// `true` if the text contains a secret of a known shape.
 pub(super) fn has_secret(text: &str) -> bool {
     find(text.as_bytes(), 0).is_some()
 }
 
-/// The bytes without secrets of a known shape; none when there are none in it.
+/// The bytes with every secret of a known shape masked, or `None` if there is no secret.
 pub(super) fn masked(text: &[u8]) -> Option<Vec<u8>> {
     let mut found = find(text, 0)?;
     let mut masked = Vec::with_capacity(text.len());
@@ -122,20 +124,20 @@ pub(super) fn masked(text: &[u8]) -> Option<Vec<u8>> {
     Some(masked)
 }
 
-/// The first secret that is told at or after a place. What follows a secret is looked at as if the
-/// text began there; nothing is looked at more than a few times, whatever it is.
+/// The first secret whose trigger is at or after `from`. The text is treated as if it began at `from`.
+/// Each byte is examined a few times at most, so the time is linear.
 fn find(text: &[u8], from: usize) -> Option<Range<usize>> {
     if text.len() - from < SHORTEST {
         return None;
     }
-    let telling = |at: usize| TELLING[usize::from(text[at])] && is_likely(text, at);
-    (from..text.len()).filter(|at| telling(*at)).find_map(|at| look(text, from, at))
+    let is_candidate = |at: usize| TRIGGERS[usize::from(text[at])] && is_likely(text, at);
+    (from..text.len()).filter(|at| is_candidate(*at)).find_map(|at| secret_at(text, from, at))
 }
 
-/// A secret that is told at this place. Apart, so that the way past the others stays short.
+/// The secret whose trigger is at `at`. It is not inlined, so that the loop over other bytes is short.
 #[cold]
 #[inline(never)]
-fn look(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
+fn secret_at(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     let found = match text[at] {
         b'_' => BY_UNDERSCORE.iter().find_map(|shape| with_prefix(text, from, at, shape)),
         b'-' => private_key(text, from, at)
@@ -150,7 +152,7 @@ fn look(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     found.filter(|found| text[found.clone()] != *MASK.as_bytes())
 }
 
-/// What stands beside a telling byte in every shape that it tells: most are passed over by this.
+/// Checks the neighbours of a trigger byte, which are fixed in every shape. This skips most triggers.
 #[inline]
 fn is_likely(text: &[u8], at: usize) -> bool {
     let before = |n: usize| at.checked_sub(n).map_or(0, |at| text[at]);
@@ -182,32 +184,32 @@ fn is_likely(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// Whether a word can begin here: nothing before it belongs to it.
+/// `true` if a word can begin at `start`.
 fn begins(text: &[u8], from: usize, start: usize) -> bool {
     start == from || !text[start - 1].is_ascii_alphanumeric()
 }
 
-/// How many bytes from a place on are of this kind.
+/// The number of bytes from `start` on that satisfy `is_part`.
 fn run(text: &[u8], start: usize, is_part: impl Fn(u8) -> bool) -> usize {
     text[start.min(text.len())..].iter().take_while(|b| is_part(**b)).count()
 }
 
-/// A token whose prefix ends at `at`.
+/// Matches a token whose prefix ends at `at`.
 fn with_prefix(text: &[u8], from: usize, at: usize, shape: &Prefixed) -> Option<Range<usize>> {
     let start = (at + 1).checked_sub(shape.prefix.len()).filter(|start| *start >= from)?;
-    if text[start..=at] != *shape.prefix || (shape.is_word && !begins(text, from, start)) {
+    if text[start..=at] != *shape.prefix || (shape.begins_word && !begins(text, from, start)) {
         return None;
     }
     let body = at + 1;
-    // No further than it needs, so that a text of beginnings alone is read once.
+    // Reads only the fewest bytes, so that a text of repeated prefixes takes linear time.
     let enough = text.get(body..body + shape.fewest)?.iter().all(|b| (shape.is_part)(*b));
-    // An installation's token may hold a JSON Web Token: its full stops are part of it.
+    // A GitHub installation token can contain a JSON Web Token with full stops.
     enough.then(|| {
         start..body + run(text, body, |b| (shape.is_part)(b) || (b == b'.' && shape.prefix == b"ghs_"))
     })
 }
 
-/// AWS: `AKIA` or `ASIA` and 16 capitals and digits. Google: `AIza` and 35 more.
+/// Matches keys of AWS (`AKIA` or `ASIA` and 16 capitals and digits) and Google (`AIza` and 35 bytes).
 fn access_key(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     if !begins(text, from, at) {
         return None;
@@ -222,10 +224,10 @@ fn access_key(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     (fits && !text.get(end).is_some_and(u8::is_ascii_alphanumeric)).then_some(at..end)
 }
 
-/// `eyJ…` and two more parts behind full stops; the last may be cut off or empty.
+/// Matches `eyJ…` and two more parts after full stops. The last part can be cut off or empty.
 fn json_web_token(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     let start = at.checked_sub(2).filter(|start| *start >= from)?;
-    // The beginning of its part alone, or a text of beginnings would be read again and again.
+    // Only at the beginning of a part: else a text of repeated `eyJ` would take quadratic time.
     if text[start..at] != *b"ey" || (start > from && is_base64url(text[start - 1])) {
         return None;
     }
@@ -242,7 +244,7 @@ fn json_web_token(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     Some(start..payload + signature)
 }
 
-/// A private key in PEM, from its first line to its last, or as much of it as is there.
+/// Matches a private key in PEM, even if it is cut off at either end.
 fn private_key(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     const END: &[u8] = b"-----END ";
@@ -263,14 +265,14 @@ fn private_key(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     if !(rest.starts_with(END) && is_private(END)) {
         return None;
     }
-    // Its beginning is cut off: the lines above that are nothing but Base64.
+    // The beginning is cut off: the key's body is the Base64 before its last line.
     let is_body = |b: &u8| b.is_ascii_alphanumeric() || b"+/=\\\r\n".contains(b);
     let start = text[from..at].iter().rposition(|b| !is_body(b)).map_or(from, |last| from + last + 1);
     let line = rest[END.len()..].windows(5).take(60).position(|part| part == b"-----");
     Some(start..line.map_or(text.len(), |line| at + END.len() + line + 5))
 }
 
-/// What follows `Bearer ` or `Basic `, if it looks like a credential and not like a sentence.
+/// Matches the credential after `Bearer ` or `Basic `. Words of a sentence are not matched.
 fn credentials(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     let follows = |word: &[u8]| {
         at.checked_sub(word.len())
@@ -288,7 +290,7 @@ fn credentials(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     let is_credential = if is_bearer {
         token.len() >= 8 && (has_digit || token.len() >= 32)
     } else {
-        // Base64 of USER:PASSWORD: letters of both cases, or padding.
+        // Base64 of USER:PASSWORD has letters of both cases, or padding.
         let mixed =
             token.iter().skip(1).any(u8::is_ascii_uppercase) && token.iter().any(u8::is_ascii_lowercase);
         token.len() >= 8 && (token.ends_with(b"=") || (mixed && (has_digit || token.len().is_multiple_of(4))))
@@ -296,8 +298,8 @@ fn credentials(text: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     is_credential.then_some(value..end)
 }
 
-/// `USER:PASSWORD` of an address: between `://` and the last `@` of the host's part, or of the whole
-/// address where a password holds `/`, `?` or `#` as they are.
+/// Matches `USER:PASSWORD` of an address: the text between `://` and the last `@` of the authority. If
+/// the password contains an unescaped `/`, `?` or `#`, the last `@` of the whole address counts.
 fn user_of_address(text: &[u8], at: usize) -> Option<Range<usize>> {
     if text.get(at + 1..at + 3)? != b"//" {
         return None;
@@ -310,17 +312,17 @@ fn user_of_address(text: &[u8], at: usize) -> Option<Range<usize>> {
     let user = if is_host(host) {
         &authority[..last(authority)?]
     } else {
-        // Not into the next address: it has its own turn, and all of them are read once.
+        // Stops before the next address, which is matched separately. So the time stays linear.
         let is_next = |at: usize| text[at] == b':' && text[at..].starts_with(b"://");
         let length = (start..text.len()).take_while(|at| is_part(text[*at]) && !is_next(*at)).count();
         let whole = &text[start..start + length];
         &whole[..last(whole)?]
     };
-    // A name alone is no secret; a token without a name has a shape of its own.
+    // A user name is not a secret. A token without a user name has its own shape.
     user.contains(&b':').then_some(start..start + user.len())
 }
 
-/// A host, with a port or without. What else stands behind a colon is the beginning of a password.
+/// `true` for a host with or without a port. Other text after a colon is part of a password.
 fn is_host(host: &[u8]) -> bool {
     host.first() == Some(&b'[')
         || host.iter().position(|b| *b == b':').is_none_or(|colon| {

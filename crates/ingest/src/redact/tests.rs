@@ -1,4 +1,4 @@
-//! What is kept of a span and what is not.
+//! Tests of the bounds and masks of whole spans.
 
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn one_span(json: &str) -> Span {
 }
 
 #[test]
-fn values_under_secret_keys_are_masked_and_harmless_ones_kept() {
+fn values_under_secret_keys_are_masked() {
     let span = one_span(
         r#""attributes":[{"key":"db.Password","value":{"stringValue":"hunter2"}},
         {"key":"primary_key","value":{"intValue":7}},{"key":"primary_key_secret","value":{"intValue":7}},
@@ -34,13 +34,13 @@ fn values_under_secret_keys_are_masked_and_harmless_ones_kept() {
 }
 
 #[test]
-fn a_name_of_a_million_characters_is_cut() {
+fn long_name_is_cut() {
     let span = one_span(&format!(r#""name":"{}""#, "é".repeat(1_000_000)));
     assert_eq!(span.name.chars().count(), TEXT_KEPT + 1);
 }
 
 #[test]
-fn a_stack_trace_keeps_both_of_its_ends() {
+fn stack_trace_keeps_both_ends() {
     let json = format!(
         r#""events":[{{"name":"exception","attributes":[{{"key":"exception.stacktrace","value":{{"stringValue":"first {} last"}}}}]}}]"#,
         "é".repeat(100_000)
@@ -51,7 +51,7 @@ fn a_stack_trace_keeps_both_of_its_ends() {
 }
 
 #[test]
-fn important_attributes_and_events_survive_a_crowd() {
+fn important_attributes_and_events_are_kept() {
     let pairs = |prefix: &str| -> String {
         let pair = |i| format!(r#"{{"key":"{prefix}{i}","value":{{"intValue":1}}}},"#);
         (0..100).map(pair).collect::<Vec<_>>().concat()
@@ -71,18 +71,17 @@ fn important_attributes_and_events_survive_a_crowd() {
     ));
     assert_eq!(span.attributes.0.len(), ATTRIBUTES_KEPT);
     assert_eq!(span.attributes.text("stage.name").as_deref(), Some("test"));
-    assert!(span.attributes.0.iter().all(|(key, _)| key != "a0"), "what is less important goes first");
+    assert!(span.attributes.0.iter().all(|(key, _)| key != "a0"), "less important ones are dropped first");
     let names: Vec<&str> = span.events.iter().map(|e| e.name.as_str()).collect();
     assert_eq!((names.len(), &names[18..]), (EVENTS_KEPT, &["stage-started", "exception"][..]));
     assert_eq!(span.events[19].attributes.text("exception.type").as_deref(), Some("E"));
     assert_eq!((span.events[19].dropped_attributes, span.links.len()), (51, LINKS_KEPT));
-    // With the producer's own counts.
+    // The producer's own counts are added.
     assert_eq!(span.dropped, Dropped { attributes: 151 + 3, events: 82 + 2, links: 80 });
 }
 
-/// Every text of a span, its batch and its details, and a secret in each.
 #[test]
-fn a_secret_is_masked_in_whatever_text_it_stands() {
+fn secret_is_masked_in_every_text() {
     let token = format!("ghp_{}", "Ab3dEf7hIj".repeat(4));
     let attribute = format!(r#"{{"key":"k.{token}","value":{{"stringValue":"a {token}"}}}}"#);
     let in_list = format!(
@@ -106,14 +105,14 @@ fn a_secret_is_masked_in_whatever_text_it_stands() {
     let all = format!("{spans:?}");
     assert!(!all.contains("Ab3dEf7h"), "{all}");
     assert_eq!(spans[0].attributes.get("bytes"), Some(&AttributeValue::Bytes(MASK.into())));
-    assert!(all.contains("at x") && all.contains("at y"), "what is no secret stays: {all}");
+    assert!(all.contains("at x") && all.contains("at y"), "other text stays: {all}");
     let again = spans.clone();
     redact(&mut spans);
     assert_eq!(spans, again, "a second time changes nothing");
 }
 
 #[test]
-fn the_operator_says_further_keys_and_harmless_ones() {
+fn operator_adds_secret_and_harmless_keys() {
     let redactor = Redactor::new("iban", "deploy_key").expect("patterns");
     let mut spans = vec![one_span(
         r#""attributes":[{"key":"IBAN","value":{"stringValue":"DE00"}},{"key":"deploy_key.id","value":{"intValue":7}}]"#,
@@ -124,7 +123,7 @@ fn the_operator_says_further_keys_and_harmless_ones() {
     assert_eq!(spans[0].attributes.text("deploy_key.id").as_deref(), Some("7"));
 }
 
-/// A text of what secrets begin with, hold and end with.
+/// A text of parts of secrets and of the labels before them.
 fn suspicious() -> impl Strategy<Value = String> {
     let parts = prop_oneof![
         Just("password=".to_owned()),
@@ -163,13 +162,13 @@ fn suspicious() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn cleaning_twice_changes_nothing(text in suspicious()) {
+    fn redacting_twice_changes_nothing(text in suspicious()) {
         let once = redacted(text);
         prop_assert_eq!(redacted(once.clone()), once);
     }
 
     #[test]
-    fn what_is_said_to_be_left_is_left(text in suspicious(), key in "(gpg|db|test|by|com)?[._-]?(pass(phrase|word)?|phase|key)?") {
+    fn text_reported_as_unchanged_stays(text in suspicious(), key in "(gpg|db|test|by|com)?[._-]?(pass(phrase|word)?|phase|key)?") {
         let redactor = Redactor::default();
         let left = redactor.leaves_text(&text, TEXT_KEPT);
         prop_assert!(!left || redacted(text.clone()) == text);

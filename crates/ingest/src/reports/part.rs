@@ -1,23 +1,23 @@
-//! A part of a report: a suite, a test case or a step of a build, as its tool tells it. Where
-//! it lies in time is `layout.rs`; this knows names, durations and outcomes, all bounded.
+//! The parts of a report: suites, test cases and build steps with bounded names, durations and
+//! outcomes. `layout.rs` decides when each part begins.
 
 use std::time::Duration;
 
 use super::ReportError;
+use crate::Limits;
 
-/// Longest name and message that are kept, in characters, and longest stack trace.
+/// Characters kept of a name, a message and a stack trace.
 const NAME_CHARS: usize = 300;
 const MESSAGE_CHARS: usize = 1_000;
 const STACK_CHARS: usize = 8_000;
-/// Parts nested deeper hang on their ancestor at this depth.
+/// A part that is nested deeper becomes a child of its ancestor at this depth.
 const DEPTH: usize = 24;
-/// No test and no step takes longer; what says so is not believed.
+/// Longer durations are ignored.
 const LONGEST: Duration = Duration::from_hours(24 * 30);
 
-/// What a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Holds others.
+    /// Contains other parts.
     Suite,
     /// One test.
     Case,
@@ -25,12 +25,11 @@ pub(super) enum Role {
     Step,
 }
 
-/// What is known of a part's beginning.
+/// A part's beginning, as far as the report has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    /// Nothing.
     Unknown,
-    /// Nanoseconds after the beginning of what the report is about.
+    /// Nanoseconds after the beginning of the command.
     Offset(i64),
     /// Nanoseconds since the Unix epoch.
     At(i64),
@@ -45,8 +44,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// Of what a tool says; an empty kind is looked for before the message's colon
-    /// (`ValueError: no such order`).
+    /// If `kind` is empty, it is taken from the message: `ValueError: no such order`.
     pub(super) fn new(kind: &str, message: &str, stack: &str) -> Self {
         let (kind, message, stack) = (kind.trim(), message.trim(), stack.trim());
         let message = if message.is_empty() { stack.lines().next().unwrap_or_default() } else { message };
@@ -60,57 +58,55 @@ impl Failure {
             _ => (kind, message),
         };
         Self {
-            kind: cut(if kind.is_empty() { "test failure" } else { kind }, NAME_CHARS),
-            message: cut(message, MESSAGE_CHARS),
-            stack: cut(stack, STACK_CHARS),
+            kind: truncated(if kind.is_empty() { "test failure" } else { kind }, NAME_CHARS),
+            message: truncated(message, MESSAGE_CHARS),
+            stack: truncated(stack, STACK_CHARS),
         }
     }
 }
 
-/// How a part ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum PartOutcome {
     Passed,
     Skipped,
     Failed(Failure),
 }
 
-/// One part.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Part {
-    /// The part that holds it: always an earlier one.
+    /// The index of its parent, which is always smaller than its own.
     pub parent: Option<usize>,
     pub name: String,
     pub role: Role,
     pub start: Start,
-    /// None: as long as what it holds.
+    /// `None`: the sum of its children's durations.
     pub duration_ns: Option<i64>,
-    pub outcome: Outcome,
-    /// Whether it becomes a span.
+    pub outcome: PartOutcome,
+    /// `true` if it becomes a span.
     pub kept: bool,
     depth: usize,
 }
 
-/// The parts of a report, those that hold others first.
+/// The parts of a report, parents before children.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Parts {
     pub list: Vec<Part>,
-    /// What a reader passed over because there was too much.
+    /// Parts that the reader skipped because there were too many.
     pub left_out: usize,
-    limit: usize,
+    pub limits: Limits,
 }
 
 impl Parts {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { list: Vec::new(), left_out: 0, limit }
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { list: Vec::new(), left_out: 0, limits }
     }
 
-    /// How many more there may be.
-    pub(super) fn room(&self) -> usize {
-        self.limit.saturating_sub(self.list.len())
+    /// How many more parts are allowed.
+    pub(super) fn remaining(&self) -> usize {
+        self.limits.spans.saturating_sub(self.list.len())
     }
 
-    /// Adds a part and tells its place.
+    /// Adds a part and returns its index.
     pub(super) fn add(
         &mut self,
         parent: Option<usize>,
@@ -119,14 +115,14 @@ impl Parts {
         start: Start,
         duration_ns: Option<i64>,
     ) -> Result<usize, ReportError> {
-        if self.room() == 0 {
-            return Err(ReportError::TooLarge { limit: self.limit as u64, what: "parts" });
+        if self.remaining() == 0 {
+            return Err(ReportError::TooLarge { limit: self.limits.spans as u64, unit: "parts" });
         }
         let mut parent = parent.filter(|p| *p < self.list.len());
         while let Some(p) = parent.filter(|p| self.list[*p].depth + 1 >= DEPTH) {
             parent = self.list[p].parent;
         }
-        let name = cut(name.trim(), NAME_CHARS);
+        let name = truncated(name.trim(), NAME_CHARS);
         self.list.push(Part {
             depth: parent.map_or(0, |p| self.list[p].depth + 1),
             parent,
@@ -134,22 +130,21 @@ impl Parts {
             role,
             start,
             duration_ns,
-            outcome: Outcome::Passed,
+            outcome: PartOutcome::Passed,
             kept: true,
         });
         Ok(self.list.len() - 1)
     }
 
-    /// Marks a part as failed or skipped.
-    pub(super) fn settle(&mut self, at: usize, outcome: Outcome) {
+    pub(super) fn set_outcome(&mut self, at: usize, outcome: PartOutcome) {
         if let Some(part) = self.list.get_mut(at) {
             part.outcome = outcome;
         }
     }
 
-    /// Gives suites that say neither what their parts say: how long those took together, and
-    /// when the first of them began.
-    pub(super) fn complete(&mut self) {
+    /// Fills in missing durations and starts: the sum of the children's durations and the earliest of
+    /// their starts.
+    pub(super) fn fill_from_children(&mut self) {
         let mut sums = vec![0_i64; self.list.len()];
         let mut firsts: Vec<Option<i64>> = vec![None; self.list.len()];
         for at in (0..self.list.len()).rev() {
@@ -166,7 +161,7 @@ impl Parts {
         }
     }
 
-    /// Keeps what holds a part that is kept.
+    /// Keeps the ancestors of every kept part.
     pub(super) fn keep_ancestors(&mut self) {
         for at in (0..self.list.len()).rev() {
             if let (true, Some(parent)) = (self.list[at].kept, self.list[at].parent) {
@@ -176,20 +171,20 @@ impl Parts {
     }
 }
 
-/// Nanoseconds of a number of seconds; none for what is no length of time.
+/// Converts a duration in seconds to nanoseconds. `None` if it is negative, not finite or too long.
 pub(super) fn nanoseconds(seconds: f64) -> Option<i64> {
     let duration = Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= LONGEST)?;
     i64::try_from(duration.as_nanos()).ok()
 }
 
-/// A point in time, in nanoseconds, of seconds since the Unix epoch.
-pub(super) fn moment(seconds: f64) -> Option<i64> {
+/// Converts a time in seconds since the Unix epoch to nanoseconds.
+pub(super) fn unix_ns(seconds: f64) -> Option<i64> {
     i64::try_from(Duration::try_from_secs_f64(seconds).ok()?.as_nanos()).ok()
 }
 
-/// A point in time as text; one that names no zone is taken as UTC (`layout` notices when that
-/// is wrong).
-pub(super) fn moment_of(text: &str) -> Option<i64> {
+/// Parses a time, in nanoseconds since the Unix epoch. A time without a zone is taken as UTC; `layout`
+/// corrects it if that is wrong.
+pub(super) fn parse_time(text: &str) -> Option<i64> {
     let text = text.trim();
     chrono::DateTime::parse_from_rfc3339(text).ok().and_then(|time| time.timestamp_nanos_opt()).or_else(
         || {
@@ -199,7 +194,7 @@ pub(super) fn moment_of(text: &str) -> Option<i64> {
     )
 }
 
-/// At most so many characters.
-pub(super) fn cut(text: &str, chars: usize) -> String {
+/// The first characters of a text.
+pub(super) fn truncated(text: &str, chars: usize) -> String {
     text.chars().take(chars).collect()
 }

@@ -1,5 +1,6 @@
-//! Reports as real tools wrote them (`tests/samples/reports`), and as nobody should.
+//! Tests with the reports of real tools (`tests/samples/reports`) and with invalid ones.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -19,15 +20,15 @@ fn report(text: &str) -> Report {
     read(text.as_bytes(), limits()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A line for each part: how deep, its name, whole milliseconds, and how it ended.
+/// One line for each part: name, milliseconds and outcome, indented by depth.
 fn outline(report: &Report) -> Vec<String> {
     let list = &report.parts.list;
     let depth = |mut at: usize| std::iter::from_fn(|| list[at].parent.inspect(|p| at = *p)).count();
     let line = |(at, part): (usize, &part::Part)| {
         let ended = match &part.outcome {
-            Outcome::Passed => String::new(),
-            Outcome::Skipped => " skipped".to_owned(),
-            Outcome::Failed(failure) => format!(" {}: {}", failure.kind, failure.message),
+            PartOutcome::Passed => String::new(),
+            PartOutcome::Skipped => " skipped".to_owned(),
+            PartOutcome::Failed(failure) => format!(" {}: {}", failure.kind, failure.message),
         };
         let ms = part.duration_ns.unwrap_or(-1) / 1_000_000;
         format!("{}{} {ms}{ended}", "  ".repeat(depth(at)), part.name)
@@ -35,7 +36,7 @@ fn outline(report: &Report) -> Vec<String> {
     list.iter().enumerate().map(line).collect()
 }
 
-/// The command that the reports are of.
+/// The command that wrote the reports.
 fn command() -> Span {
     command_between(0, HOUR_MS)
 }
@@ -67,7 +68,8 @@ macro_rules! sample {
 }
 
 #[test]
-fn what_real_tools_write_is_read() {
+fn reports_of_real_tools_are_read() {
+    let mut with_sample = BTreeSet::new();
     for (text, format, expected) in [
         (
             sample!("pytest-9.2-junit.xml"),
@@ -117,17 +119,36 @@ fn what_real_tools_write_is_read() {
             "builtins.exec 34|  <module> (/src/v.py:1) 34|    build (/src/v.py:4) 34|      compile (/src/v.py:2) 20|        time.sleep 20|      link (/src/v.py:3) 13|        time.sleep 13",
         ),
     ] {
+        let recognized = readers::recognize(text.trim_ascii_start().as_bytes()).map(|reader| reader.name);
         let report = report(text);
-        assert_eq!((report.format(), outline(&report).join("|").as_str()), (format, expected));
+        assert_eq!((recognized, outline(&report).join("|").as_str()), (Some(format), expected));
+        with_sample.insert(format);
         let spans = report.spans(&command(), "");
         assert_eq!(spans.len(), report.len());
         assert!(spans.iter().all(|span| span.start_ns >= command().start_ns), "{format}");
         assert!(spans.iter().all(|span| span.end_ns <= command().end_ns), "{format}");
     }
+    let names: BTreeSet<&str> = readers::READERS.iter().map(|reader| reader.name).collect();
+    assert_eq!(names, with_sample, "every reader needs a sample here");
 }
 
 #[test]
-fn a_failed_test_is_a_span_with_an_exception_and_where_it_lies_is_said() {
+fn documentation_names_every_reader_and_extension() {
+    let documentation = include_str!("../../../../docs/exec.md");
+    for reader in readers::READERS {
+        let cell = format!("| {} |", reader.name);
+        assert!(documentation.contains(&cell), "docs/exec.md has no table row with {cell:?}");
+    }
+    let action = include_str!("../../../../action/src/archive/find_files.ts");
+    let pattern = action.lines().find(|line| line.starts_with("const REPORT = ")).expect("a pattern");
+    for extension in extensions() {
+        assert!(documentation.contains(&format!("`.{extension}`")), "docs/exec.md: .{extension}");
+        assert!(pattern.contains(&format!("{extension}|")), "{pattern}: {extension}");
+    }
+}
+
+#[test]
+fn failed_test_becomes_span_with_exception() {
     let spans = report(sample!("surefire-3.2.xml")).spans(&command(), "x");
     let failed = spans.iter().find(|span| span.name == "cancels").expect("the test");
     assert_eq!(failed.status, SpanStatus::Error("order 17 is shipped".into()));
@@ -144,7 +165,7 @@ fn a_failed_test_is_a_span_with_an_exception_and_where_it_lies_is_said() {
 }
 
 #[test]
-fn times_that_fit_the_command_stay_and_others_are_moved_together() {
+fn times_outside_the_command_are_moved() {
     let suite = |stamp: &str| {
         format!(
             "<testsuite name='s' time='4' timestamp='{stamp}'><testcase name='a' time='1'/>\
@@ -158,7 +179,7 @@ fn times_that_fit_the_command_stay_and_others_are_moved_together() {
         let ms = |ns: i64| (ns - command.start_ns) / 1_000_000;
         spans.iter().map(|span| (ms(span.start_ns), ms(span.end_ns))).collect::<Vec<_>>()
     };
-    // 9 s do not fit in a suite of 4 s that ran them at once: nothing begins before it.
+    // A test of 9 s in a suite of 4 s ran in parallel: it begins with the suite, not earlier.
     let inside = [(3_000, 7_000), (3_000, 4_000), (3_000, 12_000), (6_000, 7_000)];
     assert_eq!(at(&suite("1970-01-01T01:00:03Z"), HOUR_MS), inside);
     assert_eq!(at(&suite("1970-01-01T01:00:03"), HOUR_MS), inside, "no zone is UTC");
@@ -168,7 +189,7 @@ fn times_that_fit_the_command_stay_and_others_are_moved_together() {
 }
 
 #[test]
-fn chrome_s_events_are_nested_by_time_in_each_lane() {
+fn chrome_events_are_nested_by_time() {
     let text = r#"{"otherData":{"profile_start_ts":0},"traceEvents":[
         {"ph":"M","name":"thread_name","pid":1,"tid":1,"args":{"name":"x"}},
         {"ph":"X","name":"outer","pid":1,"tid":1,"ts":1000,"dur":9000},
@@ -179,13 +200,13 @@ fn chrome_s_events_are_nested_by_time_in_each_lane() {
         {"ph":"B","name":"never ends","pid":1,"tid":1,"ts":8500}]}"#;
     assert_eq!(outline(&report(text)), ["outer 9", "  inner 3", "  begun 2", "other lane 1"]);
     let cut = r#"[{"ph":"X","name":"a","ts":5,"dur":2000},{"ph":"X","name":"b""#;
-    assert_eq!(outline(&report(cut)), ["a 2"], "a process that was killed ends its list nowhere");
+    assert_eq!(outline(&report(cut)), ["a 2"], "the list of a killed process has no end");
     let few = read(text.as_bytes(), Limits { spans: 2, ..limits() }).expect("a trace");
     assert_eq!((outline(&few).join("|").as_str(), few.left_out()), ("outer 9|  inner 3", 2), "the longest");
 }
 
 #[test]
-fn of_too_many_cases_suites_failures_and_the_slowest_are_kept() {
+fn suites_failures_and_slowest_cases_are_kept() {
     let case = |n: usize| match n {
         0 => "<testcase name='fails'><failure message='no'/></testcase>".to_owned(),
         n => format!("<testcase name='case {n}' time='{n}'/>"),
@@ -193,7 +214,7 @@ fn of_too_many_cases_suites_failures_and_the_slowest_are_kept() {
     let cases: String = (0..10).map(case).collect();
     let twice = report(&format!("<testsuite name='s'>{cases}</testsuite>"));
     let mut reports = vec![(String::new(), twice); 2];
-    keep_most_telling(&mut reports, 5);
+    keep_failed_and_slowest(&mut reports, 5);
     let spans: Vec<Span> = reports[0].1.spans(&command(), "");
     let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
     assert_eq!(names, ["s", "fails", "case 8", "case 9"]);
@@ -203,7 +224,7 @@ fn of_too_many_cases_suites_failures_and_the_slowest_are_kept() {
 }
 
 #[test]
-fn go_s_package_that_can_t_be_built_is_a_failure() {
+fn go_package_with_build_error_failed() {
     let lines = concat!(
         "{\"ImportPath\":\"shop\",\"Action\":\"build-output\",\"Output\":\"undefined: x\"}\n",
         "# shop\n",
@@ -216,7 +237,7 @@ fn go_s_package_that_can_t_be_built_is_a_failure() {
 }
 
 #[test]
-fn hostile_times_are_no_times() {
+fn impossible_times_are_ignored() {
     for time in ["NaN", "inf", "-1", "1e300", "99999999999", "", "soon"] {
         let text = format!("<testsuite name='s'><testcase name='a' time='{time}'/></testsuite>");
         assert_eq!(outline(&report(&text)), ["s 0", "  a 0"], "{time}");
@@ -226,7 +247,7 @@ fn hostile_times_are_no_times() {
     assert_eq!(outline(&report(text)), ["d 1"]);
     assert_eq!(outline(&report("<testsuite name='s' time='1,234.5'/>")), ["s 1234500"], "Surefire's commas");
     let far = report("<testsuite name='s' timestamp='9999-12-31T23:59:59Z' time='1'/>");
-    assert_eq!(far.parts.list[0].start, Start::Unknown, "beyond what nanoseconds can say");
+    assert_eq!(far.parts.list[0].start, Start::Unknown, "beyond 64 bits of nanoseconds");
 }
 
 #[test]
@@ -237,12 +258,12 @@ fn entities_are_never_expanded() {
                   </failure></testcase></testsuite>";
     let report = report(laughs);
     assert_eq!(outline(&report), ["&b; 0", "  <x> A 0 test failure: m"]);
-    let Outcome::Failed(failure) = &report.parts.list[1].outcome else { panic!("it failed") };
+    let PartOutcome::Failed(failure) = &report.parts.list[1].outcome else { panic!("it failed") };
     assert_eq!(failure.stack, "&b;&f;&B");
 }
 
 #[test]
-fn what_is_too_much_is_refused_and_what_is_nothing_is_said() {
+fn oversized_empty_and_unknown_files_are_refused() {
     let fails = |text: &str| read(text.as_bytes(), limits()).expect_err("refused").to_string();
     assert!(fails(&"<testsuite>".repeat(100_000)).contains("nested deeper than 1000"));
     let many = format!("<testsuite>{}</testsuite>", "<testcase/>".repeat(60_000));
@@ -254,18 +275,18 @@ fn what_is_too_much_is_refused_and_what_is_nothing_is_said() {
     for (text, expected) in [
         ("", "it is empty"),
         (" \n", "it is empty"),
-        ("run,stage\n", "it is no report"),
-        ("{\"a\":1}", "it is no report"),
-        ("[1,2]", "it is no report"),
-        ("<html><body>hello</body></html>", "it is no report"),
+        ("run,stage\n", "it is not a report in a known format"),
+        ("{\"a\":1}", "it is not a report in a known format"),
+        ("[1,2]", "it is not a report in a known format"),
+        ("<html><body>hello</body></html>", "it is not a report in a known format"),
         ("<testsuites/>", "holds nothing"),
         ("<testsuite name='s'>", "before its last element"),
         ("<testsuite name='s'><", "it is not JUnit XML"),
         ("{\"traceEvents\":[]}", "holds nothing"),
         ("# ninja log v7\n", "holds nothing"),
-        ("const UNIT_DATA = [{]", "it is no report"),
+        ("const UNIT_DATA = [{]", "it is not a report in a known format"),
         ("<html>const UNIT_DATA = [{\"name\":7}];", "it is not cargo's --timings"),
-        ("\u{1f}\u{8b}", "it is no report"),
+        ("\u{1f}\u{8b}", "it is not a report in a known format"),
     ] {
         assert!(fails(text).contains(expected), "{text}: {}", fails(text));
     }
@@ -273,14 +294,14 @@ fn what_is_too_much_is_refused_and_what_is_nothing_is_said() {
 }
 
 #[test]
-fn a_compressed_report_is_read() {
+fn compressed_report_is_read() {
     let mut gzip = Vec::new();
     let text = sample!("surefire-3.2.xml").as_bytes();
     flate2::read::GzEncoder::new(text, flate2::Compression::fast()).read_to_end(&mut gzip).expect("memory");
     assert_eq!(read(&gzip, limits()).expect("a report").len(), 4);
 }
 
-/// Every sample, to be broken in every way.
+/// The samples that the property test damages.
 const SAMPLES: [&str; 8] = [
     sample!("pytest-9.2-junit.xml"),
     sample!("node-20-junit.xml"),
@@ -294,7 +315,7 @@ const SAMPLES: [&str; 8] = [
 
 proptest! {
     #[test]
-    fn nothing_panics_whatever_a_report_becomes(
+    fn damaged_report_never_panics(
         which in 0..SAMPLES.len(),
         from in 0_usize..4_000,
         length in 0_usize..200,

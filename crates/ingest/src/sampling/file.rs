@@ -1,5 +1,5 @@
-//! The file with the policies as it is written: the names of the Collector's `tail_sampling`, so that
-//! its policies can be copied. Unknown keys and impossible values are errors with a place.
+//! Reads the file with the sampling policies. It has the names of the Collector's `tail_sampling`, so
+//! that policies can be copied. Unknown keys and impossible values are errors with line and column.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use serde_saphyr::{MessageFormatter, Spanned};
 use super::{Percentage, Policy, REPORTED, Rule, Sampling, StatusCode};
 use pacegate_engine::model::policy::{Mistake, PolicyError};
 
-/// Longest file that is read, bytes.
+/// Largest file, bytes.
 const MAX_BYTES: usize = 128 << 10;
-/// Most policies, and most values of one.
+/// Most policies, and most values of one policy.
 const MAX_POLICIES: usize = 200;
 
 #[derive(Deserialize)]
@@ -112,15 +112,15 @@ pub(super) fn read(text: &str) -> Result<Sampling, PolicyError> {
         PolicyError { mistakes: vec![Mistake { text: said, ..mistake }] }
     })?;
     if file.policies.len() > MAX_POLICIES {
-        return Err(whole(format!("policies: at most {MAX_POLICIES} are read")));
+        return Err(whole(format!("policies: at most {MAX_POLICIES} are allowed")));
     }
-    let mut checked = Checked::default();
+    let mut checker = Checker::default();
     let policies =
-        file.policies.into_iter().enumerate().filter_map(|(i, policy)| checked.policy(i, policy)).collect();
-    if checked.mistakes.is_empty() {
+        file.policies.into_iter().enumerate().filter_map(|(i, policy)| checker.policy(i, policy)).collect();
+    if checker.mistakes.is_empty() {
         Ok(Sampling { policies })
     } else {
-        Err(PolicyError { mistakes: checked.mistakes })
+        Err(PolicyError { mistakes: checker.mistakes })
     }
 }
 
@@ -129,15 +129,15 @@ fn placed(at: serde_saphyr::Location, text: &str) -> Mistake {
     Mistake { line: bounded(at.line()), column: bounded(at.column()), text: text.to_owned() }
 }
 
-/// Values that make sense, and what is wrong with the others.
+/// Converts policies and collects the mistakes in them.
 #[derive(Default)]
-struct Checked {
+struct Checker {
     names: BTreeSet<String>,
     mistakes: Vec<Mistake>,
 }
 
-impl Checked {
-    fn wrong<T>(&mut self, place: &Spanned<T>, text: &str) {
+impl Checker {
+    fn mistake<T>(&mut self, place: &Spanned<T>, text: &str) {
         self.mistakes.push(placed(place.referenced, text));
     }
 
@@ -145,11 +145,10 @@ impl Checked {
         let key = |name: &str| format!("policies[{i}].{name}");
         let name = file.name.value.clone();
         if name.trim().is_empty() || name == REPORTED || name.chars().count() > 100 {
-            let text =
-                format!("{}: 1 to 100 characters are expected, and not the word `{REPORTED}`", key("name"));
-            self.wrong(&file.name, &text);
+            let text = format!("{}: 1 to 100 characters are expected; `{REPORTED}` is reserved", key("name"));
+            self.mistake(&file.name, &text);
         } else if !self.names.insert(name.clone()) {
-            self.wrong(&file.name, &format!("{}: `{name}` is there already", key("name")));
+            self.mistake(&file.name, &format!("{}: `{name}` is the name of another policy", key("name")));
         }
         let rule = match file.kind.value {
             Kind::AlwaysSample => Some(Rule::AlwaysSample),
@@ -177,7 +176,7 @@ impl Checked {
                         "{}: 1 to {MAX_POLICIES} values are expected",
                         key("string_attribute.values")
                     );
-                    self.wrong(&attribute.values, &text);
+                    self.mistake(&attribute.values, &text);
                 }
                 Rule::StringAttribute {
                     key: attribute.key,
@@ -213,7 +212,7 @@ impl Checked {
                 Kind::Probabilistic => "probabilistic",
                 Kind::PipelinePriority => "pipeline_priority",
             };
-            self.wrong(&file.kind, &format!("{}: a policy of this type says its values there", key(section)));
+            self.mistake(&file.kind, &format!("{}: a policy of this type needs this section", key(section)));
             return None;
         };
         Some(Policy { name, rule })
@@ -221,7 +220,7 @@ impl Checked {
 
     fn percentage(&mut self, written: &Spanned<f64>, key: &str) -> Percentage {
         if !(0.0..=100.0).contains(&written.value) {
-            self.wrong(written, &format!("{key}: 0 to 100 is expected"));
+            self.mistake(written, &format!("{key}: 0 to 100 is expected"));
         }
         Percentage(written.value)
     }

@@ -1,6 +1,6 @@
-//! Which raw traces are kept beyond the first days: the Collector's tail sampling policies, and the
-//! pipeline's own priority. Decided from the spans alone, so every process decides alike. When a trace
-//! is dropped is not known here, and nothing here touches durations: those are always kept.
+//! Decides which raw traces are kept beyond the first days, by the Collector's tail sampling policies
+//! and the pipeline's priority. The decision depends only on the spans, so every process decides
+//! alike. Nothing here knows when a trace is dropped or touches measured durations, which are kept.
 
 mod file;
 
@@ -11,12 +11,13 @@ use pacegate_engine::model::ids::TraceId;
 use pacegate_engine::model::policy::PolicyError;
 use pacegate_engine::model::span::{AttributeValue, Span, SpanStatus};
 
-/// Where a pipeline says how much it matters.
+/// Attributes with the priority of a pipeline.
 const PRIORITY_KEYS: [&str; 2] = ["pipeline.priority", "cicd.pipeline.priority"];
-/// What keeps both sides of a comparison that was reported; no policy can be called so.
-pub const REPORTED: &str = "reported";
+/// The reason stored with both runs of a reported comparison, whose traces are always kept. No policy
+/// can have this name.
+const REPORTED: &str = "reported";
 
-/// Policies in their order; the first that keeps a trace is the one that is told.
+/// Policies in order. The first policy that keeps a trace is reported.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
     policies: Vec<Policy>,
@@ -31,14 +32,14 @@ struct Policy {
 #[derive(Debug, Clone, PartialEq)]
 enum Rule {
     AlwaysSample,
-    /// From the first begin to the last end.
+    /// From the earliest start to the latest end of the trace.
     Latency {
         at_least: Duration,
         at_most: Option<Duration>,
     },
-    /// Of any span.
+    /// Matches the status of any span.
     StatusCode(BTreeSet<StatusCode>),
-    /// Of any span or its resource.
+    /// Matches an attribute of any span or its resource.
     StringAttribute {
         key: String,
         values: BTreeSet<String>,
@@ -65,10 +66,10 @@ enum StatusCode {
 struct Percentage(f64);
 
 impl Percentage {
-    /// Whether a trace is within the share. OpenTelemetry's consistent probability sampling: the last
-    /// 56 bits of the trace id are its randomness, and it is kept when they reach the threshold of what
-    /// is rejected (specification, "`TraceState`: Probability Sampling"). A larger share keeps what a
-    /// smaller one does.
+    /// `true` if a trace is within the share. This is OpenTelemetry's consistent probability sampling
+    /// (specification, "`TraceState`: Probability Sampling"). The last 56 bits of the trace id are its
+    /// randomness; a trace is kept when they reach the rejection threshold. A larger share keeps every
+    /// trace of a smaller one.
     fn holds(self, trace: TraceId) -> bool {
         let digits = trace.to_string();
         let randomness = u64::from_str_radix(&digits[digits.len() - 14..], 16).unwrap_or(0);
@@ -79,7 +80,8 @@ impl Percentage {
 }
 
 impl Default for Sampling {
-    /// By priority alone: all of critical and high, 10% of normal and of what says none, 1% of low.
+    /// Keeps by priority: all critical and high traces, 10% of normal ones, 1% of low ones. Traces without
+    /// a priority are normal.
     fn default() -> Self {
         let [critical, high, normal, low] = [100.0, 100.0, 10.0, 1.0].map(Percentage);
         let rule = Rule::PipelinePriority { critical, high, normal, low };
@@ -88,15 +90,15 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// Reads the policies' file.
+    /// Reads a file of policies.
     ///
     /// # Errors
-    /// [`PolicyError`] with the line and column of what is wrong.
+    /// [`PolicyError`] with the line and column of each mistake.
     pub fn from_yaml(text: &str) -> Result<Self, PolicyError> {
         file::read(text)
     }
 
-    /// The name of the policy that keeps a trace; none when none does.
+    /// The name of the policy that keeps a trace, or `None` if no policy does.
     #[must_use]
     pub fn decide(&self, spans: &[Span]) -> Option<&str> {
         let policy = self.policies.iter().find(|policy| policy.rule.keeps(spans))?;
@@ -145,7 +147,6 @@ impl Rule {
     }
 }
 
-/// From the first begin to the last end.
 fn latency(spans: &[Span]) -> Duration {
     let began = spans.iter().map(|span| span.start_ns).min().unwrap_or(0);
     let ended = spans.iter().map(|span| span.end_ns).max().unwrap_or(0);
@@ -161,7 +162,7 @@ mod tests {
     use pacegate_engine::model::span::{Attributes, Dropped, Resource, SpanKind};
 
     fn trace_id(n: u64) -> TraceId {
-        // Knuth's multiplier spreads the numbers over the bits that decide.
+        // Knuth's multiplier spreads the numbers over the 56 random bits.
         let low = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         TraceId::from_bytes(&((u128::from(n + 1) << 64) | u128::from(low)).to_be_bytes()).expect("not zero")
     }
@@ -209,7 +210,7 @@ policies:
 ";
 
     #[test]
-    fn the_first_policy_that_keeps_a_trace_is_told() {
+    fn first_policy_that_keeps_is_reported() {
         let sampling = Sampling::from_yaml(COLLECTORS).expect("the Collector's names");
         let decide = |seconds, status: SpanStatus, own: &[(&str, &str)], shared: &[(&str, &str)]| {
             let all = [
@@ -237,7 +238,7 @@ policies:
     }
 
     #[test]
-    fn shares_are_the_same_everywhere_and_a_larger_one_holds_a_smaller_one() {
+    fn larger_share_contains_smaller_one() {
         let kept = |percent: f64| {
             (0..20_000).filter(|n| Percentage(percent).holds(trace_id(*n))).collect::<BTreeSet<_>>()
         };
@@ -261,7 +262,7 @@ policies:
     }
 
     #[test]
-    fn by_default_the_pipeline_s_priority_decides() {
+    fn default_policy_follows_the_priority() {
         let sampling = Sampling::default();
         let share = |priority: Option<&str>| {
             let pairs: Vec<(&str, &str)> =
@@ -302,7 +303,7 @@ policies:
             ("policies: [{name: reported, type: always_sample}]", "line 1, column 19: policies[0].name"),
             (
                 "policies: [{name: a, type: always_sample}, {name: a, type: always_sample}]",
-                "policies[1].name: `a` is there",
+                "policies[1].name: `a` is the name",
             ),
             (
                 "policies: [{name: a, type: string_attribute, string_attribute: {key: k, values: []}}]",
@@ -320,11 +321,7 @@ policies:
             let error = Sampling::from_yaml(text).expect_err(text).to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
-        assert_eq!(
-            Sampling::from_yaml("policies: []").map(|s| s.policies.len()),
-            Ok(0),
-            "nothing more is kept"
-        );
+        assert_eq!(Sampling::from_yaml("policies: []").map(|s| s.policies.len()), Ok(0), "no trace is kept");
         assert_eq!(Sampling::from_yaml("# nothing\n"), Ok(Sampling::default()));
     }
 }

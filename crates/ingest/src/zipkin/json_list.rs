@@ -1,17 +1,17 @@
-//! A list of spans in Zipkin's JSON, whichever version: counted before it is read, and each span made
-//! ours as soon as it is read, so that the list is never in memory twice.
+//! Reads a list of spans in Zipkin's JSON, for v1 and v2. The list is counted before it is read. Each
+//! span is converted as soon as it is read, so that the list is never in memory twice.
 
 use serde::de::DeserializeOwned;
 
-use super::{Shared, Told};
+use super::{Shared, ZipkinSpan};
 use crate::bounded::{Fold, Gather, Sum, Tally, check_values};
 use crate::{Decoded, IngestError, Limits};
 
-/// A span as one version writes it.
+/// A span in the JSON of one version.
 pub(super) trait WireSpan: DeserializeOwned {
-    /// The span, and the server's side of the call when it tells both in one; a sentence when it
-    /// can't be used.
-    fn told(self) -> Result<(Told, Option<Told>), String>;
+    /// Converts the span. The second span is the server side, if the wire span has both sides of a
+    /// call. The error is a sentence that says why the span is unusable.
+    fn convert(self) -> Result<(ZipkinSpan, Option<ZipkinSpan>), String>;
 }
 
 /// The spans so far.
@@ -19,27 +19,27 @@ pub(super) trait WireSpan: DeserializeOwned {
 struct Spans {
     decoded: Decoded,
     shared: Shared,
-    /// Attributes written inside an annotation's text, which no brace of the body counts.
+    /// Attributes inside the text of annotations, which `check_values` does not see.
     hidden_values: usize,
 }
 
 impl<W: WireSpan> Gather<W> for Spans {
     fn take(&mut self, span: W) {
-        match span.told() {
-            Ok((told, other_side)) => {
-                self.hidden_values += told.events.iter().map(|e| e.attributes.0.len()).sum::<usize>();
-                self.decoded.spans.push(told.into_span(&mut self.shared));
-                self.decoded.spans.extend(other_side.map(|told| told.into_span(&mut self.shared)));
+        match span.convert() {
+            Ok((span, server_side)) => {
+                self.hidden_values += span.events.iter().map(|e| e.attributes.0.len()).sum::<usize>();
+                self.decoded.spans.push(span.into_span(&mut self.shared));
+                self.decoded.spans.extend(server_side.map(|span| span.into_span(&mut self.shared)));
             }
             Err(reason) => self.decoded.rejected.add(|| reason),
         }
     }
 }
 
-/// Reads a list of spans `W`, each of which `C` counts without keeping it.
+/// Reads a list of spans `W`. `C` counts a span without keeping it.
 ///
 /// # Errors
-/// [`IngestError`] when the text is not such a list or holds too much.
+/// [`IngestError`] when the text is not such a list or exceeds a limit.
 pub(super) fn read_list<C, W>(
     body: &[u8],
     limits: Limits,

@@ -1,16 +1,16 @@
-//! Zipkin's formats: v2 as JSON and protobuf, v1 as JSON. What they share is here, and what
-//! OpenTelemetry's exporters put into them: the status as tags, events with their attributes as
-//! JSON in an annotation's text. Both sides of a shared span are kept;
-//! [`pacegate_engine::model::trace`] says which one counts.
+//! Reads Zipkin's formats: v2 as JSON and protobuf, v1 as JSON. Each format has a file. This file
+//! converts their spans, with the conventions of OpenTelemetry's exporters: the status is in tags, and
+//! an event's attributes are JSON in an annotation's text. Both sides of a shared span are kept;
+//! [`pacegate_engine::model::trace`] chooses between them.
 
 mod json_list;
 mod protobuf;
 mod v1_json;
 mod v2_json;
 
-pub use protobuf::decode_v2_protobuf;
-pub use v1_json::decode_v1_json;
-pub use v2_json::decode_v2_json;
+pub(crate) use protobuf::decode_v2_protobuf;
+pub(crate) use v1_json::decode_v1_json;
+pub(crate) use v2_json::decode_v2_json;
 
 use super::ATTRIBUTES_READ;
 use super::bounded::Entries;
@@ -21,8 +21,8 @@ use pacegate_engine::model::span::{
     AttributeValue, Attributes, Dropped, Resource, Scope, Span, SpanEvent, SpanKind, SpanStatus,
 };
 
-/// A span as Zipkin tells it, with its tags still among each other.
-struct Told {
+/// A span in Zipkin's model: scope, trace state and status are among the tags.
+struct ZipkinSpan {
     trace_id: TraceId,
     span_id: SpanId,
     parent_span_id: Option<SpanId>,
@@ -32,7 +32,7 @@ struct Told {
     duration_ns: i64,
     tags: Attributes,
     events: Vec<SpanEvent>,
-    /// The service of the endpoint that made it; possibly empty.
+    /// The service name of the span's endpoint; can be empty.
     service: String,
 }
 
@@ -43,7 +43,7 @@ struct Shared {
     scopes: Latest<Scope>,
 }
 
-impl Told {
+impl ZipkinSpan {
     fn into_span(mut self, shared: &mut Shared) -> Span {
         let name = (!self.service.is_empty())
             .then(|| ("service.name".to_owned(), AttributeValue::String(self.service)));
@@ -56,7 +56,7 @@ impl Told {
             parent_span_id: self.parent_span_id,
             name: self.name,
             kind: self.kind,
-            // What is kept knows no time before 1970.
+            // Stored times are never before 1970.
             start_ns: self.start_ns.max(0),
             end_ns: self.start_ns.saturating_add(self.duration_ns).max(0),
             status: status(&self.tags),
@@ -82,7 +82,7 @@ fn attributes(entries: Entries<Scalar, ATTRIBUTES_READ>) -> Attributes {
 }
 
 /// The text is the event's name, or its name and attributes as JSON: `{"name": {…}}`, or
-/// `"name": {…}` as OpenTelemetry's specification has it.
+/// `"name": {…}` as in OpenTelemetry's specification.
 fn event(time_ns: i64, text: String) -> SpanEvent {
     type Event = Entries<Entries<Scalar, ATTRIBUTES_READ>, 1>;
     let event = match text.trim_start().as_bytes().first() {

@@ -1,21 +1,20 @@
-//! `zipkin.proto3.ListOfSpans`: Zipkin v2 as protobuf. Read in place: what is not needed is
-//! passed over.
+//! Reads `zipkin.proto3.ListOfSpans`, Zipkin v2 as protobuf. Unneeded fields are skipped in place.
 
-use super::{Shared, Told, event};
+use super::{Shared, ZipkinSpan, event};
 use crate::wire::{Allowance, Fields, Value, WireError, trace_id};
 use crate::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
 use pacegate_engine::model::ids::{IdError, SpanId};
 use pacegate_engine::model::span::{AttributeValue, Attributes, SpanEvent, SpanKind};
 
-/// Reads a list of Zipkin v2 spans. Tags are the spans' attributes; the local endpoint's
-/// service name is the resource's `service.name`.
+/// Reads a list of Zipkin v2 spans. Tags become attributes; the service name of the local endpoint
+/// becomes the resource's `service.name`.
 ///
 /// # Errors
-/// [`IngestError`] when the bytes are not such a message or hold too much. A span with an
-/// unusable id or without a timestamp is rejected by itself.
-pub fn decode_v2_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
-    let malformed = |e: WireError| e.refusal("Zipkin v2 protobuf", limits);
-    // Counted first: a span takes two bytes on the wire and hundreds in memory.
+/// [`IngestError`] when the bytes are not such a message or exceed a limit. A span with an unusable
+/// id or without a timestamp is rejected alone.
+pub(crate) fn decode_v2_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
+    let malformed = |e: WireError| e.into_ingest_error("Zipkin v2 protobuf", limits);
+    // Counted first: an empty span takes two bytes on the wire and hundreds in memory.
     if count_spans(body).map_err(malformed)? > limits.spans {
         return Err(IngestError::TooManySpans { limit: limits.spans });
     }
@@ -26,7 +25,7 @@ pub fn decode_v2_protobuf(body: &[u8], limits: Limits) -> Result<Decoded, Ingest
     while let Some((number, value)) = fields.next().map_err(malformed)? {
         let (1, Some(span)) = (number, value.bytes()) else { continue };
         match read_span(span, &mut left).map_err(malformed)? {
-            Ok(told) => decoded.spans.push(told.into_span(&mut shared)),
+            Ok(span) => decoded.spans.push(span.into_span(&mut shared)),
             Err(reason) => decoded.rejected.add(|| reason),
         }
     }
@@ -42,7 +41,7 @@ fn count_spans(body: &[u8]) -> Result<usize, WireError> {
     Ok(count)
 }
 
-fn read_span(message: &[u8], left: &mut Allowance) -> Result<Result<Told, String>, WireError> {
+fn read_span(message: &[u8], left: &mut Allowance) -> Result<Result<ZipkinSpan, String>, WireError> {
     let (mut trace, mut parent, mut own_id) = (&[][..], &[][..], &[][..]);
     let (mut name, mut kind, mut service) = ("", SpanKind::Unspecified, "");
     let (mut start_us, mut duration_us) = (0, 0);
@@ -68,7 +67,7 @@ fn read_span(message: &[u8], left: &mut Allowance) -> Result<Result<Told, String
         }
     }
     let ids = || -> Result<_, IdError> {
-        // A parent of zeros alone is how some producers write that there is none.
+        // Some producers write a parent of zeros when there is no parent.
         let has_parent = parent.iter().any(|b| *b != 0);
         let parent = has_parent.then(|| SpanId::from_bytes(parent)).transpose()?;
         Ok((trace_id(trace)?, SpanId::from_bytes(own_id)?, parent))
@@ -77,11 +76,11 @@ fn read_span(message: &[u8], left: &mut Allowance) -> Result<Result<Told, String
         Ok(ids) => ids,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    // Taken as 1970, it would stretch its whole trace.
+    // A start of 1970 would stretch the whole trace.
     if start_us == 0 {
         return Ok(Err("a span has no timestamp".to_owned()));
     }
-    Ok(Ok(Told {
+    Ok(Ok(ZipkinSpan {
         trace_id,
         span_id,
         parent_span_id,
@@ -105,7 +104,7 @@ fn span_kind(number: u64) -> SpanKind {
     }
 }
 
-/// Microseconds as nanoseconds; what does not fit is the farthest moment that does.
+/// Converts microseconds to nanoseconds. Values that do not fit saturate.
 fn nanoseconds(micros: u64) -> i64 {
     i64::try_from(micros.saturating_mul(1_000)).unwrap_or(i64::MAX)
 }
@@ -121,7 +120,7 @@ fn service_name(endpoint: &[u8]) -> Result<&str, WireError> {
     Ok(name)
 }
 
-/// An annotation that says nothing is passed over: it takes two bytes on the wire.
+/// `None` for an annotation without text, which takes two bytes on the wire.
 fn read_annotation(message: &[u8], left: &mut Allowance) -> Result<Option<SpanEvent>, WireError> {
     left.spend()?;
     let (mut time_us, mut text) = (0, "");
@@ -143,7 +142,7 @@ fn read_annotation(message: &[u8], left: &mut Allowance) -> Result<Option<SpanEv
     Ok(Some(event))
 }
 
-/// One entry of the map. One without a key is passed over.
+/// Reads one entry of the map. An entry without a key is skipped.
 fn read_tag(message: &[u8], into: &mut Attributes, left: &mut Allowance) -> Result<(), WireError> {
     left.spend()?;
     let (mut key, mut text) = ("", "");
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_field_that_is_needed() {
+    fn needed_fields_are_read() {
         let annotation = [time(1, 3), bytes(2, b"stage-started")].concat();
         let tag = [bytes(1, b"error"), bytes(2, b"boom")].concat();
         let span = [

@@ -1,11 +1,11 @@
-//! Zipkin v1's JSON: a list of spans whose kind stands in core annotations (`cs`, `cr`, `sr`,
-//! `ss`, `ms`, `mr`) and whose tags are binary annotations. A span that tells both sides of a
-//! call becomes two of one id, the client's first.
+//! Reads Zipkin v1 JSON: a list of spans whose kind is in core annotations (`cs`, `cr`, `sr`, `ss`,
+//! `ms`, `mr`) and whose tags are binary annotations. A span with both sides of a call becomes two
+//! spans with one id; the client side comes first.
 
 use serde::Deserialize;
 
 use super::json_list::read_list;
-use super::{Told, event};
+use super::{ZipkinSpan, event};
 use crate::bounded::{Bounded, Tally};
 use crate::lenient::{Micros, Scalar, span_id, trace_id};
 use crate::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
@@ -18,7 +18,7 @@ struct CountSpan {}
 
 impl From<CountSpan> for Tally {
     fn from(_: CountSpan) -> Self {
-        // Annotations of both sorts are objects: counted by their braces.
+        // Both kinds of annotations are objects: `check_values` counts their braces.
         Self { spans: 1, values: 0 }
     }
 }
@@ -64,23 +64,23 @@ fn service(endpoint: Option<Endpoint>) -> String {
     endpoint.and_then(|e| e.service_name).unwrap_or_default()
 }
 
-/// Reads a list of Zipkin v1 spans. Binary annotations are the spans' attributes; the service
-/// of the endpoint that made a span is the resource's `service.name`.
+/// Reads a list of Zipkin v1 spans. Binary annotations become attributes; the service name of a span's
+/// endpoint becomes the resource's `service.name`.
 ///
 /// # Errors
-/// [`IngestError`] when the text is not such a list or holds too much. A span with an
-/// unusable id or without a time is rejected by itself.
-pub fn decode_v1_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
+/// [`IngestError`] when the text is not such a list or exceeds a limit. A span with an unusable id or
+/// without a time is rejected alone.
+pub(crate) fn decode_v1_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     read_list::<CountSpan, WireSpan>(body, limits, FORMAT)
 }
 
 impl super::json_list::WireSpan for WireSpan {
-    fn told(self) -> Result<(Told, Option<Told>), String> {
+    fn convert(self) -> Result<(ZipkinSpan, Option<ZipkinSpan>), String> {
         read_span(self)
     }
 }
 
-/// When one side of a call began and ended, and who it was.
+/// One side of a call. Times are nanoseconds.
 #[derive(Default)]
 struct Side {
     begin: Option<i64>,
@@ -89,7 +89,7 @@ struct Side {
 }
 
 impl Side {
-    fn told(&self) -> bool {
+    fn is_present(&self) -> bool {
         self.begin.is_some() || self.end.is_some()
     }
 
@@ -102,7 +102,7 @@ impl Side {
     }
 }
 
-/// What the annotations of a span say.
+/// The content of a span's annotations.
 #[derive(Default)]
 struct Annotations {
     client: Side,
@@ -110,7 +110,7 @@ struct Annotations {
     producer: Side,
     consumer: Side,
     events: Vec<SpanEvent>,
-    /// The first service that any of them names.
+    /// The first service name in an annotation that is not a core annotation.
     service: String,
 }
 
@@ -143,8 +143,8 @@ fn read_annotations(list: Vec<Annotation>) -> Annotations {
     read
 }
 
-/// A binary annotation about an address (`sa`, `ca`, `ma`: true, and an endpoint) names the
-/// other party of a call, not the span.
+/// Converts binary annotations to tags. An address annotation (`sa`, `ca` or `ma` with the value
+/// `true`) describes the other side of the call and is skipped.
 fn read_tags(list: Vec<BinaryAnnotation>, any_service: &mut String) -> Attributes {
     let mut tags = Attributes::default();
     for annotation in list {
@@ -162,10 +162,10 @@ fn read_tags(list: Vec<BinaryAnnotation>, any_service: &mut String) -> Attribute
     tags
 }
 
-/// A span, and the server's side of it when both are told in one.
-fn read_span(span: WireSpan) -> Result<(Told, Option<Told>), String> {
+/// Converts a span. The second span is the server side, if the span has both sides of a call.
+fn read_span(span: WireSpan) -> Result<(ZipkinSpan, Option<ZipkinSpan>), String> {
     let unusable = |e: pacegate_engine::model::ids::IdError| e.to_string();
-    // A parent of zeros alone is how some producers write that there is none.
+    // Some producers write a parent of zeros when there is no parent.
     let parent = span.parent_id.filter(|id| id.bytes().any(|b| b != b'0'));
     let trace_id = trace_id(&span.trace_id.unwrap_or_default()).map_err(unusable)?;
     let own_id = span_id(&span.id.unwrap_or_default()).map_err(unusable)?;
@@ -179,17 +179,17 @@ fn read_span(span: WireSpan) -> Result<(Told, Option<Told>), String> {
         (producer, SpanKind::Producer),
         (consumer, SpanKind::Consumer),
     ];
-    sides.retain(|(side, _)| side.told());
+    sides.retain(|(side, _)| side.is_present());
     let mut sides = sides.into_iter();
     let (side, kind) = sides.next().unwrap_or_default();
     let server_side = sides.next().filter(|(_, kind)| *kind == SpanKind::Server).map(|(side, _)| side);
-    let told_duration = span.duration.map(|d| d.ns);
-    // Taken as 1970, it would stretch its whole trace.
+    let whole_duration = span.duration.map(|d| d.ns);
+    // A start of 1970 would stretch the whole trace.
     let Some(start_ns) = span.timestamp.map(|t| t.ns).or(side.start()) else {
         return Err("a span has no timestamp".to_owned());
     };
-    let other = server_side.and_then(|side| {
-        Some(Told {
+    let server = server_side.and_then(|side| {
+        Some(ZipkinSpan {
             trace_id,
             span_id: own_id,
             parent_span_id,
@@ -202,19 +202,19 @@ fn read_span(span: WireSpan) -> Result<(Told, Option<Told>), String> {
             service: side.service,
         })
     });
-    let told = Told {
+    let first = ZipkinSpan {
         trace_id,
         span_id: own_id,
         parent_span_id,
         name: span.name.unwrap_or_default(),
         kind,
         start_ns,
-        duration_ns: told_duration.or(side.duration()).unwrap_or_default(),
+        duration_ns: whole_duration.or(side.duration()).unwrap_or_default(),
         tags,
         events,
         service: if side.service.is_empty() { service } else { side.service },
     };
-    Ok((told, other))
+    Ok((first, server))
 }
 
 #[cfg(test)]
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn core_annotations_tell_the_kind_and_the_times() {
+    fn core_annotations_give_kind_and_times() {
         for (core, kind, duration_us) in [
             (r#"{"timestamp":2,"value":"cs"},{"timestamp":9,"value":"cr"}"#, SpanKind::Client, 7),
             (r#"{"timestamp":2,"value":"sr"},{"timestamp":5,"value":"ss"}"#, SpanKind::Server, 3),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_of_a_call_are_two_spans_of_one_id() {
+    fn both_sides_become_spans_with_one_id() {
         let decoded = decode(
             r#""name":"get","timestamp":1,"duration":20,"annotations":[
             {"timestamp":1,"value":"cs","endpoint":{"serviceName":"web"}},
@@ -252,18 +252,18 @@ mod tests {
             "binaryAnnotations":[{"key":"sa","value":true,"endpoint":{"serviceName":"store"}},
             {"key":"error","value":"boom"},{"value":"no key"}]"#,
         );
-        let told = |span: &pacegate_engine::model::span::Span| {
+        let summary = |span: &pacegate_engine::model::span::Span| {
             (span.kind, span.start_ns, span.end_ns, span.text(&["service.name"]).unwrap_or_default())
         };
         let spans = &decoded.spans;
         assert_eq!(spans[0].span_id, spans[1].span_id);
-        assert_eq!(told(&spans[0]), (SpanKind::Client, 1_000, 21_000, "web".to_owned()));
-        assert_eq!(told(&spans[1]), (SpanKind::Server, 5_000, 9_000, "store".to_owned()));
+        assert_eq!(summary(&spans[0]), (SpanKind::Client, 1_000, 21_000, "web".to_owned()));
+        assert_eq!(summary(&spans[1]), (SpanKind::Server, 5_000, 9_000, "store".to_owned()));
         assert!(spans[0].failed() && spans[0].attributes.0.len() == 1 && spans[0].events.len() == 1);
     }
 
     #[test]
-    fn garbage_and_too_much_are_refused_and_a_span_without_time_is_rejected() {
+    fn garbage_and_too_many_spans_are_refused() {
         for text in ["", "{}", "[7]", r#"[{"annotations":7}]"#] {
             let error = decode_v1_json(text.as_bytes(), Limits::default()).expect_err(text).to_string();
             assert!(error.starts_with("the body is not Zipkin v1 JSON"), "{error}");

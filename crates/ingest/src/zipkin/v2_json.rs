@@ -1,11 +1,10 @@
-//! Zipkin v2's JSON: what its spans hold, and what becomes of it. The list they come in is
-//! `json_list.rs`.
+//! Reads the spans of Zipkin v2 JSON. `json_list.rs` reads the list around them.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::json_list::read_list;
-use super::{Told, attributes, event};
+use super::{ZipkinSpan, attributes, event};
 use crate::bounded::{Bounded, Entries, Tally};
 use crate::lenient::{Micros, Scalar, span_id, trace_id};
 use crate::{ATTRIBUTES_READ, Decoded, EVENTS_READ, IngestError, Limits};
@@ -13,8 +12,8 @@ use pacegate_engine::model::span::{SpanEvent, SpanKind};
 
 const FORMAT: &str = "Zipkin v2 JSON";
 
-/// A span of which nothing is kept but the number of its tags: the only values that are not
-/// objects, so that braces don't count them.
+/// Counts the tags of a span. They are the only values that are not objects, so `check_values` does
+/// not see them.
 #[derive(Deserialize)]
 struct CountSpan {
     #[serde(default)]
@@ -57,45 +56,45 @@ struct WireAnnotation {
     value: Option<String>,
 }
 
-/// Made an event at once: its text may hold attributes.
+/// Converted to an event as soon as it is read, because its text can contain attributes.
 #[derive(Deserialize)]
 #[serde(from = "WireAnnotation")]
 struct Annotation(SpanEvent);
 
 impl From<WireAnnotation> for Annotation {
-    fn from(told: WireAnnotation) -> Self {
-        Self(event(told.timestamp.ns, told.value.unwrap_or_default()))
+    fn from(wire: WireAnnotation) -> Self {
+        Self(event(wire.timestamp.ns, wire.value.unwrap_or_default()))
     }
 }
 
-/// Reads a list of Zipkin v2 spans. Tags are the spans' attributes; the local endpoint's
-/// service name is the resource's `service.name`.
+/// Reads a list of Zipkin v2 spans. Tags become attributes; the service name of the local endpoint
+/// becomes the resource's `service.name`.
 ///
 /// # Errors
-/// [`IngestError`] when the text is not such a list or holds too much. A span with an
-/// unusable id or without a timestamp is rejected by itself.
-pub fn decode_v2_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
+/// [`IngestError`] when the text is not such a list or exceeds a limit. A span with an unusable id or
+/// without a timestamp is rejected alone.
+pub(crate) fn decode_v2_json(body: &[u8], limits: Limits) -> Result<Decoded, IngestError> {
     read_list::<CountSpan, WireSpan>(body, limits, FORMAT)
 }
 
 impl super::json_list::WireSpan for WireSpan {
-    fn told(self) -> Result<(Told, Option<Told>), String> {
-        read_span(self).map(|told| (told, None))
+    fn convert(self) -> Result<(ZipkinSpan, Option<ZipkinSpan>), String> {
+        read_span(self).map(|span| (span, None))
     }
 }
 
-fn read_span(span: WireSpan) -> Result<Told, String> {
+fn read_span(span: WireSpan) -> Result<ZipkinSpan, String> {
     let unusable = |e: pacegate_engine::model::ids::IdError| e.to_string();
-    // A parent of zeros alone is how some producers write that there is none.
+    // Some producers write a parent of zeros when there is no parent.
     let parent = span.parent_id.filter(|id| id.bytes().any(|b| b != b'0'));
     let trace_id = trace_id(&span.trace_id.unwrap_or_default()).map_err(unusable)?;
     let own_id = span_id(&span.id.unwrap_or_default()).map_err(unusable)?;
     let parent_span_id = parent.map(|id| span_id(&id)).transpose().map_err(unusable)?;
-    // Taken as 1970, it would stretch its whole trace.
+    // A start of 1970 would stretch the whole trace.
     let Some(Micros { ns: start_ns }) = span.timestamp else {
         return Err("a span has no timestamp".to_owned());
     };
-    Ok(Told {
+    Ok(ZipkinSpan {
         trace_id,
         span_id: own_id,
         parent_span_id,
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_numbers_texts_and_nulls() {
+    fn numbers_texts_and_nulls_are_read() {
         let span = one(
             r#""parentId":null,"kind":null,"name":null,"duration":"2500","localEndpoint":{"serviceName":"engine","port":1},
             "tags":{"a":"b","n":7,"l":[1]},"annotations":null,"shared":true,"debug":false"#,
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_is_in_two_tags() {
+    fn status_is_read_from_two_tags() {
         for (tags, expected) in [
             (r#""error":"boom""#, SpanStatus::Error("boom".into())),
             (r#""error":"true""#, SpanStatus::Error(String::new())),
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_is_a_name_or_json() {
+    fn annotation_is_a_name_or_json() {
         for (value, name, attribute) in [
             ("stage-started", "stage-started", None),
             (r#"{\"exception\": {\"exception.type\": \"Boom\"}}"#, "exception", Some("Boom")),
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_refused_with_its_place() {
+    fn garbage_is_refused_with_its_position() {
         for (text, part) in [
             ("", "EOF"),
             ("{}", "a list at line 1"),
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_that_cannot_be_used_are_rejected_by_themselves() {
+    fn unusable_spans_are_rejected_alone() {
         let body =
             format!(r#"[{{{IDS}}},{{"traceId":"1","id":"2"}},{{"traceId":"0","id":"2"}},{{"id":"x"}}]"#);
         let decoded = decode_v2_json(body.as_bytes(), Limits::default()).expect("readable");

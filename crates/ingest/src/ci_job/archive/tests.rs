@@ -259,7 +259,7 @@ fn lines_that_cannot_be_used_are_told() {
     for part in [
         "line 1 of spans.jsonl.gz was left out",
         "1 requests with spans were left out",
-        "report \"a.xml\" was left out: it is no report",
+        "report \"a.xml\" was left out: it is not a report",
         "report \"b.xml\" was left out: its SHA-256 differs",
         "a report can't be read",
         "the action left out 3 spans (9 bytes)",

@@ -1,4 +1,4 @@
-//! Thrift as a library of its own writes it, and bodies that claim what they don't hold.
+//! Tests with thrift from the `thrift` crate's writer, and with bodies that claim too much.
 
 use thrift::protocol::{
     TBinaryOutputProtocol, TCompactOutputProtocol, TFieldIdentifier, TListIdentifier, TMessageIdentifier,
@@ -24,7 +24,7 @@ fn number<P: TOutputProtocol>(to: &mut P, id: i16, value: i64) -> thrift::Result
     to.write_i64(value)
 }
 
-/// A tag whose values are all there: its type says which one counts.
+/// A tag with a value in every field; `v_type` selects one.
 fn tag<P: TOutputProtocol>(to: &mut P, key: &str, v_type: i32) {
     structure(to, |to| {
         field(to, 1, TType::String)?;
@@ -102,7 +102,7 @@ fn check(decoded: Result<Decoded, IngestError>) -> Span {
 }
 
 #[test]
-fn the_type_of_a_tag_is_trusted() {
+fn declared_type_selects_tag_value() {
     for (v_type, expected) in [
         (0, AttributeValue::String("ERROR".into())),
         (1, AttributeValue::Double(0.5)),
@@ -120,7 +120,7 @@ fn the_type_of_a_tag_is_trusted() {
 }
 
 #[test]
-fn a_datagram_is_a_call_of_either_sort_and_may_be_padded() {
+fn padded_datagram_of_either_call_is_read() {
     for kind in [TMessageType::OneWay, TMessageType::Call] {
         let mut bytes = binary(|to| message(to, "emitBatch", kind));
         bytes.extend_from_slice(&[0; 9]);
@@ -142,7 +142,7 @@ fn a_datagram_is_a_call_of_either_sort_and_may_be_padded() {
 }
 
 #[test]
-fn what_claims_more_than_it_holds_is_refused() {
+fn body_that_claims_too_much_is_refused() {
     let spans = |claimed: u32| {
         let mut body = vec![15, 0, 2, 12];
         body.extend_from_slice(&claimed.to_be_bytes());
@@ -151,7 +151,7 @@ fn what_claims_more_than_it_holds_is_refused() {
     };
     assert!(decode_batch(&spans(6_000_000), Limits::default()).is_err());
     assert!(decode_batch(&spans(u32::MAX), Limits::default()).is_err());
-    // Twenty bytes of spans without a field, each of one byte.
+    // Spans without a field take one byte each.
     let decoded = decode_batch(&spans(11), Limits::default()).expect("readable");
     assert_eq!((decoded.spans.len(), decoded.rejected.count), (0, 11));
     let few = Limits { spans: 10, ..Limits::default() };
@@ -167,8 +167,8 @@ fn what_claims_more_than_it_holds_is_refused() {
 }
 
 #[test]
-fn structures_in_structures_end_at_a_depth() {
-    // A structure whose first field is a structure whose first field is one, compact and binary.
+fn nesting_depth_is_bounded() {
+    // Structures nested in their first field, in the binary and the compact protocol.
     let deep: Vec<u8> = [12, 0, 9].repeat(100_000);
     assert!(decode_batch(&deep, Limits::default()).is_err());
     let mut deep = vec![0x82, 0x21, 0x01, 9];

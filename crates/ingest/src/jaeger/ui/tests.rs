@@ -1,4 +1,4 @@
-//! Jaeger's export: types of tags, references, statuses, and what is refused.
+//! Tests of tag types, references, statuses and refused documents.
 
 use super::*;
 use pacegate_engine::model::ids::SpanId;
@@ -15,7 +15,7 @@ fn one(fields: &str) -> Span {
 }
 
 #[test]
-fn reads_ids_times_and_the_process() {
+fn ids_times_and_process_are_read() {
     let span = one(r#""operationName":"build","duration":"5","processID":"p1","warnings":null,"flags":1"#);
     assert_eq!(span.trace_id.to_string(), format!("{:0>32}", "b1"));
     assert_eq!(span.span_id.to_string(), format!("{:0>16}", "a2"));
@@ -27,7 +27,7 @@ fn reads_ids_times_and_the_process() {
 }
 
 #[test]
-fn the_type_of_a_tag_is_trusted() {
+fn declared_type_converts_tag_value() {
     for (kind, value, expected) in [
         ("string", "7", AttributeValue::String("7".into())),
         ("bool", r#""true""#, AttributeValue::Bool(true)),
@@ -45,7 +45,7 @@ fn the_type_of_a_tag_is_trusted() {
 }
 
 #[test]
-fn one_reference_is_the_parent_and_the_others_are_links() {
+fn one_reference_is_parent_others_are_links() {
     let reference = |kind: &str, trace: &str, span: &str| {
         format!(r#"{{"refType":"{kind}","traceID":"{trace}","spanID":"{span}"}}"#)
     };
@@ -66,7 +66,7 @@ fn one_reference_is_the_parent_and_the_others_are_links() {
 }
 
 #[test]
-fn the_status_has_its_precedence() {
+fn status_tags_have_a_precedence() {
     let error = |text: &str| SpanStatus::Error(text.to_owned());
     for (tags, expected) in [
         (r#"{"key":"error","type":"bool","value":true}"#, error("")),
@@ -94,7 +94,7 @@ fn the_status_has_its_precedence() {
 }
 
 #[test]
-fn a_log_is_named_by_its_event_or_message() {
+fn event_or_message_field_names_the_log() {
     let field = |key: &str, value: &str| format!(r#"{{"key":"{key}","type":"string","value":"{value}"}}"#);
     let (event, message) = (field("event", "exception"), field("message", "boom"));
     for (fields, name, left) in [
@@ -109,7 +109,7 @@ fn a_log_is_named_by_its_event_or_message() {
 }
 
 #[test]
-fn garbage_is_refused_with_its_place() {
+fn garbage_is_refused_with_its_position() {
     for (text, part) in [
         ("", "EOF"),
         ("[]", "line 1"),
@@ -127,7 +127,7 @@ fn garbage_is_refused_with_its_place() {
 }
 
 #[test]
-fn too_many_spans_or_values_are_counted_before_they_are_kept() {
+fn too_many_spans_or_values_are_refused() {
     let text = format!(r#"{{"data":[{{"spans":[{}]}}]}}"#, ["{}"; 11].join(","));
     let few = Limits { spans: 10, ..Limits::default() };
     assert_eq!(decode_ui(text.as_bytes(), few), Err(IngestError::TooManySpans { limit: 10 }));

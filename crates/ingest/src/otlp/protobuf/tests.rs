@@ -1,4 +1,4 @@
-//! What another implementation writes, and what none would.
+//! Tests with messages of another protobuf implementation and with invalid ones.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1 as common;
@@ -35,7 +35,7 @@ fn span(span_id: Vec<u8>) -> trace::Span {
 }
 
 #[test]
-fn reads_what_another_implementation_writes() {
+fn message_of_another_implementation_is_read() {
     let sent = trace::Span {
         parent_span_id: vec![3; 8],
         kind: 4,
@@ -78,7 +78,7 @@ fn reads_what_another_implementation_writes() {
 }
 
 #[test]
-fn a_span_with_a_wrong_id_is_rejected_by_itself() {
+fn span_with_wrong_id_is_rejected_alone() {
     let decoded = decode_protobuf(&request(vec![span(vec![2; 7]), span(vec![2; 8])]), Limits::default());
     let decoded = decoded.expect("readable");
     assert_eq!((decoded.spans.len(), decoded.rejected.count), (1, 1));
@@ -87,14 +87,14 @@ fn a_span_with_a_wrong_id_is_rejected_by_itself() {
 }
 
 #[test]
-fn too_many_spans_are_counted_before_any_is_read() {
+fn too_many_spans_are_refused() {
     let body = request((0..=5_u8).map(|i| span(vec![i + 1; 8])).collect());
     let error = decode_protobuf(&body, Limits { spans: 5, ..Limits::default() }).expect_err("six spans");
     assert_eq!(error, IngestError::TooManySpans { limit: 5 });
 }
 
 #[test]
-fn empty_attributes_by_the_million_are_refused() {
+fn too_many_empty_attributes_are_refused() {
     let empty = vec![common::KeyValue::default(); 200];
     let spans = (1..=60_u8).map(|i| trace::Span { attributes: empty.clone(), ..span(vec![i; 8]) }).collect();
     let error = decode_protobuf(&request(spans), Limits { values: 10_000, ..Limits::default() });
@@ -102,7 +102,7 @@ fn empty_attributes_by_the_million_are_refused() {
 }
 
 #[test]
-fn values_nested_beyond_the_limit_are_dropped() {
+fn values_nested_too_deep_are_dropped() {
     let mut value = common::AnyValue { value: Some(common::any_value::Value::IntValue(1)) };
     for _ in 0..60 {
         value = common::AnyValue {

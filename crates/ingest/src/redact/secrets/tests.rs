@@ -1,4 +1,4 @@
-//! Shapes of secrets that are known, what looks like one and is none, and how long looking takes.
+//! Tests of the known shapes of secrets, of texts that resemble one, and of the time that a search takes.
 
 use super::*;
 
@@ -8,13 +8,13 @@ fn shown(text: &str) -> String {
     text
 }
 
-/// Made here, so that no scanner finds a token in this file.
+/// Builds a token, so that secret scanners find none in this file.
 fn of(prefix: &str, length: usize) -> String {
     format!("{prefix}{}", "Ab3dEf7hIj".repeat(60).chars().take(length).collect::<String>())
 }
 
 #[test]
-fn known_shapes_are_masked_wherever_they_stand() {
+fn known_shapes_are_masked_anywhere() {
     let tokens = [
         of("ghp_", 36),
         of("gho_", 36),
@@ -54,7 +54,7 @@ fn known_shapes_are_masked_wherever_they_stand() {
 }
 
 #[test]
-fn secrets_are_known_by_what_is_written_beside_them() {
+fn labelled_secrets_are_masked() {
     let (bearer, basic) = (of("", 20), "dXNlcjpwYXNzd29yZA==");
     for (text, masked) in [
         (format!("Authorization: Bearer {bearer}"), "Authorization: [redacted]".to_owned()),
@@ -80,7 +80,7 @@ fn secrets_are_known_by_what_is_written_beside_them() {
 }
 
 #[test]
-fn a_labelled_value_ends_where_its_own_quote_does() {
+fn labelled_value_ends_at_its_quote() {
     for (text, masked) in [
         (r#"psql "password="it's0Q" x"#, r#"psql "password="[redacted]" x"#),
         (r#"{"password":"pa'0Q","x":1}"#, r#"{"password":"[redacted]","x":1}"#),
@@ -101,7 +101,7 @@ fn a_labelled_value_ends_where_its_own_quote_does() {
 }
 
 #[test]
-fn a_header_is_masked_to_the_end_of_its_line() {
+fn header_is_masked_to_line_end() {
     for (text, masked) in [
         ("Authorization: ApiKey 0Q, 1Q\nHost: x", "Authorization: [redacted]\nHost: x"),
         ("authorization=Token 0Q", "authorization=[redacted]"),
@@ -111,7 +111,7 @@ fn a_header_is_masked_to_the_end_of_its_line() {
         ("Cookie: a=b; c=0Q", "Cookie: [redacted]"),
         ("set-cookie: sid=0Q; Secure", "set-cookie: [redacted]"),
         (r#"-H "X-Api-Key: 0Q" x"#, r#"-H "X-Api-Key: [redacted]" x"#),
-        // A sentence about one is masked too: what looks like a header is one.
+        // A sentence that looks like a header is masked too.
         ("cookie: none", "cookie: [redacted]"),
     ] {
         assert_eq!(shown(text), masked, "{text}");
@@ -120,7 +120,7 @@ fn a_header_is_masked_to_the_end_of_its_line() {
 }
 
 #[test]
-fn an_argument_and_an_address_are_masked_whatever_they_hold() {
+fn arguments_and_addresses_are_masked() {
     for (text, masked) in [
         ("mysql --password 0Q -u x", "mysql --password [redacted] -u x"),
         ("x --api-token  'a b' y", "x --api-token  '[redacted]' y"),
@@ -135,7 +135,7 @@ fn an_argument_and_an_address_are_masked_whatever_they_hold() {
 }
 
 #[test]
-fn private_keys_are_masked_whole_or_cut_off() {
+fn whole_and_cut_private_keys_are_masked() {
     let body = format!("{}\n{}=\n", "MIIEowIB".repeat(8), "AbCd0123".repeat(4));
     let (begin, end) = ("-----BEGIN RSA PRIVATE KEY-----\n", "-----END RSA PRIVATE KEY-----");
     for (text, masked) in [
@@ -152,7 +152,7 @@ fn private_keys_are_masked_whole_or_cut_off() {
 }
 
 #[test]
-fn what_people_write_stays_as_it_is() {
+fn ordinary_text_stays() {
     for text in [
         "",
         "unexpected token: `}` in line 7",
@@ -180,7 +180,7 @@ fn what_people_write_stays_as_it_is() {
 }
 
 #[test]
-fn a_second_pass_changes_nothing() {
+fn second_pass_changes_nothing() {
     for text in [
         format!("Authorization: Bearer {}", of("", 40)),
         format!("token={}x https://a:b@c password=\"{}", of("ghp_", 40), of("", 9)),
@@ -195,8 +195,8 @@ fn a_second_pass_changes_nothing() {
 }
 
 #[test]
-fn texts_of_beginnings_alone_are_read_in_linear_time() {
-    // Quadratic, each of these would take minutes.
+fn repeated_prefixes_take_linear_time() {
+    // In quadratic time, each of these would take minutes.
     for part in [
         "eyJ",
         "ghp_",

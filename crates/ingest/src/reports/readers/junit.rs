@@ -1,5 +1,5 @@
-//! JUnit XML, as Surefire, Gradle, pytest, nextest, Jest, Node and many others write it.
-//! Entities beyond XML's own five are never expanded, and a document type is passed over.
+//! Reads JUnit XML, which Surefire, Gradle, pytest, nextest, Jest, Node and many other tools write.
+//! Only XML's five predefined entities are expanded. A document type is ignored.
 
 use std::borrow::Cow;
 
@@ -7,19 +7,25 @@ use quick_xml::Reader;
 use quick_xml::escape::{resolve_predefined_entity, unescape};
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
-use super::ReportError;
-use super::part::{Failure, Outcome, Parts, Role, Start, moment_of, nanoseconds};
+use super::{ReportReader, Signature};
+use crate::reports::ReportError;
+use crate::reports::part::{Failure, PartOutcome, Parts, Role, Start, nanoseconds, parse_time};
 
-/// In words, in errors.
-const FORMAT: &str = "JUnit XML";
-/// Elements within elements: for each part those around it are looked at.
+pub(super) static READER: ReportReader = ReportReader {
+    name: "JUnit XML",
+    aliases: &[],
+    extensions: &["xml"],
+    signatures: &[Signature::Text(|text| text.starts_with(b"<"))],
+    read,
+};
+
+/// Deepest nesting of elements. For each part, the elements around it are searched.
 const DEPTH: usize = 1_000;
 /// Bytes of one failure's text that are kept.
 const TEXT_BYTES: usize = 32_000;
-/// The class that Node names for every test.
+/// Node writes this class for every test.
 const NO_CLASS: &str = "test";
 
-/// An element that is open.
 enum Open {
     Suite { part: usize, classes: Vec<(String, usize)> },
     Case { part: usize },
@@ -27,26 +33,23 @@ enum Open {
     Other,
 }
 
-/// Classes of one suite that have a part of their own.
+/// Most classes of one suite whose part is remembered.
 const CLASSES: usize = 1_000;
 
-/// Reads a whole document.
-pub(super) fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, ReportError> {
+fn read(text: &[u8], parts: &mut Parts) -> Result<(), ReportError> {
     let mut reader = Reader::from_reader(text);
-    // `<a></b>` is somebody's mistake that hides nothing of ours.
+    // Mismatched names such as `<a></b>` are accepted: only the nesting is needed.
     reader.config_mut().check_end_names = false;
     let mut open: Vec<Open> = Vec::new();
     let mut top: Vec<(String, usize)> = Vec::new();
     let mut is_junit = false;
     loop {
-        let event = reader.read_event().map_err(|error| ReportError::Malformed {
-            format: FORMAT,
-            reason: format!("byte {}: {error}", reader.error_position()),
-        })?;
+        let event = reader
+            .read_event()
+            .map_err(|error| READER.malformed(format_args!("byte {}: {error}", reader.error_position())))?;
         match event {
             Event::Start(_) if open.len() >= DEPTH => {
-                let reason = format!("its elements are nested deeper than {DEPTH}");
-                return Err(ReportError::Malformed { format: FORMAT, reason });
+                return Err(READER.malformed(format_args!("its elements are nested deeper than {DEPTH}")));
             }
             Event::Start(element) => {
                 is_junit |= is_known(element.local_name().as_ref());
@@ -73,11 +76,7 @@ pub(super) fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, Repor
             return Err(ReportError::Unknown);
         }
     }
-    if open.is_empty() { Ok(FORMAT) } else { Err(cut_off()) }
-}
-
-fn cut_off() -> ReportError {
-    ReportError::Malformed { format: FORMAT, reason: "it ends before its last element does".to_owned() }
+    if open.is_empty() { Ok(()) } else { Err(READER.malformed("it ends before its last element does")) }
 }
 
 fn is_known(name: &[u8]) -> bool {
@@ -93,7 +92,8 @@ fn begin(
     let attribute = |name: &str| attribute(element, name);
     let time =
         || attribute("time").and_then(|text| text.replace(',', "").trim().parse().ok()).and_then(nanoseconds);
-    let start = || attribute("timestamp").and_then(|text| moment_of(&text)).map_or(Start::Unknown, Start::At);
+    let start =
+        || attribute("timestamp").and_then(|text| parse_time(&text)).map_or(Start::Unknown, Start::At);
     Ok(match element.local_name().as_ref() {
         b"testsuite" => {
             let name = attribute("name").or_else(|| attribute("package")).unwrap_or_default();
@@ -122,7 +122,7 @@ fn begin(
         },
         b"skipped" | b"disabled" => {
             if let Some(Open::Case { part }) = open.last() {
-                parts.settle(*part, Outcome::Skipped);
+                parts.set_outcome(*part, PartOutcome::Skipped);
             }
             Open::Other
         }
@@ -130,7 +130,7 @@ fn begin(
     })
 }
 
-/// The innermost suite that is open, and its classes.
+/// The innermost open suite and its classes.
 fn suite_around(open: &mut [Open]) -> Option<(usize, &mut Vec<(String, usize)>)> {
     open.iter_mut().rev().find_map(|element| match element {
         Open::Suite { part, classes } => Some((*part, classes)),
@@ -138,7 +138,8 @@ fn suite_around(open: &mut [Open]) -> Option<(usize, &mut Vec<(String, usize)>)>
     })
 }
 
-/// The part of a class; cases of one mostly follow one another.
+/// The part of a class. The search begins at the last class, because cases of a class are mostly
+/// neighbours.
 fn class_part(
     class: &str,
     within: Option<usize>,
@@ -157,9 +158,9 @@ fn class_part(
 
 fn end(closed: Open, open: &[Open], parts: &mut Parts) {
     if let (Open::Failure { kind, message, text }, Some(Open::Case { part })) = (closed, open.last()) {
-        // Types that only say that a test failed say nothing.
+        // These types only repeat that the test failed.
         let kind = if matches!(kind.as_str(), "testCodeFailure" | "test failure") { "" } else { &kind };
-        parts.settle(*part, Outcome::Failed(Failure::new(kind, &message, &text)));
+        parts.set_outcome(*part, PartOutcome::Failed(Failure::new(kind, &message, &text)));
     }
 }
 
@@ -171,7 +172,7 @@ fn append(open: &mut [Open], piece: &str) {
     }
 }
 
-/// One of XML's five entities or a character by its number; any other stands for itself.
+/// The text of a predefined entity or a numbered character. Any other entity stays as it is written.
 fn resolved(entity: &BytesRef<'_>) -> String {
     let name = String::from_utf8_lossy(entity);
     match entity.resolve_char_ref() {

@@ -1,5 +1,6 @@
-//! Chrome's trace events: Bazel's `--profile`, clang's `-ftime-trace` and many others. Events
-//! are nested by their times in each lane; lanes themselves are chance and make no stage.
+//! Reads Chrome's trace events, which Bazel's `--profile`, clang's `-ftime-trace` and many other tools
+//! write. Events of one thread are nested by their times. Threads do not become parts, because the
+//! assignment of work to threads is random.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,13 +8,21 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::ReportError;
-use super::part::{Parts, Role, Start, cut, nanoseconds};
+use super::{ReportReader, Signature};
+use crate::reports::ReportError;
+use crate::reports::part::{Parts, Role, Start, nanoseconds, truncated, unix_ns};
 
-const FORMAT: &str = "Chrome's trace events";
-/// Longest name that is kept while events are read.
+pub(super) static READER: ReportReader = ReportReader {
+    name: "Chrome's trace events",
+    aliases: &["Bazel's profile", "clang's -ftime-trace"],
+    extensions: &["json"],
+    signatures: &[Signature::Text(|text| text.starts_with(b"[")), Signature::Keys(&["traceEvents"])],
+    read,
+};
+
+/// Longest name that is kept while events are read, characters.
 const NAME_CHARS: usize = 300;
-/// Events that began and did not end yet, in all lanes together.
+/// Most events that began and did not end yet, in all lanes together.
 const OPEN: usize = 100_000;
 
 #[derive(Deserialize)]
@@ -32,7 +41,7 @@ struct TraceEvent {
     tid: Lane,
 }
 
-/// A process or thread, which tools name by number or text.
+/// The id of a process or thread: a number or a text.
 #[derive(Deserialize, Default, Clone, PartialEq, Eq, Hash)]
 #[serde(untagged)]
 enum Lane {
@@ -42,7 +51,7 @@ enum Lane {
     Text(String),
 }
 
-/// An event with both ends.
+/// An event with its start and duration.
 struct Complete {
     lane: u32,
     start_ns: i64,
@@ -50,7 +59,7 @@ struct Complete {
     name: String,
 }
 
-/// Events as they are read, and of too many the longest.
+/// Collects events. If there are too many, the longest are kept.
 #[derive(Default)]
 struct Collector {
     limit: usize,
@@ -60,21 +69,22 @@ struct Collector {
     complete: Vec<Complete>,
     left_out: usize,
     seen: usize,
-    /// Nanoseconds since the epoch at which the times are zero.
+    /// The time 0 of the events in nanoseconds since the Unix epoch, if the file has it.
     zero_ns: Option<i64>,
 }
 
 impl Collector {
     fn take(&mut self, event: TraceEvent) {
         self.seen += 1;
-        // Clang's sums over all events are no events.
-        let Some(start_ns) = event.ts.and_then(nanoseconds_of) else { return };
+        // Timestamps are microseconds of a clock with an arbitrary zero.
+        let Some(start_ns) = event.ts.and_then(|us| unix_ns(us / 1e6)) else { return };
+        // Clang writes sums over all events as events.
         if event.name.starts_with("Total ") {
             return;
         }
         let next = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
         let lane = *self.lanes.entry((event.pid, event.tid)).or_insert(next);
-        let name = cut(&event.name, NAME_CHARS);
+        let name = truncated(&event.name, NAME_CHARS);
         match event.ph.as_str() {
             "X" => {
                 if let Some(duration_ns) = event.dur.and_then(|us| nanoseconds(us / 1e6)) {
@@ -112,14 +122,9 @@ impl Collector {
     }
 }
 
-/// Microseconds of a clock that may begin anywhere.
-fn nanoseconds_of(us: f64) -> Option<i64> {
-    super::part::moment(us / 1e6)
-}
-
-/// Reads a whole document: a list of events, or an object that holds one.
-pub(super) fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, ReportError> {
-    let mut collector = Collector { limit: parts.room(), ..Collector::default() };
+/// Reads a list of events, or an object with such a list.
+fn read(text: &[u8], parts: &mut Parts) -> Result<(), ReportError> {
+    let mut collector = Collector { limit: parts.remaining(), ..Collector::default() };
     let mut json = serde_json::Deserializer::from_slice(text);
     let read = if text.first() == Some(&b'[') {
         Events(&mut collector).deserialize(&mut json)
@@ -128,24 +133,22 @@ pub(super) fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, Repor
     };
     match read {
         Ok(()) => {}
-        // The list's end may be missing: a process that was killed could not write it.
+        // A process that was killed could not write the end of the list.
         Err(error) if error.is_eof() && collector.seen > 0 => {}
         Err(_) if collector.seen == 0 => return Err(ReportError::Unknown),
-        Err(error) => {
-            return Err(ReportError::Malformed { format: FORMAT, reason: error.to_string() });
-        }
+        Err(error) => return Err(READER.malformed(error)),
     }
     collector.shorten();
     parts.left_out += collector.left_out;
-    nest(collector, parts).map(|()| FORMAT)
+    nest(collector, parts)
 }
 
-/// Within a lane, an event belongs to the shortest one that contains it.
+/// Adds the events as parts. The parent is the shortest event of the same lane that contains it.
 fn nest(collector: Collector, parts: &mut Parts) -> Result<(), ReportError> {
     let Collector { mut complete, zero_ns, .. } = collector;
     let first = complete.iter().map(|event| event.start_ns).min().unwrap_or(0);
     complete.sort_by_key(|event| (event.lane, event.start_ns, std::cmp::Reverse(event.duration_ns)));
-    // Of the lane so far: (lane, end, part).
+    // The events of the lane that contain the current time: (lane, end, part).
     let mut around: Vec<(u32, i64, usize)> = Vec::new();
     for event in complete {
         let end_ns = event.start_ns.saturating_add(event.duration_ns);
@@ -189,7 +192,7 @@ impl<'de> Visitor<'de> for Events<'_> {
 
 struct Document<'a>(&'a mut Collector);
 
-/// What Bazel says of its profile.
+/// Bazel's metadata of a profile.
 #[derive(Deserialize)]
 struct OtherData {
     /// Milliseconds since the epoch.
@@ -216,7 +219,7 @@ impl<'de> Visitor<'de> for Document<'_> {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "traceEvents" => map.next_value_seed(Events(self.0))?,
-                // Clang's, in microseconds since the epoch.
+                // Clang writes microseconds since the epoch.
                 "beginningOfTime" => {
                     self.0.zero_ns = map.next_value::<Option<i64>>()?.map(|us| us.saturating_mul(1_000));
                 }

@@ -1,16 +1,22 @@
-//! The JSON lines of Rust's own test harness (`--format json`), which nextest writes too
-//! (`--message-format libtest-json`). Tests are grouped by their module.
+//! Reads the JSON lines of Rust's test harness (`--format json`), which nextest writes too
+//! (`--message-format libtest-json`). Tests are grouped by module.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::ReportError;
 use super::json_lines::documents;
-use super::part::{Failure, Outcome, Parts, Role, Start, nanoseconds};
+use super::{ReportReader, Signature};
+use crate::reports::ReportError;
+use crate::reports::part::{Failure, PartOutcome, Parts, Role, Start, nanoseconds};
 
-/// In words, in errors.
-const FORMAT: &str = "libtest JSON";
+pub(super) static READER: ReportReader = ReportReader {
+    name: "libtest JSON",
+    aliases: &[],
+    extensions: &["json", "jsonl"],
+    signatures: &[Signature::Keys(&["type", "event"])],
+    read,
+};
 
 #[derive(Deserialize)]
 struct TestEvent {
@@ -27,13 +33,12 @@ struct TestEvent {
     message: Option<String>,
 }
 
-/// Reads all events.
-pub(super) fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, ReportError> {
+fn read(text: &[u8], parts: &mut Parts) -> Result<(), ReportError> {
     let mut modules: HashMap<String, usize> = HashMap::new();
     for event in documents::<TestEvent>(text, usize::MAX) {
         let ended = matches!(event.event.as_str(), "ok" | "failed" | "ignored" | "timeout");
         let (Some(name), true, true) = (event.name, ended, event.kind == "test") else { continue };
-        // nextest puts the binary before a dollar sign.
+        // nextest writes the binary's name and a dollar sign before the test's name.
         let split = name.rfind("::").map(|at| (at, 2)).max(name.rfind('$').map(|at| (at, 1)));
         let (module, case) =
             split.map_or(("", name.as_str()), |(at, length)| (&name[..at], &name[at + length..]));
@@ -49,18 +54,18 @@ pub(super) fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, Repor
         let duration = event.exec_time.and_then(nanoseconds).unwrap_or(0);
         let part = parts.add(within, Role::Case, case, Start::Unknown, Some(duration))?;
         match event.event.as_str() {
-            "ignored" => parts.settle(part, Outcome::Skipped),
+            "ignored" => parts.set_outcome(part, PartOutcome::Skipped),
             "failed" | "timeout" => {
                 let output = event.stdout.unwrap_or_default();
-                parts.settle(part, Outcome::Failed(failure(&output, event.message.as_deref())));
+                parts.set_outcome(part, PartOutcome::Failed(failure(&output, event.message.as_deref())));
             }
             _ => {}
         }
     }
-    Ok(FORMAT)
+    Ok(())
 }
 
-/// A panic's message stands on the line after the place where it was.
+/// A panic's message is on the line after its source position.
 fn failure(output: &str, message: Option<&str>) -> Failure {
     let after = output.lines().skip_while(|line| !line.contains(" panicked at ")).nth(1);
     let message = message.or(after).unwrap_or("the test failed");

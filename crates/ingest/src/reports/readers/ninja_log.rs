@@ -1,18 +1,19 @@
-//! `.ninja_log`: a line for each output that was built, in milliseconds after the build's
-//! beginning. Builds follow one another in one file; the last one is read.
+//! Reads `.ninja_log`: one line for each built output, with times in milliseconds after the start of
+//! the build. A file contains several builds in order; only the last one is read.
 
-use super::ReportError;
-use super::part::{Parts, Role, Start};
+use super::{ReportReader, Signature};
+use crate::reports::ReportError;
+use crate::reports::part::{Parts, Role, Start};
 
-const FORMAT: &str = "a ninja log";
+pub(super) static READER: ReportReader = ReportReader {
+    name: "a ninja log",
+    aliases: &[".ninja_log"],
+    extensions: &[],
+    signatures: &[Signature::Text(|text| text.starts_with(b"# ninja log v"))],
+    read,
+};
 
-/// Whether a text begins like one.
-pub(super) fn is_one(text: &[u8]) -> bool {
-    text.starts_with(b"# ninja log v")
-}
-
-/// Reads the last build of a log.
-pub(super) fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, ReportError> {
+fn read(text: &[u8], parts: &mut Parts) -> Result<(), ReportError> {
     let mut last_build: Vec<(i64, i64, &[u8], &[u8])> = Vec::new();
     for line in text.split(|byte| *byte == b'\n').skip(1) {
         let mut fields = line.split(|byte| *byte == b'\t');
@@ -23,7 +24,7 @@ pub(super) fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, Repor
         let (Some(start), Some(end)) = (number(), number()) else { continue };
         let (Some(_mtime), Some(output)) = (fields.next(), fields.next()) else { continue };
         let command = fields.next().unwrap_or_default();
-        // Lines come as outputs are done: an earlier end is the next build's.
+        // Lines are written when outputs are complete. An earlier end belongs to the next build.
         if last_build.last().is_some_and(|(_, before, ..)| end < *before) {
             last_build.clear();
         }
@@ -37,5 +38,5 @@ pub(super) fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, Repor
         let name = String::from_utf8_lossy(output);
         parts.add(None, Role::Step, &name, Start::Offset(start * 1_000_000), Some(duration))?;
     }
-    Ok(FORMAT)
+    Ok(())
 }

@@ -1,6 +1,6 @@
-//! An OTLP protobuf request gone through where it lies. A span that has nothing to hide and
-//! nothing to cut, as nearly all have, is kept byte for byte and never taken apart; the others
-//! are read, cleaned and written anew. Memory is taken for what has to change alone.
+//! Redacts an OTLP protobuf request in place. A span without secrets and within all bounds keeps its
+//! bytes and is never decoded; nearly all spans are like this. The others are decoded, redacted and
+//! encoded again. Only spans that change take memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::{Decoded, IngestError, Limits, Rejected};
 use pacegate_engine::model::ids::{IdError, SpanId, TraceId};
 use pacegate_engine::model::span::{Resource, Scope, Span};
 
-/// A request's spans, cleaned.
+/// The redacted spans of a request.
 #[derive(Debug, Default)]
 pub struct ScannedRequest<'a> {
-    /// What groups of spans share: a resource and a scope, cleaned.
+    /// The redacted resource and scope of each group of spans.
     pub groups: Vec<Group>,
-    /// The spans, in the request's order.
-    pub spans: Vec<SiftedSpan<'a>>,
-    /// Those of them that were read, cleaned.
+    /// All spans, in the request's order.
+    pub spans: Vec<ScannedSpan<'a>>,
+    /// The spans that were decoded and redacted.
     pub read: Vec<Span>,
-    /// Those that can't be used.
+    /// Counts the unusable spans.
     pub rejected: Rejected,
 }
 
-/// What the spans of one scope of one resource share.
+/// The resource and scope that a group of spans shares.
 #[derive(Debug)]
 pub struct Group {
     /// Resource and scope as values.
@@ -40,40 +40,41 @@ pub struct Group {
 
 /// A span of a request.
 #[derive(Debug)]
-pub struct SiftedSpan<'a> {
-    /// Its place among [`ScannedRequest::groups`].
+pub struct ScannedSpan<'a> {
+    /// Index into [`ScannedRequest::groups`].
     pub group: usize,
-    /// Its trace.
+    /// The span's trace.
     pub trace_id: TraceId,
-    /// Whether it has no parent.
+    /// `true` if the span has no parent.
     pub is_root: bool,
-    /// The span itself.
+    /// The span's content.
     pub form: Form<'a>,
 }
 
-/// How a span came out.
+/// The form of a span after scanning.
 #[derive(Debug)]
 pub enum Form<'a> {
-    /// `Span` as protobuf, as it was sent: it says nothing of whose run it is.
+    /// The unchanged bytes of a protobuf `Span`. It has no attributes that identify a repository or
+    /// commit.
     AsSent(&'a [u8]),
-    /// Its place among [`ScannedRequest::read`].
+    /// Index into [`ScannedRequest::read`].
     Read(usize),
 }
 
-/// Keys that begin so may say whose run it is: such a span is read.
+/// Keys with these prefixes can identify the repository or commit of a run. Such a span is decoded.
 const IDENTIFYING: [&str; 4] = ["vcs.", "github.", "ci.", "git."];
-/// A trace state that is longer is looked at more closely.
+/// A span with a longer trace state is decoded and redacted, bytes.
 const PLAIN_TRACE_STATE: usize = 256;
 
 impl ScannedRequest<'_> {
-    /// The same of spans that were read already, whatever form they came in.
+    /// Redacts spans that were decoded already, from any format.
     #[must_use]
-    pub fn of(decoded: Decoded, redactor: &Redactor) -> Self {
-        let mut sifted = Self { rejected: decoded.rejected, read: decoded.spans, ..Self::default() };
+    pub(crate) fn of(decoded: Decoded, redactor: &Redactor) -> Self {
+        let mut scanned = Self { rejected: decoded.rejected, read: decoded.spans, ..Self::default() };
         let mut groups = Vec::new();
         let mut group_of: HashMap<(*const Resource, *const Scope), usize> = HashMap::new();
-        sifted.spans.reserve_exact(sifted.read.len());
-        for (at, span) in sifted.read.iter_mut().enumerate() {
+        scanned.spans.reserve_exact(scanned.read.len());
+        for (at, span) in scanned.read.iter_mut().enumerate() {
             let shared = (Arc::as_ptr(&span.resource), Arc::as_ptr(&span.scope));
             let group = *group_of.entry(shared).or_insert_with(|| {
                 let resource = redactor.redacted_resource(&span.resource);
@@ -81,7 +82,7 @@ impl ScannedRequest<'_> {
                 groups.push(Group {
                     resource: resource_bytes(&resource).into(),
                     scope: scope_bytes(&scope),
-                    // The originals live as long as the map: an address stands for one of them.
+                    // `group_of` has the addresses of the originals: they have to outlive it.
                     _sent: Some(Origin { resource: span.resource.clone(), scope: span.scope.clone() }),
                     origin: Origin { resource: Arc::new(resource), scope: Arc::new(scope) },
                 });
@@ -90,23 +91,23 @@ impl ScannedRequest<'_> {
             let origin = &groups[group].origin;
             (span.resource, span.scope) = (origin.resource.clone(), origin.scope.clone());
             redactor.redact_span(span);
-            sifted.spans.push(SiftedSpan {
+            scanned.spans.push(ScannedSpan {
                 group,
                 trace_id: span.trace_id,
                 is_root: span.parent_span_id.is_none(),
                 form: Form::Read(at),
             });
         }
-        sifted.groups = groups;
-        sifted
+        scanned.groups = groups;
+        scanned
     }
 }
 
-/// Goes through a request.
+/// Scans and redacts a request.
 ///
 /// # Errors
-/// As [`super::decode_protobuf`]: what is accepted here can be read there.
-pub fn sift<'a>(
+/// The same as [`super::decode_protobuf`], for the same requests.
+pub(crate) fn scan<'a>(
     body: &'a [u8],
     limits: Limits,
     redactor: &Redactor,
@@ -115,15 +116,15 @@ pub fn sift<'a>(
     if protobuf::count_spans(body).map_err(malformed)? > limits.spans {
         return Err(IngestError::TooManySpans { limit: limits.spans });
     }
-    let mut sifted = ScannedRequest::default();
-    let mut sieve = Scanner { redactor, left: Allowance(limits.values) };
+    let mut scanned = ScannedRequest::default();
+    let mut scanner = Scanner { redactor, left: Allowance(limits.values) };
     let mut fields = Fields::new(body);
     while let Some((number, value)) = fields.next().map_err(malformed)? {
         if let (1, Some(resource_spans)) = (number, value.bytes()) {
-            sieve.resource_spans(resource_spans, &mut sifted).map_err(malformed)?;
+            scanner.resource_spans(resource_spans, &mut scanned).map_err(malformed)?;
         }
     }
-    Ok(sifted)
+    Ok(scanned)
 }
 
 struct Scanner<'r> {
@@ -131,22 +132,23 @@ struct Scanner<'r> {
     left: Allowance,
 }
 
-/// What was seen of a span without taking it apart.
+/// Findings about a span that is not decoded.
 #[derive(Default)]
-struct Seen<'a> {
+struct Inspection<'a> {
     trace_id: &'a [u8],
     span_id: &'a [u8],
     parent_span_id: &'a [u8],
     attributes: usize,
     events: usize,
     links: usize,
-    /// Something has to be masked or cut, or is of no form that is known here.
+    /// A part has to be masked or cut, or is unknown here.
     has_to_change: bool,
+    /// An attribute can identify the repository or commit.
     identifies: bool,
 }
 
-impl<'a> Seen<'a> {
-    /// The last of several counts, but none may stay that nobody looked at.
+impl<'a> Inspection<'a> {
+    /// The last id of several is used. The earlier ones were not checked, so the span has to change.
     fn id(&mut self, bytes: &'a [u8], of: impl Fn(&mut Self) -> &mut &'a [u8]) {
         self.has_to_change |= !of(self).is_empty();
         *of(self) = bytes;
@@ -159,7 +161,7 @@ impl Scanner<'_> {
         message: &'a [u8],
         into: &mut ScannedRequest<'a>,
     ) -> Result<(), WireError> {
-        // Resources and scopes are few: they are read, cleaned and written anew.
+        // Resources and scopes are few: they are always decoded, redacted and encoded again.
         let resource = self.redactor.redacted_resource(&*protobuf::read_resource(message, &mut self.left)?);
         let resource_bytes: Arc<[u8]> = resource_bytes(&resource).into();
         let resource = Arc::new(resource);
@@ -191,7 +193,7 @@ impl Scanner<'_> {
         into: &mut ScannedRequest<'a>,
     ) -> Result<(), WireError> {
         let before = self.left.0;
-        let seen = self.look_at(message)?;
+        let seen = self.inspect(message)?;
         let ids = || -> Result<_, IdError> {
             if !seen.parent_span_id.is_empty() {
                 SpanId::from_bytes(seen.parent_span_id)?;
@@ -210,23 +212,23 @@ impl Scanner<'_> {
         let too_many =
             seen.attributes > ATTRIBUTES_KEPT || seen.events > EVENTS_KEPT || seen.links > LINKS_KEPT;
         if !(too_many || seen.has_to_change || seen.identifies) {
-            into.spans.push(SiftedSpan { group, trace_id, is_root, form: Form::AsSent(message) });
+            into.spans.push(ScannedSpan { group, trace_id, is_root, form: Form::AsSent(message) });
             return Ok(());
         }
-        // Counted once: what was looked at is now read.
+        // Decoding counts the same values again.
         self.left.0 = before;
         let mut read = Decoded::default();
         protobuf::read_span(message, &into.groups[group].origin, &mut read, &mut self.left)?;
         if let Some(mut span) = read.spans.pop() {
             self.redactor.redact_span(&mut span);
-            into.spans.push(SiftedSpan { group, trace_id, is_root, form: Form::Read(into.read.len()) });
+            into.spans.push(ScannedSpan { group, trace_id, is_root, form: Form::Read(into.read.len()) });
             into.read.push(span);
         }
         Ok(())
     }
 
-    fn look_at<'a>(&mut self, message: &'a [u8]) -> Result<Seen<'a>, WireError> {
-        let mut seen = Seen::default();
+    fn inspect<'a>(&mut self, message: &'a [u8]) -> Result<Inspection<'a>, WireError> {
+        let mut seen = Inspection::default();
         let mut fields = Fields::new(message);
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
@@ -245,11 +247,11 @@ impl Scanner<'_> {
                 }
                 (11, Value::Bytes(event)) => {
                     seen.events += 1;
-                    self.part(event, 3, Some(2), &mut seen)?;
+                    self.event_or_link(event, 3, Some(2), &mut seen)?;
                 }
                 (13, Value::Bytes(link)) => {
                     seen.links += 1;
-                    self.part(link, 4, None, &mut seen)?;
+                    self.event_or_link(link, 4, None, &mut seen)?;
                 }
                 (15, Value::Bytes(status)) => {
                     let mut fields = Fields::new(status);
@@ -267,13 +269,13 @@ impl Scanner<'_> {
         Ok(seen)
     }
 
-    /// An event or a link: attributes, and for an event its name.
-    fn part(
+    /// Inspects an event or a link. `attributes` and `name` are field numbers; a link has no name.
+    fn event_or_link(
         &mut self,
         message: &[u8],
         attributes: u32,
         name: Option<u32>,
-        seen: &mut Seen<'_>,
+        seen: &mut Inspection<'_>,
     ) -> Result<(), WireError> {
         self.left.spend()?;
         let (mut fields, mut count) = (Fields::new(message), 0);
@@ -284,9 +286,9 @@ impl Scanner<'_> {
                     self.attribute(pair, seen)?;
                 }
                 Value::Bytes(_) if Some(number) == name => self.text(value, seen)?,
-                // A link's ids are bytes and its trace state is not kept; times and counts are numbers.
+                // A link's ids are bytes, and its trace state is never kept.
                 Value::Bytes(id) if name.is_none() && number <= 2 => {
-                    // What is no id is no part of a link, whatever else it may be.
+                    // Bytes of another length are not an id and may be a secret.
                     seen.has_to_change |= id.len() != if number == 1 { 16 } else { 8 };
                 }
                 Value::Varint(_) | Value::Fixed64(_) | Value::Fixed32 => {}
@@ -297,13 +299,13 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn text(&self, value: Value<'_>, seen: &mut Seen<'_>) -> Result<(), WireError> {
+    fn text(&self, value: Value<'_>, seen: &mut Inspection<'_>) -> Result<(), WireError> {
         let text = value.text()?.unwrap_or_default();
         seen.has_to_change |= !self.redactor.leaves_text(text, TEXT_KEPT);
         Ok(())
     }
 
-    fn attribute(&mut self, pair: &[u8], seen: &mut Seen<'_>) -> Result<(), WireError> {
+    fn attribute(&mut self, pair: &[u8], seen: &mut Inspection<'_>) -> Result<(), WireError> {
         self.left.spend()?;
         let mut fields = Fields::new(pair);
         while let Some((number, value)) = fields.next()? {
@@ -320,7 +322,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn value(&mut self, any: &[u8], seen: &mut Seen<'_>, may_be_list: bool) -> Result<(), WireError> {
+    fn value(&mut self, any: &[u8], seen: &mut Inspection<'_>, may_be_list: bool) -> Result<(), WireError> {
         let mut fields = Fields::new(any);
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
@@ -340,7 +342,7 @@ impl Scanner<'_> {
                     }
                     seen.has_to_change |= count > ATTRIBUTES_KEPT;
                 }
-                // Maps, lists in lists, bytes, and what later versions bring.
+                // Maps, lists in lists, bytes and fields of later versions.
                 _ => seen.has_to_change = true,
             }
         }

@@ -1,16 +1,23 @@
-//! `go test -json`: events of packages, tests and their sub-tests, in the order they happened.
+//! Reads `go test -json`: the events of packages, tests and sub-tests in order of time.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::ReportError;
 use super::json_lines::documents;
-use super::part::{Failure, Outcome, Parts, Role, Start, moment_of, nanoseconds};
+use super::{ReportReader, Signature};
+use crate::reports::ReportError;
+use crate::reports::part::{Failure, PartOutcome, Parts, Role, Start, nanoseconds, parse_time};
 
-/// In words, in errors.
-const FORMAT: &str = "go test -json";
-/// Bytes of a test's output that are kept until it is known whether it failed.
+pub(super) static READER: ReportReader = ReportReader {
+    name: "go test -json",
+    aliases: &[],
+    extensions: &["json", "jsonl"],
+    signatures: &[Signature::Keys(&["Action"])],
+    read,
+};
+
+/// Bytes of a test's output that are kept until the test's result is known.
 const OUTPUT_BYTES: usize = 8_000;
 
 #[derive(Deserialize)]
@@ -29,30 +36,30 @@ struct GoEvent {
     output: Option<String>,
 }
 
-/// What is known of a package or test that began.
+/// A package or test that began and did not end yet.
 #[derive(Default)]
 struct Running {
     part: Option<usize>,
     began_ns: Option<i64>,
     output: String,
-    holds_tests: bool,
-    holds_failures: bool,
+    has_tests: bool,
+    has_failures: bool,
 }
 
-/// Reads all events. A test without an end was still running when its package was killed.
-pub(super) fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, ReportError> {
+/// Reads all events. A test without an end was running when its package was killed.
+fn read(text: &[u8], parts: &mut Parts) -> Result<(), ReportError> {
     let mut running: HashMap<(String, String), Running> = HashMap::new();
     for event in documents::<GoEvent>(text, usize::MAX) {
         let Some(package) = event.package else { continue };
         let test = event.test.unwrap_or_default();
-        let time = event.time.as_deref().and_then(moment_of);
+        let time = event.time.as_deref().and_then(parse_time);
         let key = (package, test);
         match event.action.as_str() {
             "start" => running.entry(key).or_default().began_ns = time,
             "run" => {
                 began(&key, time, &mut running, parts)?;
             }
-            // It waited for its turn until now.
+            // A parallel test waited until now.
             "cont" => {
                 let known = running.entry(key).or_default();
                 known.began_ns = time.or(known.began_ns);
@@ -73,16 +80,16 @@ pub(super) fn read(text: &[u8], parts: &mut Parts) -> Result<&'static str, Repor
             _ => {}
         }
     }
-    Ok(FORMAT)
+    Ok(())
 }
 
-/// Lines that go writes around a test, not the test itself.
+/// `true` for a line that go prints around a test's own output.
 fn is_frame(line: &str) -> bool {
     let line = line.trim_start();
     ["=== ", "--- ", "PASS", "FAIL", "ok  \t", "coverage:"].iter().any(|start| line.starts_with(start))
 }
 
-/// The part of a package, made when it turns out to hold something.
+/// The part of a package. It is created with its first test.
 fn package_part(
     package: &str,
     running: &mut HashMap<(String, String), Running>,
@@ -106,7 +113,7 @@ fn began(
 ) -> Result<usize, ReportError> {
     let (package, test) = key;
     let package_part = package_part(package, running, parts)?;
-    // `TestTable/large` is within `TestTable`, if that ran; a name may hold further slashes.
+    // `TestTable/large` is within `TestTable`, if that ran. A name can contain more slashes.
     let mut above = test.as_str();
     let within = loop {
         match above.rsplit_once('/') {
@@ -114,7 +121,7 @@ fn began(
             Some((before, _)) => above = before,
         }
         if let Some(known) = running.get_mut(&(package.clone(), above.to_owned())) {
-            known.holds_tests = true;
+            known.has_tests = true;
             break known.part;
         }
     };
@@ -139,23 +146,23 @@ fn ended(
     let mut known = running.remove(key).unwrap_or_default();
     let part = match (known.part, is_package) {
         (Some(part), _) => part,
-        // A package without tests is no stage.
+        // A package without tests does not become a part.
         (None, true) if action != "fail" => return Ok(()),
         (None, true) => parts.add(None, Role::Suite, &key.0, Start::Unknown, None)?,
         (None, false) => began(key, None, running, parts)?,
     };
     let wall = time.zip(known.began_ns).map(|(end, began)| end.saturating_sub(began)).filter(|ns| *ns >= 0);
-    // What go counts for a test leaves out the time in which it waited for its sub-tests.
+    // Go's elapsed time of a test does not include the time it waited for its sub-tests.
     let own = elapsed.and_then(nanoseconds);
-    let duration = if known.holds_tests { wall.or(own) } else { own.or(wall) };
+    let duration = if known.has_tests { wall.or(own) } else { own.or(wall) };
     parts.list[part].duration_ns = duration.or(if is_package { None } else { Some(0) });
     match action {
-        "skip" => parts.settle(part, Outcome::Skipped),
-        // What holds a failed test failed by that alone.
-        "fail" if !known.holds_failures => {
+        "skip" => parts.set_outcome(part, PartOutcome::Skipped),
+        // A parent of a failed test gets no failure of its own.
+        "fail" if !known.has_failures => {
             let output = std::mem::take(&mut known.output);
             let kind = if is_package { "package failure" } else { "" };
-            parts.settle(part, Outcome::Failed(Failure::new(kind, "", &output)));
+            parts.set_outcome(part, PartOutcome::Failed(Failure::new(kind, "", &output)));
         }
         _ => {}
     }
@@ -164,11 +171,11 @@ fn ended(
         while let Some((before, _)) = above.rsplit_once('/') {
             above = before;
             if let Some(known) = running.get_mut(&(key.0.clone(), above.to_owned())) {
-                known.holds_failures = true;
+                known.has_failures = true;
             }
         }
         if let Some(known) = running.get_mut(&(key.0.clone(), String::new())) {
-            known.holds_failures = true;
+            known.has_failures = true;
         }
     }
     Ok(())

@@ -1,19 +1,32 @@
-//! pytest's own reports: the JSON lines of `--report-log` and the document of
-//! `--json-report`. A test's set-up and tear-down belong to it.
+//! Reads pytest's own reports: the JSON lines of `--report-log` and the document of `--json-report`.
+//! The duration of a test includes its setup and teardown.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ReportError;
 use super::json_lines::documents;
-use super::part::{Failure, Outcome, Parts, Role, Start, moment, nanoseconds};
-use crate::Limits;
+use super::{ReportReader, Signature};
 use crate::bounded::check_values;
+use crate::reports::ReportError;
+use crate::reports::part::{Failure, PartOutcome, Parts, Role, Start, nanoseconds, unix_ns};
 
-const LOG: &str = "pytest's report-log";
-const JSON_REPORT: &str = "pytest's JSON report";
+pub(super) static REPORT_LOG: ReportReader = ReportReader {
+    name: "pytest's report-log",
+    aliases: &[],
+    extensions: &["json", "jsonl"],
+    signatures: &[Signature::Keys(&["$report_type"])],
+    read: read_report_log,
+};
+
+pub(super) static JSON_REPORT: ReportReader = ReportReader {
+    name: "pytest's JSON report",
+    aliases: &[],
+    extensions: &["json"],
+    signatures: &[Signature::Keys(&["tests"]), Signature::Keys(&["collectors", "exitcode"])],
+    read: read_json_report,
+};
 
 #[derive(Deserialize)]
 struct Line {
@@ -31,28 +44,27 @@ struct Line {
     longrepr: Value,
 }
 
-/// Reads `--report-log`.
-pub(super) fn read_report_log(text: &[u8], parts: &mut Parts) -> Result<&'static str, ReportError> {
-    let mut places = Places::default();
+fn read_report_log(text: &[u8], parts: &mut Parts) -> Result<(), ReportError> {
+    let mut nodes = NodeParts::default();
     for line in documents::<Line>(text, usize::MAX) {
         if line.kind != "TestReport" || line.nodeid.is_empty() {
             continue;
         }
-        let start = line.start.and_then(moment).map_or(Start::Unknown, Start::At);
-        let part = places.case(&line.nodeid, start, parts)?;
-        let told = &line.longrepr;
+        let start = line.start.and_then(unix_ns).map_or(Start::Unknown, Start::At);
+        let part = nodes.case(&line.nodeid, start, parts)?;
+        let details = &line.longrepr;
         let failure = || {
-            let crash = told["reprcrash"]["message"].as_str().or(told.as_str()).unwrap_or_default();
-            Failure::new("", crash.lines().next().unwrap_or_default(), &traceback(told))
+            let crash = details["reprcrash"]["message"].as_str().or(details.as_str()).unwrap_or_default();
+            Failure::new("", crash.lines().next().unwrap_or_default(), &traceback(details))
         };
         add_phase(parts, part, line.duration, &line.outcome, failure);
     }
-    Ok(LOG)
+    Ok(())
 }
 
-/// The lines of each entry of a traceback.
-fn traceback(told: &Value) -> String {
-    let entries = told["reprtraceback"]["reprentries"].as_array().map_or(&[][..], Vec::as_slice);
+/// The lines of all entries of a traceback.
+fn traceback(details: &Value) -> String {
+    let entries = details["reprtraceback"]["reprentries"].as_array().map_or(&[][..], Vec::as_slice);
     let lines = entries.iter().flat_map(|entry| {
         let place = &entry["data"]["reprfileloc"];
         let place = match (place["path"].as_str(), place["lineno"].as_u64()) {
@@ -104,18 +116,12 @@ struct Crash {
     message: String,
 }
 
-/// Reads `--json-report`.
-pub(super) fn read_json_report(
-    text: &[u8],
-    limits: Limits,
-    parts: &mut Parts,
-) -> Result<&'static str, ReportError> {
-    check_values(text, limits)?;
-    let report: JsonReport = serde_json::from_slice(text)
-        .map_err(|e| ReportError::Malformed { format: JSON_REPORT, reason: e.to_string() })?;
-    let mut places = Places::default();
+fn read_json_report(text: &[u8], parts: &mut Parts) -> Result<(), ReportError> {
+    check_values(text, parts.limits)?;
+    let report: JsonReport = serde_json::from_slice(text).map_err(|e| JSON_REPORT.malformed(e))?;
+    let mut nodes = NodeParts::default();
     for test in report.tests {
-        let part = places.case(&test.nodeid, Start::Unknown, parts)?;
+        let part = nodes.case(&test.nodeid, Start::Unknown, parts)?;
         for phase in [&test.setup, &test.call, &test.teardown] {
             let failure = || {
                 let message = phase.crash.as_ref().map_or("", |crash| crash.message.as_str());
@@ -125,10 +131,10 @@ pub(super) fn read_json_report(
             add_phase(parts, part, phase.duration, &phase.outcome, failure);
         }
         if test.outcome == "skipped" {
-            parts.settle(part, Outcome::Skipped);
+            parts.set_outcome(part, PartOutcome::Skipped);
         }
     }
-    Ok(JSON_REPORT)
+    Ok(())
 }
 
 fn add_phase(
@@ -142,21 +148,21 @@ fn add_phase(
     let case = &mut parts.list[part];
     case.duration_ns = Some(case.duration_ns.unwrap_or(0).saturating_add(longer));
     match outcome {
-        "failed" | "error" if !matches!(case.outcome, Outcome::Failed(_)) => {
-            case.outcome = Outcome::Failed(failure());
+        "failed" | "error" if !matches!(case.outcome, PartOutcome::Failed(_)) => {
+            case.outcome = PartOutcome::Failed(failure());
         }
-        "skipped" if case.outcome == Outcome::Passed => case.outcome = Outcome::Skipped,
+        "skipped" if case.outcome == PartOutcome::Passed => case.outcome = PartOutcome::Skipped,
         _ => {}
     }
 }
 
-/// Files, classes and tests by their node id.
+/// The parts of files, classes and tests by node id.
 #[derive(Default)]
-struct Places(HashMap<String, usize>);
+struct NodeParts(HashMap<String, usize>);
 
-impl Places {
-    /// The part of `tests/test_shop.py::TestOrders::test_create[1]`; what is in brackets may
-    /// hold anything.
+impl NodeParts {
+    /// The part of a test such as `tests/test_shop.py::TestOrders::test_create[1]`. The text in
+    /// brackets can contain `::` and is not split.
     fn case(&mut self, nodeid: &str, start: Start, parts: &mut Parts) -> Result<usize, ReportError> {
         let plain = nodeid.find('[').unwrap_or(nodeid.len());
         let mut within = None;
