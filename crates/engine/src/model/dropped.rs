@@ -1,5 +1,5 @@
-//! Notes on how much of a run's spans was left out. They don't say which side left it out: the
-//! sender's limits and ours are counted together.
+//! Notes on how much of a run's spans was left out. They don't distinguish the sender's limits
+//! from ours: both are counted together.
 
 use super::span::Span;
 

@@ -123,11 +123,11 @@ fn place(trace: &Trace) -> Placement {
                 stage
             }
             None if !parent_dropped && placement.has_room(above, &name) => {
-                let holder = &placement.samples[above];
-                let mut path = holder.path.clone();
+                let above_stage = &placement.samples[above];
+                let mut path = above_stage.path.clone();
                 path.push(name.clone());
-                let mut new = measured(node, path, Some(holder.key.clone()));
-                new.asynchronous = holder.asynchronous || started_by_message(trace, node);
+                let mut new = measured(node, path, Some(above_stage.key.clone()));
+                new.asynchronous = above_stage.asynchronous || started_by_message(trace, node);
                 placement.key_bytes += new.key.as_str().len();
                 let stage = placement.add(new);
                 stage_by_name.insert((above, name), stage);

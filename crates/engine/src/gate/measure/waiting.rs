@@ -14,8 +14,8 @@ const CLOCK_NS: i64 = 1_000_000_000;
 /// and so has work that a message started (`is_asynchronous`), for which no span waits.
 ///
 /// The critical path is followed backwards from the span's end. It goes to the part that ended last,
-/// then from its beginning to the part that ended last before that, and so on. The wait is the time of the queues
-/// on the path plus the waits of its other parts. A queue beside longer work is not on the path.
+/// then from its beginning to the part that ended last before that, and so on. The wait is the time of the
+/// queues on the path plus the waits of its other parts. A queue beside longer work is not on the path.
 /// Linear in the spans, times a logarithm.
 #[must_use]
 pub(crate) fn waits(trace: &Trace, queues: &Queues<'_>, is_asynchronous: impl Fn(Node) -> bool) -> Vec<i64> {

@@ -114,8 +114,7 @@ impl Default for ErrorRule {
     }
 }
 
-/// Largest number of samples that a policy can require. With more, the newer samples would say more
-/// about the change than the older ones.
+/// Largest number of samples that a policy can require. Newer samples are better evidence than older ones.
 pub const MAX_CONFIRM: u32 = 8;
 
 /// How a suspected regression is confirmed.

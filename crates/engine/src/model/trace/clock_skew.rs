@@ -41,7 +41,7 @@ pub(super) fn correct(spans: &mut [Span], parent: &[Option<usize>], order: &[usi
     let mut calls: Vec<Vec<(usize, usize)>> = vec![Vec::new(); names.len()];
     for &child in order {
         let Some(p) = parent[child] else { continue };
-        // A span without its real parent says nothing about clocks.
+        // A span without its real parent can't be compared with it.
         let is_call = spans[child].parent_span_id == Some(spans[p].span_id) && !has_whole_seconds(&spans[p]);
         if is_call && clock_of[child] != clock_of[p] {
             calls[clock_of[child].max(clock_of[p])].push((p, child));

@@ -171,7 +171,8 @@ fn follows_template_hash(bytes: &[u8], at: usize) -> bool {
         .is_some_and(|word| word.len() < before.len() && is_template_hash(word))
 }
 
-/// A number with its separators, exponent, units and pre-release: `1,204.5`, `1.2e-3`, `1m02s`, `2.02 MiB`, `v2.3.1-rc.2`.
+/// A number with its separators, exponent, units and pre-release: `1,204.5`, `1.2e-3`, `1m02s`,
+/// `2.02 MiB`, `v2.3.1-rc.2`.
 fn quantity(bytes: &[u8], at: usize) -> Option<usize> {
     let version_mark = usize::from(matches!(bytes.get(at), Some(b'v' | b'V')));
     let (mut end, parts) = numeral(bytes, at + version_mark)?;
