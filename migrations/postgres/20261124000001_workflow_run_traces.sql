@@ -5,7 +5,7 @@ CREATE TABLE workflow_run_traces (
     github_run_id BIGINT NOT NULL,
     -- from 1
     attempt BIGINT NOT NULL,
-    -- run and attempt are hashed as one row of digits, so two attempts may share a trace
+    -- run and attempt are hashed as one sequence of digits, so two attempts may share a trace
     PRIMARY KEY (repo_id, trace_id, github_run_id, attempt)
 );
 

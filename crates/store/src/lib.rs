@@ -31,8 +31,8 @@ pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, Rep
 pub use runs::{ComparisonRow, NewComparison, RunFilter, StoredRun};
 pub use traces::{KeptTrace, OpenTrace, PipelineTrace, SpanBatch, TraceBounds, TraceToDrop};
 
-/// Workers are notified at its time of a task that is due sooner than this. Polling finds the
-/// others.
+/// A commit schedules a notification for a task that is due within this time. Polling finds tasks
+/// that are due later.
 const NOTIFIED_IN_TIME: Duration = Duration::from_mins(1);
 
 /// Why the store failed.

@@ -60,7 +60,7 @@ impl Tx {
     ) -> Result<Option<(i64, u32)>, StoreError> {
         let found: Option<(i64, i64)> = on_db!(self, conn => {
             sqlx::query_as(
-                // Run and attempt are hashed as one row of digits, so two attempts may share a trace.
+                // Run and attempt are hashed as one sequence of digits, so two attempts may share a trace.
                 "SELECT t.github_run_id, t.attempt FROM workflow_run_traces t
                  JOIN workflow_runs w ON w.repo_id = t.repo_id AND w.github_run_id = t.github_run_id
                  WHERE t.repo_id = $1 AND t.trace_id = $2 AND w.updated_at >= $3

@@ -52,8 +52,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Records a delivery that did not arrive. A redelivery may be requested at once. A delivery
-    /// that was recorded before keeps its count.
+    /// Records a failed delivery, unless it arrived meanwhile. A redelivery may be requested at
+    /// once. A delivery that was recorded before keeps its count.
     pub async fn record_failed_delivery(
         &mut self,
         delivery_id: &str,

@@ -73,7 +73,8 @@ impl Db {
             match tx.claim_of(priority, token, (now, now.after(lease)), free).await {
                 Ok(claimed) => tasks.extend(claimed),
                 // Two tasks of one serial key were about to run at once, and the unique
-                // running_key refused it. Nothing was claimed. The next claim succeeds.
+                // running_key refused it. Nothing was claimed. The next claim takes the task
+                // that may run.
                 Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(Vec::new()),
                 Err(error) => return Err(error.into()),
             }

@@ -25,7 +25,8 @@ pub struct NewTask {
     pub kind: &'static str,
     /// Parameters as JSON.
     pub payload: String,
-    /// The repository that the task is about; none when the payload has to be read to know it.
+    /// The repository that the task is about. None if it is about none, or if only the payload
+    /// refers to it, as for a delivery.
     pub repo: Option<RepoId>,
     /// A second task of this kind and key is not pushed until the first one is done and swept.
     pub dedupe_key: Option<String>,

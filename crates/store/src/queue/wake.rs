@@ -120,7 +120,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Rings after the commit if any task became due.
+    /// Has the commit notify the workers if any task became due.
     fn due_now(&mut self, tasks: u64) -> bool {
         if tasks > 0 {
             self.task_due(Duration::ZERO);

@@ -89,9 +89,10 @@ impl Tx {
         Ok(self.repository(row.id).await?.unwrap_or(row))
     }
 
-    /// Takes a name from the rows that have it without being the repository that GitHub reports.
-    /// Such a row has another number. If the reported repository has a row already, a row without
-    /// a number is another one, too. Returns the rows without a number: they were made for tokens.
+    /// Parks the rows that have a name without being the repository that GitHub reports: a `#` and
+    /// the row number are appended to the lookup name. Such a row has another number of GitHub. If
+    /// the reported repository has a row already, a row without a number is another one, too.
+    /// Returns the rows without a number: they were made for tokens.
     async fn park_other_holders(
         &mut self,
         facts: &RepositoryFacts,
