@@ -26,11 +26,8 @@ const SPANS: usize = 200_000;
 const VALUES: usize = 4_000_000;
 /// What one fork may send in a day.
 const OF_A_FORK: ArtifactQuota = ArtifactQuota { artifacts: 200, bytes: 256 << 20 };
-/// Runs that a trace may be of began at most so long ago, and at most so many are looked at.
+/// Late spans are added to runs that GitHub reported within this time.
 const RECENT: std::time::Duration = std::time::Duration::from_hours(7 * 24);
-const RUNS: i64 = 5_000;
-/// Attempts of one run that are looked at.
-const ATTEMPTS: i64 = 20;
 /// Notes on artifacts that are kept.
 const NOTES: usize = 20;
 
@@ -280,12 +277,7 @@ pub(super) async fn attempt_of_trace(
     trace: TraceId,
     now: Timestamp,
 ) -> Result<Option<(i64, u32)>, TaskError> {
-    let runs = tx.recent_workflow_runs(repo, now.before(RECENT), RUNS).await?;
-    let attempts = runs.into_iter().flat_map(|(run, newest)| {
-        let attempts = (newest - ATTEMPTS).max(0) + 1..=newest;
-        attempts.rev().filter_map(move |attempt| Some((run, u32::try_from(attempt).ok()?)))
-    });
-    Ok(attempts.into_iter().find(|(run, attempt)| trace_id(*run, *attempt) == trace))
+    Ok(tx.attempt_of_trace(repo, trace, now.before(RECENT), trace_id).await?)
 }
 
 /// Has an attempt that was read before read again, because its jobs sent more. One that goes on

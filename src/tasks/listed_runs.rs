@@ -13,6 +13,7 @@ use pacegate_github::GitHubError;
 use pacegate_github::actions::{RunPage, RunQuery};
 use pacegate_github::app_auth::Purpose;
 use pacegate_github::webhook::RunProgress;
+use pacegate_ingest::ci_job::ids::trace_id;
 use pacegate_store::{Tx, WorkflowRunRow};
 
 /// Runs of one commit that are looked at: GitHub's largest page.
@@ -132,7 +133,7 @@ pub(super) async fn record(
     row: &WorkflowRunRow,
 ) -> Result<(), TaskError> {
     let now = work.clock.now();
-    tx.record_workflow_run(repo, row, now).await?;
+    tx.record_workflow_run(repo, row, trace_id, now).await?;
     if row.progress == WorkflowRunRow::COMPLETED {
         let attempt = u32::try_from(row.attempt).unwrap_or(1);
         let read = Task::CollectWorkflowRun { repo, run_id: row.github_run_id, attempt };

@@ -10,8 +10,9 @@ use pacegate_store::{Tx, WorkflowRunRow};
 
 /// Heads of a repository that are looked at again; what is beyond is the reconciler's.
 const AT_ONCE: i64 = 100;
-/// Jobs that are looked at.
-const JOBS: i64 = 10_000;
+/// The kinds of two tasks, as [`Task::kind`] has them.
+const HANDLE_DELIVERY: &str = "handle_delivery";
+const CONCLUDE_SILENT_CHECK: &str = "conclude_silent_check";
 
 /// Has what is open in these repositories done now. `cause`: what made it possible.
 pub(super) async fn resume(
@@ -55,20 +56,26 @@ async fn resume_repository(
     Ok(())
 }
 
-/// Jobs that were postponed are due now; what ends a check's patience keeps its time.
+/// Makes postponed tasks due now. The task that ends a check's wait keeps its time.
 async fn wake(work: &WorkerContext, tx: &mut Tx, repositories: &[RepoId]) -> Result<(), TaskError> {
     let now = work.clock.now();
-    for (job_id, payload) in tx.jobs_to_come(now, JOBS).await? {
-        let Ok(job) = serde_json::from_str::<Task>(&payload) else { continue };
-        let is_meant = match &job {
-            Task::ConcludeSilentCheck { .. } => false,
-            // Whose it is, its body says: one that is due too early waits again.
-            Task::HandleDelivery { .. } => true,
-            job => job.repo().is_some_and(|repo| repositories.contains(&repo)),
-        };
-        if is_meant {
-            tx.wake_task(&job_id, now).await?;
-        }
+    for repo in repositories {
+        tx.wake_tasks_of_repository(*repo, CONCLUDE_SILENT_CHECK, now).await?;
     }
+    // Only its body names the repository of a delivery. One that is due too early waits again.
+    tx.wake_tasks_of_kind(HANDLE_DELIVERY, now).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_those_of_the_tasks() {
+        let delivery = Task::HandleDelivery { delivery_id: String::new(), subject: String::new() };
+        let head_sha = "a".repeat(40).parse().expect("a commit");
+        let silent = Task::ConcludeSilentCheck { repo: RepoId(1), head_sha, evaluation: 1 };
+        assert_eq!([delivery.kind(), silent.kind()], [HANDLE_DELIVERY, CONCLUDE_SILENT_CHECK]);
+    }
 }

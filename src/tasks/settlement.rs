@@ -75,7 +75,7 @@ impl TaskError {
     #[must_use]
     pub fn pause(&self, failures: i64, rng: &Randomness, now: Timestamp) -> Option<Duration> {
         let job = ClaimedTask {
-            job_id: String::new(),
+            task_id: String::new(),
             kind: String::new(),
             payload: String::new(),
             attempts: failures,
@@ -121,8 +121,8 @@ mod tests {
     /// A job at this attempt, pushed so long ago.
     fn claimed(attempts: i64, age: Duration) -> ClaimedTask {
         let created_at = NOW.before(age).0;
-        let (job_id, kind, payload) = ("j".into(), "k".into(), "{}".into());
-        ClaimedTask { job_id, kind, payload, attempts, max_attempts: 30, created_at }
+        let (task_id, kind, payload) = ("j".into(), "k".into(), "{}".into());
+        ClaimedTask { task_id, kind, payload, attempts, max_attempts: 30, created_at }
     }
 
     fn settled(error: GitHubError, attempts: i64, age: Duration) -> Settlement {

@@ -272,6 +272,7 @@ impl Task {
         NewTask {
             kind: self.kind(),
             payload: serde_json::to_string(self).unwrap_or_default(),
+            repo: self.repo(),
             dedupe_key: Some(self.dedupe_key()),
             serial_key: self.serial_key(),
             run_at,

@@ -120,7 +120,7 @@ async fn attempt(work: WorkerContext, token: LeaseToken, job: ClaimedTask, runni
         Err(cancelled) if cancelled.is_cancelled() => {
             tracing::warn!(
                 job = job.kind,
-                id = job.job_id,
+                id = job.task_id,
                 "another process took this job; this attempt was ended"
             );
             return;
@@ -134,7 +134,7 @@ async fn attempt(work: WorkerContext, token: LeaseToken, job: ClaimedTask, runni
 }
 
 fn report(work: &WorkerContext, job: &ClaimedTask, settlement: &Settlement) {
-    let (kind, id, attempt) = (job.kind.as_str(), job.job_id.as_str(), job.attempts);
+    let (kind, id, attempt) = (job.kind.as_str(), job.task_id.as_str(), job.attempts);
     let outcome = match settlement {
         Settlement::Done => {
             tracing::debug!(kind, id, attempt, "job done");
@@ -172,13 +172,13 @@ async fn settle(work: &WorkerContext, token: &LeaseToken, job: &ClaimedTask, set
             Ok(false) => {
                 tracing::warn!(
                     kind = job.kind,
-                    id = job.job_id,
+                    id = job.task_id,
                     "the lease was lost before the job was settled"
                 );
                 return;
             }
             Err(error) => {
-                tracing::warn!(kind = job.kind, id = job.job_id, error = %error_chain(&error), "a job could not be settled");
+                tracing::warn!(kind = job.kind, id = job.task_id, error = %error_chain(&error), "a job could not be settled");
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
         }

@@ -1,6 +1,6 @@
-//! The file that holds the App that `/setup` made: its number, key and secrets. Written once,
-//! whole, with mode 0600, and never over another one; refused when others on the machine could
-//! read it. Blocking, small and bounded.
+//! The file of the App that `/setup` created: its number, key and secrets. It is written once, as a
+//! whole, with mode 0600, and never over another file. It is refused if other users of the machine
+//! can read it. The calls block, and the file is small.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -8,63 +8,56 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::DatabaseUrl;
+use crate::DatabaseUrl;
 
-/// The name beside an SQLite database.
+/// The file's name beside an SQLite database.
 const NAME: &str = "pacegate-app.json";
-/// A key and a few lines need a tenth of it.
+/// The largest file in bytes. A key and a few lines need a tenth of it.
 const LIMIT: u64 = 64 << 10;
 
-/// Why the App's file can't be used.
+/// Why the file of the App can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AppFileError {
-    /// Others on the machine can read it.
+    /// Other users of the machine can read the file.
     #[error("{path} holds the App's private key and others can read it: run `chmod 600 {path}`")]
-    Exposed {
-        /// Which file.
-        path: String,
-    },
-    /// It can't be read or written.
+    Exposed { path: String },
+    /// The file can't be read or written.
     #[error("{path}, the App's file (PACEGATE_APP_FILE), can't be {what}")]
     Io {
-        /// Which file.
         path: String,
-        /// What was tried.
+        /// "read" or "written".
         what: &'static str,
-        /// Why it failed.
         #[source]
         source: std::io::Error,
     },
-    /// It is not what `/setup` writes.
+    /// The content does not have the form that `/setup` writes.
     #[error("{path} is not an App's file as /setup writes it: {reason}")]
     Unreadable {
-        /// Which file.
         path: String,
-        /// What is wrong, without its content.
+        /// Never quotes the content.
         reason: String,
     },
 }
 
-/// An App as it is kept.
+/// The App's number, addresses and secrets.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AppFile {
-    /// GitHub's number.
     pub id: u64,
-    /// Its short name.
+    /// The short name in URLs.
     pub slug: String,
-    /// Its page on GitHub.
+    /// The App's page on GitHub.
     pub html_url: String,
-    /// The API of the GitHub that made it.
+    /// The API of the GitHub server that has the App.
     pub api_url: String,
-    /// Where people and GitHub reach this service, as it was said when the App was made.
+    /// The address at which people and GitHub reach this service, as of the App's creation.
     pub public_url: String,
-    /// Its RSA private key, PEM.
+    /// RSA, as PEM.
     pub private_key: SecretString,
-    /// Signs deliveries.
+    /// GitHub signs deliveries with it.
     pub webhook_secret: SecretString,
-    /// Its number as an OAuth client.
+    /// For OAuth.
     pub client_id: String,
-    /// Its secret as an OAuth client.
+    /// For OAuth.
     pub client_secret: SecretString,
 }
 
@@ -81,8 +74,8 @@ struct Written<'a> {
     client_secret: &'a str,
 }
 
-/// Where the file is when nobody says it: beside the file of an SQLite database. None for
-/// PostgreSQL, whose processes may be on many machines.
+/// The default path: beside the file of an SQLite database. None for PostgreSQL, whose processes
+/// may be on many machines.
 #[must_use]
 pub fn default_path(database: &DatabaseUrl) -> Option<PathBuf> {
     match database {
@@ -92,7 +85,7 @@ pub fn default_path(database: &DatabaseUrl) -> Option<PathBuf> {
 }
 
 impl AppFile {
-    /// The App of this file; none when there is no file.
+    /// Reads the file; none if it does not exist.
     ///
     /// # Errors
     /// [`AppFileError`].
@@ -107,20 +100,21 @@ impl AppFile {
         let unreadable =
             |reason: String| AppFileError::Unreadable { path: path.display().to_string(), reason };
         if !facts.is_file() || facts.len() > LIMIT {
-            return Err(unreadable("it is too large or no file".into()));
+            return Err(unreadable("it is too large, or not a file".into()));
         }
         if others_may_read(&facts) {
             return Err(AppFileError::Exposed { path: path.display().to_string() });
         }
         let mut text = Vec::new();
         file.take(LIMIT).read_to_end(&mut text).map_err(failed)?;
-        // The position only: an error of serde may quote what it read.
+        // Only the position: an error of serde may quote the content.
         serde_json::from_slice(&text)
             .map(Some)
             .map_err(|e| unreadable(format!("see line {}, column {}", e.line(), e.column())))
     }
 
-    /// Writes the file: whole or not at all, readable by its owner alone, never over another.
+    /// Writes the file as a whole or not at all. Only its owner can read it. An existing file is an
+    /// error.
     ///
     /// # Errors
     /// [`AppFileError::Io`].
@@ -147,8 +141,8 @@ impl AppFile {
     }
 }
 
-/// Whether the file could be written: asked before GitHub hands over a key that it hands over
-/// only once.
+/// Checks that the file could be written. GitHub gives the App's key only once, so this is checked
+/// before the App is created.
 ///
 /// # Errors
 /// [`AppFileError::Io`].
@@ -199,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_and_only_its_owner_can() {
+    fn saved_file_is_readable_by_owner_only() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("app.json");
         assert!(AppFile::load(&path).expect("no file is no error").is_none());
@@ -216,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_others_can_read_or_of_another_form_is_refused() {
+    fn exposed_or_malformed_file_is_refused() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("app.json");
         app().save(&path).expect("written");
@@ -236,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn it_lies_beside_an_sqlite_database() {
+    fn default_path_is_beside_sqlite_database() {
         let path = |url: &str| default_path(&url.parse().expect("a URL"));
         assert_eq!(path("sqlite:///data/pacegate.db"), Some("/data/pacegate-app.json".into()));
         assert_eq!(path("sqlite://pacegate.db"), Some("pacegate-app.json".into()));

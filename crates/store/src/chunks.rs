@@ -1,13 +1,13 @@
-//! Rows of one statement. Drivers keep statements prepared by their text, and how many rows a
-//! statement has is part of its text: few sizes stay prepared, arbitrary ones never do.
+//! Splits rows into statements of few sizes. Drivers keep statements prepared by their text, and
+//! the number of rows is part of the text. Statements of arbitrary sizes would never be reused.
 
-/// Rows of the largest statement; a power of two.
+/// Most rows of a statement; a power of two.
 const LARGEST: usize = 128;
 
-/// Cuts rows into statements whose sizes are powers of two, the larger ones first.
+/// Splits rows into chunks whose sizes are powers of two, the larger ones first.
 pub(super) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        // The highest bit alone.
+        // The largest power of two that fits.
         let size = 1 << rows.len().min(LARGEST).checked_ilog2()?;
         let (chunk, rest) = rows.split_at(size);
         rows = rest;
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_powers_of_two_and_no_row_is_missing() {
+    fn chunks_are_powers_of_two_and_complete() {
         let rows: Vec<u16> = (0..333).collect();
         let cases: [(usize, &[usize]); 5] =
             [(0, &[]), (1, &[1]), (7, &[4, 2, 1]), (128, &[128]), (333, &[128, 128, 64, 8, 4, 1])];

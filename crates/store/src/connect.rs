@@ -1,4 +1,4 @@
-//! From a URL to an open database with its tables up to date.
+//! Opens a database from its URL and brings its tables up to date.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{Db, Pools, StoreError};
 static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-/// A URL of a database we know. It may hold a password: it is never shown whole.
+/// The URL of a supported database. It may hold a password, so it is never shown as a whole.
 #[derive(Clone)]
 pub enum DatabaseUrl {
     /// `sqlite://FILE`. There is no in-memory form: readers and the writer are separate.
@@ -27,23 +27,23 @@ impl FromStr for DatabaseUrl {
     type Err = StoreError;
 
     fn from_str(url: &str) -> Result<Self, StoreError> {
-        // The URL is not repeated in the error where it may hold a password.
+        // Where the URL may hold a password, the error does not quote it.
         let scheme = url.split(':').next().unwrap_or_default().to_owned();
         match scheme.as_str() {
             "sqlite" => {
                 let options = SqliteConnectOptions::from_str(url)
                     .ok()
                     .filter(|_| !url.contains(":memory:") && !url.contains("mode=memory"))
-                    // To SQLite no name is a temporary file: each connection would have its own.
+                    // For SQLite an empty name is a temporary file, another one for each connection.
                     .filter(|options| !options.get_filename().as_os_str().is_empty())
                     .ok_or_else(|| StoreError::Url(url.to_owned()))?;
                 Ok(Self::Sqlite(Box::new(
                     options
                         .create_if_missing(true)
                         .journal_mode(SqliteJournalMode::Wal)
-                        // An answered request is on the disk, whatever happens to the machine.
+                        // An answered request is on the disk, even if the machine fails afterwards.
                         .synchronous(SqliteSynchronous::Full)
-                        // Pages of 4 KiB: spans come in masses, and every checkpoint waits for the disk.
+                        // In pages of 4 KiB. Many spans arrive, and each checkpoint waits for the disk.
                         .pragma("wal_autocheckpoint", "4000")
                         .foreign_keys(true)
                         .busy_timeout(Duration::from_secs(20)),
@@ -69,17 +69,18 @@ impl std::fmt::Debug for DatabaseUrl {
 }
 
 impl Db {
-    /// Opens the database. `connections` bounds how many are used at once.
+    /// Opens the database. `connections` bounds the open connections. On SQLite they are for reading,
+    /// and the writer has one more.
     ///
     /// # Errors
-    /// [`StoreError::Database`] when it can't be reached or opened within ten seconds.
+    /// [`StoreError::Database`] if it can't be reached or opened within ten seconds.
     pub async fn connect(url: &DatabaseUrl, connections: u32) -> Result<Self, StoreError> {
-        let patience = Duration::from_secs(10);
+        let timeout = Duration::from_secs(10);
         let pools = match url {
             DatabaseUrl::Sqlite(options) => {
                 let write = SqlitePoolOptions::new()
                     .max_connections(1)
-                    // Writers queue here, in order, instead of spinning on the file's lock.
+                    // Writers queue here in order, instead of retrying the file's lock.
                     .acquire_timeout(Duration::from_secs(30))
                     .idle_timeout(None)
                     .connect_with((**options).clone())
@@ -93,7 +94,7 @@ impl Db {
             DatabaseUrl::Postgres(options) => Pools::Postgres(
                 PgPoolOptions::new()
                     .max_connections(connections.max(2))
-                    .acquire_timeout(patience)
+                    .acquire_timeout(timeout)
                     .connect_with((**options).clone())
                     .await?,
             ),
@@ -101,12 +102,12 @@ impl Db {
         Ok(Self { pools, task_pushed: Arc::new(Notify::new()) })
     }
 
-    /// Brings the tables up to date. Safe to call from several processes at once.
+    /// Brings the tables up to date. Several processes may call this at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match &self.pools {
             Pools::Sqlite { write, .. } => {
-                // Under the writer's lock: for SQLite the migrator takes none of its own, and two
-                // processes that start at once would both begin with the first migration.
+                // Under the writer's lock: the migrator takes no lock on SQLite, and two processes
+                // that start at once would both begin with the first migration.
                 let mut transaction = write.begin_with("BEGIN IMMEDIATE").await?;
                 SQLITE.run_direct(None, &mut *transaction, false).await?;
                 transaction.commit().await?;
@@ -116,7 +117,7 @@ impl Db {
         Ok(())
     }
 
-    /// Whether every migration this version knows has been applied: what `/readyz` asks.
+    /// Whether every migration of this version has been applied, for `/readyz`.
     pub async fn is_migrated(&self) -> Result<bool, StoreError> {
         let newest = SQLITE.iter().map(|m| m.version).max().unwrap_or(0);
         let mut tx = self.read().await?;
@@ -127,7 +128,7 @@ impl Db {
         });
         match applied {
             Ok(applied) => Ok(applied.is_some_and(|v| v >= newest)),
-            // No such table: nothing was ever migrated. Anything else is the database's trouble.
+            // There is no such table: no migration was ever applied.
             Err(sqlx::Error::Database(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_never_shown() {
+    fn password_is_never_shown() {
         let url: DatabaseUrl = "postgres://me:hunter2@db:5432/pacegate".parse().expect("a URL");
         assert!(!format!("{url:?}").contains("hunter2"));
         let error = "mysql://me:hunter2@db/x".parse::<DatabaseUrl>().expect_err("unknown scheme");

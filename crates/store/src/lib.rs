@@ -1,36 +1,17 @@
-//! Everything that is kept: the two databases behind one set of functions, and the object
-//! store for raw traces. All SQL of the crate is in this folder; each text runs on both
-//! databases, so it keeps to what both understand.
+//! Everything that is kept: the two databases behind one set of functions, and the object store
+//! for raw traces. All SQL of Pacegate is in this crate. Each text runs on both databases, so it
+//! uses only what both understand.
 
+mod access;
 pub mod app_file;
-mod backfills;
-mod checks;
 mod chunks;
-mod claims;
-mod comparisons;
 mod connect;
-mod contents;
-mod decisions;
-mod deliveries;
-mod enqueue;
-mod errors;
-pub mod forgetting;
-mod github_rate_limits;
-mod grants;
+mod github;
 mod job_spans;
-mod kept_traces;
-mod linked_traces;
-mod ownership;
-mod pull_requests;
 mod queue;
 mod repositories;
 mod runs;
-mod samples;
-mod spans;
-mod sweeps;
-mod tokens;
 pub mod traces;
-mod workflow_runs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,50 +19,42 @@ use std::time::Duration;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::Notify;
 
-pub use backfills::{BackfillRow, PageRead};
-pub use checks::CheckRow;
-pub use comparisons::{ComparisonRow, NewComparison};
+pub use access::{GRANT_PREFIX, GrantRow, Granted, JobTokenUse, NewGrant, TOKEN_PREFIX, TokenRow};
 pub use connect::DatabaseUrl;
-pub use contents::{StoredFile, StoredPolicy};
-pub use deliveries::DeliveryRow;
-pub use github_rate_limits::{BudgetsOverview, RateLimitRow};
-pub use grants::{GRANT_PREFIX, GrantRow, Granted, JobTokenUse, NewGrant};
+pub use github::{
+    BackfillRow, BudgetsOverview, CheckRow, DeliveryRow, DeliverySweep, FailedDelivery, MergeGroupRow,
+    PageRead, PullRequestRow, RateLimitRow, StoredFile, StoredPolicy, TraceOfAttempt, WorkflowRunRow,
+};
 pub use job_spans::{ArtifactQuota, SentArtifact, ToldTrace};
-pub use kept_traces::{KeptTrace, TraceToDrop};
-pub use linked_traces::PipelineTrace;
-pub use pull_requests::PullRequestRow;
 pub use queue::{Attempt, ClaimedTask, DeadTask, LeaseToken, NewTask, Priority, Settlement, TaskCounts};
-pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, RepositoryRow};
-pub use runs::{RunFilter, StoredRun};
-pub use spans::{OpenTrace, SpanBatch, StoredBatch, TraceBounds};
-pub use sweeps::{DeliverySweep, FailedDelivery};
-pub use tokens::{TOKEN_PREFIX, TokenRow};
-pub use workflow_runs::{MergeGroupRow, WorkflowRunRow};
+pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, RepositoryRow, forgetting};
+pub use runs::{ComparisonRow, NewComparison, RunFilter, StoredRun};
+pub use traces::{KeptTrace, OpenTrace, PipelineTrace, SpanBatch, StoredBatch, TraceBounds, TraceToDrop};
 
-/// For a job that is due sooner than this the bell is rung at its time; polling finds the others.
-const RUNG_IN_TIME: Duration = Duration::from_mins(1);
+/// A commit schedules a notification for a task that is due within this time. Polling finds tasks
+/// that are due later.
+const NOTIFIED_IN_TIME: Duration = Duration::from_mins(1);
 
-/// Why the store could not do what it was asked for.
+/// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database refused or could not be reached.
     #[error("the database could not do this; it may be down, full or locked by another program")]
     Database(#[from] sqlx::Error),
-    /// The tables could not be brought up to date.
+    /// A migration failed.
     #[error("the database's tables could not be brought up to date; was it written by a newer Pacegate?")]
     Migration(#[from] sqlx::migrate::MigrateError),
-    /// Not a URL of a database we know.
+    /// The text is not the URL of a supported database.
     #[error("`{0}` is not a database URL: write sqlite://FILE or postgres://USER@HOST/NAME")]
     Url(String),
-    /// Not a place for raw traces that we know.
-    #[error("`{0}` is no place for raw traces: write file:FOLDER or s3://BUCKET/PREFIX")]
+    /// The text does not name a place for raw traces.
+    #[error("`{0}` does not name a store of raw traces: write file:FOLDER or s3://BUCKET/PREFIX")]
     TracesUrl(String),
-    /// A row holds something that this version can't read.
+    /// This version can't read the value of a row.
     #[error("{what} in the database can't be read by this version")]
     Unreadable {
-        /// Which column.
+        /// The column, as it is called in the error's text.
         what: &'static str,
-        /// What was wrong with it.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -100,13 +73,13 @@ impl StoreError {
 #[derive(Debug, Clone)]
 pub struct Db {
     pools: Pools,
-    /// Rung after every commit that pushed a job, so that this process's workers look at once.
+    /// Notified after every commit that pushed a task, so that this process's workers look at once.
     pub task_pushed: Arc<Notify>,
 }
 
 #[derive(Debug, Clone)]
 enum Pools {
-    /// SQLite has one writer; readers never wait for it (write-ahead log).
+    /// SQLite has one writer. Readers never wait for it (write-ahead log).
     Sqlite {
         write: SqlitePool,
         read: SqlitePool,
@@ -114,12 +87,12 @@ enum Pools {
     Postgres(PgPool),
 }
 
-/// A transaction. Dropped without [`Tx::commit`] it leaves nothing behind.
+/// A transaction. It is rolled back if it is dropped without [`Tx::commit`].
 #[derive(Debug)]
 pub struct Tx {
     inner: TxInner,
     task_pushed: Option<Arc<Notify>>,
-    /// In how long the first of the jobs this transaction pushed or put off is due.
+    /// How soon the first of the tasks is due that this transaction pushed or put off.
     due_in: Option<Duration>,
 }
 
@@ -129,8 +102,8 @@ enum TxInner {
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
-/// Runs one body with a connection of whichever database a transaction is on. The body is
-/// compiled twice, so a text or a type that one driver does not know is a compile error.
+/// Runs one body with the connection of a transaction, for either database. The body is compiled
+/// twice, so a text or a type that one driver does not know is a compile error.
 macro_rules! on_db {
     ($tx:expr, $conn:ident => $body:expr) => {
         match &mut $tx.inner {
@@ -148,8 +121,8 @@ macro_rules! on_db {
 pub(crate) use on_db;
 
 impl Db {
-    /// A transaction that will write. On SQLite it takes the one writer's place at once, so
-    /// that it can't fail half-way because another one wrote.
+    /// A transaction that will write. On SQLite it takes the writer's lock at once, so it can't
+    /// fail half-way because of another writer.
     pub async fn write(&self) -> Result<Tx, StoreError> {
         let inner = match &self.pools {
             Pools::Sqlite { write, .. } => TxInner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
@@ -158,11 +131,11 @@ impl Db {
         Ok(Tx { inner, task_pushed: Some(self.task_pushed.clone()), due_in: None })
     }
 
-    /// A transaction that only reads, and sees one state however long it is open.
+    /// A transaction that only reads. It sees one state, however long it is open.
     pub async fn read(&self) -> Result<Tx, StoreError> {
         let inner = match &self.pools {
             Pools::Sqlite { read, .. } => TxInner::Sqlite(read.begin().await?),
-            // What SQLite does anyway.
+            // SQLite's transactions have this isolation by default.
             Pools::Postgres(pool) => {
                 TxInner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
             }
@@ -181,13 +154,14 @@ impl Db {
         }
     }
 
-    /// Whether one transaction writes at a time, whatever it touches.
+    /// Whether the database has a single writer: no two transactions write at once, even to
+    /// different rows.
     #[must_use]
     pub fn has_one_writer(&self) -> bool {
         matches!(self.pools, Pools::Sqlite { .. })
     }
 
-    /// "`SQLite`" or "`PostgreSQL`", for people.
+    /// The database's name, for people: "`SQLite`" or "`PostgreSQL`".
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match &self.pools {
@@ -198,27 +172,27 @@ impl Db {
 }
 
 impl Tx {
-    /// Makes everything that was done in this transaction last, all or nothing.
+    /// Commits the transaction and notifies the workers of the tasks that it pushed.
     pub async fn commit(self) -> Result<(), StoreError> {
         match self.inner {
             TxInner::Sqlite(transaction) => transaction.commit().await?,
             TxInner::Postgres(transaction) => transaction.commit().await?,
         }
-        if let (Some(due_in), Some(bell)) = (self.due_in, self.task_pushed) {
+        if let (Some(due_in), Some(workers)) = (self.due_in, self.task_pushed) {
             if due_in.is_zero() {
-                bell.notify_waiters();
-                bell.notify_one();
-            } else if due_in < RUNG_IN_TIME {
+                workers.notify_waiters();
+                workers.notify_one();
+            } else if due_in < NOTIFIED_IN_TIME {
                 tokio::spawn(async move {
                     tokio::time::sleep(due_in).await;
-                    bell.notify_one();
+                    workers.notify_one();
                 });
             }
         }
         Ok(())
     }
 
-    /// Remembers that a job is due after this long, for the bell that is rung after the commit.
+    /// Remembers that a task is due after this time: the commit notifies the workers.
     fn task_due(&mut self, due_in: Duration) {
         self.due_in = Some(self.due_in.map_or(due_in, |first| first.min(due_in)));
     }

@@ -99,7 +99,7 @@ async fn database(args: &DoctorArgs, findings: &mut Findings) {
             findings.note(&format!("{revived} dead jobs were given another chance"));
         }
         let counts = tx.count_tasks().await?;
-        let dead = tx.dead_jobs(5).await?;
+        let dead = tx.dead_tasks(5).await?;
         tx.commit().await?;
         if counts.dead > 0 {
             findings.problem(&format!(

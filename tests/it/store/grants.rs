@@ -1,5 +1,5 @@
-//! Upload grants: exchanged once, good for minutes and for one attempt of one run, and never for more
-//! than a job uploads.
+//! Upload grants: a token is exchanged once. A grant is valid for minutes and for one attempt of one
+//! run, and its uploads are limited.
 
 use pacegate_engine::model::ids::RepoId;
 use pacegate_store::{GrantRow, Granted, JobTokenUse, NewGrant, StoreError, Tx};
@@ -22,7 +22,7 @@ async fn granted(tx: &mut Tx, store: &Store, token: &str, new: &NewGrant) -> Res
     Ok(tx.grant(&secret, at(1)).await?.expect("it is in force"))
 }
 
-store_test!(a_token_is_exchanged_once_and_a_grant_ends, async |store: &Store| -> Outcome {
+store_test!(token_is_exchanged_once_and_grant_expires, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let mut tx = store.write().await?;
     let Granted::New(secret) = ask(&mut tx, store, "one", &new(repo, 5)).await? else { panic!("it is new") };
@@ -43,7 +43,7 @@ store_test!(a_token_is_exchanged_once_and_a_grant_ends, async |store: &Store| ->
     tx.commit().await
 });
 
-store_test!(one_token_that_comes_twice_at_once_is_new_once, async |store: &Store| -> Outcome {
+store_test!(concurrent_exchanges_of_token_give_one_grant, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let other = store.again().await?;
     let exchange = async |db: &pacegate_store::Db| {
@@ -57,7 +57,7 @@ store_test!(one_token_that_comes_twice_at_once_is_new_once, async |store: &Store
     Ok(())
 });
 
-store_test!(a_grant_and_an_attempt_upload_so_much_and_no_more, async |store: &Store| -> Outcome {
+store_test!(uploads_of_grant_and_attempt_are_limited, async |store: &Store| -> Outcome {
     const MIB: usize = 1 << 20;
     let repo = store.repository("acme/app").await?.id;
     let mut tx = store.write().await?;
@@ -78,11 +78,11 @@ store_test!(a_grant_and_an_attempt_upload_so_much_and_no_more, async |store: &St
     assert!(!tx.count_upload(&last, 128 * MIB).await?, "too much for one attempt");
     assert!(tx.count_upload(&last, 100 * MIB).await?);
     let elsewhere = granted(&mut tx, store, "elsewhere", &new(repo, 6)).await?;
-    assert!(tx.count_upload(&elsewhere, 128 * MIB).await?, "another run's is its own");
+    assert!(tx.count_upload(&elsewhere, 128 * MIB).await?, "another run has its own limit");
     tx.commit().await
 });
 
-store_test!(uploads_at_once_count_one_another, async |store: &Store| -> Outcome {
+store_test!(concurrent_uploads_count_each_other, async |store: &Store| -> Outcome {
     const MOST: usize = 128 << 20;
     let repo = store.repository("acme/app").await?.id;
     let other = store.again().await?;
@@ -106,7 +106,7 @@ store_test!(uploads_at_once_count_one_another, async |store: &Store| -> Outcome 
     Ok(())
 });
 
-store_test!(an_attempt_has_no_more_grants_than_jobs_may_ask_for, async |store: &Store| -> Outcome {
+store_test!(grants_of_an_attempt_are_limited, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let mut tx = store.write().await?;
     for job in 0..2_000 {

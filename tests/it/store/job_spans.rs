@@ -1,5 +1,5 @@
-//! What jobs of workflow runs send: the traces that are waited for under a run's name, and how much
-//! a fork may send in a day.
+//! Spans that jobs of workflow runs send: the collection of their traces, and the daily quota of a
+//! fork.
 
 use pacegate_engine::model::ids::TraceId;
 use pacegate_store::{ArtifactQuota, SentArtifact, SpanBatch, ToldTrace, TraceBounds};
@@ -8,7 +8,7 @@ use super::{Outcome, Store, at, store_test};
 
 const BOUNDS: TraceBounds = TraceBounds { spans: 100, bytes: 1_000 };
 
-store_test!(a_run_that_github_told_takes_what_its_jobs_send_later, async |store: &Store| -> Outcome {
+store_test!(collected_run_accepts_later_spans_of_jobs, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let mut tx = store.write().await?;
     for (n, sent_before) in [(1_u8, 0_usize), (2, 2)] {
@@ -25,22 +25,22 @@ store_test!(a_run_that_github_told_takes_what_its_jobs_send_later, async |store:
         };
         tx.add_span_batches(&vec![batch; sent_before], BOUNDS, &store.rng, at(1)).await?;
         let read = i64::try_from(sent_before).expect("small");
-        let told = tx.mark_told_trace_collected(repo, trace, read, at(2)).await?;
-        assert_eq!(told, ToldTrace { collections: 1, has_more: false });
+        let collected = tx.mark_told_trace_collected(repo, trace, read, at(2)).await?;
+        assert_eq!(collected, ToldTrace { collections: 1, has_more: false });
         assert!(tx.is_collected(repo, trace).await?);
         let later = tx.add_span_batches(&[batch], BOUNDS, &store.rng, at(3)).await?;
         assert_eq!(later[0].map(|open| open.has_root), Some(1), "what comes later is collected soon");
         assert!(!tx.is_collected(repo, trace).await?);
-        let told = tx.mark_told_trace_collected(repo, trace, read, at(4)).await?;
-        assert_eq!(told, ToldTrace { collections: 2, has_more: true }, "it came while others were read");
-        let told = tx.mark_told_trace_collected(repo, trace, read + 1, at(5)).await?;
-        assert_eq!(told, ToldTrace { collections: 3, has_more: false });
+        let collected = tx.mark_told_trace_collected(repo, trace, read, at(4)).await?;
+        assert_eq!(collected, ToldTrace { collections: 2, has_more: true }, "it came while others were read");
+        let collected = tx.mark_told_trace_collected(repo, trace, read + 1, at(5)).await?;
+        assert_eq!(collected, ToldTrace { collections: 3, has_more: false });
     }
     assert_eq!(tx.sweep_open_traces(at(9), at(0), at(0), at(10)).await?, 0, "none of them lacks a root");
     tx.commit().await
 });
 
-store_test!(a_fork_sends_so_much_in_a_day_and_no_more, async |store: &Store| -> Outcome {
+store_test!(artifacts_of_fork_are_limited_per_day, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let most = ArtifactQuota { artifacts: 3, bytes: 100 };
     let mut tx = store.write().await?;

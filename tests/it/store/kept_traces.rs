@@ -1,5 +1,5 @@
-//! Raw traces: kept by a policy, or because they were reported; the others are dropped after their first
-//! days, in steps of which each can be a process's last.
+//! Raw traces: kept by a policy or because they were reported. Others are dropped after their first
+//! days, in steps that a new process can continue.
 
 use std::time::Duration;
 
@@ -32,30 +32,30 @@ async fn kept(store: &Store, repo: RepoId, n: u8) -> Result<KeptTrace, StoreErro
     Ok(store.read().await?.kept_trace(repo, &run_id(n)).await?.expect("a run"))
 }
 
-store_test!(what_is_told_of_a_trace_is_what_became_of_it, async |store: &Store| -> Outcome {
+store_test!(kept_trace_shows_policy_and_report, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     keep(store, repo, 1, 0, Some("slow")).await?;
     keep(store, repo, 2, 0, None).await?;
-    let told = |n, kept_by: Option<&str>, day: i64| KeptTrace {
+    let expected = |n, kept_by: Option<&str>, day: i64| KeptTrace {
         trace: Some(trace(n)),
         kept_by: kept_by.map(str::to_owned),
         stored_at: Some(at(day * DAY)),
         is_dropped: false,
     };
-    assert_eq!(kept(store, repo, 1).await?, told(1, Some("slow"), 0));
-    assert_eq!(kept(store, repo, 2).await?, told(2, None, 0));
+    assert_eq!(kept(store, repo, 1).await?, expected(1, Some("slow"), 0));
+    assert_eq!(kept(store, repo, 2).await?, expected(2, None, 0));
     let mut tx = store.write().await?;
     tx.keep_reported_traces(repo, &[run_id(1), run_id(2), run_id(9)]).await?;
     assert_eq!(tx.kept_trace(repo, &run_id(9)).await?, None);
     tx.commit().await?;
-    assert_eq!(kept(store, repo, 1).await?, told(1, Some("reported"), 0));
-    // Collected again: what was reported stays so.
+    assert_eq!(kept(store, repo, 1).await?, expected(1, Some("reported"), 0));
+    // Collected again: a reported trace stays reported.
     keep(store, repo, 2, 1, None).await?;
-    assert_eq!(kept(store, repo, 2).await?, told(2, Some("reported"), 1));
+    assert_eq!(kept(store, repo, 2).await?, expected(2, Some("reported"), 1));
     Ok(())
 });
 
-store_test!(traces_are_taken_until_they_are_marked, async |store: &Store| -> Outcome {
+store_test!(traces_are_taken_until_marked, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let other = store.repository("acme/other").await?.id;
     for (repo, n, day, kept_by) in [
@@ -76,15 +76,15 @@ store_test!(traces_are_taken_until_they_are_marked, async |store: &Store| -> Out
     };
     let oldest = take(1).await?;
     assert_eq!(oldest.iter().map(|t| (t.repo, t.trace)).collect::<Vec<_>>(), [(repo, trace(1))]);
-    assert!(kept(store, repo, 1).await?.is_dropped, "it counts as gone before it is");
-    // The process died before it deleted anything: the same one comes again, and cannot be reported now.
+    assert!(kept(store, repo, 1).await?.is_dropped, "it counts as dropped before it is deleted");
+    // The process ended before it deleted anything: the trace is taken again and can't be kept now.
     let mut tx = store.write().await?;
     tx.keep_reported_traces(repo, &[run_id(1)]).await?;
     tx.commit().await?;
     let taken = take(10).await?;
     let named: Vec<_> = taken.iter().map(|t| (t.repo, t.run.0.as_str())).collect();
     assert_eq!(named, [(repo, "r1"), (repo, "r2"), (other, "r1")]);
-    // One of them was written again meanwhile: it is there, and is not marked.
+    // One of them was written again meanwhile: it is not marked.
     keep(store, repo, 2, 9, None).await?;
     let mut tx = store.write().await?;
     tx.mark_traces_dropped(&taken).await?;
@@ -98,7 +98,7 @@ store_test!(traces_are_taken_until_they_are_marked, async |store: &Store| -> Out
     Ok(())
 });
 
-store_test!(a_sweep_drops_what_nobody_keeps_and_goes_on_where_one_died, async |store: &Store| -> Outcome {
+store_test!(sweep_continues_and_drops_unkept_traces, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     for (n, day, kept_by) in
@@ -109,7 +109,7 @@ store_test!(a_sweep_drops_what_nobody_keeps_and_goes_on_where_one_died, async |s
     }
     let mut tx = store.write().await?;
     tx.keep_reported_traces(repo, &[run_id(4)]).await?;
-    // A sweep that died after it deleted its trace, before it marked it.
+    // An earlier sweep ended after it deleted its trace and before it marked it.
     tx.take_traces_to_drop(at(-9 * DAY), 1).await?;
     tx.commit().await?;
     bench.work.traces.delete(repo, trace(1)).await?;

@@ -1,5 +1,5 @@
-//! What becomes of repositories: late news, closed pages, and data that is deleted after the grace
-//! period, all of it and nobody else's.
+//! Changes of repositories: late deliveries, changes of visibility and owner, and the deletion of
+//! all data of one repository after the grace period.
 
 use std::collections::BTreeSet;
 
@@ -29,43 +29,40 @@ async fn record(
     Ok(row)
 }
 
-store_test!(
-    a_late_delivery_does_not_rename_back_and_the_old_name_leads_on,
-    async |store: &Store| -> Outcome {
-        let old = record(store, "acme/old", HERE).await?;
-        let new = record(store, "acme/new", HERE).await?;
-        assert_eq!(old.id, new.id);
-        assert_eq!(record(store, "acme/old", HERE).await?.name, repo_name("acme/new"), "come late");
-        let mut tx = store.write().await?;
-        let by_old = tx.find_repository_by_old_name(&repo_name("ACME/old")).await?;
-        assert_eq!(by_old.map(|row| row.name), Some(repo_name("acme/new")));
-        // GitHub, asked, says that it has its first name again.
-        let back = tx.confirm_repository(&facts("acme/old", false), false, HERE, at(6)).await?;
-        assert_eq!(back.name, repo_name("acme/old"));
-        assert_eq!(tx.find_repository_by_old_name(&repo_name("acme/old")).await?, None);
-        tx.commit().await
-    }
-);
+store_test!(late_delivery_does_not_revert_a_rename, async |store: &Store| -> Outcome {
+    let old = record(store, "acme/old", HERE).await?;
+    let new = record(store, "acme/new", HERE).await?;
+    assert_eq!(old.id, new.id);
+    assert_eq!(record(store, "acme/old", HERE).await?.name, repo_name("acme/new"), "a late delivery");
+    let mut tx = store.write().await?;
+    let by_old = tx.find_repository_by_old_name(&repo_name("ACME/old")).await?;
+    assert_eq!(by_old.map(|row| row.name), Some(repo_name("acme/new")));
+    // GitHub answers that the repository has its first name again.
+    let back = tx.confirm_repository(&facts("acme/old", false), false, HERE, at(6)).await?;
+    assert_eq!(back.name, repo_name("acme/old"));
+    assert_eq!(tx.find_repository_by_old_name(&repo_name("acme/old")).await?, None);
+    tx.commit().await
+});
 
-store_test!(only_githubs_own_answer_opens_what_was_closed, async |store: &Store| -> Outcome {
+store_test!(only_githubs_answer_makes_repository_public_again, async |store: &Store| -> Outcome {
     let row = record(store, "acme/app", HERE).await?;
     assert!(!row.private);
     let mut tx = store.write().await?;
     tx.close_repository(row.id, at(6)).await?;
     tx.commit().await?;
-    assert!(record(store, "acme/app", HERE).await?.private, "a late delivery opens nothing");
+    assert!(record(store, "acme/app", HERE).await?.private, "a late delivery does not make it public");
     let mut tx = store.write().await?;
     let asked = tx.confirm_repository(&facts("acme/app", false), true, HERE, at(7)).await?;
     assert!(!asked.private && asked.archived);
     tx.commit().await
 });
 
-store_test!(a_new_owner_does_not_take_over_the_tokens, async |store: &Store| -> Outcome {
+store_test!(new_owner_does_not_get_the_tokens, async |store: &Store| -> Outcome {
     let row = record(store, "acme/app", HERE).await?;
     let mut tx = store.write().await?;
     let (_, token) = tx.create_token(row.id, "ci", &store.rng, at(1)).await?;
     tx.commit().await?;
-    // The account was renamed: the same installation, the same people.
+    // The account was renamed: the installation and the people are the same.
     record(store, "acme-inc/app", HERE).await?;
     assert_eq!(store.read().await?.repository_of_token(&token).await?, Some(row.id));
     let moved = record(store, "other/app", THERE).await?;
@@ -74,7 +71,7 @@ store_test!(a_new_owner_does_not_take_over_the_tokens, async |store: &Store| -> 
     Ok(())
 });
 
-store_test!(what_nobody_covers_is_deleted_after_the_grace_period, async |store: &Store| -> Outcome {
+store_test!(uninstalled_repository_is_deleted_after_grace_period, async |store: &Store| -> Outcome {
     let kept = store.repository("acme/local").await?;
     let row = record(store, "acme/app", HERE).await?;
     let mut tx = store.write().await?;
@@ -84,11 +81,11 @@ store_test!(what_nobody_covers_is_deleted_after_the_grace_period, async |store: 
         tx.create_token(repo, "ci", &store.rng, at(1)).await?;
     }
     tx.mark_detached(at(10)).await?;
-    assert_eq!(tx.repositories_to_forget(at(99)).await?, [], "covered");
+    assert_eq!(tx.repositories_to_forget(at(99)).await?, [], "it has an installation");
     tx.remove_installation(HERE, at(11)).await?;
     tx.mark_detached(at(12)).await?;
     assert_eq!(tx.repositories_to_forget(at(11)).await?, [], "in its grace period");
-    // Installed again in time: the clock starts anew.
+    // Installed again in time: the grace period starts anew.
     tx.record_repository(&facts("acme/app", false), HERE, at(13)).await?;
     assert!(!tx.hold_for_forgetting(row.id, at(99), at(14)).await?);
     tx.remove_installation(HERE, at(20)).await?;
@@ -104,13 +101,17 @@ store_test!(what_nobody_covers_is_deleted_after_the_grace_period, async |store: 
     tx.commit().await?;
     let mut tx = store.read().await?;
     assert_eq!(tx.repository(row.id).await?, None);
-    assert_eq!(tx.repository(kept.id).await?, Some(kept.clone()), "made for a token: nobody's installation");
+    assert_eq!(
+        tx.repository(kept.id).await?,
+        Some(kept.clone()),
+        "made for a token, it needs no installation"
+    );
     assert_eq!(tx.runs_to_forget(kept.id, 10).await?.len(), 1);
     Ok(())
 });
 
 #[test]
-fn no_table_of_a_repository_is_forgotten_when_it_is_deleted() {
+fn deletion_covers_every_table_of_a_repository() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
     let mut with_repo = BTreeSet::new();
     for file in std::fs::read_dir(folder).expect("migrations") {

@@ -1,5 +1,4 @@
-//! A process that is gone from one moment to the next: its file holds what was committed, and
-//! nothing else.
+//! A process that is killed: its file holds exactly the committed data.
 
 use pacegate_store::{DatabaseUrl, Db, DeliveryRow, LeaseToken, NewTask, Priority};
 use tempfile::TempDir;
@@ -10,10 +9,11 @@ fn delivery(id: &str) -> DeliveryRow {
     DeliveryRow { delivery_id: id.to_owned(), event: "ping".into(), body: Some("{}".into()) }
 }
 
-fn job(delivery: &str) -> NewTask {
+fn task(delivery: &str) -> NewTask {
     NewTask {
         kind: "handle_delivery",
         payload: delivery.to_owned(),
+        repo: None,
         dedupe_key: Some(delivery.to_owned()),
         serial_key: None,
         run_at: at(0),
@@ -22,12 +22,12 @@ fn job(delivery: &str) -> NewTask {
     }
 }
 
-/// Copies the files as they are at this moment: what a machine that stops now would find.
+/// Copies the database's files as they would be after the machine stopped at this moment.
 fn as_it_is_now(from: &TempDir) -> TempDir {
     let copy = TempDir::new().expect("a temporary folder");
     for entry in std::fs::read_dir(from.path()).expect("a folder") {
         let entry = entry.expect("an entry");
-        // The index of the log is shared memory: it is made again from the log.
+        // The index of the log is shared memory and is rebuilt from the log.
         if !entry.file_name().to_string_lossy().ends_with("-shm") {
             std::fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("a copy");
         }
@@ -36,22 +36,22 @@ fn as_it_is_now(from: &TempDir) -> TempDir {
 }
 
 #[tokio::test]
-async fn a_reopened_file_has_exactly_what_was_committed() {
+async fn reopened_file_has_exactly_the_committed_data() {
     Store::sqlite()
         .await
         .run(async |store| -> Outcome {
             let mut tx = store.write().await?;
             assert!(tx.record_delivery(&delivery("committed"), at(1)).await?);
-            assert!(tx.push_task(&job("committed"), &store.rng, at(1)).await?);
+            assert!(tx.push_task(&task("committed"), &store.rng, at(1)).await?);
             tx.commit().await?;
             let mut tx = store.write().await?;
             assert!(tx.record_delivery(&delivery("dropped"), at(2)).await?);
-            assert!(tx.push_task(&job("dropped"), &store.rng, at(2)).await?);
+            assert!(tx.push_task(&task("dropped"), &store.rng, at(2)).await?);
             drop(tx);
-            // This one is open when the process is gone.
+            // This transaction is open when the process ends.
             let mut tx = store.write().await?;
             assert!(tx.record_delivery(&delivery("open"), at(3)).await?);
-            assert!(tx.push_task(&job("open"), &store.rng, at(3)).await?);
+            assert!(tx.push_task(&task("open"), &store.rng, at(3)).await?);
 
             let copy = as_it_is_now(store.folder.as_ref().expect("a folder"));
             let url: DatabaseUrl = format!("sqlite://{}/pacegate.db", copy.path().display()).parse()?;
@@ -63,7 +63,7 @@ async fn a_reopened_file_has_exactly_what_was_committed() {
             assert_eq!(found.delivery("open").await?, None);
             let token = LeaseToken::new(&store.rng);
             let claimed = reopened.claim_tasks(&token, at(9), seconds(60), 10).await?;
-            assert_eq!(claimed.iter().map(|job| job.payload.as_str()).collect::<Vec<_>>(), ["committed"]);
+            assert_eq!(claimed.iter().map(|task| task.payload.as_str()).collect::<Vec<_>>(), ["committed"]);
             drop(found);
             reopened.close().await;
             tx.commit().await
@@ -72,12 +72,12 @@ async fn a_reopened_file_has_exactly_what_was_committed() {
 }
 
 #[tokio::test]
-async fn a_job_in_flight_outlives_its_process() {
+async fn running_task_survives_its_process() {
     Store::sqlite()
         .await
         .run(async |store| -> Outcome {
             let mut tx = store.write().await?;
-            assert!(tx.push_task(&job("d"), &store.rng, at(1)).await?);
+            assert!(tx.push_task(&task("d"), &store.rng, at(1)).await?);
             tx.commit().await?;
             let claim = async |db: &Db, now| {
                 db.claim_tasks(&LeaseToken::new(&store.rng), at(now), seconds(60), 10).await

@@ -1,4 +1,4 @@
-//! Errors, and runs with everything that was measured in them.
+//! Errors, and runs with everything measured in them.
 
 use pacegate_engine::model::ids::{PrNumber, RunId};
 use pacegate_engine::model::run::{Lineage, MeasuredRun, PipelineRun};
@@ -17,7 +17,7 @@ fn error(n: usize) -> StageError {
         signature: format!("signature {n}"),
         error_type: "AssertionError".into(),
         message: format!("expected 1,\ngot '{n}' 🐢"),
-        // With a place, with a frame that has none, and without a stack trace.
+        // With a line, with a frame without a line, and without a stack trace.
         frame: (n % 3 != 2).then(|| Frame {
             path: format!("tests/test_{n}.py"),
             function: String::new(),
@@ -26,7 +26,7 @@ fn error(n: usize) -> StageError {
     }
 }
 
-/// The pipeline itself and so many stages in it that no other run has.
+/// The pipeline and a number of stages that no other run has.
 fn wide(id: &str, stages: usize) -> Vec<StageSample> {
     let mut samples = vec![sample(&["build"], -1)];
     samples.extend((0_i64..).take(stages).map(|n| sample(&["build", &format!("{id} {n}")], n)));
@@ -36,7 +36,7 @@ fn wide(id: &str, stages: usize) -> Vec<StageSample> {
 store_test!(errors_are_kept_in_their_order_and_replaced, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let (one, two) = (RunId("r1".into()), RunId("r2".into()));
-    // More than nine: their order is a number's, not a text's.
+    // More than nine, to see that they are ordered by number and not by text.
     let many: Vec<StageError> = (0..12).rev().map(error).collect();
     let mut tx = store.write().await?;
     tx.record_errors(repo, &one, &many).await?;
@@ -61,7 +61,7 @@ store_test!(measured_runs_bring_their_own_stages_and_errors, async |store: &Stor
     };
     let mut written = vec![
         measured("r1", 10, 2, 1),
-        // Between the others, and left out by the filter.
+        // In time between the others, and left out by the filter.
         measured("r2", 20, 3, 2),
         measured("r3", 30, 0, 0),
         measured("r4", 30, 1, 3),

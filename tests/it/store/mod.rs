@@ -1,8 +1,8 @@
 //! The store on both databases. [`store_test!`] runs one body twice: on SQLite in a temporary
 //! folder and on a new PostgreSQL database; without PostgreSQL the second one fails.
 //!
-//! Every time is given. Where two transactions have to meet, they do so in every order that
-//! can happen and the result must be the same.
+//! Every time is given. Concurrent transactions meet in every possible order, and the result must
+//! be the same.
 
 mod connections;
 mod contents;
@@ -13,6 +13,7 @@ mod kept_traces;
 mod lifecycle;
 mod loss;
 mod measured;
+mod migrations;
 mod queue;
 mod rate_limiter;
 mod repositories;
@@ -23,6 +24,7 @@ mod spans;
 mod tokens;
 mod verdicts;
 mod worker;
+mod workflow_runs;
 
 use std::time::Duration;
 
@@ -34,7 +36,7 @@ use tempfile::TempDir;
 
 use crate::postgres::fresh_database;
 
-/// How a body of a test ends: with `?` on every call to the store.
+/// The result of a test's body, which uses `?` on every call to the store.
 pub(crate) type Outcome = Result<(), StoreError>;
 
 /// A database of one test.
@@ -42,7 +44,7 @@ pub(crate) struct Store {
     pub db: Db,
     pub rng: Randomness,
     pub url: DatabaseUrl,
-    /// Gone with the test.
+    /// Deleted at the end of the test.
     folder: Option<TempDir>,
 }
 
@@ -73,7 +75,7 @@ impl Store {
         drop(self.folder);
     }
 
-    /// The same database as another process has it.
+    /// The same database, opened as by another process.
     pub(crate) async fn again(&self) -> Result<Db, StoreError> {
         Db::connect(&self.url, 6).await
     }
@@ -116,7 +118,7 @@ macro_rules! store_test {
 }
 pub(in crate::store) use store_test;
 
-/// So many seconds after the tests' beginning of time.
+/// This number of seconds after the tests' epoch.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp(1_800_000_000_000_000 + seconds * 1_000_000)
 }
@@ -129,7 +131,7 @@ pub(crate) fn repo_name(text: &str) -> RepoName {
     text.parse().expect("a repository's name")
 }
 
-/// A commit whose digits all are this one.
+/// A commit whose 40 digits are all this one.
 pub(crate) fn sha(digit: char) -> CommitSha {
     digit.to_string().repeat(40).parse().expect("a commit")
 }

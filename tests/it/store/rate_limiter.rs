@@ -1,5 +1,6 @@
-//! The gate of calls to GitHub: what one process was told binds all of them, writes go one at a
-//! time, at a distance and so many an hour, and a killed process blocks nobody for long.
+//! The rate limiter of calls to GitHub. A wait that one process receives applies to all. Writes go
+//! one at a time, with a pause between them and at most a number in an hour. A killed process
+//! blocks the others only for a short time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,12 +16,12 @@ use super::{Outcome, Store, at, seconds, store_test};
 
 const US: InstallationId = InstallationId(99);
 const OTHERS: InstallationId = InstallationId(100);
-/// Longer than anybody waits in the process: what has to wait is refused at once.
+/// Longer than a call waits in the process, so a call that has to wait is refused at once.
 const SPACING: Duration = Duration::from_secs(10);
 const LIMITS: WriteLimits =
     WriteLimits { spacing: SPACING, an_hour: 480, call_timeout: Duration::from_secs(30) };
 
-/// Two processes of one database, with a clock that stands still until it is moved.
+/// Two processes of one database, with a clock that only the test moves.
 struct Processes {
     one: Arc<DatabaseRateLimiter>,
     two: Arc<DatabaseRateLimiter>,
@@ -35,8 +36,8 @@ impl Processes {
             move || Timestamp(time.load(Ordering::SeqCst))
         });
         let again = store.again().await.expect("the same database");
-        let gate = |db| Arc::new(DatabaseRateLimiter::new(db, clock.clone(), store.rng.clone(), limits));
-        Self { one: gate(store.db.clone()), two: gate(again), time }
+        let limiter = |db| Arc::new(DatabaseRateLimiter::new(db, clock.clone(), store.rng.clone(), limits));
+        Self { one: limiter(store.db.clone()), two: limiter(again), time }
     }
 
     fn pass(&self, duration: Duration) {
@@ -51,7 +52,7 @@ impl Processes {
 
 const DONE: CallFacts = CallFacts { succeeded: true, limit: None, hour: None };
 
-fn told(limit: Limit) -> CallFacts {
+fn limited(limit: Limit) -> CallFacts {
     CallFacts { succeeded: false, limit: Some(limit), hour: None }
 }
 
@@ -59,7 +60,7 @@ fn permit(admitted: Result<Permit, Refusal>) -> Permit {
     admitted.expect("let through")
 }
 
-/// Until when nobody is let through.
+/// The time before which a call is refused.
 fn not_before(admitted: Result<Permit, Refusal>) -> Timestamp {
     match admitted.expect_err("refused") {
         Refusal::NotBefore(until) => until,
@@ -67,138 +68,143 @@ fn not_before(admitted: Result<Permit, Refusal>) -> Timestamp {
     }
 }
 
-store_test!(what_one_process_is_told_binds_all_of_them, async |store: &Store| -> Outcome {
-    let gates = Processes::new(store, LIMITS).await;
-    let read = permit(gates.one.admit(US, CallKind::Read).await);
-    let wait = gates.one.report(US, read, told(Limit::For(seconds(60)))).await.expect("a wait");
+store_test!(wait_of_one_process_applies_to_all, async |store: &Store| -> Outcome {
+    let limiters = Processes::new(store, LIMITS).await;
+    let read = permit(limiters.one.admit(US, CallKind::Read).await);
+    let wait = limiters.one.report(US, read, limited(Limit::For(seconds(60)))).await.expect("a wait");
     assert!((seconds(60)..seconds(68)).contains(&wait), "{wait:?}");
-    let until = gates.now().after(wait);
-    for (gate, kind) in [
-        (&gates.one, CallKind::Read),
-        (&gates.one, CallKind::Write),
-        (&gates.two, CallKind::Read),
-        (&gates.two, CallKind::Write),
+    let until = limiters.now().after(wait);
+    for (limiter, kind) in [
+        (&limiters.one, CallKind::Read),
+        (&limiters.one, CallKind::Write),
+        (&limiters.two, CallKind::Read),
+        (&limiters.two, CallKind::Write),
     ] {
-        assert_eq!(not_before(gate.admit(US, kind).await), until, "all at one time: their order stays");
-        assert!(gate.outlook(US, kind).await.is_err());
-        assert!(gate.admit(OTHERS, CallKind::Read).await.is_ok(), "nobody else has to wait");
+        assert_eq!(
+            not_before(limiter.admit(US, kind).await),
+            until,
+            "one time for all, so that their order stays"
+        );
+        assert!(limiter.outlook(US, kind).await.is_err());
+        assert!(limiter.admit(OTHERS, CallKind::Read).await.is_ok(), "other installations need not wait");
     }
-    // A shorter word that comes late takes nothing back.
-    gates.one.report(US, Permit::default(), told(Limit::For(seconds(1)))).await;
-    assert_eq!(not_before(gates.two.admit(US, CallKind::Read).await), until);
-    gates.pass(wait);
-    permit(gates.two.admit(US, CallKind::Read).await);
-    permit(gates.one.admit(US, CallKind::Write).await);
+    // A late and shorter wait changes nothing.
+    limiters.one.report(US, Permit::default(), limited(Limit::For(seconds(1)))).await;
+    assert_eq!(not_before(limiters.two.admit(US, CallKind::Read).await), until);
+    limiters.pass(wait);
+    permit(limiters.two.admit(US, CallKind::Read).await);
+    permit(limiters.one.admit(US, CallKind::Write).await);
     Ok(())
 });
 
-store_test!(without_a_hint_the_wait_doubles_until_a_write_succeeds, async |store: &Store| -> Outcome {
-    let gates = Processes::new(store, LIMITS).await;
-    for (gate, minutes) in [(&gates.one, 1), (&gates.two, 2), (&gates.one, 4), (&gates.two, 8)] {
-        let write = permit(gate.admit(US, CallKind::Write).await);
-        let wait = gate.report(US, write, told(Limit::Unsaid)).await.expect("a wait");
+store_test!(wait_without_hint_doubles_until_success, async |store: &Store| -> Outcome {
+    let limiters = Processes::new(store, LIMITS).await;
+    for (limiter, minutes) in [(&limiters.one, 1), (&limiters.two, 2), (&limiters.one, 4), (&limiters.two, 8)]
+    {
+        let write = permit(limiter.admit(US, CallKind::Write).await);
+        let wait = limiter.report(US, write, limited(Limit::Unsaid)).await.expect("a wait");
         let least = Duration::from_mins(minutes);
         assert!((least..least + seconds(8)).contains(&wait), "{wait:?} for {least:?}");
-        gates.pass(wait + SPACING);
+        limiters.pass(wait + SPACING);
     }
-    let write = permit(gates.one.admit(US, CallKind::Write).await);
-    assert_eq!(gates.one.report(US, write, DONE).await, None);
-    gates.pass(SPACING);
-    let write = permit(gates.two.admit(US, CallKind::Write).await);
-    let wait = gates.two.report(US, write, told(Limit::Unsaid)).await.expect("a wait");
+    let write = permit(limiters.one.admit(US, CallKind::Write).await);
+    assert_eq!(limiters.one.report(US, write, DONE).await, None);
+    limiters.pass(SPACING);
+    let write = permit(limiters.two.admit(US, CallKind::Write).await);
+    let wait = limiters.two.report(US, write, limited(Limit::Unsaid)).await.expect("a wait");
     assert!(wait < seconds(70), "{wait:?}");
     Ok(())
 });
 
-store_test!(writes_go_one_at_a_time_and_at_a_distance, async |store: &Store| -> Outcome {
-    let gates = Processes::new(store, LIMITS).await;
-    let first = permit(gates.one.admit(US, CallKind::Write).await);
+store_test!(writes_are_serial_and_spaced, async |store: &Store| -> Outcome {
+    let limiters = Processes::new(store, LIMITS).await;
+    let first = permit(limiters.one.admit(US, CallKind::Write).await);
     let waiting = tokio::spawn({
-        let gate = Arc::clone(&gates.two);
-        async move { gate.admit(US, CallKind::Write).await }
+        let limiter = Arc::clone(&limiters.two);
+        async move { limiter.admit(US, CallKind::Write).await }
     });
-    permit(gates.two.admit(OTHERS, CallKind::Write).await);
-    permit(gates.two.admit(US, CallKind::Read).await);
-    gates.one.report(US, first, DONE).await;
-    let next = gates.now().after(SPACING);
+    permit(limiters.two.admit(OTHERS, CallKind::Write).await);
+    permit(limiters.two.admit(US, CallKind::Read).await);
+    limiters.one.report(US, first, DONE).await;
+    let next = limiters.now().after(SPACING);
     assert_eq!(not_before(waiting.await.expect("no panic")), next);
-    assert_eq!(not_before(gates.one.admit(US, CallKind::Write).await), next);
-    gates.pass(SPACING);
-    permit(gates.two.admit(US, CallKind::Write).await);
+    assert_eq!(not_before(limiters.one.admit(US, CallKind::Write).await), next);
+    limiters.pass(SPACING);
+    permit(limiters.two.admit(US, CallKind::Write).await);
     Ok(())
 });
 
-store_test!(a_write_waits_a_moment_for_another_process_s, async |store: &Store| -> Outcome {
-    let gates = Processes::new(store, WriteLimits { spacing: Duration::ZERO, ..LIMITS }).await;
-    let first = permit(gates.one.admit(US, CallKind::Write).await);
+store_test!(write_waits_briefly_for_another_process, async |store: &Store| -> Outcome {
+    let limiters = Processes::new(store, WriteLimits { spacing: Duration::ZERO, ..LIMITS }).await;
+    let first = permit(limiters.one.admit(US, CallKind::Write).await);
     let (ended, admitted) =
-        tokio::join!(gates.one.report(US, first, DONE), gates.two.admit(US, CallKind::Write));
+        tokio::join!(limiters.one.report(US, first, DONE), limiters.two.admit(US, CallKind::Write));
     assert_eq!(ended, None);
     permit(admitted);
     Ok(())
 });
 
-store_test!(a_killed_process_blocks_nobody_for_long, async |store: &Store| -> Outcome {
-    let gates = Processes::new(store, LIMITS).await;
-    drop(permit(gates.one.admit(US, CallKind::Write).await));
-    // As long as its call may still be under way.
-    gates.pass(LIMITS.call_timeout);
-    let until = not_before(gates.two.admit(US, CallKind::Write).await);
-    assert!(until > gates.now());
-    gates.pass(seconds(6));
-    let second = permit(gates.two.admit(US, CallKind::Write).await);
-    // What it would still tell, had it lived, ends nobody else's write.
+store_test!(killed_process_blocks_others_only_briefly, async |store: &Store| -> Outcome {
+    let limiters = Processes::new(store, LIMITS).await;
+    drop(permit(limiters.one.admit(US, CallKind::Write).await));
+    // Its call may still be under way for this long.
+    limiters.pass(LIMITS.call_timeout);
+    let until = not_before(limiters.two.admit(US, CallKind::Write).await);
+    assert!(until > limiters.now());
+    limiters.pass(seconds(6));
+    let second = permit(limiters.two.admit(US, CallKind::Write).await);
+    // A late report of the killed process does not end another write.
     let late = Permit { lease: Some("its".into()), turn: None };
-    gates.one.report(US, late, DONE).await;
-    assert!(gates.two.report(US, second, DONE).await.is_none());
-    assert_eq!(not_before(gates.one.admit(US, CallKind::Write).await), gates.now().after(SPACING));
+    limiters.one.report(US, late, DONE).await;
+    assert!(limiters.two.report(US, second, DONE).await.is_none());
+    assert_eq!(not_before(limiters.one.admit(US, CallKind::Write).await), limiters.now().after(SPACING));
     Ok(())
 });
 
-store_test!(an_hour_takes_so_many_writes, async |store: &Store| -> Outcome {
+store_test!(writes_in_an_hour_are_limited, async |store: &Store| -> Outcome {
     let limits = WriteLimits { an_hour: 3, spacing: Duration::ZERO, ..LIMITS };
-    let gates = Processes::new(store, limits).await;
-    let began = gates.now();
-    for gate in [&gates.one, &gates.two, &gates.one] {
-        let write = permit(gate.admit(US, CallKind::Write).await);
-        gate.report(US, write, DONE).await;
-        gates.pass(Duration::from_mins(10));
+    let limiters = Processes::new(store, limits).await;
+    let began = limiters.now();
+    for limiter in [&limiters.one, &limiters.two, &limiters.one] {
+        let write = permit(limiter.admit(US, CallKind::Write).await);
+        limiter.report(US, write, DONE).await;
+        limiters.pass(Duration::from_mins(10));
     }
-    let until = not_before(gates.two.admit(US, CallKind::Write).await);
+    let until = not_before(limiters.two.admit(US, CallKind::Write).await);
     assert!(until >= began.after(Duration::from_hours(1)), "{until}");
     assert!(until <= began.after(Duration::from_mins(65)), "{until}");
-    permit(gates.two.admit(US, CallKind::Read).await);
-    gates.pass(until.since(gates.now()));
-    // A write leaves the hour ten minutes before the next one does.
-    let write = permit(gates.one.admit(US, CallKind::Write).await);
-    gates.one.report(US, write, DONE).await;
-    assert!(gates.two.admit(US, CallKind::Write).await.is_err());
-    let overview = store.read().await?.github_budgets_overview(gates.now(), began).await?;
+    permit(limiters.two.admit(US, CallKind::Read).await);
+    limiters.pass(until.since(limiters.now()));
+    // The oldest write leaves the hour ten minutes before the next one.
+    let write = permit(limiters.one.admit(US, CallKind::Write).await);
+    limiters.one.report(US, write, DONE).await;
+    assert!(limiters.two.admit(US, CallKind::Write).await.is_err());
+    let overview = store.read().await?.github_budgets_overview(limiters.now(), began).await?;
     assert_eq!((overview.closed, overview.least_calls_percent, overview.most_writes), (0, None, Some(3)));
     Ok(())
 });
 
-store_test!(the_hour_of_calls_is_shared_and_a_spent_one_is_not_overdrawn, async |store: &Store| -> Outcome {
-    let gates = Processes::new(store, LIMITS).await;
-    let reset_at = gates.now().after(seconds(600));
-    let tell = async |gate: &Arc<DatabaseRateLimiter>, remaining| {
+store_test!(spent_hour_of_calls_is_refused_everywhere, async |store: &Store| -> Outcome {
+    let limiters = Processes::new(store, LIMITS).await;
+    let reset_at = limiters.now().after(seconds(600));
+    let report = async |limiter: &Arc<DatabaseRateLimiter>, remaining| {
         let hour = Some(HourOfCalls { limit: 5000, remaining, reset_at });
-        gate.report(US, Permit::default(), CallFacts { hour, ..DONE }).await
+        limiter.report(US, Permit::default(), CallFacts { hour, ..DONE }).await
     };
-    let left = async || share_of_calls_left(&store.db, US, gates.now()).await;
-    assert!((left().await? - 1.0).abs() < 1e-9, "nothing was told yet");
-    tell(&gates.one, 2500).await;
+    let left = async || share_of_calls_left(&store.db, US, limiters.now()).await;
+    assert!((left().await? - 1.0).abs() < 1e-9, "nothing was reported yet");
+    report(&limiters.one, 2500).await;
     assert!((left().await? - 0.5).abs() < 1e-9);
-    // Each call would be a write: only what matters is noted.
-    tell(&gates.one, 2499).await;
+    // A small change is not written to the database.
+    report(&limiters.one, 2499).await;
     assert!((left().await? - 0.5).abs() < 1e-9);
-    assert_eq!(tell(&gates.two, 0).await, None);
+    assert_eq!(report(&limiters.two, 0).await, None);
     assert!(left().await?.abs() < 1e-9);
-    let overview = store.read().await?.github_budgets_overview(gates.now(), at(0)).await?;
+    let overview = store.read().await?.github_budgets_overview(limiters.now(), at(0)).await?;
     assert_eq!((overview.closed, overview.least_calls_percent), (1, Some(0)));
-    assert!(not_before(gates.one.admit(US, CallKind::Read).await) > reset_at);
-    gates.pass(seconds(602));
-    permit(gates.one.admit(US, CallKind::Read).await);
+    assert!(not_before(limiters.one.admit(US, CallKind::Read).await) > reset_at);
+    limiters.pass(seconds(602));
+    permit(limiters.one.admit(US, CallKind::Read).await);
     assert!((left().await? - 1.0).abs() < 1e-9, "a new hour");
     Ok(())
 });

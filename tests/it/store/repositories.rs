@@ -1,4 +1,5 @@
-//! Repositories and installations: a repository is GitHub's number, its name may change hands.
+//! Repositories and installations: GitHub's number identifies a repository, and names may move from
+//! one repository to another.
 
 use pacegate_engine::model::ids::InstallationId;
 use pacegate_store::{InstallationRow, RepositoryFacts, RepositoryRow, StoreError};
@@ -25,7 +26,7 @@ async fn found(store: &Store, name: &str) -> Result<Option<RepositoryRow>, Store
     store.read().await?.find_repository(&repo_name(name)).await
 }
 
-store_test!(a_name_in_any_case_is_one_repository, async |store: &Store| -> Outcome {
+store_test!(name_in_any_case_is_one_repository, async |store: &Store| -> Outcome {
     let row = store.repository("Acme/App").await?;
     assert!(row.private && row.github_id.is_none() && row.installation.is_none());
     assert_eq!(store.repository("ACME/app").await?, row);
@@ -35,7 +36,7 @@ store_test!(a_name_in_any_case_is_one_repository, async |store: &Store| -> Outco
     Ok(())
 });
 
-store_test!(a_renamed_repository_keeps_its_row, async |store: &Store| -> Outcome {
+store_test!(renamed_repository_keeps_its_row, async |store: &Store| -> Outcome {
     let row = record(store, 1, "acme/old").await?;
     let renamed = record(store, 1, "acme/new").await?;
     assert_eq!(renamed, RepositoryRow { name: repo_name("acme/new"), ..row.clone() });
@@ -43,12 +44,12 @@ store_test!(a_renamed_repository_keeps_its_row, async |store: &Store| -> Outcome
     assert_eq!(found(store, "acme/new").await?, Some(renamed.clone()));
     // Another case of the name is a rename too.
     assert_eq!(record(store, 1, "Acme/New").await?, RepositoryRow { name: repo_name("Acme/New"), ..row });
-    // The old name is free for somebody else.
+    // The old name is free for another repository.
     assert_ne!(record(store, 2, "acme/old").await?.id, renamed.id);
     Ok(())
 });
 
-store_test!(what_github_says_is_kept_and_what_it_leaves_out_stays, async |store: &Store| -> Outcome {
+store_test!(facts_left_out_by_github_stay, async |store: &Store| -> Outcome {
     let mut tx = store.write().await?;
     let whole =
         RepositoryFacts { default_branch: Some("trunk".into()), private: true, ..facts(1, "acme/app") };
@@ -63,12 +64,12 @@ store_test!(what_github_says_is_kept_and_what_it_leaves_out_stays, async |store:
     tx.commit().await
 });
 
-store_test!(a_name_that_was_handed_over_leads_to_its_new_holder, async |store: &Store| -> Outcome {
+store_test!(transferred_name_finds_its_new_repository, async |store: &Store| -> Outcome {
     let first = record(store, 1, "acme/app").await?;
     let second = record(store, 2, "acme/app").await?;
     assert_ne!(first.id, second.id);
     assert_eq!(found(store, "acme/app").await?, Some(second.clone()));
-    // Now GitHub says where the first one went: it is still the same repository.
+    // GitHub reports the first one's new name: it is still the same repository.
     let moved = record(store, 1, "acme/moved").await?;
     assert_eq!(moved.id, first.id);
     assert_eq!(found(store, "acme/moved").await?, Some(moved));
@@ -76,7 +77,7 @@ store_test!(a_name_that_was_handed_over_leads_to_its_new_holder, async |store: &
     Ok(())
 });
 
-store_test!(a_name_may_change_hands_again_and_again, async |store: &Store| -> Outcome {
+store_test!(name_may_move_between_repositories_repeatedly, async |store: &Store| -> Outcome {
     let first = record(store, 1, "acme/app").await?.id;
     let second = record(store, 2, "acme/app").await?.id;
     assert_eq!(record(store, 2, "acme/aside").await?.id, second);
@@ -92,7 +93,7 @@ store_test!(a_name_may_change_hands_again_and_again, async |store: &Store| -> Ou
     Ok(())
 });
 
-store_test!(a_repository_made_for_a_token_is_claimed_by_its_installation, async |store: &Store| -> Outcome {
+store_test!(installation_claims_repository_made_for_token, async |store: &Store| -> Outcome {
     let made = store.repository("acme/APP").await?;
     let mut tx = store.write().await?;
     let (_, secret) = tx.create_token(made.id, "ci", &store.rng, at(1)).await?;
@@ -105,27 +106,24 @@ store_test!(a_repository_made_for_a_token_is_claimed_by_its_installation, async 
     Ok(())
 });
 
-store_test!(
-    a_repository_renamed_onto_a_name_made_for_a_token_takes_its_tokens,
-    async |store: &Store| -> Outcome {
-        let old = record(store, 1, "acme/old").await?;
-        let made = store.repository("acme/new").await?;
-        let mut tx = store.write().await?;
-        let (_, secret) = tx.create_token(made.id, "ci", &store.rng, at(1)).await?;
-        tx.commit().await?;
-        let renamed = record(store, 1, "acme/new").await?;
-        assert_eq!(renamed.id, old.id, "its history is under its number");
-        assert_eq!(found(store, "acme/new").await?, Some(renamed));
-        assert_eq!(store.read().await?.repository_of_token(&secret).await?, Some(old.id));
-        Ok(())
-    }
-);
+store_test!(rename_takes_tokens_made_for_the_name, async |store: &Store| -> Outcome {
+    let old = record(store, 1, "acme/old").await?;
+    let made = store.repository("acme/new").await?;
+    let mut tx = store.write().await?;
+    let (_, secret) = tx.create_token(made.id, "ci", &store.rng, at(1)).await?;
+    tx.commit().await?;
+    let renamed = record(store, 1, "acme/new").await?;
+    assert_eq!(renamed.id, old.id, "its number identifies it");
+    assert_eq!(found(store, "acme/new").await?, Some(renamed));
+    assert_eq!(store.read().await?.repository_of_token(&secret).await?, Some(old.id));
+    Ok(())
+});
 
-store_test!(a_detached_repository_keeps_its_data, async |store: &Store| -> Outcome {
+store_test!(detached_repository_keeps_its_data, async |store: &Store| -> Outcome {
     let row = record(store, 1, "acme/app").await?;
     let mut tx = store.write().await?;
     tx.detach_repository(1, THERE).await?;
-    assert_eq!(tx.repository(row.id).await?, Some(row.clone()), "another installation has no say");
+    assert_eq!(tx.repository(row.id).await?, Some(row.clone()), "another installation can't detach it");
     tx.detach_repository(2, HERE).await?;
     tx.detach_repository(1, HERE).await?;
     assert_eq!(
@@ -133,11 +131,11 @@ store_test!(a_detached_repository_keeps_its_data, async |store: &Store| -> Outco
         Some(RepositoryRow { installation: None, private: true, ..row.clone() })
     );
     tx.commit().await?;
-    assert_eq!(record(store, 1, "acme/app").await?, row, "and comes back");
+    assert_eq!(record(store, 1, "acme/app").await?, row, "it is attached again");
     Ok(())
 });
 
-store_test!(a_removed_installation_leaves_repositories_without_one, async |store: &Store| -> Outcome {
+store_test!(removed_installation_detaches_its_repositories, async |store: &Store| -> Outcome {
     let here = InstallationRow { id: HERE, account: "acme".into(), suspended: false };
     let there = InstallationRow { id: THERE, account: "other".into(), suspended: false };
     let row = record(store, 1, "acme/app").await?;
@@ -159,7 +157,7 @@ store_test!(a_removed_installation_leaves_repositories_without_one, async |store
     tx.commit().await
 });
 
-store_test!(repositories_are_listed_with_the_newest_runs_first, async |store: &Store| -> Outcome {
+store_test!(repositories_are_listed_by_newest_run, async |store: &Store| -> Outcome {
     let quiet = store.repository("acme/a-quiet").await?;
     let busy = store.repository("acme/busy").await?;
     let late = store.repository("acme/late").await?;

@@ -1,4 +1,5 @@
-//! Runs: one row for a trace, however often it is collected; found by what they measured.
+//! Runs: one row for each trace, even if it is collected again, found by commit, pull request or
+//! pipeline.
 
 use pacegate_engine::model::environment::RunnerClass;
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId, RunId, TraceId};
@@ -48,7 +49,7 @@ async fn listed(
     Ok(runs.into_iter().map(|stored| stored.run.id.0).collect())
 }
 
-store_test!(a_run_is_read_as_it_was_written, async |store: &Store| -> Outcome {
+store_test!(run_is_read_as_written, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?;
     let lineages = [
         Lineage::Branch { name: "feature/ü".into() },
@@ -81,7 +82,7 @@ store_test!(a_run_is_read_as_it_was_written, async |store: &Store| -> Outcome {
     tx.commit().await
 });
 
-store_test!(a_trace_collected_again_is_the_same_run, async |store: &Store| -> Outcome {
+store_test!(trace_collected_again_is_the_same_run, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?;
     let other = store.repository("acme/other").await?;
     let mut tx = store.write().await?;
@@ -101,7 +102,7 @@ store_test!(a_trace_collected_again_is_the_same_run, async |store: &Store| -> Ou
     let read = tx.run(repo.id, &repo.name, &RunId("r1".into())).await?;
     let expected = PipelineRun { id: RunId("r1".into()), ..again };
     assert_eq!(read, Some(StoredRun { run: expected, collections: 2 }));
-    // The same trace of another repository is another run; without a trace each is its own.
+    // The same trace in another repository is another run. Runs without a trace are distinct.
     assert_eq!(tx.record_run(other.id, &first, 1).await?, RunId("r1".into()));
     for id in ["r3", "r4"] {
         assert_eq!(tx.record_run(repo.id, &run_of(id, None, sha('a'), at(1)), 1).await?.0, id);
@@ -110,7 +111,7 @@ store_test!(a_trace_collected_again_is_the_same_run, async |store: &Store| -> Ou
     tx.commit().await
 });
 
-store_test!(one_trace_collected_twice_at_once_is_one_run, async |store: &Store| -> Outcome {
+store_test!(concurrent_collections_of_trace_make_one_run, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?;
     let other = store.again().await?;
     let record = async |db: &pacegate_store::Db, id: &str| {
@@ -124,7 +125,7 @@ store_test!(one_trace_collected_twice_at_once_is_one_run, async |store: &Store| 
     Ok(())
 });
 
-store_test!(runs_are_found_by_what_they_measured_newest_first, async |store: &Store| -> Outcome {
+store_test!(filters_find_runs_newest_first, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let other = store.repository("acme/other").await?.id;
     let mut tx = store.write().await?;
@@ -150,10 +151,10 @@ store_test!(runs_are_found_by_what_they_measured_newest_first, async |store: &St
     tx.commit().await
 });
 
-store_test!(a_head_s_runs_become_its_pull_request_s, async |store: &Store| -> Outcome {
+store_test!(runs_of_head_are_assigned_to_pull_request, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?;
     let mut tx = store.write().await?;
-    // One pull request had this head too, of another one it is only said by its spans.
+    // Pull request 4 had the head `c`. Its head `a` is only stated by the spans.
     let of_another = Lineage::PullRequest { number: PrNumber(4) };
     tx.record_head(repo.id, PrNumber(4), &sha('c'), at(1)).await?;
     let rows = [
@@ -176,7 +177,7 @@ store_test!(a_head_s_runs_become_its_pull_request_s, async |store: &Store| -> Ou
     };
     tx.record_pull_request(repo.id, &into_main, at(9)).await?;
     tx.assign_runs_to_pull_request(repo.id, &sha('a'), PrNumber(5), true).await?;
-    // A commit of main that is to be merged into another branch is still a commit of main.
+    // A commit of main that is to be merged into another branch stays a commit of main.
     tx.assign_runs_to_pull_request(repo.id, &sha('b'), PrNumber(6), false).await?;
     tx.assign_runs_to_pull_request(repo.id, &sha('c'), PrNumber(7), true).await?;
     let mut lineages = Vec::new();

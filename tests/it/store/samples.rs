@@ -1,4 +1,4 @@
-//! Stage samples: as many as a run has, in place of those it had, whoever writes beside it.
+//! Stage samples: any number of them, in place of earlier ones, with concurrent writers.
 
 use pacegate_engine::model::ids::RunId;
 use pacegate_engine::model::run::RunResult;
@@ -27,14 +27,14 @@ pub(super) fn sample(path: &[&str], start_offset_ns: i64) -> StageSample {
     }
 }
 
-/// A pipeline and so many tasks in it, in the order of their start.
+/// A pipeline with a number of tasks, in the order of their start.
 fn wide(tasks: usize) -> Vec<StageSample> {
     let mut samples = vec![StageSample { start_offset_ns: -1, ..sample(&["build"], 0) }];
     samples.extend((0_i64..).take(tasks).map(|n| sample(&["build", &format!("task {n}")], n)));
     samples
 }
 
-store_test!(samples_are_read_as_they_were_written, async |store: &Store| -> Outcome {
+store_test!(samples_are_read_as_written, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let written = [
         StageSample { end_offset_ns: i64::MAX, duration_ns: i64::MAX, ..sample(&["build"], -5) },
@@ -62,7 +62,7 @@ store_test!(samples_are_read_as_they_were_written, async |store: &Store| -> Outc
     tx.commit().await
 });
 
-store_test!(five_thousand_stages_in_one_run_are_all_kept, async |store: &Store| -> Outcome {
+store_test!(five_thousand_stages_of_run_are_kept, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let run = RunId("r1".into());
     let written = wide(5_000);
@@ -92,19 +92,19 @@ store_test!(samples_are_replaced_and_stages_are_shared, async |store: &Store| ->
     tx.commit().await
 });
 
-store_test!(a_stage_keeps_its_parent_when_the_parent_was_not_measured, async |store: &Store| -> Outcome {
+store_test!(stage_keeps_its_unmeasured_parent, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let (one, two) = (RunId("r1".into()), RunId("r2".into()));
     let mut tx = store.write().await?;
     tx.record_samples(repo, &one, &wide(1)).await?;
-    // The pipeline itself has no sample in this run; its stage is known from the other.
+    // The pipeline has no sample in this run. Its stage is known from the other run.
     let alone = vec![sample(&["build", "task 0"], 0)];
     tx.record_samples(repo, &two, &alone).await?;
     assert_eq!(tx.samples(repo, &two).await?, alone);
     tx.commit().await
 });
 
-/// Two runs that met no stage before, in opposite orders: the later one waits, none fails.
+/// Records a run with new stages. Concurrent runs have them in opposite orders, and none may fail.
 async fn record_wide(
     db: Db,
     repo: pacegate_engine::model::ids::RepoId,
@@ -121,7 +121,7 @@ async fn record_wide(
     tx.commit().await
 }
 
-store_test!(runs_recorded_at_once_do_not_block_each_other_for_ever, async |store: &Store| -> Outcome {
+store_test!(concurrent_runs_do_not_deadlock, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let other = store.again().await?;
     let recording = [

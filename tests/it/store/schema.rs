@@ -1,5 +1,5 @@
-//! The migrations: both databases get equal tables, and bringing them up to date is safe
-//! twice, and from two processes at once.
+//! The schema: both databases have equal tables, and migrating is safe twice and from several
+//! processes at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,15 @@ use super::Store;
 use super::samples::sample;
 use crate::postgres::fresh_database;
 
-/// What both databases must agree on.
+/// A table's facts that are equal in both databases.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Table {
-    /// Name, family of type, whether it may be empty, default; in order.
+    /// Name, family of type, nullability and default, in order.
     columns: Vec<(String, String, bool, Option<String>)>,
     primary_key: Vec<String>,
-    /// Columns of every index, and whether it is unique.
+    /// Columns and uniqueness of every index.
     indexes: BTreeSet<(Vec<String>, bool)>,
-    /// Tables it refers to.
+    /// Tables that it refers to.
     references: BTreeSet<String>,
 }
 
@@ -45,7 +45,7 @@ async fn sqlite_tables(connection: &mut SqliteConnection) -> Result<Tables, sqlx
     for row in columns.fetch_all(&mut *connection).await? {
         let (name, column): (String, String) = (row.get(0), row.get(1));
         let place: i64 = row.get(5);
-        // SQLite does not note it for a row number.
+        // SQLite does not report it for a row number.
         let nullable = row.get::<i64, _>(3) == 0 && place == 0;
         if place > 0 {
             keys.entry(name.clone()).or_default().insert(place, column.clone());
@@ -135,12 +135,14 @@ async fn both_databases_get_equal_tables() {
 }
 
 #[tokio::test]
-async fn the_tenant_leads_every_key_of_the_big_tables() {
+async fn repository_leads_every_key_of_big_tables() {
     let url = fresh_database().await;
     Store::open(&url, None).await.db.migrate().await.expect("tables");
     let mut connection = PgConnection::connect(&url).await.expect("the database answers");
     let tables = postgres_tables(&mut connection).await.expect("tables to read");
-    for name in ["span_batches", "runs", "stages", "samples", "stage_errors", "comparisons"] {
+    for name in
+        ["span_batches", "runs", "stages", "samples", "stage_errors", "comparisons", "workflow_run_traces"]
+    {
         let table = &tables[name];
         assert_eq!(table.primary_key.first().map(String::as_str), Some("repo_id"), "{name}");
         for (columns, _) in &table.indexes {
@@ -174,12 +176,12 @@ async fn migrates_from_several_at_once(store: Store) {
 }
 
 #[tokio::test]
-async fn a_second_migration_changes_nothing_on_sqlite() {
+async fn second_migration_changes_nothing_on_sqlite() {
     migrates_twice(Store::sqlite().await).await;
 }
 
 #[tokio::test]
-async fn a_second_migration_changes_nothing_on_postgres() {
+async fn second_migration_changes_nothing_on_postgres() {
     migrates_twice(Store::postgres().await).await;
 }
 
@@ -193,9 +195,9 @@ async fn processes_migrate_one_postgres_database_at_once() {
     migrates_from_several_at_once(Store::postgres().await).await;
 }
 
-/// A sample as the first version wrote it is work of which no cache is known.
+/// A sample that the first version wrote is work without cache state.
 #[tokio::test]
-async fn samples_from_before_the_kinds_are_work() {
+async fn samples_of_first_version_are_work() {
     let url = fresh_database().await;
     let postgres = Store::open(&url, None).await;
     let sqlite = Store::sqlite().await;
@@ -206,7 +208,7 @@ async fn samples_from_before_the_kinds_are_work() {
         let mut tx = store.write().await.expect("a transaction");
         tx.record_samples(repo, &run, &[sample(&["build"], 0)]).await.expect("a stage");
         tx.commit().await.expect("kept");
-        // The columns the first version knew, and no other.
+        // Only the columns of the first version.
         let old = "INSERT INTO samples (repo_id, run_id, stage_id, duration_ns, count, start_offset_ns,
                        end_offset_ns, result, asynchronous)
                    SELECT repo_id, 'old', stage_id, duration_ns, count, start_offset_ns, end_offset_ns, result,

@@ -1,5 +1,5 @@
-//! Traces that are arriving: batches come from anywhere at once, and a run is made of all of
-//! them or not at all.
+//! Open traces: batches come from several processes at once, and a collection sees all of them or
+//! is refused.
 
 use pacegate_clock::Randomness;
 use pacegate_engine::model::ids::RepoId;
@@ -55,7 +55,7 @@ fn batch(body: &[u8], has_root: bool) -> SpanBatch<'_> {
     }
 }
 
-store_test!(a_trace_knows_what_came_of_it, async |store: &Store| -> Outcome {
+store_test!(open_trace_counts_its_batches, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let other = store.repository("acme/other").await?.id;
     assert_eq!(store.read().await?.open_trace(repo, trace(1)).await?, None);
@@ -95,16 +95,16 @@ store_test!(a_trace_knows_what_came_of_it, async |store: &Store| -> Outcome {
     Ok(())
 });
 
-store_test!(a_late_writer_does_not_make_a_trace_look_quiet, async |store: &Store| -> Outcome {
+store_test!(late_writer_does_not_move_time_back, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     add(store, &store.db, repo, batch(b"a", true), at(10)).await?;
-    // Two processes' clocks differ, or this one waited for the other's transaction.
+    // The clocks of two processes differ, or one waited for the other's transaction.
     let open = add(store, &store.db, repo, batch(b"b", true), at(4)).await?;
     assert_eq!((open.last_at, open.batches), (at(10).0, 2));
     Ok(())
 });
 
-store_test!(batches_that_come_at_once_are_all_kept, async |store: &Store| -> Outcome {
+store_test!(concurrent_batches_are_all_kept, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let other = store.again().await?;
     let bodies: Vec<Vec<u8>> = (0..24_u8).map(|n| vec![n]).collect();
@@ -118,7 +118,7 @@ store_test!(batches_that_come_at_once_are_all_kept, async |store: &Store| -> Out
         counts.push(state?.batches);
     }
     counts.sort_unstable();
-    assert_eq!(counts, (1..=24).collect::<Vec<i64>>(), "each saw its own place");
+    assert_eq!(counts, (1..=24).collect::<Vec<i64>>(), "each saw another state");
     let mut tx = store.read().await?;
     let open = tx.open_trace(repo, trace(1)).await?.expect("a trace");
     assert_eq!((open.batches, open.spans, open.has_root), (24, 72, 1));
@@ -128,7 +128,7 @@ store_test!(batches_that_come_at_once_are_all_kept, async |store: &Store| -> Out
     Ok(())
 });
 
-/// Drives all of them at once within this task.
+/// Polls all futures concurrently within this task.
 async fn concurrently<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     let mut waiting: Vec<_> = futures.into_iter().map(|f| (Box::pin(f), None)).collect();
     std::future::poll_fn(|context| {
@@ -147,7 +147,7 @@ async fn concurrently<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     waiting.into_iter().filter_map(|(_, output)| output).collect()
 }
 
-store_test!(batches_of_many_traces_are_kept_in_one_go, async |store: &Store| -> Outcome {
+store_test!(batches_of_many_traces_are_kept_together, async |store: &Store| -> Outcome {
     let (repo, other) = (store.repository("acme/app").await?.id, store.repository("acme/other").await?.id);
     let of = |repo, n, body| SpanBatch { repo, trace: trace(n), ..batch(body, n == 2) };
     // The first trace comes three times, the second in two repositories.
@@ -163,11 +163,11 @@ store_test!(batches_of_many_traces_are_kept_in_one_go, async |store: &Store| -> 
     assert_eq!(kept, bodies);
     assert_eq!(bodies_of(tx.span_batches(other, trace(2)).await?), [b"d"]);
     assert_eq!(tx.count_open_traces(repo, 10).await?, 2);
-    assert_eq!(tx.count_open_traces(repo, 1).await?, 1, "counted no further than asked");
+    assert_eq!(tx.count_open_traces(repo, 1).await?, 1, "counted up to the bound");
     tx.commit().await
 });
 
-store_test!(a_trace_that_would_pass_its_bound_keeps_what_it_has, async |store: &Store| -> Outcome {
+store_test!(batch_beyond_bounds_is_not_kept, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let small = TraceBounds { spans: 7, bytes: 10 };
     let of = |n, body| SpanBatch { repo, trace: trace(n), ..batch(body, false) };
@@ -176,54 +176,54 @@ store_test!(a_trace_that_would_pass_its_bound_keeps_what_it_has, async |store: &
         [of(1, &b"a"[..]), of(1, b"b"), of(1, b"c"), of(2, b"12345678"), of(2, b"901"), of(2, b"9")];
     let states = tx.add_span_batches(&batches, small, &store.rng, at(1)).await?;
     let seen: Vec<_> = states.iter().map(|state| state.map(|s| (s.spans, s.bytes))).collect();
-    // Nine spans are too many, eleven bytes too; what comes after and fits is kept.
+    // Nine spans are too many, and so are eleven bytes. A later batch that fits is kept.
     assert_eq!(seen, [Some((3, 1)), Some((6, 2)), None, Some((3, 8)), None, Some((6, 9))]);
     assert_eq!(tx.span_batches(repo, trace(1)).await?.len(), 2);
     assert_eq!(tx.span_batches(repo, trace(2)).await?.len(), 2);
     tx.commit().await
 });
 
-store_test!(a_trace_is_collected_only_as_it_was_read, async |store: &Store| -> Outcome {
+store_test!(changed_trace_is_not_marked_collected, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let read = add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
     let mut tx = store.write().await?;
-    assert!(tx.mark_collected(repo, trace(1), read).await?);
-    assert!(!tx.mark_collected(repo, trace(1), read).await?, "collected meanwhile");
+    assert_eq!(tx.mark_member_collected(repo, trace(1), read).await?, Some(1));
+    assert_eq!(tx.mark_member_collected(repo, trace(1), read).await?, None, "collected meanwhile");
     let marked = tx.open_trace(repo, trace(1)).await?.expect("a trace");
     assert_eq!(marked, OpenTrace { collections: 1, ..read });
     tx.commit().await?;
     add(store, &store.db, repo, batch(b"b", false), at(2)).await?;
     let mut tx = store.write().await?;
-    assert!(!tx.mark_collected(repo, trace(1), marked).await?, "more came meanwhile");
-    assert!(!tx.mark_collected(repo, trace(2), marked).await?, "no such trace");
+    assert_eq!(tx.mark_member_collected(repo, trace(1), marked).await?, None, "more came meanwhile");
+    assert_eq!(tx.mark_member_collected(repo, trace(2), marked).await?, None, "no such trace");
     tx.commit().await
 });
 
-store_test!(a_batch_in_an_open_transaction_stops_the_collection, async |store: &Store| -> Outcome {
+store_test!(uncommitted_batch_refuses_the_collection, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let other = store.again().await?;
     let read = add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
-    // The batch is written but not committed when the collector begins to mark.
+    // The batch is written but not committed when the collection is marked.
     let mut adding = store.write().await?;
     keep(&mut adding, SpanBatch { repo, ..batch(b"b", false) }, &store.rng, at(2)).await?;
     let marking = tokio::spawn(async move {
         let mut tx = other.write().await?;
-        let marked = tx.mark_collected(repo, trace(1), read).await?;
+        let marked = tx.mark_member_collected(repo, trace(1), read).await?;
         tx.commit().await?;
-        Ok::<bool, StoreError>(marked)
+        Ok::<Option<i64>, StoreError>(marked)
     });
     tokio::task::yield_now().await;
     adding.commit().await?;
-    assert!(!marking.await.expect("no panic")?, "what was read is not all there is");
+    assert_eq!(marking.await.expect("no panic")?, None, "a batch was not read");
     Ok(())
 });
 
-store_test!(a_batch_that_waits_for_the_collection_opens_the_trace_again, async |store: &Store| -> Outcome {
+store_test!(batch_after_collection_reopens_the_trace, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let other = store.again().await?;
     let read = add(store, &store.db, repo, batch(b"a", true), at(1)).await?;
     let mut marking = store.write().await?;
-    assert!(marking.mark_collected(repo, trace(1), read).await?);
+    assert_eq!(marking.mark_member_collected(repo, trace(1), read).await?, Some(1));
     let rng = store.rng.clone();
     let adding = tokio::spawn(async move {
         let mut tx = other.write().await?;
@@ -234,11 +234,11 @@ store_test!(a_batch_that_waits_for_the_collection_opens_the_trace_again, async |
     tokio::task::yield_now().await;
     marking.commit().await?;
     let open = adding.await.expect("no panic")?;
-    assert_eq!((open.batches, open.collections), (2, 1), "its job is another one than the first");
+    assert_eq!((open.batches, open.collections), (2, 1), "its task differs from the first");
     Ok(())
 });
 
-store_test!(only_what_was_collected_is_swept, async |store: &Store| -> Outcome {
+store_test!(sweep_drops_only_collected_and_rootless, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let mut tx = store.write().await?;
     let traces =
@@ -248,25 +248,25 @@ store_test!(only_what_was_collected_is_swept, async |store: &Store| -> Outcome {
         keep(&mut tx, batch, &store.rng, now).await?;
     }
     let open = tx.open_trace(repo, trace(1)).await?.expect("it is there");
-    assert!(tx.mark_collected(repo, trace(1), open).await?);
+    assert_eq!(tx.mark_member_collected(repo, trace(1), open).await?, Some(1));
     // Quiet since 50, rootless since 20, forgotten since 10.
     let rootless = tx.sweep_open_traces(at(50), at(20), at(10), at(100)).await?;
-    assert_eq!(rootless, 1, "the third had time enough for its root, the fourth has not");
+    assert_eq!(rootless, 1, "the third waited long enough for its root, the fourth did not");
     let mut left = Vec::new();
     for n in 1..=5 {
         left.push(tx.span_batches(repo, trace(n)).await?.len());
     }
-    assert_eq!(left, [0, 1, 0, 1, 1], "what waits to be collected stays, however old it is");
+    assert_eq!(left, [0, 1, 0, 1, 1], "a trace that waits for its collection stays");
     let swept = tx.open_trace(repo, trace(1)).await?.expect("remembered");
-    assert_eq!(swept.swept_at, Some(at(100).0), "what comes late is not taken for a whole trace");
+    assert_eq!(swept.swept_at, Some(at(100).0), "late spans are recognized");
     tx.sweep_open_traces(at(50), at(20), at(101), at(102)).await?;
-    assert!(tx.open_trace(repo, trace(1)).await?.is_none(), "in the end it is forgotten");
+    assert!(tx.open_trace(repo, trace(1)).await?.is_none(), "its row is deleted in the end");
     tx.commit().await
 });
 
-/// SQLite has one writer, so this can happen on PostgreSQL alone.
+/// SQLite has one writer, so this can happen only on PostgreSQL.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_batch_that_comes_during_the_sweep_keeps_its_trace_whole() {
+async fn batch_during_sweep_keeps_trace_whole() {
     let url = fresh_database().await;
     let mut watcher = PgConnection::connect(&url).await.expect("the database answers");
     Store::open(&url, None)
@@ -295,7 +295,7 @@ async fn a_batch_that_comes_during_the_sweep_keeps_its_trace_whole() {
             sweeping.await.expect("no panic")?;
             let mut tx = store.read().await?;
             assert!(tx.open_trace(repo, trace(1)).await?.is_some());
-            assert_eq!(tx.span_batches(repo, trace(1)).await?.len(), 2, "not the late one alone");
+            assert_eq!(tx.span_batches(repo, trace(1)).await?.len(), 2, "not only the late one");
             Ok(())
         })
         .await;

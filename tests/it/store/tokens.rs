@@ -1,10 +1,10 @@
-//! Tokens and deliveries: who may push, and what was acted on.
+//! Ingest tokens and webhook deliveries.
 
 use pacegate_store::DeliveryRow;
 
 use super::{Outcome, Store, at, store_test};
 
-store_test!(a_token_stands_for_its_repository_until_it_is_revoked, async |store: &Store| -> Outcome {
+store_test!(token_is_valid_until_revoked, async |store: &Store| -> Outcome {
     let (app, other) = (store.repository("acme/app").await?, store.repository("acme/other").await?);
     let mut tx = store.write().await?;
     let (first, secret) = tx.create_token(app.id, "ci", &store.rng, at(1)).await?;
@@ -26,7 +26,7 @@ store_test!(a_token_stands_for_its_repository_until_it_is_revoked, async |store:
     tx.commit().await
 });
 
-store_test!(a_delivery_is_recorded_once, async |store: &Store| -> Outcome {
+store_test!(delivery_is_recorded_once, async |store: &Store| -> Outcome {
     let body = r#"{"zero":"\u0000","quote":"'"}"#;
     let first =
         DeliveryRow { delivery_id: "d-1".into(), event: "pull_request".into(), body: Some(body.to_owned()) };
@@ -44,11 +44,11 @@ store_test!(a_delivery_is_recorded_once, async |store: &Store| -> Outcome {
     assert_eq!(tx.delivery("d-3").await?, None);
     assert_eq!(tx.sweep_deliveries(at(20)).await?, 1);
     assert_eq!(tx.delivery("d-1").await?, None);
-    assert!(tx.delivery("d-2").await?.is_some(), "what came at the limit stays");
+    assert!(tx.delivery("d-2").await?.is_some(), "a delivery at the limit stays");
     tx.commit().await
 });
 
-store_test!(one_delivery_that_comes_twice_at_once_is_new_once, async |store: &Store| -> Outcome {
+store_test!(concurrent_redelivery_is_new_once, async |store: &Store| -> Outcome {
     let other = store.again().await?;
     let row = DeliveryRow { delivery_id: "d".into(), event: "ping".into(), body: None };
     let record = async |db: &pacegate_store::Db| {

@@ -1,4 +1,4 @@
-//! Comparisons, checks and comments: what was said, and where GitHub shows it.
+//! Comparisons, and the checks and comments that show them on GitHub.
 
 use pacegate_engine::model::comparison::{
     BaselineSummary, ErrorComparison, ErrorVerdict, Exclusion, Location, RunComparison, RunVerdict,
@@ -105,7 +105,7 @@ pub(super) fn comparison(head: char) -> RunComparison {
     }
 }
 
-/// Keeps a comparison made of these inputs and returns the identifier it has.
+/// Stores a comparison of these inputs and returns its identifier.
 pub(super) async fn keep_one(
     tx: &mut Tx,
     repo: RepoId,
@@ -128,7 +128,7 @@ pub(super) async fn keep_one(
     tx.record_comparison(repo, &ComparisonId(id.to_owned()), &new, at(9)).await
 }
 
-/// Keeps a comparison of a head.
+/// Stores a comparison of a head.
 pub(super) async fn keep(
     tx: &mut Tx,
     repo: RepoId,
@@ -144,7 +144,7 @@ fn id(text: &str) -> ComparisonId {
     ComparisonId(text.to_owned())
 }
 
-store_test!(a_comparison_is_read_as_it_was_said, async |store: &Store| -> Outcome {
+store_test!(comparison_is_read_as_written, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let other = store.repository("acme/other").await?.id;
     let mut tx = store.write().await?;
@@ -168,7 +168,7 @@ store_test!(a_comparison_is_read_as_it_was_said, async |store: &Store| -> Outcom
     tx.commit().await
 });
 
-store_test!(the_same_inputs_are_one_comparison, async |store: &Store| -> Outcome {
+store_test!(same_inputs_are_one_comparison, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let mut tx = store.write().await?;
     assert_eq!(keep(&mut tx, repo, "c1", 'a', 1, "x").await?, id("c1"));
@@ -187,7 +187,7 @@ store_test!(the_same_inputs_are_one_comparison, async |store: &Store| -> Outcome
     tx.commit().await
 });
 
-store_test!(an_evaluation_begins_once_and_is_concluded, async |store: &Store| -> Outcome {
+store_test!(evaluation_begins_and_concludes_once, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let head = sha('a');
     let begun = |evaluation, begun_at| CheckRow {
@@ -228,7 +228,7 @@ store_test!(an_evaluation_begins_once_and_is_concluded, async |store: &Store| ->
     tx.commit().await
 });
 
-store_test!(a_pull_request_has_one_comment, async |store: &Store| -> Outcome {
+store_test!(pull_request_has_one_comment, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let mut tx = store.write().await?;
     assert_eq!(tx.comment(repo, PrNumber(5)).await?, None);

@@ -1,11 +1,11 @@
-//! Claims: in order, not too early, not more than asked for, and never one job twice.
+//! Claims: in order, not too early, no more than requested, and never one task twice.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
-store_test!(jobs_are_claimed_in_the_order_they_are_due, async |store: &Store| -> Outcome {
-    let due = |payload: &str, seconds| NewTask { run_at: at(seconds), ..job(payload) };
+store_test!(tasks_are_claimed_in_order_of_due_time, async |store: &Store| -> Outcome {
+    let due = |payload: &str, seconds| NewTask { run_at: at(seconds), ..task(payload) };
     store.push(&[due("c", 3), due("a", 1), due("e", 9), due("b", 2), due("b2", 2)]).await?;
     let holder = store.holder();
     for expected in ["a", "b", "b2", "c"] {
@@ -15,10 +15,10 @@ store_test!(jobs_are_claimed_in_the_order_they_are_due, async |store: &Store| ->
     Ok(())
 });
 
-store_test!(what_is_of_low_priority_goes_last_however_long_it_waited, async |store: &Store| -> Outcome {
+store_test!(low_priority_goes_last_despite_waiting_longer, async |store: &Store| -> Outcome {
     let low =
-        |payload: &str, seconds| NewTask { priority: Priority::Low, run_at: at(seconds), ..job(payload) };
-    let usual = |payload: &str, seconds| NewTask { run_at: at(seconds), ..job(payload) };
+        |payload: &str, seconds| NewTask { priority: Priority::Low, run_at: at(seconds), ..task(payload) };
+    let usual = |payload: &str, seconds| NewTask { run_at: at(seconds), ..task(payload) };
     store.push(&[low("d", 1), usual("b", 4), low("e", 2), usual("a", 3), usual("c", 4)]).await?;
     let holder = store.holder();
     for expected in [&["a"][..], &["b", "c", "d"], &["e"]] {
@@ -27,19 +27,19 @@ store_test!(what_is_of_low_priority_goes_last_however_long_it_waited, async |sto
     Ok(())
 });
 
-store_test!(no_more_is_claimed_than_there_is_room_for, async |store: &Store| -> Outcome {
-    store.push(&["a", "b", "c", "d", "e"].map(job)).await?;
+store_test!(claim_takes_no_more_than_its_slots, async |store: &Store| -> Outcome {
+    store.push(&["a", "b", "c", "d", "e"].map(task)).await?;
     let holder = store.holder();
     assert_eq!(holder.payloads(at(1), 0).await?, [""; 0]);
     assert_eq!(holder.payloads(at(1), 2).await?, ["a", "b"]);
     assert_eq!(holder.payloads(at(1), 2).await?, ["c", "d"]);
     assert_eq!(holder.payloads(at(1), usize::MAX).await?, ["e"]);
-    assert_eq!(store.counts().await?, (5, 0), "what runs is open");
+    assert_eq!(store.counts().await?, (5, 0), "a running task is open");
     Ok(())
 });
 
-store_test!(a_job_is_not_claimed_before_its_time, async |store: &Store| -> Outcome {
-    store.push(&[NewTask { run_at: at(10), ..job("a") }]).await?;
+store_test!(task_is_not_claimed_before_its_time, async |store: &Store| -> Outcome {
+    store.push(&[NewTask { run_at: at(10), ..task("a") }]).await?;
     let holder = store.holder();
     assert_eq!(holder.payloads(Timestamp(at(10).0 - 1), 1).await?, [""; 0]);
     let claimed = holder.one(at(10)).await?;
@@ -48,14 +48,14 @@ store_test!(a_job_is_not_claimed_before_its_time, async |store: &Store| -> Outco
     Ok(())
 });
 
-store_test!(eight_claimers_in_two_processes_never_share_a_job, async |store: &Store| -> Outcome {
-    let jobs: Vec<NewTask> = (0..200)
+store_test!(eight_claimers_never_share_a_task, async |store: &Store| -> Outcome {
+    let tasks: Vec<NewTask> = (0..200)
         // A quarter of them in five serial groups.
-        .map(|n| NewTask { serial_key: (n % 4 == 0).then(|| format!("s{}", n % 5)), ..job(&n.to_string()) })
+        .map(|n| NewTask { serial_key: (n % 4 == 0).then(|| format!("s{}", n % 5)), ..task(&n.to_string()) })
         .collect();
     let mut tx = store.write().await?;
-    for (n, job) in (0..).zip(&jobs) {
-        assert!(tx.push_task(job, &store.rng, Timestamp(at(0).0 + n * 1_000)).await?);
+    for (n, task) in (0..).zip(&tasks) {
+        assert!(tx.push_task(task, &store.rng, Timestamp(at(0).0 + n * 1_000)).await?);
     }
     tx.commit().await?;
     let other = store.again().await?;
@@ -65,14 +65,14 @@ store_test!(eight_claimers_in_two_processes_never_share_a_job, async |store: &St
         let token = LeaseToken::new(&store.rng);
         claimers.push(tokio::spawn(async move {
             let mut done = Vec::new();
-            // Serial jobs of another claimer, or a collision on one, look like an empty queue:
-            // the end is when nothing is open.
+            // Serial tasks of another claimer, or a collision on one, look like an empty queue. So
+            // the loop ends when no task is open.
             while db.read().await?.count_tasks().await?.open > 0 {
-                for job in db.claim_tasks(&token, at(1), LEASE, 5).await? {
+                for task in db.claim_tasks(&token, at(1), LEASE, 5).await? {
                     let mut tx = db.write().await?;
-                    assert!(tx.settle_task(&token, &job, &Settlement::Done, at(2)).await?);
+                    assert!(tx.settle_task(&token, &task, &Settlement::Done, at(2)).await?);
                     tx.commit().await?;
-                    done.push(job.payload);
+                    done.push(task.payload);
                 }
             }
             Ok::<Vec<String>, StoreError>(done)
@@ -88,7 +88,7 @@ store_test!(eight_claimers_in_two_processes_never_share_a_job, async |store: &St
     Ok(())
 });
 
-store_test!(claims_that_meet_on_a_serial_key_claim_at_most_one, async |store: &Store| -> Outcome {
+store_test!(concurrent_claims_of_serial_key_take_one, async |store: &Store| -> Outcome {
     let other = store.again().await?;
     for round in 0..20 {
         let key = format!("round {round}");
@@ -102,7 +102,7 @@ store_test!(claims_that_meet_on_a_serial_key_claim_at_most_one, async |store: &S
             tx.release_tasks(&holder.token, at(1_000)).await?;
         }
         tx.commit().await?;
-        // Out of the way of the next round.
+        // Ended before the next round.
         for _ in 0..2 {
             let left = one.one(at(2_000)).await?;
             assert!(one.settle(&left, Settlement::Done, at(2_000)).await?);

@@ -1,42 +1,39 @@
-//! Leases: a job belongs to the holder of its token and attempt, as long as it shows signs of
-//! life; a process that dies loses nothing but the attempt.
+//! Leases: a task belongs to the holder of its token and attempt as long as the lease is extended.
+//! A process that ends loses only the attempt.
 
 use super::*;
 
-store_test!(
-    a_lease_that_ends_makes_the_job_free_and_the_old_holder_powerless,
-    async |store: &Store| -> Outcome {
-        store.push(&[job("a")]).await?;
-        let (one, two) = (store.holder(), store.holder());
-        let first = one.one(at(0)).await?;
-        assert_eq!(two.payloads(at(59), 10).await?, [""; 0]);
-        let second = two.one(at(60)).await?;
-        assert_eq!((first.attempts, second.attempts), (1, 2));
-        assert_eq!(first.job_id, second.job_id);
-        for settlement in [Settlement::Done, Settlement::Dead("x".into()), Settlement::Postpone(seconds(1))] {
-            assert!(!one.settle(&first, settlement, at(61)).await?);
-        }
-        assert!(!one.settle(&second, Settlement::Done, at(61)).await?, "not with the wrong token");
-        assert!(two.settle(&second, Settlement::Done, at(61)).await?);
-        assert!(!two.settle(&second, Settlement::Done, at(62)).await?, "settled before");
-        assert_eq!(store.counts().await?, (0, 0));
-        Ok(())
+store_test!(ended_lease_frees_task_from_its_holder, async |store: &Store| -> Outcome {
+    store.push(&[task("a")]).await?;
+    let (one, two) = (store.holder(), store.holder());
+    let first = one.one(at(0)).await?;
+    assert_eq!(two.payloads(at(59), 10).await?, [""; 0]);
+    let second = two.one(at(60)).await?;
+    assert_eq!((first.attempts, second.attempts), (1, 2));
+    assert_eq!(first.task_id, second.task_id);
+    for settlement in [Settlement::Done, Settlement::Dead("x".into()), Settlement::Postpone(seconds(1))] {
+        assert!(!one.settle(&first, settlement, at(61)).await?);
     }
-);
+    assert!(!one.settle(&second, Settlement::Done, at(61)).await?, "not with the wrong token");
+    assert!(two.settle(&second, Settlement::Done, at(61)).await?);
+    assert!(!two.settle(&second, Settlement::Done, at(62)).await?, "settled before");
+    assert_eq!(store.counts().await?, (0, 0));
+    Ok(())
+});
 
-store_test!(an_attempt_is_not_settled_by_the_one_before_it, async |store: &Store| -> Outcome {
-    store.push(&[job("a")]).await?;
+store_test!(attempt_is_not_settled_by_previous_attempt, async |store: &Store| -> Outcome {
+    store.push(&[task("a")]).await?;
     let holder = store.holder();
     let first = holder.one(at(0)).await?;
-    // The same process takes it again: the token is equal, the attempt is not.
+    // The same process claims it again: the token is equal, the attempt is not.
     let second = holder.one(at(60)).await?;
     assert!(!holder.settle(&first, Settlement::Done, at(61)).await?);
     assert!(holder.settle(&second, Settlement::Done, at(61)).await?);
     Ok(())
 });
 
-store_test!(a_lost_attempt_can_t_settle_after_the_next_one_was_postponed, async |store: &Store| -> Outcome {
-    store.push(&[job("a")]).await?;
+store_test!(lost_attempt_is_refused_after_next_was_postponed, async |store: &Store| -> Outcome {
+    store.push(&[task("a")]).await?;
     let (one, two) = (store.holder(), store.holder());
     let lost = one.one(at(0)).await?;
     let next = two.one(at(60)).await?;
@@ -47,8 +44,8 @@ store_test!(a_lost_attempt_can_t_settle_after_the_next_one_was_postponed, async 
     Ok(())
 });
 
-store_test!(a_sign_of_life_keeps_exactly_what_is_held, async |store: &Store| -> Outcome {
-    store.push(&["a", "b", "c", "d"].map(job)).await?;
+store_test!(keeping_leases_extends_only_held_attempts, async |store: &Store| -> Outcome {
+    store.push(&["a", "b", "c", "d"].map(task)).await?;
     let (one, two) = (store.holder(), store.holder());
     let mine = one.claim(at(0), 3).await?;
     let theirs = two.claim(at(0), 1).await?;
@@ -56,20 +53,20 @@ store_test!(a_sign_of_life_keeps_exactly_what_is_held, async |store: &Store| -> 
     assert_eq!(two.payloads(at(100), 10).await?, ["d"], "only its own lease ended");
     let (done, lost) = (&mine[0], &mine[1]);
     assert!(one.settle(done, Settlement::Done, at(101)).await?);
-    // `lost` is left to end.
+    // The lease of `lost` is not extended and ends.
     let third = [mine[2].clone()];
     assert_eq!(one.keep(&third, at(105)).await?.len(), 1);
     let taken = two.one(at(120)).await?;
-    assert_eq!(taken.job_id, lost.job_id);
+    assert_eq!(taken.task_id, lost.task_id);
     assert_eq!(one.keep(&mine, at(130)).await?, [mine[2].payload.clone()], "done and lost are not held");
-    // An attempt that was lost is not held, though its successor is, under the same token.
+    // A lost attempt is not held, although its successor is, under the same token.
     assert_eq!(two.keep(&theirs, at(130)).await?, [""; 0]);
     assert_eq!(one.keep(&[], at(130)).await?, [""; 0]);
     Ok(())
 });
 
-store_test!(a_lease_that_ended_but_was_not_taken_is_still_held, async |store: &Store| -> Outcome {
-    store.push(&[job("a")]).await?;
+store_test!(ended_lease_is_held_until_claimed_again, async |store: &Store| -> Outcome {
+    store.push(&[task("a")]).await?;
     let (one, two) = (store.holder(), store.holder());
     let mine = [one.one(at(0)).await?];
     assert_eq!(one.keep(&mine, at(80)).await?, ["a"]);
@@ -78,10 +75,10 @@ store_test!(a_lease_that_ended_but_was_not_taken_is_still_held, async |store: &S
     Ok(())
 });
 
-store_test!(a_claim_its_process_never_heard_of_is_not_kept_alive, async |store: &Store| -> Outcome {
-    store.push(&["a", "unheard"].map(job)).await?;
+store_test!(claim_unknown_to_its_process_expires, async |store: &Store| -> Outcome {
+    store.push(&["a", "unheard"].map(task)).await?;
     let (one, two) = (store.holder(), store.holder());
-    // The connection broke after the commit: the process does not know of its second job.
+    // The connection broke after the commit: the process does not know its second task.
     let known = one.claim(at(0), 1).await?;
     assert_eq!(one.claim(at(0), 1).await?.len(), 1);
     assert_eq!(one.keep(&known, at(50)).await?, ["a"]);
@@ -89,8 +86,8 @@ store_test!(a_claim_its_process_never_heard_of_is_not_kept_alive, async |store: 
     Ok(())
 });
 
-store_test!(jobs_that_are_given_back_are_as_if_never_taken, async |store: &Store| -> Outcome {
-    store.push(&["a", "b", "c"].map(job)).await?;
+store_test!(released_tasks_are_due_without_an_attempt, async |store: &Store| -> Outcome {
+    store.push(&["a", "b", "c"].map(task)).await?;
     let (one, two) = (store.holder(), store.holder());
     let mine = one.claim(at(1), 2).await?;
     assert_eq!(two.claim(at(1), 1).await?.len(), 1);
@@ -98,12 +95,12 @@ store_test!(jobs_that_are_given_back_are_as_if_never_taken, async |store: &Store
     assert_eq!(one.release(at(5)).await?, 0);
     assert!(!one.settle(&mine[0], Settlement::Done, at(6)).await?);
     let again = two.claim(at(5), 10).await?;
-    assert_eq!(again.len(), 2, "at once, and not what is held elsewhere");
-    assert!(again.iter().all(|job| job.attempts == 1), "{again:?}");
+    assert_eq!(again.len(), 2, "due at once, without the task that is held elsewhere");
+    assert!(again.iter().all(|task| task.attempts == 1), "{again:?}");
     Ok(())
 });
 
-store_test!(a_job_whose_process_dies_at_every_attempt_is_buried, async |store: &Store| -> Outcome {
+store_test!(task_that_always_kills_its_process_is_dead, async |store: &Store| -> Outcome {
     store.push(&[serial("killer", "k", at(0)), serial("next", "k", at(1))]).await?;
     for attempt in 1..=3 {
         let victim = store.holder();
@@ -116,15 +113,15 @@ store_test!(a_job_whose_process_dies_at_every_attempt_is_buried, async |store: &
     assert_eq!(survivor.payloads(at(400), 10).await?, [""; 0], "no fourth attempt");
     survivor.keep(&[], at(400)).await?;
     assert_eq!(store.counts().await?, (1, 1));
-    let dead = store.read().await?.dead_jobs(10).await?;
+    let dead = store.read().await?.dead_tasks(10).await?;
     assert_eq!((dead[0].attempts, dead[0].kind.as_str()), (3, "tested"));
     assert!(dead[0].last_error.as_deref().is_some_and(|e| e.contains("the process ended")), "{dead:?}");
     assert_eq!(survivor.payloads(at(400), 10).await?, ["next"], "its serial key is free");
     Ok(())
 });
 
-store_test!(a_holder_that_is_alive_at_its_last_attempt_is_not_buried, async |store: &Store| -> Outcome {
-    store.push(&[NewTask { max_attempts: 1, ..job("a") }]).await?;
+store_test!(task_kept_at_its_last_attempt_is_alive, async |store: &Store| -> Outcome {
+    store.push(&[NewTask { max_attempts: 1, ..task("a") }]).await?;
     let (one, two) = (store.holder(), store.holder());
     let mine = [one.one(at(0)).await?];
     assert_eq!(one.keep(&mine, at(70)).await?, ["a"], "late, but it lives");

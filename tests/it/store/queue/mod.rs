@@ -1,5 +1,5 @@
-//! The job queue, line by line of its design: pushed in the caller's transaction, claimed in
-//! order, held under a lease, settled once, one at a time of a serial key.
+//! The task queue. Tasks are pushed in the caller's transaction, claimed in order, held under a
+//! lease and settled once. Tasks of one serial key run one at a time.
 
 mod claims;
 mod leases;
@@ -18,11 +18,12 @@ use super::{Outcome, Store, at, seconds, store_test};
 
 const LEASE: Duration = Duration::from_mins(1);
 
-/// A job that is known by its payload: due at once, no keys, three attempts.
-fn job(payload: &str) -> NewTask {
+/// A task that is identified by its payload: due at once, no keys, three attempts.
+fn task(payload: &str) -> NewTask {
     NewTask {
         kind: "tested",
         payload: payload.to_owned(),
+        repo: None,
         dedupe_key: None,
         serial_key: None,
         run_at: at(0),
@@ -32,10 +33,10 @@ fn job(payload: &str) -> NewTask {
 }
 
 fn serial(payload: &str, key: &str, run_at: Timestamp) -> NewTask {
-    NewTask { serial_key: Some(key.to_owned()), run_at, ..job(payload) }
+    NewTask { serial_key: Some(key.to_owned()), run_at, ..task(payload) }
 }
 
-/// A process that holds jobs.
+/// A process that holds tasks.
 struct Holder<'a> {
     db: &'a Db,
     token: LeaseToken,
@@ -50,14 +51,15 @@ impl<'a> Holder<'a> {
         self.db.claim_tasks(&self.token, now, LEASE, slots).await
     }
 
-    /// The payloads of what could be claimed, sorted.
+    /// Claims tasks and returns their payloads, sorted.
     async fn payloads(&self, now: Timestamp, slots: usize) -> Result<Vec<String>, StoreError> {
-        let mut payloads: Vec<_> = self.claim(now, slots).await?.into_iter().map(|job| job.payload).collect();
+        let mut payloads: Vec<_> =
+            self.claim(now, slots).await?.into_iter().map(|task| task.payload).collect();
         payloads.sort_unstable();
         Ok(payloads)
     }
 
-    /// The one job that could be claimed.
+    /// Claims the only task that is due.
     async fn one(&self, now: Timestamp) -> Result<ClaimedTask, StoreError> {
         let mut claimed = self.claim(now, 10).await?;
         assert_eq!(claimed.len(), 1, "{claimed:?}");
@@ -66,22 +68,22 @@ impl<'a> Holder<'a> {
 
     async fn settle(
         &self,
-        job: &ClaimedTask,
+        task: &ClaimedTask,
         settlement: Settlement,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let mut tx = self.db.write().await?;
-        let settled = tx.settle_task(&self.token, job, &settlement, now).await?;
+        let settled = tx.settle_task(&self.token, task, &settlement, now).await?;
         tx.commit().await?;
         Ok(settled)
     }
 
-    /// Keeps the leases of these jobs and gives the payloads of those that are still held.
-    async fn keep(&self, jobs: &[ClaimedTask], now: Timestamp) -> Result<Vec<String>, StoreError> {
-        let attempts: Vec<_> = jobs.iter().map(ClaimedTask::attempt).collect();
+    /// Keeps the leases of these tasks and returns the payloads of those that are still held.
+    async fn keep(&self, tasks: &[ClaimedTask], now: Timestamp) -> Result<Vec<String>, StoreError> {
+        let attempts: Vec<_> = tasks.iter().map(ClaimedTask::attempt).collect();
         let held = self.db.keep_leases(&self.token, &attempts, now, LEASE).await?;
-        let held = jobs.iter().filter(|job| held.contains(&job.attempt()));
-        Ok(held.map(|job| job.payload.clone()).collect())
+        let held = tasks.iter().filter(|task| held.contains(&task.attempt()));
+        Ok(held.map(|task| task.payload.clone()).collect())
     }
 
     async fn release(&self, now: Timestamp) -> Result<u64, StoreError> {
@@ -97,12 +99,12 @@ impl Store {
         Holder::new(&self.db, &self.rng)
     }
 
-    /// Pushes jobs, each in a transaction of its own, a millisecond after the one before: so
-    /// their order is that of the list.
-    async fn push(&self, jobs: &[NewTask]) -> Outcome {
-        for (n, job) in (0..).zip(jobs) {
+    /// Pushes each task in its own transaction, a millisecond after the previous one, so that they
+    /// are in the order of the list.
+    async fn push(&self, tasks: &[NewTask]) -> Outcome {
+        for (n, task) in (0..).zip(tasks) {
             let mut tx = self.write().await?;
-            assert!(tx.push_task(job, &self.rng, Timestamp(at(0).0 + n * 1_000)).await?);
+            assert!(tx.push_task(task, &self.rng, Timestamp(at(0).0 + n * 1_000)).await?);
             tx.commit().await?;
         }
         Ok(())
@@ -114,6 +116,6 @@ impl Store {
     }
 }
 
-async fn push(tx: &mut Tx, store: &Store, job: &NewTask) -> Result<bool, StoreError> {
-    tx.push_task(job, &store.rng, at(0)).await
+async fn push(tx: &mut Tx, store: &Store, task: &NewTask) -> Result<bool, StoreError> {
+    tx.push_task(task, &store.rng, at(0)).await
 }

@@ -1,5 +1,5 @@
-//! The queue against a model of it: made-up sequences of pushes, claims, settlements and
-//! passing time do to the table what they do to a list in memory.
+//! The queue against a model in memory: random sequences of pushes, claims, settlements and
+//! passing time have the same effect on the table and on a list.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::*;
 
 const HOLDERS: usize = 3;
 
-/// One step of a sequence. Numbers choose among what there is, whatever it is.
+/// One step of a sequence. Numbers select an item, modulo the number of items.
 #[derive(Debug, Clone)]
 enum Step {
     Push {
@@ -24,7 +24,7 @@ enum Step {
         holder: usize,
         slots: usize,
     },
-    /// Any claim ever made, so that late settlements come too.
+    /// Settles any earlier claim, so that late settlements occur, too.
     Settle {
         claim: usize,
         settlement: Settlement,
@@ -73,7 +73,7 @@ enum State {
     Dead,
 }
 
-/// A job of the model; its place in the list is its payload and its age.
+/// A task of the model. Its index in the list is its payload and its age.
 #[derive(Debug, Clone)]
 struct Known {
     dedupe: Option<u8>,
@@ -89,118 +89,125 @@ struct Known {
 
 #[derive(Debug, Default)]
 struct Model {
-    jobs: Vec<Known>,
+    tasks: Vec<Known>,
 }
 
 impl Model {
     fn claim(&mut self, holder: usize, now: Timestamp, slots: usize) -> BTreeSet<usize> {
-        let open = |job: &Known| job.state == State::Open && !job.swept;
-        // Of a serial key: what runs, else what is due first.
-        let may_run: Vec<usize> = (0..self.jobs.len())
+        let open = |task: &Known| task.state == State::Open && !task.swept;
+        // Of a serial key, the running task may run, else the first that is due.
+        let may_run: Vec<usize> = (0..self.tasks.len())
             .filter(|&n| {
-                let job = &self.jobs[n];
-                let others = (0..self.jobs.len()).filter(|&m| {
-                    m != n && open(&self.jobs[m]) && job.serial.is_some() && self.jobs[m].serial == job.serial
+                let task = &self.tasks[n];
+                let others = (0..self.tasks.len()).filter(|&m| {
+                    m != n
+                        && open(&self.tasks[m])
+                        && task.serial.is_some()
+                        && self.tasks[m].serial == task.serial
                 });
-                let mut others = others.map(|m| (&self.jobs[m], m));
-                open(job)
-                    && job.visible <= now
-                    && job.attempts < job.max_attempts
-                    && (job.holder.is_some()
+                let mut others = others.map(|m| (&self.tasks[m], m));
+                open(task)
+                    && task.visible <= now
+                    && task.attempts < task.max_attempts
+                    && (task.holder.is_some()
                         || others.all(|(other, m)| {
-                            other.holder.is_none() && (other.visible, m) > (job.visible, n)
+                            other.holder.is_none() && (other.visible, m) > (task.visible, n)
                         }))
             })
             .collect();
         let mut in_order = may_run;
-        in_order.sort_by_key(|&n| (self.jobs[n].visible, n));
+        in_order.sort_by_key(|&n| (self.tasks[n].visible, n));
         in_order.truncate(slots);
         for &n in &in_order {
-            let job = &mut self.jobs[n];
-            (job.visible, job.holder) = (now.after(LEASE), Some(holder));
-            job.attempts += 1;
+            let task = &mut self.tasks[n];
+            (task.visible, task.holder) = (now.after(LEASE), Some(holder));
+            task.attempts += 1;
         }
         in_order.into_iter().collect()
     }
 
     fn settle(&mut self, n: usize, holder: usize, attempt: i64, how: &Settlement, now: Timestamp) -> bool {
-        let job = &mut self.jobs[n];
-        if job.swept || job.state != State::Open || job.holder != Some(holder) || job.attempts != attempt {
+        let task = &mut self.tasks[n];
+        if task.swept || task.state != State::Open || task.holder != Some(holder) || task.attempts != attempt
+        {
             return false;
         }
-        job.holder = None;
-        job.visible = now;
+        task.holder = None;
+        task.visible = now;
         match how {
-            Settlement::Done => job.state = State::Done,
+            Settlement::Done => task.state = State::Done,
             Settlement::Postpone(after) => {
-                job.visible = now.after(*after);
-                job.attempts -= 1;
+                task.visible = now.after(*after);
+                task.attempts -= 1;
             }
             Settlement::PutOff(until, _) => {
-                job.visible = *until;
-                job.attempts -= 1;
+                task.visible = *until;
+                task.attempts -= 1;
             }
-            Settlement::Retry(after, _) if job.attempts < job.max_attempts => job.visible = now.after(*after),
-            Settlement::Retry(..) | Settlement::Dead(_) => job.state = State::Dead,
+            Settlement::Retry(after, _) if task.attempts < task.max_attempts => {
+                task.visible = now.after(*after)
+            }
+            Settlement::Retry(..) | Settlement::Dead(_) => task.state = State::Dead,
         }
         true
     }
 
     fn bury(&mut self, now: Timestamp) {
-        for job in self.jobs.iter_mut().filter(|job| job.state == State::Open) {
-            if job.visible <= now && job.attempts >= job.max_attempts {
-                (job.state, job.holder, job.visible) = (State::Dead, None, now);
+        for task in self.tasks.iter_mut().filter(|task| task.state == State::Open) {
+            if task.visible <= now && task.attempts >= task.max_attempts {
+                (task.state, task.holder, task.visible) = (State::Dead, None, now);
             }
         }
     }
 
     fn count(&self, state: State) -> i64 {
-        let counted = self.jobs.iter().filter(|job| job.state == state && !job.swept);
-        i64::try_from(counted.count()).expect("few jobs")
+        let counted = self.tasks.iter().filter(|task| task.state == state && !task.swept);
+        i64::try_from(counted.count()).expect("few tasks")
     }
 }
 
-/// A sequence as it is played: the table, the model and the time that both are told.
+/// A sequence that is applied to the table and to the model at the same times.
 struct Play<'a> {
     store: &'a Store,
     holders: Vec<Holder<'a>>,
     model: Model,
     now: Timestamp,
-    /// Every claim ever made: by whom, and which job of the model.
+    /// Every claim: the index of its holder, the index of the model's task, and the claim.
     claims: Vec<(usize, usize, ClaimedTask)>,
 }
 
 impl Play<'_> {
     async fn push(&mut self, known: Known) -> Outcome {
-        let jobs = &mut self.model.jobs;
-        let taken = known.dedupe.is_some() && jobs.iter().any(|job| job.dedupe == known.dedupe && !job.swept);
+        let tasks = &mut self.model.tasks;
+        let taken =
+            known.dedupe.is_some() && tasks.iter().any(|task| task.dedupe == known.dedupe && !task.swept);
         let pushed = NewTask {
             dedupe_key: known.dedupe.map(|key| key.to_string()),
             serial_key: known.serial.map(|key| key.to_string()),
             run_at: known.visible,
             max_attempts: known.max_attempts,
-            ..job(&jobs.len().to_string())
+            ..task(&tasks.len().to_string())
         };
         let mut tx = self.store.write().await?;
         assert_eq!(tx.push_task(&pushed, &self.store.rng, self.now).await?, !taken);
         tx.commit().await?;
         if !taken {
-            jobs.push(known);
+            tasks.push(known);
         }
         Ok(())
     }
 
     async fn keep(&mut self, holder: usize) -> Outcome {
-        let all: Vec<Attempt> = self.claims.iter().map(|(_, _, job)| job.attempt()).collect();
+        let all: Vec<Attempt> = self.claims.iter().map(|(_, _, task)| task.attempt()).collect();
         let token = &self.holders[holder].token;
         let held = self.store.db.keep_leases(token, &all, self.now, LEASE).await?;
         let mut expected = BTreeSet::new();
-        for (_, n, job) in &self.claims {
-            let known = &mut self.model.jobs[*n];
+        for (_, n, task) in &self.claims {
+            let known = &mut self.model.tasks[*n];
             let is_held = known.state == State::Open && known.holder == Some(holder);
-            if is_held && known.attempts == job.attempts {
+            if is_held && known.attempts == task.attempts {
                 known.visible = self.now.after(LEASE);
-                expected.insert(job.attempt());
+                expected.insert(task.attempt());
             }
         }
         assert_eq!(held.into_iter().collect::<BTreeSet<_>>(), expected);
@@ -209,7 +216,7 @@ impl Play<'_> {
     }
 
     async fn step(&mut self, step: &Step) -> Outcome {
-        // Every step has a millisecond of its own, so identifiers are in the order of pushes.
+        // Each step has its own millisecond, so identifiers are in the order of pushes.
         self.now = self.now.after(Duration::from_millis(1));
         let now = self.now;
         let model = &mut self.model;
@@ -230,33 +237,33 @@ impl Play<'_> {
             }
             Step::Claim { holder, slots } => {
                 let claimed = self.holders[*holder].claim(now, *slots).await?;
-                let place = |job: &ClaimedTask| job.payload.parse::<usize>().expect("a place in the model");
+                let place = |task: &ClaimedTask| task.payload.parse::<usize>().expect("a place in the model");
                 let places: BTreeSet<usize> = claimed.iter().map(place).collect();
                 assert_eq!(places, model.claim(*holder, now, *slots), "claimed at {now:?}: {model:#?}");
-                for job in claimed {
-                    let n = place(&job);
-                    assert_eq!(job.attempts, model.jobs[n].attempts);
-                    self.claims.push((*holder, n, job));
+                for task in claimed {
+                    let n = place(&task);
+                    assert_eq!(task.attempts, model.tasks[n].attempts);
+                    self.claims.push((*holder, n, task));
                 }
             }
             Step::Settle { claim, settlement } => {
-                if let Some((holder, n, job)) = self.claims.get(claim % self.claims.len().max(1)) {
-                    let expected = model.settle(*n, *holder, job.attempts, settlement, now);
-                    assert_eq!(self.holders[*holder].settle(job, settlement.clone(), now).await?, expected);
+                if let Some((holder, n, task)) = self.claims.get(claim % self.claims.len().max(1)) {
+                    let expected = model.settle(*n, *holder, task.attempts, settlement, now);
+                    assert_eq!(self.holders[*holder].settle(task, settlement.clone(), now).await?, expected);
                 }
             }
             Step::Keep { holder } => self.keep(*holder).await?,
             Step::Release { holder } => {
                 let mut released = 0;
-                for job in &mut model.jobs {
-                    if job.state == State::Open && job.holder == Some(*holder) {
-                        (job.holder, job.visible) = (None, job.created);
-                        job.attempts -= 1;
+                for task in &mut model.tasks {
+                    if task.state == State::Open && task.holder == Some(*holder) {
+                        (task.holder, task.visible) = (None, task.created);
+                        task.attempts -= 1;
                         released += 1;
                     }
                 }
                 assert_eq!(self.holders[*holder].release(now).await?, released);
-                // A process that gave its jobs back is gone; its successor has another token.
+                // A process that released its tasks ends. Its successor has another token.
                 self.holders[*holder] = self.store.holder();
                 self.claims.retain(|(by, _, _)| by != holder);
             }
@@ -265,8 +272,8 @@ impl Play<'_> {
                 let mut tx = self.store.write().await?;
                 tx.revive_dead_tasks(now).await?;
                 tx.commit().await?;
-                for job in model.jobs.iter_mut().filter(|job| job.state == State::Dead) {
-                    (job.state, job.attempts, job.visible) = (State::Open, 0, now);
+                for task in model.tasks.iter_mut().filter(|task| task.state == State::Dead) {
+                    (task.state, task.attempts, task.visible) = (State::Open, 0, now);
                 }
             }
             Step::Sweep { seconds } => {
@@ -274,8 +281,8 @@ impl Play<'_> {
                 let mut tx = self.store.write().await?;
                 tx.sweep_done_tasks(before).await?;
                 tx.commit().await?;
-                for job in &mut model.jobs {
-                    job.swept |= job.state == State::Done && job.visible < before;
+                for task in &mut model.tasks {
+                    task.swept |= task.state == State::Done && task.visible < before;
                 }
             }
         }
@@ -300,7 +307,7 @@ async fn play(steps: &[Step]) {
 }
 
 #[test]
-fn the_queue_does_what_its_model_does() {
+fn queue_behaves_like_its_model() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
     let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);

@@ -1,24 +1,24 @@
-//! Jobs of one serial key run one at a time, in their order, over all processes.
+//! Tasks of one serial key run one at a time and in order, across all processes.
 
 use super::*;
 
-store_test!(jobs_of_one_key_run_one_at_a_time_and_in_order, async |store: &Store| -> Outcome {
-    let jobs = [
+store_test!(tasks_of_one_key_run_in_order, async |store: &Store| -> Outcome {
+    let tasks = [
         serial("a1", "a", at(1)),
         serial("a2", "a", at(2)),
         serial("b1", "b", at(3)),
         serial("a3", "a", at(2)),
-        job("free"),
+        task("free"),
     ];
-    store.push(&jobs).await?;
+    store.push(&tasks).await?;
     let other = store.again().await?;
     let (one, two) = (store.holder(), Holder::new(&other, &store.rng));
     let first = one.claim(at(9), 10).await?;
-    let mut payloads: Vec<_> = first.iter().map(|job| job.payload.as_str()).collect();
+    let mut payloads: Vec<_> = first.iter().map(|task| task.payload.as_str()).collect();
     payloads.sort_unstable();
     assert_eq!(payloads, ["a1", "b1", "free"]);
     assert_eq!(two.payloads(at(9), 10).await?, [""; 0]);
-    let mut running = first.into_iter().find(|job| job.payload == "a1").expect("a job");
+    let mut running = first.into_iter().find(|task| task.payload == "a1").expect("a task");
     let mut holder = &one;
     for (next, by) in [("a2", &two), ("a3", &one)] {
         assert!(holder.settle(&running, Settlement::Done, at(10)).await?);
@@ -30,7 +30,7 @@ store_test!(jobs_of_one_key_run_one_at_a_time_and_in_order, async |store: &Store
     Ok(())
 });
 
-store_test!(a_job_that_waits_for_a_retry_lets_a_later_one_pass, async |store: &Store| -> Outcome {
+store_test!(task_waiting_for_retry_lets_later_pass, async |store: &Store| -> Outcome {
     store.push(&[serial("a", "k", at(0)), serial("b", "k", at(1)), serial("c", "k", at(2))]).await?;
     let holder = store.holder();
     let a = holder.one(at(5)).await?;
@@ -48,13 +48,13 @@ store_test!(a_job_that_waits_for_a_retry_lets_a_later_one_pass, async |store: &S
     Ok(())
 });
 
-store_test!(a_job_that_is_not_due_holds_nobody_up, async |store: &Store| -> Outcome {
+store_test!(task_not_due_does_not_block_its_key, async |store: &Store| -> Outcome {
     store.push(&[serial("later", "k", at(100)), serial("now", "k", at(50))]).await?;
     assert_eq!(store.holder().payloads(at(50), 10).await?, ["now"]);
     Ok(())
 });
 
-store_test!(a_lost_lease_is_taken_up_before_the_next_of_its_key, async |store: &Store| -> Outcome {
+store_test!(lost_task_is_claimed_before_its_successors, async |store: &Store| -> Outcome {
     store.push(&[serial("a", "k", at(0)), serial("b", "k", at(1))]).await?;
     let (one, two) = (store.holder(), store.holder());
     assert_eq!(one.payloads(at(5), 10).await?, ["a"]);
@@ -63,7 +63,7 @@ store_test!(a_lost_lease_is_taken_up_before_the_next_of_its_key, async |store: &
     Ok(())
 });
 
-store_test!(a_job_that_is_given_back_keeps_its_place, async |store: &Store| -> Outcome {
+store_test!(released_task_keeps_its_place, async |store: &Store| -> Outcome {
     store.push(&[serial("a", "k", at(0)), serial("b", "k", at(1))]).await?;
     let (one, two) = (store.holder(), store.holder());
     assert_eq!(one.payloads(at(5), 10).await?, ["a"]);
@@ -72,7 +72,7 @@ store_test!(a_job_that_is_given_back_keeps_its_place, async |store: &Store| -> O
     Ok(())
 });
 
-store_test!(keys_of_different_kinds_of_job_are_one_key, async |store: &Store| -> Outcome {
+store_test!(serial_key_is_shared_by_all_kinds, async |store: &Store| -> Outcome {
     let other_kind = NewTask { kind: "other", ..serial("b", "k", at(1)) };
     store.push(&[serial("a", "k", at(0)), other_kind]).await?;
     assert_eq!(store.holder().payloads(at(5), 10).await?, ["a"]);

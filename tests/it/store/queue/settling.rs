@@ -1,9 +1,9 @@
-//! How an attempt ends: done, too early, again later, or never.
+//! Settlements: done, postponed, retried or dead.
 
 use super::*;
 
-store_test!(a_postponed_attempt_does_not_count, async |store: &Store| -> Outcome {
-    store.push(&[job("a")]).await?;
+store_test!(postponed_attempt_does_not_count, async |store: &Store| -> Outcome {
+    store.push(&[task("a")]).await?;
     let holder = store.holder();
     for round in 0..10 {
         let claimed = holder.one(at(round * 10)).await?;
@@ -14,8 +14,8 @@ store_test!(a_postponed_attempt_does_not_count, async |store: &Store| -> Outcome
     Ok(())
 });
 
-store_test!(a_retry_waits_as_long_as_its_error_says, async |store: &Store| -> Outcome {
-    store.push(&[job("a")]).await?;
+store_test!(retry_waits_for_the_given_time, async |store: &Store| -> Outcome {
+    store.push(&[task("a")]).await?;
     let holder = store.holder();
     let first = holder.one(at(0)).await?;
     let wait = Duration::from_micros(1_234_567);
@@ -28,41 +28,41 @@ store_test!(a_retry_waits_as_long_as_its_error_says, async |store: &Store| -> Ou
     Ok(())
 });
 
-store_test!(a_job_is_dead_after_its_last_attempt, async |store: &Store| -> Outcome {
+store_test!(task_is_dead_after_its_last_attempt, async |store: &Store| -> Outcome {
     store.push(&[serial("a", "k", at(0)), serial("b", "k", at(1))]).await?;
     let holder = store.holder();
     for attempt in 1..=3 {
         let claimed = holder.one(at(attempt * 10)).await?;
-        // The other one of its serial key would pass a job that waits.
+        // A later task of its serial key would pass it if it waited.
         assert_eq!((claimed.payload.as_str(), claimed.attempts), ("a", attempt));
         let error = format!("failure {attempt}");
         assert!(holder.settle(&claimed, Settlement::Retry(Duration::ZERO, error), at(0)).await?);
     }
     assert_eq!(store.counts().await?, (1, 1));
-    let dead = store.read().await?.dead_jobs(10).await?;
+    let dead = store.read().await?.dead_tasks(10).await?;
     assert_eq!(dead[0].last_error.as_deref(), Some("failure 3"));
-    assert_eq!(holder.payloads(at(1_000), 10).await?, ["b"], "a dead job holds nobody up");
+    assert_eq!(holder.payloads(at(1_000), 10).await?, ["b"], "a dead task does not block its key");
     Ok(())
 });
 
-store_test!(what_can_t_succeed_is_dead_at_once_and_newest_first, async |store: &Store| -> Outcome {
-    store.push(&["a", "b"].map(job)).await?;
+store_test!(hopeless_tasks_are_dead_and_listed_newest_first, async |store: &Store| -> Outcome {
+    store.push(&["a", "b"].map(task)).await?;
     let holder = store.holder();
     let claimed = holder.claim(at(1), 2).await?;
-    for (n, job) in (0..).zip(&claimed) {
-        assert!(holder.settle(job, Settlement::Dead(format!("422 of {}", job.payload)), at(10 + n)).await?);
+    for (n, task) in (0..).zip(&claimed) {
+        assert!(holder.settle(task, Settlement::Dead(format!("422 of {}", task.payload)), at(10 + n)).await?);
     }
-    let dead = store.read().await?.dead_jobs(10).await?;
-    let ids: Vec<_> = dead.iter().map(|job| &job.job_id).collect();
-    assert_eq!(ids, [&claimed[1].job_id, &claimed[0].job_id]);
-    assert!(dead.iter().all(|job| job.attempts == 1), "{dead:?}");
-    assert_eq!(store.read().await?.dead_jobs(1).await?.len(), 1);
+    let dead = store.read().await?.dead_tasks(10).await?;
+    let ids: Vec<_> = dead.iter().map(|task| &task.task_id).collect();
+    assert_eq!(ids, [&claimed[1].task_id, &claimed[0].task_id]);
+    assert!(dead.iter().all(|task| task.attempts == 1), "{dead:?}");
+    assert_eq!(store.read().await?.dead_tasks(1).await?.len(), 1);
     assert_eq!(holder.payloads(at(1_000_000), 10).await?, [""; 0]);
     Ok(())
 });
 
-store_test!(dead_jobs_run_again_with_all_their_attempts, async |store: &Store| -> Outcome {
-    store.push(&[NewTask { dedupe_key: Some("k".into()), ..serial("a", "s", at(0)) }, job("done")]).await?;
+store_test!(revived_tasks_have_all_their_attempts, async |store: &Store| -> Outcome {
+    store.push(&[NewTask { dedupe_key: Some("k".into()), ..serial("a", "s", at(0)) }, task("done")]).await?;
     let holder = store.holder();
     for claimed in holder.claim(at(1), 10).await? {
         let how = if claimed.payload == "a" { Settlement::Dead("no".into()) } else { Settlement::Done };
@@ -83,13 +83,13 @@ store_test!(dead_jobs_run_again_with_all_their_attempts, async |store: &Store| -
     Ok(())
 });
 
-store_test!(an_error_with_any_text_can_be_kept, async |store: &Store| -> Outcome {
-    store.push(&[job("a")]).await?;
+store_test!(error_with_zero_byte_is_kept, async |store: &Store| -> Outcome {
+    store.push(&[task("a")]).await?;
     let holder = store.holder();
     let claimed = holder.one(at(1)).await?;
-    // PostgreSQL's texts can't hold a zero byte, and an error may quote what was sent.
+    // PostgreSQL's texts can't hold a zero byte, and an error may quote any input.
     assert!(holder.settle(&claimed, Settlement::Dead("bad byte \0 in 'x'".into()), at(2)).await?);
-    let dead = store.read().await?.dead_jobs(1).await?;
+    let dead = store.read().await?.dead_tasks(1).await?;
     assert!(dead[0].last_error.as_deref().is_some_and(|e| e.starts_with("bad byte")), "{dead:?}");
     Ok(())
 });

@@ -1,4 +1,4 @@
-//! From spans to a run, samples and a comparison, once and again.
+//! Collections: spans become a run, samples and a comparison, and late spans make the run again.
 
 use pacegate_engine::model::run::{Lineage, RunResult};
 use pacegate_engine::model::span::SpanEvent;
@@ -16,7 +16,7 @@ async fn stages(store: &Store, repo: RepoId, run: &StoredRun) -> Result<Vec<Stri
     Ok(samples.iter().map(|sample| sample.path.join(" / ")).collect())
 }
 
-store_test!(spans_become_a_run_its_samples_and_a_comparison, async |store: &Store| -> Outcome {
+store_test!(spans_become_run_samples_and_comparison, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 4);
@@ -43,7 +43,7 @@ store_test!(spans_become_a_run_its_samples_and_a_comparison, async |store: &Stor
     Ok(())
 });
 
-store_test!(late_spans_make_the_same_run_again, async |store: &Store| -> Outcome {
+store_test!(late_spans_update_the_same_run, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 4);
@@ -68,16 +68,16 @@ store_test!(late_spans_make_the_same_run_again, async |store: &Store| -> Outcome
     Ok(())
 });
 
-store_test!(a_trace_that_grows_is_waited_for, async |store: &Store| -> Outcome {
+store_test!(growing_trace_is_waited_for, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 4);
     bench.push(repo, whole(trace(1))).await?;
     bench.pass(seconds(20));
     bench.push(repo, vec![span(trace(1), 4, 1, "deploy")]).await?;
-    // The job is due, the trace is not quiet: the attempt is given back.
+    // The task is due, but the trace is not quiet: the task is postponed.
     bench.pass(seconds(10));
-    eventually("the job to be postponed", PATIENCE, || async {
+    eventually("the task to be postponed", PATIENCE, || async {
         (bench.ended("collect_run", "postponed") == 1).then_some(())
     })
     .await;
@@ -91,7 +91,7 @@ store_test!(a_trace_that_grows_is_waited_for, async |store: &Store| -> Outcome {
     Ok(())
 });
 
-store_test!(a_trace_without_a_root_is_not_collected, async |store: &Store| -> Outcome {
+store_test!(trace_without_root_is_not_collected, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 4);
@@ -107,7 +107,7 @@ store_test!(a_trace_without_a_root_is_not_collected, async |store: &Store| -> Ou
     Ok(())
 });
 
-store_test!(a_trace_that_names_no_commit_is_not_a_run, async |store: &Store| -> Outcome {
+store_test!(trace_without_commit_is_not_a_run, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 4);
@@ -120,8 +120,8 @@ store_test!(a_trace_that_names_no_commit_is_not_a_run, async |store: &Store| -> 
     Ok(())
 });
 
-// PostgreSQL's texts can't hold a zero byte; a producer may send one anywhere.
-store_test!(zero_bytes_in_what_was_sent_stop_nothing, async |store: &Store| -> Outcome {
+// PostgreSQL's texts can't hold a zero byte, and a producer may send one anywhere.
+store_test!(zero_bytes_in_spans_are_accepted, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 4);

@@ -1,5 +1,5 @@
-//! Linked traces of one pipeline run are one run, whichever comes first; traces of others are not.
-//! Traces whose root never comes, and spans that come too often.
+//! Linked traces of one pipeline run become one run in any order. Traces of other runs do not join.
+//! Also traces without a root, and spans that come too often.
 
 use std::sync::atomic::AtomicU8;
 
@@ -15,8 +15,7 @@ async fn runs(store: &Store, repo: RepoId) -> Result<Vec<StoredRun>, StoreError>
     store.read().await?.list_runs(repo, &repo_name("acme/app"), &RunFilter::All, 100).await
 }
 
-/// The trace with this identifier of its pipeline run, each of its spans linked with the root of
-/// another.
+/// A trace of this pipeline run. Its root is linked to a span of another trace.
 fn of_run(n: u8, run: &str, linked_with: Option<u8>) -> Vec<Span> {
     let mut spans = whole(trace(n));
     for span in &mut spans {
@@ -31,7 +30,7 @@ fn of_run(n: u8, run: &str, linked_with: Option<u8>) -> Vec<Span> {
     spans
 }
 
-/// The trace without its commit, as a consumer sends it that does not know one.
+/// The trace without its commit, as a consumer sends it that does not know the commit.
 fn without_commit(mut spans: Vec<Span>) -> Vec<Span> {
     for span in &mut spans {
         span.resource = Arc::default();
@@ -39,7 +38,7 @@ fn without_commit(mut spans: Vec<Span>) -> Vec<Span> {
     spans
 }
 
-store_test!(linked_traces_are_one_run_in_whatever_order_they_come, async |store: &Store| -> Outcome {
+store_test!(linked_traces_are_one_run_in_any_order, async |store: &Store| -> Outcome {
     let cases = [
         ("acme/one", [of_run(1, "7", None), of_run(2, "7", Some(1))]),
         ("acme/two", [of_run(2, "7", Some(1)), of_run(1, "7", None)]),
@@ -56,7 +55,11 @@ store_test!(linked_traces_are_one_run_in_whatever_order_they_come, async |store:
         }
         let runs = runs(store, repo).await?;
         assert_eq!(runs.len(), 1, "{name}");
-        assert_eq!(runs[0].run.trace_id, Some(trace(1)), "{name}: the one that was not started by the other");
+        assert_eq!(
+            runs[0].run.trace_id,
+            Some(trace(1)),
+            "{name}: the trace that was not started by the other"
+        );
         let samples = store.read().await?.samples(repo, &runs[0].run.id).await?;
         let paths: Vec<(String, bool)> =
             samples.iter().map(|sample| (sample.path.join(" / "), sample.asynchronous)).collect();
@@ -84,7 +87,7 @@ store_test!(linked_traces_are_one_run_in_whatever_order_they_come, async |store:
     Ok(())
 });
 
-store_test!(what_was_said_of_a_part_refers_to_the_whole, async |store: &Store| -> Outcome {
+store_test!(comparison_of_part_refers_to_whole_run, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 4);
@@ -103,7 +106,7 @@ store_test!(what_was_said_of_a_part_refers_to_the_whole, async |store: &Store| -
     Ok(())
 });
 
-store_test!(traces_of_other_runs_and_links_to_nowhere_join_nothing, async |store: &Store| -> Outcome {
+store_test!(foreign_traces_and_dangling_links_join_nothing, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 4);
@@ -126,7 +129,7 @@ store_test!(traces_of_other_runs_and_links_to_nowhere_join_nothing, async |store
     Ok(())
 });
 
-/// The trace as a producer sends it that names no commit, linked by a child, begun before all others.
+/// A trace that names no commit, is linked by a child span and began before all others.
 fn earlier_by_a_child(n: u8, said: &[(&str, &str)]) -> Vec<Span> {
     let mut spans = of_run(n, "7", Some(1));
     spans[1].links = std::mem::take(&mut spans[0].links);
@@ -137,7 +140,7 @@ fn earlier_by_a_child(n: u8, said: &[(&str, &str)]) -> Vec<Span> {
     spans
 }
 
-store_test!(a_pull_request_s_trace_takes_nothing_from_a_branch_s_run, async |store: &Store| -> Outcome {
+store_test!(trace_of_pull_request_leaves_run_of_branch, async |store: &Store| -> Outcome {
     let change = [("vcs.change.id", "12"), ("cicd.pipeline.name", "build")];
     let mut by_root = without_commit(of_run(2, "7", Some(1)));
     for span in &mut by_root {
@@ -147,7 +150,7 @@ store_test!(a_pull_request_s_trace_takes_nothing_from_a_branch_s_run, async |sto
     for span in &mut with_commit {
         span.attributes.0.extend(texts(&change).0);
     }
-    // Their traces, and how many runs there are.
+    // Name, spans and expected number of runs.
     let cases = [
         ("by-its-root", by_root, 1),
         ("by-a-child", earlier_by_a_child(2, &change), 1),
@@ -158,7 +161,7 @@ store_test!(a_pull_request_s_trace_takes_nothing_from_a_branch_s_run, async |sto
         let repo = store.repository(&format!("acme/{name}")).await?.id;
         let bench = Bench::new(store);
         let worker = Loop::start(bench.work.clone(), 4);
-        // Again at the end, when what the other said is known.
+        // The first trace is collected again at the end, when the other's statements are known.
         for pushed in [of_run(1, "7", None), spans, vec![span(trace(1), 9, 1, "late")]] {
             bench.push(repo, pushed).await?;
             bench.pass(SETTLE);
@@ -176,7 +179,7 @@ store_test!(a_pull_request_s_trace_takes_nothing_from_a_branch_s_run, async |sto
     Ok(())
 });
 
-store_test!(what_states_nothing_joins_and_is_never_the_principal, async |store: &Store| -> Outcome {
+store_test!(trace_without_statements_joins_as_part, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 4);
@@ -185,7 +188,7 @@ store_test!(what_states_nothing_joins_and_is_never_the_principal, async |store: 
         bench.pass(SETTLE);
         bench.drained().await?;
     }
-    // It names a pull request after it was joined: what is read of it anew says so.
+    // It names a pull request only after it was joined.
     let mut spans = vec![span(trace(2), 9, 1, "late"), span(trace(1), 9, 1, "late")];
     spans[0].resource =
         Arc::new(Resource { attributes: texts(&[("vcs.change.id", "12")]), dropped_attributes: 0 });
@@ -203,50 +206,47 @@ store_test!(what_states_nothing_joins_and_is_never_the_principal, async |store: 
     Ok(())
 });
 
-store_test!(
-    a_linked_trace_that_is_never_quiet_does_not_keep_the_run_waiting,
-    async |store: &Store| -> Outcome {
-        let repo = store.repository("acme/app").await?.id;
-        let bench = Bench::new(store);
-        let worker = Loop::start(bench.work.clone(), 4);
-        for spans in [of_run(1, "7", None), without_commit(of_run(2, "7", Some(1)))] {
-            bench.push(repo, spans).await?;
-            bench.pass(SETTLE);
-            bench.drained().await?;
-        }
-        bench.push(repo, vec![span(trace(1), 9, 1, "late")]).await?;
-        let noise = AtomicU8::new(0);
-        eventually("the late span", PATIENCE, || async {
-            // It goes on for as long as the run waits for it.
-            let id = 10 + noise.load(Ordering::SeqCst);
-            if id < u8::MAX {
-                noise.fetch_add(1, Ordering::SeqCst);
-                bench.push(repo, without_commit(vec![span(trace(2), id, 1, "noise")])).await.ok()?;
-            }
-            bench.pass(SETTLE.saturating_sub(seconds(1)));
-            let mut tx = store.read().await.ok()?;
-            let runs = tx.list_runs(repo, &repo_name("acme/app"), &RunFilter::All, 100).await.ok()?;
-            let samples = tx.samples(repo, &runs[0].run.id).await.ok()?;
-            samples.iter().any(|sample| sample.path.ends_with(&["late".to_owned()])).then_some(())
-        })
-        .await;
-        eventually("all to be collected", PATIENCE, || async {
-            bench.pass(SETTLE);
-            let mut tx = store.read().await.ok()?;
-            (tx.count_tasks().await.ok()?.open == 0).then_some(())
-        })
-        .await;
-        let run = runs(store, repo).await?.remove(0).run;
-        let samples = store.read().await?.samples(repo, &run.id).await?;
-        assert_eq!(
-            samples.iter().map(|sample| sample.count).sum::<u32>(),
-            3 + 3 + 1 + u32::from(noise.into_inner()),
-            "all came in"
-        );
-        worker.stop().await;
-        Ok(())
+store_test!(busy_linked_trace_does_not_delay_run, async |store: &Store| -> Outcome {
+    let repo = store.repository("acme/app").await?.id;
+    let bench = Bench::new(store);
+    let worker = Loop::start(bench.work.clone(), 4);
+    for spans in [of_run(1, "7", None), without_commit(of_run(2, "7", Some(1)))] {
+        bench.push(repo, spans).await?;
+        bench.pass(SETTLE);
+        bench.drained().await?;
     }
-);
+    bench.push(repo, vec![span(trace(1), 9, 1, "late")]).await?;
+    let noise = AtomicU8::new(0);
+    eventually("the late span", PATIENCE, || async {
+        // It continues for as long as the run waits for it.
+        let id = 10 + noise.load(Ordering::SeqCst);
+        if id < u8::MAX {
+            noise.fetch_add(1, Ordering::SeqCst);
+            bench.push(repo, without_commit(vec![span(trace(2), id, 1, "noise")])).await.ok()?;
+        }
+        bench.pass(SETTLE.saturating_sub(seconds(1)));
+        let mut tx = store.read().await.ok()?;
+        let runs = tx.list_runs(repo, &repo_name("acme/app"), &RunFilter::All, 100).await.ok()?;
+        let samples = tx.samples(repo, &runs[0].run.id).await.ok()?;
+        samples.iter().any(|sample| sample.path.ends_with(&["late".to_owned()])).then_some(())
+    })
+    .await;
+    eventually("all to be collected", PATIENCE, || async {
+        bench.pass(SETTLE);
+        let mut tx = store.read().await.ok()?;
+        (tx.count_tasks().await.ok()?.open == 0).then_some(())
+    })
+    .await;
+    let run = runs(store, repo).await?.remove(0).run;
+    let samples = store.read().await?.samples(repo, &run.id).await?;
+    assert_eq!(
+        samples.iter().map(|sample| sample.count).sum::<u32>(),
+        3 + 3 + 1 + u32::from(noise.into_inner()),
+        "all spans are in the run"
+    );
+    worker.stop().await;
+    Ok(())
+});
 
 store_test!(sixty_linked_traces_are_one_run_of_fifty, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
@@ -256,7 +256,7 @@ store_test!(sixty_linked_traces_are_one_run_of_fifty, async |store: &Store| -> O
     }
     bench.pass(SETTLE);
     let worker = Loop::start(bench.work.clone(), 4);
-    // Those that meet look again a moment later.
+    // Collections that conflict are tried again a moment later.
     eventually("one run", PATIENCE, || async {
         bench.pass(seconds(1));
         let open = store.read().await.ok()?.count_tasks().await.ok()?.open;
@@ -273,13 +273,13 @@ store_test!(sixty_linked_traces_are_one_run_of_fifty, async |store: &Store| -> O
     Ok(())
 });
 
-store_test!(a_trace_whose_root_never_comes_is_an_incomplete_run, async |store: &Store| -> Outcome {
+store_test!(trace_without_root_becomes_incomplete_run, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     let mut spans = whole(trace(1));
     let rest = spans.split_off(1);
     bench.push(repo, rest).await?;
-    // Longer than a check waits; the sweep is the first thing a worker does.
+    // Longer than a check waits. A worker begins with the sweep.
     bench.pass(Duration::from_hours(2));
     let worker = Loop::start(bench.work.clone(), 4);
     eventually("the incomplete run", PATIENCE, || async {
@@ -300,7 +300,7 @@ store_test!(a_trace_whose_root_never_comes_is_an_incomplete_run, async |store: &
     Ok(())
 });
 
-store_test!(a_part_of_a_trace_whose_run_is_known_is_no_run, async |store: &Store| -> Outcome {
+store_test!(spans_of_known_run_make_no_run, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     let known = run_of("known", Some(trace(1)), sha('a'), at(0));
@@ -310,7 +310,7 @@ store_test!(a_part_of_a_trace_whose_run_is_known_is_no_run, async |store: &Store
     bench.push(repo, whole(trace(1)).split_off(1)).await?;
     bench.pass(Duration::from_hours(2));
     let worker = Loop::start(bench.work.clone(), 4);
-    eventually("it was looked at", PATIENCE, || async {
+    eventually("the collection", PATIENCE, || async {
         (bench.ended("collect_run", "done") == 1).then_some(())
     })
     .await;
@@ -319,7 +319,7 @@ store_test!(a_part_of_a_trace_whose_run_is_known_is_no_run, async |store: &Store
     Ok(())
 });
 
-store_test!(spans_that_come_too_often_are_left_out_and_the_run_says_so, async |store: &Store| -> Outcome {
+store_test!(too_frequent_spans_are_noted_as_left_out, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 4);

@@ -1,5 +1,5 @@
-//! The worker's loop in local mode, in this process: spans that were pushed become a run, its
-//! samples and a comparison; stopping and sharing a database lose nothing and repeat nothing.
+//! The worker's loop in local mode, in this process: pushed spans become a run, its samples and a
+//! comparison. Stopping a loop or sharing a database loses nothing and repeats nothing.
 
 mod collecting;
 mod linking;
@@ -31,12 +31,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Outcome, Store, at, seconds, store_test};
 use crate::time::eventually;
 
-/// How long a trace has to be quiet in these tests.
+/// The time for which a trace has to be quiet in these tests.
 const SETTLE: Duration = Duration::from_secs(30);
-/// When a test has failed. Nothing here waits for a real minute.
+/// The time after which a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A worker's surroundings, with a clock that stands still until it is moved.
+/// The context of a worker, with a clock that only the test moves.
 pub(super) struct Bench {
     pub(super) work: WorkerContext,
     time: Arc<AtomicI64>,
@@ -76,14 +76,14 @@ impl Bench {
         Self { work, time, traces }
     }
 
-    /// Moves the clock and rings, as a poll a second later would.
+    /// Moves the clock and notifies the workers, as a poll would.
     fn pass(&self, duration: Duration) {
         let micros = i64::try_from(duration.as_micros()).expect("a short while");
         self.time.fetch_add(micros, Ordering::SeqCst);
         self.work.db.task_pushed.notify_one();
     }
 
-    /// Takes a batch of spans in as the service does: cleaned, stored, and with its job.
+    /// Accepts a batch of spans as the service does: redacted, stored, and with its task.
     async fn push(&self, repo: RepoId, mut spans: Vec<Span>) -> Outcome {
         redact(&mut spans);
         let trace = spans[0].trace_id;
@@ -110,7 +110,7 @@ impl Bench {
         tx.commit().await
     }
 
-    /// Waits until no job is open.
+    /// Waits until no task is open.
     async fn drained(&self) -> Outcome {
         let db = &self.work.db;
         eventually("the queue to be empty", PATIENCE, || async {
@@ -123,13 +123,13 @@ impl Bench {
         Ok(())
     }
 
-    /// How many attempts of a kind of job ended so.
+    /// Number of attempts of a kind of task with this outcome.
     fn ended(&self, kind: &'static str, outcome: &'static str) -> u64 {
         self.work.metrics.jobs.get_or_create(&Label { kind, outcome }).get()
     }
 }
 
-/// A loop that runs.
+/// A running worker loop.
 struct Loop {
     stop: CancellationToken,
     running: JoinHandle<()>,
@@ -156,7 +156,7 @@ fn trace(n: u8) -> TraceId {
     super::runs::trace(n)
 }
 
-/// A span one second long on commit `a…a` of the main branch; 0 is no parent.
+/// A span of one second on commit `a…a` of the main branch. Parent 0 stands for none.
 fn span(trace_id: TraceId, id: u8, parent: u8, name: &str) -> Span {
     let span_id = |n: u8| SpanId::from_bytes(&[0, 0, 0, 0, 0, 0, 0, n]).ok();
     let resource = [

@@ -1,4 +1,4 @@
-//! Loops that stop, and loops that share a database.
+//! Worker loops that stop, and loops that share a database.
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
@@ -10,8 +10,8 @@ use pacegate_store::{LeaseToken, RunFilter};
 use super::*;
 use crate::store::repo_name;
 
-/// A clock that, once told to, holds whoever asks for the time: but not the loop itself. So a
-/// test knows that a job runs, and decides when it goes on.
+/// A clock that can be closed. Then it blocks every caller but the loop until it is opened. So a
+/// test knows that a task runs, and decides when it continues.
 #[derive(Default)]
 struct Gate {
     closed: AtomicBool,
@@ -46,14 +46,14 @@ impl Gate {
     }
 }
 
-store_test!(a_stop_lets_the_running_job_end_and_leaves_the_rest, async |store: &Store| -> Outcome {
+store_test!(stop_finishes_only_the_running_task, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let (gate, time) = (Arc::new(Gate::default()), Arc::new(AtomicI64::new(at(0).0)));
     let bench = Bench::with_clock(store, gate.clock(&time), time);
-    // One slot: the second job waits for the first.
+    // One slot: the second task waits for the first.
     let worker = Loop::start(bench.work.clone(), 1);
     *gate.the_loop.lock().expect("no panic inside") = Some(worker.running.id());
-    // The loop's own tasks ask once when they begin: the claim, the sweep, the signs of life.
+    // Each part of the loop asks once when it begins: the claim, the sweep, the leases.
     eventually("the loop to be under way", PATIENCE, || async {
         (gate.asked.lock().expect("no panic inside").len() >= 3).then_some(())
     })
@@ -62,23 +62,23 @@ store_test!(a_stop_lets_the_running_job_end_and_leaves_the_rest, async |store: &
     bench.push(repo, whole(trace(2))).await?;
     gate.closed.store(true, Ordering::SeqCst);
     bench.pass(SETTLE);
-    tokio::time::timeout(PATIENCE, gate.held.notified()).await.expect("a job that runs");
+    tokio::time::timeout(PATIENCE, gate.held.notified()).await.expect("a task that runs");
     worker.stop.cancel();
     gate.open();
     worker.stop().await;
     let runs = store.read().await?.list_runs(repo, &repo_name("acme/app"), &RunFilter::All, 10).await?;
-    assert_eq!(runs.len(), 1, "the job that ran was finished");
+    assert_eq!(runs.len(), 1, "the running task was finished");
     assert_eq!(bench.ended("collect_run", "done"), 1);
-    // The other trace's job, and the evaluation the finished one pushed: free at once.
+    // The task of the other trace, and the evaluation that the finished task pushed, are free at once.
     let token = LeaseToken::new(&store.rng);
     let left = store.db.claim_tasks(&token, at(30), seconds(60), 10).await?;
-    let mut kinds: Vec<_> = left.iter().map(|job| (job.kind.as_str(), job.attempts)).collect();
+    let mut kinds: Vec<_> = left.iter().map(|task| (task.kind.as_str(), task.attempts)).collect();
     kinds.sort_unstable();
     assert_eq!(kinds, [("collect_run", 1), ("evaluate_head", 1)]);
     Ok(())
 });
 
-store_test!(two_loops_on_one_database_do_no_job_twice, async |store: &Store| -> Outcome {
+store_test!(two_loops_run_no_task_twice, async |store: &Store| -> Outcome {
     const TRACES: u8 = 40;
     let repo = store.repository("acme/app").await?.id;
     let other = store.again().await?;
@@ -87,7 +87,7 @@ store_test!(two_loops_on_one_database_do_no_job_twice, async |store: &Store| -> 
         bench.push(repo, whole(trace(n))).await?;
     }
     bench.pass(SETTLE);
-    // The counters are shared, the pools and tokens are not.
+    // They share the counters, but not pools and tokens.
     let elsewhere = WorkerContext { db: other.clone(), ..bench.work.clone() };
     let loops = [Loop::start(bench.work.clone(), 3), Loop::start(elsewhere, 3)];
     bench.drained().await?;
@@ -105,13 +105,14 @@ store_test!(two_loops_on_one_database_do_no_job_twice, async |store: &Store| -> 
     Ok(())
 });
 
-store_test!(a_job_that_can_t_be_read_is_given_up_and_shown, async |store: &Store| -> Outcome {
+store_test!(unreadable_task_is_dead_and_listed, async |store: &Store| -> Outcome {
     let bench = Bench::new(store);
     let worker = Loop::start(bench.work.clone(), 1);
     let unknown = pacegate_store::NewTask {
         priority: pacegate_store::Priority::Usual,
         kind: "of_a_newer_version",
         payload: r#"{"job":"of_a_newer_version"}"#.to_owned(),
+        repo: None,
         dedupe_key: None,
         serial_key: None,
         run_at: at(0),
@@ -120,8 +121,8 @@ store_test!(a_job_that_can_t_be_read_is_given_up_and_shown, async |store: &Store
     let mut tx = store.write().await?;
     assert!(tx.push_task(&unknown, &store.rng, at(0)).await?);
     tx.commit().await?;
-    let dead = eventually("the job to be given up", PATIENCE, || async {
-        let found = async { store.read().await?.dead_jobs(1).await };
+    let dead = eventually("the task to be dead", PATIENCE, || async {
+        let found = async { store.read().await?.dead_tasks(1).await };
         found.await.expect("the database answers").pop()
     })
     .await;
@@ -131,12 +132,12 @@ store_test!(a_job_that_can_t_be_read_is_given_up_and_shown, async |store: &Store
     Ok(())
 });
 
-store_test!(a_loop_that_starts_takes_up_what_another_left, async |store: &Store| -> Outcome {
+store_test!(new_loop_claims_abandoned_tasks, async |store: &Store| -> Outcome {
     let repo = store.repository("acme/app").await?.id;
     let bench = Bench::new(store);
     bench.push(repo, whole(trace(1))).await?;
     bench.pass(SETTLE);
-    // A process took the job and is gone.
+    // A process claimed the task and ended.
     let gone = LeaseToken::new(&store.rng);
     assert_eq!(store.db.claim_tasks(&gone, at(30), seconds(60), 1).await?.len(), 1);
     let worker = Loop::start(bench.work.clone(), 1);
