@@ -12,7 +12,7 @@ use pacegate_engine::model::span::{AttributeValue, Span};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_github::actions::{JobsOfAttempt, WorkflowRun};
 use pacegate_github::actions_trace::{job_span_id, trace_id};
-use pacegate_github::artifacts::{Artifact, DownloadError, of_attempt};
+use pacegate_github::artifacts::{Artifact, DownloadError, select_artifacts};
 use pacegate_github::{GitHubError, RepoClient, RetryClass};
 use pacegate_ingest::job_archive::{ARCHIVE_BYTES, Expected, JobArchive, Manifest};
 use pacegate_ingest::redact::Redactor;
@@ -126,7 +126,7 @@ impl Asked<'_> {
                 return Ok(Vec::new());
             }
         };
-        let selection = of_attempt(listed, self.run, self.attempt);
+        let selection = select_artifacts(listed, self.run, self.attempt);
         for reason in selection.refused {
             tracing::warn!(repo = %self.repository.name, run = self.run.id, reason, "an artifact is not used");
         }
