@@ -150,7 +150,7 @@ store_test!(a_killed_process_blocks_nobody_for_long, async |store: &Store| -> Ou
     gates.pass(seconds(6));
     let second = permit(gates.two.acquire(US, CallKind::Write).await);
     // What it would still tell, had it lived, ends nobody else's write.
-    let late = Permit { lease: Some("its".into()), turn: None };
+    let late = Permit { lease: Some("its".into()), local_lock: None };
     gates.one.release(US, late, DONE).await;
     assert!(gates.two.release(US, second, DONE).await.is_none());
     assert_eq!(not_before(gates.one.acquire(US, CallKind::Write).await), gates.now().after(SPACING));
