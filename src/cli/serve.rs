@@ -91,7 +91,7 @@ pub(super) async fn open_work(
             call_timeout: credentials.app.call_timeout(),
         };
         let gate = DatabaseRateLimiter::new(db.clone(), clock.clone(), rng.clone(), limits);
-        credentials.app.clone().with_gate(Arc::new(gate))
+        credentials.app.clone().with_rate_limiter(Arc::new(gate))
     });
     Ok(WorkerContext {
         db,

@@ -10,7 +10,7 @@ use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_engine::model::span::{AttributeValue, Span};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_engine::model::workflow_run::{JobsOfAttempt, WorkflowRun};
-use pacegate_github::artifacts::{Artifact, DownloadError, of_attempt};
+use pacegate_github::artifacts::{Artifact, DownloadError, select_artifacts};
 use pacegate_github::{GitHubError, RepoClient, RetryClass};
 use pacegate_ingest::ci_job::archive::{ARCHIVE_BYTES, Expected, JobArchive, Manifest};
 use pacegate_ingest::ci_job::ids::{job_span_id, trace_id};
@@ -122,7 +122,7 @@ impl Asked<'_> {
                 return Ok(Vec::new());
             }
         };
-        let selection = of_attempt(listed, self.run, self.attempt);
+        let selection = select_artifacts(listed, self.run, self.attempt);
         for reason in selection.refused {
             tracing::warn!(repo = %self.repository.name, run = self.run.id, reason, "an artifact is not used");
         }

@@ -167,7 +167,7 @@ fn is_silence(error: &TaskError) -> bool {
                 GitHubError::Unavailable { .. }
                     | GitHubError::RateLimited { .. }
                     | GitHubError::Postponed { .. }
-                    | GitHubError::Gate { .. }
+                    | GitHubError::RateLimiter { .. }
             )
     )
 }

@@ -51,7 +51,7 @@ pub(super) async fn publish_comparison(
     let check_run = ensure_check_run(work, &client, repo, head_sha, evaluation).await?;
     let check = match awaited.names() {
         unread if unread.is_empty() => report.check(),
-        unread => report.check().beside_unread(&unread),
+        unread => report.check().with_unread_runs(&unread),
     };
     let conclusion = check.conclusion.as_str();
     let output = of_report(check);

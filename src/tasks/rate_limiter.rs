@@ -12,7 +12,8 @@ use pacegate_clock::{Clock, Randomness};
 use pacegate_engine::model::ids::InstallationId;
 use pacegate_engine::model::time::Timestamp;
 use pacegate_github::rate_limiter::{
-    CallFacts, CallKind, HourOfCalls, Limit, LimiterFuture, Permit, RateLimiter, Refusal, UNSAID_WAIT,
+    CallKind, CallResult, DEFAULT_WAIT, HourlyQuota, LimiterFuture, Permit, RateLimitError, RateLimiter,
+    RequestedWait,
 };
 use pacegate_store::{Db, RateLimitRow, StoreError};
 
@@ -65,7 +66,7 @@ struct Here {
     /// In force from the moment the answer was read, before the database has it.
     closed_until: Option<Timestamp>,
     /// What the database was told of the hour of calls.
-    recorded: Option<HourOfCalls>,
+    recorded: Option<HourlyQuota>,
 }
 
 impl DatabaseRateLimiter {
@@ -86,9 +87,9 @@ impl DatabaseRateLimiter {
     }
 
     /// Until when nobody of this process may call: it was just told so.
-    fn closed_here(&self, installation: InstallationId, now: Timestamp) -> Result<(), Refusal> {
+    fn closed_here(&self, installation: InstallationId, now: Timestamp) -> Result<(), RateLimitError> {
         match self.here(installation).closed_until {
-            Some(until) if until > now => Err(Refusal::NotBefore(until)),
+            Some(until) if until > now => Err(RateLimitError::RetryAt(until)),
             _ => Ok(()),
         }
     }
@@ -106,7 +107,7 @@ impl DatabaseRateLimiter {
         promised
     }
 
-    async fn look(&self, installation: InstallationId, kind: CallKind) -> Result<(), Refusal> {
+    async fn look(&self, installation: InstallationId, kind: CallKind) -> Result<(), RateLimitError> {
         let now = self.clock.now();
         self.closed_here(installation, now)?;
         let mut tx = self.db.read().await.map_err(unknown)?;
@@ -121,11 +122,11 @@ impl DatabaseRateLimiter {
         match obstacle(&row, hour, kind, self.limits, now) {
             // A read does not wait in the process: GitHub asked to.
             Some(until) if kind == CallKind::Read || until.since(now) > PATIENCE => {
-                Err(Refusal::NotBefore(until))
+                Err(RateLimitError::RetryAt(until))
             }
             // One waits already; who waits holds one of the places that jobs run in.
             _ if kind == CallKind::Write && self.here(installation).waiting.load(Ordering::Relaxed) > 0 => {
-                Err(Refusal::NotBefore(self.promise(installation, now)))
+                Err(RateLimitError::RetryAt(self.promise(installation, now)))
             }
             _ => Ok(()),
         }
@@ -150,27 +151,27 @@ impl DatabaseRateLimiter {
         Ok(Ok(token))
     }
 
-    async fn admit_write(&self, installation: InstallationId) -> Result<Permit, Refusal> {
+    async fn admit_write(&self, installation: InstallationId) -> Result<Permit, RateLimitError> {
         let here = self.here(installation);
         let _waiting = Waiting::among(here.waiting);
         let Ok(turn) = tokio::time::timeout(PATIENCE, here.turn.lock_owned()).await else {
-            return Err(Refusal::NotBefore(self.promise(installation, self.clock.now())));
+            return Err(RateLimitError::RetryAt(self.promise(installation, self.clock.now())));
         };
         let mut slept = Duration::ZERO;
         loop {
             let now = self.clock.now();
             self.closed_here(installation, now)?;
             let until = match self.begin(installation).await.map_err(unknown)? {
-                Ok(token) => return Ok(Permit { lease: Some(token), turn: Some(turn) }),
+                Ok(token) => return Ok(Permit { lease: Some(token), local_lock: Some(turn) }),
                 Err(until) => until,
             };
             let wait = until.since(now).max(Duration::from_millis(1));
             slept += wait;
             if wait > PATIENCE {
-                return Err(Refusal::NotBefore(until));
+                return Err(RateLimitError::RetryAt(until));
             }
             if slept > PATIENCE {
-                return Err(Refusal::NotBefore(self.promise(installation, now)));
+                return Err(RateLimitError::RetryAt(self.promise(installation, now)));
             }
             tokio::time::sleep(wait).await;
         }
@@ -180,18 +181,18 @@ impl DatabaseRateLimiter {
         &self,
         installation: InstallationId,
         lease: Option<&str>,
-        facts: CallFacts,
-        hour: Option<HourOfCalls>,
+        result: CallResult,
+        hour: Option<HourlyQuota>,
     ) -> Result<Option<Timestamp>, StoreError> {
         let mut tx = self.db.write().await?;
         let row = tx.lock_github_rate_limit(installation, self.clock.now()).await?;
         let now = self.clock.now();
-        let closed = facts.limit.map(|limit| {
+        let closed = result.wait.map(|limit| {
             let (wait, unsaid) = wait_for(limit, row.unsaid_limits);
             (now.after(wait + self.jitter(wait)), unsaid)
         });
         // The last call of the hour: the next would only be refused.
-        let spent = facts.hour.filter(|hour| hour.remaining == 0 && hour.reset_at > now);
+        let spent = result.quota.filter(|hour| hour.remaining == 0 && hour.reset_at > now);
         // An hour has an end: a header that says otherwise must not silence the gate.
         let latest = now.after(HOUR);
         let spent =
@@ -201,7 +202,7 @@ impl DatabaseRateLimiter {
         }
         if let Some(token) = lease {
             let next = now.after(self.limits.spacing);
-            tx.end_github_write(installation, token, next, facts.succeeded).await?;
+            tx.end_github_write(installation, token, next, result.succeeded).await?;
         }
         if let Some(hour) = hour {
             tx.record_hour_of_calls(installation, hour.limit, hour.remaining, hour.reset_at).await?;
@@ -216,20 +217,25 @@ impl DatabaseRateLimiter {
         wait.min(Duration::from_mins(1)) * u32::from(byte) / 2_048
     }
 
-    async fn told(&self, installation: InstallationId, permit: Permit, facts: CallFacts) -> Option<Duration> {
+    async fn told(
+        &self,
+        installation: InstallationId,
+        permit: Permit,
+        result: CallResult,
+    ) -> Option<Duration> {
         let now = self.clock.now();
-        let least = facts.limit.map(|limit| wait_for(limit, 0).0);
+        let least = result.wait.map(|limit| wait_for(limit, 0).0);
         if let Some(wait) = least {
             let until = Some(now.after(wait));
             self.remember(installation, |here| here.closed_until = here.closed_until.max(until));
         }
-        let hour = facts.hour.filter(|told| is_news(self.here(installation).recorded, *told));
+        let hour = result.quota.filter(|told| is_news(self.here(installation).recorded, *told));
         let lease = permit.lease.as_deref();
-        let is_spent = facts.hour.is_some_and(|hour| hour.remaining == 0);
-        if facts.limit.is_none() && lease.is_none() && hour.is_none() && !is_spent {
+        let is_spent = result.quota.is_some_and(|hour| hour.remaining == 0);
+        if result.wait.is_none() && lease.is_none() && hour.is_none() && !is_spent {
             return None;
         }
-        match self.note(installation, lease, facts, hour).await {
+        match self.note(installation, lease, result, hour).await {
             Ok(until) => {
                 self.remember(installation, |here| {
                     here.closed_until = here.closed_until.max(until);
@@ -263,24 +269,24 @@ impl Drop for Waiting {
 }
 
 /// Without the database no process knows whether a call may go.
-fn unknown(error: StoreError) -> Refusal {
-    Refusal::Unknown(error.into())
+fn unknown(error: StoreError) -> RateLimitError {
+    RateLimitError::Unavailable(error.into())
 }
 
 impl RateLimiter for DatabaseRateLimiter {
-    fn outlook(
+    fn check(
         &self,
         installation: InstallationId,
         kind: CallKind,
-    ) -> LimiterFuture<'_, Result<(), Refusal>> {
+    ) -> LimiterFuture<'_, Result<(), RateLimitError>> {
         Box::pin(self.look(installation, kind))
     }
 
-    fn admit(
+    fn acquire(
         &self,
         installation: InstallationId,
         kind: CallKind,
-    ) -> LimiterFuture<'_, Result<Permit, Refusal>> {
+    ) -> LimiterFuture<'_, Result<Permit, RateLimitError>> {
         Box::pin(async move {
             match kind {
                 CallKind::Read => self.look(installation, kind).await.map(|()| Permit::default()),
@@ -289,13 +295,13 @@ impl RateLimiter for DatabaseRateLimiter {
         })
     }
 
-    fn report(
+    fn release(
         &self,
         installation: InstallationId,
         permit: Permit,
-        facts: CallFacts,
+        result: CallResult,
     ) -> LimiterFuture<'_, Option<Duration>> {
-        Box::pin(self.told(installation, permit, facts))
+        Box::pin(self.told(installation, permit, result))
     }
 }
 
@@ -328,12 +334,12 @@ fn obstacle(
 }
 
 /// How long a limit asks to wait, and how often in a row it was asked without a hint.
-fn wait_for(limit: Limit, unsaid_before: i64) -> (Duration, i64) {
+fn wait_for(limit: RequestedWait, unsaid_before: i64) -> (Duration, i64) {
     match limit {
-        Limit::For(wait) => (wait, unsaid_before),
-        Limit::Unsaid => {
+        RequestedWait::For(wait) => (wait, unsaid_before),
+        RequestedWait::Unspecified => {
             let doublings = u32::try_from(unsaid_before.clamp(0, 10)).unwrap_or(0);
-            ((UNSAID_WAIT * (1 << doublings)).min(LONGEST_UNSAID), unsaid_before.saturating_add(1))
+            ((DEFAULT_WAIT * (1 << doublings)).min(LONGEST_UNSAID), unsaid_before.saturating_add(1))
         }
     }
 }
@@ -345,7 +351,7 @@ const LONGEST_LEASE: Duration = Duration::from_hours(1);
 
 /// Whether what GitHub told of the hour differs enough from what is recorded: each call a write
 /// to the database would be too much.
-fn is_news(recorded: Option<HourOfCalls>, told: HourOfCalls) -> bool {
+fn is_news(recorded: Option<HourlyQuota>, told: HourlyQuota) -> bool {
     recorded.is_none_or(|before| {
         // A late answer tells of more calls left than one before it did.
         before.limit != told.limit

@@ -90,7 +90,7 @@ async fn app_calls(app: &App, prism: &Prism) {
     assert!(!app.installations().await.expect("a list").is_empty());
     assert!(app.installation(InstallationId(99)).await.expect("an answer").is_some());
     app.installation_of(&"acme/my-app".parse().expect("a name")).await.expect("an installation");
-    app.reach(InstallationId(99)).await.expect("what it reaches");
+    app.installation_access(InstallationId(99)).await.expect("what it reaches");
     registration::exchange("code", &prism.url, Duration::from_secs(30), Clock::system())
         .await
         .expect("an App and its secrets");

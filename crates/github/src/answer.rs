@@ -1,25 +1,25 @@
-//! An answer of GitHub's as it came: read whole within a bound, what it tells of limits, and which
-//! error it is. Makes no call.
+//! Reads GitHub's answers: the body within a size limit, the rate limit headers, and the error that
+//! a failed call becomes. Makes no call.
 
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
 
 use super::GitHubError;
-use super::rate_limiter::{CallFacts, HourOfCalls, Limit};
+use super::rate_limiter::{CallResult, HourlyQuota, RequestedWait};
 use pacegate_engine::model::time::Timestamp;
 
-/// The largest answer that is read.
+/// The largest answer that is read, bytes.
 const ANSWER_LIMIT: usize = 10 << 20;
 
-/// As it came.
+/// An answer with its whole body, not yet parsed.
 pub(super) struct Received {
     pub status: http::StatusCode,
     pub headers: http::HeaderMap,
     pub body: Vec<u8>,
 }
 
-/// What an answer is that is no success.
+/// The error for an unsuccessful answer. `wait`: how long GitHub asks to wait.
 pub(super) fn failure(call: String, received: &Received, wait: Option<Duration>) -> GitHubError {
     match (received.status.as_u16(), wait) {
         (_, Some(wait)) => GitHubError::RateLimited { call, wait },
@@ -29,12 +29,12 @@ pub(super) fn failure(call: String, received: &Received, wait: Option<Duration>)
     }
 }
 
-/// Method and route, without what may name anybody.
+/// Method and route for errors. The query is left out: it may identify a person.
 pub(super) fn name_of(method: &str, route: &str) -> String {
     format!("{method} {}", route.split('?').next().unwrap_or_default())
 }
 
-/// The whole answer, or why there is none.
+/// Reads the whole answer. The error says why there is none.
 pub(super) async fn receive<B>(
     sent: impl Future<Output = octocrab::Result<http::Response<B>>>,
 ) -> Result<Received, String>
@@ -46,39 +46,39 @@ where
     Ok(Received { status: head.status, headers: head.headers, body })
 }
 
-/// What an answer tells of limits: by its headers, and where those are silent, its words.
-pub(super) fn facts_of(received: &Received, now_secs: i64) -> CallFacts {
+/// Reads what an answer says about rate limits: the headers first, then the error message.
+pub(super) fn call_result(received: &Received, now_secs: i64) -> CallResult {
     let status = received.status.as_u16();
-    let limit = rate_limit_wait(status, &received.headers, now_secs).map(Limit::For).or_else(|| {
-        let speaks_of_it = || error_message(&received.body).to_ascii_lowercase().contains("rate limit");
-        (status == 429 || (status == 403 && speaks_of_it())).then_some(Limit::Unsaid)
+    let wait = rate_limit_wait(status, &received.headers, now_secs).map(RequestedWait::For).or_else(|| {
+        let mentions_limit = || error_message(&received.body).to_ascii_lowercase().contains("rate limit");
+        (status == 429 || (status == 403 && mentions_limit())).then_some(RequestedWait::Unspecified)
     });
-    // Search and its like have limits of their own.
+    // Other resources, such as search, have limits of their own.
     let is_core = received.headers.get("x-ratelimit-resource").is_none_or(|name| name == "core");
-    let hour = number(&received.headers, "x-ratelimit-limit")
+    let quota = number(&received.headers, "x-ratelimit-limit")
         .zip(number(&received.headers, "x-ratelimit-remaining"))
         .zip(number(&received.headers, "x-ratelimit-reset"))
         .filter(|((limit, _), _)| is_core && *limit > 0)
-        .map(|((limit, remaining), reset)| HourOfCalls {
+        .map(|((limit, remaining), reset)| HourlyQuota {
             limit,
             remaining: remaining.clamp(0, limit),
             reset_at: Timestamp(0).after(Duration::from_secs(u64::try_from(reset).unwrap_or(0))),
         });
     let succeeded = received.status.is_success() || received.status == http::StatusCode::NOT_MODIFIED;
-    CallFacts { succeeded, limit, hour }
+    CallResult { succeeded, wait, quota }
 }
 
 fn number(headers: &http::HeaderMap, name: &str) -> Option<i64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// How long GitHub asks to wait: `retry-after`, else the time until `x-ratelimit-reset` when
-/// nothing remains. GitHub's documentation, "Rate limits for the REST API".
+/// How long GitHub asks to wait: `retry-after`, else the time until `x-ratelimit-reset` if no
+/// calls remain. Source: GitHub's documentation, "Rate limits for the REST API".
 fn rate_limit_wait(status: u16, headers: &http::HeaderMap, now_secs: i64) -> Option<Duration> {
     if !matches!(status, 403 | 429 | 503) {
         return None;
     }
-    // A day is the longest that is believed: a wrong header must not silence the gate.
+    // At most a day: a wrong header must not stop all calls for longer.
     let bounded = |seconds: i64| Duration::from_secs(u64::try_from(seconds.clamp(1, 86_400)).unwrap_or(1));
     number(headers, "retry-after").map(bounded).or_else(|| {
         (number(headers, "x-ratelimit-remaining") == Some(0))
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_is_github_s_own() {
+    fn rate_limit_wait_follows_the_headers() {
         let wait = |status, pairs: &[(&'static str, &str)]| rate_limit_wait(status, &headers(pairs), 1_000);
         assert_eq!(wait(403, &[("retry-after", "7")]), Some(Duration::from_secs(7)));
         let reset = &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1060")];

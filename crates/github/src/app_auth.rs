@@ -1,5 +1,5 @@
-//! The App's identity: a short-lived JWT for the App itself, and installation tokens that are
-//! minted for one repository with only the permissions a job needs.
+//! The App's identity: a short-lived JWT for the App itself, and installation tokens. Each token is
+//! minted for one repository and has only the permissions that its purpose needs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,27 +11,21 @@ use serde::{Deserialize, Serialize};
 
 use super::GitHubError;
 use super::client::{RepoClient, Transport};
-use super::rate_limiter::{RateLimiter, THE_APP_ITSELF};
+use super::rate_limiter::{NO_INSTALLATION, RateLimiter};
 use pacegate_clock::Clock;
 use pacegate_engine::model::ids::{InstallationId, RepoName};
 use pacegate_engine::model::time::Timestamp;
 
-/// What a job may do to a repository. Each is exactly what its calls need.
+/// The purpose of a token. It decides the permissions: exactly those that the calls need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// Read who may do what.
+    /// Read the permissions of collaborators.
     ReadMetadata,
-    /// Read pull requests.
     ReadPullRequests,
-    /// Run jobs again.
     RerunJobs,
-    /// Write check runs.
     WriteChecks,
-    /// Write comments on pull requests.
     WriteComments,
-    /// Read files.
     ReadContents,
-    /// Read workflow runs and their jobs.
     ReadActions,
 }
 
@@ -50,7 +44,6 @@ struct Permissions {
 }
 
 impl Purpose {
-    /// Whether anything is made or changed.
     fn writes(self) -> bool {
         match self {
             Self::ReadMetadata | Self::ReadPullRequests | Self::ReadContents | Self::ReadActions => false,
@@ -72,27 +65,24 @@ impl Purpose {
     }
 }
 
-/// The App as GitHub describes it.
+/// GitHub's description of the App.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AppFacts {
-    /// Its name.
     pub name: String,
-    /// Its short name: comments are signed `{slug}[bot]`.
+    /// The short name. Comments are signed `{slug}[bot]`.
     pub slug: String,
-    /// Permissions it asks for.
+    /// Permissions that the App asks for: name and level.
     #[serde(default)]
     pub permissions: HashMap<String, String>,
-    /// Events it subscribed to.
     #[serde(default)]
     pub events: Vec<String>,
-    /// Whose it is.
     pub owner: Option<AppOwner>,
 }
 
 /// The account that owns the App.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AppOwner {
-    /// Its login; an enterprise has none.
+    /// Empty for an enterprise.
     #[serde(default)]
     pub login: String,
     #[serde(default, rename = "type")]
@@ -100,14 +90,13 @@ pub struct AppOwner {
 }
 
 impl AppOwner {
-    /// Whether it is an organisation.
     #[must_use]
     pub fn is_organisation(&self) -> bool {
         self.kind == "Organization"
     }
 }
 
-/// The App. Cheap to clone; clones share their tokens.
+/// Client for the App. Cheap to clone; clones share their tokens.
 #[derive(Clone)]
 pub struct App {
     id: u64,
@@ -151,7 +140,7 @@ struct TokenAnswer {
 }
 
 impl App {
-    /// An App with its private key (PEM, RSA); `timeout` bounds each answer.
+    /// `private_key` is an RSA key in PEM. `timeout` bounds each call.
     ///
     /// # Errors
     /// [`GitHubError::Configuration`] when the key or the address can't be used.
@@ -171,8 +160,8 @@ impl App {
         Ok(Self { id, key: Arc::new(key), transport, clock, tokens: Arc::default() })
     }
 
-    /// A JWT that says "this is the App": valid from a minute ago (clocks differ) for nine
-    /// minutes (GitHub allows ten).
+    /// A JWT that identifies the App. It is valid from a minute ago, because clocks differ, until
+    /// nine minutes from now; GitHub allows ten.
     fn jwt(&self) -> Result<SecretString, GitHubError> {
         let now = self.clock.now().as_secs();
         let claims = Claims { iat: now - 60, exp: now + 9 * 60, iss: self.id.to_string() };
@@ -181,49 +170,51 @@ impl App {
             .map_err(|e| GitHubError::Configuration(format!("PACEGATE_GITHUB_PRIVATE_KEY can't sign: {e}")))
     }
 
-    /// Speaks with a token that was minted for it.
-    pub(super) fn speaking_with(&self, token: &SecretString) -> Result<Transport, GitHubError> {
-        self.transport.with_token(token, THE_APP_ITSELF)
+    /// A transport with an installation token, outside the limits of any installation.
+    pub(super) fn transport_with(&self, token: &SecretString) -> Result<Transport, GitHubError> {
+        self.transport.with_token(token, NO_INSTALLATION)
     }
 
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// The same App, whose calls pass this gate.
+    /// Sends all calls through this rate limiter.
     #[must_use]
-    pub fn with_gate(self, gate: Arc<dyn RateLimiter>) -> Self {
-        Self { transport: self.transport.with_gate(gate), ..self }
+    pub fn with_rate_limiter(self, rate_limiter: Arc<dyn RateLimiter>) -> Self {
+        Self { transport: self.transport.with_rate_limiter(rate_limiter), ..self }
     }
 
-    /// How long a call may take as a whole.
+    /// Upper bound for one call, from the request to the end of its answer.
     #[must_use]
     pub fn call_timeout(&self) -> Duration {
         self.transport.timeout()
     }
 
-    /// Speaks as the App, for no installation.
-    pub(super) fn as_itself(&self) -> Result<Transport, GitHubError> {
-        self.transport.with_token(&self.jwt()?, THE_APP_ITSELF)
+    /// A transport with the App's JWT, for calls that belong to no installation.
+    pub(super) fn app_transport(&self) -> Result<Transport, GitHubError> {
+        self.transport.with_token(&self.jwt()?, NO_INSTALLATION)
     }
 
-    /// The App as GitHub knows it: proves that id and key belong together.
+    /// Fetches GitHub's description of the App. Success proves that id and key belong together.
     pub async fn facts(&self) -> Result<AppFacts, GitHubError> {
-        self.as_itself()?.get("/app").await
+        self.app_transport()?.get("/app").await
     }
 
-    /// The installation that covers a repository, by GitHub's word.
+    /// The installation that covers a repository.
     pub async fn installation_of(&self, repo: &RepoName) -> Result<InstallationId, GitHubError> {
         #[derive(Deserialize)]
         struct Answer {
             id: i64,
         }
-        let answer: Answer = self.as_itself()?.get(&format!("/repos/{repo}/installation")).await?;
+        let answer: Answer = self.app_transport()?.get(&format!("/repos/{repo}/installation")).await?;
         Ok(InstallationId(answer.id))
     }
 
-    /// A client for one repository, with a token that can do no more than the purpose. Whoever
-    /// wants to write is told here when that can't be soon: the reads before it are saved.
+    /// A client for one repository, with a token that has only the permissions of `purpose`.
+    ///
+    /// For a purpose that writes, it fails at once if the rate limiter can't allow a write soon. So
+    /// the caller does not spend calls on the reads that come before the write.
     pub async fn repository(
         &self,
         installation: InstallationId,
@@ -256,14 +247,14 @@ impl App {
         let request = TokenRequest { repositories: [repo.name()], permissions: purpose.permissions() };
         let route = format!("/app/installations/{}/access_tokens", installation.0);
         let minting = self.transport.with_token(&self.jwt()?, installation)?;
-        let answer: TokenAnswer = minting.post_aside(&route, &request).await?;
+        let answer: TokenAnswer = minting.post_as_read(&route, &request).await?;
         let expires_at = Timestamp::parse_rfc3339(&answer.expires_at).unwrap_or(now);
         let cached = CachedToken { token: answer.token.clone(), expires_at };
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(key, cached);
         Ok(answer.token)
     }
 
-    /// Forgets every token: GitHub no longer takes one of them.
+    /// Drops all cached tokens. For use after GitHub rejected one.
     pub fn forget_tokens(&self) {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

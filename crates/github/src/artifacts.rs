@@ -1,6 +1,6 @@
-//! Artifacts of a workflow run that the companion action made: which of them are this attempt's
-//! by GitHub's own word, and their bytes. The bytes are fetched without our token, from where
-//! GitHub says, over https, and no more of them than is asked for.
+//! Artifacts that the companion action uploaded. Selects those of one attempt, checks each against
+//! GitHub's description of the run, and downloads them. A download uses https, carries no token, and
+//! stops at the size that the caller allows.
 
 use std::collections::BTreeMap;
 
@@ -13,64 +13,62 @@ use pacegate_engine::model::bounded;
 use pacegate_engine::model::ids::CommitSha;
 use pacegate_engine::model::workflow_run::WorkflowRun;
 
-/// GitHub's largest page, and pages that are read.
+/// GitHub's largest page.
 const PAGE: usize = 100;
+/// Pages that are read at most.
 const PAGES: usize = 10;
-/// Artifacts of one attempt that are read: jobs of the largest matrix.
-const MOST: usize = 256;
+/// Artifacts of one attempt that are read at most: the number of jobs in the largest matrix.
+const MAX_ARTIFACTS: usize = 256;
 
 /// An artifact as GitHub lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Artifact {
-    /// GitHub's number.
     pub id: i64,
-    /// Its name, which whoever runs the workflow chooses.
+    /// Chosen by the author of the workflow, so untrusted.
     #[serde(deserialize_with = "bounded::text")]
     pub name: String,
-    /// Bytes of its zip.
+    /// Size of the zip.
     pub size_in_bytes: u64,
-    /// Whether its bytes are gone.
+    /// GitHub has deleted the bytes.
     #[serde(default)]
     pub expired: bool,
-    /// `sha256:` and hexadecimal digits; those of an older GitHub have none.
+    /// `sha256:` and hexadecimal digits. Older GitHub servers have no digests.
     #[serde(default, deserialize_with = "bounded::optional_text")]
     pub digest: Option<String>,
-    /// The run that made it, by GitHub's word.
+    /// The run that uploaded it, as GitHub reports it.
     #[serde(default)]
     pub workflow_run: Option<ArtifactRun>,
 }
 
-/// The run that made an artifact.
+/// The run that uploaded an artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ArtifactRun {
-    /// GitHub's number.
     pub id: i64,
-    /// Where it ran.
+    /// The repository that the workflow ran in.
     pub repository_id: i64,
-    /// Where its commit is.
+    /// The repository of the commit: that one or a fork.
     pub head_repository_id: i64,
-    /// Its commit.
     pub head_sha: CommitSha,
 }
 
-/// Which artifacts are read, and why others are not.
+/// The artifacts to read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
-    /// The newest of each name, in the order of names.
+    /// The newest artifact of each name, sorted by name.
     pub chosen: Vec<Artifact>,
-    /// For a log.
+    /// Reasons why others were refused, for the log.
     pub refused: Vec<String>,
 }
 
-/// Of the artifacts of a run those of one attempt that the action made, each held against what
-/// GitHub says of the run.
+/// Selects the artifacts that the action uploaded in one attempt. Each must match GitHub's
+/// description of the run.
 #[must_use]
-pub fn of_attempt(listed: Vec<Artifact>, run: &WorkflowRun, attempt: u32) -> Selection {
+pub fn select_artifacts(listed: Vec<Artifact>, run: &WorkflowRun, attempt: u32) -> Selection {
     let prefix = format!("pacegate-{attempt}-");
     let mut newest: BTreeMap<String, Artifact> = BTreeMap::new();
     let mut selection = Selection::default();
     for artifact in listed.into_iter().filter(|artifact| artifact.name.starts_with(&prefix)) {
-        if let Some(reason) = contradiction(&artifact, run) {
+        if let Some(reason) = mismatch(&artifact, run) {
             selection.refused.push(format!("artifact {} is {reason}", artifact.id));
             continue;
         }
@@ -81,14 +79,14 @@ pub fn of_attempt(listed: Vec<Artifact>, run: &WorkflowRun, attempt: u32) -> Sel
             }
         }
     }
-    // One that is gone hides no older one: that was replaced.
+    // Only now: an expired artifact replaced the older ones of its name, so they don't count either.
     newest.retain(|_, artifact| !artifact.expired);
-    selection.chosen = newest.into_values().take(MOST).collect();
+    selection.chosen = newest.into_values().take(MAX_ARTIFACTS).collect();
     selection
 }
 
-fn contradiction(artifact: &Artifact, run: &WorkflowRun) -> Option<&'static str> {
-    let Some(of) = &artifact.workflow_run else { return Some("of no run that GitHub names") };
+fn mismatch(artifact: &Artifact, run: &WorkflowRun) -> Option<&'static str> {
+    let Some(of) = &artifact.workflow_run else { return Some("of no run that GitHub reports") };
     if of.id != run.id {
         Some("of another run")
     } else if of.repository_id != run.repository.id {
@@ -103,7 +101,7 @@ fn contradiction(artifact: &Artifact, run: &WorkflowRun) -> Option<&'static str>
 }
 
 impl RepoClient {
-    /// The artifacts of a run, of all its attempts.
+    /// The artifacts of all attempts of a run.
     pub async fn artifacts_of_run(&self, run_id: i64) -> Result<Vec<Artifact>, GitHubError> {
         #[derive(Deserialize)]
         struct Answer {
@@ -127,22 +125,22 @@ impl RepoClient {
     /// The zip of an artifact, at most `limit` bytes.
     ///
     /// # Errors
-    /// [`DownloadError`]; only one of GitHub's can be worth another try.
+    /// [`DownloadError`]. Only its `GitHub` variant may be worth a retry.
     pub async fn artifact_zip(&self, artifact: &Artifact, limit: usize) -> Result<Vec<u8>, DownloadError> {
         if artifact.size_in_bytes > limit as u64 {
             return Err(DownloadError::TooLarge { limit });
         }
         let route = format!("/repos/{}/actions/artifacts/{}/zip", self.repo, artifact.id);
         let address = self.transport.location_of(&route).await?;
-        let call = format!("the bytes of artifact {}", artifact.id);
+        let call = format!("download of artifact {}", artifact.id);
         let bytes = self.transport.blobs().fetch(&call, address, limit).await?;
         if is_altered(artifact, &bytes) { Err(DownloadError::Altered) } else { Ok(bytes) }
     }
 }
 
 fn is_altered(artifact: &Artifact, bytes: &[u8]) -> bool {
-    let told = artifact.digest.as_deref().and_then(|digest| digest.strip_prefix("sha256:"));
-    told.is_some_and(|told| !told.eq_ignore_ascii_case(&hex::encode(Sha256::digest(bytes))))
+    let expected = artifact.digest.as_deref().and_then(|digest| digest.strip_prefix("sha256:"));
+    expected.is_some_and(|expected| !expected.eq_ignore_ascii_case(&hex::encode(Sha256::digest(bytes))))
 }
 
 #[cfg(test)]
@@ -177,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_of_a_name_of_this_attempt_is_read() {
+    fn newest_artifact_of_each_name_is_selected() {
         let none = json!({});
         let listed = vec![
             artifact(1, "pacegate-1-test", &none),
@@ -188,13 +186,13 @@ mod tests {
             artifact(6, "coverage", &none),
             artifact(7, "pacegate-1-lint", &json!({ "expired": true })),
         ];
-        let selection = of_attempt(listed, &run(), 1);
+        let selection = select_artifacts(listed, &run(), 1);
         assert_eq!(selection.chosen.iter().map(|a| a.id).collect::<Vec<_>>(), [3]);
         assert!(selection.refused.is_empty());
     }
 
     #[test]
-    fn what_is_not_of_this_run_by_github_s_word_is_refused() {
+    fn artifacts_of_other_runs_are_refused() {
         for (change, reason) in [
             (json!({ "id": 8 }), "another run"),
             (json!({ "repository_id": 9 }), "another repository"),
@@ -202,7 +200,7 @@ mod tests {
             (json!({ "head_sha": "a".repeat(40) }), "another commit"),
             (json!({ "workflow_run": null }), "no run"),
         ] {
-            let selection = of_attempt(vec![artifact(1, "pacegate-1-test", &change)], &run(), 1);
+            let selection = select_artifacts(vec![artifact(1, "pacegate-1-test", &change)], &run(), 1);
             assert!(selection.chosen.is_empty() && selection.refused[0].contains(reason), "{selection:?}");
         }
     }

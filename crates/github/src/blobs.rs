@@ -1,5 +1,5 @@
-//! What GitHub keeps elsewhere and hands out by a signed address: fetched without any token, over
-//! https alone, through few redirects, and no more bytes than are asked for.
+//! Downloads from signed addresses outside GitHub's API. Sends no token, uses https, follows few
+//! redirects, and reads no more bytes than the caller allows.
 
 use std::time::Duration;
 
@@ -7,36 +7,34 @@ use reqwest::Url;
 
 use super::GitHubError;
 
-/// Answers that lead elsewhere, one after the other.
+/// Redirects that are followed at most.
 const REDIRECTS: usize = 3;
-/// For so many bytes as an artifact has, on a slow line.
-const PATIENCE: u32 = 4;
+/// A download may take this many times as long as an API call: artifacts are large, and lines may be
+/// slow.
+const TIMEOUT_FACTOR: u32 = 4;
 
-/// Why an artifact's bytes are not there.
+/// Why an artifact could not be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// GitHub could not, or has it no more.
     #[error(transparent)]
     GitHub(#[from] GitHubError),
-    /// More than is taken.
     #[error("it is larger than {} MiB", limit >> 20)]
     TooLarge {
-        /// Bytes.
+        /// In bytes.
         limit: usize,
     },
-    /// Not what GitHub says was uploaded.
-    #[error("its SHA-256 is not the one that GitHub tells")]
+    #[error("its SHA-256 differs from the digest that GitHub reports")]
     Altered,
-    /// GitHub's answer leads where nothing is fetched from.
-    #[error("it leads to an address that nothing is fetched from: {0}")]
-    Elsewhere(&'static str),
+    /// The address or a redirect is not allowed.
+    #[error("its download address is refused: {0}")]
+    RefusedAddress(&'static str),
 }
 
-/// Fetches from signed addresses. Cheap to clone.
+/// Downloads from signed addresses. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Blobs {
     client: reqwest::Client,
-    /// The API itself is on this machine, without TLS: a test, or a tunnel.
+    /// The API is on this machine, without TLS: a test or a tunnel. Then downloads may be, too.
     is_local: bool,
 }
 
@@ -45,14 +43,14 @@ impl Blobs {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(timeout.min(Duration::from_secs(10)))
-            .timeout(timeout * PATIENCE)
+            .timeout(timeout * TIMEOUT_FACTOR)
             .build()?;
         let is_local = Url::parse(api_url).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url));
         Ok(Self { client, is_local })
     }
 
-    /// The bytes at an address, at most `limit`. `call` names them in errors, where the signed
-    /// address never is.
+    /// Downloads at most `limit` bytes. Errors name the download by `call` and never contain the
+    /// signed address.
     pub(super) async fn fetch(
         &self,
         call: &str,
@@ -70,7 +68,7 @@ impl Blobs {
             if status.is_redirection() {
                 let next = answer.headers().get(http::header::LOCATION).and_then(|next| next.to_str().ok());
                 let next = next.and_then(|next| url.join(next).ok());
-                let next = next.ok_or(DownloadError::Elsewhere("a redirect names no address"))?;
+                let next = next.ok_or(DownloadError::RefusedAddress("a redirect has no valid address"))?;
                 url = self.allowed(next.as_str())?;
                 continue;
             }
@@ -88,15 +86,16 @@ impl Blobs {
             }
             return Ok(bytes);
         }
-        Err(DownloadError::Elsewhere("it is redirected again and again"))
+        Err(DownloadError::RefusedAddress("it has too many redirects"))
     }
 
     fn allowed(&self, address: &str) -> Result<Url, DownloadError> {
-        let url = Url::parse(address).map_err(|_| DownloadError::Elsewhere("it is no address"))?;
+        let url =
+            Url::parse(address).map_err(|_| DownloadError::RefusedAddress("it is not an absolute URL"))?;
         match url.scheme() {
             "https" => Ok(url),
             "http" if self.is_local && is_loopback(&url) => Ok(url),
-            _ => Err(DownloadError::Elsewhere("it is not https")),
+            _ => Err(DownloadError::RefusedAddress("it is not https")),
         }
     }
 }
@@ -112,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn https_is_asked_and_plain_http_on_this_machine_alone() {
+    fn only_https_and_local_http_are_allowed() {
         let of = |api: &str| Blobs::new(api, Duration::from_secs(1)).expect("a client");
         let (github, local) = (of("https://api.github.com"), of("http://127.0.0.1:7"));
         for (address, of_github, of_local) in [

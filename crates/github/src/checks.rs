@@ -1,4 +1,5 @@
-//! Check runs: found by name and `external_id` before one is made, so that a repeat converges.
+//! Check runs. Each is looked up by name and `external_id` before it is created, so a repeated
+//! attempt finds the check run of the first.
 
 use std::collections::HashMap;
 
@@ -7,88 +8,76 @@ use serde::{Deserialize, Serialize};
 use super::{GitHubError, RepoClient};
 use pacegate_engine::model::ids::CommitSha;
 
-/// The one name our check has on every head: branch protection refers to it.
-pub const CHECK_NAME: &str = "Pacegate";
-/// Annotations GitHub takes in one request.
-pub const ANNOTATIONS_PER_REQUEST: usize = 50;
+/// The name of our check run on every head. Branch protection refers to it, so it must not change.
+const CHECK_NAME: &str = "Pacegate";
+/// Annotations that GitHub takes in one request.
+const ANNOTATIONS_PER_REQUEST: usize = 50;
 
-/// What a check run says.
+/// Output of a check run, as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckRunOutput {
-    /// One phrase.
     pub title: String,
-    /// Markdown, a screenful.
+    /// Markdown. GitHub shows it first.
     pub summary: String,
-    /// Markdown, the details.
+    /// Markdown with the details.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// On lines of the head.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub annotations: Vec<CheckRunAnnotation>,
-    /// Buttons, at most three; they stand beside the output in a request.
+    /// At most three. A request has them beside the output, not inside it.
     #[serde(skip)]
     pub actions: Vec<CheckRunAction>,
 }
 
-/// A button.
+/// A button below a check run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckRunAction {
     /// At most 20 characters.
     pub label: &'static str,
     /// At most 40 characters.
     pub description: &'static str,
-    /// At most 20 characters: what GitHub says was pressed.
+    /// At most 20 characters. GitHub sends it back when the button is pressed.
     pub identifier: &'static str,
 }
 
-/// A remark on a line, as it is sent.
+/// An annotation, as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckRunAnnotation {
-    /// File, from the repository's root.
+    /// Relative to the repository's root.
     pub path: String,
-    /// First line, from 1.
+    /// Counted from 1.
     pub start_line: u32,
-    /// Last line.
     pub end_line: u32,
     /// `notice`, `warning` or `failure`.
     pub annotation_level: &'static str,
-    /// A few words.
     pub title: String,
-    /// A sentence.
     pub message: String,
 }
 
-/// A check run of ours on GitHub.
+/// One of our check runs, as GitHub returns it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct CheckRun {
-    /// GitHub's number.
     pub id: i64,
-    /// The evaluation it shows.
+    /// Identifies the evaluation that it shows.
     pub external_id: Option<String>,
     /// `queued`, `in_progress` or `completed`.
     pub status: String,
-    /// How it ended.
     pub conclusion: Option<String>,
-    /// What it says.
     pub output: ShownOutput,
 }
 
-/// What a check run on GitHub says.
+/// Output of a check run, as GitHub returns it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ShownOutput {
-    /// One phrase.
     pub title: Option<String>,
-    /// Markdown.
     pub summary: Option<String>,
-    /// Markdown.
     pub text: Option<String>,
-    /// How many annotations it has.
     pub annotations_count: usize,
 }
 
 impl CheckRun {
-    /// Whether GitHub shows this conclusion and output already: sending it again would append
-    /// the annotations once more.
+    /// Whether GitHub already shows this conclusion and output. Sending the same output again would
+    /// append its annotations a second time.
     #[must_use]
     pub fn shows(&self, conclusion: &str, output: &CheckRunOutput) -> bool {
         self.status == "completed"
@@ -120,11 +109,11 @@ struct CheckRunRequest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     conclusion: Option<&'static str>,
     output: CheckRunOutput,
-    // Sent even when there are none: left out, GitHub keeps the buttons it has.
+    // Sent even when empty: without this field GitHub keeps the old buttons.
     actions: &'a [CheckRunAction],
 }
 
-/// A remark on a line, as GitHub has it.
+/// An annotation, as GitHub returns it.
 #[derive(Debug, PartialEq, Eq, Hash, Deserialize)]
 struct ShownAnnotation {
     path: String,
@@ -146,13 +135,14 @@ impl CheckRunAnnotation {
     }
 }
 
-/// Those that GitHub does not have yet, in their order. Each it has stands for one of ours.
+/// The annotations that GitHub does not have yet, in their order. Each annotation
+/// on GitHub accounts for one of ours.
 fn missing(ours: &[CheckRunAnnotation], shown: Vec<ShownAnnotation>) -> Vec<CheckRunAnnotation> {
-    let mut there: HashMap<ShownAnnotation, usize> = HashMap::new();
+    let mut present: HashMap<ShownAnnotation, usize> = HashMap::new();
     for annotation in shown {
-        *there.entry(annotation).or_default() += 1;
+        *present.entry(annotation).or_default() += 1;
     }
-    let is_missing = |annotation: &&CheckRunAnnotation| match there.get_mut(&annotation.as_shown()) {
+    let is_missing = |annotation: &&CheckRunAnnotation| match present.get_mut(&annotation.as_shown()) {
         Some(left) if *left > 0 => {
             *left -= 1;
             false
@@ -163,13 +153,13 @@ fn missing(ours: &[CheckRunAnnotation], shown: Vec<ShownAnnotation>) -> Vec<Chec
 }
 
 impl RepoClient {
-    /// Our check run of a head with this `external_id`, if GitHub has it.
+    /// Finds our check run with this `external_id` on a head.
     pub async fn find_check_run(
         &self,
         head_sha: &CommitSha,
         external_id: &str,
     ) -> Result<Option<CheckRun>, GitHubError> {
-        // Pages are counted, not followed by their links, which are absolute URLs.
+        // Pages are counted because the links to further pages are absolute URLs.
         for page in 1..=10 {
             let route = format!(
                 "/repos/{}/commits/{head_sha}/check-runs?check_name={CHECK_NAME}&app_id={}&filter=all&per_page=100&page={page}",
@@ -189,7 +179,7 @@ impl RepoClient {
         Ok(None)
     }
 
-    /// Makes a check run that waits.
+    /// Creates a check run in progress.
     pub async fn create_check_run(
         &self,
         head_sha: &CommitSha,
@@ -210,7 +200,7 @@ impl RepoClient {
         self.transport.post(&format!("/repos/{}/check-runs", self.repo), &request).await
     }
 
-    /// Changes what a check run that waits says.
+    /// Replaces the output of a check run in progress.
     pub async fn update_pending_check_run(
         &self,
         id: i64,
@@ -220,9 +210,9 @@ impl RepoClient {
         Ok(())
     }
 
-    /// Concludes a check run. More than 50 annotations go in further requests, each of
-    /// which appends; the state goes with the last, so that a half-sent one is not concluded.
-    /// What an interrupted attempt has sent already is not sent again.
+    /// Completes a check run. A request takes 50 annotations, and each request appends its own.
+    /// Only the last request sets the state, so an interrupted attempt leaves the check run in
+    /// progress. Annotations that an earlier attempt sent are not sent again.
     pub async fn conclude_check_run(
         &self,
         check_run: &CheckRun,
@@ -271,7 +261,7 @@ impl RepoClient {
         self.transport.patch(&format!("/repos/{}/check-runs/{id}", self.repo), &request).await
     }
 
-    /// The annotations a check run has, the oldest first.
+    /// The annotations that GitHub has, oldest first.
     async fn annotations(&self, id: i64) -> Result<Vec<ShownAnnotation>, GitHubError> {
         let mut all = Vec::new();
         for page in 1..=10 {
@@ -303,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_github_has_is_not_missing_and_a_repeated_one_counts_twice() {
+    fn missing_counts_repeated_annotations() {
         let ours = ["a", "b", "a", "c"].map(annotation);
         let titles = |shown: &[&str]| {
             let shown = shown.iter().map(|title| annotation(title).as_shown()).collect();

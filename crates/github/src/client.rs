@@ -1,5 +1,5 @@
-//! One call to GitHub: through the gate, over the transport, and the reading of its status and
-//! headers. It tries once.
+//! Sends one call to GitHub through the rate limiter, and reads the status and headers of its answer.
+//! Never retries.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::GitHubError;
-use super::answer::{Received, chain, facts_of, failure, name_of, receive};
+use super::answer::{Received, call_result, chain, failure, name_of, receive};
 use super::blobs::Blobs;
 use super::etags::Etags;
 use super::rate_limiter::{
-    CallFacts, CallKind, HourOfCalls, RateLimiter, Refusal, THE_APP_ITSELF, Unlimited,
+    CallKind, CallResult, HourlyQuota, NO_INSTALLATION, NoRateLimit, RateLimitError, RateLimiter,
 };
 use pacegate_clock::Clock;
 use pacegate_engine::model::ids::{InstallationId, RepoName};
@@ -26,24 +26,24 @@ pub(crate) struct Transport {
     octocrab: Octocrab,
     clock: Clock,
     timeout: Duration,
-    gate: Arc<dyn RateLimiter>,
-    /// Whose limits its calls count against.
+    rate_limiter: Arc<dyn RateLimiter>,
+    /// The installation whose limits the calls count against.
     installation: InstallationId,
     etags: Etags,
-    /// What the last answer to this token told of its hour of calls.
-    hour: Arc<Mutex<Option<HourOfCalls>>>,
+    /// As reported in the last answer to this token.
+    quota: Arc<Mutex<Option<HourlyQuota>>>,
     blobs: Blobs,
 }
 
-/// A whole answer.
+/// A parsed answer.
 pub(super) struct Answer<T> {
     pub value: T,
     pub headers: http::HeaderMap,
 }
 
 impl Transport {
-    /// Connects to the API at this address. Octocrab keeps the path of an Enterprise Server
-    /// (`/api/v3`) in front of every route, as long as routes are relative.
+    /// Connects to the API at `api_url`. Octocrab puts the path of an Enterprise Server (`/api/v3`) in
+    /// front of every route, as long as routes are relative.
     ///
     /// # Errors
     /// [`GitHubError::Configuration`] when the address can't be used.
@@ -59,25 +59,24 @@ impl Transport {
             .set_write_timeout(Some(timeout))
             .build()
             .map_err(|e| unusable(&e))?;
-        let (gate, installation) = (Arc::new(Unlimited), THE_APP_ITSELF);
         Ok(Self {
             octocrab,
             clock,
             timeout,
-            gate,
-            installation,
+            rate_limiter: Arc::new(NoRateLimit),
+            installation: NO_INSTALLATION,
             etags: Etags::default(),
-            hour: Arc::default(),
+            quota: Arc::default(),
             blobs: Blobs::new(api_url, timeout).map_err(|e| unusable(&e))?,
         })
     }
 
-    /// Fetches what GitHub keeps elsewhere, and never shows a token.
+    /// Downloads from outside the API. Never sends a token.
     pub(super) fn blobs(&self) -> &Blobs {
         &self.blobs
     }
 
-    /// Where an answer leads that is kept elsewhere.
+    /// The address that an answer redirects to.
     pub(super) async fn location_of(&self, route: &str) -> Result<String, GitHubError> {
         let sent = self.octocrab._get(route);
         let (received, wait) = self.exchange("GET", route, CallKind::Read, true, sent).await?;
@@ -92,18 +91,18 @@ impl Transport {
         }
     }
 
-    /// The same connection behind a gate.
-    pub(super) fn with_gate(self, gate: Arc<dyn RateLimiter>) -> Self {
-        Self { gate, ..self }
+    /// Sends all calls through this rate limiter.
+    pub(super) fn with_rate_limiter(self, rate_limiter: Arc<dyn RateLimiter>) -> Self {
+        Self { rate_limiter, ..self }
     }
 
-    /// How long a call may take as a whole.
+    /// Upper bound for one call, from the request to the end of its answer.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// The same connection, speaking with a token (an App's JWT or an installation's); its
-    /// calls count against the limits of that installation.
+    /// The same connection with another token: the App's JWT or an installation token. Its calls
+    /// count against the limits of `installation`.
     pub(super) fn with_token(
         &self,
         token: &SecretString,
@@ -113,21 +112,21 @@ impl Transport {
             .octocrab
             .user_access_token(token.clone())
             .map_err(|e| GitHubError::Configuration(format!("a token could not be used: {e}")))?;
-        Ok(Self { octocrab, installation, hour: Arc::default(), ..self.clone() })
+        Ok(Self { octocrab, installation, quota: Arc::default(), ..self.clone() })
     }
 
-    /// Whether an installation can be written to soon.
+    /// Fails if the rate limiter can't allow a write to this installation soon.
     pub(super) async fn may_write(&self, installation: InstallationId) -> Result<(), GitHubError> {
-        let outlook = self.gate.outlook(installation, CallKind::Write).await;
-        outlook.map_err(|refusal| refused_by_gate("a write", refusal))
+        let checked = self.rate_limiter.check(installation, CallKind::Write).await;
+        checked.map_err(|error| not_permitted("a write", error))
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, route: &str) -> Result<T, GitHubError> {
         Ok(self.get_with_headers(route).await?.value)
     }
 
-    /// With the answer's headers, for what is paged by them. An answer that was given before and
-    /// is still so is not sent again, and not counted.
+    /// Also returns the headers, for paging by them. An unchanged answer (304) is taken from the
+    /// cache; GitHub does not count such a call.
     pub(super) async fn get_with_headers<T: DeserializeOwned>(
         &self,
         route: &str,
@@ -161,7 +160,7 @@ impl Transport {
         parsed("POST", route, &self.call("POST", route, CallKind::Write, true, sent).await?.body)
     }
 
-    /// The `Date` of an answer, whatever it answers, in seconds since the epoch.
+    /// The `Date` header of an answer of any status, in seconds since the epoch.
     pub(super) async fn date_of(&self, route: &str) -> Result<Option<i64>, GitHubError> {
         let answer = self
             .octocrab
@@ -172,9 +171,9 @@ impl Transport {
         Ok(date.and_then(|text| chrono::DateTime::parse_from_rfc2822(text).ok()).map(|date| date.timestamp()))
     }
 
-    /// A POST that changes nothing people see, such as minting a token: it may go while others
-    /// write, and what its answer tells is not of the installation's own hour.
-    pub(super) async fn post_aside<B: Serialize + Sync, T: DeserializeOwned>(
+    /// A POST that creates nothing visible, such as minting a token. The rate limiter treats it as a
+    /// read. Its answer does not report the quota of the installation.
+    pub(super) async fn post_as_read<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         route: &str,
         body: &B,
@@ -183,14 +182,14 @@ impl Transport {
         parsed("POST", route, &self.call("POST", route, CallKind::Read, false, sent).await?.body)
     }
 
-    /// A POST without a body, whose answer says nothing further.
+    /// A POST without a body. The body of its answer is ignored.
     pub(super) async fn post_nothing(&self, route: &str) -> Result<(), GitHubError> {
         let sent = self.octocrab._post(route, None::<&()>);
         self.call("POST", route, CallKind::Write, true, sent).await.map(drop)
     }
 
-    /// A POST without a body, for its answer.
-    pub(super) async fn post_for_answer<T: DeserializeOwned>(&self, route: &str) -> Result<T, GitHubError> {
+    /// A POST without a body.
+    pub(super) async fn post_empty<T: DeserializeOwned>(&self, route: &str) -> Result<T, GitHubError> {
         let sent = self.octocrab._post(route, None::<&()>);
         parsed("POST", route, &self.call("POST", route, CallKind::Write, true, sent).await?.body)
     }
@@ -204,61 +203,62 @@ impl Transport {
         parsed("PATCH", route, &self.call("PATCH", route, CallKind::Write, true, sent).await?.body)
     }
 
-    /// A call that has to succeed.
+    /// Sends a call. An unsuccessful status is an error.
     async fn call<B>(
         &self,
         method: &str,
         route: &str,
         kind: CallKind,
-        is_of_the_hour: bool,
+        reports_quota: bool,
         sent: impl Future<Output = octocrab::Result<http::Response<B>>>,
     ) -> Result<Received, GitHubError>
     where
         B: BodyExt<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send,
     {
-        let (received, wait) = self.exchange(method, route, kind, is_of_the_hour, sent).await?;
+        let (received, wait) = self.exchange(method, route, kind, reports_quota, sent).await?;
         if received.status.is_success() || received.status == http::StatusCode::NOT_MODIFIED {
             return Ok(received);
         }
         Err(failure(name_of(method, route), &received, wait))
     }
 
-    /// One call: let through by the gate, ended in time, and told to the gate whatever comes. With
-    /// the answer, how long GitHub asks to wait.
+    /// Sends a call with a permit of the rate limiter and within the time limit. Reports the result to
+    /// the rate limiter in every case. Also returns how long GitHub asks to wait.
     async fn exchange<B>(
         &self,
         method: &str,
         route: &str,
         kind: CallKind,
-        is_of_the_hour: bool,
+        reports_quota: bool,
         sent: impl Future<Output = octocrab::Result<http::Response<B>>>,
     ) -> Result<(Received, Option<Duration>), GitHubError>
     where
         B: BodyExt<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send,
     {
         let call = name_of(method, route);
-        let permit = self.gate.admit(self.installation, kind).await;
-        let permit = permit.map_err(|refusal| refused_by_gate(&call, refusal))?;
+        let permit = self.rate_limiter.acquire(self.installation, kind).await;
+        let permit = permit.map_err(|error| not_permitted(&call, error))?;
         let received = tokio::time::timeout(self.timeout, receive(sent)).await;
-        let received = received.unwrap_or_else(|_| Err(format!("no whole answer within {:?}", self.timeout)));
+        let received =
+            received.unwrap_or_else(|_| Err(format!("no complete answer within {:?}", self.timeout)));
         let now_secs = self.clock.now().as_secs();
-        let mut facts =
-            received.as_ref().map_or_else(|_| CallFacts::default(), |got| facts_of(got, now_secs));
-        facts.hour = facts.hour.filter(|_| is_of_the_hour);
-        if let Some(hour) = facts.hour {
-            *self.hour.lock().unwrap_or_else(PoisonError::into_inner) = Some(hour);
+        let mut result =
+            received.as_ref().map_or_else(|_| CallResult::default(), |got| call_result(got, now_secs));
+        result.quota = result.quota.filter(|_| reports_quota);
+        if let Some(quota) = result.quota {
+            *self.quota.lock().unwrap_or_else(PoisonError::into_inner) = Some(quota);
         }
-        let wait = self.gate.report(self.installation, permit, facts).await;
+        let wait = self.rate_limiter.release(self.installation, permit, result).await;
         let received = received.map_err(|reason| GitHubError::Unavailable { call, reason })?;
         Ok((received, wait))
     }
 }
 
-fn refused_by_gate(call: &str, refusal: Refusal) -> GitHubError {
+fn not_permitted(call: &str, error: RateLimitError) -> GitHubError {
     let call = call.to_owned();
-    match refusal {
-        Refusal::NotBefore(until) => GitHubError::Postponed { call, until },
-        Refusal::Unknown(source) => GitHubError::Gate { call, source },
+    match error {
+        RateLimitError::RetryAt(until) => GitHubError::Postponed { call, until },
+        RateLimitError::Unavailable(source) => GitHubError::RateLimiter { call, source },
     }
 }
 
@@ -267,7 +267,7 @@ fn parsed<T: DeserializeOwned>(method: &str, route: &str, body: &[u8]) -> Result
         .map_err(|e| GitHubError::Unreadable { call: name_of(method, route), source: e.into() })
 }
 
-/// Speaks for an installation about one repository.
+/// Client for one repository.
 #[derive(Debug, Clone)]
 pub struct RepoClient {
     pub(super) transport: Transport,
@@ -276,8 +276,7 @@ pub struct RepoClient {
 }
 
 impl RepoClient {
-    /// A client that speaks for a person, by a token of theirs: it is no App, so it finds no
-    /// check run of one.
+    /// A client with a personal token. It belongs to no App, so it finds no check run of an App.
     ///
     /// # Errors
     /// [`GitHubError::Configuration`] when token or address can't be used.
@@ -288,13 +287,13 @@ impl RepoClient {
         timeout: Duration,
         clock: Clock,
     ) -> Result<Self, GitHubError> {
-        let transport = Transport::new(api_url, timeout, clock)?.with_token(token, THE_APP_ITSELF)?;
+        let transport = Transport::new(api_url, timeout, clock)?.with_token(token, NO_INSTALLATION)?;
         Ok(Self { transport, repo: repo.clone(), app_id: 0 })
     }
 
-    /// What GitHub's last answer to this client said of the rate limit.
+    /// The quota that GitHub's last answer to this client reported.
     #[must_use]
-    pub fn hour_of_calls(&self) -> Option<HourOfCalls> {
-        *self.transport.hour.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn hourly_quota(&self) -> Option<HourlyQuota> {
+        *self.transport.quota.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,10 +1,10 @@
-//! Who may do what in a repository.
+//! Permissions of people in a repository.
 
 use serde::Deserialize;
 
 use super::{GitHubError, RepoClient};
 
-/// GitHub's logins are at most this long; an Enterprise Server's may be longer.
+/// Longest login that is looked up, characters. Logins on GitHub are not longer.
 const MAX_LOGIN: usize = 100;
 
 #[derive(Deserialize)]
@@ -13,9 +13,9 @@ struct PermissionLevel {
 }
 
 impl RepoClient {
-    /// Whether GitHub lets somebody write to the repository. Nobody of an impossible name may.
+    /// Whether a login may write to the repository. False for a name that can't be a login.
     pub async fn may_write(&self, login: &str) -> Result<bool, GitHubError> {
-        // `name[bot]` is an App, whose permissions are not a person's.
+        // `name[bot]` is an App. Its permissions are not those of a collaborator.
         let is_login = !login.is_empty()
             && login.len() <= MAX_LOGIN
             && login.bytes().any(|b| b != b'.')

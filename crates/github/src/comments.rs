@@ -1,5 +1,5 @@
-//! The one comment on a pull request: found by its hidden marker and our App as author before
-//! one is made, so that a repeat converges and nobody else's comment is ever edited.
+//! The comment on a pull request. It is found by its hidden marker and by our App as author before
+//! one is created. So a repeated attempt finds it, and the comments of others are never edited.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,6 @@ use pacegate_engine::model::ids::PrNumber;
 /// A comment on a pull request.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Comment {
-    /// GitHub's number.
     pub id: i64,
     /// Markdown.
     pub body: Option<String>,
@@ -27,7 +26,7 @@ struct CommentRequest<'a> {
 }
 
 impl RepoClient {
-    /// Our comment on a pull request that begins with this marker, if there is one.
+    /// Finds our App's comment that begins with `marker`.
     pub async fn find_comment(&self, number: PrNumber, marker: &str) -> Result<Option<Comment>, GitHubError> {
         for page in 1..=30 {
             let route = format!("/repos/{}/issues/{}/comments?per_page=100&page={page}", self.repo, number.0);
@@ -44,13 +43,12 @@ impl RepoClient {
         Ok(None)
     }
 
-    /// Posts a comment.
     pub async fn create_comment(&self, number: PrNumber, body: &str) -> Result<Comment, GitHubError> {
         let route = format!("/repos/{}/issues/{}/comments", self.repo, number.0);
         self.transport.post(&route, &CommentRequest { body }).await
     }
 
-    /// Replaces a comment's text. `None`: it is gone, somebody deleted it.
+    /// Replaces a comment's text. `None`: the comment was deleted.
     pub async fn update_comment(&self, id: i64, body: &str) -> Result<Option<Comment>, GitHubError> {
         let route = format!("/repos/{}/issues/comments/{id}", self.repo);
         match self.transport.patch(&route, &CommentRequest { body }).await {

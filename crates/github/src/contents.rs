@@ -1,5 +1,5 @@
-//! Files of a repository at a branch or commit, as GitHub's contents API answers them. A folder, a
-//! symbolic link out of the repository and a submodule are no files. Reads no format.
+//! Files of a repository at a branch or commit, from GitHub's contents API. A folder, a symbolic link
+//! out of the repository and a submodule count as missing. Parses no file format.
 
 use base64::Engine as _;
 use serde::Deserialize;
@@ -7,14 +7,13 @@ use serde::Deserialize;
 use super::{GitHubError, RepoClient};
 
 /// Largest file that is read, bytes.
-pub const MAX_BYTES: u64 = 512 << 10;
+const MAX_BYTES: u64 = 512 << 10;
 
 /// A file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileText {
-    /// What is in it.
     Text(String),
-    /// It is there, and is larger than [`MAX_BYTES`] or no text in UTF-8.
+    /// The file is larger than 512 KiB or not UTF-8.
     Unreadable,
 }
 
@@ -22,7 +21,7 @@ pub enum FileText {
 #[serde(untagged)]
 enum Contents {
     File(FileAnswer),
-    /// A folder is answered as a list, a submodule without a content.
+    /// A folder is a list; a submodule has no content.
     Other(serde::de::IgnoredAny),
 }
 
@@ -36,7 +35,7 @@ struct FileAnswer {
 }
 
 impl RepoClient {
-    /// A file at a branch, tag or commit. None: there is no such file.
+    /// A file at a branch, tag or commit. `None`: there is no such file.
     pub async fn file(&self, path: &str, git_ref: &str) -> Result<Option<FileText>, GitHubError> {
         let path: Vec<String> = path.split('/').map(percent_encoded).collect();
         let route =
@@ -50,7 +49,7 @@ impl RepoClient {
 }
 
 fn text_of(file: &FileAnswer) -> FileText {
-    // Of a file of more than 1 MB GitHub sends no content, and the encoding `none`.
+    // For a file of more than 1 MB, GitHub sends no content and the encoding `none`.
     if file.size > MAX_BYTES || file.encoding != "base64" {
         return FileText::Unreadable;
     }
@@ -59,7 +58,7 @@ fn text_of(file: &FileAnswer) -> FileText {
     bytes.and_then(|bytes| String::from_utf8(bytes).ok()).map_or(FileText::Unreadable, FileText::Text)
 }
 
-/// For a segment of a path or a value of a query: everything but RFC 3986's unreserved characters.
+/// Encodes a path segment or query value: all bytes but the unreserved characters of RFC 3986.
 fn percent_encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn only_small_texts_are_files() {
+    fn only_small_utf8_files_are_text() {
         let file = |size: u64, encoding: &str, content: &str| {
             read(&format!(
                 r#"{{"type":"file","encoding":"{encoding}","size":{size},"content":"{content}","name":"x"}}"#
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn names_stay_within_their_place_in_the_route() {
+    fn names_are_percent_encoded_in_routes() {
         assert_eq!(
             percent_encoded("release/1.0?x=1&ref=y#z ü"),
             "release%2F1.0%3Fx%3D1%26ref%3Dy%23z%20%C3%BC"

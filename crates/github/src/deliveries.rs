@@ -1,62 +1,61 @@
-//! What GitHub says became of the deliveries it sent us, and asking it to send one again. It
-//! keeps them for some days and sends none again by itself.
+//! GitHub's record of the deliveries it sent us, and requests to send one again. GitHub keeps this
+//! record for some days and never retries a delivery on its own.
 
 use serde::Deserialize;
 
 use super::GitHubError;
 use super::app_auth::App;
 
-/// One attempt of GitHub's at a delivery.
+/// One attempt of GitHub to deliver an event.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SentDelivery {
-    /// The attempt's number.
+    /// Identifies this attempt.
     pub id: i64,
-    /// The delivery's identifier: a redelivery keeps it.
+    /// Identifies the delivery. A redelivery keeps it.
     pub guid: String,
-    /// When, RFC 3339.
+    /// RFC 3339.
     pub delivered_at: String,
-    /// The status we answered with; 0 or one of GitHub's own when it heard none.
+    /// The status that we answered with. Without an answer: 0 or a status of GitHub's own.
     pub status_code: i64,
 }
 
 impl SentDelivery {
-    /// Whether GitHub heard that it arrived.
+    /// Whether GitHub got a success from us.
     #[must_use]
     pub fn arrived(&self) -> bool {
         (200..300).contains(&self.status_code)
     }
 }
 
-/// A page of them, newest first.
+/// One page of delivery attempts.
 #[derive(Debug, Clone)]
 pub struct SentDeliveries {
-    /// The page.
+    /// Newest first.
     pub deliveries: Vec<SentDelivery>,
-    /// Where the next page begins; none after the last.
+    /// Cursor of the next page; none on the last.
     pub next: Option<String>,
 }
 
 impl App {
-    /// A page of GitHub's attempts to deliver to us, newest first; `cursor` is from the page
-    /// before.
+    /// One page of delivery attempts, newest first. `cursor` is from the page before.
     pub async fn sent_deliveries(&self, cursor: Option<&str>) -> Result<SentDeliveries, GitHubError> {
         let mut route = "/app/hook/deliveries?per_page=100".to_owned();
         if let Some(cursor) = cursor {
             route = format!("{route}&cursor={cursor}");
         }
-        let answer = self.as_itself()?.get_with_headers(&route).await?;
+        let answer = self.app_transport()?.get_with_headers(&route).await?;
         let link = answer.headers.get(http::header::LINK).and_then(|link| link.to_str().ok());
         Ok(SentDeliveries { deliveries: answer.value, next: link.and_then(next_cursor) })
     }
 
-    /// Asks GitHub to send a delivery again; it comes as any delivery does, with its own guid.
+    /// Asks GitHub to send a delivery again. It arrives like any other, with its original guid.
     pub async fn redeliver(&self, id: i64) -> Result<(), GitHubError> {
-        self.as_itself()?.post_nothing(&format!("/app/hook/deliveries/{id}/attempts")).await
+        self.app_transport()?.post_nothing(&format!("/app/hook/deliveries/{id}/attempts")).await
     }
 }
 
-/// The cursor of the next page. The link is an absolute address, maybe of another host behind a
-/// proxy: only its one parameter is taken, and only if it can stand in a query as it is.
+/// The cursor of the next page. The link is an absolute address, and behind a proxy it may have
+/// another host. So only its cursor is used, and only if it needs no encoding in a query.
 fn next_cursor(link: &str) -> Option<String> {
     let next = link.split(',').find(|part| part.contains("rel=\"next\""))?;
     let address = next.split('<').nth(1)?.split('>').next()?;
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_page_s_cursor_is_all_that_is_taken_of_a_link() {
+    fn next_cursor_takes_only_the_cursor() {
         let link =
             |parameters: &str, rel: &str| format!("<https://evil.example/x?{parameters}>; rel=\"{rel}\"");
         for (given, wanted) in [

@@ -1,34 +1,32 @@
-//! Answers GitHub may say "not modified" to: such a call does not count against the hour's
-//! limit. Bounded, in memory, and never served without GitHub's word that this token may still
-//! see it and that it is still so.
+//! Cached answers for conditional requests: GitHub does not count a call that it answers with "not
+//! modified". Bounded and in memory. A cached answer is used only when GitHub has confirmed for the
+//! present token that it is unchanged.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderValue;
 
-/// A larger answer is not kept.
+/// A larger answer is not kept, bytes.
 const ANSWER_LIMIT: usize = 256 << 10;
-/// Nor more bytes altogether.
+/// Limit for all kept answers together, bytes.
 const TOTAL_LIMIT: usize = 8 << 20;
 
-/// An answer that was given before.
+/// A cached answer.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
-    /// GitHub's name of it.
     pub etag: HeaderValue,
-    /// What it said.
     pub body: Arc<[u8]>,
 }
 
-/// The answers known, by route. Clones share them.
+/// Cached answers by route. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Etags(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
     known: HashMap<String, Known>,
-    /// Oldest first; a route that was replaced stands where it was.
+    /// Routes, oldest first. A replaced answer keeps its place.
     order: VecDeque<String>,
     bytes: usize,
 }
@@ -62,13 +60,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_answers_make_room_and_large_ones_are_not_kept() {
+    fn oldest_answers_are_evicted() {
         let etags = Etags::default();
         let body = vec![b' '; ANSWER_LIMIT];
         let fit = TOTAL_LIMIT / ANSWER_LIMIT;
         for i in 0..=fit {
             etags.put(&format!("/{i}"), HeaderValue::from_static("\"a\""), &body);
-            // A newer answer to the same call takes no second place.
+            // A newer answer to the same call replaces the first.
             etags.put(&format!("/{i}"), HeaderValue::from_static("\"b\""), &body);
         }
         etags.put("/large", HeaderValue::from_static("\"a\""), &vec![b' '; ANSWER_LIMIT + 1]);

@@ -1,25 +1,24 @@
-//! Pull requests, as GitHub answers them.
+//! Pull requests, as GitHub returns them.
 
 use serde::Deserialize;
 
 use super::{GitHubError, RepoClient};
 use pacegate_engine::model::ids::{CommitSha, PrNumber};
 
-/// A pull request's present state.
+/// The present state of a pull request.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PullRequest {
-    /// Its number.
     pub number: i64,
     /// `open` or `closed`.
     pub state: String,
-    /// What is to be merged.
+    /// The branch to be merged.
     pub head: Branch,
-    /// What it is to be merged into.
+    /// The branch to merge into.
     pub base: Branch,
-    /// When it last changed, RFC 3339.
+    /// RFC 3339.
     #[serde(default)]
     pub updated_at: Option<String>,
-    /// When it was merged, RFC 3339; none when it was not.
+    /// RFC 3339; none when it is not merged.
     #[serde(default)]
     pub merged_at: Option<String>,
 }
@@ -27,31 +26,28 @@ pub struct PullRequest {
 /// One side of a pull request.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Branch {
-    /// Branch name.
     #[serde(rename = "ref")]
     pub name: String,
-    /// Its newest commit.
     pub sha: CommitSha,
-    /// The repository it is in; none when that was deleted.
+    /// None when the repository was deleted.
     pub repo: Option<BranchRepository>,
 }
 
 /// The repository of a branch.
 #[derive(Debug, Clone, Deserialize)]
 pub struct BranchRepository {
-    /// GitHub's number.
     pub id: i64,
 }
 
 impl PullRequest {
-    /// GitHub's number of the repository it is in.
+    /// GitHub's number of the base repository.
     #[must_use]
     pub fn repository_id(&self) -> Option<i64> {
         self.base.repo.as_ref().map(|repo| repo.id)
     }
 
-    /// Whether its head is in another repository than its base, or in none any more: a branch
-    /// of that name is then not one of ours.
+    /// Whether the head is in another repository than the base, or in a deleted one. Then the name of
+    /// the head branch does not mean a branch of the base repository.
     #[must_use]
     pub fn is_from_fork(&self) -> bool {
         let id = |branch: &Branch| branch.repo.as_ref().map(|repo| repo.id);
@@ -62,9 +58,9 @@ impl PullRequest {
 /// The open pull requests of a repository.
 #[derive(Debug, Clone)]
 pub struct OpenPullRequests {
-    /// Those changed last first.
+    /// Most recently updated first.
     pub pull_requests: Vec<PullRequest>,
-    /// Whether these are all; a repository may have more than are read.
+    /// False when the repository has more than were read.
     pub is_complete: bool,
 }
 
@@ -72,7 +68,7 @@ impl RepoClient {
     /// The open pull requests, at most 1,000.
     pub async fn open_pull_requests(&self) -> Result<OpenPullRequests, GitHubError> {
         let mut pull_requests = Vec::new();
-        // Pages are counted, not followed by their links, which are absolute URLs.
+        // Pages are counted because the links to further pages are absolute URLs.
         for page in 1..=10 {
             let route = format!(
                 "/repos/{}/pulls?state=open&sort=updated&direction=desc&per_page=100&page={page}",
@@ -93,7 +89,7 @@ impl RepoClient {
         self.transport.get(&format!("/repos/{}/pulls/{}", self.repo, number.0)).await
     }
 
-    /// The open pull requests from a branch of an owner's repository, at most 30.
+    /// The open pull requests whose head is this branch in a repository of `owner`, at most 30.
     pub async fn open_pull_requests_from(
         &self,
         owner: &str,

@@ -1,6 +1,6 @@
-//! The gate every call passes: asked before it, told after it. What GitHub limits is an
-//! installation, not a process, so the one that counts for all processes is made above this
-//! floor, on the database. Here is what it is asked, and the gate that lets everything through.
+//! The rate limiter that every call passes. GitHub limits an installation, not a process. So the
+//! limiter that counts for all processes is in the application and uses the database. Here are its
+//! interface and an implementation without limits.
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -11,117 +11,126 @@ use tokio::sync::OwnedMutexGuard;
 use pacegate_engine::model::ids::InstallationId;
 use pacegate_engine::model::time::Timestamp;
 
-/// Calls the App makes as itself, with its JWT: GitHub counts them apart, and numbers no
-/// installation so.
-pub const THE_APP_ITSELF: InstallationId = InstallationId(0);
+/// Stands for calls with the App's JWT, which GitHub counts apart. No installation has this number.
+pub(crate) const NO_INSTALLATION: InstallationId = InstallationId(0);
 
-/// What a call does.
+/// Decides how a call is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallKind {
-    /// It changes nothing.
+    /// Changes nothing.
     Read,
-    /// It makes or changes something: one at a time, and not one upon the other.
+    /// Creates or changes something. Writes to one installation run one at a time, with a pause
+    /// between them.
     Write,
 }
 
-/// Leave for one call. A write's is given back in [`RateLimiter::report`]; one that is dropped ends
-/// by itself, when the call it was for must have ended.
+/// Permission for one call. [`RateLimiter::release`] returns it. The lease of a dropped permit ends
+/// when its call must have ended.
 #[derive(Debug, Default)]
 pub struct Permit {
-    /// Names the write that holds the installation's one place.
+    /// Token of the lease that allows the installation's only concurrent write.
     pub lease: Option<String>,
-    /// This process's own turn.
-    pub turn: Option<OwnedMutexGuard<()>>,
+    /// Held while another write of this process has to wait.
+    pub local_lock: Option<OwnedMutexGuard<()>>,
 }
 
-/// Why a call may not go.
+/// Why a call is not allowed now.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum RateLimitError {
     /// Not before this time.
-    NotBefore(Timestamp),
-    /// Nobody could say whether it may.
-    Unknown(Box<dyn std::error::Error + Send + Sync>),
+    RetryAt(Timestamp),
+    /// The limiter's own state could not be read.
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What an answer told of a rate limit.
+/// The wait that GitHub asks for in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// Wait for so long.
+pub enum RequestedWait {
+    /// This long.
     For(Duration),
-    /// Wait; GitHub did not say for how long.
-    Unsaid,
+    /// GitHub did not say how long.
+    Unspecified,
 }
 
-/// What an answer told of the installation's hour of calls.
+/// An installation's calls in the present hour, as an answer reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HourOfCalls {
-    /// Calls an hour has.
+pub struct HourlyQuota {
+    /// Calls per hour.
     pub limit: i64,
-    /// Calls that are left of it.
+    /// Calls left.
     pub remaining: i64,
     /// When the next hour begins.
     pub reset_at: Timestamp,
 }
 
-/// What became of a call.
+/// The result of a call, as far as the limiter needs it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CallFacts {
-    /// GitHub did what it was asked for.
+pub struct CallResult {
+    /// GitHub answered with success or "not modified".
     pub succeeded: bool,
-    /// It asked to wait.
-    pub limit: Option<Limit>,
-    /// What is left; none when the answer did not say, or there was none.
-    pub hour: Option<HourOfCalls>,
+    /// Set when GitHub asked to wait.
+    pub wait: Option<RequestedWait>,
+    /// None when there was no answer, or it did not report the quota.
+    pub quota: Option<HourlyQuota>,
 }
 
-/// A future that can be a method's of a trait object.
+/// A boxed future, so that the trait can be used as an object.
 pub type LimiterFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Decides for all processes when an installation may be called.
 pub trait RateLimiter: Debug + Send + Sync {
-    /// Whether a call of this kind would be let through soon, without taking a place: asked before
-    /// the reads that lead to a write.
-    fn outlook(&self, installation: InstallationId, kind: CallKind)
-    -> LimiterFuture<'_, Result<(), Refusal>>;
-
-    /// Leave for one call. It may take a moment; a longer wait is a refusal.
-    fn admit(
+    /// Fails if a call of this kind would not be allowed soon. Takes no permit. For use before the
+    /// reads that lead to a write.
+    fn check(
         &self,
         installation: InstallationId,
         kind: CallKind,
-    ) -> LimiterFuture<'_, Result<Permit, Refusal>>;
+    ) -> LimiterFuture<'_, Result<(), RateLimitError>>;
 
-    /// Tells what became of an admitted call and gives its leave back. Returns how long nobody
-    /// will be let through now, when GitHub asked to wait.
-    fn report(
+    /// Gets the permit for one call. It may wait for a moment; a longer wait is an error.
+    fn acquire(
+        &self,
+        installation: InstallationId,
+        kind: CallKind,
+    ) -> LimiterFuture<'_, Result<Permit, RateLimitError>>;
+
+    /// Returns a permit and records the result of its call. If GitHub asked to wait, the answer is
+    /// how long no call to the installation will be allowed.
+    fn release(
         &self,
         installation: InstallationId,
         permit: Permit,
-        facts: CallFacts,
+        result: CallResult,
     ) -> LimiterFuture<'_, Option<Duration>>;
 }
 
-/// Lets everything through: for a program that makes a call or two and has no database.
+/// Allows every call. For a program that makes a few calls and has no database.
 #[derive(Debug, Clone, Copy)]
-pub struct Unlimited;
+pub(crate) struct NoRateLimit;
 
-/// GitHub's documentation, "Rate limits for the REST API": without a hint, a minute at least.
-pub const UNSAID_WAIT: Duration = Duration::from_mins(1);
+/// The wait when GitHub does not say how long. Its documentation, "Rate limits for the REST API",
+/// asks for a minute at least.
+pub const DEFAULT_WAIT: Duration = Duration::from_mins(1);
 
-impl RateLimiter for Unlimited {
-    fn outlook(&self, _: InstallationId, _: CallKind) -> LimiterFuture<'_, Result<(), Refusal>> {
+impl RateLimiter for NoRateLimit {
+    fn check(&self, _: InstallationId, _: CallKind) -> LimiterFuture<'_, Result<(), RateLimitError>> {
         Box::pin(async { Ok(()) })
     }
 
-    fn admit(&self, _: InstallationId, _: CallKind) -> LimiterFuture<'_, Result<Permit, Refusal>> {
+    fn acquire(&self, _: InstallationId, _: CallKind) -> LimiterFuture<'_, Result<Permit, RateLimitError>> {
         Box::pin(async { Ok(Permit::default()) })
     }
 
-    fn report(&self, _: InstallationId, _: Permit, facts: CallFacts) -> LimiterFuture<'_, Option<Duration>> {
+    fn release(
+        &self,
+        _: InstallationId,
+        _: Permit,
+        result: CallResult,
+    ) -> LimiterFuture<'_, Option<Duration>> {
         Box::pin(async move {
-            facts.limit.map(|limit| match limit {
-                Limit::For(wait) => wait,
-                Limit::Unsaid => UNSAID_WAIT,
+            result.wait.map(|wait| match wait {
+                RequestedWait::For(wait) => wait,
+                RequestedWait::Unspecified => DEFAULT_WAIT,
             })
         })
     }

@@ -1,6 +1,6 @@
-//! How the App is registered: the permissions and events it asks for, the manifest from which
-//! GitHub makes it, and the one exchange that hands over its secrets. The code of that exchange
-//! comes from a browser: it is held against its form before it becomes part of a route.
+//! Registration of the App: its permissions and events, the manifest that GitHub creates it from, and
+//! the exchange that returns its secrets. The code for the exchange comes from a browser, so its form
+//! is checked before it becomes part of a route.
 
 use std::time::Duration;
 
@@ -11,16 +11,15 @@ use super::GitHubError;
 use super::client::Transport;
 use pacegate_clock::Clock;
 
-/// A permission the App asks for.
+/// A permission that the App asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permission {
-    /// GitHub's name of it.
     pub name: &'static str,
     /// `read` or `write`.
     pub level: &'static str,
-    /// What it is for, as the end of "needs it ...".
+    /// Completes the sentence "needs it ...".
     pub why: &'static str,
-    /// Whether the App does its work without it, only less of it.
+    /// The App works without it, with fewer features.
     pub dispensable: bool,
 }
 
@@ -28,7 +27,7 @@ const fn needed(name: &'static str, level: &'static str, why: &'static str) -> P
     Permission { name, level, why, dispensable: false }
 }
 
-/// What every App asks for.
+/// Permissions of every App.
 pub const PERMISSIONS: [Permission; 5] = [
     needed("metadata", "read", "to know its repositories"),
     needed("checks", "write", "to post its check"),
@@ -42,27 +41,27 @@ pub const PERMISSIONS: [Permission; 5] = [
     },
 ];
 
-/// Events every App acts on; those about its installation come by themselves.
+/// Events of every App. GitHub sends those about installations without a subscription.
 pub const EVENTS: [&str; 7] =
     ["workflow_run", "workflow_job", "check_run", "check_suite", "pull_request", "push", "repository"];
 
-/// The permission for an opt-in, and its event if it has one.
+/// Permission and event for merge queues, an opt-in.
 pub const MERGE_QUEUES: (Permission, &str) =
-    (needed("merge_queues", "read", "to check what a merge queue is about to merge"), "merge_group");
-/// The permission for running a suspect's job once more.
-pub const RERUNS: Permission = needed("actions", "write", "to run a suspect's job once more");
+    (needed("merge_queues", "read", "to check the groups of a merge queue"), "merge_group");
+/// Permission for confirmation reruns, an opt-in.
+pub const RERUNS: Permission = needed("actions", "write", "to run the job of a suspicion once more");
 
-/// What the operator of an App may choose.
+/// Options of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Choices {
-    /// Check what a merge queue is about to merge.
+    /// Check the groups of merge queues.
     pub merge_queues: bool,
-    /// Run a suspect's job once more to turn it into a verdict.
+    /// Run the job of a suspicion once more, to confirm or dismiss it.
     pub reruns: bool,
 }
 
 impl Choices {
-    /// Names and levels of the permissions, each name once.
+    /// The permissions to ask for, each name once.
     #[must_use]
     pub fn permissions(self) -> Vec<Permission> {
         let mut asked: Vec<Permission> = PERMISSIONS
@@ -77,7 +76,6 @@ impl Choices {
         asked
     }
 
-    /// Names of the events.
     #[must_use]
     pub fn events(self) -> Vec<&'static str> {
         let mut asked = EVENTS.to_vec();
@@ -88,7 +86,7 @@ impl Choices {
     }
 }
 
-/// What GitHub makes the App from.
+/// GitHub creates the App from this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Manifest {
     name: String,
@@ -109,18 +107,17 @@ struct HookAttributes {
     active: bool,
 }
 
-/// GitHub's limit of an App's name.
+/// GitHub's limit for an App's name.
 const NAME_CHARS: usize = 34;
 
 impl Manifest {
-    /// The manifest of an App whose service people and GitHub reach at `public_url` (no slash
-    /// at its end).
+    /// `public_url` is the address of the service for people and for GitHub, without a slash at its end.
     #[must_use]
     pub fn new(name: &str, public_url: &str, choices: Choices) -> Self {
         Self {
             name: name.chars().take(NAME_CHARS).collect(),
             url: public_url.to_owned(),
-            description: "Says on the pull request which stage of its CI pipeline got slower.",
+            description: "Reports on the pull request which stage of its CI pipeline became slower.",
             hook_attributes: HookAttributes { url: webhook_url(public_url), active: true },
             redirect_url: format!("{public_url}/setup/callback"),
             setup_url: format!("{public_url}/setup/done"),
@@ -132,13 +129,13 @@ impl Manifest {
     }
 }
 
-/// Where GitHub has to deliver for a service at this address.
+/// The address for deliveries to a service at `public_url`.
 #[must_use]
 pub fn webhook_url(public_url: &str) -> String {
     format!("{}/webhook", public_url.trim_end_matches('/'))
 }
 
-/// Where people use the GitHub whose API is at this address: `https://github.com` for
+/// The address of GitHub's web pages for an API address: `https://github.com` for
 /// `https://api.github.com`, `https://HOST` for `https://HOST/api/v3` of an Enterprise Server.
 #[must_use]
 pub fn web_url(api_url: &str) -> String {
@@ -153,37 +150,32 @@ pub fn web_url(api_url: &str) -> String {
     }
 }
 
-/// An App as GitHub hands it over, once.
+/// A new App with its secrets. GitHub returns them only once.
 #[derive(Debug, Clone, Deserialize)]
 pub struct RegisteredApp {
-    /// Its number.
     pub id: u64,
-    /// Its short name.
     pub slug: String,
-    /// Its page on GitHub.
     pub html_url: String,
-    /// Its number as an OAuth client.
     pub client_id: String,
-    /// Its secret as an OAuth client.
     pub client_secret: SecretString,
-    /// Signs deliveries.
+    /// Key of the signatures of deliveries.
     pub webhook_secret: Option<SecretString>,
-    /// Its RSA private key.
+    /// RSA private key.
     pub pem: SecretString,
 }
 
-/// Whether a text can be the code of an exchange.
+/// Whether a text has the form of an exchange's code.
 #[must_use]
 pub fn is_code(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-/// Exchanges the code that GitHub gave the browser for the App and its secrets. A code works
-/// once and for an hour.
+/// Exchanges the code that GitHub gave the browser for the App and its secrets. A code works once,
+/// within an hour.
 ///
 /// # Errors
-/// [`GitHubError::NotFound`] for a code GitHub does not know any more.
+/// [`GitHubError::NotFound`] for a code that GitHub does not know or no longer accepts.
 pub async fn exchange(
     code: &str,
     api_url: &str,
@@ -195,8 +187,8 @@ pub async fn exchange(
         return Err(GitHubError::NotFound { call: call.into() });
     }
     let transport = Transport::new(api_url, timeout, clock)?;
-    let answer = transport.post_for_answer(&format!("/app-manifests/{code}/conversions")).await;
-    // The route holds the code, which is a secret until it was used.
+    let answer = transport.post_empty(&format!("/app-manifests/{code}/conversions")).await;
+    // The route contains the code, which is a secret until it is used.
     answer.map_err(|error| error.with_call(call))
 }
 
@@ -205,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_web_s_address_follows_from_the_api_s() {
+    fn web_url_follows_from_api_url() {
         for (api, web) in [
             ("https://api.github.com", "https://github.com"),
             ("https://api.github.com/", "https://github.com"),
@@ -219,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_chosen_is_asked_for_and_nothing_else() {
+    fn only_chosen_options_are_asked_for() {
         let levels = |choices: Choices| {
             let asked = choices.permissions();
             asked.iter().map(|p| format!("{}:{}", p.name, p.level)).collect::<Vec<_>>().join(" ")
@@ -237,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_no_path() {
+    fn is_code_refuses_paths() {
         assert!(is_code("a180b1a3d263c81bc6441d7b990bae27d4c10679"));
         for wrong in ["", "../../user", "a/b", "a?b", "a b", &"a".repeat(129)] {
             assert!(!is_code(wrong), "{wrong}");
@@ -245,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_cut_to_what_github_takes() {
+    fn long_app_names_are_cut() {
         let manifest = Manifest::new(&"ü".repeat(50), "https://pacegate.example.com", Choices::default());
         assert_eq!(manifest.name.chars().count(), 34);
         assert_eq!(manifest.hook_attributes.url, "https://pacegate.example.com/webhook");

@@ -1,5 +1,5 @@
-//! Findings at the lines a reader would change. A finding without a known line has none here;
-//! it is in the summary like every other. Paths come from spans and are held to be relative.
+//! Findings as annotations on the lines that a reader would change. A finding without a known line has
+//! no annotation; it is only in the summary. Paths come from spans, so only relative ones are accepted.
 
 use pacegate_engine::model::comparison::{
     ErrorComparison, ErrorVerdict, Location, StageComparison, StageVerdict,
@@ -9,10 +9,10 @@ use pacegate_engine::model::policy::Mode;
 use super::headline::{Suspicion, certainty, error_reason, leaf, suspicion, unversioned};
 use super::{Report, escape, format};
 
-/// More than four requests of them nobody reads.
+/// Annotations that are sent at most: four requests.
 pub const LIMIT: usize = 200;
 
-/// How loud an annotation is.
+/// Severity of an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// Seen once.
@@ -24,7 +24,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// GitHub's word.
+    /// Value in GitHub's API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,24 +35,23 @@ impl Level {
     }
 }
 
-/// One finding at its lines. Texts are plain: no markup is read in them.
+/// One finding at its line. Its texts are plain: GitHub reads no markup in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Annotation {
     /// Relative to the repository's root.
     pub path: String,
     /// From 1.
     pub start_line: u32,
-    /// The same line.
+    /// The same as `start_line`.
     pub end_line: u32,
-    /// How loud.
     pub level: Level,
     /// At most 255 characters.
     pub title: String,
-    /// A sentence or two.
     pub message: String,
 }
 
-/// All of them, mistakes in the change's own policy and then the most important findings first; more than [`LIMIT`] if there are.
+/// All annotations: mistakes in the change's own policy, then the findings, most important first. There
+/// may be more than [`LIMIT`].
 #[must_use]
 pub fn of(report: &Report) -> Vec<Annotation> {
     let confirmed = match report.context().mode {
@@ -103,7 +102,7 @@ fn stage_message(stage: &StageComparison) -> String {
         }
         _ => String::new(),
     };
-    // The reason says how sure it is, in its own words.
+    // The reason contains the certainty.
     if stage.reason.is_empty() {
         format!("{numbers}{}.", certainty(stage))
     } else {
@@ -112,13 +111,13 @@ fn stage_message(stage: &StageComparison) -> String {
 }
 
 fn error_title(error: &ErrorComparison) -> String {
-    let word = match (error.verdict, suspicion(error)) {
+    let kind = match (error.verdict, suspicion(error)) {
         (ErrorVerdict::New, _) => "New error",
         (_, Suspicion::SeenOnce) => "Unknown error, seen once",
         (_, Suspicion::Unseen) => "Unknown error",
         (_, Suspicion::MoreOften) => "Known error, far more often than before",
     };
-    format!("{word}: {}", escape::plain(&error.error_type))
+    format!("{kind}: {}", escape::plain(&error.error_type))
 }
 
 fn error_message(error: &ErrorComparison) -> String {

@@ -1,6 +1,6 @@
-//! A sparkline, as SVG and as a line of characters: what a stage took over its history, the
-//! candidate's runs marked. Colour comes from the page's classes and `currentColor`; nothing
-//! untrusted but the label, escaped.
+//! A sparkline, as SVG and as a line of characters: the durations of a stage over its history, with
+//! the candidate's runs marked. Colours come from the page's classes and `currentColor`. The only
+//! untrusted text is the label, which is escaped.
 
 use std::fmt::Write as _;
 
@@ -10,8 +10,8 @@ const WIDTH: f64 = 160.0;
 const HEIGHT: f64 = 32.0;
 const MARGIN: f64 = 4.0;
 
-/// Seconds, oldest first, of which the last `candidates` are the candidate's. Values that are
-/// not finite leave a gap. Empty text for fewer than two values.
+/// `history_s`: seconds, oldest first. The last `candidates` values are the candidate's. Values that
+/// are not finite leave a gap. Empty for fewer than two finite values.
 #[must_use]
 pub fn sparkline(history_s: &[f64], candidates: usize, label: &str) -> String {
     let finite = || history_s.iter().copied().filter(|v| v.is_finite());
@@ -20,7 +20,8 @@ pub fn sparkline(history_s: &[f64], candidates: usize, label: &str) -> String {
     }
     let low = finite().fold(f64::INFINITY, f64::min);
     let high = finite().fold(f64::NEG_INFINITY, f64::max);
-    // Equal values make a line in the middle; a few percent of noise are not drawn as mountains.
+    // The scale spans at least 15% up and down: noise of a few percent looks flat, and equal values
+    // make a line in the middle.
     let middle = f64::midpoint(low, high);
     let reach = ((high - low) / 2.0).max(middle.abs() * 0.15).max(1e-9);
     let y = |v: f64| HEIGHT / 2.0 - (v - middle) / reach * (HEIGHT / 2.0 - MARGIN);
@@ -50,14 +51,14 @@ pub fn sparkline(history_s: &[f64], candidates: usize, label: &str) -> String {
     )
 }
 
-/// A history as a line of characters, for where no picture is shown: mails, the mobile app.
+/// A history as a line of characters, for mails and the mobile app, which show no picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bars {
-    /// A bar for each run, oldest first; the candidate's after a `▸`.
+    /// A bar for each run, oldest first. The candidate's follow a `▸`.
     pub text: String,
-    /// The shortest run that is shown.
+    /// Shortest duration that is shown.
     pub low: String,
-    /// The longest.
+    /// Longest duration that is shown.
     pub high: String,
 }
 
@@ -65,8 +66,8 @@ pub struct Bars {
 const BARS: usize = 30;
 const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// [`sparkline`] as text: the newest 30 runs, of which the candidate's are never more than half.
-/// None for fewer than two values.
+/// [`sparkline`] as text: the newest 30 runs. At most half of them are the candidate's. None for fewer
+/// than two finite values.
 #[must_use]
 pub fn bars(history_s: &[f64], candidates: usize) -> Option<Bars> {
     let (before, now) = history_s.split_at(history_s.len().saturating_sub(candidates));
@@ -77,7 +78,7 @@ pub fn bars(history_s: &[f64], candidates: usize) -> Option<Bars> {
         return None;
     }
     let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
-    // As in the picture: a few percent of noise are no mountains.
+    // As in the picture, noise of a few percent looks flat.
     let reach = (high - low).max(low.abs() * 0.3).max(1e-9);
     let bar = |v: &f64| {
         if !v.is_finite() {
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_candidates_are_marked_and_the_rest_is_a_line() {
+    fn sparkline_marks_the_candidate() {
         let svg = sparkline(&[10.0, 11.0, f64::NAN, 10.0, 20.0, 21.0], 2, "<script>");
         assert_eq!(svg.matches("<circle").count(), 2);
         assert_eq!(svg.matches('M').count(), 2, "a gap lifts the pen: {svg}");
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_bars_has_the_newest_runs_and_marks_the_candidate_s() {
+    fn bars_show_the_newest_runs() {
         let text = |history: &[f64], candidates| bars(history, candidates).map(|bars| bars.text);
         assert_eq!(text(&[10.0, 11.0, f64::NAN, 10.0, 20.0, 21.0], 2).as_deref(), Some("▁▂·▁▸▇█"));
         assert_eq!(text(&[10.0, 10.1, 10.2], 1).as_deref(), Some("▁▁▸▁"), "noise stays low");
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_values_and_too_few_are_no_trouble() {
+    fn sparkline_of_equal_or_few_values() {
         assert!(sparkline(&[3.0, 3.0, 3.0], 1, "x").contains("4.0 16.0"));
         assert!(!sparkline(&[0.0, 0.0], 0, "x").contains("NaN"));
         assert_eq!(sparkline(&[1.0, f64::NAN], 1, "x"), "");

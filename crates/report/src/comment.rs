@@ -1,5 +1,5 @@
-//! The one sticky comment on a pull request: whether there is one, and its text. Quiet when
-//! fine. Posting it, finding the earlier one and checking its author are `github/`'s.
+//! The one comment on a pull request: when it exists, and its text. Without findings no comment is
+//! created. Posting it, finding the earlier one and checking its author are done in the `github` crate.
 
 use pacegate_engine::model::comparison::RunVerdict;
 use pacegate_engine::model::policy::{CommentRule, Mode};
@@ -13,23 +13,23 @@ use super::markdown::{
 use super::structure::HEADING;
 use super::{Report, escape, format, policy};
 
-/// First line of every comment of ours, by which an earlier one is found. Escaping lets no
-/// name form it, and an author check stands beside it.
+/// First line of each of our comments, for finding an earlier one. No escaped name can form it, and the
+/// author is checked as well.
 pub const MARKER: &str = "<!-- pacegate:comment:v1 -->";
 
-/// What becomes of the comment.
+/// The action for the comment on the pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Comment {
-    /// Create it, or replace ours.
+    /// Create it, or replace the earlier one.
     Post(String),
-    /// Replace ours if there is one; never create one.
+    /// Replace the earlier one if it exists. Never create one.
     ResolveOnly(String),
-    /// Leave everything as it is.
+    /// Do nothing.
     Silent,
 }
 
 impl Report {
-    /// Whether a comment is due, and its text with the [`MARKER`] as its first line.
+    /// The action and, where there is one, the text. Its first line is the [`MARKER`].
     #[must_use]
     pub fn comment(&self) -> Comment {
         if self.context().pull_request.is_none() {
@@ -43,7 +43,7 @@ impl Report {
         }
     }
 
-    /// The comment's text without the marker, whatever the rule says.
+    /// The comment's text without the marker, regardless of the comment rule.
     #[must_use]
     pub fn comment_body(&self) -> String {
         fitted(|limits| self.full_body(limits))
@@ -54,7 +54,7 @@ impl Report {
         let icon = match comparison.verdict {
             RunVerdict::Regressed => "🔴",
             RunVerdict::Suspect => "🟡",
-            // An error the policy does not gate on is still worth a look.
+            // An error that can't fail the check is still a finding.
             _ if self.has_findings() => "🟡",
             RunVerdict::Inconclusive => "⚪",
             RunVerdict::Pass | RunVerdict::Improved => "🟢",
@@ -99,7 +99,7 @@ impl Report {
         }
     }
 
-    /// What the outcome means for the person who reads it.
+    /// The consequence of the verdict for the check.
     fn consequence(&self) -> &'static str {
         match (self.comparison().verdict, self.context().mode) {
             (RunVerdict::Regressed, Mode::Gate) => "This fails the check.",
@@ -114,8 +114,10 @@ impl Report {
     fn resolved_body(&self) -> String {
         let what = match self.comparison().verdict {
             RunVerdict::Inconclusive => "### ⚪ The earlier finding could not be judged again",
-            _ if decided_count(self) > 0 => "### 🟢 Nothing is open: what is left was accepted or muted",
-            _ => "### 🟢 Resolved: what was found here earlier is gone",
+            _ if decided_count(self) > 0 => {
+                "### 🟢 Nothing is open: the remaining findings were accepted or muted"
+            }
+            _ => "### 🟢 Resolved: the earlier findings are gone",
         };
         let now = format!("{} at `{}`.", headline(self, escape::code), self.comparison().head_sha.short());
         fitted(|limits| {

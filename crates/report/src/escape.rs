@@ -1,20 +1,20 @@
-//! The only door for untrusted text into Markdown, titles, terminals and SVG. Span, branch,
-//! file and error texts are written by whoever opens a pull request: what leaves here shows
-//! as text and does nothing. Decoding comes before stripping, stripping before escaping;
-//! the order is the protection.
+//! Escaping of untrusted text for Markdown, titles, terminals and SVG. Anyone who opens a pull request
+//! can choose the names of spans, branches and files, and error messages. Escaped text is shown and has
+//! no other effect. All such text passes this module. The order of its steps matters: decode entities,
+//! remove invisible characters, escape.
 
-/// Characters of one name that are shown.
-pub const NAME_CAP: usize = 120;
-/// Characters of one sentence that are shown.
-pub const SENTENCE_CAP: usize = 300;
+/// Longest name that is shown, characters.
+const NAME_CAP: usize = 120;
+/// Longest sentence that is shown, characters.
+const SENTENCE_CAP: usize = 300;
 
 const ZERO_WIDTH_SPACE: char = '\u{200b}';
 
 /// A name in Markdown: an inert code span.
 ///
-/// Backticks where nothing in the name needs an entity. In such a span entities show as they
-/// are written, so a name that does need one gets a `<code>` element instead, with every
-/// character that Markdown could act on as a numeric entity.
+/// Most names are put in backticks, where Markdown does not resolve entities. A name that needs an
+/// entity gets a `<code>` element instead. There each character that Markdown could act on is a
+/// numeric entity.
 #[must_use]
 pub fn code(text: &str) -> String {
     let text = broken_up(&shown(&decoded(text), NAME_CAP));
@@ -26,15 +26,15 @@ pub fn code(text: &str) -> String {
     }
 }
 
-/// A text in Markdown that somebody copies, as a code span: as it is or not at all, at most
-/// [`SENTENCE_CAP`] characters. None when anything in it would have to be changed to be inert.
+/// A text to be copied, as a code span in Markdown: unchanged, at most 300 characters. None if any of
+/// its characters would have to be changed.
 #[must_use]
 pub fn verbatim(text: &str) -> Option<String> {
-    let is_itself = broken_up(&shown(&decoded(text), SENTENCE_CAP)) == text;
-    (is_itself && !text.contains(['<', '>', '&', '`', '|'])).then(|| format!("`{text}`"))
+    let is_unchanged = broken_up(&shown(&decoded(text), SENTENCE_CAP)) == text;
+    (is_unchanged && !text.contains(['<', '>', '&', '`', '|'])).then(|| format!("`{text}`"))
 }
 
-/// A sentence in Markdown that may quote a name: running text without any markup.
+/// A sentence that may quote a name, as running text in Markdown without any markup.
 #[must_use]
 pub fn prose(text: &str) -> String {
     let text = without_references(&broken_up(&shown(&decoded(text), SENTENCE_CAP)));
@@ -42,11 +42,11 @@ pub fn prose(text: &str) -> String {
     let mut at_start = true;
     for c in text.chars() {
         match c {
-            // Some renderers look for a task's box after entities are resolved.
+            // Some renderers look for the box of a task list after they resolve entities.
             '[' if at_start => out.extend(inert(c).chars().chain([ZERO_WIDTH_SPACE])),
             '<' | '>' | '&' | '|' | '$' | '[' | ']' => out.push_str(&inert(c)),
             '\\' | '`' | '*' | '_' | '~' | '!' => out.extend(['\\', c]),
-            // Would begin a heading, a list or a rule at the beginning of a line.
+            // At the beginning of a line these start a heading, a list or a rule.
             '#' | '-' | '+' | '=' | '.' | ')' if at_start => out.extend(['\\', c]),
             _ => out.push(c),
         }
@@ -55,20 +55,20 @@ pub fn prose(text: &str) -> String {
     out
 }
 
-/// A name where no markup is read: titles and annotations. Angle brackets and backticks are
-/// replaced, so that it stays inert if somebody pastes it where markup is.
+/// A name for titles and annotations, where GitHub reads no markup. Angle brackets and backticks are
+/// replaced, so the name also stays inert when it is pasted elsewhere.
 #[must_use]
 pub fn plain(text: &str) -> String {
     plain_up_to(text, NAME_CAP)
 }
 
-/// The same, of at most so many characters.
+/// [`plain`] with at most `cap` characters.
 #[must_use]
 pub fn plain_within(text: &str, cap: usize) -> String {
     plain_up_to(text, cap.min(NAME_CAP))
 }
 
-/// A sentence where no markup is read.
+/// [`plain`] for a sentence.
 #[must_use]
 pub fn plain_sentence(text: &str) -> String {
     plain_up_to(text, SENTENCE_CAP)
@@ -84,14 +84,14 @@ fn plain_up_to(text: &str, cap: usize) -> String {
     broken_up(&shown(&decoded(text), cap)).chars().map(replaced).collect()
 }
 
-/// For a terminal, or for a template engine that escapes by itself: nothing invisible, one
-/// line, at most [`SENTENCE_CAP`] characters.
+/// Text for a terminal, or for a template engine that does the escaping: one line without invisible
+/// characters, at most 300 characters long.
 #[must_use]
 pub fn readable(text: &str) -> String {
     shown(text, SENTENCE_CAP)
 }
 
-/// [`readable`] inside an HTML or SVG element or attribute.
+/// [`readable`], escaped for an element or attribute in HTML or SVG.
 #[must_use]
 pub fn html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -108,8 +108,8 @@ pub fn html(text: &str) -> String {
     out
 }
 
-/// A Markdown link to an address of ours, or the label alone when the address is not plainly
-/// one. The label is ours too.
+/// A Markdown link. `label` and `url` are not untrusted. If the address is not plain http or https, the
+/// answer is the label alone.
 #[must_use]
 pub fn link(label: &str, url: &str) -> String {
     let is_plain = (url.starts_with("https://") || url.starts_with("http://"))
@@ -117,8 +117,8 @@ pub fn link(label: &str, url: &str) -> String {
     if is_plain { format!("[{label}]({url})") } else { label.to_owned() }
 }
 
-/// Entities resolved, repeatedly, so that `&amp;lt;` shows as what it stands for. Bounded:
-/// nothing past what can be shown is looked at.
+/// Resolves entities repeatedly, so that `&amp;lt;` becomes the character it stands for. Text beyond
+/// the longest that can be shown is cut first, which bounds the work.
 fn decoded(text: &str) -> String {
     let mut text: String = text.chars().take(8 * SENTENCE_CAP).collect();
     for _ in 0..3 {
@@ -176,7 +176,7 @@ fn entity(name: &str) -> Option<char> {
     })
 }
 
-/// One line of visible characters, cut at the cap with a `…`.
+/// One line of visible characters. At the cap it is cut and ends with `…`.
 fn shown(text: &str, cap: usize) -> String {
     let visible = text.chars().filter_map(|c| match c {
         '\u{2028}' | '\u{2029}' => Some(' '),
@@ -203,8 +203,8 @@ fn shown(text: &str, cap: usize) -> String {
     if out.is_empty() { "(unnamed)".to_owned() } else { out }
 }
 
-/// Controls, direction marks, zero-width and filler characters, tags: what makes a text look
-/// like another one.
+/// Control characters, direction marks, zero-width characters, fillers and tags. They can make a text
+/// look like another one.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -214,7 +214,7 @@ fn is_invisible(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A zero-width space where GitHub would see a mention, an issue or an address.
+/// Inserts a zero-width space where GitHub would see a mention, an issue or an address.
 fn broken_up(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for (at, c) in text.char_indices() {
@@ -235,10 +235,10 @@ fn broken_up(text: &str) -> String {
     out
 }
 
-/// A zero-width space in what GitHub acts on in running text, but not in code: hexadecimal words
-/// that may be a commit, and `:names:` of pictures.
+/// Inserts a zero-width space into text that GitHub acts on outside code: hexadecimal words, which may
+/// be a commit, and `:names:` of emoji.
 fn without_references(text: &str) -> String {
-    /// The shortest abbreviation of a commit that becomes a link, less one.
+    /// GitHub links abbreviations of commits that are longer than this.
     const HARMLESS: usize = 6;
     let mut out = String::with_capacity(text.len() + 8);
     let mut hexadecimal = 0;
@@ -249,15 +249,15 @@ fn without_references(text: &str) -> String {
             hexadecimal = 1;
         }
         out.push(c);
-        if c == ':' && is_name_of_a_picture(&text[at + 1..]) {
+        if c == ':' && is_emoji_name(&text[at + 1..]) {
             out.push(ZERO_WIDTH_SPACE);
         }
     }
     out
 }
 
-/// Whether this goes on as `name:`. What is digits alone is a time.
-fn is_name_of_a_picture(rest: &str) -> bool {
+/// Whether the text continues as `name:`. Digits alone are a time, not a name.
+fn is_emoji_name(rest: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-');
     let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
     rest[end..].starts_with(':') && rest[..end].contains(|c: char| !c.is_ascii_digit())
@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_harmless_name_is_a_plain_code_span() {
+    fn harmless_names_become_code_spans() {
         assert_eq!(code("Run cargo test --all (linux)"), "`Run cargo test --all (linux)`");
         assert_eq!(code("  \n\t "), "`(unnamed)`");
         assert_eq!(plain("Run tests"), "Run tests");
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_are_inert_and_still_legible() {
+    fn adversarial_names_become_inert_and_legible() {
         let cases = [
             ("@octocat fixes #1", "`@\u{200b}octocat fixes #\u{200b}1`"),
             ("see https://evil.example", "`see https:\u{200b}//evil.example`"),
@@ -306,13 +306,13 @@ mod tests {
             ("&#x202e;abc", "`abc`"),
             ("two\nlines\r\n| x |", "<code>two lines &#124; x &#124;</code>"),
         ];
-        for (hostile, inert) in cases {
-            assert_eq!(code(hostile), inert, "{hostile:?}");
+        for (name, inert) in cases {
+            assert_eq!(code(name), inert, "{name:?}");
         }
     }
 
     #[test]
-    fn what_is_copied_is_unchanged_or_absent() {
+    fn verbatim_text_is_unchanged_or_absent() {
         let line = r#"aliases: [{from: "CI / unit", to: "CI / test"}]"#;
         assert_eq!(verbatim(line), Some(format!("`{line}`")));
         for changed in
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn prose_and_plain_carry_no_markup() {
+    fn prose_and_plain_have_no_markup() {
         assert_eq!(prose("# *x* [y](z) `q` _w_"), "\\#\u{200b} \\*x\\* &#91;y&#93;(z) \\`q\\` \\_w\\_");
         assert_eq!(prose("1. one"), "1\\. one");
         assert_eq!(prose("- one"), "\\- one");
@@ -333,14 +333,14 @@ mod tests {
     }
 
     #[test]
-    fn running_text_refers_to_no_commit_and_shows_no_picture() {
+    fn prose_has_no_commit_links_or_emoji() {
         assert_eq!(prose("at deadbeef1234"), "at deadbe\u{200b}ef1234");
         assert_eq!(prose(":tada: at 12:30:45"), ":\u{200b}tada: at 12:30:45");
         assert_eq!(prose("added 1,234 spans: a:b"), "added 1,234 spans: a:b");
     }
 
     #[test]
-    fn length_is_capped_before_and_after_decoding() {
+    fn length_is_capped_after_decoding() {
         let long = "x".repeat(10_000);
         assert_eq!(plain(&long).chars().count(), NAME_CAP);
         assert!(plain(&long).ends_with('…'));
@@ -351,18 +351,18 @@ mod tests {
     }
 
     #[test]
-    fn no_form_lets_a_comment_or_a_tag_through() {
-        for hostile in
+    fn comments_and_tags_never_pass() {
+        for text in
             ["<!-- pacegate:comment:v1 -->", "&lt;!-- x", "<\u{200b}!--", "&\u{200b}lt;!--", "<!\u{0}--"]
         {
-            for out in [code(hostile), prose(hostile), plain(hostile), html(hostile)] {
-                assert!(!out.contains("<!"), "{hostile:?} became {out:?}");
+            for out in [code(text), prose(text), plain(text), html(text)] {
+                assert!(!out.contains("<!"), "{text:?} became {out:?}");
             }
         }
     }
 
     #[test]
-    fn only_plain_addresses_become_links() {
+    fn only_plain_urls_become_links() {
         assert_eq!(link("Report", "https://p.example/c/1?x=2"), "[Report](https://p.example/c/1?x=2)");
         for bad in ["javascript:alert(1)", "https://p.example/) <b>", "//p.example", "https://p.example/a b"]
         {

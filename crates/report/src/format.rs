@@ -1,6 +1,5 @@
-//! Numbers in tables and sentences, on top of the gate's own words (`gate/words.rs`), so that a
-//! verdict's reason, a comment and a page never round differently. It knows no Markdown and no
-//! HTML.
+//! Numbers and times in tables and sentences. Numbers are formatted by the engine's `number_format`, so
+//! that a verdict's reason, a comment and a page round alike. Contains no Markdown and no HTML.
 
 pub use pacegate_engine::gate::verdict::number_format::{change, duration, number, once_in, ratio};
 use pacegate_engine::model::time::Timestamp;
@@ -12,7 +11,7 @@ pub fn duration_ns(nanoseconds: i64) -> String {
     duration(nanoseconds as f64 / 1e9)
 }
 
-/// A ratio in a sentence: as [`ratio`], without closing zeros: `1.5x`, `2x`.
+/// [`ratio`] without trailing zeros, for sentences: `1.5x`, `2x`.
 #[must_use]
 pub fn short_ratio(value: f64) -> String {
     let text = ratio(value);
@@ -44,7 +43,8 @@ pub fn or_dash(value: Option<f64>, show: fn(f64) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
 }
 
-/// The end of a text that is too wide, after a `…`: of a path, the end says more.
+/// Cuts the beginning of a text that is too wide and puts `…` there. The end of a path says more than
+/// its beginning.
 #[must_use]
 pub fn tail(text: &str, width: usize) -> String {
     let length = text.chars().count();
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_change_their_unit_where_rounding_does() {
+    fn durations_change_units_after_rounding() {
         let cases = [
             (0.0, "0 s"),
             (0.0004, "0 s"),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn ratios_and_counts() {
+    fn ratios_counts_and_tails() {
         assert_eq!([1.5, 9.999, 23.46, 140.2].map(ratio), ["1.50x", "10.0x", "23.5x", "140x"]);
         assert_eq!([1.5, 2.0, 1.52, 10.0, 140.0].map(short_ratio), ["1.5x", "2x", "1.52x", "10x", "140x"]);
         assert_eq!([0, 999, 5_000, 1_234_567].map(number), ["0", "999", "5,000", "1,234,567"]);

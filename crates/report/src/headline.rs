@@ -1,5 +1,5 @@
-//! The one sentence that says how it went, and the words every rendering shares. It escapes
-//! nothing: callers hand in the form of a name their medium needs.
+//! The sentence with the outcome, and the phrases that all media share. Escapes nothing: callers pass
+//! names in the form that their medium needs.
 
 use pacegate_engine::model::comparison::{
     BaselineSummary, ErrorComparison, ErrorVerdict, RunVerdict, StageComparison, StageVerdict,
@@ -9,13 +9,13 @@ use pacegate_engine::model::decision::Decision;
 
 use super::{Report, format};
 
-/// The stage's own name, without what holds it.
+/// The stage's own name: the last part of its path.
 #[must_use]
 pub fn leaf(stage: &StageComparison) -> &str {
     stage.path.last().map_or_else(|| unversioned(stage.key.as_str()), String::as_str)
 }
 
-/// What holds a stage of this path, pipeline first; none for the pipeline itself.
+/// The path without its last part, pipeline first. None for the pipeline itself.
 #[must_use]
 pub fn parents(path: &[String]) -> Option<String> {
     match path {
@@ -24,20 +24,20 @@ pub fn parents(path: &[String]) -> Option<String> {
     }
 }
 
-/// A key for people: the path in it.
+/// A stage key without its version, which leaves the path.
 #[must_use]
 pub fn unversioned(key: &str) -> &str {
     key.strip_prefix(pacegate_engine::model::stage::StageKey::VERSION).unwrap_or(key)
 }
 
-/// How sure a finding is: `confirmed in 2 runs, by chance once in 4,000`, `seen once`.
+/// The certainty of a finding: `confirmed in 2 runs, by chance once in 4,000`, `seen once`.
 #[must_use]
 pub fn certainty(stage: &StageComparison) -> String {
     let (seen, chance) = seen_and_chance(stage);
     chance.map_or_else(|| seen.clone(), |chance| format!("{seen}, {chance}"))
 }
 
-/// The two parts of [`certainty`]; the second only where chance is rare enough to be told.
+/// The two parts of [`certainty`]. The second is missing if the probability is not small.
 #[must_use]
 pub fn seen_and_chance(stage: &StageComparison) -> (String, Option<String>) {
     let seen = match (&stage.verdict, stage.samples) {
@@ -55,26 +55,26 @@ pub fn seen_and_chance(stage: &StageComparison) -> (String, Option<String>) {
     (seen, chance.map(|probability| format!("by chance {}", format::once_in(probability))))
 }
 
-/// How many samples the verdict stands on, where that is known; else 0.
+/// Number of samples that the verdict is based on; 0 if it is not known.
 fn judged_together(stage: &StageComparison) -> usize {
     stage.workings.as_ref().map_or(0, |workings| workings.deviations.len())
 }
 
-/// What chance does more often than this is nothing to tell.
+/// Higher probabilities are not shown.
 const RARE: f64 = 0.1;
 
-/// Why an error is a suspicion.
+/// The reason why an error is a suspicion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suspicion {
-    /// In one run of the change, never before.
+    /// In one run of the change, never in the baseline.
     SeenOnce,
-    /// In more runs, never before, and before is short.
+    /// In more runs, never in the baseline, which is short.
     Unseen,
-    /// Known, and now far more frequent.
+    /// In the baseline, and now far more frequent.
     MoreOften,
 }
 
-/// Which of them a suspected error is.
+/// The reason for a suspected error.
 #[must_use]
 pub fn suspicion(error: &ErrorComparison) -> Suspicion {
     match (error.is_unseen(), error.candidate_runs) {
@@ -84,8 +84,8 @@ pub fn suspicion(error: &ErrorComparison) -> Suspicion {
     }
 }
 
-/// How often an error was seen, here and before: the gate's reason. Comparisons that were stored
-/// before there was one get the counts.
+/// The gate's reason: how often the error was seen in the change and in the baseline. Older stored
+/// comparisons have no reason; for them it is made from the counts.
 #[must_use]
 pub fn error_reason(error: &ErrorComparison) -> String {
     if !error.reason.is_empty() {
@@ -98,7 +98,7 @@ pub fn error_reason(error: &ErrorComparison) -> String {
     format!("{here}, before in {}", error.seen())
 }
 
-/// What became of one stage, in a word or a few.
+/// The verdict on one stage, in one to four words.
 #[must_use]
 pub fn outcome(stage: &StageComparison) -> &'static str {
     match stage.verdict {
@@ -116,7 +116,7 @@ pub fn outcome(stage: &StageComparison) -> &'static str {
     }
 }
 
-/// A comparison's outcome in a word or two, for a badge.
+/// The verdict of a comparison, in one to three words, for a badge.
 #[must_use]
 pub fn badge(verdict: RunVerdict) -> &'static str {
     match verdict {
@@ -128,18 +128,22 @@ pub fn badge(verdict: RunVerdict) -> &'static str {
     }
 }
 
-/// The runner's speed in a sentence, when it is worth one.
+/// A sentence about the runner's speed. `factor`: how many times as long as usual everything took. None
+/// for differences below 1.5%.
 #[must_use]
 pub fn runner(factor: Option<f64>) -> Option<String> {
     let factor = factor.filter(|f| f.is_finite() && *f > 0.0)?;
-    let is_worth_it = !(0.985..1.015).contains(&factor);
-    is_worth_it.then(|| {
-        let times = format::ratio(factor);
-        format!("On this runner everything took {times} as long as usual; the ratios leave that out.")
+    let is_notable = !(0.985..1.015).contains(&factor);
+    is_notable.then(|| {
+        let (times, direction) = if factor > 1.0 { (factor, "slower") } else { (1.0 / factor, "faster") };
+        format!(
+            "The runner was {} {direction} than usual; the ratios are corrected for it.",
+            format::ratio(times)
+        )
     })
 }
 
-/// Who decided what, when, until when and why. `name` and `text` make a login and a reason safe for
+/// A decision with its person, time, end and reason. `name` and `text` escape a login and a reason for
 /// the medium.
 #[must_use]
 pub fn decided(decision: &Decision, name: fn(&str) -> String, text: fn(&str) -> String) -> String {
@@ -152,12 +156,12 @@ pub fn decided(decision: &Decision, name: fn(&str) -> String, text: fn(&str) -> 
     format!("{what} by {by} on {}{until}{why}", format::minute(decision.at))
 }
 
-/// What the change was held against, in a sentence. `sha` is how the medium shows a commit.
+/// The baseline in a sentence. `sha` formats a commit for the medium.
 #[must_use]
 pub fn baseline(baseline: &BaselineSummary, sha: fn(&str) -> String) -> String {
     let runs = format::count(baseline.runs, "comparable run", "comparable runs");
     match (baseline.runs, &baseline.from_sha, &baseline.to_sha) {
-        (0, _, _) => "No earlier run could be compared with.".to_owned(),
+        (0, _, _) => "There is no comparable earlier run.".to_owned(),
         (_, Some(from), Some(to)) => {
             format!("{runs} of the base branch, from {} to {}.", sha(from.short()), sha(to.short()))
         }
@@ -165,8 +169,7 @@ pub fn baseline(baseline: &BaselineSummary, sha: fn(&str) -> String) -> String {
     }
 }
 
-/// The outcome in one sentence without a full stop. `name` makes a stage's name safe for the
-/// medium.
+/// The outcome in one sentence without a full stop. `name` escapes a stage's name for the medium.
 #[must_use]
 pub fn headline(report: &Report, name: fn(&str) -> String) -> String {
     let mut parts = slower_parts(report, name);
@@ -237,7 +240,7 @@ fn change(stage: &StageComparison, name: fn(&str) -> String) -> String {
             let by = by.map_or_else(String::new, |s| format!(" ({})", format::change(s)));
             format!("{name} {} faster{by}", format::short_ratio(1.0 / ratio))
         }
-        // Slow by a limit of the policy, not by its history.
+        // Slow by the policy's budget, not by its history.
         (_, _, Some(took)) => format!("{name} took {}, over its budget", format::duration(took)),
         _ => format!("{name} slower"),
     }
@@ -247,7 +250,7 @@ fn quiet(report: &Report, name: fn(&str) -> String) -> String {
     let comparison = report.comparison();
     let runs = comparison.baseline.runs;
     let passed = comparison.stages.iter().filter(|s| s.verdict == StageVerdict::Pass).count();
-    // Pipelines of the commit without a history, beside one that has one.
+    // Pipelines without a history, when another pipeline of the commit has a history.
     let is_new = |s: &&StageComparison| {
         s.parent.is_none() && matches!(s.verdict, StageVerdict::New | StageVerdict::Inconclusive(_))
     };
@@ -266,7 +269,7 @@ fn quiet(report: &Report, name: fn(&str) -> String) -> String {
             }
         }
         RunVerdict::Inconclusive if comparison.contradicts_github() => {
-            "Can't say: what a job sent contradicts GitHub's own times".to_owned()
+            "Can't say: spans from a job contradict GitHub's times".to_owned()
         }
         RunVerdict::Inconclusive if runs == 0 => "Nothing to compare with yet".to_owned(),
         RunVerdict::Inconclusive if passed > 0 && !waiting.is_empty() => {
@@ -280,8 +283,8 @@ fn quiet(report: &Report, name: fn(&str) -> String) -> String {
         RunVerdict::Inconclusive => {
             format!("Can't say yet: compared with {}", format::count(runs, "run", "runs"))
         }
-        // Without a finding to name: only a comparison from elsewhere gets here.
-        RunVerdict::Suspect => "Something looked slower, once".to_owned(),
+        // Only a stored comparison has one of these verdicts without a finding.
+        RunVerdict::Suspect => "A stage was slower, seen once".to_owned(),
         RunVerdict::Regressed => "Slower than usual".to_owned(),
     }
 }

@@ -1,6 +1,6 @@
-//! The verdict JSON that scripts lean on, field for field as the contract has it: schema 1,
-//! every field always there, `null` where nothing is known. Names leave as they came: who
-//! shows them escapes them.
+//! The verdict as JSON for scripts, exactly as docs/api.md describes it: schema 1, with every field
+//! always present and `null` for unknown values. Names are not escaped: programs that show them have to
+//! do it.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use pacegate_engine::model::time::Timestamp;
 
 use super::structure::{Medium, sentence};
 
-/// Version of the document's shape; a field may be added without a new one.
+/// Version of the document. New fields may be added without a new version.
 pub const SCHEMA: u32 = 1;
 
 /// The whole document.
@@ -29,30 +29,25 @@ pub struct VerdictJson {
     pub repo: String,
     /// The candidate's newest commit.
     pub head_sha: String,
-    /// What it was held against.
     pub baseline: BaselineJson,
-    /// How many times as long as usual everything took.
+    /// Runner speed: how many times as long as usual everything took.
     pub runner_factor: Option<f64>,
-    /// The whole run.
     pub wall_clock: WallClockJson,
-    /// Every stage, in the gate's order.
+    /// All stages, in the gate's order.
     pub stages: Vec<StageJson>,
-    /// Every error of the candidate.
+    /// All errors of the candidate.
     pub errors: Vec<ErrorJson>,
-    /// What changed in the pipeline itself.
     pub structure: Vec<ChangeJson>,
-    /// What else a reader has to know.
     pub notes: Vec<String>,
 }
 
 /// `baseline`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaselineJson {
-    /// How many runs.
     pub runs: usize,
-    /// Commit of the oldest.
+    /// Commit of the oldest run.
     pub from_sha: Option<String>,
-    /// Commit of the newest.
+    /// Commit of the newest run.
     pub to_sha: Option<String>,
     /// Runs that were left out, by reason.
     pub excluded: Vec<Exclusion>,
@@ -61,9 +56,8 @@ pub struct BaselineJson {
 /// `wall_clock`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WallClockJson {
-    /// Seconds; `null` when it is not a number.
+    /// `null` when it is not a finite number.
     pub candidate_s: Option<f64>,
-    /// Seconds.
     pub baseline_median_s: Option<f64>,
     /// Stage keys, outermost first.
     pub critical_path: Vec<String>,
@@ -72,41 +66,37 @@ pub struct WallClockJson {
 /// One of `stages`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageJson {
-    /// Identity.
     pub key: String,
     /// Names, pipeline first.
     pub path: Vec<String>,
-    /// The run's words, or `new`, `removed`, `not_comparable`.
+    /// One of the run's verdicts, or `new`, `removed`, `not_comparable`.
     pub verdict: String,
-    /// Seconds; `null` when removed.
+    /// `null` when removed.
     pub candidate_s: Option<f64>,
-    /// Seconds; `null` when new.
+    /// `null` when new.
     pub baseline_median_s: Option<f64>,
-    /// How many times as long.
+    /// Corrected for runner speed.
     pub ratio: Option<f64>,
-    /// Seconds.
     pub increase_s: Option<f64>,
-    /// Comparable with `threshold`.
+    /// A finding exceeds `threshold`.
     pub score: Option<f64>,
-    /// What the score has to exceed.
     pub threshold: Option<f64>,
-    /// The chance that an unchanged pull request shows as much on any of its stages.
+    /// Probability that an unchanged pull request shows as large a slowdown on any of its stages.
     pub probability: Option<f64>,
-    /// What the probability was calculated from, of a stage that got slower or faster.
+    /// Inputs of the probability, for a stage that became slower or faster.
     #[serde(default)]
     pub workings: Option<Workings>,
-    /// Candidate samples.
+    /// Samples of the candidate.
     pub samples: usize,
-    /// Baseline samples.
+    /// Samples of the baseline.
     pub baseline_samples: usize,
     /// On the critical path.
     pub critical: bool,
-    /// Key of the responsible stage.
+    /// Key of the deeper stage that accounts for the change.
     pub explained_by: Option<String>,
-    /// What somebody decided about it: then it counts for nothing.
+    /// Set when a person accepted or muted the finding. Then it has no effect on the verdict.
     #[serde(default)]
     pub decision: Option<DecisionJson>,
-    /// One sentence.
     pub reason: String,
     /// The line a reader would change.
     pub location: Option<Location>,
@@ -117,21 +107,17 @@ pub struct StageJson {
 pub struct ErrorJson {
     /// Stage key.
     pub stage: String,
-    /// Identity.
     pub signature: String,
-    /// Exception type.
     #[serde(rename = "type")]
     pub error_type: String,
-    /// As sent.
     pub message: String,
     /// `new`, `known`, `flaky` or `suspect`.
     pub verdict: String,
     /// `0 of 143 runs`.
     pub seen: String,
-    /// What somebody decided about it: then it counts for nothing.
+    /// Set when a person accepted or muted the finding. Then it has no effect on the verdict.
     #[serde(default)]
     pub decision: Option<DecisionJson>,
-    /// One sentence.
     pub reason: String,
     /// The line a reader would change.
     pub location: Option<Location>,
@@ -142,13 +128,12 @@ pub struct ErrorJson {
 pub struct DecisionJson {
     /// `accepted` or `muted`.
     pub kind: String,
-    /// A login on GitHub.
+    /// Login on GitHub.
     pub by: String,
     /// RFC 3339.
     pub at: String,
-    /// RFC 3339; `null` for what was accepted.
+    /// RFC 3339; `null` for accepted findings.
     pub until: Option<String>,
-    /// In words.
     pub reason: String,
 }
 
@@ -169,31 +154,30 @@ impl From<&Decision> for DecisionJson {
 pub struct ChangeJson {
     /// `added`, `removed`, `renamed`, `reordered` or `repeated`.
     pub change: String,
-    /// Identity of the stage.
     pub key: String,
     /// Names, pipeline first.
     pub path: Vec<String>,
     /// The path a renamed stage had.
     pub from: Option<Vec<String>>,
-    /// Why it is taken for a renamed one.
+    /// Reasons to regard it as renamed.
     pub evidence: Vec<String>,
-    /// What would keep its history, in the policy's words.
+    /// The policy entry that would keep its history.
     pub alias: Option<Alias>,
-    /// The sibling that a moved stage changed sides with.
+    /// The sibling that a reordered stage swapped places with.
     pub sibling: Option<Vec<String>>,
-    /// `before` or `after` that sibling, now.
+    /// `before` or `after`: its present place relative to that sibling.
     pub now: Option<String>,
-    /// How often it ran, when that changed.
+    /// How often it ran, if that changed.
     pub count: Option<u32>,
     /// How often it usually ran.
     pub usual_count: Option<f64>,
-    /// What one of the times took, seconds.
+    /// Seconds of each execution.
     pub each_s: Option<f64>,
-    /// What one usually took, seconds.
+    /// Usual seconds of each execution.
     pub usual_each_s: Option<f64>,
-    /// How many stages came or went with it.
+    /// Number of stages that were added or removed with it.
     pub within: Option<usize>,
-    /// All of it in words.
+    /// The change as a sentence.
     pub sentence: String,
 }
 
@@ -236,7 +220,7 @@ impl From<&RunComparison> for VerdictJson {
     }
 }
 
-/// With as many decimals as are worth reading.
+/// Rounds all numbers to six decimals.
 fn rounded(workings: &Workings) -> Workings {
     let round = |value: f64| tidy(value).unwrap_or(0.0);
     Workings {
@@ -258,7 +242,7 @@ fn rounded(workings: &Workings) -> Workings {
     }
 }
 
-/// A small number with three digits that count.
+/// Rounds to three significant digits.
 fn three_digits(value: f64) -> f64 {
     format!("{value:.2e}").parse().unwrap_or(value)
 }
@@ -328,7 +312,7 @@ impl From<&StructuralChange> for ChangeJson {
             within: None,
             sentence: sentence(change, Medium { name: str::to_owned, text: str::to_owned }),
         };
-        let word = match &change.change {
+        let kind = match &change.change {
             Change::Added { seconds, within } => {
                 (json.each_s, json.within) = (tidy(*seconds), Some(*within));
                 "added"
@@ -353,12 +337,12 @@ impl From<&StructuralChange> for ChangeJson {
                 "repeated"
             }
         };
-        word.clone_into(&mut json.change);
+        kind.clone_into(&mut json.change);
         json
     }
 }
 
-/// Six decimals: microseconds, and no tails of binary fractions. JSON has no infinities.
+/// Rounds to six decimals, so that no binary fractions show. JSON has no infinities.
 fn tidy(value: f64) -> Option<f64> {
     value.is_finite().then(|| (value * 1e6).round() / 1e6)
 }

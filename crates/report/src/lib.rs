@@ -1,6 +1,6 @@
-//! From a comparison to what people read. [`Report`] decides once what is a finding, what the
-//! headline says and how a check concludes; check, comment, page, JSON and terminal only
-//! render it, so they can't disagree. No clock, no randomness, no input or output.
+//! Renders a comparison for people. [`Report`] decides once which findings there are and how the check
+//! concludes. Check, comment, page, JSON and terminal only render it, so they can't disagree. No clock,
+//! no randomness, no input or output.
 
 pub mod annotations;
 pub mod chart;
@@ -30,23 +30,21 @@ use pacegate_engine::model::ids::PrNumber;
 use pacegate_engine::model::policy::{CommentRule, Mode};
 use pacegate_engine::model::stage::StageKey;
 
-/// What a report has to know besides the comparison.
+/// Inputs of a report besides the comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReportContext {
-    /// Whether a regression fails the check.
     pub mode: Mode,
-    /// When a comment is posted.
     pub comment: CommentRule,
-    /// Where a comment would go; without one there is none.
+    /// The target of the comment. Without it there is no comment.
     pub pull_request: Option<PrNumber>,
     /// Absolute address of the comparison's page.
     pub page_url: Option<String>,
-    /// Where the candidate's newest trace can be looked at, as the operator says.
+    /// Address of the candidate's newest trace in the operator's trace viewer.
     pub trace_url: Option<String>,
 }
 
 impl ReportContext {
-    /// Links to the page and to the trace, as Markdown; what is no plain address is left out.
+    /// Markdown links to the page and to the trace. An address that is not plain is left out.
     fn links(&self) -> Vec<String> {
         [("Full report", &self.page_url), ("Trace", &self.trace_url)]
             .into_iter()
@@ -59,16 +57,16 @@ impl ReportContext {
 /// How a completed check ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conclusion {
-    /// Nothing got slower.
+    /// No finding that counts.
     Success,
     /// A confirmed regression, in gate mode.
     Failure,
-    /// Something to know that blocks nobody.
+    /// Everything else: it blocks nothing.
     Neutral,
 }
 
 impl Conclusion {
-    /// GitHub's word.
+    /// Value in GitHub's API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -79,7 +77,7 @@ impl Conclusion {
     }
 }
 
-/// One comparison, ready to be shown anywhere.
+/// One comparison, ready to be rendered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     comparison: RunComparison,
@@ -91,7 +89,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Sorts out what a reader has to know first.
+    /// Selects and sorts the findings.
     #[must_use]
     pub fn new(comparison: RunComparison, context: ReportContext) -> Self {
         let pick = |rank: u8| {
@@ -112,26 +110,24 @@ impl Report {
         Self { comparison, context, regressed, suspect, improved, decided }
     }
 
-    /// What the gate said.
     #[must_use]
     pub fn comparison(&self) -> &RunComparison {
         &self.comparison
     }
 
-    /// What the report was made for.
     #[must_use]
     pub fn context(&self) -> &ReportContext {
         &self.context
     }
 
-    /// Stages that are confirmed slower and not explained by a deeper one: the critical path
-    /// first, then the largest increase.
+    /// Stages that are confirmed slower and not explained by a deeper stage. Those on the critical path
+    /// come first, then those with the largest increase.
     #[must_use]
     pub fn regressed(&self) -> impl ExactSizeIterator<Item = &StageComparison> + Clone {
         self.regressed.iter().map(|i| &self.comparison.stages[*i])
     }
 
-    /// Stages that one sample says are slower, in the order of [`Self::regressed`].
+    /// Stages with a suspected slowdown, in the order of [`Self::regressed`].
     #[must_use]
     pub fn suspect(&self) -> impl ExactSizeIterator<Item = &StageComparison> + Clone {
         self.suspect.iter().map(|i| &self.comparison.stages[*i])
@@ -148,31 +144,31 @@ impl Report {
         self.improved.iter().map(|i| &self.comparison.stages[*i])
     }
 
-    /// Slower stages that somebody accepted or muted, with the decision: they count for nothing.
+    /// Slower stages that were accepted or muted, with the decision. They have no effect on the verdict.
     pub fn decided(&self) -> impl Iterator<Item = (&StageComparison, &Decision)> + Clone {
         let stages = self.decided.iter().map(|i| &self.comparison.stages[*i]);
         stages.filter_map(|stage| Some((stage, stage.decision.as_ref()?)))
     }
 
-    /// Errors that would be findings if nobody had accepted or muted them.
+    /// Errors that would be findings if they were not accepted or muted.
     pub fn decided_errors(&self) -> impl Iterator<Item = (&ErrorComparison, &Decision)> + Clone {
         let is_finding =
             |e: &&ErrorComparison| matches!(e.verdict, ErrorVerdict::New | ErrorVerdict::Suspect);
         self.comparison.errors.iter().filter(is_finding).filter_map(|e| Some((e, e.decision.as_ref()?)))
     }
 
-    /// Errors with this verdict, and no finding that somebody decided about, as the gate ordered them.
+    /// Errors with this verdict, in the gate's order, without accepted or muted findings.
     pub fn errors(&self, verdict: ErrorVerdict) -> impl Iterator<Item = &ErrorComparison> + Clone {
         let is_open = |e: &ErrorComparison| e.decision.is_none() || !is_finding(e);
         self.comparison.errors.iter().filter(move |e| e.verdict == verdict && is_open(e))
     }
 
-    /// Errors a reader has to know: new ones, then suspected ones.
+    /// Errors that are findings: new ones, then suspected ones.
     pub fn unfamiliar_errors(&self) -> impl Iterator<Item = &ErrorComparison> + Clone {
         self.errors(ErrorVerdict::New).chain(self.errors(ErrorVerdict::Suspect))
     }
 
-    /// True when somebody has something to look at.
+    /// Whether there is a finding that is neither accepted nor muted.
     #[must_use]
     pub fn has_findings(&self) -> bool {
         self.slower().next().is_some() || self.unfamiliar_errors().next().is_some()
@@ -195,7 +191,7 @@ fn is_finding(error: &ErrorComparison) -> bool {
     matches!(error.verdict, ErrorVerdict::New | ErrorVerdict::Suspect)
 }
 
-/// 2 for confirmed slower, 1 for suspected, 0 for the rest.
+/// 2 for a confirmed slowdown, 1 for a suspected one, 0 for the rest.
 fn rank(stage: &StageComparison) -> u8 {
     match stage.verdict {
         StageVerdict::Regressed => 2,
@@ -204,9 +200,11 @@ fn rank(stage: &StageComparison) -> u8 {
     }
 }
 
-/// The stages of this rank that nobody decided about and no equally certain finding explains,
-/// whether or not somebody decided about that one. If every one of them points at another (the
-/// gate never says so, a stored comparison might), all are told.
+/// Indices of the open stages of this rank that no finding of this rank or above explains. The
+/// explaining finding may be accepted or muted.
+///
+/// In a stored comparison all of them might explain each other; the gate never does that. Then all are
+/// returned.
 fn unexplained(stages: &[StageComparison], wanted: u8) -> Vec<usize> {
     let ranks: HashMap<&StageKey, u8> = stages.iter().map(|s| (&s.key, rank(s))).collect();
     let explained = |stage: &StageComparison| {
@@ -215,9 +213,9 @@ fn unexplained(stages: &[StageComparison], wanted: u8) -> Vec<usize> {
     let is_open = |stage: &StageComparison| rank(stage) == wanted && stage.decision.is_none();
     let flagged: Vec<usize> = (0..stages.len()).filter(|i| is_open(&stages[*i])).collect();
     let open: Vec<usize> = flagged.iter().copied().filter(|i| !explained(&stages[*i])).collect();
-    let told_elsewhere =
+    let is_reported_elsewhere =
         || stages.iter().any(|s| rank(s) > wanted || (rank(s) == wanted && s.decision.is_some()));
-    if open.is_empty() && !told_elsewhere() { flagged } else { open }
+    if open.is_empty() && !is_reported_elsewhere() { flagged } else { open }
 }
 
 fn most_important_first(a: &StageComparison, b: &StageComparison) -> Ordering {

@@ -1,5 +1,5 @@
-//! What a reader has to know of the policy itself: where it is from, and that it, or the change's
-//! own edit of it, can't be used, and why. Names and mistakes are untrusted and pass what the medium escapes with.
+//! The policy in a report: its source, and the mistakes in the base branch's file or in the change's own
+//! edit. Names and mistakes are untrusted and pass the escaping of the medium.
 
 use pacegate_engine::model::policy::{Mode, PolicySource, UnusablePolicy};
 
@@ -7,8 +7,8 @@ use super::annotations::{Annotation, Level};
 use super::structure::Medium;
 use super::{Report, escape, format};
 
-/// What judged, in a phrase without a full stop: the file and its mode, or that these are the
-/// defaults. None where it is not known.
+/// The policy that applied, as a phrase without a full stop: its file and mode, or the defaults. None if
+/// it is not known.
 #[must_use]
 pub fn judged_by(report: &Report, medium: Medium) -> Option<String> {
     let facts = &report.comparison().policy;
@@ -32,16 +32,16 @@ pub fn judged_by(report: &Report, medium: Medium) -> Option<String> {
     })
 }
 
-/// A policy file that can't be used: what that means, and each mistake.
+/// A policy file that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// A sentence.
+    /// The consequence, as a sentence.
     pub sentence: String,
-    /// `line 7, column 12: …`, at most as many as were asked for.
+    /// `line 7, column 12: …`. The last one may be a count of further mistakes.
     pub mistakes: Vec<String>,
 }
 
-/// Everything that is wrong with the policy, at most `limit` mistakes of each file.
+/// Warnings about both files, with at most `limit` mistakes of each.
 #[must_use]
 pub fn warnings(report: &Report, medium: Medium, limit: usize) -> Vec<Warning> {
     let facts = &report.comparison().policy;
@@ -55,7 +55,7 @@ pub fn warnings(report: &Report, medium: Medium, limit: usize) -> Vec<Warning> {
     });
     let edit = facts.unusable_edit.as_ref().map(|file| {
         let sentence = format!(
-            "{} as this change has it can't be used. It would take effect after the merge.",
+            "This change's version of {} can't be used. It would take effect after the merge.",
             (medium.name)(&file.path)
         );
         warning(file, sentence, medium, limit)
@@ -73,10 +73,10 @@ fn warning(file: &UnusablePolicy, sentence: String, medium: Medium, limit: usize
     Warning { sentence, mistakes }
 }
 
-/// Mistakes of each file that are shown before anything is opened; the page has all.
+/// Mistakes of each file that the check and the comment show. The page shows all.
 const VISIBLE: usize = 5;
 
-/// The warnings as Markdown; empty without any.
+/// The warnings as Markdown; empty if there are none.
 #[must_use]
 pub fn markdown(report: &Report) -> String {
     let blocks: Vec<String> = warnings(report, Medium { name: escape::code, text: escape::prose }, VISIBLE)
@@ -89,8 +89,8 @@ pub fn markdown(report: &Report) -> String {
     blocks.join("\n\n")
 }
 
-/// The mistakes of the change's own edit, at their lines. Those of the base branch are on no
-/// line of this change.
+/// Annotations for the mistakes of the change's own edit. Mistakes in the base branch's file are on no line
+/// of this change.
 #[must_use]
 pub fn annotations(report: &Report) -> Vec<Annotation> {
     let edit = report.comparison().policy.unusable_edit.as_ref();

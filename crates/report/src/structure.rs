@@ -1,27 +1,26 @@
-//! What changed in the shape of a pipeline, as sentences without a full stop. Callers hand in
-//! how their medium shows a name and a text; nothing of a change passes by them.
+//! Changes in the structure of a pipeline, as sentences without a full stop. Callers pass how their
+//! medium escapes names and texts; every untrusted part passes through that.
 
 use pacegate_engine::gate::structure;
 use pacegate_engine::model::structure::{Change, Side, StructuralChange};
 
 use super::format;
 
-/// What every medium calls this part.
+/// Heading of this part in all media.
 pub const HEADING: &str = "What changed in the pipeline";
 
-/// Widest path that is shown; of a longer one, the end.
+/// Longest path that is shown, characters. Of a longer one, the end is shown.
 const PATH_WIDTH: usize = 80;
 
-/// How a medium shows what is not ours.
+/// A medium's escaping of untrusted text.
 #[derive(Clone, Copy)]
 pub struct Medium {
-    /// A name.
     pub name: fn(&str) -> String,
-    /// Words that may quote a name.
+    /// For a sentence that may quote a name.
     pub text: fn(&str) -> String,
 }
 
-/// One change.
+/// The sentence for one change.
 #[must_use]
 pub fn sentence(change: &StructuralChange, medium: Medium) -> String {
     let path = |path: &[String]| (medium.name)(&format::tail(&path.join(" / "), PATH_WIDTH));
@@ -57,11 +56,11 @@ pub fn sentence(change: &StructuralChange, medium: Medium) -> String {
     }
 }
 
-/// The line of the policy that keeps the history of a renamed stage.
+/// The policy line that keeps the history of a renamed stage.
 #[must_use]
 pub fn alias_line(change: &StructuralChange) -> Option<String> {
     let Change::Renamed { alias: Some(alias), .. } = &change.change else { return None };
-    // JSON's strings are YAML's too, whatever a name is made of.
+    // Every JSON string is also a YAML string.
     let quoted = |text: &str| serde_json::to_string(text).ok();
     Some(format!("aliases: [{{from: {}, to: {}}}]", quoted(&alias.from)?, quoted(&alias.to)?))
 }

@@ -1,5 +1,5 @@
-//! A report for a terminal: aligned, colour only when asked, no control character of a name
-//! gets through. Whether a terminal is there is the caller's to know.
+//! A report as text for a terminal: aligned, with colour only on request, and without control characters
+//! from names. Callers decide whether there is a terminal.
 
 use pacegate_engine::model::comparison::{ErrorComparison, RunVerdict, StageComparison, StageVerdict};
 
@@ -8,7 +8,7 @@ use super::markdown::known_errors;
 use super::structure::{HEADING, Medium, alias_line, sentence};
 use super::{Report, escape, format};
 
-/// Whether escape sequences for colour are written.
+/// Whether the text has escape sequences for colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
     /// Plain text.
@@ -40,9 +40,9 @@ impl Colour {
     }
 }
 
-/// Changes of the pipeline that are listed.
+/// Changes of the pipeline that are listed at most.
 const CHANGES: usize = 20;
-/// Widest path that is shown; a longer one loses its beginning, the end says more.
+/// Longest path that is shown, characters. Of a longer one, the end is shown.
 const PATH_WIDTH: usize = 60;
 
 impl Report {
@@ -118,7 +118,7 @@ impl Report {
         lines.join("\n")
     }
 
-    /// How the stages divide, in one line.
+    /// Number of stages by verdict, in one line.
     fn tally(&self) -> String {
         let stages = &self.comparison().stages;
         let of = |test: fn(&StageVerdict) -> bool| stages.iter().filter(|s| test(&s.verdict)).count();
@@ -135,7 +135,7 @@ impl Report {
         let parts: Vec<String> = counts
             .iter()
             .filter(|(n, _)| *n > 0)
-            .map(|(n, w)| format!("{} {w}", format::number(*n)))
+            .map(|(n, outcome)| format!("{} {outcome}", format::number(*n)))
             .collect();
         let total = format::count(stages.len(), "stage", "stages");
         if parts.is_empty() { total } else { format!("{total}: {}", parts.join(", ")) }
@@ -198,7 +198,7 @@ fn table(stages: &[&StageComparison], colour: Colour) -> String {
     lines.join("\n")
 }
 
-/// Names to the left, numbers to the right, the last column as long as it is.
+/// Aligns names to the left and numbers to the right. The last column is not padded.
 fn aligned(row: &[String; 6], widths: &[usize; 6]) -> String {
     let [name, before, now, ratio, change, sure] = row;
     let [w0, w1, w2, w3, w4, _] = widths;

@@ -1,5 +1,5 @@
-//! One run's stages as bars over time, as SVG. At most [`ROWS`] are drawn: what is marked and
-//! what took longest, each with all that holds it; the rest is counted, never silently gone.
+//! The stages of one run as bars over time, as SVG. Draws at most [`ROWS`]: marked stages and the longest
+//! ones, each with its ancestors. The number of stages that are not drawn is shown.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use pacegate_engine::model::stage::{StageKey, StageKind, StageSample};
 
 use super::{escape, format};
 
-/// Rows that are drawn.
+/// Rows that are drawn at most.
 pub const ROWS: usize = 80;
 
 const WIDTH: f64 = 960.0;
@@ -21,12 +21,10 @@ const INDENT: f64 = 12.0;
 const DEEPEST_INDENT: usize = 10;
 const TICKS: u32 = 4;
 
-/// Which stages stand out.
+/// Stages to highlight.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Marks<'a> {
-    /// On the critical path.
     pub critical: &'a [StageKey],
-    /// Slower than usual.
     pub slower: &'a [StageKey],
 }
 
@@ -35,7 +33,7 @@ struct Row<'a> {
     depth: usize,
 }
 
-/// The picture; empty text without stages.
+/// The picture; empty if there are no stages.
 #[must_use]
 pub fn waterfall(stages: &[StageSample], marks: Marks<'_>) -> String {
     let rows = in_tree_order(stages);
@@ -120,7 +118,7 @@ fn bar(row: &Row<'_>, y: f64, marks: Marks<'_>, x: impl Fn(i64) -> f64) -> Strin
     )
 }
 
-/// A name that stays within its column, by the width of a typical letter.
+/// Cuts a name to the width of its column, by the width of a typical letter.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 8 and 42")]
 fn shortened(name: &str, room: f64, taken: usize) -> String {
     let room = (room as usize).saturating_sub(taken).max(4);
@@ -131,8 +129,8 @@ fn shortened(name: &str, room: f64, taken: usize) -> String {
     name.chars().take(room - 1).chain(['…']).collect()
 }
 
-/// Parents before children, siblings by start. A stage whose parent is not here is a root; one
-/// that is its own ancestor is drawn where the circle was entered.
+/// Parents before children, siblings by start. A stage whose parent is missing is a root. In a cycle of
+/// parents, the first stage that is found counts as the root.
 fn in_tree_order(stages: &[StageSample]) -> Vec<Row<'_>> {
     let known: HashSet<&StageKey> = stages.iter().map(|s| &s.key).collect();
     let mut children: HashMap<Option<&StageKey>, Vec<&StageSample>> = HashMap::new();
@@ -146,7 +144,7 @@ fn in_tree_order(stages: &[StageSample]) -> Vec<Row<'_>> {
     let mut seen: HashSet<&StageKey> = HashSet::new();
     let mut rows = Vec::with_capacity(stages.len());
     let roots = children.get(&None).cloned().unwrap_or_default();
-    // What only a circle leads to comes last: it is drawn, but lies deepest on the stack.
+    // All stages are at the bottom of the stack, so those that are only in a cycle come last.
     let mut stack: Vec<(&StageSample, usize)> = stages.iter().rev().map(|s| (s, 0)).collect();
     stack.extend(roots.into_iter().map(|s| (s, 0)));
     while let Some((stage, depth)) = stack.pop() {
@@ -168,7 +166,7 @@ fn choose<'a>(stages: &'a [StageSample], marks: Marks<'_>) -> HashSet<&'a StageK
     wanted.sort_by(|a, b| weight(b).cmp(&weight(a)).then_with(|| a.key.cmp(&b.key)));
     let mut chosen: HashSet<&StageKey> = HashSet::new();
     for stage in wanted {
-        // Longer than fits is not chosen; the bound also ends a circle.
+        // A longer line of ancestors does not fit. The bound also ends a cycle.
         let mut line = Vec::new();
         let mut at = Some(stage);
         while let Some(s) = at.filter(|s| !chosen.contains(&s.key) && line.len() <= ROWS) {
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_follow_the_tree_and_circles_end() {
+    fn rows_follow_the_tree_despite_cycles() {
         let stages = [
             stage("late", Some("ci"), 5, 9),
             stage("ci", None, 0, 9),
@@ -223,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_go_first_but_never_what_is_marked() {
+    fn shortest_unmarked_stages_are_left_out() {
         let mut stages = vec![stage("ci", None, 0, 1_000)];
         stages.extend((1..=200).map(|i| stage(&format!("s{i}"), Some("ci"), 0, i)));
         let slower = [StageKey::from_path(&["s1".to_owned()])];
@@ -235,10 +233,10 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_and_repeated_spans() {
-        let mut hostile = stage("</text><script>alert(1)</script>", None, -3, -5);
-        hostile.count = 12;
-        let svg = waterfall(&[hostile], Marks::default());
+    fn adversarial_names_are_escaped() {
+        let mut adversarial = stage("</text><script>alert(1)</script>", None, -3, -5);
+        adversarial.count = 12;
+        let svg = waterfall(&[adversarial], Marks::default());
         assert!(!svg.contains("<script>") && svg.contains("(12x)"), "{svg}");
     }
 }

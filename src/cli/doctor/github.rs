@@ -216,7 +216,7 @@ async fn installations(app: &App, api_url: &str, facts: &AppFacts, findings: &mu
             findings.note(&format!("{account}: suspended, its jobs wait"));
             continue;
         }
-        match app.reach(InstallationId(installation.id)).await {
+        match app.installation_access(InstallationId(installation.id)).await {
             Ok(reach) => {
                 let rate = match (reach.remaining, reach.limit) {
                     (Some(remaining), Some(limit)) => format!("{remaining} of {limit} calls left this hour"),

@@ -25,7 +25,7 @@ pub(super) async fn jobs(args: &GitHubArgs, public_url: Option<&str>, findings: 
             "runners would send tokens and spans to {url} in clear text: put TLS in front of this service"
         ));
     }
-    match verifier.reach().await {
+    match verifier.fetch_keys().await {
         Ok(_) => findings.good(&format!(
             "jobs can prove who they are: tokens of {} for the audience {url}",
             verifier.issuer()

@@ -138,7 +138,7 @@ fn is_baseline(run: &WorkflowRun, row: &BackfillRow) -> bool {
 
 /// Too early when what is left of the rate limit is for live work.
 fn leave_enough(work: &WorkerContext, github: &RepoClient, reserve: Reserve) -> Result<(), TaskError> {
-    match (reserve, github.hour_of_calls()) {
+    match (reserve, github.hourly_quota()) {
         (Reserve::Half, Some(hour)) if hour.remaining < hour.limit / 2 => {
             let until_reset = hour.reset_at.since(work.clock.now());
             // A wrong header must not stop it for good.

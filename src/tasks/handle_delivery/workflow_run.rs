@@ -4,10 +4,10 @@
 use super::Delivery;
 use crate::tasks::TaskError;
 use crate::tasks::listed_runs::{progress, record};
-use pacegate_github::webhook::WorkflowRunNews;
+use pacegate_github::webhook::WorkflowRunUpdate;
 use pacegate_store::WorkflowRunRow;
 
-pub(super) async fn changed(delivery: Delivery<'_>, run: WorkflowRunNews) -> Result<(), TaskError> {
+pub(super) async fn changed(delivery: Delivery<'_>, run: WorkflowRunUpdate) -> Result<(), TaskError> {
     let work = delivery.work;
     let mut tx = work.db.write().await?;
     let Some(repository) = delivery.record_repository(&mut tx).await? else { return Ok(()) };

@@ -22,7 +22,7 @@ use self::pending::{Pending, STATE_LIFETIME, digest};
 use super::AppState;
 use super::error::{PageError, WebError};
 use pacegate_github::registration::{self, Choices, Manifest, RegisteredApp, is_code, web_url, webhook_url};
-use pacegate_report::page::{Asked, MadeApp, SetupDonePage, SetupManifestPage, SetupPage, Site};
+use pacegate_report::page::{AppGrant, CreatedApp, SetupDonePage, SetupManifestPage, SetupPage, Site};
 use pacegate_store::app_file::{AppFile, probe};
 
 /// The form is a few hundred bytes.
@@ -171,7 +171,7 @@ async fn show_manifest(
         permissions: choices
             .permissions()
             .iter()
-            .map(|p| Asked { name: format!("{}: {}", p.name, p.level), why: p.why.to_owned() })
+            .map(|p| AppGrant { name: format!("{}: {}", p.name, p.level), why: p.why.to_owned() })
             .collect(),
         events: choices.events().join(", "),
         webhook: webhook_url(&public_url),
@@ -276,7 +276,7 @@ fn keep(
     };
     Ok(SetupDonePage {
         site: site(state),
-        made: Some(MadeApp {
+        created: Some(CreatedApp {
             install_href: format!("{page}/installations/new"),
             settings_href: page,
             slug: file.slug,
@@ -292,7 +292,7 @@ async fn done(State(state): State<AppState>) -> Result<Response, PageError> {
     if state.local_mode() {
         return Err(refused(&state, WebError::NotFound));
     }
-    let page = SetupDonePage { site: site(&state), made: None };
+    let page = SetupDonePage { site: site(&state), created: None };
     answer(&state, page.render(), "'none'")
 }
 

@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use pacegate_clock::Clock;
 use pacegate_github::RepoClient;
-use pacegate_github::artifacts::of_attempt;
+use pacegate_github::artifacts::select_artifacts;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -174,7 +174,7 @@ async fn artifacts_are_fetched_tokenless_and_verified_against_listing() {
     fake.change_artifact(ids[4], |artifact| artifact.size = 1);
     fake.change_artifact(ids[5], |artifact| artifact.head_sha = Some("b".repeat(40)));
     let listed = client.artifacts_of_run(7).await.expect("a list");
-    let selection = of_attempt(listed, &run, 1);
+    let selection = select_artifacts(listed, &run, 1);
     assert_eq!((selection.chosen.len(), selection.refused.len()), (5, 1), "{selection:?}");
     let mut fetched = Vec::new();
     for artifact in &selection.chosen {

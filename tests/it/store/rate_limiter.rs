@@ -10,7 +10,9 @@ use pacegate::tasks::rate_limiter::{DatabaseRateLimiter, WriteLimits, share_of_c
 use pacegate_clock::Clock;
 use pacegate_engine::model::ids::InstallationId;
 use pacegate_engine::model::time::Timestamp;
-use pacegate_github::rate_limiter::{CallFacts, CallKind, HourOfCalls, Limit, Permit, RateLimiter, Refusal};
+use pacegate_github::rate_limiter::{
+    CallKind, CallResult, HourlyQuota, Permit, RateLimitError, RateLimiter, RequestedWait,
+};
 
 use super::{Outcome, Store, at, seconds, store_test};
 
@@ -50,28 +52,29 @@ impl Processes {
     }
 }
 
-const DONE: CallFacts = CallFacts { succeeded: true, limit: None, hour: None };
+const DONE: CallResult = CallResult { succeeded: true, wait: None, quota: None };
 
-fn limited(limit: Limit) -> CallFacts {
-    CallFacts { succeeded: false, limit: Some(limit), hour: None }
+fn limited(limit: RequestedWait) -> CallResult {
+    CallResult { succeeded: false, wait: Some(limit), quota: None }
 }
 
-fn permit(admitted: Result<Permit, Refusal>) -> Permit {
+fn permit(admitted: Result<Permit, RateLimitError>) -> Permit {
     admitted.expect("let through")
 }
 
 /// The time before which a call is refused.
-fn not_before(admitted: Result<Permit, Refusal>) -> Timestamp {
+fn not_before(admitted: Result<Permit, RateLimitError>) -> Timestamp {
     match admitted.expect_err("refused") {
-        Refusal::NotBefore(until) => until,
-        Refusal::Unknown(error) => panic!("{error}"),
+        RateLimitError::RetryAt(until) => until,
+        RateLimitError::Unavailable(error) => panic!("{error}"),
     }
 }
 
 store_test!(wait_of_one_process_applies_to_all, async |store: &Store| -> Outcome {
     let limiters = Processes::new(store, LIMITS).await;
-    let read = permit(limiters.one.admit(US, CallKind::Read).await);
-    let wait = limiters.one.report(US, read, limited(Limit::For(seconds(60)))).await.expect("a wait");
+    let read = permit(limiters.one.acquire(US, CallKind::Read).await);
+    let wait =
+        limiters.one.release(US, read, limited(RequestedWait::For(seconds(60)))).await.expect("a wait");
     assert!((seconds(60)..seconds(68)).contains(&wait), "{wait:?}");
     let until = limiters.now().after(wait);
     for (limiter, kind) in [
@@ -81,19 +84,19 @@ store_test!(wait_of_one_process_applies_to_all, async |store: &Store| -> Outcome
         (&limiters.two, CallKind::Write),
     ] {
         assert_eq!(
-            not_before(limiter.admit(US, kind).await),
+            not_before(limiter.acquire(US, kind).await),
             until,
             "one time for all, so that their order stays"
         );
-        assert!(limiter.outlook(US, kind).await.is_err());
-        assert!(limiter.admit(OTHERS, CallKind::Read).await.is_ok(), "other installations need not wait");
+        assert!(limiter.check(US, kind).await.is_err());
+        assert!(limiter.acquire(OTHERS, CallKind::Read).await.is_ok(), "other installations need not wait");
     }
     // A late and shorter wait changes nothing.
-    limiters.one.report(US, Permit::default(), limited(Limit::For(seconds(1)))).await;
-    assert_eq!(not_before(limiters.two.admit(US, CallKind::Read).await), until);
+    limiters.one.release(US, Permit::default(), limited(RequestedWait::For(seconds(1)))).await;
+    assert_eq!(not_before(limiters.two.acquire(US, CallKind::Read).await), until);
     limiters.pass(wait);
-    permit(limiters.two.admit(US, CallKind::Read).await);
-    permit(limiters.one.admit(US, CallKind::Write).await);
+    permit(limiters.two.acquire(US, CallKind::Read).await);
+    permit(limiters.one.acquire(US, CallKind::Write).await);
     Ok(())
 });
 
@@ -101,44 +104,44 @@ store_test!(wait_without_hint_doubles_until_success, async |store: &Store| -> Ou
     let limiters = Processes::new(store, LIMITS).await;
     for (limiter, minutes) in [(&limiters.one, 1), (&limiters.two, 2), (&limiters.one, 4), (&limiters.two, 8)]
     {
-        let write = permit(limiter.admit(US, CallKind::Write).await);
-        let wait = limiter.report(US, write, limited(Limit::Unsaid)).await.expect("a wait");
+        let write = permit(limiter.acquire(US, CallKind::Write).await);
+        let wait = limiter.release(US, write, limited(RequestedWait::Unspecified)).await.expect("a wait");
         let least = Duration::from_mins(minutes);
         assert!((least..least + seconds(8)).contains(&wait), "{wait:?} for {least:?}");
         limiters.pass(wait + SPACING);
     }
-    let write = permit(limiters.one.admit(US, CallKind::Write).await);
-    assert_eq!(limiters.one.report(US, write, DONE).await, None);
+    let write = permit(limiters.one.acquire(US, CallKind::Write).await);
+    assert_eq!(limiters.one.release(US, write, DONE).await, None);
     limiters.pass(SPACING);
-    let write = permit(limiters.two.admit(US, CallKind::Write).await);
-    let wait = limiters.two.report(US, write, limited(Limit::Unsaid)).await.expect("a wait");
+    let write = permit(limiters.two.acquire(US, CallKind::Write).await);
+    let wait = limiters.two.release(US, write, limited(RequestedWait::Unspecified)).await.expect("a wait");
     assert!(wait < seconds(70), "{wait:?}");
     Ok(())
 });
 
 store_test!(writes_are_serial_and_spaced, async |store: &Store| -> Outcome {
     let limiters = Processes::new(store, LIMITS).await;
-    let first = permit(limiters.one.admit(US, CallKind::Write).await);
+    let first = permit(limiters.one.acquire(US, CallKind::Write).await);
     let waiting = tokio::spawn({
         let limiter = Arc::clone(&limiters.two);
-        async move { limiter.admit(US, CallKind::Write).await }
+        async move { limiter.acquire(US, CallKind::Write).await }
     });
-    permit(limiters.two.admit(OTHERS, CallKind::Write).await);
-    permit(limiters.two.admit(US, CallKind::Read).await);
-    limiters.one.report(US, first, DONE).await;
+    permit(limiters.two.acquire(OTHERS, CallKind::Write).await);
+    permit(limiters.two.acquire(US, CallKind::Read).await);
+    limiters.one.release(US, first, DONE).await;
     let next = limiters.now().after(SPACING);
     assert_eq!(not_before(waiting.await.expect("no panic")), next);
-    assert_eq!(not_before(limiters.one.admit(US, CallKind::Write).await), next);
+    assert_eq!(not_before(limiters.one.acquire(US, CallKind::Write).await), next);
     limiters.pass(SPACING);
-    permit(limiters.two.admit(US, CallKind::Write).await);
+    permit(limiters.two.acquire(US, CallKind::Write).await);
     Ok(())
 });
 
 store_test!(write_waits_briefly_for_another_process, async |store: &Store| -> Outcome {
     let limiters = Processes::new(store, WriteLimits { spacing: Duration::ZERO, ..LIMITS }).await;
-    let first = permit(limiters.one.admit(US, CallKind::Write).await);
+    let first = permit(limiters.one.acquire(US, CallKind::Write).await);
     let (ended, admitted) =
-        tokio::join!(limiters.one.report(US, first, DONE), limiters.two.admit(US, CallKind::Write));
+        tokio::join!(limiters.one.release(US, first, DONE), limiters.two.acquire(US, CallKind::Write));
     assert_eq!(ended, None);
     permit(admitted);
     Ok(())
@@ -146,18 +149,18 @@ store_test!(write_waits_briefly_for_another_process, async |store: &Store| -> Ou
 
 store_test!(killed_process_blocks_others_only_briefly, async |store: &Store| -> Outcome {
     let limiters = Processes::new(store, LIMITS).await;
-    drop(permit(limiters.one.admit(US, CallKind::Write).await));
+    drop(permit(limiters.one.acquire(US, CallKind::Write).await));
     // Its call may still be under way for this long.
     limiters.pass(LIMITS.call_timeout);
-    let until = not_before(limiters.two.admit(US, CallKind::Write).await);
+    let until = not_before(limiters.two.acquire(US, CallKind::Write).await);
     assert!(until > limiters.now());
     limiters.pass(seconds(6));
-    let second = permit(limiters.two.admit(US, CallKind::Write).await);
+    let second = permit(limiters.two.acquire(US, CallKind::Write).await);
     // A late report of the killed process does not end another write.
-    let late = Permit { lease: Some("its".into()), turn: None };
-    limiters.one.report(US, late, DONE).await;
-    assert!(limiters.two.report(US, second, DONE).await.is_none());
-    assert_eq!(not_before(limiters.one.admit(US, CallKind::Write).await), limiters.now().after(SPACING));
+    let late = Permit { lease: Some("its".into()), local_lock: None };
+    limiters.one.release(US, late, DONE).await;
+    assert!(limiters.two.release(US, second, DONE).await.is_none());
+    assert_eq!(not_before(limiters.one.acquire(US, CallKind::Write).await), limiters.now().after(SPACING));
     Ok(())
 });
 
@@ -166,19 +169,19 @@ store_test!(writes_in_an_hour_are_limited, async |store: &Store| -> Outcome {
     let limiters = Processes::new(store, limits).await;
     let began = limiters.now();
     for limiter in [&limiters.one, &limiters.two, &limiters.one] {
-        let write = permit(limiter.admit(US, CallKind::Write).await);
-        limiter.report(US, write, DONE).await;
+        let write = permit(limiter.acquire(US, CallKind::Write).await);
+        limiter.release(US, write, DONE).await;
         limiters.pass(Duration::from_mins(10));
     }
-    let until = not_before(limiters.two.admit(US, CallKind::Write).await);
+    let until = not_before(limiters.two.acquire(US, CallKind::Write).await);
     assert!(until >= began.after(Duration::from_hours(1)), "{until}");
     assert!(until <= began.after(Duration::from_mins(65)), "{until}");
-    permit(limiters.two.admit(US, CallKind::Read).await);
+    permit(limiters.two.acquire(US, CallKind::Read).await);
     limiters.pass(until.since(limiters.now()));
     // The oldest write leaves the hour ten minutes before the next one.
-    let write = permit(limiters.one.admit(US, CallKind::Write).await);
-    limiters.one.report(US, write, DONE).await;
-    assert!(limiters.two.admit(US, CallKind::Write).await.is_err());
+    let write = permit(limiters.one.acquire(US, CallKind::Write).await);
+    limiters.one.release(US, write, DONE).await;
+    assert!(limiters.two.acquire(US, CallKind::Write).await.is_err());
     let overview = store.read().await?.github_budgets_overview(limiters.now(), began).await?;
     assert_eq!((overview.closed, overview.least_calls_percent, overview.most_writes), (0, None, Some(3)));
     Ok(())
@@ -188,8 +191,8 @@ store_test!(spent_hour_of_calls_is_refused_everywhere, async |store: &Store| -> 
     let limiters = Processes::new(store, LIMITS).await;
     let reset_at = limiters.now().after(seconds(600));
     let report = async |limiter: &Arc<DatabaseRateLimiter>, remaining| {
-        let hour = Some(HourOfCalls { limit: 5000, remaining, reset_at });
-        limiter.report(US, Permit::default(), CallFacts { hour, ..DONE }).await
+        let quota = Some(HourlyQuota { limit: 5000, remaining, reset_at });
+        limiter.release(US, Permit::default(), CallResult { quota, ..DONE }).await
     };
     let left = async || share_of_calls_left(&store.db, US, limiters.now()).await;
     assert!((left().await? - 1.0).abs() < 1e-9, "nothing was reported yet");
@@ -202,9 +205,9 @@ store_test!(spent_hour_of_calls_is_refused_everywhere, async |store: &Store| -> 
     assert!(left().await?.abs() < 1e-9);
     let overview = store.read().await?.github_budgets_overview(limiters.now(), at(0)).await?;
     assert_eq!((overview.closed, overview.least_calls_percent), (1, Some(0)));
-    assert!(not_before(limiters.one.admit(US, CallKind::Read).await) > reset_at);
+    assert!(not_before(limiters.one.acquire(US, CallKind::Read).await) > reset_at);
     limiters.pass(seconds(602));
-    permit(limiters.one.admit(US, CallKind::Read).await);
+    permit(limiters.one.acquire(US, CallKind::Read).await);
     assert!((left().await? - 1.0).abs() < 1e-9, "a new hour");
     Ok(())
 });

@@ -1,5 +1,5 @@
-//! The claims of a job's token, each held against what it has to be. Pure. The subject (`sub`) is never
-//! read: it has several forms, and a repository may choose its own; its number says whose a token is.
+//! Checks every claim of a job's token. Pure. The subject (`sub`) is never read: it has several forms,
+//! and a repository may choose its own. The repository's number identifies the owner of a token.
 
 use std::time::Duration;
 
@@ -9,21 +9,25 @@ use super::OidcError;
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoName};
 use pacegate_engine::model::time::Timestamp;
 
-/// How much GitHub's clock and ours may differ.
-pub const LEEWAY: Duration = Duration::from_mins(1);
-/// The longest a token may live: GitHub's live for minutes, and each is remembered for as long.
+/// Allowed difference between GitHub's clock and ours.
+pub(super) const LEEWAY: Duration = Duration::from_mins(1);
+/// Longest lifetime of a token, seconds. GitHub's live for minutes. Each token is remembered for its
+/// lifetime, so that it is accepted only once.
 const LIFE_S: i64 = 3_600;
-/// The longest identifier of a token, name of a ref, name of an event, in bytes.
+/// Longest text in a claim, bytes.
 const TEXT: usize = 300;
 
-/// Events whose run is of the commit that GitHub names, written by who may write to the repository or
-/// judged as a pull request. Not here: those that run the base branch's workflow at a stranger's
-/// word (`pull_request_target`, `workflow_run`, `issue_comment`, `issues` and their like) or with a
-/// caller's payload (`repository_dispatch`): their jobs often check out the stranger's code, and would
-/// speak for the base branch.
+/// Accepted events. Their runs belong to the commit that GitHub names. Its author may write to the
+/// repository, or the run is judged as a pull request.
+///
+/// Other events are missing because a stranger may trigger them and they run the base branch's
+/// workflow. Their jobs often check out the stranger's code, and their times would count for the base
+/// branch. Such events are:
+/// - `pull_request_target`, `workflow_run`, `issue_comment`, `issues` and similar ones;
+/// - `repository_dispatch`, which has a payload of its caller.
 const EVENTS: [&str; 6] = ["push", "pull_request", "merge_group", "schedule", "workflow_dispatch", "release"];
 
-/// A token's claims as they are written.
+/// The claims of a token, unchecked.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Claims {
     iss: String,
@@ -49,33 +53,32 @@ pub(super) struct Claims {
     head_ref: Option<String>,
 }
 
-/// Which job a verified token is of.
+/// The job that a verified token belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobToken {
-    /// The token's own identifier: it is taken once.
+    /// Identifies the token, which is accepted only once.
     pub id: String,
-    /// Until when it could be used, clocks that differ counted in.
+    /// End of the token's validity, with the allowed clock difference added.
     pub usable_until: Timestamp,
     /// GitHub's number of the repository.
     pub repository_id: i64,
-    /// Its name when the job began.
+    /// The name when the job began.
     pub repository: RepoName,
     /// GitHub's number of the workflow run.
     pub run_id: i64,
-    /// 1 for the first.
+    /// Counted from 1.
     pub run_attempt: u32,
-    /// GitHub's number of the job, which older servers do not tell.
+    /// GitHub's number of the job. Older servers leave it out.
     pub check_run_id: Option<i64>,
-    /// What started the run.
+    /// The event that started the run.
     pub event: &'static str,
-    /// The commit that was checked out: of a pull request, a merge that GitHub made.
+    /// The commit of the run. For a pull request it is GitHub's merge commit.
     pub sha: CommitSha,
-    /// The pull request that the run is of.
     pub pull_request: Option<PrNumber>,
 }
 
 impl Claims {
-    /// Holds every claim against what it has to be.
+    /// Checks every claim.
     pub(super) fn checked(self, issuer: &str, audience: &str, now: Timestamp) -> Result<JobToken, OidcError> {
         if self.iss.trim_end_matches('/') != issuer {
             return Err(OidcError::Issuer { expected: issuer.to_owned() });
@@ -84,7 +87,7 @@ impl Claims {
         if audience.is_empty() || self.aud.trim_end_matches('/') != audience {
             return Err(OidcError::Audience { expected: audience.to_owned() });
         }
-        self.is_of_now(now)?;
+        self.check_times(now)?;
         let id = bounded(self.jti, "jti")?;
         let repository_id = positive(self.repository_id, "repository_id")?;
         let run_id = positive(self.run_id, "run_id")?;
@@ -96,7 +99,7 @@ impl Claims {
         let git_ref = bounded(self.git_ref, "ref")?;
         let event = known_event(&self.event_name)?;
         let pull_request = pull_request_of(&git_ref);
-        // A pull request's run is of its merge, and nothing else is.
+        // Runs of pull requests, and only these, have the ref of a merge.
         if (event == "pull_request") != pull_request.is_some() {
             return Err(OidcError::Claim { claim: "ref" });
         }
@@ -121,7 +124,7 @@ impl Claims {
         })
     }
 
-    fn is_of_now(&self, now: Timestamp) -> Result<(), OidcError> {
+    fn check_times(&self, now: Timestamp) -> Result<(), OidcError> {
         let (now, leeway) = (now.as_secs(), LEEWAY.as_secs().cast_signed());
         if self.exp.saturating_add(leeway) <= now {
             return Err(OidcError::Expired);
@@ -161,7 +164,7 @@ fn positive(number: Option<i64>, claim: &'static str) -> Result<i64, OidcError> 
     number.filter(|number| *number > 0).ok_or(OidcError::Claim { claim })
 }
 
-/// GitHub writes numbers as texts; what is neither is 0, which nobody has.
+/// GitHub writes numbers as texts. Any other value becomes 0, which is never a valid number.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

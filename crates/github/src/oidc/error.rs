@@ -1,66 +1,59 @@
-//! Why a job's token is not taken, in the words of whoever wrote the workflow. No text here holds a
-//! token or a part of one.
+//! Errors of OIDC tokens, written for the author of a workflow. No text here contains a token or a
+//! part of one.
 
-/// Why a token is refused, or can't be verified now.
+/// Why a token is rejected or can't be verified now.
 #[derive(Debug, thiserror::Error)]
 pub enum OidcError {
-    /// Not a token of a job at all.
     #[error("this is not an OIDC token of GitHub Actions: {0}")]
     Malformed(String),
     /// The issuer has no such key.
     #[error(
-        "the issuer {issuer} has no key of the name this token was signed with; a key that is new is known within a minute"
+        "the issuer {issuer} has no key with the identifier in this token; a new key is known within a minute, so try again then"
     )]
     UnknownKey {
-        /// Whose tokens are taken.
+        /// The accepted issuer.
         issuer: String,
     },
-    /// Signed by somebody else.
-    #[error("the token's signature is not by the key it names")]
+    #[error("the token's signature does not match the key that the token names")]
     Signature,
-    /// By another issuer.
-    #[error("the token is not by {expected}, which PACEGATE_GITHUB_OIDC_ISSUER names")]
+    #[error(
+        "the token is not from the issuer {expected}; PACEGATE_GITHUB_OIDC_ISSUER sets the accepted issuer"
+    )]
     Issuer {
-        /// Whose tokens are taken.
+        /// The accepted issuer.
         expected: String,
     },
-    /// For somebody else.
+    /// The token is for another service.
     #[error(
-        "the token is for another audience: ask for it with the audience {expected}, this service's PACEGATE_PUBLIC_URL"
+        "the token is for another audience: request it with the audience {expected}, this service's PACEGATE_PUBLIC_URL"
     )]
     Audience {
-        /// Who it has to be for.
+        /// The accepted audience.
         expected: String,
     },
-    /// Too late.
-    #[error("the token has expired; ask for a new one just before it is used")]
+    #[error("the token has expired; request a new one just before it is used")]
     Expired,
-    /// Too early, by more than clocks may differ.
+    /// Too early by more than the allowed clock difference.
     #[error("the token is not valid yet: the clocks of GitHub and this service differ by more than a minute")]
     NotYetValid,
-    /// A claim that is not what GitHub writes there.
-    #[error("the token's claim {claim} is not what GitHub writes there")]
-    Claim {
-        /// Its name.
-        claim: &'static str,
-    },
-    /// Of an event in which others than the commit's authors may choose the code.
+    #[error("the token's claim {claim} has a value that GitHub never writes")]
+    Claim { claim: &'static str },
+    /// In runs of this event, others than the commit's authors may choose the code.
     #[error(
         "jobs of the event {event} get no grant, because strangers may choose what they run; their artifact is collected all the same"
     )]
     Event {
-        /// GitHub's name of it, or `another event`.
+        /// GitHub's name of the event, or `of an unknown name`.
         event: String,
     },
-    /// The keys can't be had now.
+    /// The issuer's keys can't be fetched now.
     #[error("the keys of {issuer} can't be fetched ({reason}); try again in a moment")]
     Unavailable {
-        /// Whose keys.
         issuer: String,
         /// Status or transport error.
         reason: String,
     },
-    /// The issuer can't be one.
+    /// The configured address is not that of an issuer.
     #[error("PACEGATE_GITHUB_OIDC_ISSUER can't be used: {0}")]
     Configuration(String),
 }

@@ -1,6 +1,6 @@
-//! The issuer's public keys: fetched when they are needed, kept, and looked up by name. Whatever names
-//! of keys a stranger makes up, the issuer is asked once a minute at most, and nobody whose key is
-//! known waits for it.
+//! The public keys of an issuer: fetched when needed, kept, and looked up by identifier. A stranger can
+//! invent identifiers; the issuer is still asked at most once a minute. Lookups of a known key never
+//! wait for a fetch.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,20 +17,22 @@ use crate::answer::chain;
 use pacegate_clock::Clock;
 use pacegate_engine::model::time::Timestamp;
 
-/// Keys are asked for again when they are this old.
+/// Keys of this age are fetched again.
 const FRESH: Duration = Duration::from_hours(1);
-/// And no longer used when they are this old: an issuer that withdrew one has to be heard.
+/// Keys of this age are no longer used: the issuer may have withdrawn one.
 const USABLE: Duration = Duration::from_hours(24);
-/// From a fetch to the next, whatever asks for it; sooner after one that failed.
+/// Least time from a fetch to the next.
 const SPACING: Duration = Duration::from_mins(1);
+/// The same after a failed fetch.
 const SPACING_AFTER_FAILURE: Duration = Duration::from_secs(5);
-/// The largest set of keys that is read, and the most keys of it that are kept.
+/// Largest set of keys that is read, bytes.
 const SET_BYTES: usize = 256 << 10;
+/// Keys that are kept at most.
 const KEYS: usize = 64;
-/// The moduli that are taken, in bytes: 2048 to 8192 bits.
+/// Accepted lengths of a modulus, bytes: 2048 to 8192 bits.
 const MODULUS: std::ops::RangeInclusive<usize> = 256..=1024;
 
-/// A name and a key.
+/// Keys by identifier (`kid`).
 type KeySet = HashMap<String, DecodingKey>;
 
 /// The keys of one issuer.
@@ -40,7 +42,7 @@ pub(super) struct Keys {
     client: reqwest::Client,
     clock: Clock,
     known: Mutex<Known>,
-    /// Held by who fetches.
+    /// Held during a fetch.
     fetching: tokio::sync::Mutex<()>,
 }
 
@@ -53,14 +55,14 @@ struct Known {
     failure: Option<String>,
 }
 
-/// What is known of a key.
-enum Found {
+/// Result of a lookup.
+enum Lookup {
     Fresh(DecodingKey),
     Stale(DecodingKey),
-    Nothing,
+    Missing,
 }
 
-/// What an issuer publishes.
+/// The document that an issuer publishes.
 #[derive(Deserialize)]
 struct Published {
     keys: Vec<PublishedKey>,
@@ -100,49 +102,49 @@ impl Keys {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The key of this name.
+    /// The key with this identifier.
     pub(super) async fn key(&self, kid: &str) -> Result<DecodingKey, OidcError> {
         match self.find(kid) {
-            Found::Fresh(key) => Ok(key),
-            Found::Stale(key) => {
-                // One asks again; the others use what they have meanwhile.
+            Lookup::Fresh(key) => Ok(key),
+            Lookup::Stale(key) => {
+                // One caller fetches; the others use the stale key meanwhile.
                 if let Ok(_one) = self.fetching.try_lock()
                     && self.may_fetch()
                 {
-                    let _told_by_find = self.fetch().await;
+                    let _seen_by_find = self.fetch().await;
                     return match self.find(kid) {
-                        Found::Fresh(key) | Found::Stale(key) => Ok(key),
-                        Found::Nothing => Err(self.absent()),
+                        Lookup::Fresh(key) | Lookup::Stale(key) => Ok(key),
+                        Lookup::Missing => Err(self.absent()),
                     };
                 }
                 Ok(key)
             }
-            Found::Nothing => {
-                // They may be on their way for somebody else.
+            Lookup::Missing => {
+                // Another caller may be fetching them already.
                 if self.may_fetch() || self.fetching.try_lock().is_err() {
                     let _one = self.fetching.lock().await;
-                    // Who waited finds what the one before it fetched.
-                    if let Found::Nothing = self.find(kid)
+                    // After waiting for the lock, the key may have been fetched.
+                    if let Lookup::Missing = self.find(kid)
                         && self.may_fetch()
                     {
-                        let _told_by_find = self.fetch().await;
+                        let _seen_by_find = self.fetch().await;
                     }
                 }
                 match self.find(kid) {
-                    Found::Fresh(key) | Found::Stale(key) => Ok(key),
-                    Found::Nothing => Err(self.absent()),
+                    Lookup::Fresh(key) | Lookup::Stale(key) => Ok(key),
+                    Lookup::Missing => Err(self.absent()),
                 }
             }
         }
     }
 
-    fn find(&self, kid: &str) -> Found {
+    fn find(&self, kid: &str) -> Lookup {
         let (known, now) = (self.known(), self.clock.now());
-        let Some(fetched_at) = known.fetched_at else { return Found::Nothing };
+        let Some(fetched_at) = known.fetched_at else { return Lookup::Missing };
         match (known.keys.get(kid), now.since(fetched_at)) {
-            (Some(key), age) if age < FRESH => Found::Fresh(key.clone()),
-            (Some(key), age) if age < USABLE => Found::Stale(key.clone()),
-            _ => Found::Nothing,
+            (Some(key), age) if age < FRESH => Lookup::Fresh(key.clone()),
+            (Some(key), age) if age < USABLE => Lookup::Stale(key.clone()),
+            _ => Lookup::Missing,
         }
     }
 
@@ -150,7 +152,7 @@ impl Keys {
         self.known().not_before.is_none_or(|not_before| self.clock.now() >= not_before)
     }
 
-    /// Why there is no such key: it is unknown, or nothing is known.
+    /// The error for a missing key: the last fetch failed, or the issuer has no such key.
     fn absent(&self) -> OidcError {
         let issuer = self.issuer.clone();
         match self.known().failure.clone() {
@@ -159,10 +161,10 @@ impl Keys {
         }
     }
 
-    /// Fetches the keys; what was known stays when that fails. Returns how many there are.
+    /// Fetches the keys and returns their number. After a failure the known keys stay.
     pub(super) async fn fetch(&self) -> Result<usize, OidcError> {
         {
-            // Before it begins: who goes away in the middle of it lets nobody ask more often.
+            // Set before the fetch: a cancelled fetch must not allow the next one sooner.
             let mut known = self.known();
             known.not_before = Some(self.clock.now().after(SPACING_AFTER_FAILURE));
             known.failure = Some("they are being fetched".to_owned());
@@ -182,7 +184,7 @@ impl Keys {
                 Ok(count)
             }
             Err(reason) => {
-                tracing::warn!(issuer = %self.issuer, reason, "the keys of OIDC tokens could not be fetched");
+                tracing::warn!(issuer = %self.issuer, reason, "the keys of the OIDC issuer could not be fetched");
                 known.not_before = Some(now.after(SPACING_AFTER_FAILURE));
                 known.failure = Some(reason.clone());
                 Err(OidcError::Unavailable { issuer: self.issuer.clone(), reason })
@@ -191,35 +193,35 @@ impl Keys {
     }
 
     async fn fetched(&self) -> Result<KeySet, String> {
-        let told = |error: reqwest::Error| chain(&error.without_url());
-        let mut answer = self.client.get(self.url.clone()).send().await.map_err(told)?;
+        let reason = |error: reqwest::Error| chain(&error.without_url());
+        let mut answer = self.client.get(self.url.clone()).send().await.map_err(reason)?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(format!("status {}", answer.status().as_u16()));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(told)? {
+        while let Some(chunk) = answer.chunk().await.map_err(reason)? {
             if body.len() + chunk.len() > SET_BYTES {
-                return Err("the set of keys is larger than any issuer's".to_owned());
+                return Err("the set of keys is larger than 256 KiB".to_owned());
             }
             body.extend_from_slice(&chunk);
         }
         let published: Published =
-            serde_json::from_slice(&body).map_err(|e| format!("no set of keys was answered: {e}"))?;
+            serde_json::from_slice(&body).map_err(|e| format!("the answer is not a set of keys: {e}"))?;
         let keys: KeySet = published.keys.into_iter().filter_map(usable).take(KEYS).collect();
-        if keys.is_empty() { Err("no key is for RS256".to_owned()) } else { Ok(keys) }
+        if keys.is_empty() { Err("the set has no key for RS256".to_owned()) } else { Ok(keys) }
     }
 }
 
-/// Where an issuer publishes its keys: at https, or on this very machine.
+/// The address of an issuer's keys. It has to be https, or on this machine.
 fn address_of_keys(issuer: &str) -> Result<Url, OidcError> {
     let wrong = |reason: &str| OidcError::Configuration(reason.to_owned());
     let url: Url = format!("{issuer}/.well-known/jwks").parse().map_err(|_| wrong("it is not an address"))?;
-    let is_here = match url.host_str().map(|host| host.trim_matches(['[', ']'])) {
+    let is_local = match url.host_str().map(|host| host.trim_matches(['[', ']'])) {
         Some("localhost") => true,
         Some(host) => host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
         None => return Err(wrong("it is not an address")),
     };
-    if url.scheme() != "https" && !(url.scheme() == "http" && is_here) {
+    if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
         return Err(wrong("it has to begin with https://"));
     }
     if !url.username().is_empty()
@@ -232,7 +234,7 @@ fn address_of_keys(issuer: &str) -> Result<Url, OidcError> {
     Ok(url)
 }
 
-/// A published key, if it is one for signatures with RS256.
+/// The identifier and key of a published key; none if it is not for RS256 signatures.
 fn usable(key: PublishedKey) -> Option<(String, DecodingKey)> {
     let is_for_signatures = key.kty.as_deref() == Some("RSA")
         && key.alg.as_deref().is_none_or(|alg| alg == "RS256")

@@ -1,6 +1,6 @@
-//! The OIDC token with which a job of GitHub Actions says who it is: its signature, then every claim.
-//! A token that is not by the issuer, not for this service, or of an event in which strangers choose
-//! the code is refused; nothing of a token is believed, logged or kept before its signature is checked.
+//! The OIDC token that identifies a job of GitHub Actions. Checks its signature, then every claim.
+//! Rejects a token of another issuer, for another service, or of an event in which strangers choose the
+//! code. Nothing of a token is used, logged or kept before its signature is checked.
 
 mod claims;
 mod error;
@@ -12,17 +12,17 @@ use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 
-pub use self::claims::{JobToken, LEEWAY};
+pub use self::claims::JobToken;
 pub use self::error::OidcError;
 use self::keys::Keys;
 use pacegate_clock::Clock;
 
-/// The longest token that is looked at. GitHub's have about two thousand characters.
+/// Longest token that is read, bytes. GitHub's have about two thousand.
 const TOKEN_BYTES: usize = 16 << 10;
-/// The longest name of a key.
+/// Longest identifier of a key, bytes.
 const KEY_ID_BYTES: usize = 200;
 
-/// Verifies the tokens of one issuer. Its keys are fetched when the first token comes.
+/// Verifies the tokens of one issuer. Fetches its keys when the first token arrives.
 #[derive(Debug)]
 pub struct Verifier {
     issuer: String,
@@ -31,43 +31,43 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// For the tokens of an issuer: https, or http on this machine.
+    /// `issuer` is an https address, or http on this machine.
     ///
     /// # Errors
-    /// [`OidcError::Configuration`] when the address can't be one of an issuer.
+    /// [`OidcError::Configuration`] for any other address.
     pub fn new(issuer: &str, timeout: Duration, clock: Clock) -> Result<Self, OidcError> {
         let issuer = issuer.trim().trim_end_matches('/').to_owned();
         let keys = Keys::new(&issuer, timeout, clock.clone())?;
         Ok(Self { issuer, keys, clock })
     }
 
-    /// Who a job is, by its token, which has to be for this audience.
+    /// Verifies a token for this audience and returns its job.
     ///
     /// # Errors
-    /// [`OidcError`], each with a sentence for whoever wrote the workflow.
+    /// [`OidcError`], with a text for the author of the workflow.
     pub async fn verify(&self, token: &str, audience: &str) -> Result<JobToken, OidcError> {
         let key = self.keys.key(&key_id(token)?).await?;
         let claims: claims::Claims = verified(token, &key)?;
         claims.checked(&self.issuer, audience, self.clock.now())
     }
 
-    /// Fetches the keys: how many tokens could be signed with. For `doctor`.
+    /// Fetches the keys now and returns their number. For `doctor`.
     ///
     /// # Errors
     /// [`OidcError::Unavailable`].
-    pub async fn reach(&self) -> Result<usize, OidcError> {
+    pub async fn fetch_keys(&self) -> Result<usize, OidcError> {
         self.keys.fetch().await
     }
 
-    /// The address that tokens have to name.
+    /// The issuer that tokens have to name.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 }
 
-/// The issuer of a GitHub, by the address of its API: an Enterprise Server's, a tenant's of ghe.com, or
-/// github.com's.
+/// The token issuer that belongs to an API address: of an Enterprise Server, of a tenant on ghe.com, or
+/// of github.com.
 #[must_use]
 pub fn issuer_of(api_url: &str) -> String {
     let api_url = api_url.trim_end_matches('/');
@@ -80,8 +80,8 @@ pub fn issuer_of(api_url: &str) -> String {
     }
 }
 
-/// The name of the key a token says it is signed with. Only RS256 is: who chose another algorithm chose
-/// what the key means, too.
+/// The identifier of the key that a token names. Only RS256 is accepted: a sender who could choose the
+/// algorithm could make the public key mean something else.
 fn key_id(token: &str) -> Result<String, OidcError> {
     if token.len() > TOKEN_BYTES {
         return Err(OidcError::Malformed("it is longer than any token of GitHub".to_owned()));
@@ -95,10 +95,10 @@ fn key_id(token: &str) -> Result<String, OidcError> {
     named.ok_or_else(|| OidcError::Malformed("it does not name its key (kid)".to_owned()))
 }
 
-/// A token's claims, if this key signed it.
+/// The claims of a token, if this key signed it.
 fn verified(token: &str, key: &DecodingKey) -> Result<claims::Claims, OidcError> {
     let mut validation = Validation::new(Algorithm::RS256);
-    // Times and audience are checked with our own clock and words, in `claims`.
+    // `claims` checks times and audience, with our clock and error texts.
     validation.required_spec_claims.clear();
     (validation.validate_exp, validation.validate_aud) = (false, false);
     let data = jsonwebtoken::decode(token, key, &validation).map_err(|error| match error.kind() {

@@ -1,4 +1,4 @@
-//! Every claim of a token against what it has to be: a table of lies.
+//! Every claim of a token, with accepted and rejected values.
 
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ fn with(changes: &Value) -> Value {
 }
 
 #[test]
-fn a_job_says_who_it_is() {
+fn good_claims_identify_the_job() {
     let token = checked(good()).expect("a good token");
     assert_eq!((token.repository_id, token.run_id, token.run_attempt), (1_296_269, 5_001, 2));
     assert_eq!((token.check_run_id, token.pull_request), (Some(6_001), Some(PrNumber(7))));
@@ -50,7 +50,7 @@ fn a_job_says_who_it_is() {
         json!({ "exp": NOW - 59, "iat": NOW - 900 }),
         json!({ "iat": NOW + 60, "nbf": NOW + 60 }),
         json!({ "run_id": 5001 }),
-        // A repository may choose its subject's form.
+        // A repository may choose the form of its subject.
         json!({ "sub": "repository_owner_id:1:environment:production" }),
         json!({ "sub": null }),
     ] {
@@ -59,11 +59,11 @@ fn a_job_says_who_it_is() {
 }
 
 #[test]
-fn every_claim_is_checked() {
+fn wrong_claims_are_rejected() {
     let push = |event: &str| json!({ "event_name": event, "ref": "refs/heads/main", "head_ref": "" });
     for (changes, said) in [
-        (json!({ "iss": "https://token.actions.example.com" }), "is not by"),
-        (json!({ "iss": format!("{ISSUER}/acme") }), "is not by"),
+        (json!({ "iss": "https://token.actions.example.com" }), "is not from"),
+        (json!({ "iss": format!("{ISSUER}/acme") }), "is not from"),
         (json!({ "aud": "https://github.com/acme" }), "another audience"),
         (json!({ "aud": "https://pacegate.example.com.evil.example" }), "another audience"),
         (json!({ "aud": "HTTPS://PACEGATE.EXAMPLE.COM" }), "another audience"),
@@ -113,7 +113,7 @@ fn every_claim_is_checked() {
 }
 
 #[test]
-fn what_is_no_token_is_told_before_any_key_is_looked_for() {
+fn malformed_tokens_are_rejected_without_a_key() {
     let encoded = |text: &str| {
         use base64::Engine;
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
@@ -136,7 +136,7 @@ fn what_is_no_token_is_told_before_any_key_is_looked_for() {
 }
 
 #[test]
-fn each_github_has_its_issuer() {
+fn issuer_follows_from_api_url() {
     for (api, issuer) in [
         ("https://api.github.com", ISSUER),
         ("https://github.example.com/api/v3/", "https://github.example.com/_services/token"),

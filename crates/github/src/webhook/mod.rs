@@ -1,5 +1,5 @@
-//! A delivery: verified over its raw bytes before anything reads them, then parsed (`payload`)
-//! into a closed set of events. Pure: no clock, no database, no network.
+//! Webhook deliveries. The signature over the raw body is verified before anything is parsed into an
+//! event (`payload`). Pure: no clock, no database, no network.
 
 mod payload;
 
@@ -10,26 +10,21 @@ use sha2::Sha256;
 
 use pacegate_engine::model::ids::{CommitSha, RepoName};
 
-/// Why a delivery is refused.
+/// Why a delivery is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
-    /// No signature, or not made with a secret of ours.
+    /// There is no signature, or none of our secrets made it.
     #[error(
         "the signature is missing or wrong; do GitHub and PACEGATE_GITHUB_WEBHOOK_SECRET have the same secret?"
     )]
     Signature,
-    /// Signed, but not what GitHub's description promises for the event.
+    /// Signed, but the payload does not match GitHub's description of the event.
     #[error("the payload of `{event}` can't be read: {reason}")]
-    Payload {
-        /// The event's name.
-        event: String,
-        /// What is wrong and where.
-        reason: String,
-    },
+    Payload { event: String, reason: String },
 }
 
-/// Checks `X-Hub-Signature-256` over the raw body, in constant time, against each secret:
-/// two are in force while one is being replaced.
+/// Checks `X-Hub-Signature-256` over the raw body, in constant time. Any of the secrets may match: two
+/// are valid while one is being replaced.
 ///
 /// # Errors
 /// [`WebhookError::Signature`].
@@ -48,182 +43,142 @@ pub fn verify(secrets: &[SecretString], signature: Option<&str>, body: &[u8]) ->
 /// A repository in a payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventRepository {
-    /// GitHub's number.
     pub id: i64,
-    /// Its name now.
+    /// The name when the event was sent.
     pub full_name: RepoName,
-    /// Whether only members may see it.
+    /// Only members may see it.
     #[serde(default = "assume_private")]
     pub private: bool,
-    /// Where the payload has it.
+    /// None where the payload leaves it out.
     #[serde(default)]
     pub default_branch: Option<String>,
-    /// Whether it is read-only, where the payload has it.
+    /// False where the payload leaves it out.
     #[serde(default)]
     pub archived: bool,
 }
 
-/// Private until GitHub says otherwise: the careful guess.
+/// Without information from GitHub a repository counts as private, the safe choice.
 fn assume_private() -> bool {
     true
 }
 
-/// An event we act on. What we do with it starts from GitHub's present state, not from the
-/// payload: deliveries come late, twice and out of order.
+/// An event that we handle. Handlers fetch GitHub's present state and don't rely on the payload:
+/// deliveries come late, twice and out of order. `installation` is the number of the installation that
+/// may act on `repository`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A pull request's head or state changed.
     PullRequest {
-        /// The installation that may act.
         installation: i64,
-        /// Where.
         repository: EventRepository,
-        /// Which.
         number: i64,
-        /// Its head when this was sent: remembered even when a newer one is there already.
+        /// Head when the event was sent. It is stored even if a newer one is known.
         head_sha: CommitSha,
-        /// When that was, RFC 3339.
+        /// RFC 3339.
         updated_at: String,
     },
-    /// The App was installed, or its account's choice changed.
+    /// The App was installed, or its repositories or permissions changed.
     InstallationPresent {
-        /// The installation.
         installation: i64,
-        /// Whose.
+        /// Login of the owner.
         account: String,
-        /// Suspended: nothing may be called.
+        /// GitHub refuses all calls.
         suspended: bool,
-        /// Repositories it may act on, as far as the payload lists them.
+        /// Repositories that were added, as far as the payload lists them.
         repositories: Vec<EventRepository>,
-        /// Repositories it may no longer act on.
+        /// Repositories that the installation no longer covers.
         removed: Vec<EventRepository>,
     },
     /// The App was uninstalled.
-    InstallationRemoved {
-        /// The installation.
-        installation: i64,
-    },
-    /// Somebody asked for our check again.
+    InstallationRemoved { installation: i64 },
+    /// A person asked to run our check again.
     CheckRerequested {
-        /// The installation that may act.
         installation: i64,
-        /// Where.
         repository: EventRepository,
-        /// The head.
         head_sha: CommitSha,
-        /// The evaluation whose check was asked for again.
+        /// Identifies the evaluation of that check.
         external_id: Option<String>,
     },
-    /// Somebody asked for all checks of a commit again.
-    SuiteRerequested {
-        /// The installation that may act.
-        installation: i64,
-        /// Where.
-        repository: EventRepository,
-        /// The head.
-        head_sha: CommitSha,
-    },
-    /// Somebody pressed a button of our check.
+    /// A person asked to run all checks of a commit again.
+    SuiteRerequested { installation: i64, repository: EventRepository, head_sha: CommitSha },
+    /// A person pressed a button of our check.
     CheckAction {
-        /// The installation that may act.
         installation: i64,
-        /// Where.
         repository: EventRepository,
-        /// The head.
         head_sha: CommitSha,
-        /// The evaluation whose check has the button.
+        /// Identifies the evaluation of that check.
         external_id: Option<String>,
-        /// Which button, as we named it.
+        /// Our identifier of the button.
         identifier: String,
-        /// Who pressed it. May they? That is asked.
+        /// Login of the person. Permission is checked later.
         sender: String,
     },
-    /// A run of a workflow was requested, began or ended.
-    WorkflowRun {
-        /// The installation that may act.
-        installation: i64,
-        /// Where.
-        repository: EventRepository,
-        /// The run as it was when this was sent.
-        run: WorkflowRunNews,
-    },
-    /// A merge queue wants to know about a group of pull requests, or no longer does.
+    /// A workflow run was requested, started or completed.
+    WorkflowRun { installation: i64, repository: EventRepository, run: WorkflowRunUpdate },
+    /// A merge queue requests checks of a group of pull requests, or no longer needs them.
     MergeGroup {
-        /// The installation that may act.
         installation: i64,
-        /// Where.
         repository: EventRepository,
-        /// The commit that would become the branch's newest.
+        /// The commit that would become the head of the base branch.
         head_sha: CommitSha,
-        /// The branch, without `refs/heads/`.
+        /// Without `refs/heads/`.
         base_branch: String,
-        /// Its newest commit when the group was made.
+        /// Head of the base branch when the group was created.
         base_sha: CommitSha,
-        /// False once it was merged, taken back or replaced.
+        /// False once the group was merged, removed or replaced.
         wanted: bool,
     },
-    /// A branch moved, came or went.
+    /// A branch was created, moved or deleted.
     Push {
-        /// The installation that may act.
         installation: i64,
-        /// Where.
         repository: EventRepository,
-        /// Its name without `refs/heads/`.
+        /// Without `refs/heads/`.
         branch: String,
-        /// Its newest commit; none when it was deleted.
+        /// None when the branch was deleted.
         head_sha: Option<CommitSha>,
     },
-    /// A repository was renamed, moved, archived, made public or private, or has another
-    /// default branch.
+    /// A repository was renamed, transferred or archived, or its visibility or default branch changed.
     Repository {
-        /// The installation that may act.
         installation: i64,
-        /// The repository as it is now.
         repository: EventRepository,
-        /// GitHub's word for what happened.
+        /// The `action` in the payload.
         action: String,
     },
 }
 
-/// What a delivery says of a workflow run. Old news come late: who uses it compares `attempt`
-/// and how far it got, or asks GitHub.
+/// The state of a workflow run in a delivery. It may be out of date. So users of it compare `attempt`
+/// and `progress`, or fetch the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkflowRunNews {
-    /// GitHub's number.
+pub struct WorkflowRunUpdate {
     pub id: i64,
-    /// 1 for the first; a rerun keeps the number and counts this up.
+    /// Counted from 1. A rerun keeps `id` and increases this.
     pub attempt: i64,
-    /// GitHub's number of the workflow.
     pub workflow_id: i64,
-    /// The workflow's name, bounded.
+    /// The workflow's name, at most 255 characters.
     pub name: String,
-    /// The workflow's file, from the repository's root, bounded.
+    /// The workflow's file, relative to the repository's root.
     pub path: String,
-    /// What started it: `push`, `pull_request`, ...
+    /// The event that started it: `push`, `pull_request`, ...
     pub event: String,
-    /// The commit it is shown on.
+    /// The commit that GitHub shows it on.
     pub head_sha: CommitSha,
-    /// How far it is.
     pub progress: RunProgress,
 }
 
-/// How far a workflow run is.
+/// Progress of a workflow run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunProgress {
-    /// Waiting for a runner, for other runs or for somebody's approval.
+    /// It waits for a runner, for other runs or for an approval.
     Queued,
-    /// Running.
     InProgress,
-    /// Ended.
     Completed,
 }
 
 impl RunProgress {
-    /// From GitHub's many words; one that is not known yet counts as queued. So does a run of a
-    /// fork that waits for somebody's approval: GitHub calls it completed, and goes on with the same
-    /// attempt when it is approved.
+    /// Converts GitHub's status; an unknown one counts as queued. A fork's run that waits for approval
+    /// counts as queued, too: GitHub calls it completed but continues the same attempt after approval.
     #[must_use]
     pub fn of(status: &str, conclusion: Option<&str>) -> Self {
         match status {
@@ -235,14 +190,14 @@ impl RunProgress {
     }
 }
 
-/// What is about a pull request: GitHub's number of its repository, and its own.
+/// The subject of events about a pull request.
 #[must_use]
 pub fn pull_request_subject(repository_id: i64, number: i64) -> String {
     format!("pull {repository_id}:{number}")
 }
 
 impl Event {
-    /// What the event is about: events about one thing are handled one at a time.
+    /// The thing that the event is about. Events with the same subject are handled one at a time.
     #[must_use]
     pub fn subject(&self) -> String {
         match self {
@@ -263,7 +218,7 @@ impl Event {
     }
 }
 
-/// Parses a verified delivery. `None`: an event, or an action of one, that we do not act on.
+/// Parses a verified delivery. `None`: an event or action that we do not handle.
 ///
 /// # Errors
 /// [`WebhookError::Payload`].
@@ -277,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_that_waits_for_approval_has_not_ended() {
+    fn runs_waiting_for_approval_are_queued() {
         let cases = [
             ("completed", Some("success"), RunProgress::Completed),
             ("completed", Some("action_required"), RunProgress::Queued),
@@ -292,7 +247,7 @@ mod tests {
 
     /// The example of GitHub's documentation, "Validating webhook deliveries".
     #[test]
-    fn the_documentation_s_signature_is_right() {
+    fn documented_signature_is_accepted() {
         let secrets = ["It's a Secret to Everybody".to_owned().into()];
         let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         assert_eq!(verify(&secrets, Some(signature), b"Hello, World!"), Ok(()));
@@ -300,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn other_signatures_are_rejected() {
         let secrets: [SecretString; 1] = ["s".to_owned().into()];
         for wrong in [None, Some(""), Some("sha256="), Some("sha256=zz"), Some("sha1=00")] {
             assert_eq!(verify(&secrets, wrong, b""), Err(WebhookError::Signature), "{wrong:?}");
@@ -308,12 +263,12 @@ mod tests {
         assert_eq!(
             verify(&[], Some("sha256=00"), b""),
             Err(WebhookError::Signature),
-            "no secret, no entrance"
+            "without a secret nothing is accepted"
         );
     }
 
     #[test]
-    fn either_secret_is_good_during_rotation() {
+    fn either_secret_is_accepted_during_rotation() {
         let sign = |secret: &str| {
             let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
             format!("sha256={}", hex::encode(mac.chain_update(b"{}").finalize().into_bytes()))
@@ -324,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_do_not_act_on_is_not_an_error() {
+    fn unhandled_events_are_not_errors() {
         assert_eq!(parse("star", b"not even JSON"), Ok(None));
         let error = parse("pull_request", b"{}").expect_err("no number");
         assert!(error.to_string().contains("missing field"), "{error}");

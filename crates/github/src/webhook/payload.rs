@@ -1,12 +1,12 @@
-//! The payloads of GitHub's events, as far as we read them: a function for each event. What is
-//! not read is not described here, so that GitHub may change it.
+//! Parsers for the payloads of GitHub's events, one function for each event. Fields that we don't read
+//! are not declared, so GitHub may change them.
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Event, EventRepository, RunProgress, WorkflowRunNews};
+use super::{Event, EventRepository, RunProgress, WorkflowRunUpdate};
 use pacegate_engine::model::ids::CommitSha;
 
-/// Longest text that is kept of a payload, characters.
+/// Longer texts of a payload are cut, characters.
 const MAX_TEXT: usize = 255;
 
 type Parsed = Result<Option<Event>, serde_json::Error>;
@@ -22,8 +22,8 @@ pub(super) fn read(event: &str, body: &[u8]) -> Parsed {
         "merge_group" => merge_group(body),
         "push" => push(body),
         "repository" => repository(body),
-        // `workflow_job` too: a run is read when all of it has ended, and jobs that steps attach as
-        // check runs send it as well.
+        // `workflow_job` is ignored, too. A run is read when all of it has ended. GitHub also sends this
+        // event for check runs that steps create.
         _ => Ok(None),
     }
 }
@@ -45,12 +45,12 @@ struct Account {
     login: String,
 }
 
-/// A text of which no more than [`MAX_TEXT`] characters are kept.
+/// Cuts a text at [`MAX_TEXT`] characters.
 fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(String::deserialize(deserializer)?.chars().take(MAX_TEXT).collect())
 }
 
-/// The same where GitHub may send null.
+/// The same; null becomes empty.
 fn bounded_or_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
     Ok(text.chars().take(MAX_TEXT).collect())
@@ -147,7 +147,7 @@ fn present(
     }
 }
 
-/// `rerequested` and `requested_action` come only to the App that made the check run.
+/// GitHub sends `rerequested` and `requested_action` only to the App that created the check run.
 fn check_run(body: &[u8]) -> Parsed {
     #[derive(Deserialize)]
     struct Payload {
@@ -241,12 +241,12 @@ fn workflow_run(body: &[u8]) -> Parsed {
     Ok(payload.installation.map(|installation| Event::WorkflowRun {
         installation: installation.id,
         repository: payload.repository,
-        run: WorkflowRunNews {
+        run: WorkflowRunUpdate {
             id: run.id,
             attempt: run.run_attempt.max(1),
             workflow_id: run.workflow_id,
             name: run.name,
-            // `path@ref` where the run is of another commit's file.
+            // GitHub sends `path@ref` when the file is from another commit.
             path: run.path.split('@').next().unwrap_or_default().to_owned(),
             event: run.event,
             head_sha: run.head_sha,

@@ -1,42 +1,34 @@
-//! The buttons under a check. What a press does, and who may press, is decided by the jobs that
-//! take GitHub's word for it.
+//! The buttons below a check. Tasks handle a press: they check the person's permission and decide what
+//! changes.
 
 use crate::Report;
 
-/// A button. GitHub takes three of a check, with labels of 20 characters, descriptions of 40 and
-/// identifiers of 20.
+/// A button. GitHub allows three for a check. A label may have 20 characters, a description 40 and an
+/// identifier 20.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckAction {
-    /// On the button.
     pub label: &'static str,
-    /// Beside it.
     pub description: &'static str,
-    /// What GitHub sends back when it is pressed.
+    /// GitHub sends it back when the button is pressed.
     pub identifier: &'static str,
 }
 
 impl CheckAction {
-    /// The slowdown is wanted: it is the new usual.
-    pub const ACCEPT: Self = Self {
-        label: "Accept change",
-        description: "Meant to take this long from now on",
-        identifier: "accept",
-    };
-    /// Judge again what is known now.
+    /// Accept the confirmed findings: the slowdown is intended.
+    pub const ACCEPT: Self =
+        Self { label: "Accept change", description: "This slowdown is intended", identifier: "accept" };
+    /// Judge the commit again.
     pub const REEVALUATE: Self = Self {
         label: "Re-evaluate",
-        description: "Judge again, with the runs known by now",
+        description: "Judge again with all runs so far",
         identifier: "reevaluate",
     };
-    /// Not now.
-    pub const MUTE: Self = Self {
-        label: "Mute 7 days",
-        description: "Say no more of these findings for a week",
-        identifier: "mute",
-    };
+    /// Ignore the findings for a week.
+    pub const MUTE: Self =
+        Self { label: "Mute 7 days", description: "Ignore these findings for a week", identifier: "mute" };
 }
 
-/// The buttons of a completed check: only those that would do something.
+/// The buttons of a completed check: only those that would have an effect.
 pub(super) fn of(report: &Report) -> Vec<CheckAction> {
     let accept = (report.regressed().len() > 0).then_some(CheckAction::ACCEPT);
     let mute = report.has_findings().then_some(CheckAction::MUTE);
@@ -48,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_button_is_within_github_s_limits() {
+    fn buttons_respect_github_limits() {
         for action in [CheckAction::ACCEPT, CheckAction::REEVALUATE, CheckAction::MUTE] {
             let lengths =
                 [action.label, action.description, action.identifier].map(|text| text.chars().count());

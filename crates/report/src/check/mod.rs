@@ -1,6 +1,6 @@
-//! The check run's output: a title that is the outcome, a summary of one screen, a text with
-//! the evidence. What a check says while it waits and when it gave up, and its buttons, are
-//! beside it. Sending it, and the 50 annotations of one request, are `github/`'s.
+//! The output of a check run: the title is the outcome, the summary is one screen, and the text has the
+//! evidence. The modules below write the check that waits, the check that was not judged, and the
+//! buttons. Sending them, 50 annotations in a request, is done in the `github` crate.
 
 mod action;
 mod not_judged;
@@ -22,31 +22,30 @@ use super::markdown::{
 use super::structure::HEADING;
 use super::{Conclusion, Report, escape, format, policy};
 
-/// GitHub's limit of a title, characters.
-pub const TITLE_CAP: usize = 255;
+/// GitHub's limit for a title, characters.
+pub(crate) const TITLE_CAP: usize = 255;
 
 /// A completed check's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckOutput {
-    /// The outcome in a phrase, plain text.
+    /// The outcome as a phrase, plain text.
     pub title: String,
-    /// Markdown, a screen.
+    /// Markdown, one screen.
     pub summary: String,
-    /// Markdown, the details.
+    /// Markdown with the details.
     pub text: String,
-    /// How it ends.
     pub conclusion: Conclusion,
-    /// Findings at their lines, at most [`annotations::LIMIT`].
+    /// At most [`annotations::LIMIT`].
     pub annotations: Vec<Annotation>,
-    /// Its buttons, at most three.
+    /// At most three.
     pub actions: Vec<CheckAction>,
 }
 
 impl CheckOutput {
-    /// The check of a head of which not everything was read when the waiting ended: it says so first,
-    /// and what was not read passes nobody. `runs`: their names.
+    /// Adds that some workflow runs were not read before the waiting time ended. The title and summary
+    /// begin with that, and the check is never green. `runs`: names of those runs.
     #[must_use]
-    pub fn beside_unread(self, runs: &[String]) -> Self {
+    pub fn with_unread_runs(self, runs: &[String]) -> Self {
         let named: Vec<String> = runs.iter().take(UNREAD).map(|name| escape::code(name)).collect();
         let more = match runs.len().saturating_sub(UNREAD) {
             0 => String::new(),
@@ -57,9 +56,10 @@ impl CheckOutput {
         Self {
             title: title(&format!("Not judged: {}{more}; {}", plain.join(", "), self.title)),
             summary: format!(
-                "⚠️ **Not judged: {}{more}.** It had not ended, or could not be read, when the waiting ended. What \
-                 follows is about the rest.\n\n{}",
+                "⚠️ **Not judged: {}{more}.** The waiting time ended before {} read. The rest of this check is about \
+                 the other runs.\n\n{}",
                 named.join(", "),
+                if runs.len() == 1 { "it was" } else { "they were" },
                 self.summary
             ),
             conclusion: match self.conclusion {
@@ -71,7 +71,7 @@ impl CheckOutput {
     }
 }
 
-/// Runs that were not read, of which the name is told.
+/// Unread runs that are named at most.
 const UNREAD: usize = 5;
 
 impl Report {
@@ -100,7 +100,7 @@ impl Report {
             error_list(self, 0..VISIBLE.errors),
             match decided_count(self) {
                 0 => String::new(),
-                n => format!("{}: {}, told below.", DECIDED, format::count(n, "finding", "findings")),
+                n => format!("{}: {}, listed below.", DECIDED, format::count(n, "finding", "findings")),
             },
             if more.is_empty() { more } else { format!("_In the details below: {more}._") },
             match annotations_left_out {
@@ -148,7 +148,7 @@ impl Report {
     }
 }
 
-/// What a verdict on one stage rests on.
+/// The evidence for the verdict on one stage.
 fn evidence(stage: &StageComparison) -> String {
     let mut facts = Vec::new();
     if let Some(parents) = parents(&stage.path) {
@@ -159,14 +159,14 @@ fn evidence(stage: &StageComparison) -> String {
     }
     if let Some(ratio) = stage.ratio {
         let by = stage.increase_s.map_or_else(String::new, |s| format!(" ({})", format::change(s)));
-        facts.push(format!("{}{by} once the runner's speed is taken out", format::ratio(ratio)));
+        facts.push(format!("{}{by}, corrected for runner speed", format::ratio(ratio)));
     }
     facts.push(format!("{}, against {} of the baseline", certainty(stage), samples(stage.baseline_samples)));
     if let (Some(score), Some(threshold)) = (stage.score, stage.threshold) {
         facts.push(format!("evidence {score:.1}, at least {threshold:.1} is needed"));
     }
     if stage.critical {
-        facts.push("on the critical path: the pipeline ends later by it".to_owned());
+        facts.push("on the critical path: it makes the pipeline end later".to_owned());
     }
     if let Some(Location { path, line }) = &stage.location {
         facts.push(format!("{} line {line}", escape::code(path)));

@@ -1,5 +1,5 @@
-//! The check when no comparison came about: neutral, because missing data blocks nobody and
-//! passes nobody. Each reason is a sentence that says what the reader can do.
+//! The check when there is no comparison. It is neutral: missing data never blocks and never passes a
+//! change. Each reason is a sentence that says what the reader can do.
 
 use std::time::Duration;
 
@@ -9,39 +9,39 @@ use pacegate_engine::model::ids::CommitSha;
 use super::waiting::listed;
 use super::{CheckAction, CheckOutput};
 
-/// Names of runs that are told.
+/// Runs that are named at most.
 const NAMED: usize = 5;
 
 /// Why there is no verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotJudged {
-    /// No trace came.
+    /// No trace arrived.
     NoTrace {
-        /// How long it was waited for.
+        /// The waiting time.
         within: Duration,
     },
     /// Workflow runs have not ended.
     StillRunning {
-        /// Their names, as GitHub has them.
+        /// Their names on GitHub.
         runs: Vec<String>,
-        /// How long they were waited for.
+        /// The waiting time.
         within: Duration,
     },
     /// No workflow ran for the commit.
     NothingRan,
-    /// GitHub could not be asked.
+    /// GitHub did not answer.
     GitHubUnavailable {
-        /// For how long it was tried.
+        /// For this long.
         within: Duration,
     },
-    /// A newer commit took its place.
+    /// The pull request has a newer commit.
     Superseded {
-        /// That commit.
+        /// The newer commit.
         by: CommitSha,
     },
     /// The App's installation lacks a permission.
     NoPermission {
-        /// GitHub's name for it, with its level: `actions: read`.
+        /// Name and level as GitHub writes them: `actions: read`.
         permission: &'static str,
     },
 }
@@ -55,7 +55,7 @@ impl NotJudged {
                 format!("Not judged: {runs} of {} did not end in time", head.short())
             }
             Self::NothingRan => format!("Not judged: no workflow ran for {}", head.short()),
-            Self::GitHubUnavailable { .. } => "Not judged: GitHub could not be asked".to_owned(),
+            Self::GitHubUnavailable { .. } => "Not judged: GitHub did not answer".to_owned(),
             Self::Superseded { by } => format!("Superseded by {}", by.short()),
             Self::NoPermission { permission } => {
                 format!("Not judged: the App lacks the permission {permission}")
@@ -63,13 +63,13 @@ impl NotJudged {
         }
     }
 
-    fn sentence(&self) -> String {
-        let took = |within: &Duration| format::duration(within.as_secs_f64());
+    fn explanation(&self) -> String {
+        let waited = |within: &Duration| format::duration(within.as_secs_f64());
         match self {
             Self::NoTrace { within } => format!(
                 "No complete trace of this commit arrived within {}. Does its pipeline send spans here, with \
                  `vcs.ref.head.revision` set to this commit?",
-                took(within)
+                waited(within)
             ),
             Self::StillRunning { runs, within } => {
                 let mut names: Vec<String> = runs.iter().take(NAMED).map(|name| escape::code(name)).collect();
@@ -77,7 +77,7 @@ impl NotJudged {
                     names.push(format!("{} more", format::number(runs.len() - NAMED)));
                 }
                 let had = if runs.len() == 1 { "has" } else { "have" };
-                format!("After {}, {} {had} not ended.", took(within), listed(&names))
+                format!("After {}, {} {had} not ended.", waited(within), listed(&names))
             }
             Self::NothingRan => {
                 "GitHub lists no workflow run of this commit, and no trace of it arrived. Its \
@@ -86,10 +86,13 @@ impl NotJudged {
             }
             Self::GitHubUnavailable { within } => format!(
                 "GitHub did not answer for {}, so the runs of this commit could not be read.",
-                took(within)
+                waited(within)
             ),
             Self::Superseded { by } => {
-                format!("The pull request moved on to `{}`: that commit's check has the verdict.", by.short())
+                format!(
+                    "The pull request has a newer commit, `{}`. The check of that commit has the verdict.",
+                    by.short()
+                )
             }
             Self::NoPermission { permission } => format!(
                 "The runs of this commit can't be read without the permission `{permission}`. An owner \
@@ -98,7 +101,7 @@ impl NotJudged {
         }
     }
 
-    fn next(&self) -> &'static str {
+    fn next_step(&self) -> &'static str {
         match self {
             Self::Superseded { .. } => "This blocks nothing.",
             _ => "This blocks nothing. Re-run the check, or push again, for another try.",
@@ -112,7 +115,7 @@ pub fn gave_up(head: &CommitSha, why: &NotJudged) -> CheckOutput {
     let again = !matches!(why, NotJudged::Superseded { .. });
     CheckOutput {
         title: why.title(head),
-        summary: format!("{}\n\n{}", why.sentence(), why.next()),
+        summary: format!("{}\n\n{}", why.explanation(), why.next_step()),
         text: String::new(),
         conclusion: Conclusion::Neutral,
         annotations: Vec::new(),

@@ -1,6 +1,5 @@
-//! What a check says before there is a verdict: which workflow runs it waits for, which it has
-//! read, what happens next and until when. It decides nothing: the jobs know the runs, and end
-//! the waiting.
+//! The check before there is a verdict: the workflow runs that it waits for, those that it has read,
+//! the next step and the time limit. Decides nothing: tasks know the runs and end the waiting.
 
 use crate::{escape, format};
 use pacegate_engine::model::ids::CommitSha;
@@ -8,19 +7,19 @@ use pacegate_engine::model::time::Timestamp;
 
 use super::title;
 
-/// Names that a title has room for.
+/// Runs that a title names at most.
 const NAMED: usize = 2;
-/// Runs that the list shows.
+/// Runs that the list shows at most.
 const LISTED: usize = 20;
 
-/// What a check waits for.
+/// The state of a check that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Waiting {
-    /// Runs of the commit that are not read yet, in the order they are shown.
+    /// Runs of the commit that are not read yet, in the order to be shown.
     pub runs: Vec<WaitedRun>,
     /// Names of the runs whose trace is read.
     pub collected: Vec<String>,
-    /// When the waiting ends, whatever is missing then.
+    /// The waiting ends at this time, even if runs are missing.
     pub until: Option<Timestamp>,
     /// Absolute address of a page that shows more.
     pub details_url: Option<String>,
@@ -29,45 +28,43 @@ pub struct Waiting {
 /// A workflow run that is not read yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitedRun {
-    /// The workflow's name, as GitHub has it.
+    /// The workflow's name on GitHub.
     pub name: String,
-    /// How far it is.
     pub state: WaitedState,
 }
 
-/// How far a run is that a check waits for.
+/// Progress of a run that a check waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitedState {
     /// It has no runner yet.
     Queued,
-    /// It runs.
     InProgress,
     /// It has ended; its jobs are not read yet.
     NotRead,
 }
 
 impl WaitedState {
-    fn words(self) -> &'static str {
+    fn phrase(self) -> &'static str {
         match self {
             Self::Queued => "waits for a runner",
             Self::InProgress => "is running",
-            Self::NotRead => "has ended, to be read next",
+            Self::NotRead => "has ended and will be read next",
         }
     }
 }
 
-/// Output of a check that is not completed: it has no conclusion yet.
+/// Output of a check in progress. It has no conclusion yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingCheck {
-    /// What it waits for, plain text.
+    /// Plain text: names of the runs.
     pub title: String,
-    /// Markdown: what happens next.
+    /// Markdown: the runs and the next step.
     pub summary: String,
-    /// Where its "Details" lead.
+    /// Target of the link "Details".
     pub details_url: Option<String>,
 }
 
-/// The check as soon as a commit is known and before its verdict is.
+/// The check of a known commit without a verdict.
 #[must_use]
 pub fn pending(head: &CommitSha, waiting: &Waiting) -> PendingCheck {
     PendingCheck {
@@ -90,7 +87,7 @@ impl Waiting {
         if self.runs.is_empty() {
             return format!("Comparing: {} read", format::count(read, "workflow run", "workflow runs"));
         }
-        // Of two names too long for a title, both are to be recognised.
+        // Cut, so that a title shows the beginnings of two long names.
         let names = self.runs.iter().take(NAMED).map(|run| escape::plain_within(&run.name, 60));
         let mut names: Vec<String> = names.collect();
         if self.runs.len() > NAMED {
@@ -110,18 +107,21 @@ impl Waiting {
                  If {none}, this check ends neutral and says so."
             );
         }
-        let waited = self.runs.iter().map(|run| (&run.name, run.state.words()));
+        let waited = self.runs.iter().map(|run| (&run.name, run.state.phrase()));
         let read = self.collected.iter().map(|name| (name, "is read"));
         let mut lines = vec![format!("The runs of {head}:"), String::new()];
         lines.extend(
-            waited.chain(read).take(LISTED).map(|(name, words)| format!("- {} {words}", escape::code(name))),
+            waited
+                .chain(read)
+                .take(LISTED)
+                .map(|(name, phrase)| format!("- {} {phrase}", escape::code(name))),
         );
         if self.total() > LISTED {
             let rest = format::count(self.total() - LISTED, "run", "runs");
             lines.extend([String::new(), format!("_Left out here: {rest}._")]);
         }
         let next = if self.runs.is_empty() {
-            "All of them are read; the comparison is being made.".to_owned()
+            "All of them are read. The comparison is in progress.".to_owned()
         } else {
             let late =
                 until.map_or("one never ends".to_owned(), |at| format!("one is still missing at {at}"));

@@ -1,5 +1,5 @@
-//! The findings that somebody accepted or muted: they count for nothing and stay visible, each
-//! with who decided, when, why and until when.
+//! Findings that were accepted or muted. They have no effect on the verdict and stay visible, each with
+//! the person, the time, the end and the reason.
 
 use pacegate_engine::model::comparison::{ErrorComparison, StageComparison};
 use pacegate_engine::model::decision::Decision;
@@ -10,16 +10,16 @@ use super::errors::error_stage;
 use super::findings::ratio_cell;
 use super::{Limits, with_rest};
 
-/// What every medium calls this part.
+/// Heading of this part in all media.
 pub const DECIDED: &str = "Accepted or muted";
 
-/// How many findings were decided about.
+/// Number of accepted or muted findings.
 #[must_use]
 pub fn decided_count(report: &Report) -> usize {
     report.decided().count() + report.decided_errors().count()
 }
 
-/// Each of them in a line, as a list; empty without any.
+/// The accepted or muted findings as a list; empty if there are none.
 #[must_use]
 pub fn decided(report: &Report, limits: &Limits) -> String {
     let stages = report.decided().map(|(stage, decision)| of_stage(stage, decision));
@@ -38,6 +38,6 @@ fn of_error(error: &ErrorComparison, decision: &Decision) -> String {
 }
 
 fn who_and_when(decision: &Decision) -> String {
-    // A login is a name like any other: as a mention it would call somebody.
+    // A login needs escaping, too: as a mention it would notify a person.
     headline::decided(decision, escape::code, escape::prose)
 }

@@ -1,5 +1,4 @@
-//! The errors of a change: what is new or far more frequent as a list, what is known in a sentence
-//! or a list.
+//! The errors of a change. New and more frequent ones are a list; known ones are a sentence or a list.
 
 use std::ops::Range;
 
@@ -10,8 +9,8 @@ use super::super::{Report, escape, format};
 use super::findings::line_of;
 use super::{Limits, VISIBLE, paragraphs, rest, with_rest};
 
-/// These of the errors that are new, seen once or far more frequent, as a list; empty without
-/// any.
+/// The errors in range `which` that are new, seen once or far more frequent, as a list. Empty if there
+/// are none.
 #[must_use]
 pub fn error_list(report: &Report, which: Range<usize>) -> String {
     let mut lines: Vec<String> =
@@ -32,7 +31,7 @@ fn errors_heading(report: &Report) -> &'static str {
     }
 }
 
-/// The errors that are not in the first screen, up to the limits; empty without any.
+/// The errors beyond the first screen, up to the limits. Empty if there are none.
 #[must_use]
 pub fn further_errors(report: &Report, limits: &Limits) -> String {
     let total = report.unfamiliar_errors().count();
@@ -55,8 +54,7 @@ pub(super) fn error_stage(error: &ErrorComparison) -> &str {
     error.path.last().map_or_else(|| unversioned(error.stage.as_str()), String::as_str)
 }
 
-/// Errors that the baseline knows and that are as frequent as before, in one sentence; empty
-/// without any.
+/// Errors that are about as frequent as in the baseline, counted in one sentence. Empty if there are none.
 #[must_use]
 pub fn known_errors(report: &Report) -> String {
     let known = report.errors(ErrorVerdict::Known).count();
@@ -67,7 +65,7 @@ pub fn known_errors(report: &Report) -> String {
     if all.is_empty() { String::new() } else { format!("Also seen, as before: {}.", all.join(" and ")) }
 }
 
-/// The same, each with how often it was seen.
+/// The same as a list, with the frequency of each error.
 #[must_use]
 pub fn known_error_list(report: &Report, limits: &Limits) -> String {
     let known = report.errors(ErrorVerdict::Known).chain(report.errors(ErrorVerdict::Flaky));

@@ -1,5 +1,5 @@
-//! The stages that got slower: the table a reviewer grasps in five seconds, what each row rests on
-//! and where it is to be changed; and the table of every stage.
+//! The stages that became slower: the table for a first look, the evidence of each finding, and the
+//! lines to change. Also the table of all stages.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use super::super::headline::{leaf, outcome, parents, seen_and_chance, unversione
 use super::super::{Report, escape, format};
 use super::{Limits, VISIBLE, further_errors, paragraphs, rest, with_rest};
 
-/// The table a reviewer reads first: these of the slower stages. Empty without any.
+/// The first table of a report: the slower stages in range `which`. Empty if there are none.
 #[must_use]
 pub fn findings_table(report: &Report, which: Range<usize>) -> String {
     let mut rows = report.slower().skip(which.start).take(which.len()).map(finding_row).peekable();
@@ -36,8 +36,8 @@ fn finding_row(stage: &StageComparison) -> String {
     )
 }
 
-/// The lines a reader would change, as a list: an annotation on a line that the pull request
-/// leaves alone is shown in the check only. Empty when no line is known.
+/// The lines that a reader would change, as a list. Annotations don't replace it: GitHub shows those on
+/// untouched lines only in the check. Empty if no line is known.
 #[must_use]
 pub fn places(report: &Report) -> String {
     let known = report.slower().take(VISIBLE.findings).filter_map(|s| Some((s, s.location.as_ref()?)));
@@ -49,12 +49,12 @@ pub fn places(report: &Report) -> String {
     lines.join("\n")
 }
 
-/// A place as text: a link would have to know the host.
+/// A place as text. A link would need the host's address.
 pub(super) fn line_of(place: &Location) -> String {
     format!("{} line {}", escape::code(&format::tail(&place.path, 80)), place.line.max(1))
 }
 
-/// A number that stays together with its unit in a narrow column.
+/// Keeps a number on one line with its unit in a narrow column.
 fn unbroken(text: &str) -> String {
     text.replace(' ', "\u{a0}")
 }
@@ -74,13 +74,13 @@ fn stage_cell(stage: &StageComparison, bold: bool) -> String {
     let name = escape::code(leaf(stage));
     let name = if bold { format!("**{name}**") } else { name };
     match parents(&stage.path) {
-        // Small text that wraps overlaps itself on GitHub: it has to stay one line.
+        // On GitHub the lines of wrapped small text overlap, so it is cut to one line.
         Some(parents) => format!("{name}<br><sub>{}</sub>", escape::code(&format::tail(&parents, 48))),
         None => name,
     }
 }
 
-/// What each finding rests on: its history as a line of bars, the reason and the place.
+/// The evidence of each finding: its history as a line of bars, the reason and the place.
 #[must_use]
 pub fn evidence(report: &Report, limits: &Limits) -> String {
     let total = report.slower().count();
@@ -105,7 +105,7 @@ fn finding_evidence(stage: &StageComparison) -> String {
     lines.join("<br>\n")
 }
 
-/// What of the findings does not fit a first screen, counted; empty when nothing is.
+/// The number of findings beyond the first screen; empty if there are none.
 #[must_use]
 pub fn beyond_the_visible(report: &Report) -> String {
     let stages = report.slower().count().saturating_sub(VISIBLE.findings);
@@ -115,7 +115,7 @@ pub fn beyond_the_visible(report: &Report) -> String {
     stages.into_iter().chain(errors).collect::<Vec<_>>().join(" and ")
 }
 
-/// The findings that are not in the first screen, up to the limits.
+/// The findings beyond the first screen, up to the limits.
 #[must_use]
 pub fn further_findings(report: &Report, limits: &Limits) -> String {
     paragraphs([
@@ -125,7 +125,7 @@ pub fn further_findings(report: &Report, limits: &Limits) -> String {
     ])
 }
 
-/// Every stage, as a table.
+/// All stages as a table.
 #[must_use]
 pub fn stages_table(report: &Report, limits: &Limits) -> String {
     let stages = &report.comparison().stages;

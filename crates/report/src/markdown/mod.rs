@@ -1,6 +1,6 @@
-//! Markdown blocks that the comment and the check share, and the size they may have. Each
-//! block takes its limit and says what it left out. Names and sentences pass
-//! [`super::escape`]; nothing else here is untrusted.
+//! Markdown blocks for the comment and the check, and their maximum size. Each block gets its limit and
+//! states the number of entries that it leaves out. Untrusted names and sentences pass
+//! [`super::escape`].
 
 mod decided;
 mod errors;
@@ -14,37 +14,33 @@ use super::headline::runner;
 use super::structure::{Medium, alias_line, sentence};
 use super::{Report, escape, format, headline, policy};
 
-/// GitHub refuses more than 65,535 characters. Bytes are counted, which is never fewer, and
-/// there is room left for a marker.
-pub const SIZE_BUDGET: usize = 59_900;
+/// GitHub refuses texts of more than 65,535 characters. This limit is in bytes, which are never fewer,
+/// and leaves room for a marker.
+pub(crate) const SIZE_BUDGET: usize = 59_900;
 
-/// How many entries of each list are shown.
+/// Maximum number of entries in each list.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Rows of the table of findings.
     pub findings: usize,
-    /// Errors.
     pub errors: usize,
-    /// Rows of the table of all stages.
+    /// Rows in the table of all stages.
     pub stages: usize,
-    /// Reasons for leaving runs out, and notes.
+    /// Reasons for excluded runs, and notes.
     pub sentences: usize,
 }
 
-/// What is shown before anything is opened: a laptop's screen.
+/// Entries that are shown without a click. They fit the screen of a laptop.
 pub const VISIBLE: Visible = Visible { findings: 4, errors: 2 };
 
 /// See [`VISIBLE`].
 #[derive(Debug, Clone, Copy)]
 pub struct Visible {
-    /// Rows of the table of findings.
     pub findings: usize,
-    /// Errors.
     pub errors: usize,
 }
 
-/// From what a reader would like to what always fits: the last step stays under the budget
-/// even when every name is as long as it may be and made of characters to be escaped.
+/// Limits to try in this order. The last ones always fit [`SIZE_BUDGET`], even if every name has the
+/// maximum length and consists of characters that need escaping.
 const STEPS: [Limits; 4] = [
     Limits { findings: 20, errors: 20, stages: 500, sentences: 50 },
     Limits { findings: 20, errors: 10, stages: 150, sentences: 20 },
@@ -52,7 +48,7 @@ const STEPS: [Limits; 4] = [
     Limits { findings: 6, errors: 3, stages: 0, sentences: 2 },
 ];
 
-/// The richest rendering that fits the budget.
+/// The rendering with the most entries that fits [`SIZE_BUDGET`].
 #[must_use]
 pub fn fitted(render: impl Fn(&Limits) -> String) -> String {
     STEPS
@@ -62,7 +58,7 @@ pub fn fitted(render: impl Fn(&Limits) -> String) -> String {
         .unwrap_or_else(|| "This report is too large to be shown here.".to_owned())
 }
 
-/// What a reader needs to read the numbers: wall clock, how much was compared, the runner.
+/// The context of the numbers: total duration, number of runs, runner speed.
 #[must_use]
 pub fn lead(report: &Report) -> String {
     let comparison = report.comparison();
@@ -82,7 +78,7 @@ pub fn lead(report: &Report) -> String {
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// What the change was held against and what was left out.
+/// The baseline and the runs that were left out of it.
 #[must_use]
 pub fn baseline(report: &Report, limits: &Limits) -> String {
     let baseline = &report.comparison().baseline;
@@ -100,14 +96,14 @@ pub fn baseline(report: &Report, limits: &Limits) -> String {
     with_rest(lines, baseline.excluded.len(), limits.sentences, "reason", "reasons")
 }
 
-/// The policy that judged, as a line; empty where it is not known.
+/// The policy that applied, as a line; empty if it is not known.
 #[must_use]
 pub fn policy_line(report: &Report) -> String {
     let medium = Medium { name: escape::code, text: escape::prose };
     policy::judged_by(report, medium).map_or_else(String::new, |by| format!("{by}."))
 }
 
-/// What else there is to know, as a list; empty without any.
+/// The notes as a list; empty if there are none.
 #[must_use]
 pub fn notes(report: &Report, limits: &Limits) -> String {
     let notes = &report.comparison().notes;
@@ -115,7 +111,7 @@ pub fn notes(report: &Report, limits: &Limits) -> String {
     with_rest(lines, notes.len(), limits.sentences, "note", "notes")
 }
 
-/// What changed in the pipeline itself, as a list; empty without any.
+/// The changes in the pipeline's structure as a list; empty if there are none.
 #[must_use]
 pub fn structure(report: &Report, limits: &Limits) -> String {
     let changes = &report.comparison().structure;
@@ -128,7 +124,7 @@ pub fn structure(report: &Report, limits: &Limits) -> String {
     with_rest(lines.collect(), changes.len(), limits.sentences, "change", "changes")
 }
 
-/// A block that a click opens.
+/// A collapsed block.
 #[must_use]
 pub fn folded(summary: &str, body: &str) -> String {
     format!("<details><summary>{summary}</summary>\n\n{body}\n\n</details>")

@@ -1,4 +1,4 @@
-//! One comparison: what was found, what it rests on, and exactly what GitHub gets.
+//! The page of one comparison: its findings, the evidence, and the exact texts for GitHub.
 
 use askama::Template;
 
@@ -13,40 +13,34 @@ use pacegate_engine::model::decision::Decision;
 use pacegate_engine::model::stage::{StageKey, StageSample};
 use pacegate_engine::model::time::Timestamp;
 
-/// How far what GitHub gets has got.
+/// Progress of posting to GitHub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posting {
-    /// It is there.
     Posted(Timestamp),
-    /// It is on its way.
     Queued,
-    /// A newer comparison of the same head took its place.
+    /// GitHub shows a newer comparison of the same head.
     Superseded,
-    /// GitHub knows no pull request with this head, or the App is not installed there.
+    /// GitHub has no pull request with this head, or the App is not installed there.
     NoPullRequest,
-    /// There are no credentials: this is what would be sent.
+    /// There are no credentials. The page shows the texts that would be sent.
     LocalMode,
 }
 
-/// One comparison.
 #[derive(Debug, Clone, PartialEq, Template)]
 #[template(path = "comparison.html")]
 pub struct ComparisonPage {
-    /// Around it.
     pub site: Site,
-    /// What is shown.
     pub report: Report,
-    /// The newest candidate run's stages.
+    /// The stages of the newest candidate run.
     pub candidate: Vec<StageSample>,
-    /// How far posting has got.
     pub posting: Posting,
-    /// The repository's runs.
+    /// Page of the repository's runs.
     pub repo_href: String,
-    /// The newest candidate run.
+    /// Page of the newest candidate run.
     pub run_href: Option<String>,
-    /// The run of the baseline that stands for it.
+    /// Page of a typical baseline run.
     pub baseline_href: Option<String>,
-    /// The same as JSON.
+    /// The comparison as JSON.
     pub json_href: Option<String>,
 }
 
@@ -115,7 +109,7 @@ impl ComparisonPage {
         self.report.unfamiliar_errors().chain(known).map(ErrorView::from).collect()
     }
 
-    /// What somebody accepted or muted: what, and who, when and until when.
+    /// Accepted or muted findings: the name, and the decision as text.
     fn decided(&self) -> Vec<(String, String)> {
         let line = |name: &str, decision: &Decision| {
             (escape::readable(name), headline::decided(decision, escape::readable, escape::readable))
@@ -148,8 +142,8 @@ impl ComparisonPage {
         self.report.comparison().notes.iter().map(|n| escape::readable(n)).collect()
     }
 
-    /// What changed in the pipeline: the heading, sentences, and for a renamed stage the line of
-    /// the policy.
+    /// Changes of the pipeline: the heading, and a sentence for each. A renamed stage also has its policy
+    /// line.
     fn structure(&self) -> (&'static str, Vec<(String, Option<String>)>) {
         let medium = Medium { name: escape::readable, text: escape::readable };
         let alias = |change| alias_line(change).filter(|line| escape::readable(line) == *line);
@@ -173,7 +167,7 @@ impl ComparisonPage {
                 CommentView { decision: "Posted, or replaces the earlier one:", source: Some(source) }
             }
             Comment::ResolveOnly(source) => CommentView {
-                decision: "Nothing to say, so none is created. An earlier one is replaced by:",
+                decision: "Nothing to report, so none is created. An earlier one is replaced by:",
                 source: Some(source),
             },
             Comment::Silent if self.report.context().pull_request.is_none() => {
@@ -189,12 +183,12 @@ impl ComparisonPage {
             Posting::Queued => "About to be posted.".to_owned(),
             Posting::Superseded => "A newer comparison of this commit is shown on GitHub.".to_owned(),
             Posting::NoPullRequest => {
-                "Not posted: GitHub names no pull request with this head where the App is installed. \
-                 This is what would be posted."
+                "Not posted: GitHub has no pull request with this head in a repository with the App. \
+                 These texts would be posted."
                     .to_owned()
             }
             Posting::LocalMode => {
-                "Local mode: there are no GitHub credentials, so nothing is posted. This is what would be."
+                "Local mode: there are no GitHub credentials, so nothing is posted. These texts would be posted."
                     .to_owned()
             }
         }

@@ -1,6 +1,5 @@
-//! The server-rendered pages: plain values in, HTML out, no script. askama escapes everything
-//! a template shows; only our own SVG is marked safe. Addresses are the caller's: no route is
-//! known here.
+//! HTML pages, rendered on the server from plain values. They contain no script. askama escapes all
+//! values; only our own SVG is marked safe. Callers pass all addresses: this module knows no routes.
 
 mod comparison;
 mod run;
@@ -10,7 +9,7 @@ mod setup;
 pub use comparison::{ComparisonPage, Posting};
 pub use run::{RawTrace, RunPage};
 pub use runs::{HistoryProgress, RunRow, RunsPage};
-pub use setup::{Asked, MadeApp, SetupDonePage, SetupManifestPage, SetupPage};
+pub use setup::{AppGrant, CreatedApp, SetupDonePage, SetupManifestPage, SetupPage};
 
 use askama::Template;
 
@@ -20,19 +19,19 @@ use pacegate_engine::model::time::Timestamp;
 
 use super::{escape, format, headline};
 
-/// What every page shows around its content.
+/// Values for the frame of every page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Site {
-    /// No GitHub credentials: nothing is posted.
+    /// There are no GitHub credentials, so nothing is posted.
     pub local_mode: bool,
 }
 
-/// The next steps of somebody who has nothing measured yet.
+/// Values for the first steps, which are shown while there are no runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
-    /// `OWNER/NAME`, or the word itself when none is chosen.
+    /// The repository, or the text `OWNER/NAME` when none is chosen.
     pub repo: String,
-    /// Where OTLP over HTTP is received: `http://127.0.0.1:8080`.
+    /// Address for OTLP over HTTP: `http://127.0.0.1:8080`.
     pub otlp_http: String,
 }
 
@@ -41,37 +40,34 @@ pub struct Start {
 pub struct RepositoryRow {
     /// `OWNER/NAME`.
     pub name: String,
-    /// Its runs.
+    /// Page of its runs.
     pub href: String,
-    /// How many are stored.
+    /// Number of stored runs.
     pub runs: usize,
-    /// When the newest began.
+    /// Start of the newest run.
     pub last_run: Option<Timestamp>,
-    /// Of the newest comparison.
+    /// Verdict of the newest comparison.
     pub last_verdict: Option<RunVerdict>,
 }
 
-/// Every repository the reader may see.
+/// The repositories that the reader may see.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
 #[template(path = "repositories.html")]
 pub struct RepositoriesPage {
-    /// Around it.
     pub site: Site,
     /// In the order to be shown.
     pub repositories: Vec<RepositoryRow>,
-    /// Shown when there is none.
+    /// Shown when the list is empty.
     pub start: Start,
 }
 
-/// A request that was not answered: the status and one fixed sentence.
+/// The page of an error: the status and one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
 #[template(path = "error.html")]
 pub struct ErrorPage {
-    /// Around it.
     pub site: Site,
-    /// HTTP status.
     pub status: u16,
-    /// For the reader; never an internal.
+    /// For the reader. Contains no internal details.
     pub sentence: String,
 }
 
@@ -100,7 +96,7 @@ rendered!(
     SetupDonePage
 );
 
-/// A verdict as a label: its class and its words.
+/// A verdict as a label.
 struct Badge {
     class: &'static str,
     text: &'static str,
@@ -126,7 +122,7 @@ impl RepositoryRow {
     }
 }
 
-/// `2026-11-22 12:05`, UTC; the column's heading says so.
+/// `2026-11-22 12:05`, in UTC. The column's heading says UTC.
 fn when(time: Timestamp) -> String {
     let text = format::minute(time);
     text.strip_suffix(" UTC").unwrap_or(&text).to_owned()

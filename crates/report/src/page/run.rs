@@ -1,4 +1,4 @@
-//! One run: where its time went, and its errors.
+//! The page of one run: the duration of each stage, and its errors.
 
 use askama::Template;
 
@@ -8,40 +8,34 @@ use pacegate_engine::model::run::PipelineRun;
 use pacegate_engine::model::stage::{Frame, StageError, StageKey, StageSample};
 use pacegate_engine::model::time::Timestamp;
 
-/// What becomes of a run's raw trace.
+/// Retention of a run's raw trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RawTrace {
-    /// This policy keeps it; `reported`: its comparison was reported.
+    /// Kept by the retention policy of this name. `reported`: its comparison was reported.
     KeptBy(String),
-    /// Nobody keeps it beyond the first days.
+    /// No policy keeps it longer than the first days.
     Until(Option<Timestamp>),
-    /// It is gone.
+    /// It was deleted.
     Dropped,
 }
 
-/// One run.
 #[derive(Debug, Clone, PartialEq, Template)]
 #[template(path = "run.html")]
 pub struct RunPage {
-    /// Around it.
     pub site: Site,
-    /// The run.
     pub run: PipelineRun,
-    /// The repository's runs.
+    /// Page of the repository's runs.
     pub repo_href: String,
-    /// What was measured.
     pub stages: Vec<StageSample>,
-    /// What went wrong.
     pub errors: Vec<StageError>,
-    /// The stages that decided when it ended, if that is known.
+    /// The stages that determined when the run ended; empty if that is not known.
     pub critical_path: Vec<StageKey>,
-    /// The raw trace, if it is kept.
+    /// Address of the raw trace, if it is kept.
     pub trace_href: Option<String>,
-    /// Where the operator's tool shows it.
+    /// Address of the trace in the operator's trace viewer.
     pub trace_url: Option<String>,
-    /// What becomes of it.
     pub raw_trace: RawTrace,
-    /// Its comparison.
+    /// Page of its comparison.
     pub comparison_href: Option<String>,
 }
 
@@ -73,7 +67,7 @@ impl RunPage {
             RawTrace::KeptBy(by) => format!("kept by the policy {}", escape::readable(by)),
             RawTrace::Until(None) => "kept for its first days".to_owned(),
             RawTrace::Until(Some(time)) => format!("kept until {}", format::minute(*time)),
-            RawTrace::Dropped => "dropped; what was measured is kept".to_owned(),
+            RawTrace::Dropped => "deleted; the measured durations are kept".to_owned(),
         }
     }
 

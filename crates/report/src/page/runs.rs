@@ -1,4 +1,4 @@
-//! The runs of one repository: newest first, with their durations as a sparkline.
+//! The page of a repository: its runs, newest first, and sparklines of their durations.
 
 use askama::Template;
 
@@ -11,26 +11,24 @@ use pacegate_engine::model::run::{PipelineRun, RunResult};
 /// One run in the list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRow {
-    /// The run.
     pub run: PipelineRun,
-    /// Its page.
+    /// Page of the run.
     pub href: String,
-    /// Its comparison's verdict, if it was judged.
+    /// Verdict of its comparison, if it was judged.
     pub verdict: Option<RunVerdict>,
-    /// Its comparison's page.
+    /// Page of its comparison.
     pub comparison_href: Option<String>,
 }
 
-/// How far the history of one workflow was read.
+/// Progress of reading the history of one workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryProgress {
-    /// The workflow.
     pub workflow: String,
-    /// Runs that are stored.
+    /// Runs that are stored so far.
     pub collected: i64,
-    /// Runs that there will be.
+    /// Runs to be stored in all.
     pub wanted: i64,
-    /// Why it can't go on.
+    /// Set when reading stopped.
     pub error: Option<String>,
 }
 
@@ -48,26 +46,24 @@ impl HistoryProgress {
     }
 }
 
-/// The runs of one repository.
+/// The page of one repository.
 #[derive(Debug, Clone, PartialEq, Template)]
 #[template(path = "runs.html")]
 pub struct RunsPage {
-    /// Around it.
     pub site: Site,
-    /// The repository.
     pub repo: RepoName,
     /// Workflows whose history is being read.
     pub history: Vec<HistoryProgress>,
     /// Newest first.
     pub runs: Vec<RunRow>,
-    /// The next, older runs.
+    /// The next page, with older runs.
     pub older_href: Option<String>,
-    /// Shown when there is none.
+    /// Shown when there are no runs.
     pub start: Start,
 }
 
 impl RunsPage {
-    /// Durations of the green runs, oldest first; one pipeline at a time makes one picture.
+    /// A sparkline for each of at most six pipelines: the durations of its green runs, oldest first.
     fn sparklines(&self) -> Vec<(String, String)> {
         let mut pipelines: Vec<&str> = self.runs.iter().map(|r| r.run.pipeline.as_str()).collect();
         pipelines.sort_unstable();

@@ -1,56 +1,53 @@
-//! The pages on which an operator makes the App: what will happen, what GitHub is asked for,
-//! and what came of it. Plain forms without a script; every address is the caller's.
+//! The pages for creating the GitHub App: the questions, the requested permissions, and the result. Plain
+//! forms without a script. Callers pass all addresses.
 
 use askama::Template;
 
 use super::Site;
 
-/// The first page: what will happen, and three questions.
+/// The first page: an overview and three questions.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
 #[template(path = "setup.html")]
 pub struct SetupPage {
-    /// Around it.
     pub site: Site,
     /// The one-time setup code, which the form sends back.
     pub code: String,
-    /// The GitHub on which the App is made: `https://github.com`.
+    /// Address of the GitHub that gets the App: `https://github.com`.
     pub github: String,
-    /// Where this service seems to be reached.
+    /// Suggestion for the service's public address.
     pub public_url: String,
-    /// What was wrong with the answers given before.
+    /// The mistake in the previous answers.
     pub problem: Option<String>,
-    /// Where the App's secrets will be kept.
+    /// The file for the App's secrets.
     pub file: String,
 }
 
-/// A permission or an event, and what it is for.
+/// A permission of the App and its purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct AppGrant {
     /// `checks: write`.
     pub name: String,
-    /// "to post its check".
+    /// `to post its check`.
     pub why: String,
 }
 
-/// The second page: what GitHub will be asked for, and the button that goes there.
+/// The second page: the requested permissions, and the button that leads to GitHub.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
 #[template(path = "setup_manifest.html")]
 pub struct SetupManifestPage {
-    /// Around it.
     pub site: Site,
-    /// Where the form goes: a page of GitHub's, with the state.
+    /// Target of the form: a page of GitHub, with the state.
     pub action: String,
-    /// The manifest, JSON.
+    /// JSON.
     pub manifest: String,
-    /// Whose App it will be: an organisation, or none for the operator's own account.
+    /// The owner of the App. None: the operator's own account.
     pub organisation: Option<String>,
-    /// Permissions.
-    pub permissions: Vec<Asked>,
-    /// Events, in one line.
+    pub permissions: Vec<AppGrant>,
+    /// In one line.
     pub events: String,
-    /// Where GitHub will deliver.
+    /// Address for GitHub's deliveries.
     pub webhook: String,
-    /// Why GitHub may not reach that address.
+    /// A reason why GitHub may not reach that address.
     pub warning: Option<String>,
 }
 
@@ -58,23 +55,20 @@ pub struct SetupManifestPage {
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
 #[template(path = "setup_done.html")]
 pub struct SetupDonePage {
-    /// Around it.
     pub site: Site,
-    /// The App that was made just now; none when the reader comes back from installing it.
-    pub made: Option<MadeApp>,
+    /// The new App. None when the reader returns after installing it.
+    pub created: Option<CreatedApp>,
 }
 
-/// An App that was made just now.
+/// The new App.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MadeApp {
-    /// Its short name.
+pub struct CreatedApp {
     pub slug: String,
-    /// GitHub's number of it.
     pub id: u64,
-    /// Where it is installed on repositories.
+    /// Page for installing it on repositories.
     pub install_href: String,
-    /// Where its settings are.
+    /// Page of its settings.
     pub settings_href: String,
-    /// The file that holds its secrets.
+    /// The file with its secrets.
     pub file: String,
 }

@@ -1,15 +1,15 @@
-//! What a replay advises: gate or advisory, and how to see more. Sentences, each with the
-//! number it stands on.
+//! The advice of a replay: which mode to use, and how to find smaller slowdowns. Each sentence has the
+//! number it is based on.
 
 use super::{format, percent};
 use pacegate_engine::gate::replay::summary::Replay;
 use pacegate_engine::gate::replay::{MIN_SLOWED_S, SIZES};
 
-/// Confirmed alarms up to this share are what the gate promises.
+/// The gate is designed for confirmed alarms up to this share.
 const RARE: f64 = 0.02;
-/// Above this share a gate would be switched off by those it blocks.
+/// Above this share, the blocked people would switch the gate off.
 const OFTEN: f64 = 0.05;
-/// A share that may as well be this one is not known.
+/// If the interval of the share reaches this value, the share counts as unknown.
 const UNKNOWN: f64 = 0.1;
 
 /// The sentences, the most important first; at least one.
@@ -18,13 +18,13 @@ pub(super) fn advice(replay: &Replay) -> Vec<String> {
     let rate = percent(Some(alarms));
     let first = if alarms > OFTEN {
         format!(
-            "- Stay with `mode: advisory`: {rate} of pull requests would have been blocked. Look at the alarms above; \
-             a stage that raises them for no reason can be given a wider floor or be ignored (`stages` in the policy)."
+            "- Stay with `mode: advisory`: {rate} of pull requests would have been blocked. Look at the alarms above. \
+             For a stage that raises them without a reason, the policy can set a wider floor or ignore it (`stages`)."
         )
     } else if replay.alarm_interval.1 > UNKNOWN {
         format!(
-            "- Begin with `mode: advisory`: {} independent pull requests can't tell {rate} from {}. Replay again when \
-             the history is longer.",
+            "- Begin with `mode: advisory`: {} independent pull requests can't distinguish {rate} from {}. Replay again \
+             when the history is longer.",
             format::number(replay.independent),
             percent(Some(replay.alarm_interval.1))
         )
@@ -39,12 +39,12 @@ pub(super) fn advice(replay: &Replay) -> Vec<String> {
     std::iter::once(first).chain(sensitivity(replay)).collect()
 }
 
-/// From which size on most slowdowns are found.
+/// The size from which on most slowdowns are found.
 fn sensitivity(replay: &Replay) -> Option<String> {
     if replay.slowed == 0 {
         return Some(format!(
-            "- No stage that usually takes {MIN_SLOWED_S:.0} s or more is in every run of a pull request: nothing could be \
-             slowed to see what is found."
+            "- No stage that usually takes {MIN_SLOWED_S:.0} s or more is in every run of a pull request. So no stage \
+             could be slowed to measure what is found."
         ));
     }
     if replay.settings.commits < 2 {
@@ -59,8 +59,8 @@ fn sensitivity(replay: &Replay) -> Option<String> {
             percent(Some(found(at)))
         ),
         None => format!(
-            "- Little is found here: of stages that take twice as long {}. The stages are few, noisy, or run on machines \
-             of their own; more runs of the base branch and more pushes help.",
+            "- Few slowdowns are found here: {} of stages that take twice as long. The stages are few or noisy, or each \
+             runs on a machine of its own. More runs of the base branch and more pushes help.",
             percent(Some(found(SIZES.len() - 1)))
         ),
     })

@@ -1,5 +1,5 @@
-//! The replay JSON that scripts lean on: the contract's keys, and a few more. Shares are 0 to 1,
-//! `null` where nothing was counted. Names leave as they came.
+//! The replay as JSON for scripts, as docs/replay.md describes it. Shares are 0 to 1, and `null` where
+//! nothing was counted. Names are not escaped.
 
 use serde::Serialize;
 
@@ -9,10 +9,10 @@ use pacegate_engine::gate::replay::incumbents::Rule;
 use pacegate_engine::gate::replay::summary::{Change, Matched, Performance, Rates, Replay};
 use pacegate_engine::model::history::{ChangeKind, HistoryChange};
 
-/// Version of the document's shape; a field may be added without a new one.
+/// Version of the document. New fields may be added without a new version.
 pub const SCHEMA: u32 = 1;
 
-/// Map with keys in the order of their making.
+/// A map whose keys keep their order.
 #[derive(Debug, Clone, PartialEq)]
 struct Ordered<V>(Vec<(String, V)>);
 
@@ -42,7 +42,7 @@ pub struct ReplayJson {
     incumbents: Ordered<PerformanceJson>,
     matched: Ordered<MatchedJson>,
     changes: Vec<ChangeJson>,
-    history: Vec<LastingJson>,
+    history: Vec<LastingChangeJson>,
     stages: Vec<StageJson>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     other_pipelines: Vec<ReplayJson>,
@@ -50,7 +50,7 @@ pub struct ReplayJson {
 
 /// A change that lasted, between two commits.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct LastingJson {
+struct LastingChangeJson {
     stage: String,
     kind: ChangeKind,
     ratio: Option<f64>,
@@ -63,7 +63,7 @@ struct LastingJson {
     sentence: String,
 }
 
-impl From<&HistoryChange> for LastingJson {
+impl From<&HistoryChange> for LastingChangeJson {
     fn from(change: &HistoryChange) -> Self {
         Self {
             stage: stage_name(&change.path),
@@ -120,7 +120,8 @@ struct StageJson {
 }
 
 impl ReplayJson {
-    /// The document of the first of some pipelines' replays, the others inside it. None of none.
+    /// One document for the replays of several pipelines: the first, with the others inside it. None if
+    /// there are no replays.
     #[must_use]
     pub fn of(replays: &[(String, Replay)]) -> Option<Self> {
         let mut documents = replays.iter().map(|(pipeline, replay)| Self::one(pipeline, replay));
@@ -174,7 +175,7 @@ impl ReplayJson {
     }
 }
 
-/// `1.1`, `1.2`, ...: always one decimal.
+/// Keys `1.1`, `1.2`, ..., always with one decimal.
 fn by_size<V>(values: [V; SIZES.len()]) -> Ordered<V> {
     Ordered(SIZES.iter().map(|size| format!("{size:.1}")).zip(values).collect())
 }
@@ -183,7 +184,7 @@ fn by_rule<V>(values: impl Iterator<Item = (Rule, V)>) -> Ordered<V> {
     Ordered(values.map(|(rule, value)| (rule.as_str().to_owned(), value)).collect())
 }
 
-/// Six decimals; what is no number is none.
+/// Rounds to six decimals. None for a value that is not finite.
 fn tidy(value: f64) -> Option<f64> {
     value.is_finite().then(|| (value * 1e6).round() / 1e6)
 }

@@ -1,5 +1,5 @@
-//! A replay as text for people: the sentence that matters first, then the gate beside other
-//! rules, what would be found, what raised the alarms, and what to do. `json` is for scripts.
+//! A replay as text for people: the main result, the gate beside other rules, the smallest slowdowns that
+//! would be found, the places that raised alarms, and advice. `json` is for scripts.
 
 mod advice;
 pub mod json;
@@ -12,16 +12,16 @@ use pacegate_engine::gate::replay::outlook::MAX_RATIO;
 use pacegate_engine::gate::replay::summary::{Performance, Rates, Replay};
 use pacegate_engine::gate::replay::{SIZES, WARM_UP};
 
-/// Stages that are listed.
+/// Stages that are listed at most.
 const STAGES_SHOWN: usize = 20;
-/// Alarms that are listed.
+/// Alarms that are listed at most.
 const ALARMS_SHOWN: usize = 10;
-/// Lasting changes that are listed.
+/// Lasting changes that are listed at most.
 const CHANGES_SHOWN: usize = 15;
-/// Widest name that is shown; a longer one loses its beginning.
+/// Longest name that is shown, characters. Of a longer one, the end is shown.
 const NAME_WIDTH: usize = 50;
 
-/// A stage as a policy and a history name it.
+/// The name of a stage as in a policy and in a history file.
 #[must_use]
 pub fn stage_name(path: &[String]) -> String {
     path.join(" / ")
@@ -42,13 +42,13 @@ pub fn text(pipeline: &str, replay: &Replay) -> String {
     blocks.extend(history(replay));
     blocks.extend(stages(replay));
     if replay.replayed > 0 {
-        blocks.push(format!("What this advises\n{}", advice::advice(replay).join("\n")));
+        blocks.push(format!("Advice\n{}", advice::advice(replay).join("\n")));
     }
     let title = escape::readable(pipeline);
     format!("Replay of {title}: {}\n\n{}\n", format::count(replay.runs, "run", "runs"), blocks.join("\n\n"))
 }
 
-/// A share in percent; below ten with a decimal.
+/// A share in percent, with a decimal below ten.
 fn percent(share: Option<f64>) -> String {
     match share {
         None => "-".to_owned(),
@@ -61,8 +61,8 @@ fn too_short(replay: &Replay) -> String {
     if replay.missing_runs > 0 {
         let enough = WARM_UP + replay.settings.commits;
         return format!(
-            "There is too little history to replay: {enough} runs are needed ({WARM_UP} to learn from and {} that \
-             stand for a pull request), {} missing.",
+            "There is too little history to replay: {enough} runs are needed ({WARM_UP} as a baseline and {} as a \
+             pull request), {} missing.",
             replay.settings.commits,
             match replay.missing_runs {
                 1 => "1 is".to_owned(),
@@ -71,8 +71,8 @@ fn too_short(replay: &Replay) -> String {
         );
     }
     format!(
-        "There is nothing to replay: nowhere in this history do {WARM_UP} comparable runs lie before a run, within the \
-         days that the policy allows (green first attempts on one kind of runner; `baseline` in the policy)."
+        "There is nothing to replay: no run of this history has {WARM_UP} comparable runs before it, within the days that \
+         the policy allows (green first attempts on one kind of runner; `baseline` in the policy)."
     )
 }
 
@@ -95,18 +95,17 @@ fn caveats(replay: &Replay) -> String {
     let range = format!("between {} and {} (95%)", percent(Some(low)), percent(Some(high)));
     let mut lines = vec![
         format!(
-            "Each pull request is made up of {} in a row, held against the history before them.",
+            "Each pull request consists of {} in a row, compared with the history before them.",
             format::count(replay.settings.commits, "run", "runs")
         ),
-        "Nobody labelled this history: a slowdown that was real counts as an alarm here, for every rule."
-            .to_owned(),
+        "This history has no labels: a real slowdown counts as an alarm here, for every rule.".to_owned(),
         if replay.independent < replay.replayed {
             format!(
-                "Neighbouring pull requests share runs; the {} that do not leave Pacegate's rate {range}.",
+                "Neighbouring pull requests share runs. The {} that do not put Pacegate's rate {range}.",
                 format::number(replay.independent)
             )
         } else {
-            format!("So many pull requests leave Pacegate's rate {range}.")
+            format!("These pull requests put Pacegate's rate {range}.")
         },
     ];
     let tried = replay.replayed + replay.skipped;
@@ -119,7 +118,7 @@ fn caveats(replay: &Replay) -> String {
     }
     if replay.skipped > 0 {
         lines.push(format!(
-            "{} left out: fewer than {WARM_UP} comparable runs lie before, within the days that the policy allows.",
+            "{} left out: fewer than {WARM_UP} comparable runs are before them, within the days that the policy allows.",
             format::count(replay.skipped, "pull request was", "pull requests were"),
         ));
     }
@@ -137,7 +136,7 @@ fn rule_name(rule: Rule) -> &'static str {
     }
 }
 
-/// The gate beside the others: confirmed, tuned to the same alarms, and seen once.
+/// The gate beside other rules: confirmed, tuned to the same rate of alarms, and seen in one run.
 fn rules(replay: &Replay) -> String {
     let row = |name: &str, alarms: Option<f64>, recall: [Option<f64>; SIZES.len()]| {
         let mut cells = vec![format!("  {name}"), percent(alarms)];
@@ -159,8 +158,8 @@ fn rules(replay: &Replay) -> String {
     rows.push(vec!["seen in one run".to_owned()]);
     rows.extend(block(|r| r.single));
     format!(
-        "ALARMS: the share of unchanged pull requests. +10% and so on: of {} in which one stage was made so much \
-         slower, the share in which it was found.\n{}",
+        "ALARMS: the share of unchanged pull requests. +10% and so on: of {} in which one stage was made slower \
+         by this much, the share in which it was found.\n{}",
         format::number(replay.slowed),
         table(&rows)
     )
@@ -194,7 +193,7 @@ fn alarms(replay: &Replay) -> String {
     )
 }
 
-/// What changed for good on the branch itself.
+/// The lasting changes on the branch itself.
 fn history(replay: &Replay) -> Option<String> {
     if replay.history.is_empty() {
         return None;
@@ -211,7 +210,7 @@ fn history(replay: &Replay) -> Option<String> {
         String::new()
     };
     Some(format!(
-        "What changed for good on this branch ({}{shown})\n{}",
+        "Lasting changes on this branch ({}{shown})\n{}",
         format::count(replay.history.len(), "change", "changes"),
         lines.join("\n")
     ))
@@ -237,13 +236,12 @@ fn stages(replay: &Replay) -> Option<String> {
         format::count(replay.stages.len(), "stage", "stages")
     };
     Some(format!(
-        "The smallest slowdown that two usual runs would confirm today ({shown}; - is none up to {MAX_RATIO:.0}x)\n{}",
+        "The smallest slowdown that two usual runs would confirm today ({shown}; -: none up to {MAX_RATIO:.0}x)\n{}",
         table(&rows)
     ))
 }
 
-/// The first column to the left, the others to the right, as wide as their cells; a row of one
-/// cell is a heading of its own.
+/// Aligns the first column to the left and the others to the right. A row of one cell is a heading.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {

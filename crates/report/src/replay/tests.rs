@@ -1,4 +1,4 @@
-//! The replay's text as people read it, of figures that are made up.
+//! The replay's text for people, from made-up figures.
 
 use super::*;
 use pacegate_engine::gate::replay::Settings;
@@ -10,7 +10,7 @@ use pacegate_engine::model::ids::RunId;
 use pacegate_engine::model::stage::StageKey;
 use pacegate_engine::model::time::Timestamp;
 
-/// What is different about a replay.
+/// A modification of a replay.
 type Changed = fn(&mut Replay);
 
 fn path(text: &str) -> Vec<String> {
@@ -85,18 +85,18 @@ fn replay() -> Replay {
 }
 
 #[test]
-fn a_replay_reads_like_this() {
+fn text_has_all_parts() {
     insta::assert_snapshot!(text("my-app", &replay()), @r#"
     Replay of my-app: 2,993 runs
 
     On this history Pacegate would have raised a confirmed alarm on 1.1% of 2,900 unchanged pull requests; the rule "25% above the mean", which one run can break, would have alarmed on 83%.
 
-    Each pull request is made up of 4 runs in a row, held against the history before them.
-    Nobody labelled this history: a slowdown that was real counts as an alarm here, for every rule.
-    Neighbouring pull requests share runs; the 742 that do not leave Pacegate's rate between 0.5% and 2.2% (95%).
-    65 pull requests were left out: fewer than 25 comparable runs lie before, within the days that the policy allows.
+    Each pull request consists of 4 runs in a row, compared with the history before them.
+    This history has no labels: a real slowdown counts as an alarm here, for every rule.
+    Neighbouring pull requests share runs. The 742 that do not put Pacegate's rate between 0.5% and 2.2% (95%).
+    65 pull requests were left out: fewer than 25 comparable runs are before them, within the days that the policy allows.
 
-    ALARMS: the share of unchanged pull requests. +10% and so on: of 2,880 in which one stage was made so much slower, the share in which it was found.
+    ALARMS: the share of unchanged pull requests. +10% and so on: of 2,880 in which one stage was made slower by this much, the share in which it was found.
     RULE                            ALARMS  +10%  +20%  +30%  +50%  +100%
     confirmed by a second run
       Pacegate                        1.1%   10%   20%   40%   80%   100%
@@ -118,22 +118,22 @@ fn a_replay_reads_like_this() {
     ci / test / unit   1.90x  +1 min 16 s  2026-09-21T14:13:20Z  run [31m9              3
     ci / build         1.30x      +52.0 s  2026-09-21T14:13:20Z  run [31m9              3
 
-    What changed for good on this branch (1 change)
+    Lasting changes on this branch (1 change)
       build got 1.31x slower (+42.0 s) between aaaaaaa and bbbbbbb, 34 runs ago
 
-    The smallest slowdown that two usual runs would confirm today (2 stages; - is none up to 10x)
+    The smallest slowdown that two usual runs would confirm today (2 stages; -: none up to 10x)
     STAGE                 MEDIAN   RUNS  FOUND FROM      THAT IS
     ci / test / unit  6 min 50 s  2,993       1.18x  +1 min 14 s
     ci / deploy            9.5 s  2,993           -            -
 
-    What this advises
+    Advice
     - `mode: gate` is sound here: 1.1% of unchanged pull requests would have been blocked.
     - A stage that takes 50% longer is found in 80% of cases. More pushes find smaller slowdowns: `--commits` shows how much.
     "#);
 }
 
 #[test]
-fn every_kind_of_history_has_its_sentence() {
+fn text_explains_every_kind_of_history() {
     let with = |change: Changed| {
         let mut replay = replay();
         change(&mut replay);
@@ -142,10 +142,10 @@ fn every_kind_of_history_has_its_sentence() {
     let cases: [(Changed, &str); 12] = [
         (
             |r| (r.replayed, r.runs, r.missing_runs) = (0, 20, 9),
-            "29 runs are needed (25 to learn from and 4 that stand for a pull request), 9 are missing.",
+            "29 runs are needed (25 as a baseline and 4 as a pull request), 9 are missing.",
         ),
         (|r| (r.replayed, r.missing_runs) = (0, 1), ", 1 is missing."),
-        (|r| r.replayed = 0, "nowhere in this history do 25 comparable runs lie"),
+        (|r| r.replayed = 0, "no run of this history has 25 comparable runs before it"),
         (
             |r| r.ours.alarms.confirmed = Some(0.0),
             "would have raised no confirmed alarm on any of 2,900 unchanged",
@@ -155,29 +155,26 @@ fn every_kind_of_history_has_its_sentence() {
             "Begin with `mode: advisory` and look at the alarms above: 4.0%",
         ),
         (|r| r.ours.alarms.confirmed = Some(0.2), "Stay with `mode: advisory`: 20% of pull requests"),
-        (|r| r.alarm_interval.1 = 0.3, "742 independent pull requests can't tell 1.1% from 30%"),
-        (
-            |r| r.independent = 2_900,
-            "So many pull requests leave Pacegate's rate between 0.5% and 2.2% (95%).",
-        ),
+        (|r| r.alarm_interval.1 = 0.3, "742 independent pull requests can't distinguish 1.1% from 30%"),
+        (|r| r.independent = 2_900, "These pull requests put Pacegate's rate between 0.5% and 2.2% (95%)."),
         (|r| r.possible = 9_000, "2,965 pull requests were tried of 9,000 that are possible"),
         (|r| r.settings.commits = 1, "One run never confirms anything"),
-        (|r| r.slowed = 0, "nothing could be slowed to see what is found"),
+        (|r| r.slowed = 0, "no stage could be slowed to measure what is found"),
         (
             |r| r.ours.recall = [Rates::default(); SIZES.len()],
-            "Little is found here: of stages that take twice as long 0%",
+            "Few slowdowns are found here: 0% of stages that take twice as long",
         ),
     ];
     for (change, expected) in cases {
         let text = with(change);
         assert!(text.contains(expected), "{expected}\n{text}");
-        assert!(!text.contains('\u{1b}'), "no name takes hold of the terminal");
+        assert!(!text.contains('\u{1b}'), "names have no control characters");
     }
     assert!(with(|r| r.changes.clear()).contains("Nothing raised a confirmed alarm."));
 }
 
 #[test]
-fn what_was_not_counted_is_null_in_json() {
+fn json_has_null_for_missing_counts() {
     let mut empty = replay();
     (empty.replayed, empty.ours) = (0, Performance::default());
     let json = json::ReplayJson::of(&[("a".into(), empty), ("b".into(), replay())]).expect("two");

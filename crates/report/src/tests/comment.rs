@@ -1,4 +1,4 @@
-//! The comment: its text, when there is one, and that nothing in it acts.
+//! The comment: its text, when it exists, and that untrusted text in it is inert.
 
 use insta::assert_snapshot;
 
@@ -13,7 +13,7 @@ fn posted(comparison: RunComparison) -> String {
 }
 
 #[test]
-fn findings_are_told() {
+fn comment_lists_findings() {
     assert_snapshot!(posted(comparison()), @"
     <!-- pacegate:comment:v1 -->
     ### 🔴 `Integration tests` 1.6x slower (+12.4 s), confirmed; 1 new error; 1 stage seen slower once
@@ -27,7 +27,7 @@ fn findings_are_told() {
 
     - `java.net.ConnectException` in `Integration tests`, `src/orders.py` line 88: `Connection refused: db:5432`<br><sub>never in 143 runs of the base branch, in 2 runs of this change</sub>
 
-    The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. On this runner everything took 1.04x as long as usual; the ratios leave that out.
+    The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. The runner was 1.04x slower than usual; the ratios are corrected for it.
 
     Advisory mode: the check stays neutral.
 
@@ -83,11 +83,11 @@ fn findings_are_told() {
 }
 
 #[test]
-fn when_all_is_well_an_earlier_comment_is_resolved_and_none_is_created() {
+fn comment_without_findings_only_resolves() {
     let Comment::ResolveOnly(text) = report(fine()).comment() else { panic!("not quiet") };
     assert_snapshot!(text, @"
     <!-- pacegate:comment:v1 -->
-    ### 🟢 Resolved: what was found here earlier is gone
+    ### 🟢 Resolved: the earlier findings are gone
 
     No slowdown in 2 stages at `abc1234`. The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs.
 
@@ -96,14 +96,14 @@ fn when_all_is_well_an_earlier_comment_is_resolved_and_none_is_created() {
 }
 
 #[test]
-fn what_could_not_be_judged_is_not_called_resolved() {
+fn inconclusive_is_not_called_resolved() {
     let comparison = RunComparison { verdict: RunVerdict::Inconclusive, ..fine() };
     let Comment::ResolveOnly(text) = report(comparison).comment() else { panic!("not quiet") };
     assert!(text.contains("could not be judged again") && !text.contains("Resolved"), "{text}");
 }
 
 #[test]
-fn the_rule_and_the_pull_request_decide() {
+fn comment_follows_rule_and_pull_request() {
     let with = |comment, pull_request: Option<PrNumber>| {
         Report::new(fine(), ReportContext { comment, pull_request, ..ReportContext::default() }).comment()
     };
@@ -113,10 +113,10 @@ fn the_rule_and_the_pull_request_decide() {
 }
 
 #[test]
-fn nothing_in_a_name_acts_and_the_marker_cannot_be_forged() {
-    let text = posted(hostile());
+fn names_in_comment_are_inert() {
+    let text = posted(adversarial());
     assert!(text.starts_with(MARKER));
-    assert_eq!(text.matches("<!--").count(), 1, "only our own marker");
+    assert_eq!(text.matches("<!--").count(), 1, "only our marker");
     for active in ["<img", "@octocat", " #1", "http://e", "\u{202e}", "\n# h", "](http:"] {
         assert!(!text.contains(active), "{active:?} in {text}");
     }
@@ -127,7 +127,7 @@ fn nothing_in_a_name_acts_and_the_marker_cannot_be_forged() {
 }
 
 #[test]
-fn a_flood_fits_and_says_what_is_left_out() {
+fn oversized_comment_fits_and_names_omissions() {
     let text = posted(overflowing());
     assert!(text.len() <= 60_000, "{}", text.len());
     for said in [
@@ -143,7 +143,7 @@ fn a_flood_fits_and_says_what_is_left_out() {
 }
 
 #[test]
-fn many_ordinary_stages_fit_in_part() {
+fn many_ordinary_stages_are_partly_shown() {
     let mut comparison = comparison();
     comparison.stages.extend(
         (0..5_000).map(|i| {

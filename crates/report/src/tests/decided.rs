@@ -1,4 +1,4 @@
-//! Findings that somebody accepted or muted: told, and counted for nothing.
+//! Findings that were accepted or muted: shown, and without an effect on the verdict.
 
 use insta::assert_snapshot;
 
@@ -30,20 +30,20 @@ fn all_decided() -> RunComparison {
 }
 
 #[test]
-fn what_is_decided_is_no_finding_and_stays_visible() {
+fn decided_findings_stay_visible_without_effect() {
     let report = report(all_decided());
     assert!(!report.has_findings());
     let check = report.check();
     assert_eq!((check.conclusion, check.annotations.len()), (Conclusion::Success, 0));
     assert_eq!(check.actions, [CheckAction::REEVALUATE]);
     assert_snapshot!(check.title, @"build 1.25x faster (-8.0 s); 3 accepted or muted");
-    assert!(check.summary.contains("Accepted or muted: 3 findings, told below."), "{}", check.summary);
+    assert!(check.summary.contains("Accepted or muted: 3 findings, listed below."), "{}", check.summary);
     let Comment::ResolveOnly(text) = report.comment() else { panic!("nothing is open") };
     assert_snapshot!(text, @"
     <!-- pacegate:comment:v1 -->
-    ### 🟢 Nothing is open: what is left was accepted or muted
+    ### 🟢 Nothing is open: the remaining findings were accepted or muted
 
-    `build` 1.25x faster (-8.0 s); 3 accepted or muted at `abc1234`. The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. On this runner everything took 1.04x as long as usual; the ratios leave that out.
+    `build` 1.25x faster (-8.0 s); 3 accepted or muted at `abc1234`. The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. The runner was 1.04x slower than usual; the ratios are corrected for it.
 
     <details><summary>Accepted or muted (3)</summary>
 
@@ -59,19 +59,19 @@ fn what_is_decided_is_no_finding_and_stays_visible() {
         assert!(check.text.contains(line), "{line} in {}", check.text);
     }
     let json = VerdictJson::from(&all_decided());
-    let told = json.stages[2].decision.as_ref().expect("a decision");
-    assert_eq!((told.kind.as_str(), told.at.as_str()), ("accepted", "2026-09-21T14:13:20Z"));
+    let shown = json.stages[2].decision.as_ref().expect("a decision");
+    assert_eq!((shown.kind.as_str(), shown.at.as_str()), ("accepted", "2026-09-21T14:13:20Z"));
     assert!(json.errors[1].decision.is_some() && json.stages[1].decision.is_none());
 }
 
 #[test]
-fn one_decision_leaves_the_other_findings_open() {
+fn one_decision_leaves_other_findings_open() {
     let mut comparison = comparison();
     comparison.stages[2].decision = Some(accepted("octocat", ""));
     comparison.verdict = RunVerdict::Suspect;
     let report = report(comparison);
     let open: Vec<&str> = report.slower().map(headline::leaf).collect();
-    assert_eq!(open, ["Run clippy"], "nor is the job a finding that the accepted step explains");
+    assert_eq!(open, ["Run clippy"], "the accepted step still explains its job");
     let Comment::Post(text) = report.comment() else { panic!("a suspicion is open") };
     let heading = text.lines().nth(1).expect("a heading");
     assert_snapshot!(heading, @"### 🟡 1 new error; `Run clippy` 1.3x slower (+9.3 s), seen once; 1 accepted or muted");

@@ -1,4 +1,4 @@
-//! The check: its texts, its size, its annotations.
+//! The check: its texts, their size, and its annotations.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use pacegate_engine::model::policy::{Mistake, UnusablePolicy};
 use pacegate_engine::model::time::Timestamp;
 
 #[test]
-fn findings_are_told() {
+fn check_lists_findings() {
     let check = report(comparison()).check();
     assert_eq!(check.conclusion, Conclusion::Neutral);
     assert_snapshot!(check.title, @"Integration tests 1.6x slower (+12.4 s), confirmed; 1 new error; 1 stage seen slower once");
     assert_snapshot!(check.summary, @"
-    The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. On this runner everything took 1.04x as long as usual; the ratios leave that out.
+    The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. The runner was 1.04x slower than usual; the ratios are corrected for it.
 
     | Stage | Before → now | Ratio | How sure | Critical path |
     |:--|--:|--:|:--|:--|
@@ -41,17 +41,17 @@ fn findings_are_told() {
 
     - in `CI / test`
     - 20.7 s before, 33.1 s now
-    - 1.60x (+12.4 s) once the runner's speed is taken out
+    - 1.60x (+12.4 s), corrected for runner speed
     - confirmed in 2 runs, by chance once in 500, against 60 runs of the baseline
     - evidence 7.1, at least 4.2 is needed
-    - on the critical path: the pipeline ends later by it
+    - on the critical path: it makes the pipeline end later
     - `.github/workflows/ci.yml` line 41
 
     ### `Run clippy`: slower, seen once
 
     - in `CI / lint`
     - 31.0 s before, 40.3 s now
-    - 1.30x (+9.3 s) once the runner's speed is taken out
+    - 1.30x (+9.3 s), corrected for runner speed
     - seen once, by chance once in 500, against 60 runs of the baseline
     - evidence 7.1, at least 4.2 is needed
 
@@ -59,7 +59,7 @@ fn findings_are_told() {
 
     - in `CI`
     - 40.0 s before, 32.0 s now
-    - 0.80x (-8.0 s) once the runner's speed is taken out
+    - 0.80x (-8.0 s), corrected for runner speed
     - confirmed in 2 runs, by chance once in 500, against 60 runs of the baseline
     - evidence 7.1, at least 4.2 is needed
 
@@ -107,7 +107,7 @@ fn findings_are_told() {
 }
 
 #[test]
-fn a_quiet_check_is_short() {
+fn check_without_findings_is_short() {
     let check = report(fine()).check();
     assert_eq!((check.title.as_str(), check.conclusion), ("No slowdown in 2 stages", Conclusion::Success));
     assert_snapshot!(check.summary, @"
@@ -123,14 +123,14 @@ fn waited(name: &str, state: WaitedState) -> WaitedRun {
 }
 
 #[test]
-fn waiting_without_a_word_of_any_run() {
+fn pending_check_before_any_run_is_known() {
     let pending = pending(&comparison().head_sha, &Waiting::default());
     assert_snapshot!(pending.title, @"Waiting for the trace of abc1234");
     assert_snapshot!(pending.summary, @"The comparison starts when the pipeline of `abc1234` has ended and its trace has arrived. If none arrives, this check ends neutral and says so.");
 }
 
 #[test]
-fn waiting_names_the_runs_and_the_end_of_the_waiting() {
+fn pending_check_names_runs_and_time_limit() {
     let waiting = Waiting {
         runs: vec![waited("CI", WaitedState::InProgress), waited("Lint", WaitedState::Queued)],
         collected: vec!["Docs".into()],
@@ -170,7 +170,7 @@ fn waiting_names_the_runs_and_the_end_of_the_waiting() {
 }
 
 #[test]
-fn each_reason_to_give_up_says_what_can_be_done() {
+fn not_judged_check_says_what_to_do() {
     let within = Duration::from_hours(6);
     let reasons = [
         NotJudged::NoTrace { within },
@@ -180,7 +180,7 @@ fn each_reason_to_give_up_says_what_can_be_done() {
         NotJudged::NoPermission { permission: "actions: read" },
         NotJudged::Superseded { by: "2222222bbbb".parse().expect("a commit") },
     ];
-    let told: Vec<String> = reasons
+    let shown: Vec<String> = reasons
         .iter()
         .map(|why| {
             let check = gave_up(&comparison().head_sha, why);
@@ -189,7 +189,7 @@ fn each_reason_to_give_up_says_what_can_be_done() {
             format!("{} {buttons:?}\n{}", check.title, check.summary)
         })
         .collect();
-    assert_snapshot!(told.join("\n---\n"), @r#"
+    assert_snapshot!(shown.join("\n---\n"), @r#"
     Not judged: no trace of abc1234 arrived ["Re-evaluate"]
     No complete trace of this commit arrived within 6 h 00 min. Does its pipeline send spans here, with `vcs.ref.head.revision` set to this commit?
 
@@ -205,7 +205,7 @@ fn each_reason_to_give_up_says_what_can_be_done() {
 
     This blocks nothing. Re-run the check, or push again, for another try.
     ---
-    Not judged: GitHub could not be asked ["Re-evaluate"]
+    Not judged: GitHub did not answer ["Re-evaluate"]
     GitHub did not answer for 6 h 00 min, so the runs of this commit could not be read.
 
     This blocks nothing. Re-run the check, or push again, for another try.
@@ -216,14 +216,14 @@ fn each_reason_to_give_up_says_what_can_be_done() {
     This blocks nothing. Re-run the check, or push again, for another try.
     ---
     Superseded by 2222222 []
-    The pull request moved on to `2222222`: that commit's check has the verdict.
+    The pull request has a newer commit, `2222222`. The check of that commit has the verdict.
 
     This blocks nothing.
     "#);
 }
 
 #[test]
-fn buttons_are_those_that_would_do_something() {
+fn only_effective_buttons_are_shown() {
     let labels = |comparison| {
         report(comparison).check().actions.into_iter().map(|action| action.label).collect::<Vec<_>>()
     };
@@ -236,7 +236,7 @@ fn buttons_are_those_that_would_do_something() {
 }
 
 #[test]
-fn a_flood_fits_and_says_what_is_left_out() {
+fn oversized_check_fits_and_names_omissions() {
     let check = report(overflowing()).check();
     assert!(check.title.chars().count() <= TITLE_CAP, "{}", check.title);
     assert!(check.summary.len() <= SIZE_BUDGET && check.text.len() <= SIZE_BUDGET);
@@ -250,14 +250,11 @@ fn a_flood_fits_and_says_what_is_left_out() {
 }
 
 #[test]
-fn nothing_in_a_name_acts() {
-    let check = report(hostile()).check();
+fn names_in_check_are_inert() {
+    let check = report(adversarial()).check();
     let annotations: Vec<&str> =
         check.annotations.iter().flat_map(|a| [a.title.as_str(), a.message.as_str()]).collect();
-    let annotations = annotations.join(
-        "
-",
-    );
+    let annotations = annotations.join("\n");
     for text in [&check.title, &check.summary, &check.text, &annotations] {
         for active in ["<img", "@octocat", " #1", "http://e", "\u{202e}", "<!--", "\n# h"] {
             assert!(!text.contains(active), "{active:?} in {text}");
@@ -267,14 +264,14 @@ fn nothing_in_a_name_acts() {
 }
 
 #[test]
-fn a_title_of_mentions_stays_within_the_limit() {
+fn title_of_mentions_respects_the_limit() {
     let mut comparison = comparison();
     comparison.stages[2].path = vec!["@#".repeat(200)];
     assert!(report(comparison).check().title.chars().count() <= TITLE_CAP);
 }
 
 #[test]
-fn a_policy_that_can_t_be_used_is_told_and_its_edit_is_annotated() {
+fn unusable_policy_is_reported_and_annotated() {
     let mistake = |line, text: &str| Mistake { line, column: 3, text: text.into() };
     let policy = PolicyFacts {
         unusable: Some(UnusablePolicy {

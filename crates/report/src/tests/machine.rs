@@ -1,4 +1,4 @@
-//! The terminal's text and the JSON of the contract.
+//! The terminal's text and the JSON of the API.
 
 use insta::assert_snapshot;
 
@@ -7,12 +7,12 @@ use crate::json::VerdictJson;
 use crate::terminal::Colour;
 
 #[test]
-fn the_terminal_is_aligned_and_plain() {
+fn terminal_text_is_aligned_and_plain() {
     assert_snapshot!(report(comparison()).terminal(Colour::Never), @"
     REGRESSED  Integration tests 1.6x slower (+12.4 s), confirmed; 1 new error; 1 stage seen slower once
 
     The pipeline took 2 min 32 s, usually 2 min 11 s.
-    On this runner everything took 1.04x as long as usual; the ratios leave that out.
+    The runner was 1.04x slower than usual; the ratios are corrected for it.
     2 candidate runs against 60 baseline runs; left out: 3 (failed), 1 (another kind of runner).
 
     STAGE                          BEFORE     NOW  RATIO   CHANGE  HOW SURE
@@ -42,17 +42,17 @@ fn the_terminal_is_aligned_and_plain() {
 }
 
 #[test]
-fn colour_only_when_asked_and_no_control_of_a_name() {
+fn terminal_has_no_unrequested_control_characters() {
     assert!(report(comparison()).terminal(Colour::Always).contains("\u{1b}[31m"));
-    let mut hostile = hostile();
-    hostile.stages[2].path = vec!["\u{1b}[2J\u{1b}]0;x\u{7}".into()];
-    let text = report(hostile).terminal(Colour::Never);
+    let mut comparison = adversarial();
+    comparison.stages[2].path = vec!["\u{1b}[2J\u{1b}]0;x\u{7}".into()];
+    let text = report(comparison).terminal(Colour::Never);
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "the document is one")]
-fn json_is_the_contract() {
+#[expect(clippy::too_many_lines, reason = "one document")]
+fn json_matches_the_api() {
     let mut comparison = comparison();
     comparison.stages = vec![comparison.stages.remove(2), comparison.stages.remove(4)];
     comparison.errors.remove(0);
@@ -167,7 +167,7 @@ fn json_is_the_contract() {
 }
 
 #[test]
-fn what_is_not_a_number_is_null() {
+fn json_has_null_for_infinite_numbers() {
     let mut comparison = comparison();
     comparison.stages[0].ratio = Some(f64::INFINITY);
     comparison.wall_clock.candidate_s = f64::NAN;

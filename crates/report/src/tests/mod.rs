@@ -1,10 +1,10 @@
-//! What the renderings say, on one comparison that has a bit of everything.
+//! All renderings of one comparison that has findings of every kind.
 
+mod adversarial;
+mod adversarial_rendered;
 mod comment;
 mod decided;
 mod github;
-mod hostile;
-mod hostile_shown;
 mod machine;
 mod pages;
 mod structure;
@@ -137,7 +137,7 @@ pub(super) fn comparison() -> RunComparison {
     }
 }
 
-/// The same pull request with nothing to say.
+/// The same pull request without findings.
 pub(super) fn fine() -> RunComparison {
     let pass = |parts| stage(parts, StageVerdict::Pass, 20.0, 1.01);
     RunComparison {
@@ -161,32 +161,32 @@ pub(super) fn report(comparison: RunComparison) -> Report {
     )
 }
 
-/// A name that tries everything at once.
-pub(super) const HOSTILE: &str = "@octocat #1 <img src=x onerror=alert(1)> | `x` [y](http://e.example) \u{202e}<!-- pacegate:comment:v1 -->\n# h";
+/// A name with several attacks.
+pub(super) const ADVERSARIAL_NAME: &str = "@octocat #1 <img src=x onerror=alert(1)> | `x` [y](http://e.example) \u{202e}<!-- pacegate:comment:v1 -->\n# h";
 
-/// Every text of the comparison is hostile.
-pub(super) fn hostile() -> RunComparison {
+/// A comparison with [`ADVERSARIAL_NAME`] for every text.
+pub(super) fn adversarial() -> RunComparison {
     let mut comparison = comparison();
     for stage in &mut comparison.stages {
-        stage.path = path(&[HOSTILE, HOSTILE, HOSTILE]);
-        stage.reason = HOSTILE.into();
+        stage.path = path(&[ADVERSARIAL_NAME, ADVERSARIAL_NAME, ADVERSARIAL_NAME]);
+        stage.reason = ADVERSARIAL_NAME.into();
         stage.explained_by = None;
     }
-    comparison.stages[5].verdict = StageVerdict::NotComparable(HOSTILE.into());
+    comparison.stages[5].verdict = StageVerdict::NotComparable(ADVERSARIAL_NAME.into());
     for error in &mut comparison.errors {
-        error.path = path(&[HOSTILE]);
-        error.error_type = HOSTILE.into();
-        error.message = HOSTILE.into();
-        error.reason = HOSTILE.into();
+        error.path = path(&[ADVERSARIAL_NAME]);
+        error.error_type = ADVERSARIAL_NAME.into();
+        error.message = ADVERSARIAL_NAME.into();
+        error.reason = ADVERSARIAL_NAME.into();
         error.location = Some(Location { path: "../../etc/passwd".into(), line: 0 });
     }
-    comparison.baseline.excluded[0].reason = HOSTILE.into();
-    comparison.notes = vec![HOSTILE.into()];
-    comparison.structure = structure::changes(HOSTILE);
+    comparison.baseline.excluded[0].reason = ADVERSARIAL_NAME.into();
+    comparison.notes = vec![ADVERSARIAL_NAME.into()];
+    comparison.structure = structure::changes(ADVERSARIAL_NAME);
     comparison
 }
 
-/// 5,000 flagged stages with names of 10,000 characters that all need escaping, and more.
+/// 5,000 findings whose names have 10,000 characters that need escaping, and 1,000 such errors.
 pub(super) fn overflowing() -> RunComparison {
     let mut comparison = comparison();
     let long = "|".repeat(10_000);
@@ -225,7 +225,7 @@ pub(super) fn overflowing() -> RunComparison {
 }
 
 #[test]
-fn what_a_finding_explains_is_not_a_second_finding() {
+fn explained_stages_are_not_findings() {
     let report = report(comparison());
     let names: Vec<&str> = report.regressed().map(headline::leaf).collect();
     assert_eq!(names, ["Integration tests"]);
@@ -233,17 +233,17 @@ fn what_a_finding_explains_is_not_a_second_finding() {
 }
 
 #[test]
-fn a_suspicion_does_not_hide_what_is_confirmed_and_a_circle_hides_nothing() {
-    let mut told = comparison();
-    told.stages[1].explained_by = Some(told.stages[0].key.clone());
-    assert_eq!(report(told).regressed().count(), 2);
-    let mut circle = comparison();
-    circle.stages[2].explained_by = Some(circle.stages[1].key.clone());
-    assert_eq!(report(circle).regressed().count(), 2);
+fn suspicions_and_cycles_hide_no_regression() {
+    let mut suspicion = comparison();
+    suspicion.stages[1].explained_by = Some(suspicion.stages[0].key.clone());
+    assert_eq!(report(suspicion).regressed().count(), 2);
+    let mut cycle = comparison();
+    cycle.stages[2].explained_by = Some(cycle.stages[1].key.clone());
+    assert_eq!(report(cycle).regressed().count(), 2);
 }
 
 #[test]
-fn only_a_regression_in_gate_mode_fails() {
+fn only_regressions_in_gate_mode_fail() {
     use Conclusion::{Failure, Neutral, Success};
     let cases = [
         (RunVerdict::Pass, Success, Success),
@@ -262,7 +262,7 @@ fn only_a_regression_in_gate_mode_fails() {
 }
 
 #[test]
-fn headlines() {
+fn headline_for_each_outcome() {
     let say = |change: fn(&mut RunComparison), from: fn() -> RunComparison| {
         let mut comparison = from();
         change(&mut comparison);

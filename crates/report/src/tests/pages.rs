@@ -1,4 +1,4 @@
-//! The pages: what is on them, and that no name becomes markup.
+//! The pages: their content, and that no name becomes markup.
 
 use super::*;
 use crate::comment::Comment;
@@ -163,8 +163,8 @@ fn all_pages(comparison: RunComparison, name: &str) -> Vec<(&'static str, String
 }
 
 #[test]
-fn no_name_becomes_markup() {
-    for (page, html) in all_pages(hostile(), HOSTILE) {
+fn names_never_become_markup() {
+    for (page, html) in all_pages(adversarial(), ADVERSARIAL_NAME) {
         for active in ["<img", "<!-- pacegate", "\u{202e}", "<script"] {
             assert!(!html.contains(active), "{active:?} in {page}: {html}");
         }
@@ -172,7 +172,7 @@ fn no_name_becomes_markup() {
 }
 
 #[test]
-fn pages_load_nothing_and_run_nothing() {
+fn pages_have_no_scripts_or_resources() {
     for (page, html) in all_pages(comparison(), "CI") {
         assert!(html.starts_with("<!doctype html>"), "{page}");
         for foreign in ["<script", "<link", "src=", "url(", "onclick", "@import"] {
@@ -182,7 +182,7 @@ fn pages_load_nothing_and_run_nothing() {
 }
 
 #[test]
-fn an_empty_service_says_what_to_do_next() {
+fn empty_pages_show_first_steps() {
     let pages = all_pages(comparison(), "CI");
     for (page, html) in pages.iter().filter(|(p, _)| ["empty", "no-runs"].contains(p)) {
         assert!(html.contains("pacegate token create --repo OWNER/NAME"), "{page}");
@@ -191,7 +191,7 @@ fn an_empty_service_says_what_to_do_next() {
 }
 
 #[test]
-fn a_comparison_shows_exactly_what_github_gets() {
+fn comparison_page_shows_texts_for_github() {
     let page = comparison_page(comparison());
     let html = page.render().expect("renders");
     let escaped = |text: &str| text.replace("&lt;", "<").replace("&gt;", ">");
@@ -199,17 +199,17 @@ fn a_comparison_shows_exactly_what_github_gets() {
     let Comment::Post(source) = page.report.comment() else { panic!("has findings") };
     assert!(escaped(&shown).contains(&source), "{html}");
     assert!(html.contains(&page.report.check().title));
-    assert!(html.contains("nothing is posted. This is what would be."));
+    assert!(html.contains("nothing is posted. These texts would be posted."));
     assert!(html.contains("Integration tests 1.6x slower (+12.4 s), confirmed; 1 new error"));
     assert!(html.contains("240x") && html.contains("class=\"spark\""));
 }
 
 #[test]
-fn how_far_posting_got() {
+fn comparison_page_shows_posting_progress() {
     let said = |posting| ComparisonPage { posting, ..comparison_page(fine()) }.render().expect("renders");
     assert!(said(Posting::Posted(NOW)).contains("Posted on 2026-11-22 12:00 UTC."));
     assert!(said(Posting::Queued).contains("About to be posted."));
     assert!(said(Posting::NoPullRequest).contains("no pull request"));
     assert!(said(Posting::Superseded).contains("A newer comparison"));
-    assert!(said(Posting::Queued).contains("Nothing to say, so none is created."));
+    assert!(said(Posting::Queued).contains("Nothing to report, so none is created."));
 }

@@ -1,4 +1,4 @@
-//! What changed in the pipeline, as each medium tells it.
+//! Changes of the pipeline, as each medium shows them.
 
 use insta::assert_snapshot;
 
@@ -9,7 +9,7 @@ use crate::terminal::Colour;
 use pacegate_engine::model::policy::Alias;
 use pacegate_engine::model::structure::{Change, EachTime, Repetition, Side, StructuralChange};
 
-/// One change of each kind, of stages called this.
+/// One change of each kind, with stages of this name.
 pub(super) fn changes(name: &str) -> Vec<StructuralChange> {
     let made = |parts: &[&str], change| StructuralChange { key: key(parts), path: path(parts), change };
     let renamed = Change::Renamed {
@@ -34,7 +34,7 @@ fn changed() -> RunComparison {
 }
 
 #[test]
-fn the_comment_folds_it() {
+fn comment_collapses_changes() {
     let Comment::Post(text) = report(changed()).comment() else { panic!("has findings") };
     let block = text.split("<details>").find(|block| block.contains("What changed")).expect("a block");
     assert_snapshot!(block, @r##"
@@ -54,7 +54,7 @@ fn the_comment_folds_it() {
 }
 
 #[test]
-fn the_terminal_tells_it() {
+fn terminal_lists_changes() {
     let text = report(changed()).terminal(Colour::Never);
     let block = text.split("\n\n").find(|block| block.starts_with("What changed")).expect("a block");
     assert_snapshot!(block, @r##"
@@ -69,7 +69,7 @@ fn the_terminal_tells_it() {
 }
 
 #[test]
-fn without_a_change_there_is_no_word_of_it() {
+fn nothing_is_shown_without_changes() {
     let quiet = report(comparison());
     let Comment::Post(comment) = quiet.comment() else { panic!("has findings") };
     for text in [comment, quiet.check().text, quiet.terminal(Colour::Never)] {
@@ -78,7 +78,7 @@ fn without_a_change_there_is_no_word_of_it() {
 }
 
 #[test]
-fn an_alias_is_offered_as_it_has_to_be_written_or_not_at_all() {
+fn alias_is_verbatim_or_absent() {
     for (name, offered) in [("tests", true), ("tests @x", false), ("PR#{n}", false), ("a \u{202e}b", false)] {
         let comparison = RunComparison { structure: changes(name), ..comparison() };
         let text = report(comparison).check().text;
@@ -87,10 +87,10 @@ fn an_alias_is_offered_as_it_has_to_be_written_or_not_at_all() {
 }
 
 #[test]
-fn the_json_has_every_field_of_every_change() {
+fn json_has_every_field_of_changes() {
     let json = VerdictJson::from(&changed());
-    let words: Vec<&str> = json.structure.iter().map(|c| c.change.as_str()).collect();
-    assert_eq!(words, ["renamed", "added", "removed", "repeated", "reordered"]);
+    let kinds: Vec<&str> = json.structure.iter().map(|c| c.change.as_str()).collect();
+    assert_eq!(kinds, ["renamed", "added", "removed", "repeated", "reordered"]);
     assert_eq!(json.structure[0].alias.as_ref().map(|a| a.to.as_str()), Some("CI / tests"));
     assert_eq!((json.structure[1].each_s, json.structure[1].within), (Some(41.0), Some(10)));
     assert_eq!((json.structure[3].count, json.structure[3].usual_count), (Some(9), Some(4.0)));

@@ -1,5 +1,5 @@
-//! Names by whoever opens a pull request, in every place a name can be, through a Markdown parser
-//! as GitHub's: what is shown has the same bones whatever the names are, and nothing in it acts.
+//! Adversarial names in every place for a name, read by a Markdown parser that resembles GitHub's. The
+//! structure of the output has to be the same for all names, and nothing in a name may have an effect.
 
 use proptest::prelude::*;
 use pulldown_cmark::{Event, Options, Parser, Tag};
@@ -8,7 +8,7 @@ use super::*;
 use crate::check::{NotJudged, WaitedRun, WaitedState, Waiting, gave_up, pending};
 use crate::comment::{Comment, MARKER};
 
-/// What has been used against others, and what GitHub alone reads.
+/// Known attacks, and syntax that only GitHub has.
 const FRAGMENTS: [&str; 56] = [
     "@octocat",
     "@org/team",
@@ -68,7 +68,7 @@ const FRAGMENTS: [&str; 56] = [
     "\\",
 ];
 
-fn of_github() -> Options {
+fn github_options() -> Options {
     Options::ENABLE_TABLES
         | Options::ENABLE_FOOTNOTES
         | Options::ENABLE_STRIKETHROUGH
@@ -77,22 +77,22 @@ fn of_github() -> Options {
         | Options::ENABLE_MATH
 }
 
-/// Every kind of element that is not text, in order, and whatever of the text GitHub would act on.
-/// Bare addresses are the one extension of GitHub's this parser has not: [`acts`] knows them.
-fn bones(markdown: &str) -> (Vec<String>, Vec<String>) {
+/// Every element that is not text, in order, and the texts that GitHub would act on. The parser does not
+/// know GitHub's links for bare addresses; [`active_text`] finds those.
+fn structure_of(markdown: &str) -> (Vec<String>, Vec<String>) {
     let (mut elements, mut acting) = (Vec::new(), Vec::new());
     let mut in_code = false;
     let mut text = String::new();
-    for event in Parser::new_ext(markdown, of_github()) {
+    for event in Parser::new_ext(markdown, github_options()) {
         match event {
-            // A name is a code span or an element of that kind, as its characters demand.
+            // A name is a code span or a `code` element, depending on its characters.
             Event::InlineHtml(html) if &*html == "<code>" => in_code = true,
             Event::InlineHtml(html) if &*html == "</code>" => in_code = false,
             Event::Text(_) if in_code => {}
             Event::Text(part) => text.push_str(&part),
             Event::Code(_) => text.push(' '),
             other => {
-                acting.extend(acts(&std::mem::take(&mut text)));
+                acting.extend(active_text(&std::mem::take(&mut text)));
                 elements.push(match other {
                     Event::Start(Tag::Link { dest_url, .. }) => format!("link to {dest_url}"),
                     other => format!("{other:?}"),
@@ -100,12 +100,12 @@ fn bones(markdown: &str) -> (Vec<String>, Vec<String>) {
             }
         }
     }
-    acting.extend(acts(&text));
+    acting.extend(active_text(&text));
     (elements, acting)
 }
 
-/// Mentions, references, commits, emoji and addresses in running text.
-fn acts(text: &str) -> Option<String> {
+/// The text, if it has mentions, references, commits, emoji or addresses.
+fn active_text(text: &str) -> Option<String> {
     let chars: Vec<char> = text.chars().collect();
     let follows = |i: usize, wanted: fn(&char) -> bool| chars.get(i + 1).is_some_and(wanted);
     let single = (0..chars.len()).any(|i| match chars[i] {
@@ -133,7 +133,7 @@ fn acts(text: &str) -> Option<String> {
     (single || words || text.contains("://") || text.contains("www.")).then(|| text.to_owned())
 }
 
-/// Everything of ours that is Markdown, with this text wherever somebody else's can be.
+/// All our Markdown, with this text in every place for untrusted text.
 fn rendered(name: &str) -> Vec<String> {
     let comparison = named(name);
     let mut decided = comparison.clone();
@@ -157,7 +157,7 @@ fn rendered(name: &str) -> Vec<String> {
     all
 }
 
-/// The same, where no markup is read: titles, annotations.
+/// The same for titles and annotations, where GitHub reads no markup.
 fn plain(name: &str) -> Vec<String> {
     let check = report(named(name)).check();
     let run = WaitedRun { name: name.into(), state: WaitedState::Queued };
@@ -189,11 +189,11 @@ fn named(name: &str) -> RunComparison {
     comparison
 }
 
-fn holds_for(name: &str) {
+fn assert_inert(name: &str) {
     for (shown, harmless) in rendered(name).iter().zip(rendered("harmless")) {
-        let (elements, acting) = bones(shown);
-        assert_eq!(elements, bones(&harmless).0, "{name:?} changes what is shown:\n{shown}");
-        assert_eq!(acting, Vec::<String>::new(), "{name:?} acts in:\n{shown}");
+        let (elements, acting) = structure_of(shown);
+        assert_eq!(elements, structure_of(&harmless).0, "{name:?} changes the structure:\n{shown}");
+        assert_eq!(acting, Vec::<String>::new(), "{name:?} has an effect in:\n{shown}");
         let markers = usize::from(harmless.starts_with(MARKER));
         assert_eq!(shown.matches("<!--").count(), markers, "{name:?} makes a comment:\n{shown}");
         assert_eq!(shown.starts_with(MARKER), markers == 1);
@@ -205,24 +205,24 @@ fn holds_for(name: &str) {
 }
 
 #[test]
-fn each_known_attack_is_text() {
+fn known_attacks_are_inert() {
     for fragment in FRAGMENTS {
-        holds_for(fragment);
-        holds_for(&format!("a {fragment} b"));
-        holds_for(&format!("{fragment}{fragment}"));
+        assert_inert(fragment);
+        assert_inert(&format!("a {fragment} b"));
+        assert_inert(&format!("{fragment}{fragment}"));
     }
-    holds_for(&FRAGMENTS.concat());
-    holds_for(&FRAGMENTS.concat().repeat(40));
+    assert_inert(&FRAGMENTS.concat());
+    assert_inert(&FRAGMENTS.concat().repeat(40));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_mixture_of_them_is_more(
+    fn mixtures_of_attacks_are_inert(
         parts in prop::collection::vec(prop_oneof![prop::sample::select(&FRAGMENTS[..]).prop_map(str::to_owned), "\\PC{0,3}", "[ a-z0-9#@:/.!\\[\\]()*_`|<>&;$~^\\\\\n-]{1,6}"], 1..8)
     ) {
-        // A reason of nothing is not told at all.
-        holds_for(&format!("{}.", parts.concat()));
+        // An empty reason is not shown at all, which would change the structure.
+        assert_inert(&format!("{}.", parts.concat()));
     }
 }

@@ -1,5 +1,5 @@
-//! What is posted when every name, message, file and branch is hostile, to be read by eye: the
-//! laws that hold for all names are in [`super::hostile`].
+//! The output for an adversarial name, message, file and branch, as snapshots for reviewers. The
+//! properties that hold for all names are in [`super::adversarial`].
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use super::*;
 use crate::annotations::Annotation;
 use crate::check::{NotJudged, WaitedRun, WaitedState, Waiting, gave_up, pending};
 
-/// A mention, a reference, a comment, a cell, a code span, a link and a change of direction.
+/// A mention, a reference, a comment, a table cell, a code span, a link and a direction mark.
 const NAME: &str = "@octocat #1 <!-- | `x` [y](http://e.example) \u{202e}\n";
 
-/// One finding of each kind, all of whose words are somebody else's.
-fn everywhere() -> Report {
+/// One finding of each kind, with [`NAME`] for every untrusted text.
+fn adversarial_report() -> Report {
     let mut comparison = comparison();
     comparison.stages.truncate(3);
     for stage in &mut comparison.stages {
@@ -37,7 +37,7 @@ fn everywhere() -> Report {
     report(comparison)
 }
 
-/// With the characters of no width that stop a mention, as something to be seen.
+/// Replaces zero-width spaces, which stop mentions, by a visible character.
 fn visible(text: &str) -> String {
     text.replace('\u{200b}', "◦")
 }
@@ -47,8 +47,8 @@ fn waited(state: WaitedState) -> WaitedRun {
 }
 
 #[test]
-fn comment() {
-    assert_snapshot!(visible(&everywhere().comment_body()), @r#"
+fn comment_with_adversarial_names() {
+    assert_snapshot!(visible(&adversarial_report().comment_body()), @r#"
     ### 🔴 <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> 1.6x slower (+12.4 s), confirmed; 1 new error; 1 accepted or muted
 
     | Stage | Before → now | Ratio | How sure | Critical path |
@@ -59,7 +59,7 @@ fn comment() {
 
     - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> in <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>, <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> line 3: <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code><br><sub>@◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)</sub>
 
-    The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. On this runner everything took 1.04x as long as usual; the ratios leave that out.
+    The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. The runner was 1.04x slower than usual; the ratios are corrected for it.
 
     Advisory mode: the check stays neutral.
 
@@ -113,11 +113,11 @@ fn comment() {
 }
 
 #[test]
-fn check() {
-    let check = everywhere().check();
+fn check_with_adversarial_names() {
+    let check = adversarial_report().check();
     assert_snapshot!(visible(&check.title), @"@◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example) 1.6x slower (+12.4 s), confirmed; 1 new error; 1 accepted or muted");
     assert_snapshot!(visible(&check.summary), @r#"
-    The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. On this runner everything took 1.04x as long as usual; the ratios leave that out.
+    The pipeline took **2 min 32 s**, usually 2 min 11 s. Compared 2 runs of this change with 60 earlier runs. The runner was 1.04x slower than usual; the ratios are corrected for it.
 
     | Stage | Before → now | Ratio | How sure | Critical path |
     |:--|--:|--:|:--|:--|
@@ -131,7 +131,7 @@ fn check() {
 
     - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> in <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>, <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> line 3: <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code><br><sub>@◦octocat #◦1 &lt;\!-- &#124; \`x\` &#91;y&#93;(http:◦//e.example)</sub>
 
-    Accepted or muted: 1 finding, told below.
+    Accepted or muted: 1 finding, listed below.
 
     [Full report](https://gate.example/comparisons/01J)
     "#);
@@ -142,10 +142,10 @@ fn check() {
 
     - in <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code>
     - 20.7 s before, 33.1 s now
-    - 1.60x (+12.4 s) once the runner's speed is taken out
+    - 1.60x (+12.4 s), corrected for runner speed
     - confirmed in 2 runs, by chance once in 500, against 60 runs of the baseline
     - evidence 7.1, at least 4.2 is needed
-    - on the critical path: the pipeline ends later by it
+    - on the critical path: it makes the pipeline end later
     - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> line 3
 
     <details><summary>Accepted or muted</summary>
@@ -185,10 +185,10 @@ fn check() {
 }
 
 #[test]
-fn annotations() {
+fn annotations_with_adversarial_names() {
     let line =
         |a: &Annotation| format!("{} {}\n{}\n{}", a.path.escape_debug(), a.start_line, a.title, a.message);
-    let shown: Vec<String> = everywhere().check().annotations.iter().map(line).collect();
+    let shown: Vec<String> = adversarial_report().check().annotations.iter().map(line).collect();
     assert_snapshot!(visible(&shown.join("\n\n")), @r#"
     @octocat #1 <!-- | `x` [y](http://e.example) \u{202e} 3
     @◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example): 1.6x slower
@@ -201,10 +201,10 @@ fn annotations() {
 }
 
 #[test]
-fn waiting_and_giving_up() {
+fn pending_and_not_judged_with_adversarial_names() {
     let runs = vec![waited(WaitedState::Queued), waited(WaitedState::InProgress)];
     let waiting = Waiting { runs, collected: vec![NAME.into()], ..Waiting::default() };
-    let head = everywhere().comparison().head_sha.clone();
+    let head = adversarial_report().comparison().head_sha.clone();
     let shown = pending(&head, &waiting);
     assert_snapshot!(visible(&shown.title), @"Waiting for @◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example) and @◦octocat #◦1 ‹!-- | 'x' [y](http:◦//e.example) (1 of 3 read)");
     assert_snapshot!(visible(&shown.summary), @"
