@@ -303,14 +303,172 @@ impl Task {
 mod tests {
     use super::*;
 
+    const HEAD: &str = "00112233445566778899aabbccddeeff00112233";
+
+    fn stored(task: &Task) -> [String; 4] {
+        let new = task.to_be_run(Timestamp(0));
+        assert_eq!(new.kind, task.kind());
+        assert_eq!(serde_json::from_str::<Task>(&new.payload).expect("readable"), *task);
+        [
+            new.payload,
+            new.dedupe_key.expect("a key"),
+            new.serial_key.unwrap_or_default(),
+            new.max_attempts.to_string(),
+        ]
+    }
+
     #[test]
-    fn jobs_survive_their_storage() {
-        let job = Task::CollectRun {
-            repo: RepoId(1),
-            trace: TraceId::from_bytes(&[7; 16]).expect("an id"),
-            collections: 0,
-        };
-        let text = serde_json::to_string(&job).expect("writable");
-        assert_eq!(serde_json::from_str::<Task>(&text).expect("readable"), job);
+    fn stored_forms_stay_byte_equal() {
+        let repo = RepoId(7);
+        let head_sha: CommitSha = HEAD.parse().expect("a commit");
+        let comparison = ComparisonId("01J0000000000000000000000A".to_owned());
+        let number = PrNumber(12);
+        let cause = "delivery d".to_owned();
+        let subject = "pull_request:9:12".to_owned();
+        let trace = TraceId::from_bytes(&[7; 16]).expect("an id");
+        assert_eq!(
+            stored(&Task::HandleDelivery { delivery_id: "d-1".to_owned(), subject: subject.clone() }),
+            [
+                r#"{"job":"handle_delivery","delivery_id":"d-1","subject":"pull_request:9:12"}"#,
+                "d-1",
+                "delivery:pull_request:9:12",
+                "30"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::CollectRun { repo, trace, collections: 3 }),
+            [
+                r#"{"job":"collect_run","repo":7,"trace":"07070707070707070707070707070707","collections":3}"#,
+                "7:07070707070707070707070707070707:3",
+                "",
+                "30"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::CollectWorkflowRun { repo, run_id: 5, attempt: 2 }),
+            [
+                r#"{"job":"collect_workflow_run","repo":7,"run_id":5,"attempt":2}"#,
+                "7:5:2",
+                "workflow run 7:5",
+                "30"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::DiscoverWorkflows { repo, cause: cause.clone() }),
+            [
+                r#"{"job":"discover_workflows","repo":7,"cause":"delivery d"}"#,
+                "7:delivery d",
+                "backfill:1",
+                "30"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::BackfillWorkflow { repo, workflow_id: 4, page: 3, cause: cause.clone() }),
+            [
+                r#"{"job":"backfill_workflow","repo":7,"workflow_id":4,"page":3,"cause":"delivery d"}"#,
+                "7:4:3:delivery d",
+                "backfill:1",
+                "30"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::EvaluateHead { repo, head_sha: head_sha.clone(), cause: cause.clone() }),
+            [
+                r#"{"job":"evaluate_head","repo":7,"head_sha":"00112233445566778899aabbccddeeff00112233","cause":"delivery d"}"#,
+                "7:00112233445566778899aabbccddeeff00112233:delivery d",
+                "evaluate:7:00112233445566778899aabbccddeeff00112233",
+                "30"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::AnnounceCheck { repo, head_sha: head_sha.clone(), evaluation: 1 }),
+            [
+                r#"{"job":"announce_check","repo":7,"head_sha":"00112233445566778899aabbccddeeff00112233","evaluation":1}"#,
+                "7:00112233445566778899aabbccddeeff00112233:1",
+                "publish:7:00112233445566778899aabbccddeeff00112233",
+                "30"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::ConfirmByRerun {
+                repo,
+                head_sha: head_sha.clone(),
+                comparison: comparison.clone(),
+                a_day: 10
+            }),
+            [
+                r#"{"job":"confirm_by_rerun","repo":7,"head_sha":"00112233445566778899aabbccddeeff00112233","comparison":"01J0000000000000000000000A","a_day":10}"#,
+                "7:01J0000000000000000000000A",
+                "rerun:7:00112233445566778899aabbccddeeff00112233",
+                "30"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::ShowAwaited { repo, head_sha: head_sha.clone(), evaluation: 1, slot: 99 }),
+            [
+                r#"{"job":"show_awaited","repo":7,"head_sha":"00112233445566778899aabbccddeeff00112233","evaluation":1,"slot":99}"#,
+                "7:00112233445566778899aabbccddeeff00112233:1:99",
+                "publish:7:00112233445566778899aabbccddeeff00112233",
+                "30"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::PublishComparison {
+                repo,
+                head_sha: head_sha.clone(),
+                comparison: comparison.clone(),
+                cause: cause.clone()
+            }),
+            [
+                r#"{"job":"publish_comparison","repo":7,"head_sha":"00112233445566778899aabbccddeeff00112233","comparison":"01J0000000000000000000000A","cause":"delivery d"}"#,
+                "7:01J0000000000000000000000A:delivery d",
+                "publish:7:00112233445566778899aabbccddeeff00112233",
+                "30"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::PublishComment { repo, number, comparison, cause }),
+            [
+                r#"{"job":"publish_comment","repo":7,"number":12,"comparison":"01J0000000000000000000000A","cause":"delivery d"}"#,
+                "7:12:01J0000000000000000000000A:delivery d",
+                "comment:7:12",
+                "30"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::ConcludeSupersededCheck { repo, head_sha: head_sha.clone(), evaluation: 1 }),
+            [
+                r#"{"job":"conclude_superseded_check","repo":7,"head_sha":"00112233445566778899aabbccddeeff00112233","evaluation":1}"#,
+                "7:00112233445566778899aabbccddeeff00112233:1",
+                "publish:7:00112233445566778899aabbccddeeff00112233",
+                "30"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::ConcludeSilentCheck { repo, head_sha, evaluation: 1 }),
+            [
+                r#"{"job":"conclude_silent_check","repo":7,"head_sha":"00112233445566778899aabbccddeeff00112233","evaluation":1}"#,
+                "7:00112233445566778899aabbccddeeff00112233:1",
+                "publish:7:00112233445566778899aabbccddeeff00112233",
+                "1000"
+            ]
+        );
+        assert_eq!(
+            stored(&Task::SweepDeliveries { slot: 99 }),
+            [r#"{"job":"sweep_deliveries","slot":99}"#, "99", "sweep_deliveries", "30"]
+        );
+        assert_eq!(
+            stored(&Task::ReconcileRepository { repo, slot: 99 }),
+            [r#"{"job":"reconcile_repository","repo":7,"slot":99}"#, "7:99", "reconcile:7", "30"]
+        );
+        assert_eq!(
+            stored(&Task::RefreshPullRequest { repo, number, subject, slot: 99 }),
+            [
+                r#"{"job":"refresh_pull_request","repo":7,"number":12,"subject":"pull_request:9:12","slot":99}"#,
+                "7:12:99",
+                "delivery:pull_request:9:12",
+                "30"
+            ]
+        );
     }
 }

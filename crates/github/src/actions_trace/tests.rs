@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use pacegate_engine::model::stage::StageKind;
-use pacegate_engine::model::trace::Trace;
 use pacegate_engine::gate::measure::extract::{Extraction, extract};
 use pacegate_engine::gate::measure::identity::RunIdentity;
+use pacegate_engine::model::stage::StageKind;
+use pacegate_engine::model::trace::Trace;
 
 /// So many seconds after noon.
 fn at(seconds: i64) -> String {
