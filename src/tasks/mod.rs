@@ -1,46 +1,17 @@
 //! What a worker runs: one file for each job. Which there are and how they are pushed is `job`'s;
 //! what an error means for one is decided in `settlement` alone. Here each is run.
 
-mod announce_check;
 pub mod backfill;
-mod collect_run;
-mod collect_workflow_run;
-mod conclude_silent_check;
-mod conclude_superseded_check;
-mod confirm_by_rerun;
-mod contents;
-mod evaluate_head;
-mod evaluation;
-mod forget_repositories;
+mod collect;
+mod evaluate;
 mod handle_delivery;
-mod job_spans;
-mod linked_traces;
-mod listed_runs;
-mod locations;
-mod lost_access;
-mod missing_permission;
-mod periodic;
-mod policy;
-mod prune_raw_traces;
-mod publish_comment;
-mod publish_comparison;
-mod publishing;
-pub mod rate_limiter;
-mod reconcile_repository;
-mod recording;
-mod resume;
-mod retain;
-mod settlement;
-mod show_awaited;
-mod stored_spans;
-mod sweep_deliveries;
-mod task;
-pub mod worker;
+mod publish;
+pub mod queue;
+mod reconcile;
+mod retention;
 mod worker_context;
-mod workflow_run;
 
-pub use settlement::TaskError;
-pub use task::Task;
+pub use queue::{Task, TaskError, run_tasks};
 pub use worker_context::{COLLECTING_MIB, TraceSettings, WorkerContext};
 
 use pacegate_github::GitHubError;
@@ -64,44 +35,45 @@ async fn run(work: &WorkerContext, job: Task) -> Result<(), TaskError> {
         Task::HandleDelivery { delivery_id, .. } => {
             handle_delivery::handle_delivery(work, &delivery_id).await
         }
-        Task::CollectRun { repo, trace, .. } => collect_run::collect_run(work, repo, trace).await,
+        Task::CollectRun { repo, trace, .. } => collect::collect_run::collect_run(work, repo, trace).await,
         Task::CollectWorkflowRun { repo, run_id, attempt } => {
-            collect_workflow_run::collect_workflow_run(work, repo, run_id, attempt).await
+            collect::collect_workflow_run::collect_workflow_run(work, repo, run_id, attempt).await
         }
         Task::DiscoverWorkflows { repo, cause } => backfill::discover_workflows(work, repo, &cause).await,
         Task::BackfillWorkflow { repo, workflow_id, page, cause } => {
             backfill::backfill_workflow(work, repo, workflow_id, page, &cause).await
         }
         Task::EvaluateHead { repo, head_sha, cause } => {
-            evaluate_head::evaluate_head(work, repo, &head_sha, cause).await
+            evaluate::evaluate_head::evaluate_head(work, repo, &head_sha, cause).await
         }
         Task::AnnounceCheck { repo, head_sha, evaluation } => {
-            announce_check::announce_check(work, repo, &head_sha, evaluation).await
+            publish::announce_check::announce_check(work, repo, &head_sha, evaluation).await
         }
         Task::ConfirmByRerun { repo, head_sha, comparison, a_day } => {
-            confirm_by_rerun::confirm_by_rerun(work, repo, &head_sha, &comparison, a_day).await
+            evaluate::confirm_by_rerun::confirm_by_rerun(work, repo, &head_sha, &comparison, a_day).await
         }
         Task::ShowAwaited { repo, head_sha, evaluation, .. } => {
-            show_awaited::show_awaited(work, repo, &head_sha, evaluation).await
+            publish::show_awaited::show_awaited(work, repo, &head_sha, evaluation).await
         }
         Task::PublishComparison { repo, head_sha, cause, .. } => {
-            publish_comparison::publish_comparison(work, repo, &head_sha, &cause, false).await
+            publish::publish_comparison::publish_comparison(work, repo, &head_sha, &cause, false).await
         }
         Task::PublishComment { repo, number, .. } => {
-            publish_comment::publish_comment(work, repo, number).await
+            publish::publish_comment::publish_comment(work, repo, number).await
         }
         Task::ConcludeSupersededCheck { repo, head_sha, evaluation } => {
-            conclude_superseded_check::conclude_superseded_check(work, repo, &head_sha, evaluation).await
+            publish::conclude_superseded_check::conclude_superseded_check(work, repo, &head_sha, evaluation)
+                .await
         }
         Task::ConcludeSilentCheck { repo, head_sha, evaluation } => {
-            conclude_silent_check::conclude_silent_check(work, repo, &head_sha, evaluation).await
+            publish::conclude_silent_check::conclude_silent_check(work, repo, &head_sha, evaluation).await
         }
-        Task::SweepDeliveries { .. } => sweep_deliveries::sweep_deliveries(work).await,
+        Task::SweepDeliveries { .. } => reconcile::sweep_deliveries::sweep_deliveries(work).await,
         Task::ReconcileRepository { repo, slot } => {
-            reconcile_repository::reconcile_repository(work, repo, slot).await
+            reconcile::reconcile_repository::reconcile_repository(work, repo, slot).await
         }
         Task::RefreshPullRequest { repo, number, slot, .. } => {
-            reconcile_repository::refresh_pull_request(work, repo, number, slot).await
+            reconcile::reconcile_repository::refresh_pull_request(work, repo, number, slot).await
         }
     };
     if let (Err(TaskError::GitHub(GitHubError::Refused { status: 401, .. })), Some(app)) =
@@ -111,7 +83,7 @@ async fn run(work: &WorkerContext, job: Task) -> Result<(), TaskError> {
         app.forget_tokens();
     }
     match (result, repo) {
-        (Err(error), Some(repo)) => lost_access::handle_lost_access(work, repo, error).await,
+        (Err(error), Some(repo)) => queue::lost_access::handle_lost_access(work, repo, error).await,
         (result, _) => result,
     }
 }

@@ -6,9 +6,9 @@ mod page;
 
 pub use page::{PageOutcome, Reserve, Then, read_page};
 
-use super::missing_permission::{NOT_GRANTED, missing_permission};
-use super::publishing::client;
-use super::{Task, TaskError, WorkerContext, error_chain};
+use crate::tasks::publish::publishing::client;
+use crate::tasks::queue::missing_permission::{NOT_GRANTED, missing_permission};
+use crate::tasks::{Task, TaskError, WorkerContext, error_chain};
 use pacegate_engine::model::ids::RepoId;
 use pacegate_engine::model::policy::GatePolicy;
 use pacegate_github::RepoClient;

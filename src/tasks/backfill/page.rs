@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::tasks::evaluation::judge_again;
-use crate::tasks::recording::record;
-use crate::tasks::workflow_run::{Told, branch_of, measure_attempt};
+use crate::tasks::collect::recording::record;
+use crate::tasks::collect::workflow_run::{Told, branch_of, measure_attempt};
+use crate::tasks::evaluate::evaluation::judge_again;
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::policy::GatePolicy;
 use pacegate_engine::model::run::Lineage;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Delivery;
 use crate::tasks::TaskError;
-use crate::tasks::evaluation::{Target, begin, judge_again};
+use crate::tasks::evaluate::evaluation::{Target, begin, judge_again};
 use pacegate_engine::gate::verdict::overrides;
 use pacegate_engine::model::decision::{Decision, DecisionKind, StandingDecision};
 use pacegate_engine::model::ids::CommitSha;

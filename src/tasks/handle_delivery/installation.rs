@@ -1,7 +1,7 @@
 //! The App was installed or removed, or may act on other repositories than before.
 
 use super::facts;
-use crate::tasks::resume::resume;
+use crate::tasks::reconcile::resume::resume;
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::InstallationId;
 use pacegate_github::GitHubError;

@@ -3,7 +3,7 @@
 
 use super::Delivery;
 use crate::tasks::TaskError;
-use crate::tasks::evaluation::begin;
+use crate::tasks::evaluate::evaluation::begin;
 use pacegate_store::MergeGroupRow;
 
 pub(super) async fn changed(delivery: Delivery<'_>, group: &MergeGroupRow) -> Result<(), TaskError> {

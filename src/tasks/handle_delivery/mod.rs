@@ -9,9 +9,9 @@ mod push;
 mod repository;
 mod workflow_run;
 
-use super::lost_access::handle_lost_access;
-use super::publishing::suspended_wait;
-use super::{TaskError, WorkerContext};
+use crate::tasks::publish::publishing::suspended_wait;
+use crate::tasks::queue::lost_access::handle_lost_access;
+use crate::tasks::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{InstallationId, PrNumber, RepoName};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_github::app_auth::{App, Purpose};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Delivery;
-use crate::tasks::evaluation::{begin, judge_again};
+use crate::tasks::evaluate::evaluation::{begin, judge_again};
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId};
 use pacegate_engine::model::time::Timestamp;

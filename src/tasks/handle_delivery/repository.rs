@@ -4,7 +4,7 @@
 
 use super::Delivery;
 use crate::tasks::TaskError;
-use crate::tasks::resume::resume;
+use crate::tasks::reconcile::resume::resume;
 use pacegate_github::app_auth::Purpose;
 use pacegate_store::RepositoryFacts;
 

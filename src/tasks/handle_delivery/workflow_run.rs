@@ -3,7 +3,7 @@
 
 use super::Delivery;
 use crate::tasks::TaskError;
-use crate::tasks::listed_runs::{progress, record};
+use crate::tasks::reconcile::listed_runs::{progress, record};
 use pacegate_github::webhook::WorkflowRunNews;
 use pacegate_store::WorkflowRunRow;
 

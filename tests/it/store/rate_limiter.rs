@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use pacegate::tasks::rate_limiter::{DatabaseRateLimiter, WriteLimits, share_of_calls_left};
+use pacegate::tasks::queue::rate_limiter::{DatabaseRateLimiter, WriteLimits, share_of_calls_left};
 use pacegate_clock::Clock;
 use pacegate_engine::model::ids::InstallationId;
 use pacegate_engine::model::time::Timestamp;

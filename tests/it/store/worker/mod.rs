@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use pacegate::metrics::{Metrics, Outcome as Label};
-use pacegate::tasks::worker::run_tasks;
+use pacegate::tasks::run_tasks;
 use pacegate::tasks::{COLLECTING_MIB, Task, TraceSettings, WorkerContext};
 use pacegate_clock::Clock;
 use pacegate_engine::gate::measure::identity::SHA_KEYS;

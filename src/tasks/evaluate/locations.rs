@@ -1,0 +1,47 @@
+//! Lines for the findings of a comparison: the workflow files of their pipelines at the commit
+//! that was judged. They are fetched only when a finding has no line yet.
+
+use std::collections::BTreeMap;
+
+use super::contents::{Lookup, NOT_GRANTED, NOT_TEXT, file_at};
+use crate::tasks::{TaskError, WorkerContext};
+use pacegate_engine::gate::workflow_file::WorkflowFile;
+use pacegate_engine::gate::workflow_file::locations::{
+    WorkflowFiles, locate_findings, pipelines_without_lines,
+};
+use pacegate_engine::model::comparison::RunComparison;
+use pacegate_engine::model::ids::{CommitSha, RepoId};
+
+/// Gives findings their lines. `paths` has the workflow file of each pipeline that has one.
+pub(in crate::tasks) async fn locate(
+    work: &WorkerContext,
+    repo: RepoId,
+    head_sha: &CommitSha,
+    paths: &BTreeMap<String, String>,
+    comparison: &mut RunComparison,
+) -> Result<(), TaskError> {
+    let wanted = pipelines_without_lines(comparison);
+    let wanted: BTreeMap<&String, &String> =
+        paths.iter().filter(|(pipeline, _)| wanted.contains(&pipeline.as_str())).collect();
+    let mut files = WorkflowFiles::default();
+    let mut is_granted = true;
+    for (pipeline, path) in wanted {
+        let text = match file_at(work, repo, head_sha, path).await? {
+            Lookup::Known(Some(text)) if text != NOT_TEXT => text,
+            Lookup::Known(_) | Lookup::NoGitHub => continue,
+            Lookup::NotGranted => {
+                is_granted = false;
+                break;
+            }
+        };
+        match tokio::task::spawn_blocking(move || WorkflowFile::parse(&text)).await? {
+            Ok(file) => files.insert(pipeline, path, file),
+            Err(error) => tracing::debug!(%path, commit = %head_sha, %error, "no lines for findings"),
+        }
+    }
+    if !is_granted && !comparison.notes.iter().any(|note| note == NOT_GRANTED) {
+        comparison.notes.push(NOT_GRANTED.to_owned());
+    }
+    locate_findings(comparison, &files);
+    Ok(())
+}
