@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::job_spans::{attempt_of_trace, read_again};
 use super::linked_traces::{Group, Member, Statement};
 use super::recording::{raw, record};
 use super::stored_spans::{StoredSpans, room};
-use crate::tasks::{TaskError, WorkerContext};
+use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::gate::measure::identity::{RunIdentity, names_commit, names_pipeline};
 use pacegate_engine::gate::measure::job_spans::manifest_root::{ManifestJobs, one_root};
 use pacegate_engine::gate::measure::{Provenance, measure};
@@ -34,11 +36,34 @@ const AGAIN: Duration = Duration::from_millis(100);
 const LEFT_OUT: &str = "spans came too late, or too often, to be added to this run: they were left out";
 const INCOMPLETE: &str = "its root span never came (the sender may have crashed): the run is incomplete";
 
-pub(in crate::tasks) async fn collect_run(
-    work: &WorkerContext,
-    repo: RepoId,
-    trace_id: TraceId,
-) -> Result<(), TaskError> {
+/// Collects a pushed trace as a run. Late spans collect it again.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CollectRun {
+    /// The repository of the pushed spans.
+    pub repo: RepoId,
+    /// The trace to collect.
+    pub trace: TraceId,
+    /// Earlier collections of this trace.
+    pub collections: i64,
+}
+
+impl Task for CollectRun {
+    const KIND: &'static str = "collect_run";
+
+    fn repo(&self) -> Option<RepoId> {
+        Some(self.repo)
+    }
+
+    fn dedupe_key(&self) -> String {
+        format!("{}:{}:{}", self.repo.0, self.trace, self.collections)
+    }
+
+    async fn run(self, context: &WorkerContext) -> Result<(), TaskError> {
+        collect_run(context, self.repo, self.trace).await
+    }
+}
+
+async fn collect_run(work: &WorkerContext, repo: RepoId, trace_id: TraceId) -> Result<(), TaskError> {
     let mut tx = work.db.read().await?;
     let (Some(open), Some(repository)) = (tx.open_trace(repo, trace_id).await?, tx.repository(repo).await?)
     else {

@@ -4,14 +4,16 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::collect_run::CollectRun;
 use super::job_spans::{Asked, Sent};
 use super::recording::record;
 use super::workflow_run::{Told, branch_of, measure_attempt};
 use crate::tasks::evaluate::evaluation::judge_again;
-use crate::tasks::publish::publishing::client;
-use crate::tasks::queue::missing_permission::missing_permission;
+use crate::tasks::github_client::client;
+use crate::tasks::queue::missing_permission::allow_missing_permission;
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId};
 use pacegate_engine::model::run::Lineage;
@@ -26,15 +28,35 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// How long after the run's last change it is.
 const PATIENCE: Duration = Duration::from_mins(20);
 
-pub(in crate::tasks) async fn collect_workflow_run(
-    work: &WorkerContext,
-    repo: RepoId,
-    run_id: i64,
-    attempt: u32,
-) -> Result<(), TaskError> {
-    // Its check stays open: the run is read if the permission is given meanwhile.
-    let Err(error) = collect(work, repo, run_id, attempt).await else { return Ok(()) };
-    missing_permission(work, repo, error).await
+/// `attempt` counts from 1.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CollectWorkflowRun {
+    pub(crate) repo: RepoId,
+    pub(crate) run_id: i64,
+    pub(crate) attempt: u32,
+}
+
+impl Task for CollectWorkflowRun {
+    const KIND: &'static str = "collect_workflow_run";
+
+    fn repo(&self) -> Option<RepoId> {
+        Some(self.repo)
+    }
+
+    fn dedupe_key(&self) -> String {
+        format!("{}:{}:{}", self.repo.0, self.run_id, self.attempt)
+    }
+
+    fn serial_key(&self) -> Option<String> {
+        Some(format!("workflow run {}:{}", self.repo.0, self.run_id))
+    }
+
+    async fn run(self, context: &WorkerContext) -> Result<(), TaskError> {
+        let Self { repo, run_id, attempt } = self;
+        let Err(error) = collect(context, repo, run_id, attempt).await else { return Ok(()) };
+        // The check stays pending: the run is read if the permission is granted meanwhile.
+        allow_missing_permission(context, repo, error).await
+    }
 }
 
 async fn collect(work: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) -> Result<(), TaskError> {
@@ -93,7 +115,7 @@ async fn collect(work: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) 
     let told = tx.mark_told_trace_collected(repo, collected.trace, batches_read, now).await?;
     if told.has_more {
         // Sent while this was measured: not waited for, or whoever sends on and on would hold it up.
-        let more = Task::CollectRun { repo, trace: collected.trace, collections: told.collections };
+        let more = CollectRun { repo, trace: collected.trace, collections: told.collections };
         more.push(&mut tx, now.after(work.settle), &work.rng, now).await?;
     }
     let recorded = record(&mut tx, repo, &mut collected.measured, 1).await?;

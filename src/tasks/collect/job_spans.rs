@@ -4,6 +4,7 @@
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::collect_workflow_run::CollectWorkflowRun;
 use super::stored_spans::{StoredSpans, room};
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::gate::measure::job_spans::{JobSpans, TaskClaim};
@@ -305,7 +306,7 @@ pub(super) async fn read_again(
     let mut tx = work.db.write().await?;
     let row = tx.workflow_run(repo, run_id).await?;
     if row.is_some_and(|row| row.collected_attempt >= i64::from(attempt)) {
-        let again = Task::CollectWorkflowRun { repo, run_id, attempt };
+        let again = CollectWorkflowRun { repo, run_id, attempt };
         again.push_again(&mut tx, &work.rng, work.clock.now()).await?;
         tx.commit().await?;
     }

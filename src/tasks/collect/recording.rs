@@ -1,6 +1,7 @@
-//! What every way to a measured run shares: the raw trace as it is kept, the line of development
-//! by GitHub's word, and the rows of a run written together.
+//! Stores measured runs: the raw trace, the lineage as GitHub announced it, and all rows of a run in one
+//! transaction.
 
+use crate::tasks::evaluate::evaluation::judge_again;
 use crate::tasks::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, RepoId, RunId};
 use pacegate_engine::model::run::{Lineage, MeasuredRun};
@@ -8,23 +9,24 @@ use pacegate_engine::model::span::Span;
 use pacegate_ingest::otlp;
 use pacegate_store::{PullRequestRow, Tx};
 
-/// A run that was written.
+/// A stored run.
 #[derive(Debug)]
 pub(in crate::tasks) struct Recorded {
     pub(in crate::tasks) id: RunId,
-    /// Heads it says something about: its own, and the newest of its pull request.
+    /// Heads that the run is a sample for: its own, and the newest head of its pull request.
     pub(in crate::tasks) heads: Vec<CommitSha>,
 }
 
-/// Writes a run with its samples and errors; one of the same trace is replaced. On entry its
-/// lineage is what was claimed, on return what counts.
+/// Stores a run with its samples and errors, in place of a run of the same trace. The claimed lineage of
+/// `measured` is replaced by the effective one.
 pub(in crate::tasks) async fn record(
     tx: &mut Tx,
     repo: RepoId,
     measured: &mut MeasuredRun,
     collections: i64,
 ) -> Result<Recorded, TaskError> {
-    // A pull request that becomes known meanwhile either sees this run or is seen by it.
+    // The lock orders this with new pull requests: either this finds the pull request, or it finds the
+    // run.
     tx.lock_repository(repo).await?;
     let head_sha = measured.run.head_sha.clone();
     let pull_request =
@@ -44,34 +46,26 @@ pub(in crate::tasks) async fn record(
 }
 
 impl Recorded {
-    /// Has each head judged that the run says something about.
+    /// Evaluates the heads of this run again.
     pub(in crate::tasks) async fn judge(
         &self,
-        work: &WorkerContext,
+        context: &WorkerContext,
         tx: &mut Tx,
         repo: RepoId,
         cause: &str,
     ) -> Result<(), TaskError> {
         for head_sha in &self.heads {
-            crate::tasks::evaluate::evaluation::judge_again(
-                work,
-                tx,
-                repo,
-                head_sha,
-                format!("run {} {cause}", self.id),
-            )
-            .await?;
+            judge_again(context, tx, repo, head_sha, format!("run {} {cause}", self.id)).await?;
         }
         Ok(())
     }
 }
 
-/// Which line of development a run is on: what GitHub says of its commit counts before what its
-/// spans say, because a fork's `main` is not ours.
+/// The lineage of a run. GitHub's data on the commit counts before the spans, because a fork has a `main`
+/// branch too.
 fn lineage_of(pull_request: Option<PullRequestRow>, claimed: Lineage, is_base_branch: bool) -> Lineage {
     match (pull_request, claimed) {
-        // A branch of ours that others are merged into stays what it is, even when its commit
-        // is a head too.
+        // A run of a base branch stays one, also if its commit is the head of a pull request.
         (Some(pr), Lineage::Branch { name }) if !pr.is_from_fork && is_base_branch => {
             Lineage::Branch { name }
         }
@@ -80,7 +74,7 @@ fn lineage_of(pull_request: Option<PullRequestRow>, claimed: Lineage, is_base_br
     }
 }
 
-/// Spans as the object store keeps them: gzip of OTLP JSON.
+/// The stored form of a raw trace: gzip of OTLP JSON.
 pub(in crate::tasks) fn raw(spans: &[Span]) -> Result<Vec<u8>, TaskError> {
     let unreadable = |e: Box<dyn std::error::Error + Send + Sync>| TaskError::Unreadable(e);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -1,15 +1,17 @@
-//! The life of a head's evaluation: how one is begun and judged again, and what its check waits
-//! for meanwhile.
+//! Evaluations of a head: how one begins, how it is repeated, and which runs its check awaits.
 
 use std::time::Duration;
 
+use super::evaluate_head::EvaluateHead;
+use crate::tasks::publish::announce_check::AnnounceCheck;
+use crate::tasks::publish::conclude_silent_check::ConcludeSilentCheck;
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_report::check::{PendingCheck, WaitedRun, WaitedState, Waiting, pending};
 use pacegate_store::{MergeGroupRow, PullRequestRow, Tx, WorkflowRunRow};
 
-/// What a head wants its check for.
+/// Why a head gets a check.
 #[derive(Debug, Clone)]
 pub(in crate::tasks) enum Target {
     /// It is, or was, the head of a pull request.
@@ -19,7 +21,7 @@ pub(in crate::tasks) enum Target {
 }
 
 impl Target {
-    /// What GitHub says the commit is for. None: nobody asked about it, so there is no check.
+    /// The target of a commit, as GitHub announced it. `None`: the commit gets no check.
     pub(in crate::tasks) async fn of(
         tx: &mut Tx,
         repo: RepoId,
@@ -31,7 +33,6 @@ impl Target {
         Ok(tx.merge_group(repo, head_sha).await?.map(Self::MergeGroup))
     }
 
-    /// The pull request, if it is one.
     pub(in crate::tasks) fn pull_request(&self) -> Option<&PullRequestRow> {
         match self {
             Self::PullRequest(pull_request) => Some(pull_request),
@@ -39,12 +40,12 @@ impl Target {
         }
     }
 
-    /// Its number.
+    /// The number of the pull request.
     pub(in crate::tasks) fn number(&self) -> Option<PrNumber> {
         self.pull_request().map(|pull_request| pull_request.number)
     }
 
-    /// The branch it is to be merged into.
+    /// The branch to merge into.
     pub(in crate::tasks) fn base_branch(&self) -> &str {
         match self {
             Self::PullRequest(pull_request) => &pull_request.base_branch,
@@ -52,7 +53,7 @@ impl Target {
         }
     }
 
-    /// The newest commit of that branch, as GitHub last said.
+    /// The newest commit of the base branch that GitHub named.
     pub(in crate::tasks) fn base_sha(&self) -> Option<&CommitSha> {
         match self {
             Self::PullRequest(pull_request) => pull_request.base_sha.as_ref(),
@@ -61,69 +62,64 @@ impl Target {
     }
 }
 
-/// Starts an evaluation of a head, unless it has been started: its check on GitHub, its
-/// verdict if something was measured already, and the end of its waiting.
+/// Begins an evaluation of a head, unless it has begun. Pushes the tasks that create its check, evaluate
+/// the runs measured so far, and conclude the check after its timeout.
 pub(in crate::tasks) async fn begin(
-    work: &WorkerContext,
+    context: &WorkerContext,
     tx: &mut Tx,
     repo: RepoId,
     head_sha: &CommitSha,
     evaluation: i64,
     cause: &str,
 ) -> Result<(), TaskError> {
-    let now = work.clock.now();
+    let now = context.clock.now();
     let newest = tx.newest_check(repo, head_sha).await?.map_or(0, |check| check.evaluation);
     if newest >= evaluation || !tx.begin_check(repo, head_sha, evaluation, now).await? {
         return Ok(());
     }
     let head_sha = head_sha.clone();
-    let jobs = [
-        (Task::AnnounceCheck { repo, head_sha: head_sha.clone(), evaluation }, now),
-        (
-            Task::EvaluateHead { repo, head_sha: head_sha.clone(), cause: format!("{cause} {evaluation}") },
-            now,
-        ),
-        (Task::ConcludeSilentCheck { repo, head_sha, evaluation }, now.after(work.check_timeout)),
-    ];
-    for (job, run_at) in jobs {
-        job.push(tx, run_at, &work.rng, now).await?;
-    }
+    let announce = AnnounceCheck { repo, head_sha: head_sha.clone(), evaluation };
+    announce.push(tx, now, &context.rng, now).await?;
+    let cause = format!("{cause} {evaluation}");
+    judge_again(context, tx, repo, &head_sha, cause).await?;
+    let timeout = ConcludeSilentCheck { repo, head_sha, evaluation };
+    timeout.push(tx, now.after(context.check_timeout), &context.rng, now).await?;
     Ok(())
 }
 
-/// Judges a head again: something that counts for it changed.
+/// Evaluates a head again, because one of its inputs changed. A second push with the same cause does
+/// nothing.
 pub(in crate::tasks) async fn judge_again(
-    work: &WorkerContext,
+    context: &WorkerContext,
     tx: &mut Tx,
     repo: RepoId,
     head_sha: &CommitSha,
     cause: String,
 ) -> Result<(), TaskError> {
-    let now = work.clock.now();
-    Task::EvaluateHead { repo, head_sha: head_sha.clone(), cause }.push(tx, now, &work.rng, now).await?;
+    let now = context.clock.now();
+    EvaluateHead { repo, head_sha: head_sha.clone(), cause }.push(tx, now, &context.rng, now).await?;
     Ok(())
 }
 
-/// Of a trace that arrives, nobody knows the name yet.
+/// Name of a trace that is still arriving. Its pipeline is not known yet.
 const ARRIVING: &str = "a pipeline that sends spans";
-/// Traces that are shown as waited for.
+/// Most arriving traces that a check lists.
 const MOST_TRACES: i64 = 20;
 
-/// What a head's check waits for.
+/// The runs of a head that are known and not measured yet.
 #[derive(Debug, Clone, Default)]
 pub(in crate::tasks) struct Awaited {
-    /// Runs of workflows that have not ended, or ended and were not read yet.
-    pub runs: Vec<WorkflowRunRow>,
-    /// Names of those that were read.
-    pub read: Vec<String>,
+    /// Workflow runs that have not ended, or that ended and were not read yet.
+    pub(in crate::tasks) runs: Vec<WorkflowRunRow>,
+    /// Names of the workflow runs that were read.
+    pub(in crate::tasks) read: Vec<String>,
     /// Traces of other pipelines that are still arriving.
-    pub traces: i64,
+    pub(in crate::tasks) traces: i64,
 }
 
 impl Awaited {
-    /// What is known to run for a head and has not been measured.
     pub(in crate::tasks) async fn of(
-        work: &WorkerContext,
+        context: &WorkerContext,
         tx: &mut Tx,
         repo: RepoId,
         head_sha: &CommitSha,
@@ -135,12 +131,12 @@ impl Awaited {
             .partition(WorkflowRunRow::is_awaited);
         let mut read: Vec<String> = read.into_iter().map(|run| run.name).collect();
         read.dedup();
-        // A trace whose root never comes is waited for no longer than a check is.
-        let since = work.clock.now().before(work.check_timeout.max(Duration::from_mins(1)));
+        // A trace without a root is awaited no longer than the check's timeout.
+        let since = context.clock.now().before(context.check_timeout.max(Duration::from_mins(1)));
         Ok(Self { runs, read, traces: tx.arriving_traces(repo, head_sha, since).await? })
     }
 
-    /// The check that waits for it, at most until a time.
+    /// The pending check, which is concluded at `until` at the latest.
     pub(in crate::tasks) fn pending(
         &self,
         head_sha: &CommitSha,
@@ -161,19 +157,17 @@ impl Awaited {
         pending(head_sha, &Waiting { runs, collected: self.read.clone(), until, details_url })
     }
 
-    /// What it is called.
+    /// Names of the awaited workflows and traces.
     pub(in crate::tasks) fn names(&self) -> Vec<String> {
         let traces = (self.traces > 0).then(|| ARRIVING.to_owned());
         self.runs.iter().map(|run| run.name.clone()).chain(traces).collect()
     }
 
-    /// Whether there is nothing left to wait for.
     pub(in crate::tasks) fn is_empty(&self) -> bool {
         self.runs.is_empty() && self.traces == 0
     }
 }
 
-/// Events whose workflow runs are about the commit they are shown on. A schedule's or a manual run
-/// may be on a head too, but nobody's change waits for it.
-pub(in crate::tasks) const JUDGED_EVENTS: [&str; 4] =
-    ["push", "pull_request", "pull_request_target", "merge_group"];
+/// Events whose workflow runs belong to the commit on which GitHub shows them. A scheduled or a manual
+/// run may be on a head too, but no change waits for it.
+const JUDGED_EVENTS: [&str; 4] = ["push", "pull_request", "pull_request_target", "merge_group"];

@@ -1,5 +1,5 @@
-//! Lines for the findings of a comparison: the workflow files of their pipelines at the commit
-//! that was judged. They are fetched only when a finding has no line yet.
+//! Finds the lines of findings in the workflow files of their pipelines, at the evaluated commit. A file
+//! is fetched only if a finding has no line yet.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use pacegate_engine::gate::workflow_file::locations::{
 use pacegate_engine::model::comparison::RunComparison;
 use pacegate_engine::model::ids::{CommitSha, RepoId};
 
-/// Gives findings their lines. `paths` has the workflow file of each pipeline that has one.
-pub(in crate::tasks) async fn locate(
-    work: &WorkerContext,
+/// Adds lines to findings. `paths` maps a pipeline to its workflow file.
+pub(super) async fn locate(
+    context: &WorkerContext,
     repo: RepoId,
     head_sha: &CommitSha,
     paths: &BTreeMap<String, String>,
@@ -26,7 +26,7 @@ pub(in crate::tasks) async fn locate(
     let mut files = WorkflowFiles::default();
     let mut is_granted = true;
     for (pipeline, path) in wanted {
-        let text = match file_at(work, repo, head_sha, path).await? {
+        let text = match file_at(context, repo, head_sha, path).await? {
             Lookup::Known(Some(text)) if text != NOT_TEXT => text,
             Lookup::Known(_) | Lookup::NoGitHub => continue,
             Lookup::NotGranted => {
@@ -36,7 +36,9 @@ pub(in crate::tasks) async fn locate(
         };
         match tokio::task::spawn_blocking(move || WorkflowFile::parse(&text)).await? {
             Ok(file) => files.insert(pipeline, path, file),
-            Err(error) => tracing::debug!(%path, commit = %head_sha, %error, "no lines for findings"),
+            Err(error) => {
+                tracing::debug!(%path, commit = %head_sha, %error, "findings of a workflow file have no lines: the file can't be parsed")
+            }
         }
     }
     if !is_granted && !comparison.notes.iter().any(|note| note == NOT_GRANTED) {

@@ -1,8 +1,10 @@
-//! The policy a head is judged by: the base branch's newest, never the change's own. A file that
-//! can't be used, one that GitHub withholds and a change that differs from it are told, and none
-//! of them is an error.
+//! The policy for a head: the newest of the base branch, never the change's own. Three cases become a
+//! note of the comparison and not an error: an unusable file, a missing permission, and a change of the
+//! file.
 
 use std::time::Duration;
+
+use serde::Serialize;
 
 use super::contents::{Access, Lookup, NOT_GRANTED, NOT_TEXT, access, fetch, file_at};
 use crate::tasks::{TaskError, WorkerContext};
@@ -13,46 +15,46 @@ use pacegate_engine::model::policy::{
 use pacegate_github::GitHubError;
 use pacegate_store::{StoredFile, StoredPolicy};
 
-/// Where the file is, the first that is there.
+/// Paths of the policy file. The first existing one counts.
 const PATHS: [&str; 2] = [".github/pacegate.yml", ".github/pacegate.yaml"];
-/// So long an answer of GitHub's holds, unless a push is known to have changed the branch.
+/// A fetched policy is reused for this long, unless a push to the branch is known.
 const FRESH: Duration = Duration::from_mins(1);
 
 /// The policy of one comparison.
 #[derive(Debug, Clone, Default)]
-pub(in crate::tasks) struct Governing {
-    /// What it is judged by.
+pub(super) struct Governing {
     pub policy: GatePolicy,
-    /// What is kept of that.
+    /// Stored with the comparison.
     pub facts: PolicyFacts,
-    /// What a reader has to know of it.
+    /// Shown with the comparison.
     pub notes: Vec<String>,
     text: Option<String>,
 }
 
 impl Governing {
-    /// Everything of it that a comparison depends on: another policy is another comparison.
-    pub(in crate::tasks) fn fingerprint(&self) -> String {
-        format!("{:?} {:?} {:?}", self.text, self.facts, self.notes)
+    /// Everything that a comparison depends on, as an input of its digest.
+    pub(super) fn digest_input(&self) -> impl Serialize {
+        (self.text.as_deref(), &self.facts, &self.notes)
     }
 }
 
-/// What is known of a branch's policy.
+/// The result of looking for the policy file of a branch.
 enum BranchPolicy {
     Known(Option<StoredFile>),
     NotGranted,
     NoGitHub,
 }
 
-/// The policy of a base branch, for a change's head where GitHub has named it one's.
-pub(in crate::tasks) async fn governing(
-    work: &WorkerContext,
+/// The policy of a base branch. `head` is the head of a change that GitHub announced: its own file is
+/// compared with the base branch's.
+pub(super) async fn governing(
+    context: &WorkerContext,
     repo: RepoId,
     base_branch: Option<&str>,
     head: Option<&CommitSha>,
 ) -> Result<Governing, TaskError> {
     let Some(branch) = base_branch else { return Ok(defaults(vec![])) };
-    let base = match of_branch(work, repo, branch, head.is_some()).await? {
+    let base = match of_branch(context, repo, branch, head.is_some()).await? {
         BranchPolicy::Known(file) => file,
         BranchPolicy::NotGranted => return Ok(defaults(vec![NOT_GRANTED.to_owned()])),
         BranchPolicy::NoGitHub => return Ok(defaults(vec![])),
@@ -73,21 +75,20 @@ pub(in crate::tasks) async fn governing(
     governing.facts.mode = governing.policy.mode();
     governing.facts.comment = governing.policy.comment();
     if let Some(head) = head
-        && let Some(own) = own_file(work, repo, head, base.as_ref()).await?
+        && let Some(own) = own_file(context, repo, head, base.as_ref()).await?
     {
-        tell_difference(&mut governing, base.as_ref(), own.as_ref(), branch);
+        note_difference(&mut governing, base.as_ref(), own.as_ref(), branch);
     }
     Ok(governing)
 }
 
-/// Without a file that could be asked for.
 fn defaults(notes: Vec<String>) -> Governing {
     let facts = PolicyFacts { source: PolicySource::Defaults, ..PolicyFacts::default() };
     Governing { facts, notes, ..Governing::default() }
 }
 
-/// What the change's own file means, when it is not the base branch's.
-fn tell_difference(
+/// Adds a note if the change's own file differs from the base branch's.
+fn note_difference(
     governing: &mut Governing,
     base: Option<&StoredFile>,
     own: Option<&StoredFile>,
@@ -96,10 +97,10 @@ fn tell_difference(
     if base == own {
         return;
     }
-    // A change that has not taken in the newest base branch differs without an edit of its own.
+    // A change that is behind its base branch may differ without an edit of its own.
     let note = match (base, own) {
         (_, Some(own)) => format!(
-            "{} of this change is not that of {branch}: an edit of it takes effect after the merge",
+            "{} of this change differs from {branch}: an edit of it takes effect after the merge",
             own.path
         ),
         (Some(base), None) => {
@@ -117,7 +118,7 @@ fn tell_difference(
 
 fn read(text: &str) -> Result<GatePolicy, PolicyError> {
     if text == NOT_TEXT {
-        let text = "the file is too large, or is no text in UTF-8".to_owned();
+        let text = "the file is too large, or is not text in UTF-8".to_owned();
         return Err(PolicyError { mistakes: vec![Mistake { line: 1, column: 1, text }] });
     }
     GatePolicy::from_yaml(text)
@@ -127,29 +128,29 @@ fn unusable(file: &StoredFile, branch: Option<&str>, error: PolicyError) -> Unus
     UnusablePolicy { path: file.path.clone(), branch: branch.map(str::to_owned), mistakes: error.mistakes }
 }
 
-/// The policy file of a branch: what was kept while it is fresh, else what GitHub says. While
-/// GitHub can't answer, what was kept holds until a push outdates it. An installation that is
-/// suspended is waited for by those alone that have something to publish.
+/// The policy file of a branch: the stored one while it is fresh, else GitHub's. If GitHub can't answer,
+/// the stored one is used until a push outdates it. Only a caller that will publish waits for a suspended
+/// installation.
 async fn of_branch(
-    work: &WorkerContext,
+    context: &WorkerContext,
     repo: RepoId,
     branch: &str,
     will_publish: bool,
 ) -> Result<BranchPolicy, TaskError> {
-    let kept = work.db.read().await?.policy(repo, branch).await?;
-    let now = work.clock.now();
+    let kept = context.db.read().await?.policy(repo, branch).await?;
+    let now = context.clock.now();
     let fresh = |kept: &StoredPolicy| kept.fetched_at.is_some_and(|at| now < at.after(FRESH));
     if let Some(kept) = kept.as_ref().filter(|kept| fresh(kept)) {
         return Ok(BranchPolicy::Known(kept.file.clone()));
     }
-    match ask(work, repo, branch).await {
+    match ask(context, repo, branch).await {
         Ok(BranchPolicy::Known(file)) => {
-            let mut tx = work.db.write().await?;
+            let mut tx = context.db.write().await?;
             tx.record_policy(repo, branch, file.as_ref(), now).await?;
             tx.commit().await?;
             Ok(BranchPolicy::Known(file))
         }
-        Err(error) => match kept.filter(|kept| kept.fetched_at.is_some() && is_silence(&error)) {
+        Err(error) => match kept.filter(|kept| kept.fetched_at.is_some() && has_no_answer(&error)) {
             Some(kept) => Ok(BranchPolicy::Known(kept.file)),
             None if matches!(error, TaskError::TooEarly(_)) && !will_publish => Ok(BranchPolicy::NoGitHub),
             None => Err(error),
@@ -158,8 +159,8 @@ async fn of_branch(
     }
 }
 
-/// Whether GitHub said nothing about the file.
-fn is_silence(error: &TaskError) -> bool {
+/// Whether GitHub gave no answer about the file.
+fn has_no_answer(error: &TaskError) -> bool {
     matches!(
         error,
         TaskError::TooEarly(_)
@@ -172,8 +173,8 @@ fn is_silence(error: &TaskError) -> bool {
     )
 }
 
-async fn ask(work: &WorkerContext, repo: RepoId, branch: &str) -> Result<BranchPolicy, TaskError> {
-    let client = match access(work, repo).await? {
+async fn ask(context: &WorkerContext, repo: RepoId, branch: &str) -> Result<BranchPolicy, TaskError> {
+    let client = match access(context, repo).await? {
         Access::Granted(client) => client,
         Access::NotGranted => return Ok(BranchPolicy::NotGranted),
         Access::NoGitHub => return Ok(BranchPolicy::NoGitHub),
@@ -191,17 +192,17 @@ async fn ask(work: &WorkerContext, repo: RepoId, branch: &str) -> Result<BranchP
     Ok(BranchPolicy::Known(None))
 }
 
-/// The change's own policy file. None when it can't be known.
+/// The change's own policy file. The outer `None`: it can't be read.
 async fn own_file(
-    work: &WorkerContext,
+    context: &WorkerContext,
     repo: RepoId,
     head: &CommitSha,
     base: Option<&StoredFile>,
 ) -> Result<Option<Option<StoredFile>>, TaskError> {
-    // Most changes leave it alone: the base branch's place is looked at first.
+    // Most changes do not touch the file, so the path in the base branch is tried first.
     let first = base.map_or(PATHS[0], |file| file.path.as_str());
     for path in std::iter::once(first).chain(PATHS.into_iter().filter(|path| *path != first)) {
-        match file_at(work, repo, head, path).await? {
+        match file_at(context, repo, head, path).await? {
             Lookup::Known(Some(text)) => return Ok(Some(Some(StoredFile { path: path.to_owned(), text }))),
             Lookup::Known(None) => {}
             Lookup::NotGranted | Lookup::NoGitHub => return Ok(None),

@@ -1,57 +1,82 @@
-//! A check no trace came for is concluded as neutral, with the reason: nothing waits forever.
+//! Concludes a check as neutral after its timeout, with the reason. No check stays pending forever.
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::check_run::conclude_unjudged;
 use super::publish_comparison::publish_comparison;
-use super::publishing::{client, conclude_unjudged};
 use crate::tasks::evaluate::evaluation::Awaited;
+use crate::tasks::github_client::client;
 use crate::tasks::queue::missing_permission;
 use crate::tasks::reconcile::listed_runs::{self, Listing};
-use crate::tasks::{TaskError, WorkerContext};
+use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, RepoId};
 use pacegate_github::app_auth::Purpose;
 use pacegate_report::check::NotJudged;
 
-/// How often an archived repository is looked at.
+/// Interval at which this task looks whether an archived repository is active again.
 const ARCHIVED: Duration = Duration::from_hours(2);
 
-pub(in crate::tasks) async fn conclude_silent_check(
-    work: &WorkerContext,
-    repo: RepoId,
-    head_sha: &CommitSha,
-    evaluation: i64,
-) -> Result<(), TaskError> {
-    let mut tx = work.db.read().await?;
-    let concluded =
-        tx.check(repo, head_sha, evaluation).await?.is_none_or(|check| check.concluded_at.is_some());
-    let has_verdict =
-        tx.newest_comparison(repo, head_sha).await?.is_some_and(|row| row.evaluation == evaluation);
-    let archived = tx.repository(repo).await?.is_some_and(|repository| repository.archived);
-    drop(tx);
-    if concluded {
-        return Ok(());
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ConcludeSilentCheck {
+    pub(crate) repo: RepoId,
+    pub(crate) head_sha: CommitSha,
+    pub(crate) evaluation: i64,
+}
+
+impl Task for ConcludeSilentCheck {
+    const KIND: &'static str = "conclude_silent_check";
+    /// Retries for days: if this task is given up, the check stays pending.
+    const MAX_ATTEMPTS: i64 = 1_000;
+
+    fn repo(&self) -> Option<RepoId> {
+        Some(self.repo)
     }
-    if archived {
-        // No call is made: only our own row is looked at until somebody brings it back.
-        return Err(TaskError::TooEarly(ARCHIVED.min(work.check_timeout)));
+
+    fn dedupe_key(&self) -> String {
+        format!("{}:{}:{}", self.repo.0, self.head_sha, self.evaluation)
     }
-    if has_verdict {
-        // It was made, and its publishing went wrong or still waits for other runs.
-        return publish_comparison(work, repo, head_sha, "watchdog", true).await;
+
+    fn serial_key(&self) -> Option<String> {
+        Some(super::serial_key(self.repo, &self.head_sha))
     }
-    let Some((_, client)) = client(work, repo, Purpose::WriteChecks).await? else { return Ok(()) };
-    let within = work.check_timeout;
-    let listing = listed_runs::ask(work, repo, head_sha).await?;
-    let awaited = Awaited::of(work, &mut work.db.read().await?, repo, head_sha).await?;
-    let reason = match awaited.runs.is_empty() {
-        _ if listing == Listing::NotGranted && awaited.read.is_empty() => {
-            NotJudged::NoPermission { permission: missing_permission::ACTIONS }
+
+    async fn run(self, context: &WorkerContext) -> Result<(), TaskError> {
+        let Self { repo, ref head_sha, evaluation } = self;
+        let mut tx = context.db.read().await?;
+        let concluded =
+            tx.check(repo, head_sha, evaluation).await?.is_none_or(|check| check.concluded_at.is_some());
+        let has_verdict =
+            tx.newest_comparison(repo, head_sha).await?.is_some_and(|row| row.evaluation == evaluation);
+        let archived = tx.repository(repo).await?.is_some_and(|repository| repository.archived);
+        drop(tx);
+        if concluded {
+            return Ok(());
         }
-        false => {
-            NotJudged::StillRunning { runs: awaited.runs.into_iter().map(|run| run.name).collect(), within }
+        if archived {
+            // No call is made to GitHub: this looks at the stored row until the repository is active again.
+            return Err(TaskError::TooEarly(ARCHIVED.min(context.check_timeout)));
         }
-        true if awaited.read.is_empty() => NotJudged::NoTrace { within },
-        true => NotJudged::NothingRan,
-    };
-    conclude_unjudged(work, &client, repo, head_sha, evaluation, &reason).await
+        if has_verdict {
+            // Publishing failed, or it still waits for other runs.
+            return publish_comparison(context, repo, head_sha, "watchdog", true).await;
+        }
+        let Some((_, client)) = client(context, repo, Purpose::WriteChecks).await? else { return Ok(()) };
+        let listing = listed_runs::refresh(context, repo, head_sha).await?;
+        let awaited = Awaited::of(context, &mut context.db.read().await?, repo, head_sha).await?;
+        let reason = reason(listing, awaited, context.check_timeout);
+        conclude_unjudged(context, &client, repo, head_sha, evaluation, &reason).await
+    }
+}
+
+fn reason(listing: Listing, awaited: Awaited, within: Duration) -> NotJudged {
+    if listing == Listing::NotGranted && awaited.read.is_empty() {
+        return NotJudged::NoPermission { permission: missing_permission::ACTIONS };
+    }
+    if !awaited.runs.is_empty() {
+        let runs = awaited.runs.into_iter().map(|run| run.name).collect();
+        return NotJudged::StillRunning { runs, within };
+    }
+    if awaited.read.is_empty() { NotJudged::NoTrace { within } } else { NotJudged::NothingRan }
 }

@@ -1,10 +1,11 @@
-//! Runs tasks: the loop that claims and settles them, their registration, and when GitHub may be called.
-//! What a task does is in the folders beside this one.
+//! Runs tasks: how they enter the queue, the loop that claims and settles them, and when GitHub may be
+//! called. The tasks themselves are in the folders beside this one.
 
 pub(super) mod lost_access;
 pub(super) mod missing_permission;
 mod periodic;
 pub mod rate_limiter;
+pub(super) mod registry;
 mod settlement;
 mod task;
 mod worker;

@@ -1,5 +1,5 @@
-//! Why a job did not do its work, and what becomes of it then: the one place that decides between
-//! again, later and never. Pure: the time and chance are parameters.
+//! Errors of tasks, and the only place that decides what follows from one: retry, postpone or
+//! dead-letter. Pure: the time and the source of randomness are parameters.
 
 use std::time::Duration;
 
@@ -7,33 +7,43 @@ use crate::tasks::error_chain;
 use pacegate_clock::Randomness;
 use pacegate_engine::model::time::Timestamp;
 use pacegate_github::{GitHubError, RetryClass};
-use pacegate_store::{ClaimedTask, Settlement, StoreError};
+use pacegate_store::{Settlement, StoreError};
 
-/// Why a job did not do its work.
+/// Dead-lettering on an outage of GitHub waits for the task to be this old.
+const OUTAGE: Duration = Duration::from_hours(24);
+/// By this attempt the delays in an outage have reached five minutes.
+const OUTAGE_ATTEMPTS: i64 = 10;
+/// Failures without success after which a caller without a queue gives up. Interactive callers fail early.
+const TRIES_WITHOUT_QUEUE: i64 = 5;
+/// Attempts in which an answer that sounds final is retried. See [`may_lag`].
+const LAGGING_ATTEMPTS: i64 = 7;
+
+/// Why a task did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
-    /// It is too early.
+    /// Its condition does not hold yet. Run it again after this time.
     #[error("it is too early")]
     TooEarly(Duration),
-    /// The store could not.
+    /// The database or the object store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// GitHub could not.
+    /// GitHub refused a call or did not answer.
     #[error(transparent)]
     GitHub(#[from] GitHubError),
-    /// The computation ended without a result: a defect of ours.
-    #[error("a computation ended without a result")]
+    /// A panic, which is a defect in Pacegate, or a cancelled computation.
+    #[error("a computation panicked or was cancelled; a panic is a defect of Pacegate, please report it")]
     Computation(#[from] tokio::task::JoinError),
-    /// What was stored can't be read any more: a defect of ours.
-    #[error("what was stored can't be read")]
+    /// Stored data is not readable: written by a newer version, or a defect in Pacegate.
+    #[error("stored data can't be read; was it written by a newer version of Pacegate?")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl TaskError {
-    /// What becomes of the job. The only place that decides between again and never.
-    pub(in crate::tasks) fn settlement(
+    /// The settlement of a failed attempt. `attempts` counts from 1; the task was pushed at `created_at`.
+    pub(super) fn settlement(
         &self,
-        job: &ClaimedTask,
+        attempts: i64,
+        created_at: Timestamp,
         rng: &Randomness,
         now: Timestamp,
     ) -> Settlement {
@@ -44,50 +54,30 @@ impl TaskError {
             | Self::Store(StoreError::Unreadable { .. } | StoreError::Url(_) | StoreError::TracesUrl(_)) => {
                 Settlement::Dead(text)
             }
-            Self::Store(_) | Self::Computation(_) => Settlement::Retry(backoff(job.attempts, rng), text),
+            Self::Store(_) | Self::Computation(_) => Settlement::Retry(backoff(attempts, rng), text),
             Self::GitHub(error) => match error.retry_class() {
-                // Waiting as GitHub asks is no failure: an hour of it must not bury a job.
+                // Waiting as GitHub asks does not count as a failure: an hour of it must not dead-letter
+                // a task.
                 RetryClass::After(wait) => Settlement::PutOff(now.after(wait), text),
                 RetryClass::At(until) => Settlement::PutOff(until, text),
-                // The doubling needs its first attempts; the rest is kept for what ends processes.
-                RetryClass::Outage
-                    if job.attempts >= OUTAGE_ATTEMPTS && now.since(Timestamp(job.created_at)) < OUTAGE =>
-                {
-                    Settlement::PutOff(now.after(backoff(job.attempts, rng)), text)
+                // The first attempts grow the delay. The others are kept for crashes of the process.
+                RetryClass::Outage if attempts >= OUTAGE_ATTEMPTS && now.since(created_at) < OUTAGE => {
+                    Settlement::PutOff(now.after(backoff(attempts, rng)), text)
                 }
-                RetryClass::Outage | RetryClass::Backoff => {
-                    Settlement::Retry(backoff(job.attempts, rng), text)
-                }
-                // GitHub's reads lag behind its events: what it does not know yet, or does not
-                // take yet, it may in a minute.
-                RetryClass::Never if is_early(error) && job.attempts < 7 => {
-                    Settlement::Retry(backoff(job.attempts, rng), text)
+                RetryClass::Outage | RetryClass::Backoff => Settlement::Retry(backoff(attempts, rng), text),
+                RetryClass::Never if may_lag(error) && attempts < LAGGING_ATTEMPTS => {
+                    Settlement::Retry(backoff(attempts, rng), text)
                 }
                 RetryClass::Never => Settlement::Dead(text),
             },
         }
     }
-}
 
-/// An outage of GitHub's buries no job before this.
-const OUTAGE: Duration = Duration::from_hours(24);
-/// By then an outage's delays have grown to their five minutes.
-const OUTAGE_ATTEMPTS: i64 = 10;
-
-impl TaskError {
-    /// After how long it is worth another try, for who has no queue; none when it is not. `failures`
-    /// counts from 1 and starts again with each success.
+    /// Delay before a caller without a queue should retry. `None`: it should give up. `failures` counts
+    /// from 1 and restarts after each success.
     #[must_use]
     pub fn pause(&self, failures: i64, rng: &Randomness, now: Timestamp) -> Option<Duration> {
-        let job = ClaimedTask {
-            job_id: String::new(),
-            kind: String::new(),
-            payload: String::new(),
-            attempts: failures,
-            max_attempts: TRIES_WITHOUT_QUEUE,
-            created_at: now.0,
-        };
-        match self.settlement(&job, rng, now) {
+        match self.settlement(failures, now, rng, now) {
             Settlement::Postpone(after) => Some(after),
             Settlement::PutOff(until, _) => Some(until.since(now)),
             Settlement::Retry(after, _) if failures < TRIES_WITHOUT_QUEUE => Some(after),
@@ -96,16 +86,14 @@ impl TaskError {
     }
 }
 
-/// Somebody sits before it: it is told sooner.
-const TRIES_WITHOUT_QUEUE: i64 = 5;
-
-/// An answer that may be different in a minute, although it sounds final.
-fn is_early(error: &GitHubError) -> bool {
+/// GitHub's reads lag behind its events. An object that is missing, or not accepted, may be there in a
+/// minute.
+fn may_lag(error: &GitHubError) -> bool {
     matches!(error, GitHubError::NotFound { .. } | GitHubError::Refused { status: 422, .. })
 }
 
-/// 1, 2, 4 … seconds, at most five minutes, and up to a quarter more, so that jobs that failed
-/// together do not come back together.
+/// 1, 2, 4 … seconds, at most five minutes, plus up to a quarter, so that tasks that failed together do
+/// not return together.
 fn backoff(attempt: i64, rng: &Randomness) -> Duration {
     let doublings = u32::try_from((attempt - 1).clamp(0, 9)).unwrap_or(0);
     let delay = Duration::from_secs(1 << doublings).min(Duration::from_mins(5));
@@ -122,16 +110,10 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
-
-    /// A job at this attempt, pushed so long ago.
-    fn claimed(attempts: i64, age: Duration) -> ClaimedTask {
-        let created_at = NOW.before(age).0;
-        let (job_id, kind, payload) = ("j".into(), "k".into(), "{}".into());
-        ClaimedTask { job_id, kind, payload, attempts, max_attempts: 30, created_at }
-    }
+    const MAX_ATTEMPTS: i64 = 30;
 
     fn settled(error: GitHubError, attempts: i64, age: Duration) -> Settlement {
-        TaskError::GitHub(error).settlement(&claimed(attempts, age), &Randomness::seeded(7), NOW)
+        TaskError::GitHub(error).settlement(attempts, NOW.before(age), &Randomness::seeded(7), NOW)
     }
 
     fn refused(status: u16) -> GitHubError {
@@ -143,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn github_s_own_delay_is_kept_and_is_no_failure() {
+    fn rate_limit_delays_do_not_count_as_failures() {
         let wait = Duration::from_mins(7);
         for attempts in [1, 30, 1_000] {
             let limited = GitHubError::RateLimited { call: "POST /x".into(), wait };
@@ -155,25 +137,25 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_final_but_for_reads_that_lag_behind_events() {
+    fn refusals_that_may_lag_are_retried() {
         let soon = Duration::from_secs(5);
         assert!(matches!(settled(refused(422), 3, soon), Settlement::Retry(..)));
         assert!(matches!(settled(refused(422), 7, soon), Settlement::Dead(text) if text.contains("422")));
         assert!(matches!(settled(refused(403), 3, soon), Settlement::Dead(_)));
     }
 
-    /// A job that meets GitHub down at every attempt: how often it tries in an outage, and that
-    /// it is still there after it.
+    /// Simulates an outage in which every attempt fails. Counts the calls of the first hour, and checks
+    /// that the task survives a day.
     #[test]
-    fn an_outage_buries_no_job_before_a_day() {
+    fn outage_keeps_tasks_for_a_day() {
         let rng = Randomness::seeded(7);
         let (mut attempts, mut tried, mut age) = (1, 0, Duration::ZERO);
         let mut tried_in_the_first_hour = 0;
         loop {
-            let settlement = TaskError::GitHub(down()).settlement(&claimed(attempts, age), &rng, NOW);
+            let settlement = TaskError::GitHub(down()).settlement(attempts, NOW.before(age), &rng, NOW);
             tried += 1;
             let delay = match settlement {
-                Settlement::Retry(after, _) if attempts < 30 => {
+                Settlement::Retry(after, _) if attempts < MAX_ATTEMPTS => {
                     attempts += 1;
                     after
                 }
@@ -194,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_grow_to_five_minutes_and_last_longer_than_an_hour() {
+    fn backoff_grows_to_five_minutes() {
         let rng = Randomness::seeded(7);
         let delays: Vec<Duration> = (1..=30).map(|attempt| backoff(attempt, &rng)).collect();
         assert!(delays.windows(2).take(7).all(|pair| pair[0] < pair[1]), "{delays:?}");

@@ -1,27 +1,27 @@
-//! Deletes repositories that no installation covered for the grace period: raw traces, then rows,
-//! in steps that hold the database for a moment each. What is left over is the next sweep's.
+//! Deletes repositories that had no installation for the grace period: first raw traces, then rows. Each
+//! step holds the database for a moment only. The next sweep continues.
 
 use crate::tasks::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{RepoId, RunId};
 use pacegate_engine::model::time::Timestamp;
 
-/// Runs, or other rows, of a step.
+/// Runs, or other rows, that one step deletes.
 const STEP: i64 = 200;
-/// Steps of a sweep.
+/// Most steps of one sweep.
 const STEPS: usize = 500;
 
-pub(in crate::tasks) async fn forget_repositories(work: &WorkerContext) -> Result<(), TaskError> {
-    let now = work.clock.now();
-    let mut tx = work.db.write().await?;
+pub(in crate::tasks) async fn forget_repositories(context: &WorkerContext) -> Result<(), TaskError> {
+    let now = context.clock.now();
+    let mut tx = context.db.write().await?;
     tx.mark_detached(now).await?;
     tx.commit().await?;
-    let before = now.before(work.grace);
-    let due = work.db.read().await?.repositories_to_forget(before).await?;
+    let before = now.before(context.grace);
+    let due = context.db.read().await?.repositories_to_forget(before).await?;
     let mut steps = 0;
     for repo in due {
         while steps < STEPS {
             steps += 1;
-            if !step(work, repo, before, now).await? {
+            if !step(context, repo, before, now).await? {
                 break;
             }
         }
@@ -29,24 +29,24 @@ pub(in crate::tasks) async fn forget_repositories(work: &WorkerContext) -> Resul
     Ok(())
 }
 
-/// One step; `false` when it was the last of this repository.
+/// Deletes one step. `false`: nothing of this repository is left.
 async fn step(
-    work: &WorkerContext,
+    context: &WorkerContext,
     repo: RepoId,
     before: Timestamp,
     now: Timestamp,
 ) -> Result<bool, TaskError> {
-    let mut tx = work.db.write().await?;
+    let mut tx = context.db.write().await?;
     if !tx.hold_for_forgetting(repo, before, now).await? {
         return Ok(false);
     }
     let runs = tx.runs_to_forget(repo, STEP).await?;
     tx.commit().await?;
-    // Traces before the rows that lead to them, or they would lie there for ever.
+    // Traces first: without the rows that refer to them they could never be found again.
     for trace in runs.iter().filter_map(|(_, trace)| *trace) {
-        work.traces.delete(repo, trace).await?;
+        context.traces.delete(repo, trace).await?;
     }
-    let mut tx = work.db.write().await?;
+    let mut tx = context.db.write().await?;
     if !tx.hold_for_forgetting(repo, before, now).await? {
         return Ok(false);
     }

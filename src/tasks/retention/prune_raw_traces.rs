@@ -1,35 +1,35 @@
-//! Drops raw traces that no policy keeps once their first days are over: taken, deleted, marked, in
-//! bounded steps. A process that dies between two of them leaves what the next sweep takes again.
+//! Deletes raw traces that no policy keeps, after their first days. Each bounded step takes some traces,
+//! deletes them and marks them. If the process dies in between, the next sweep takes them again.
 
 use crate::tasks::{TaskError, WorkerContext};
 
-/// Traces of a step.
+/// Traces that one step deletes.
 const STEP: i64 = 200;
-/// Steps of a sweep; what is left over is the next one's.
+/// Most steps of one sweep. The next sweep continues.
 const STEPS: usize = 100;
 
-pub(in crate::tasks) async fn prune_raw_traces(work: &WorkerContext) -> Result<(), TaskError> {
-    let before = work.clock.now().before(work.trace_settings.kept_whole);
-    let mut dropped = 0;
+pub(super) async fn prune_raw_traces(context: &WorkerContext) -> Result<(), TaskError> {
+    let before = context.clock.now().before(context.trace_settings.kept_whole);
+    let mut deleted = 0;
     for _ in 0..STEPS {
-        let mut tx = work.db.write().await?;
+        let mut tx = context.db.write().await?;
         let taken = tx.take_traces_to_drop(before, STEP).await?;
         tx.commit().await?;
         if taken.is_empty() {
             break;
         }
         for trace in &taken {
-            work.traces.delete(trace.repo, trace.trace).await?;
+            context.traces.delete(trace.repo, trace.trace).await?;
         }
-        let mut tx = work.db.write().await?;
+        let mut tx = context.db.write().await?;
         tx.mark_traces_dropped(&taken).await?;
         tx.commit().await?;
-        dropped += taken.len();
+        deleted += taken.len();
     }
-    if dropped > 0 {
+    if deleted > 0 {
         tracing::info!(
-            traces = dropped,
-            "raw traces that no policy keeps were dropped; their durations stay"
+            traces = deleted,
+            "raw traces that no policy keeps were deleted; their durations stay"
         );
     }
     Ok(())

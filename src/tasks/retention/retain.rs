@@ -1,70 +1,71 @@
-//! Sweeps what is no longer needed: batches of collected traces, done jobs, old deliveries, files
-//! of old heads, grants, raw traces that no policy keeps. Collects traces whose root never came.
+//! Deletes old rows: batches of collected traces, finished tasks, deliveries, files of old heads and
+//! grants. Starts the deletion of raw traces. Collects traces whose root span never arrived.
 
 use std::time::Duration;
 
 use super::prune_raw_traces::prune_raw_traces;
+use crate::tasks::collect::collect_run::CollectRun;
 use crate::tasks::collect::job_spans::day;
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::time::Timestamp;
 
-/// Spans of a collected trace are kept this long after the newest came: late ones join it.
+/// Spans of a collected trace are kept this long after the newest one, so that late spans can be added.
 const COLLECTED_TRACES: Duration = Duration::from_hours(24);
-/// A trace may wait this long for its root: pipelines with an approval do.
+/// A trace may wait this long for its root span: pipelines with an approval need it.
 const ROOTLESS_TRACES: Duration = Duration::from_hours(7 * 24);
 /// GitHub redelivers for at most 7 days.
 const DELIVERIES: Duration = Duration::from_hours(8 * 24);
-/// Files at a commit: a head is judged again for some days.
+/// Files at a commit are kept this long, because a head may be evaluated again for some days.
 const FILES: Duration = Duration::from_hours(8 * 24);
-/// A done job's dedupe key holds as long as what it refers to.
-const DONE_JOBS: Duration = Duration::from_hours(8 * 24);
+/// Finished tasks are kept this long: their dedupe keys have to last as long as the rows they refer to.
+const DONE_TASKS: Duration = Duration::from_hours(8 * 24);
 
-/// Grants that ended: what was uploaded to an attempt of a run is counted for as long as it may go on.
+/// Expired grants are kept this long: the uploads to an attempt are counted for as long as it may run.
 const GRANTS: Duration = Duration::from_hours(24);
 
-/// Incomplete traces that are collected in one sweep.
-const ROOTLESS_AT_ONCE: i64 = 500;
+/// Most incomplete traces that one sweep collects.
+const ROOTLESS: i64 = 500;
 
-pub(in crate::tasks) async fn retain(work: &WorkerContext) -> Result<(), TaskError> {
-    let now = work.clock.now();
-    collect_rootless(work, now).await?;
-    let mut tx = work.db.write().await?;
+pub(in crate::tasks) async fn retain(context: &WorkerContext) -> Result<(), TaskError> {
+    let now = context.clock.now();
+    collect_rootless(context, now).await?;
+    let mut tx = context.db.write().await?;
     let rootless = tx
         .sweep_open_traces(
             now.before(COLLECTED_TRACES),
             now.before(ROOTLESS_TRACES),
-            // As long as the key of the job that collected it.
-            now.before(DONE_JOBS),
+            // As long as the dedupe key of the task that collected it.
+            now.before(DONE_TASKS),
             now,
         )
         .await?;
     tx.sweep_deliveries(now.before(DELIVERIES)).await?;
-    // Late spans of a trace are told apart from a new trace for as long.
-    tx.sweep_pipeline_traces(now.before(DONE_JOBS)).await?;
+    // For as long, late spans of a trace are distinguished from a new trace.
+    tx.sweep_pipeline_traces(now.before(DONE_TASKS)).await?;
     tx.sweep_files(now.before(FILES)).await?;
-    // A token can be used until its end by a clock that is behind.
+    // A process with a slow clock accepts a token for a moment longer.
     tx.sweep_grants(now.before(GRANTS), now.before(Duration::from_mins(1))).await?;
     tx.sweep_artifact_quotas(day(now) - 1).await?;
-    tx.sweep_done_tasks(now.before(DONE_JOBS)).await?;
+    tx.sweep_done_tasks(now.before(DONE_TASKS)).await?;
     tx.commit().await?;
     if rootless > 0 {
-        tracing::warn!(traces = rootless, "traces were dropped after a week without a root span");
+        tracing::warn!(traces = rootless, "traces were deleted after a week without a root span");
     }
-    prune_raw_traces(work).await
+    prune_raw_traces(context).await
 }
 
-/// A trace whose root has not come for as long as a check waits is measured without: the service
-/// that would have sent it may be gone. If it comes after all, it makes the run again.
-async fn collect_rootless(work: &WorkerContext, now: Timestamp) -> Result<(), TaskError> {
-    let since = now.before(work.check_timeout);
-    let rootless = work.db.read().await?.rootless_traces(since, ROOTLESS_AT_ONCE).await?;
+/// Collects traces that have waited for their root span as long as a check's timeout: its sender may have
+/// crashed. If the root span arrives later, the run is collected again.
+async fn collect_rootless(context: &WorkerContext, now: Timestamp) -> Result<(), TaskError> {
+    let since = now.before(context.check_timeout);
+    let rootless = context.db.read().await?.rootless_traces(since, ROOTLESS).await?;
     if rootless.is_empty() {
         return Ok(());
     }
-    let mut tx = work.db.write().await?;
+    let mut tx = context.db.write().await?;
     for (repo, trace) in rootless {
-        let collect = Task::CollectRun { repo, trace, collections: 0 };
-        collect.push(&mut tx, now, &work.rng, now).await?;
+        let collect = CollectRun { repo, trace, collections: 0 };
+        collect.push(&mut tx, now, &context.rng, now).await?;
     }
     tx.commit().await?;
     Ok(())
