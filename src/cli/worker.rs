@@ -7,7 +7,7 @@ use super::credentials::credentials;
 use super::serve::{open_work, stop_signal};
 use super::{CliError, database};
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
-use crate::tasks::worker::run_tasks;
+use crate::tasks::run_tasks;
 use pacegate_clock::{Clock, Randomness};
 
 /// Arguments of `worker`.

@@ -1,51 +1,23 @@
-//! What a worker runs: one file for each job. Which there are and how they are pushed is `job`'s;
-//! what an error means for one is decided in `settlement` alone. Here each is run.
+//! Background tasks: one file for each, in folders by theme. `queue` owns how they are stored and run.
+//! They run without a web server and without the command line.
 
-mod announce_check;
 pub mod backfill;
-mod collect_run;
-mod collect_workflow_run;
-mod conclude_silent_check;
-mod conclude_superseded_check;
-mod confirm_by_rerun;
-mod contents;
-mod evaluate_head;
-mod evaluation;
-mod forget_repositories;
+mod collect;
+mod evaluate;
+mod github_client;
 mod handle_delivery;
-mod job_spans;
-mod linked_traces;
-mod listed_runs;
-mod locations;
-mod lost_access;
-mod missing_permission;
-mod periodic;
-mod policy;
-mod prune_raw_traces;
-mod publish_comment;
-mod publish_comparison;
-mod publishing;
-pub mod rate_limiter;
-mod reconcile_repository;
-mod recording;
-mod resume;
-mod retain;
-mod settlement;
-mod show_awaited;
-mod stored_spans;
-mod sweep_deliveries;
-mod task;
-pub mod worker;
+mod publish;
+pub mod queue;
+mod reconcile;
+mod retention;
 mod worker_context;
-mod workflow_run;
 
-pub use settlement::TaskError;
-pub use task::Task;
+pub use collect::collect_run::CollectRun;
+pub use handle_delivery::HandleDelivery;
+pub use queue::{Task, TaskError, run_tasks};
 pub use worker_context::{COLLECTING_MIB, TraceSettings, WorkerContext};
 
-use pacegate_github::GitHubError;
-
-/// An error and its causes in one line: for the log and for people who look at dead jobs.
+/// An error and its causes in one line of at most 2,000 characters.
 #[must_use]
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -55,63 +27,4 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text.chars().take(2_000).collect()
-}
-
-/// Runs one job.
-async fn run(work: &WorkerContext, job: Task) -> Result<(), TaskError> {
-    let repo = job.repo();
-    let result = match job {
-        Task::HandleDelivery { delivery_id, .. } => {
-            handle_delivery::handle_delivery(work, &delivery_id).await
-        }
-        Task::CollectRun { repo, trace, .. } => collect_run::collect_run(work, repo, trace).await,
-        Task::CollectWorkflowRun { repo, run_id, attempt } => {
-            collect_workflow_run::collect_workflow_run(work, repo, run_id, attempt).await
-        }
-        Task::DiscoverWorkflows { repo, cause } => backfill::discover_workflows(work, repo, &cause).await,
-        Task::BackfillWorkflow { repo, workflow_id, page, cause } => {
-            backfill::backfill_workflow(work, repo, workflow_id, page, &cause).await
-        }
-        Task::EvaluateHead { repo, head_sha, cause } => {
-            evaluate_head::evaluate_head(work, repo, &head_sha, cause).await
-        }
-        Task::AnnounceCheck { repo, head_sha, evaluation } => {
-            announce_check::announce_check(work, repo, &head_sha, evaluation).await
-        }
-        Task::ConfirmByRerun { repo, head_sha, comparison, a_day } => {
-            confirm_by_rerun::confirm_by_rerun(work, repo, &head_sha, &comparison, a_day).await
-        }
-        Task::ShowAwaited { repo, head_sha, evaluation, .. } => {
-            show_awaited::show_awaited(work, repo, &head_sha, evaluation).await
-        }
-        Task::PublishComparison { repo, head_sha, cause, .. } => {
-            publish_comparison::publish_comparison(work, repo, &head_sha, &cause, false).await
-        }
-        Task::PublishComment { repo, number, .. } => {
-            publish_comment::publish_comment(work, repo, number).await
-        }
-        Task::ConcludeSupersededCheck { repo, head_sha, evaluation } => {
-            conclude_superseded_check::conclude_superseded_check(work, repo, &head_sha, evaluation).await
-        }
-        Task::ConcludeSilentCheck { repo, head_sha, evaluation } => {
-            conclude_silent_check::conclude_silent_check(work, repo, &head_sha, evaluation).await
-        }
-        Task::SweepDeliveries { .. } => sweep_deliveries::sweep_deliveries(work).await,
-        Task::ReconcileRepository { repo, slot } => {
-            reconcile_repository::reconcile_repository(work, repo, slot).await
-        }
-        Task::RefreshPullRequest { repo, number, slot, .. } => {
-            reconcile_repository::refresh_pull_request(work, repo, number, slot).await
-        }
-    };
-    if let (Err(TaskError::GitHub(GitHubError::Refused { status: 401, .. })), Some(app)) =
-        (&result, &work.app)
-    {
-        // A token was revoked before its time: the next attempt mints its own.
-        app.forget_tokens();
-    }
-    match (result, repo) {
-        (Err(error), Some(repo)) => lost_access::handle_lost_access(work, repo, error).await,
-        (result, _) => result,
-    }
 }

@@ -1,4 +1,4 @@
-//! What every job may use, handed down from where the process is put together. Nothing here decides.
+//! The dependencies of all tasks, set up once by the command that starts the process. Nothing here decides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use pacegate_report::{Report, ReportContext};
 use pacegate_store::traces::TraceStore;
 use pacegate_store::{ComparisonRow, Db};
 
-/// What becomes of raw traces.
+/// How raw traces are cleaned, kept and linked.
 #[derive(Debug, Clone)]
 pub struct TraceSettings {
-    /// Cleans spans before anything else sees them.
+    /// Removes secrets from spans before anything else reads them.
     pub redactor: Redactor,
-    /// Who keeps a trace beyond the first days.
+    /// The policies that keep a trace beyond the first days.
     pub sampling: Arc<Sampling>,
-    /// How long every trace is kept.
+    /// Every trace is kept this long.
     pub kept_whole: Duration,
-    /// Where people look at a trace.
+    /// Template for the address of a trace in another service.
     pub link: Option<TraceLink>,
 }
 
@@ -40,66 +40,66 @@ impl Default for TraceSettings {
     }
 }
 
-/// Mebibytes of stored spans that one process makes runs of at once: decoded they take several
-/// times as much.
+/// Mebibytes of stored spans that one process collects at a time. Decoded, they take several times as
+/// much memory.
 pub const COLLECTING_MIB: u32 = 128;
 
-/// Everything a job may use.
+/// The dependencies and settings of a task. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct WorkerContext {
     /// The database.
     pub db: Db,
-    /// Raw traces.
+    /// The object store of raw traces.
     pub traces: TraceStore,
-    /// What becomes of them.
+    /// Settings for raw traces.
     pub trace_settings: TraceSettings,
-    /// GitHub; none in local mode.
+    /// The GitHub App. `None` in local mode.
     pub app: Option<App>,
-    /// The time.
+    /// The only source of time.
     pub clock: Clock,
-    /// Chance.
+    /// The only source of randomness.
     pub rng: Randomness,
-    /// Counters.
+    /// Counters of this process.
     pub metrics: Metrics,
-    /// How long a run has to be quiet after its root span.
+    /// A trace with a root span is collected this long after its newest span.
     pub settle: Duration,
-    /// How long a check waits for a trace.
+    /// A check without a trace is concluded after this time.
     pub check_timeout: Duration,
-    /// How long the data of a repository without an installation is kept.
+    /// The data of a repository without an installation is kept this long.
     pub grace: Duration,
-    /// How long a job is a process's own without a sign of life.
+    /// Length of a lease. After it, another process may claim the task.
     pub lease: Duration,
-    /// How often GitHub is asked for what its deliveries did not tell; zero: never.
+    /// Interval of the reconciliation with GitHub. Zero: never.
     pub reconcile_interval: Duration,
-    /// Branch of the baseline where GitHub does not say it.
+    /// Branch of the baseline for repositories whose base branch is not known from GitHub.
     pub base_branch: Option<String>,
-    /// Mebibytes of stored spans that are made runs of at once.
+    /// Permits for [`COLLECTING_MIB`], one per mebibyte.
     pub collecting: Arc<Semaphore>,
-    /// Where people reach the pages.
+    /// Address of this service's pages, if it is reachable.
     pub public_url: Option<String>,
 }
 
 impl WorkerContext {
-    /// The absolute address of a comparison's page, when people can reach it.
+    /// The absolute address of a comparison's page. `None` without a public URL.
     #[must_use]
     pub fn page_url(&self, repo: &RepoName, id: &ComparisonId) -> Option<String> {
         let base = self.public_url.as_deref()?.trim_end_matches('/');
         Some(format!("{base}/{repo}/comparisons/{id}"))
     }
 
-    /// The absolute address of a repository's page, when people can reach it.
+    /// The absolute address of a repository's page. `None` without a public URL.
     #[must_use]
     pub fn repository_url(&self, repo: &RepoName) -> Option<String> {
         Some(format!("{}/{repo}", self.public_url.as_deref()?.trim_end_matches('/')))
     }
 
-    /// Where people look at a trace outside of these pages.
+    /// The address of a trace in another service, if one is configured.
     #[must_use]
     pub fn trace_url(&self, trace: Option<TraceId>) -> Option<String> {
         Some(self.trace_settings.link.as_ref()?.of(trace?))
     }
 
-    /// The report of a stored comparison: the one that is published, shown and handed out.
+    /// The report of a stored comparison, for GitHub, the pages and the API alike.
     #[must_use]
     pub fn report(&self, repo: &RepoName, row: ComparisonRow) -> Report {
         let policy = &row.comparison.policy;

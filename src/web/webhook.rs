@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use super::AppState;
 use super::error::{WebError, body_error};
 use crate::metrics::Metrics;
-use crate::tasks::Task;
+use crate::tasks::{HandleDelivery, Task};
 use pacegate_github::webhook::{Event, WebhookError, parse, verify};
 use pacegate_store::DeliveryRow;
 
@@ -75,7 +75,7 @@ pub(super) async fn webhook(
     let mut tx = work.db.write().await?;
     let is_new = tx.record_delivery(&row, now).await?;
     if let Some(subject) = subject {
-        let job = Task::HandleDelivery { delivery_id: row.delivery_id, subject };
+        let job = HandleDelivery { delivery_id: row.delivery_id, subject };
         if is_new {
             job.push(&mut tx, now, &work.rng, now).await?;
         } else {

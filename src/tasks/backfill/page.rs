@@ -1,11 +1,12 @@
-//! One page of a workflow's history: green first attempts of the default branch, each measured
-//! and written by itself, so that a kill costs one of them and none is fetched twice.
+//! Reads one page of a workflow's history: successful first attempts on the default branch. Each run is
+//! measured and stored in its own transaction, so that a crash loses one run and none is fetched twice.
 
 use std::time::Duration;
 
-use crate::tasks::evaluation::judge_again;
-use crate::tasks::recording::record;
-use crate::tasks::workflow_run::{Told, branch_of, measure_attempt};
+use super::backfill_workflow::BackfillWorkflow;
+use crate::tasks::collect::recording::record;
+use crate::tasks::collect::workflow_run::{Told, branch_of, measure_attempt};
+use crate::tasks::evaluate::evaluation::judge_again;
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::policy::GatePolicy;
 use pacegate_engine::model::run::Lineage;
@@ -16,45 +17,45 @@ use pacegate_ingest::ci_job::api_trace::Completeness;
 use pacegate_ingest::ci_job::ids::trace_id;
 use pacegate_store::{BackfillRow, PageRead, RepositoryRow, Tx};
 
-/// Runs of a page: between two pages other workflows and live work have their turn.
+/// Runs of a page. Between two pages, other workflows and live tasks have their turn.
 const PAGE: usize = 20;
-/// GitHub shows no more of one list.
-const LISTED_AT_MOST: i64 = 1_000;
-/// With so many runs of a workflow a first verdict makes sense.
+/// GitHub lists no more results than this.
+const MAX_LISTED: i64 = 1_000;
+/// Number of runs at which open heads are evaluated for the first time.
 const FIRST_VERDICT: i64 = 25;
-/// Heads of open pull requests that are judged again.
+/// Most heads of open pull requests that are evaluated again.
 const HEADS: i64 = 100;
 
-/// How much of the hour's rate limit is left to others.
+/// The part of the hourly rate limit that a backfill leaves to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reserve {
-    /// Half of it: live work needs it.
+    /// Half of it, for live tasks.
     Half,
-    /// None: nobody else has this token.
+    /// None, if the token is used for this backfill only.
     Nothing,
 }
 
-/// What comes after a page that was not the last.
+/// How the next page is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then<'a> {
-    /// A job for the next one, with this cause.
+    /// By a task with this cause.
     PushNext(&'a str),
-    /// The caller's turn.
+    /// By the caller.
     Return,
 }
 
-/// What a page brought.
+/// The result of reading a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageOutcome {
-    /// How far the workflow is now.
+    /// Progress of the workflow.
     pub row: BackfillRow,
-    /// Runs that were not stored before.
+    /// Number of runs that were not stored before.
     pub new: i64,
 }
 
-/// Reads a page (`of`: the workflow's number, and which page from 1). None: it was read before.
+/// Reads a page of a workflow, both given by number; pages count from 1. `None`: it was read before.
 pub async fn read_page(
-    work: &WorkerContext,
+    context: &WorkerContext,
     repository: &RepositoryRow,
     github: &RepoClient,
     (workflow_id, page): (i64, i64),
@@ -62,18 +63,18 @@ pub async fn read_page(
     then: Then<'_>,
 ) -> Result<Option<PageOutcome>, TaskError> {
     let repo = repository.id;
-    let row = work.db.read().await?.backfill(repo, workflow_id).await?;
+    let row = context.db.read().await?.backfill(repo, workflow_id).await?;
     let Some(row) = row.filter(|row| !row.is_done() && row.next_page == page) else { return Ok(None) };
-    let listed = list(work, github, &row).await?;
+    let listed = list(context, github, &row).await?;
     let room = usize::try_from(row.wanted - row.collected).unwrap_or(0);
     let (mut collected, mut new) = (0, 0);
     for run in listed.workflow_runs.iter().filter(|run| is_baseline(run, &row)).take(room) {
-        if work.db.read().await?.run_of_trace(repo, trace_id(run.id, run.run_attempt)).await?.is_some() {
+        if context.db.read().await?.run_of_trace(repo, trace_id(run.id, run.run_attempt)).await?.is_some() {
             collected += 1;
             continue;
         }
-        leave_enough(work, github, reserve)?;
-        if collect(work, repository, github, run.clone(), &row).await? {
+        check_reserve(context, github, reserve)?;
+        if collect(context, repository, github, run.clone(), &row).await? {
             collected += 1;
             new += 1;
         }
@@ -84,26 +85,26 @@ pub async fn read_page(
     let wanted = row.wanted.min(total);
     let page_size = i64::try_from(PAGE).unwrap_or(i64::MAX);
     let is_last =
-        on_page < page_size || after >= wanted || page.saturating_mul(page_size) >= total.min(LISTED_AT_MOST);
+        on_page < page_size || after >= wanted || page.saturating_mul(page_size) >= total.min(MAX_LISTED);
     let read = PageRead { page, listed: on_page, collected, wanted, is_last };
 
-    let now = work.clock.now();
-    let mut tx = work.db.write().await?;
+    let now = context.clock.now();
+    let mut tx = context.db.write().await?;
     if !tx.advance_backfill(repo, workflow_id, read, now).await? {
         return Ok(None);
     }
     if is_last || (row.collected < FIRST_VERDICT && after >= FIRST_VERDICT) {
-        judge_open_heads(work, &mut tx, &row, repository, after).await?;
+        judge_open_heads(context, &mut tx, &row, repository, after).await?;
     }
     if let (Then::PushNext(cause), false) = (then, is_last) {
-        let next = Task::BackfillWorkflow { repo, workflow_id, page: page + 1, cause: cause.to_owned() };
-        next.push(&mut tx, now, &work.rng, now).await?;
+        let next = BackfillWorkflow { repo, workflow_id, page: page + 1, cause: cause.to_owned() };
+        next.push(&mut tx, now, &context.rng, now).await?;
     }
     let row = tx.backfill(repo, workflow_id).await?;
     tx.commit().await?;
     tracing::info!(
         repo = %repository.name, workflow = read_name(row.as_ref()), runs = after, of = wanted,
-        "history is being read"
+        "read a page of history"
     );
     Ok(row.map(|row| PageOutcome { row, new }))
 }
@@ -112,10 +113,10 @@ fn read_name(row: Option<&BackfillRow>) -> &str {
     row.map_or("", |row| &row.name)
 }
 
-async fn list(work: &WorkerContext, github: &RepoClient, row: &BackfillRow) -> Result<RunPage, TaskError> {
-    let oldest = work.clock.now().before(GatePolicy::default().baseline().age()).to_rfc3339();
+async fn list(context: &WorkerContext, github: &RepoClient, row: &BackfillRow) -> Result<RunPage, TaskError> {
+    let oldest = context.clock.now().before(GatePolicy::default().baseline().age()).to_rfc3339();
     let created = format!(">={}", oldest.split('T').next().unwrap_or_default());
-    let asked = RunQuery {
+    let query = RunQuery {
         workflow: Some(row.workflow_id),
         branch: Some(&row.branch),
         status: Some("success"),
@@ -124,11 +125,11 @@ async fn list(work: &WorkerContext, github: &RepoClient, row: &BackfillRow) -> R
         page: usize::try_from(row.next_page).unwrap_or(1),
         ..RunQuery::default()
     };
-    Ok(github.workflow_runs(&asked).await?)
+    Ok(github.workflow_runs(&query).await?)
 }
 
-/// Green first attempts of the branch itself: a later attempt follows one that was not green, and
-/// a fork's branch may have the same name.
+/// Whether a run is a successful first attempt on the branch. A later attempt follows a failed one. A
+/// branch of a fork may have the same name.
 fn is_baseline(run: &WorkflowRun, row: &BackfillRow) -> bool {
     run.run_attempt == 1
         && run.is_completed()
@@ -136,51 +137,51 @@ fn is_baseline(run: &WorkflowRun, row: &BackfillRow) -> bool {
         && branch_of(run) == Some(row.branch.as_str())
 }
 
-/// Too early when what is left of the rate limit is for live work.
-fn leave_enough(work: &WorkerContext, github: &RepoClient, reserve: Reserve) -> Result<(), TaskError> {
+/// `TooEarly` if the rest of the hourly rate limit is reserved.
+fn check_reserve(context: &WorkerContext, github: &RepoClient, reserve: Reserve) -> Result<(), TaskError> {
     match (reserve, github.hourly_quota()) {
         (Reserve::Half, Some(hour)) if hour.remaining < hour.limit / 2 => {
-            let until_reset = hour.reset_at.since(work.clock.now());
-            // A wrong header must not stop it for good.
+            let until_reset = hour.reset_at.since(context.clock.now());
+            // Bounded: a wrong header must not stop the backfill for long.
             Err(TaskError::TooEarly(until_reset.clamp(Duration::from_secs(1), Duration::from_hours(2))))
         }
         _ => Ok(()),
     }
 }
 
-/// Measures a run and writes it. `false`: GitHub does not tell enough of it.
+/// Measures a run and stores it. `false`: GitHub's data on it is incomplete.
 async fn collect(
-    work: &WorkerContext,
+    context: &WorkerContext,
     repository: &RepositoryRow,
     github: &RepoClient,
     mut run: WorkflowRun,
     row: &BackfillRow,
 ) -> Result<bool, TaskError> {
     let listed = github.jobs_of_attempt(run.id, run.run_attempt).await?;
-    // What it was called then does not matter: it is the same workflow.
+    // The workflow may have had another name at that time.
     run.name = Some(row.name.clone());
     let run_id = run.id;
     let lineage = Lineage::Branch { name: row.branch.clone() };
-    let told = match Told::of(run, listed, Completeness::Required).await? {
-        Ok(told) => told,
+    let api_run = match Told::of(run, listed, Completeness::Required).await? {
+        Ok(api_run) => api_run,
         Err(missing) => {
-            tracing::debug!(repo = %repository.name, run = run_id, reason = %missing, "a run of the past is left out");
+            tracing::debug!(repo = %repository.name, run = run_id, reason = %missing, "a run of the history is left out");
             return Ok(false);
         }
     };
-    let mut attempt = measure_attempt(work, &repository.name, told, Vec::new(), lineage).await?;
-    // Before the run that refers to it.
-    work.traces.put(repository.id, attempt.trace, attempt.raw).await?;
-    let mut tx = work.db.write().await?;
+    let mut attempt = measure_attempt(context, &repository.name, api_run, Vec::new(), lineage).await?;
+    // Stored before the run that refers to it.
+    context.traces.put(repository.id, attempt.trace, attempt.raw).await?;
+    let mut tx = context.db.write().await?;
     let recorded = record(&mut tx, repository.id, &mut attempt.measured, 1).await?;
-    tx.record_trace(repository.id, &recorded.id, attempt.kept_by.as_deref(), work.clock.now()).await?;
+    tx.record_trace(repository.id, &recorded.id, attempt.kept_by.as_deref(), context.clock.now()).await?;
     tx.commit().await?;
     Ok(true)
 }
 
-/// What was judged with little history, or none, is judged with more.
+/// Evaluates the heads of open pull requests again, with the longer history.
 async fn judge_open_heads(
-    work: &WorkerContext,
+    context: &WorkerContext,
     tx: &mut Tx,
     row: &BackfillRow,
     repository: &RepositoryRow,
@@ -188,7 +189,7 @@ async fn judge_open_heads(
 ) -> Result<(), TaskError> {
     for head_sha in tx.open_heads(repository.id, HEADS).await? {
         let cause = format!("{collected} runs of the history of {}", row.workflow_id);
-        judge_again(work, tx, repository.id, &head_sha, cause).await?;
+        judge_again(context, tx, repository.id, &head_sha, cause).await?;
     }
     Ok(())
 }

@@ -1,46 +1,46 @@
-//! Somebody asked for a check again or pressed one of its buttons. What a button decides counts
-//! only from people GitHub lets write to the repository: that is asked, never believed.
+//! Handles reruns of a check and clicks on its buttons. A button decides something only if the user may
+//! write to the repository. GitHub is asked for that permission each time.
 
 use std::time::Duration;
 
 use super::Delivery;
 use crate::tasks::TaskError;
-use crate::tasks::evaluation::{Target, begin, judge_again};
+use crate::tasks::evaluate::evaluation::{Target, begin, judge_again};
 use pacegate_engine::gate::verdict::overrides;
 use pacegate_engine::model::decision::{Decision, DecisionKind, StandingDecision};
 use pacegate_engine::model::ids::CommitSha;
 use pacegate_github::app_auth::Purpose;
 
-/// How long a muted stage is not heard of: the button says so.
+/// Length of a mute. The label of the button names it.
 const MUTED: Duration = Duration::from_hours(7 * 24);
 
-/// A button that was pressed.
-pub(super) struct Pressed {
+/// A click on a button of a check.
+pub(super) struct Click {
     pub(super) head_sha: CommitSha,
     pub(super) external_id: Option<String>,
     pub(super) identifier: String,
     pub(super) sender: String,
 }
 
-/// A rerequest leaves the old check run as it is: the next evaluation has its own. `external_id` is
-/// the one of the check that was asked for; none for all checks of the commit.
+/// Begins another evaluation. It has its own check run; the old one stays unchanged. `external_id` is that
+/// of the rerun check, or `None` if all checks of the commit are rerun.
 pub(super) async fn rerequested(
     delivery: Delivery<'_>,
     head_sha: &CommitSha,
     external_id: Option<&str>,
 ) -> Result<(), TaskError> {
-    let work = delivery.work;
-    let mut tx = work.db.write().await?;
+    let context = delivery.context;
+    let mut tx = context.db.write().await?;
     let Some(row) = delivery.record_repository(&mut tx).await? else { return Ok(()) };
     if Target::of(&mut tx, row.id, head_sha).await?.is_none() {
         tx.commit().await?;
-        return Ok(()); // nobody's head: there is nothing to say, and nothing would end it
+        return Ok(()); // not a head: a check would never be concluded
     }
-    // The evaluation that was asked for again is in the check run's own name, so that the
-    // same wish, delivered twice, starts one evaluation.
+    // The identifier of the check run names its evaluation, so that a repeated delivery begins one
+    // evaluation only.
     let newest = tx.newest_check(row.id, head_sha).await?.map_or(0, |check| check.evaluation);
     let of_check = external_id.and_then(evaluation_in).unwrap_or(newest);
-    begin(work, &mut tx, row.id, head_sha, of_check.saturating_add(1), delivery.id).await?;
+    begin(context, &mut tx, row.id, head_sha, of_check.saturating_add(1), delivery.id).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -49,10 +49,10 @@ fn evaluation_in(external_id: &str) -> Option<i64> {
     external_id.rsplit_once(':')?.1.parse().ok()
 }
 
-pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Pressed) -> Result<(), TaskError> {
-    let work = delivery.work;
-    let Some(app) = &work.app else { return Ok(()) };
-    let mut tx = work.db.write().await?;
+pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Click) -> Result<(), TaskError> {
+    let context = delivery.context;
+    let Some(app) = &context.app else { return Ok(()) };
+    let mut tx = context.db.write().await?;
     let Some(row) = delivery.record_repository(&mut tx).await? else { return Ok(()) };
     tx.commit().await?;
     let kind = match pressed.identifier.as_str() {
@@ -60,7 +60,7 @@ pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Pressed) -> Result
         "mute" => Some(DecisionKind::Muted),
         "reevaluate" => None,
         other => {
-            tracing::warn!(repo = %row.name, button = other, "a button that is none of ours was pressed");
+            tracing::warn!(repo = %row.name, button = other, "an unknown button was pressed; it is ignored");
             return Ok(());
         }
     };
@@ -68,7 +68,7 @@ pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Pressed) -> Result
     if !client.may_write(&pressed.sender).await? {
         tracing::warn!(
             repo = %row.name, sender = pressed.sender, button = pressed.identifier,
-            "a button was pressed by somebody who may not write to the repository; nothing was changed"
+            "a button was pressed by a user who may not write to the repository; nothing was changed"
         );
         return Ok(());
     }
@@ -80,18 +80,18 @@ pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Pressed) -> Result
     if pressed.external_id.as_deref().is_some_and(names_another_head) {
         return Ok(());
     }
-    let now = work.clock.now();
-    let mut tx = work.db.write().await?;
+    let now = context.clock.now();
+    let mut tx = context.db.write().await?;
     let newest = tx.newest_check(row.id, &pressed.head_sha).await?.map_or(0, |check| check.evaluation);
     let evaluation = pressed.external_id.as_deref().and_then(evaluation_in).unwrap_or(newest);
-    // What was on the screen of who pressed it: nothing else is decided.
+    // The comparison that the user saw. The decision is about no other one.
     let shown = tx.check(row.id, &pressed.head_sha, evaluation).await?.and_then(|check| check.comparison);
     let Some(id) = shown else { return Ok(()) };
     let Some(comparison) = tx.comparison(row.id, &id).await? else { return Ok(()) };
     let pull_request =
         Target::of(&mut tx, row.id, &pressed.head_sha).await?.and_then(|target| target.number());
     if kind == DecisionKind::Accepted && pull_request.is_none() {
-        tracing::warn!(repo = %row.name, head = %pressed.head_sha, "only a pull request's change can be accepted: a merge queue's group is held to what was accepted in its pull requests");
+        tracing::warn!(repo = %row.name, head = %pressed.head_sha, "only a pull request's change can be accepted: accept it in the pull requests of this merge group");
         tx.commit().await?;
         return Ok(());
     }
@@ -119,9 +119,9 @@ pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Pressed) -> Result
     }
     tracing::info!(
         repo = %row.name, head = %pressed.head_sha, by = pressed.sender, decision = kind.as_str(),
-        findings = subjects.len(), "a decision was made"
+        findings = subjects.len(), "a decision was recorded"
     );
-    judge_again(work, &mut tx, row.id, &pressed.head_sha, format!("delivery {}", delivery.id)).await?;
+    judge_again(context, &mut tx, row.id, &pressed.head_sha, format!("delivery {}", delivery.id)).await?;
     tx.commit().await?;
     Ok(())
 }

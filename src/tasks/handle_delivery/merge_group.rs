@@ -1,18 +1,18 @@
-//! A merge queue made a group of pull requests, or let go of one. Its head needs our check, or the
-//! queue would wait for it: a group is judged like a pull request, without a comment.
+//! Handles groups of a merge queue. The queue waits for our check on the head of a group. A group is
+//! evaluated like a pull request, without a comment.
 
 use super::Delivery;
 use crate::tasks::TaskError;
-use crate::tasks::evaluation::begin;
+use crate::tasks::evaluate::evaluation::begin;
 use pacegate_store::MergeGroupRow;
 
 pub(super) async fn changed(delivery: Delivery<'_>, group: &MergeGroupRow) -> Result<(), TaskError> {
-    let work = delivery.work;
-    let mut tx = work.db.write().await?;
+    let context = delivery.context;
+    let mut tx = context.db.write().await?;
     let Some(repository) = delivery.record_repository(&mut tx).await? else { return Ok(()) };
-    tx.record_merge_group(repository.id, group, work.clock.now()).await?;
+    tx.record_merge_group(repository.id, group, context.clock.now()).await?;
     if group.is_open {
-        begin(work, &mut tx, repository.id, &group.head_sha, 1, "queued").await?;
+        begin(context, &mut tx, repository.id, &group.head_sha, 1, "queued").await?;
     }
     tx.commit().await?;
     Ok(())

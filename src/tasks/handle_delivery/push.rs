@@ -1,5 +1,5 @@
-//! A branch moved. The commit of a merge queue that became a branch's newest is that branch's: its
-//! runs, green and measured already, are part of the baseline; and its policy may be another now.
+//! Handles pushes to a branch. A commit of a merge queue can become the newest of a branch: its measured
+//! runs then belong to the baseline. The stored policy of the branch is outdated.
 
 use super::Delivery;
 use crate::tasks::TaskError;
@@ -10,7 +10,7 @@ pub(super) async fn pushed(
     branch: &str,
     head_sha: Option<&CommitSha>,
 ) -> Result<(), TaskError> {
-    let mut tx = delivery.work.db.write().await?;
+    let mut tx = delivery.context.db.write().await?;
     let Some(repository) = delivery.record_repository(&mut tx).await? else { return Ok(()) };
     if let Some(head_sha) = head_sha {
         tx.assign_runs_to_branch(repository.id, head_sha, branch).await?;

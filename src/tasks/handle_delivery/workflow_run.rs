@@ -1,15 +1,15 @@
-//! A run of a workflow was requested, began or ended: its commit's check waits for it, or has it
-//! read.
+//! Handles workflow runs that were requested, began or ended. The check of their commit awaits them, and
+//! an ended run is read.
 
 use super::Delivery;
 use crate::tasks::TaskError;
-use crate::tasks::listed_runs::{progress, record};
+use crate::tasks::reconcile::listed_runs::{progress, record};
 use pacegate_github::webhook::WorkflowRunUpdate;
 use pacegate_store::WorkflowRunRow;
 
 pub(super) async fn changed(delivery: Delivery<'_>, run: WorkflowRunUpdate) -> Result<(), TaskError> {
-    let work = delivery.work;
-    let mut tx = work.db.write().await?;
+    let context = delivery.context;
+    let mut tx = context.db.write().await?;
     let Some(repository) = delivery.record_repository(&mut tx).await? else { return Ok(()) };
     let row = WorkflowRunRow {
         github_run_id: run.id,
@@ -22,7 +22,7 @@ pub(super) async fn changed(delivery: Delivery<'_>, run: WorkflowRunUpdate) -> R
         progress: progress(run.progress),
         collected_attempt: 0,
     };
-    record(work, &mut tx, repository.id, &run.head_sha, &row).await?;
+    record(context, &mut tx, repository.id, &run.head_sha, &row).await?;
     tx.commit().await?;
     Ok(())
 }

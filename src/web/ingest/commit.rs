@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::prepare::Batch;
-use crate::tasks::{Task, WorkerContext};
+use crate::tasks::{CollectRun, Task, WorkerContext};
 use crate::web::error::WebError;
 use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_ingest::Rejected;
@@ -197,7 +197,7 @@ async fn keep(
         match state {
             Some(open) if open.has_root == 1 => {
                 let (repo, trace, collections) = (batch.repo, batch.trace, open.collections);
-                let job = Task::CollectRun { repo, trace, collections }.to_be_run(now.after(work.settle));
+                let job = CollectRun { repo, trace, collections }.to_new_task(now.after(work.settle))?;
                 let priority = if masses.contains(&repo) { Priority::Low } else { Priority::Usual };
                 jobs.push(NewTask { priority, ..job });
             }

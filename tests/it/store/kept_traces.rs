@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pacegate::tasks::worker::run_tasks;
+use pacegate::tasks::run_tasks;
 use pacegate_engine::model::ids::{RepoId, RunId};
 use pacegate_store::{KeptTrace, StoreError};
 use tokio_util::sync::CancellationToken;

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use pacegate::metrics::{Metrics, Outcome as Label};
-use pacegate::tasks::worker::run_tasks;
-use pacegate::tasks::{COLLECTING_MIB, Task, TraceSettings, WorkerContext};
+use pacegate::tasks::run_tasks;
+use pacegate::tasks::{COLLECTING_MIB, CollectRun, Task, TraceSettings, WorkerContext};
 use pacegate_clock::Clock;
 use pacegate_engine::gate::measure::identity::SHA_KEYS;
 use pacegate_engine::model::ids::{RepoId, SpanId, TraceId};
@@ -104,7 +104,7 @@ impl Bench {
         let bounds = TraceBounds { spans: 100_000, bytes: 1 << 30 };
         let open = tx.add_span_batches(&[batch], bounds, rng, now).await?[0].expect("a trace that takes it");
         if open.has_root == 1 {
-            let collect = Task::CollectRun { repo, trace, collections: open.collections };
+            let collect = CollectRun { repo, trace, collections: open.collections };
             collect.push(&mut tx, now.after(SETTLE), rng, now).await?;
         }
         tx.commit().await

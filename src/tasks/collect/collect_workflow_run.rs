@@ -1,0 +1,191 @@
+//! Reads an attempt of a workflow run that ended, as GitHub tells it now, and makes a run of it.
+//! A second time changes nothing: the same attempt is the same trace. What its jobs sent is a part
+//! of it, as far as GitHub's word allows.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::collect_run::CollectRun;
+use super::job_spans::{Asked, Sent};
+use super::recording::record;
+use super::workflow_run::{Told, branch_of, measure_attempt};
+use crate::tasks::evaluate::evaluation::judge_again;
+use crate::tasks::github_client::client;
+use crate::tasks::queue::missing_permission::allow_missing_permission;
+use crate::tasks::{Task, TaskError, WorkerContext};
+use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId};
+use pacegate_engine::model::run::Lineage;
+use pacegate_engine::model::time::Timestamp;
+use pacegate_engine::model::workflow_run::WorkflowRun;
+use pacegate_github::app_auth::Purpose;
+use pacegate_ingest::ci_job::api_trace::Completeness;
+use pacegate_store::RepositoryRow;
+
+/// When GitHub is asked again for what it does not tell yet.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How long after the run's last change it is.
+const PATIENCE: Duration = Duration::from_mins(20);
+
+/// `attempt` counts from 1.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CollectWorkflowRun {
+    pub(crate) repo: RepoId,
+    pub(crate) run_id: i64,
+    pub(crate) attempt: u32,
+}
+
+impl Task for CollectWorkflowRun {
+    const KIND: &'static str = "collect_workflow_run";
+
+    fn repo(&self) -> Option<RepoId> {
+        Some(self.repo)
+    }
+
+    fn dedupe_key(&self) -> String {
+        format!("{}:{}:{}", self.repo.0, self.run_id, self.attempt)
+    }
+
+    fn serial_key(&self) -> Option<String> {
+        Some(format!("workflow run {}:{}", self.repo.0, self.run_id))
+    }
+
+    async fn run(self, context: &WorkerContext) -> Result<(), TaskError> {
+        let Self { repo, run_id, attempt } = self;
+        let Err(error) = collect(context, repo, run_id, attempt).await else { return Ok(()) };
+        // The check stays pending: the run is read if the permission is granted meanwhile.
+        allow_missing_permission(context, repo, error).await
+    }
+}
+
+async fn collect(work: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) -> Result<(), TaskError> {
+    let Some((repository, actions)) = client(work, repo, Purpose::ReadActions).await? else { return Ok(()) };
+    let run = actions.workflow_run_attempt(run_id, attempt).await?;
+    if repository.github_id.is_some_and(|id| id != run.repository.id) {
+        tracing::warn!(repo = %repository.name, run = run_id, "GitHub answers for another repository of this name");
+        return Ok(());
+    }
+    if !run.has_workflow_file() {
+        return pass_over(work, repo, &run, attempt, "it is of GitHub's own").await;
+    }
+    if run.awaits_approval() {
+        return Ok(()); // its end has a delivery of its own
+    }
+    let patient =
+        Timestamp::parse_rfc3339(&run.updated_at).is_some_and(|t| work.clock.now() < t.after(PATIENCE));
+    if !run.is_completed() {
+        if patient {
+            return Err(TaskError::TooEarly(AGAIN));
+        }
+        tracing::warn!(repo = %repository.name, run = run_id, attempt, "a workflow run that was said to have ended goes on");
+        return Ok(()); // its end has a delivery of its own
+    }
+    let listed = actions.jobs_of_attempt(run_id, attempt).await?;
+    let completeness = if patient { Completeness::Required } else { Completeness::AsFarAsKnown };
+    // Before what was sent is fetched: that is much, and asked again it would be fetched again.
+    let told = match Told::of(run, listed, completeness).await? {
+        Ok(told) => told,
+        Err(missing) => {
+            tracing::debug!(repo = %repository.name, run = run_id, attempt, reason = %missing, "asked again soon");
+            return Err(TaskError::TooEarly(AGAIN));
+        }
+    };
+    let lineage = lineage(work, &repository, &told.run).await?;
+    let head_sha = told.run.head_sha.clone();
+    let asked = Asked {
+        work,
+        repository: &repository,
+        actions: &actions,
+        run: &told.run,
+        attempt,
+        listed: &told.listed,
+        patient,
+    };
+    let Some(sent) = asked.sent().await? else { return Ok(()) };
+    let Sent { jobs, notes, batches_read, held } = sent;
+    let mut collected = measure_attempt(work, &repository.name, told, jobs, lineage).await?;
+    collected.measured.run.notes.extend(notes);
+    // The same content has the same cause: a head is not judged again for it.
+    let content = hex::encode(&Sha256::digest(&collected.raw)[..8]);
+    // Before the run that refers to it.
+    work.traces.put(repo, collected.trace, collected.raw).await?;
+    let mut tx = work.db.write().await?;
+    let now = work.clock.now();
+    let told = tx.mark_told_trace_collected(repo, collected.trace, batches_read, now).await?;
+    if told.has_more {
+        // Sent while this was measured: not waited for, or whoever sends on and on would hold it up.
+        let more = CollectRun { repo, trace: collected.trace, collections: told.collections };
+        more.push(&mut tx, now.after(work.settle), &work.rng, now).await?;
+    }
+    let recorded = record(&mut tx, repo, &mut collected.measured, 1).await?;
+    tx.record_trace(repo, &recorded.id, collected.kept_by.as_deref(), work.clock.now()).await?;
+    recorded.judge(work, &mut tx, repo, &content).await?;
+    tx.mark_workflow_run_collected(repo, run_id, i64::from(attempt)).await?;
+    tx.commit().await?;
+    drop(held);
+    tracing::debug!(repo = %repository.name, run = run_id, attempt, head = %head_sha, "a workflow run was measured");
+    Ok(())
+}
+
+/// There is nothing to be read in it: no check waits for it any more.
+async fn pass_over(
+    work: &WorkerContext,
+    repo: RepoId,
+    run: &WorkflowRun,
+    attempt: u32,
+    reason: &str,
+) -> Result<(), TaskError> {
+    tracing::debug!(run = run.id, attempt, path = run.path, reason, "a workflow run is not measured");
+    let mut tx = work.db.write().await?;
+    tx.mark_workflow_run_collected(repo, run.id, i64::from(attempt)).await?;
+    judge_again(work, &mut tx, repo, &run.head_sha, format!("run {} {attempt} is not measured", run.id))
+        .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The line of development a run is on, before what is stored of its commit is asked.
+async fn lineage(
+    work: &WorkerContext,
+    repository: &RepositoryRow,
+    run: &WorkflowRun,
+) -> Result<Lineage, TaskError> {
+    if let Some(name) = branch_of(run) {
+        return Ok(Lineage::Branch { name: name.to_owned() });
+    }
+    if !matches!(run.event.as_str(), "pull_request" | "pull_request_target") {
+        return Ok(Lineage::Unknown);
+    }
+    let number = pull_request_of(work, repository, run).await?;
+    Ok(number.map_or(Lineage::Unknown, |number| Lineage::PullRequest { number }))
+}
+
+/// The pull request of a run: by its commit, as stored; else as the run names it, if that one is
+/// to be merged here; else, for a fork's, the one that GitHub lists for the branch.
+async fn pull_request_of(
+    work: &WorkerContext,
+    repository: &RepositoryRow,
+    run: &WorkflowRun,
+) -> Result<Option<PrNumber>, TaskError> {
+    let mut tx = work.db.read().await?;
+    let stored = tx.pull_request_of_head(repository.id, &run.head_sha).await?;
+    drop(tx);
+    if let Some(stored) = stored {
+        return Ok(Some(stored.number));
+    }
+    let here =
+        |side: &pacegate_engine::model::workflow_run::RunPullRequestSide| side.repo.id == run.repository.id;
+    if let Some(named) = run.pull_requests.iter().find(|pr| here(&pr.base)) {
+        return Ok(Some(PrNumber(named.number)));
+    }
+    let (Some(head), Some(branch)) = (&run.head_repository, &run.head_branch) else { return Ok(None) };
+    let Some((_, pulls)) = client(work, repository.id, Purpose::ReadPullRequests).await? else {
+        return Ok(None);
+    };
+    let is_its = |pull: &pacegate_github::pulls::PullRequest, sha: &CommitSha| {
+        pull.head.sha == *sha && pull.head.repo.as_ref().is_some_and(|repo| repo.id == head.id)
+    };
+    let open = pulls.open_pull_requests_from(head.owner(), branch).await?;
+    Ok(open.iter().find(|pull| is_its(pull, &run.head_sha)).map(|pull| PrNumber(pull.number)))
+}

@@ -1,0 +1,133 @@
+//! Stored batches of a trace as spans. All collections of a process share one bound on memory,
+//! and one run holds a bounded number of values.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::tasks::worker_context::COLLECTING_MIB;
+use crate::tasks::{TaskError, WorkerContext};
+use pacegate_engine::model::span::{Resource, Span};
+use pacegate_ingest::ci_job::manifest_run::{JobRecord, stored_record};
+use pacegate_ingest::{IngestError, Limits, otlp, span_batch};
+use pacegate_store::StoredBatch;
+
+/// Most attributes, events, links and nested values of one run. A small one takes ten times its
+/// bytes in memory, and the limits of each request do not bound their sum.
+const VALUES: usize = 4_000_000;
+
+/// Reserves memory for this many stored bytes, or all there is for more.
+pub(super) async fn room(work: &WorkerContext, bytes: i64) -> Result<OwnedSemaphorePermit, TaskError> {
+    let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).saturating_add(1).min(COLLECTING_MIB);
+    let room = work.collecting.clone().acquire_many_owned(mebibytes).await;
+    room.map_err(|e| TaskError::Unreadable(Box::new(e)))
+}
+
+/// The spans of one run.
+#[derive(Debug, Default)]
+pub(super) struct StoredSpans {
+    pub(super) spans: Vec<Span>,
+    /// Of the jobs whose run no GitHub App reports.
+    pub(super) records: Vec<JobRecord>,
+    /// What was left out, for people.
+    pub(super) note: Option<String>,
+}
+
+impl StoredSpans {
+    /// Reads batches in their order until their values reach the bound.
+    pub(super) fn read(batches: &[StoredBatch]) -> Result<Self, TaskError> {
+        Self::within(batches, VALUES)
+    }
+
+    fn within(batches: &[StoredBatch], values: usize) -> Result<Self, TaskError> {
+        let (mut read, mut resources, mut left, mut left_out) =
+            (Self::default(), Resources::default(), values, 0);
+        for batch in batches {
+            let plain = span_batch::plain(&batch.body).map_err(|e| TaskError::Unreadable(Box::new(e)))?;
+            // Spans were counted when they were accepted, for the whole trace.
+            let limits = Limits { spans: usize::MAX, values: left };
+            let mut decoded = match otlp::decode(&plain, limits) {
+                Ok(decoded) => decoded,
+                Err(IngestError::TooManyValues { .. }) => {
+                    left_out += 1;
+                    continue;
+                }
+                Err(error) => return Err(TaskError::Unreadable(Box::new(error))),
+            };
+            left = left.saturating_sub(decoded.spans.iter().map(Span::values).sum());
+            read.records.extend(JobRecord::take_legacy(&mut decoded.spans));
+            if let Some(manifest) = &batch.manifest {
+                let record = stored_record(manifest, !decoded.spans.is_empty());
+                read.records.extend(record.map_err(|e| TaskError::Unreadable(Box::new(e)))?);
+            }
+            resources.share(&mut decoded.spans);
+            read.spans.extend(decoded.spans);
+        }
+        read.note = (left_out > 0).then(|| {
+            format!(
+                "its spans hold more than {values} attributes, events and values: {left_out} of {} requests with spans \
+                 were left out; send fewer attributes",
+                batches.len()
+            )
+        });
+        Ok(read)
+    }
+}
+
+/// Resources of the batches of one trace. Most are equal, and equal ones are kept once.
+#[derive(Default)]
+struct Resources(Vec<Arc<Resource>>);
+
+/// Most resources that a new one is compared with.
+const RESOURCES: usize = 64;
+
+impl Resources {
+    fn share(&mut self, spans: &mut [Span]) {
+        let mut last: Option<(Arc<Resource>, Arc<Resource>)> = None;
+        for span in spans {
+            if let Some((from, to)) = &last
+                && Arc::ptr_eq(from, &span.resource)
+            {
+                span.resource = to.clone();
+                continue;
+            }
+            let known = self.0.iter().rev().take(RESOURCES).find(|known| ***known == *span.resource).cloned();
+            let shared = known.unwrap_or_else(|| {
+                self.0.push(span.resource.clone());
+                span.resource.clone()
+            });
+            last = Some((std::mem::replace(&mut span.resource, shared.clone()), shared));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pacegate_ingest::span_batch::compress;
+
+    /// A batch with one span that has this many attributes.
+    fn batch(attributes: usize) -> StoredBatch {
+        let pairs = vec![r#"{"key":"k","value":{"intValue":"1"}}"#; attributes].join(",");
+        let span = format!(
+            r#"{{"traceId":"{:032x}","spanId":"{attributes:016x}","name":"s","attributes":[{pairs}]}}"#,
+            1
+        );
+        let request = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#);
+        let decoded = otlp::decode(request.as_bytes(), Limits::default()).expect("a request");
+        let body = compress(&otlp::encode_protobuf(&decoded.spans)).into_vec();
+        StoredBatch { body, manifest: None }
+    }
+
+    #[test]
+    fn batches_beyond_the_bound_are_left_out() {
+        let batches = [batch(5), batch(6), batch(5)];
+        // Beside its attributes a request holds a group and a scope.
+        let all = StoredSpans::within(&batches, 20).expect("readable");
+        assert_eq!((all.spans.len(), all.note), (3, None));
+        let some = StoredSpans::within(&batches, 12).expect("readable");
+        assert_eq!(some.spans.iter().map(|span| span.attributes.0.len()).collect::<Vec<_>>(), [5, 5]);
+        let note = some.note.expect("a note");
+        assert!(note.contains("1 of 3 requests"), "{note}");
+    }
+}
