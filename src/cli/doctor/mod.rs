@@ -25,7 +25,7 @@ pub(super) struct DoctorArgs {
     #[command(flatten)]
     work: WorkArgs,
     /// Gives every dead job all its attempts again
-    #[arg(long)]
+    #[arg(long = "revive-jobs")]
     revive_tasks: bool,
 }
 
