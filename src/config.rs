@@ -16,7 +16,7 @@ use pacegate_engine::model::trace_link::TraceLink;
 
 /// Where data is kept.
 #[derive(Debug, Clone, Args)]
-pub struct StoreArgs {
+pub(crate) struct StoreArgs {
     /// Database: `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/NAME`
     #[arg(
         long,
@@ -33,7 +33,7 @@ pub struct StoreArgs {
 /// GitHub's address and the App's credentials. Without credentials the service runs in local mode:
 /// it posts nothing, and the pages show what would be posted.
 #[derive(Debug, Clone, Args)]
-pub struct GitHubArgs {
+pub(crate) struct GitHubArgs {
     /// GitHub's API; `https://HOST/api/v3` for an Enterprise Server
     #[arg(long, env = "PACEGATE_GITHUB_API_URL", default_value = "https://api.github.com")]
     pub github_api_url: String,
@@ -60,7 +60,7 @@ pub struct GitHubArgs {
 
 /// The pages that need no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum PageAccess {
+pub(crate) enum PageAccess {
     /// Every repository's
     All,
     /// Those of public repositories; others need a token of the repository
@@ -69,7 +69,7 @@ pub enum PageAccess {
 
 /// Settings of a worker, beside the store and GitHub.
 #[derive(Debug, Clone, Args)]
-pub struct WorkArgs {
+pub(crate) struct WorkArgs {
     /// A run is complete when its root span has arrived and no span came for this long
     #[arg(long, env = "PACEGATE_SETTLE", default_value = "5s", value_parser = duration::parse)]
     pub settle: Duration,
@@ -131,7 +131,7 @@ fn public_url(text: &str) -> Result<String, String> {
 
 /// Where a port listens, if at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenAddress {
+pub(crate) enum ListenAddress {
     /// `off`.
     Off,
     /// `HOST:PORT`.
@@ -150,7 +150,7 @@ impl std::str::FromStr for ListenAddress {
 
 /// The ports for spans, beside the main one.
 #[derive(Debug, Clone, Default, Args)]
-pub struct PortArgs {
+pub(crate) struct PortArgs {
     #[command(flatten)]
     pub listen: ListenArgs,
     /// Repository of spans that come over UDP (OWNER/NAME) [default: that of --default-repo]
@@ -161,12 +161,12 @@ pub struct PortArgs {
 /// The configured addresses of the ports for spans, by the protocol's name. A protocol that is
 /// absent has its default address, which may be in use.
 #[derive(Debug, Clone, Default)]
-pub struct ListenArgs(BTreeMap<&'static str, ListenAddress>);
+pub(crate) struct ListenArgs(BTreeMap<&'static str, ListenAddress>);
 
 impl ListenArgs {
     /// Every port closed.
     #[must_use]
-    pub fn closed() -> Self {
+    pub(crate) fn closed() -> Self {
         Self(PROTOCOLS.iter().map(|protocol| (protocol.name, ListenAddress::Off)).collect())
     }
 
@@ -220,7 +220,7 @@ impl FromArgMatches for ListenArgs {
 
 /// Limits for pushes.
 #[derive(Debug, Clone, Default, Args)]
-pub struct AdmissionArgs {
+pub(crate) struct AdmissionArgs {
     /// Resident memory at which pushes are refused for now, such as 512MiB
     /// [default: three quarters of the container's or machine's, at most 2GiB]
     #[arg(long, env = "PACEGATE_MEMORY_LIMIT", value_parser = byte_size::parse)]
@@ -235,7 +235,7 @@ pub struct AdmissionArgs {
 
 /// Filter and format of the log.
 #[derive(Debug, Clone, Args)]
-pub struct LogArgs {
+pub(crate) struct LogArgs {
     /// Log filter, such as info or pacegate=debug
     #[arg(long, env = "PACEGATE_LOG", default_value = "info", global = true)]
     pub log: String,
@@ -246,7 +246,7 @@ pub struct LogArgs {
 
 /// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Lines for people
     Text,
     /// One JSON object on each line
@@ -255,7 +255,7 @@ pub enum LogFormat {
 
 /// Settings of the web server.
 #[derive(Debug, Clone, Args)]
-pub struct WebArgs {
+pub(crate) struct WebArgs {
     /// Address of the main port: the webhook, OTLP over HTTP, the pages and the API
     #[arg(long, env = "PACEGATE_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: String,

@@ -13,7 +13,7 @@ use pacegate_store::app_file::{AppFile, AppFileError, default_path};
 
 /// A configuration that can't be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// Part of the App's credentials is missing: half an App would fail on its first job.
     #[error(
         "{missing} is missing; the App needs PACEGATE_GITHUB_APP_ID, PACEGATE_GITHUB_PRIVATE_KEY and PACEGATE_GITHUB_WEBHOOK_SECRET, and local mode none of them"

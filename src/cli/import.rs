@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::credentials::credentials;
 use super::output::{complain, say};
-use super::serve::open_work;
+use super::serve::open_context;
 use super::{CliError, database};
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
 use crate::tasks::backfill::{Reserve, Then, discover, read_page};
@@ -53,7 +53,7 @@ pub(super) async fn import(args: ImportArgs) -> Result<(), CliError> {
         let how = "set GITHUB_TOKEN to a token that may read the repository's Actions, or name the App: by its file (PACEGATE_APP_FILE) or its three PACEGATE_GITHUB_ variables";
         return Err(CliError::Input(format!("import needs to read from GitHub: {how}")));
     }
-    let work = open_work(&args.store, &args.work, credentials.as_ref(), clock, rng).await?;
+    let work = open_context(&args.store, &args.work, credentials.as_ref(), clock, rng).await?;
     let result = run(&args, &work, token).await;
     work.db.close().await;
     result

@@ -15,7 +15,7 @@ use self::push::Pusher;
 use super::CliError;
 use super::output::{progress, say};
 use super::serve::{ServeArgs, Service, stop_signal};
-use crate::config::{AdmissionArgs, GitHubArgs, PortArgs, StoreArgs, WebArgs, WorkArgs};
+use crate::config::{AdmissionArgs, GitHubArgs, ListenArgs, PortArgs, StoreArgs, WebArgs, WorkArgs};
 use pacegate_clock::{Clock, Randomness};
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoName};
 use pacegate_engine::model::time::Timestamp;
@@ -99,7 +99,7 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             default_repo: None,
             pages: None,
             no_setup: true,
-            ports: PortArgs::closed(),
+            ports: PortArgs { listen: ListenArgs::closed(), jaeger_udp_repo: None },
             admission: AdmissionArgs::default(),
             forward_url: None,
             forward_headers: None,
@@ -111,9 +111,9 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
 /// Pushes the story and prints what the service says of it.
 async fn tell(service: &Service, address: &str, clock: &Clock) -> Result<(), CliError> {
     let repo: RepoName = REPOSITORY.parse().map_err(|e| CliError::Demo(format!("{e}")))?;
-    let mut tx = service.work.db.write().await?;
+    let mut tx = service.context.db.write().await?;
     let repository = tx.ensure_repository(&repo, clock.now()).await?;
-    let (_, token) = tx.create_token(repository.id, "demo", &service.work.rng, clock.now()).await?;
+    let (_, token) = tx.create_token(repository.id, "demo", &service.context.rng, clock.now()).await?;
     tx.commit().await?;
     let pusher = Pusher::new(address, &token, repo);
     let rng = Randomness::seeded(SEED);

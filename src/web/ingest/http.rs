@@ -19,11 +19,12 @@ use pacegate_ingest::Format;
 /// The routes of one protocol. `ingress` is its label in the metrics.
 pub(super) fn router(ingress: &'static str, routes: &'static [Route], answer: Answer) -> Router<AppState> {
     routes.iter().fold(Router::new(), |router, route| {
-        let handler =
-            move |State(state): State<AppState>,
-                  ConnectInfo(peer): ConnectInfo<SocketAddr>,
-                  headers: HeaderMap,
-                  body: Body| async move { push(&state, peer, &headers, body, ingress, route, answer).await };
+        let handler = move |State(state): State<AppState>,
+                            ConnectInfo(peer): ConnectInfo<SocketAddr>,
+                            headers: HeaderMap,
+                            body: Body| async move {
+            push(&state, peer, &headers, body, ingress, route, answer).await
+        };
         router.route(route.path, post(handler))
     })
 }

@@ -17,9 +17,8 @@ pub(in crate::web) fn routes(protocol: &'static Protocol) -> Router<AppState> {
         Transport::Http { routes, answer, .. } => http::router(name, routes, *answer),
         Transport::Grpc { path, format, answer, .. } => {
             let method = grpc::Method { ingress: name, format: *format, answer: *answer };
-            let handler = async move |state, peer, headers, body| {
-                grpc::call(method, state, peer, headers, body).await
-            };
+            let handler =
+                async move |state, peer, headers, body| grpc::call(method, state, peer, headers, body).await;
             Router::new().route(path, post(handler))
         }
         Transport::Udp(_) => Router::new(),

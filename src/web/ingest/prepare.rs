@@ -18,7 +18,7 @@ use pacegate_ingest::{Format, IngestError, Limits, span_batch};
 
 /// The largest stored size of a request. It can exceed the body, because a resource is stored with
 /// each of its traces.
-pub(in crate::web) const STORED_LIMIT: usize = 64 << 20;
+const STORED_LIMIT: usize = 64 << 20;
 
 /// The spans of one trace in one request.
 pub(in crate::web) struct Batch {

@@ -296,8 +296,7 @@ mod tests {
         let mut huge = admit(&admission, 1).expect("admitted");
         huge.reserve_decoding(usize::MAX).await.expect("capped");
         let mut next = admit(&admission, 1).expect("admitted");
-        let waits =
-            tokio::time::timeout(std::time::Duration::from_millis(1), next.reserve_decoding(1)).await;
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(1), next.reserve_decoding(1)).await;
         assert!(waits.is_err(), "the share is in use");
         drop(huge);
         next.reserve_decoding(1).await.expect("free again");
