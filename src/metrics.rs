@@ -121,9 +121,11 @@ impl Metrics {
         family.get_or_create(&Outcome { kind, outcome }).inc_by(by);
     }
 
-    /// Sets the gauges of GitHub's rate limits: the number of installations that may not be called
-    /// now, the smallest share of calls left this hour in percent, and the most writes of the last
-    /// hour to one installation.
+    /// Sets the gauges of GitHub's rate limits:
+    ///
+    /// - `closed`: installations that may not be called now
+    /// - `least_calls_percent`: the smallest share of calls that an installation has left this hour
+    /// - `most_writes`: the most writes to one installation in the last hour
     pub fn set_github_budgets(&self, closed: i64, least_calls_percent: i64, most_writes: i64) {
         self.closed_installations.set(closed);
         self.least_calls_left.set(least_calls_percent);

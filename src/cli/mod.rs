@@ -103,7 +103,7 @@ const UNUSABLE: u8 = 2;
 pub fn main() -> ExitCode {
     let cli = Cli::parse(); // exits with 2 on bad usage
     if let Err(error) = logging::init(&cli.log) {
-        output::complain(&error);
+        output::print_diagnostic(&error);
         // A problem with recording must not keep the command from running.
         if !matches!(cli.command, Command::Exec(_)) {
             return ExitCode::from(UNUSABLE);
@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            output::complain(&error_chain(&error));
+            output::print_diagnostic(&error_chain(&error));
             ExitCode::from(UNUSABLE)
         }
     }

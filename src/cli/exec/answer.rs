@@ -1,5 +1,5 @@
-//! What a server's answer to spans means: taken, taken with a remark, for now not, or never.
-//! Values in, sentences out; sends nothing.
+//! Interprets a server's answer to spans: accepted, accepted with a remark, refused for now, or
+//! refused for good. Sends nothing.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use pacegate_ingest::redact::redacted;
 /// Why an attempt did not succeed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failed {
-    /// Another attempt may, after this long if the server said so.
+    /// A retry may succeed, after the delay that the server asked for, if any.
     ForNow(String, Option<Duration>),
-    /// No further attempt will.
+    /// A retry can't succeed.
     ForGood(String),
 }
 
-/// What the answer says: the remark of a server that took everything, if it made one.
+/// The remark of a server that accepted everything, if it made one.
 pub(super) fn outcome(status: StatusCode, headers: &HeaderMap, text: &str) -> Result<Option<String>, Failed> {
     let is_page = is_page(headers);
     if status.is_success() && !is_page {
@@ -35,14 +35,14 @@ pub(super) fn outcome(status: StatusCode, headers: &HeaderMap, text: &str) -> Re
     let reason = if is_page {
         format!("it answered {status} with a web page: the address may be wrong{advice}")
     } else {
-        // A server may repeat what it was sent, and the log is read by others.
+        // A server may repeat the request, and others read the log.
         let text = redacted(text.chars().take(300).collect());
         format!("it answered {status}{advice} {text}").trim_end().to_owned()
     };
     Err(if is_for_now { Failed::ForNow(reason, retry_after(headers)) } else { Failed::ForGood(reason) })
 }
 
-/// A partial success that rejects nothing is a remark of a server that took everything.
+/// A partial success without rejected spans is a remark.
 fn partial_success(text: &str) -> Result<Option<String>, Failed> {
     let answer = serde_json::from_str::<Value>(text).unwrap_or_default();
     let partial = &answer["partialSuccess"];
@@ -55,7 +55,7 @@ fn partial_success(text: &str) -> Result<Option<String>, Failed> {
     if rejected == 0 { Ok(Some(remark(&message))) } else { Err(Failed::ForGood(message)) }
 }
 
-/// Pacegate's own remark is of what can't be measured, and says so once.
+/// Shortens Pacegate's own remark about a run that can't be measured.
 fn remark(message: &str) -> String {
     match message.strip_prefix("accepted, but ") {
         Some(why) => {
@@ -84,7 +84,7 @@ mod tests {
                           without it the run can't be measured";
 
     #[test]
-    fn an_answer_is_read_for_what_it_means() {
+    fn answers_are_classified() {
         let partial = |rejected: &str, message: &str| {
             format!(r#"{{"partialSuccess":{{"rejectedSpans":{rejected},"errorMessage":"{message}"}}}}"#)
         };
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_server_is_asked_again_when_it_says() {
+    fn retry_follows_delay_of_busy_server() {
         let headers = HeaderMap::from_iter([(RETRY_AFTER, "3".parse().expect("a value"))]);
         let reason = "it answered 503 Service Unavailable".to_owned();
         let expected = Err(Failed::ForNow(reason, Some(Duration::from_secs(3))));

@@ -165,7 +165,7 @@ pub(super) fn prepare(
         }
         of_trace.spans.push(&span, &read);
     }
-    // A resource is stored with each trace, so many small traces can exceed the body's size.
+    // A resource is stored with each trace, and many small traces together can exceed the body's size.
     let bytes: usize = by_trace.values().map(|of_trace| of_trace.spans.size(&groups)).sum();
     if bytes > STORED_LIMIT {
         let limit = STORED_LIMIT >> 20;

@@ -1,6 +1,6 @@
 //! `/setup`: makes the GitHub App by GitHub's manifest flow. It exists only while no App is
-//! configured, and needs the one-time code from the log. The peer's address is no proof: requests
-//! through a proxy on this machine look local too.
+//! configured, and needs the one-time code from the log. The peer's address proves nothing,
+//! because requests through a proxy on this machine look local too.
 
 mod address;
 mod pending;

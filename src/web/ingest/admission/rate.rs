@@ -51,7 +51,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// `rate` in bytes a second, `burst` in bytes. A rate of 0 is no limit.
+    /// `rate` in bytes a second, `burst` in bytes. A rate of 0 disables the limit.
     pub(super) fn new(rate: u64, burst: u64) -> Self {
         let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         Self { rate: signed(rate), burst: signed(burst.max(1)), buckets: Mutex::default() }
