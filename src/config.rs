@@ -209,7 +209,7 @@ impl FromArgMatches for ListenArgs {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for Protocol { name, .. } in &PROTOCOLS {
+        for Protocol { name, .. } in PROTOCOLS {
             if let Some(address) = matches.get_one::<ListenAddress>(name) {
                 self.0.insert(name, address.clone());
             }

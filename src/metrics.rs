@@ -126,7 +126,7 @@ impl Metrics {
     /// - `closed`: installations that may not be called now
     /// - `least_calls_percent`: the smallest share of calls that an installation has left this hour
     /// - `most_writes`: the most writes to one installation in the last hour
-    pub fn set_github_budgets(&self, closed: i64, least_calls_percent: i64, most_writes: i64) {
+    pub fn set_github_limits(&self, closed: i64, least_calls_percent: i64, most_writes: i64) {
         self.closed_installations.set(closed);
         self.least_calls_left.set(least_calls_percent);
         self.most_writes.set(most_writes);

@@ -71,7 +71,7 @@ impl Protocol {
 pub(crate) static OTLP_HTTP: &Protocol = &PROTOCOLS[1];
 
 /// Every protocol, in the order of `--help` and of the documents.
-pub(crate) static PROTOCOLS: [Protocol; 7] = [
+pub(crate) static PROTOCOLS: &[Protocol] = &[
     Protocol {
         name: "otlp_grpc",
         flag: "otlp-grpc-listen",
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn flags_and_variables_follow_from_names() {
         assert_eq!(OTLP_HTTP.name, "otlp_http");
-        for protocol in &PROTOCOLS {
+        for protocol in PROTOCOLS {
             assert_eq!(protocol.flag, format!("{}-listen", protocol.name.replace('_', "-")));
             assert_eq!(protocol.variable, format!("PACEGATE_{}_LISTEN", protocol.name.to_uppercase()));
         }
@@ -227,7 +227,7 @@ mod tests {
     fn protocols_document_lists_ports_and_paths() {
         let listed = rows(include_str!("../docs/protocols.md"));
         assert_eq!(listed.len(), PROTOCOLS.len() + 1, "one row each, and the main port's");
-        for Protocol { variable, port, transport, .. } in &PROTOCOLS {
+        for Protocol { variable, port, transport, .. } in PROTOCOLS {
             let row = listed.iter().find(|row| row.contains(&format!("`{variable}`")));
             let row = row.unwrap_or_else(|| panic!("{variable} has no row"));
             assert!(row.contains(&format!("`127.0.0.1:{port}`")), "{row}");

@@ -41,7 +41,7 @@ impl OpenPorts {
     pub(super) async fn open(args: &PortArgs, default_repo: Option<&RepoName>) -> Result<Self, CliError> {
         raise_file_limit();
         let mut open = Self::default();
-        for protocol in &PROTOCOLS {
+        for protocol in PROTOCOLS {
             let configured = args.listen.of(protocol);
             let address = match configured {
                 Some(ListenAddress::Off) => None,

@@ -297,7 +297,7 @@ mod tests {
         });
         let line = std::fs::read_to_string(file.path()).expect("a log");
         let line: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
-        for protocol in &PROTOCOLS {
+        for protocol in PROTOCOLS {
             assert_eq!(line[protocol.name], "off", "{}: {line}", protocol.name);
         }
     }

@@ -66,7 +66,7 @@ async fn commit(state: &AppState, repo: RepoId, text: &str) -> Result<CommitSha,
 }
 
 #[derive(Deserialize)]
-struct Wait {
+struct VerdictQuery {
     wait: Option<String>,
 }
 
@@ -79,7 +79,7 @@ struct Pending {
 async fn verdict(
     State(state): State<AppState>,
     Path((owner, repo, sha)): Path<(String, String, String)>,
-    Query(query): Query<Wait>,
+    Query(query): Query<VerdictQuery>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let row = repository(&state, &headers, &owner, &repo).await?;

@@ -32,12 +32,12 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Result<impl IntoRe
     let now = state.context.clock.now();
     let mut tx = state.context.db.read().await?;
     let tasks = tx.count_tasks().await?;
-    let budgets = tx.github_budgets_overview(now, now.before(HOUR)).await?;
+    let limits = tx.github_budgets_overview(now, now.before(HOUR)).await?;
     drop(tx);
-    state.context.metrics.set_github_budgets(
-        budgets.closed,
-        budgets.least_calls_percent.unwrap_or(100),
-        budgets.most_writes.unwrap_or(0),
+    state.context.metrics.set_github_limits(
+        limits.closed,
+        limits.least_calls_percent.unwrap_or(100),
+        limits.most_writes.unwrap_or(0),
     );
     let text =
         state.context.metrics.encode(tasks.open, tasks.dead).map_err(|e| WebError::Internal(e.into()))?;

@@ -11,20 +11,24 @@ use pacegate_ingest::redact::redacted;
 
 /// Why an attempt did not succeed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Failed {
+pub(super) enum SendError {
     /// A retry may succeed, after the delay that the server asked for, if any.
-    ForNow(String, Option<Duration>),
+    Temporary(String, Option<Duration>),
     /// A retry can't succeed.
-    ForGood(String),
+    Permanent(String),
 }
 
 /// The remark of a server that accepted everything, if it made one.
-pub(super) fn outcome(status: StatusCode, headers: &HeaderMap, text: &str) -> Result<Option<String>, Failed> {
+pub(super) fn outcome(
+    status: StatusCode,
+    headers: &HeaderMap,
+    text: &str,
+) -> Result<Option<String>, SendError> {
     let is_page = is_page(headers);
     if status.is_success() && !is_page {
         return partial_success(text);
     }
-    let is_for_now = matches!(status.as_u16(), 429 | 502 | 503 | 504);
+    let is_temporary = matches!(status.as_u16(), 429 | 502 | 503 | 504);
     let advice = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             "; check PACEGATE_TOKEN (`pacegate token create --repo OWNER/NAME` makes one)"
@@ -39,11 +43,15 @@ pub(super) fn outcome(status: StatusCode, headers: &HeaderMap, text: &str) -> Re
         let text = redacted(text.chars().take(300).collect());
         format!("it answered {status}{advice} {text}").trim_end().to_owned()
     };
-    Err(if is_for_now { Failed::ForNow(reason, retry_after(headers)) } else { Failed::ForGood(reason) })
+    Err(if is_temporary {
+        SendError::Temporary(reason, retry_after(headers))
+    } else {
+        SendError::Permanent(reason)
+    })
 }
 
 /// A partial success without rejected spans is a remark.
-fn partial_success(text: &str) -> Result<Option<String>, Failed> {
+fn partial_success(text: &str) -> Result<Option<String>, SendError> {
     let answer = serde_json::from_str::<Value>(text).unwrap_or_default();
     let partial = &answer["partialSuccess"];
     let Some(message) = partial["errorMessage"].as_str().filter(|message| !message.is_empty()) else {
@@ -52,7 +60,7 @@ fn partial_success(text: &str) -> Result<Option<String>, Failed> {
     let message = redacted(message.chars().take(1_000).collect());
     let rejected = &partial["rejectedSpans"];
     let rejected = rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or(0);
-    if rejected == 0 { Ok(Some(remark(&message))) } else { Err(Failed::ForGood(message)) }
+    if rejected == 0 { Ok(Some(remark(&message))) } else { Err(SendError::Permanent(message)) }
 }
 
 /// Shortens Pacegate's own remark about a run that can't be measured.
@@ -88,7 +96,7 @@ mod tests {
         let partial = |rejected: &str, message: &str| {
             format!(r#"{{"partialSuccess":{{"rejectedSpans":{rejected},"errorMessage":"{message}"}}}}"#)
         };
-        let good = |text: &str| Err(Failed::ForGood(text.to_owned()));
+        let good = |text: &str| Err(SendError::Permanent(text.to_owned()));
         let page = "<html>Sign in</html>";
         for (status, kind, text, expected) in [
             (200, "application/json", "{}".to_owned(), Ok(None)),
@@ -129,7 +137,7 @@ mod tests {
     fn retry_follows_delay_of_busy_server() {
         let headers = HeaderMap::from_iter([(RETRY_AFTER, "3".parse().expect("a value"))]);
         let reason = "it answered 503 Service Unavailable".to_owned();
-        let expected = Err(Failed::ForNow(reason, Some(Duration::from_secs(3))));
+        let expected = Err(SendError::Temporary(reason, Some(Duration::from_secs(3))));
         assert_eq!(outcome(StatusCode::SERVICE_UNAVAILABLE, &headers, ""), expected);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::answer::{Failed, outcome};
+use super::answer::{SendError, outcome};
 use super::context::percent_decoded;
 use super::endpoint::Endpoint;
 use crate::cli::input::open_regular;
@@ -178,18 +178,18 @@ impl Server {
             attempts_left -= 1;
             match self.try_once(client, body.clone()).await {
                 Ok(remark) => return Ok(remark),
-                Err(Failed::ForNow(_, hint)) if attempts_left > 0 => {
+                Err(SendError::Temporary(_, hint)) if attempts_left > 0 => {
                     tokio::time::sleep(hint.unwrap_or(pause)).await;
                     pause *= 2;
                 }
-                Err(Failed::ForNow(reason, _) | Failed::ForGood(reason)) => {
+                Err(SendError::Temporary(reason, _) | SendError::Permanent(reason)) => {
                     return Err(format!("the trace was not recorded by {}: {reason}", self.endpoint));
                 }
             }
         }
     }
 
-    async fn try_once(&self, client: &reqwest::Client, body: Vec<u8>) -> Result<Option<String>, Failed> {
+    async fn try_once(&self, client: &reqwest::Client, body: Vec<u8>) -> Result<Option<String>, SendError> {
         let request = client
             .post(self.endpoint.url())
             .header("content-type", "application/json")
@@ -197,7 +197,7 @@ impl Server {
             .body(body);
         let answer = request.send().await.map_err(|error| {
             let reason = error_chain(&error.without_url());
-            Failed::ForNow(reason, None)
+            SendError::Temporary(reason, None)
         })?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         outcome(status, &headers, &start_of(answer).await)

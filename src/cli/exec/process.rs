@@ -49,7 +49,7 @@ pub(super) fn signal_name(number: i32) -> String {
 
 /// Resources of a command and of the processes that it waited for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Used {
+pub(super) struct ResourceUsage {
     /// The largest resident memory of one of the processes, in bytes.
     pub max_rss: i64,
     pub user_s: f64,
@@ -62,7 +62,7 @@ pub(super) struct Ended {
     pub end: End,
     /// Whether this process received a signal to stop while the command ran.
     pub stop_requested: bool,
-    pub used: Option<Used>,
+    pub used: Option<ResourceUsage>,
 }
 
 /// Runs a command to its end.
@@ -109,7 +109,7 @@ pub(super) async fn run(command: &[OsString], environment: &[(&str, String)]) ->
         Ok(Err(error)) => End::NotStarted { code: NOT_RUNNABLE, reason: error.to_string() },
         Err(error) => End::NotStarted { code: NOT_RUNNABLE, reason: error.to_string() },
     };
-    Ended { end, stop_requested, used: used_since(before) }
+    Ended { end, stop_requested, used: usage_since(before) }
 }
 
 fn end_of(status: ExitStatus) -> End {
@@ -148,7 +148,7 @@ fn ignored_signals() -> u64 {
     bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }
 
-fn used_since(before: Option<Usage>) -> Option<Used> {
+fn usage_since(before: Option<Usage>) -> Option<ResourceUsage> {
     let after = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
     let seconds = |usage: &Usage| {
         let of = |time: TimeVal| {
@@ -160,7 +160,7 @@ fn used_since(before: Option<Usage>) -> Option<Used> {
     let (user_before, system_before) = before.as_ref().map_or((0.0, 0.0), seconds);
     // Linux counts kibibytes, macOS bytes.
     let unit = if cfg!(target_os = "macos") { 1 } else { 1_024 };
-    Some(Used {
+    Some(ResourceUsage {
         max_rss: after.max_rss().saturating_mul(unit),
         user_s: user - user_before,
         system_s: system - system_before,

@@ -27,7 +27,7 @@ pub(super) async fn comparison(
         let is_known = tx.pull_request_of_head(row.id, head_sha).await?.is_some();
         drop(tx);
         let posting = posting(&state, &found, check, is_known && row.installation.is_some());
-        let page = ComparisonPage {
+        Ok(ComparisonPage {
             site: site(&state),
             candidate,
             posting,
@@ -36,8 +36,7 @@ pub(super) async fn comparison(
             baseline_href: found.baseline_run.as_ref().map(|run| format!("/{}/runs/{run}", row.name)),
             json_href: Some(format!("/api/v1/comparisons/{}", found.id)),
             report: state.context.report(&row.name, found),
-        };
-        Ok(page.render())
+        })
     })
     .await
 }

@@ -5,6 +5,7 @@ mod comparison;
 mod repositories;
 mod runs;
 
+use askama::Template;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -38,19 +39,19 @@ fn site(state: &AppState) -> Site {
     Site { local_mode: state.local_mode() }
 }
 
-/// Turns errors of a view into an error page. With `--pages public`, an absent page makes a browser
-/// without a token ask for one.
-async fn as_page<F>(state: &AppState, headers: &HeaderMap, view: F) -> Page
-where
-    F: Future<Output = Result<Result<String, askama::Error>, WebError>>,
-{
+/// Renders a view, and turns its errors into an error page. With `--pages public`, an absent page
+/// makes a browser without a token ask for one.
+async fn as_page<T: Template>(
+    state: &AppState,
+    headers: &HeaderMap,
+    view: impl Future<Output = Result<T, WebError>>,
+) -> Page {
     let failed = |error| {
         let ask = state.pages == PageAccess::Public && !headers.contains_key(header::AUTHORIZATION);
         Err(PageError { error, site: site(state), ask })
     };
-    match view.await {
-        Ok(Ok(html)) => Ok(Html(html)),
-        Ok(Err(error)) => failed(WebError::Internal(error.into())),
+    match view.await.and_then(|page| page.render().map_err(|error| WebError::Internal(error.into()))) {
+        Ok(html) => Ok(Html(html)),
         Err(error) => failed(error),
     }
 }

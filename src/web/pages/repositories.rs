@@ -31,8 +31,7 @@ pub(super) async fn repositories(State(state): State<AppState>, headers: HeaderM
         if exist && repositories.is_empty() {
             return Err(WebError::NotFound); // this reader may see none of them
         }
-        let page = RepositoriesPage { site: site(&state), repositories, start: start(&state, "OWNER/NAME") };
-        Ok(page.render())
+        Ok(RepositoriesPage { site: site(&state), repositories, start: start(&state, "OWNER/NAME") })
     })
     .await
 }

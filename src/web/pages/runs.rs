@@ -58,7 +58,7 @@ pub(super) async fn runs(
             })
             .collect();
         let start = start(&state, &row.name.to_string());
-        Ok(RunsPage { site: site(&state), repo: row.name, history, runs, older_href: None, start }.render())
+        Ok(RunsPage { site: site(&state), repo: row.name, history, runs, older_href: None, start })
     })
     .await
 }
@@ -87,7 +87,7 @@ pub(super) async fn run(
                 (None, at) => RawTrace::Until(at.map(|at| at.after(state.context.trace_settings.kept_whole))),
             },
         };
-        let page = RunPage {
+        Ok(RunPage {
             site: site(&state),
             repo_href: format!("/{}", row.name),
             trace_href: (raw_trace != RawTrace::Dropped)
@@ -99,8 +99,7 @@ pub(super) async fn run(
             stages,
             errors,
             critical_path,
-        };
-        Ok(page.render())
+        })
     })
     .await
 }

@@ -32,7 +32,7 @@ const COOKIE: &str = "pacegate_setup";
 /// Routes of the set-up. They answer 404 once an App exists, except `/setup/done`.
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
-        .route("/setup", get(ask).post(show_manifest).layer(DefaultBodyLimit::max(FORM_LIMIT)))
+        .route("/setup", get(show_form).post(show_manifest).layer(DefaultBodyLimit::max(FORM_LIMIT)))
         .route("/setup/callback", get(callback))
         .route("/setup/done", get(done))
 }
@@ -46,7 +46,7 @@ fn refused(state: &AppState, error: WebError) -> PageError {
 }
 
 /// The set-up, if the code is right.
-fn opened<'a>(state: &'a AppState, code: Option<&str>) -> Result<&'a Arc<Setup>, PageError> {
+fn authorized<'a>(state: &'a AppState, code: Option<&str>) -> Result<&'a Arc<Setup>, PageError> {
     let Some(setup) = state.setup.as_ref().filter(|setup| !setup.made.is_cancelled()) else {
         return Err(refused(state, WebError::NotFound));
     };
@@ -62,23 +62,23 @@ fn opened<'a>(state: &'a AppState, code: Option<&str>) -> Result<&'a Arc<Setup>,
 }
 
 #[derive(Deserialize)]
-struct Asking {
+struct CodeQuery {
     code: Option<String>,
 }
 
 /// `GET /setup?code=…`.
-async fn ask(
+async fn show_form(
     State(state): State<AppState>,
     headers: HeaderMap,
-    Query(asking): Query<Asking>,
+    Query(query): Query<CodeQuery>,
 ) -> Result<Response, PageError> {
-    let setup = opened(&state, asking.code.as_deref())?;
+    let setup = authorized(&state, query.code.as_deref())?;
     let public_url = state.context.public_url.clone().filter(|_| state.public_url_is_configured);
     let public_url = public_url.unwrap_or_else(|| address_of_request(&headers));
-    first_page(&state, setup, public_url, None)
+    form_page(&state, setup, public_url, None)
 }
 
-fn first_page(
+fn form_page(
     state: &AppState,
     setup: &Setup,
     public_url: String,
@@ -118,7 +118,7 @@ fn answer(
 }
 
 #[derive(Deserialize)]
-struct Answers {
+struct SetupForm {
     code: Option<String>,
     #[serde(default)]
     organisation: String,
@@ -131,27 +131,22 @@ struct Answers {
 /// `POST /setup`: takes the answers and shows the page with the button to GitHub.
 async fn show_manifest(
     State(state): State<AppState>,
-    Form(answers): Form<Answers>,
+    Form(form): Form<SetupForm>,
 ) -> Result<Response, PageError> {
-    let setup = opened(&state, answers.code.as_deref())?;
-    let organisation = answers.organisation.trim();
-    let Some(public_url) = public_address(&answers.public_url) else {
+    let setup = authorized(&state, form.code.as_deref())?;
+    let organisation = form.organisation.trim();
+    let Some(public_url) = public_address(&form.public_url) else {
         let problem = "The public address has to begin with http:// or https:// and name a host, without user, query or fragment.";
-        return first_page(
-            &state,
-            setup,
-            answers.public_url.chars().take(200).collect(),
-            Some(problem.into()),
-        );
+        return form_page(&state, setup, form.public_url.chars().take(200).collect(), Some(problem.into()));
     };
     if !is_account(organisation) {
         let problem = "An organisation's name has letters, digits, hyphens and underscores, at most 39.";
-        return first_page(&state, setup, public_url, Some(problem.into()));
+        return form_page(&state, setup, public_url, Some(problem.into()));
     }
     let now = state.context.clock.now();
     let token = hex::encode(state.context.rng.bytes::<32>());
     setup.remember(&token, Pending { until: now.after(STATE_LIFETIME), public_url: public_url.clone() }, now);
-    let choices = Choices { merge_queues: answers.merge_queues.is_some(), reruns: answers.reruns.is_some() };
+    let choices = Choices { merge_queues: form.merge_queues.is_some(), reruns: form.reruns.is_some() };
     // Names of Apps are unique on a GitHub. The operator can change this one on GitHub's page.
     let name = match organisation {
         "" => format!("Pacegate {}", hex::encode(state.context.rng.bytes::<2>())),
@@ -198,7 +193,7 @@ async fn show_manifest(
 }
 
 #[derive(Deserialize)]
-struct Returned {
+struct CallbackQuery {
     #[serde(default)]
     code: String,
     #[serde(default)]
@@ -209,15 +204,15 @@ struct Returned {
 async fn callback(
     State(state): State<AppState>,
     headers: HeaderMap,
-    Query(returned): Query<Returned>,
+    Query(query): Query<CallbackQuery>,
 ) -> Result<Response, PageError> {
     let Some(setup) = state.setup.as_ref().filter(|setup| !setup.made.is_cancelled()) else {
         return Err(refused(&state, WebError::NotFound));
     };
     let now = state.context.clock.now();
-    let is_own = cookie_of(&headers).is_some_and(|cookie| digest(cookie) == digest(&returned.state));
-    let pending = is_own.then(|| setup.take(&returned.state, now)).flatten();
-    let (Some(pending), true) = (pending, is_code(&returned.code)) else {
+    let is_own = cookie_of(&headers).is_some_and(|cookie| digest(cookie) == digest(&query.state));
+    let pending = is_own.then(|| setup.take(&query.state, now)).flatten();
+    let (Some(pending), true) = (pending, is_code(&query.code)) else {
         return Err(refused(
             &state,
             WebError::Forbidden(
@@ -226,12 +221,12 @@ async fn callback(
         ));
     };
     let made =
-        registration::exchange(&returned.code, &setup.api_url, setup.timeout, state.context.clock.clone());
+        registration::exchange(&query.code, &setup.api_url, setup.timeout, state.context.clock.clone());
     let app = match made.await {
         Ok(app) => app,
         Err(error) => {
             // The exchange failed, so the same address may be opened again.
-            setup.remember(&returned.state, pending, now);
+            setup.remember(&query.state, pending, now);
             return Err(refused(&state, error.into()));
         }
     };
