@@ -1,24 +1,24 @@
-//! The figures a host asks for: size of the binary, time to start, memory at rest, and the time
-//! from the last span of a run to the concluded check on GitHub (the settling time taken off).
-//! `make test-data && tests/postgres.sh cargo bench --bench figures` prints them for both
-//! databases. Figures are printed, never judged: a timing is no test.
+//! Figures for a host: size of the binary, time to start and idle memory. Also the time from the last
+//! span of a run to the concluded check on GitHub, without the settling time.
+//! `make test-data && tests/postgres.sh cargo bench --bench figures` prints them for both databases and
+//! checks none.
 
 #[path = "../tests/it/fake_github/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' GitHub, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod fake_github;
 #[path = "../tests/it/pipeline.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' pipeline, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod pipeline;
 #[path = "../tests/it/postgres.rs"]
 mod postgres;
 #[path = "../tests/it/service.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' way to run the binary, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod service;
 #[path = "../tests/it/time.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' clock, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod time;
 #[path = "../tests/it/webhooks.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' deliveries, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod webhooks;
 
 use std::time::{Duration, Instant};
@@ -39,14 +39,14 @@ fn instant() -> Instant {
 }
 
 #[expect(clippy::print_stdout, reason = "figures are what this prints")]
-fn say(what: &str, value: &str) {
+fn print_line(what: &str, value: &str) {
     println!("{what:<52} {value}");
 }
 
 #[tokio::main]
 async fn main() {
     let binary = std::fs::metadata(env!("CARGO_BIN_EXE_pacegate")).expect("the binary");
-    say("size of the binary", &format!("{:.1} MiB", mebibytes(binary.len())));
+    print_line("size of the binary", &format!("{:.1} MiB", mebibytes(binary.len())));
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     measure("SQLite", |builder| builder.sqlite_in(folder.path())).await;
     let url = postgres::fresh_database().await;
@@ -67,9 +67,9 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
 
     let begun = instant();
     let service = builder.start().await;
-    say(&format!("{database}: from start to ready"), &format!("{} ms", begun.elapsed().as_millis()));
+    print_line(&format!("{database}: from start to ready"), &format!("{} ms", begun.elapsed().as_millis()));
     tokio::time::sleep(Duration::from_secs(3)).await;
-    say(&format!("{database}: memory at rest (RSS)"), &format!("{:.1} MiB", memory(&service)));
+    print_line(&format!("{database}: memory at rest (RSS)"), &format!("{:.1} MiB", memory(&service)));
 
     let client = reqwest::Client::new();
     let push = async |request: &serde_json::Value| {
@@ -111,7 +111,7 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
     }
     times.sort();
     let figure = |i: usize| times[i].as_millis();
-    say(
+    print_line(
         &format!("{database}: last span to concluded check, 200 runs"),
         &format!(
             "median {} ms, largest {} ms of {ROUNDS} (settling taken off)",
@@ -119,12 +119,12 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
             figure(times.len() - 1)
         ),
     );
-    say(&format!("{database}: memory afterwards (RSS)"), &format!("{:.1} MiB", memory(&service)));
+    print_line(&format!("{database}: memory afterwards (RSS)"), &format!("{:.1} MiB", memory(&service)));
     service.terminate().await;
     fake.finish();
 }
 
-/// Resident memory in MiB, as Linux tells it.
+/// Resident memory in MiB, as reported by Linux.
 fn memory(service: &Service) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).expect("Linux's /proc");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");

@@ -1,21 +1,21 @@
-//! How long a delivery waits for its answer at 500 a second, what memory that takes, and how long it
-//! is from the end of a workflow run to the concluded check when GitHub takes 50 ms for each answer.
-//! `make test-data && tests/postgres.sh cargo bench --bench webhook` prints it for both databases.
-//! Figures are printed, never judged: a timing is no test.
+//! Measures webhooks at 500 deliveries a second: the time to an answer, and the memory. With 50 ms for
+//! each answer of GitHub it also measures the time from the end of a workflow run to the concluded
+//! check. `make test-data && tests/postgres.sh cargo bench --bench webhook` prints the figures for both
+//! databases and checks none.
 
 #[path = "../tests/it/fake_github/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' GitHub, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod fake_github;
 #[path = "../tests/it/postgres.rs"]
 mod postgres;
 #[path = "../tests/it/service.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' way to run the binary, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod service;
 #[path = "../tests/it/time.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' clock, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod time;
 #[path = "../tests/it/webhooks.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' deliveries, of which this uses a part")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; this benchmark uses a part")]
 mod webhooks;
 
 use std::time::{Duration, Instant};
@@ -28,14 +28,14 @@ use crate::time::{eventually, now_seconds};
 use crate::webhooks::{Delivery, delivery};
 
 const REPO: &str = "acme/my-app";
-/// Of a delivery that has come, until what it needs is looked at.
+/// The longest time from a delivery until its effect is visible.
 const PATIENCE: Duration = Duration::from_mins(5);
 const A_SECOND: u32 = 500;
 const SECONDS: u32 = 20;
 const GITHUB_TAKES: Duration = Duration::from_millis(50);
-/// Green runs of main.
+/// Green runs of main in the history.
 const PAST: u64 = 60;
-/// Pull requests whose time to a verdict is taken.
+/// Pull requests for which the time to a verdict is measured.
 const ROUNDS: u64 = 20;
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
@@ -44,7 +44,7 @@ fn instant() -> Instant {
 }
 
 #[expect(clippy::print_stdout, reason = "figures are what this prints")]
-fn say(what: &str, value: &str) {
+fn print_line(what: &str, value: &str) {
     println!("{what:<52} {value}");
 }
 
@@ -65,7 +65,7 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
         let ago = i64::try_from(n + 1).expect("small") * 3 * 3600;
         fake.workflow_run(REPO, ci(1_000 - n, &webhooks::sha(&format!("main {n}")), now_seconds() - ago));
     }
-    // As a host runs it: writes a second apart.
+    // As in production: one second between writes.
     let builder = configure(Service::builder().github(&fake)).env("PACEGATE_GITHUB_WRITE_SPACING", "1s");
     let service = builder.start().await;
     let client = reqwest::Client::new();
@@ -75,9 +75,9 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
     };
     let begun = instant();
     send("installation", &webhooks::installation("created", 99, &[&repository])).await;
-    quiet(&client, &service, 0).await;
+    wait_until_idle(&client, &service, 0).await;
     let took = begun.elapsed().as_secs_f64();
-    say(&format!("{database}: installation to {PAST} runs of history"), &format!("{took:.1} s"));
+    print_line(&format!("{database}: installation to {PAST} runs of history"), &format!("{took:.1} s"));
 
     let mut times = Vec::new();
     for number in 1..=ROUNDS {
@@ -103,12 +103,12 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
         .await;
         times.push(begun.elapsed());
     }
-    told(&format!("{database}: end of a workflow run to concluded check"), &mut times);
+    print_quantiles(&format!("{database}: end of a workflow run to concluded check"), &mut times);
 
     let memory_before = memory(&service, "VmRSS:");
     let mut waits = load(&client, &service, &repository).await;
-    told(&format!("{database}: answer at {A_SECOND} deliveries a second"), &mut waits);
-    say(
+    print_quantiles(&format!("{database}: answer at {A_SECOND} deliveries a second"), &mut waits);
+    print_line(
         &format!("{database}: memory before, and at its largest"),
         &format!("{memory_before:.1} MiB, {:.1} MiB", memory(&service, "VmHWM:")),
     );
@@ -116,7 +116,7 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
     fake.take_violations();
 }
 
-/// A run of two jobs; times are whole seconds, as all of GitHub's are.
+/// A run of two jobs. Times are whole seconds, as in GitHub's API.
 fn ci(id: u64, head: &str, started_at: i64) -> WorkflowRun {
     let noise = i64::try_from(id * 7 % 5).expect("small");
     WorkflowRun::new(id, REPO, head, started_at)
@@ -124,7 +124,7 @@ fn ci(id: u64, head: &str, started_at: i64) -> WorkflowRun {
         .job("test", 5, &[("Set up job", 1), ("Run npm test", 60 + noise), ("Run npm run e2e", 90 + noise)])
 }
 
-async fn quiet(client: &reqwest::Client, service: &Service, open: usize) {
+async fn wait_until_idle(client: &reqwest::Client, service: &Service, open: usize) {
     let (metrics, wanted) = (format!("{}/metrics", service.url()), format!("pacegate_open_jobs {open}\n"));
     eventually("no job left", PATIENCE, || async {
         let text = client.get(&metrics).send().await.ok()?.text().await.ok()?;
@@ -133,8 +133,8 @@ async fn quiet(client: &reqwest::Client, service: &Service, open: usize) {
     .await;
 }
 
-/// Sends what GitHub sends around the runs of pull requests, each at its time whether or not those
-/// before it were answered. Returns how long after its time each was answered.
+/// Sends the deliveries around workflow runs of pull requests. Each is sent at its due time, even
+/// if earlier ones are not answered yet. Returns the time from due time to answer of each.
 async fn load(client: &reqwest::Client, service: &Service, repository: &Repository) -> Vec<Duration> {
     let deliveries: Vec<Delivery> =
         (0..A_SECOND * SECONDS).map(|n| mixed(u64::from(n), repository)).collect();
@@ -153,8 +153,8 @@ async fn load(client: &reqwest::Client, service: &Service, repository: &Reposito
     answers.join_all().await
 }
 
-/// Of ten deliveries: three jobs and two foreign checks that are ignored, three states of a workflow
-/// run, a push and a pull request's new head.
+/// Ten deliveries in a row are three jobs and two foreign checks that are ignored, three states of
+/// a workflow run, a push and a pull request's new head.
 fn mixed(n: u64, repository: &Repository) -> Delivery {
     let head = webhooks::sha(&format!("load {}", n / 10));
     let run = |action| {
@@ -177,16 +177,16 @@ fn mixed(n: u64, repository: &Repository) -> Delivery {
     delivery(event, &payload, WEBHOOK_SECRET)
 }
 
-fn told(what: &str, times: &mut [Duration]) {
+fn print_quantiles(what: &str, times: &mut [Duration]) {
     times.sort();
     let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e3;
-    say(
+    print_line(
         what,
         &format!("p50 {:.1} ms, p99 {:.1} ms, largest {:.1} ms of {}", at(50), at(99), at(100), times.len()),
     );
 }
 
-/// Memory in MiB, as Linux tells it.
+/// Memory in MiB, as reported by Linux.
 fn memory(service: &Service, which: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).expect("Linux's /proc");
     let line = status.lines().find(|line| line.starts_with(which)).expect("a line");

@@ -1,6 +1,6 @@
-//! How many spans a second one core decodes, cleans and writes as they are stored, for each protocol.
-//! `cargo bench --bench decode` prints it, in processor time of the one thread: what else runs on the
-//! machine counts little. Figures are printed, never judged: a timing is no test.
+//! The spans per second that one core decodes, cleans and serializes for storage, for each
+//! protocol. `cargo bench --bench decode` prints them in processor time of one thread, so other
+//! load on the machine has little influence. It prints figures and checks none.
 //!
 //! `cargo bench --bench decode -- FOLDER COUNT` writes the requests that `benches/ingest.sh` sends.
 
@@ -16,12 +16,12 @@ use pacegate_ingest::redact::Redactor;
 use pacegate_ingest::{Format, Limits};
 use requests::{SPANS, Shape, request};
 
-/// Requests decoded in one go, and how often that is repeated; the fastest go counts.
+/// `REQUESTS` are decoded in one round. The fastest of `ROUNDS` rounds counts.
 const REQUESTS: u32 = 60;
-const GOES: u32 = 15;
+const ROUNDS: u32 = 15;
 
 #[expect(clippy::print_stdout, reason = "figures are what this prints")]
-fn say(text: &str) {
+fn print_line(text: &str) {
     println!("{text}");
 }
 
@@ -29,19 +29,21 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match &arguments[..] {
         [] => print_figures(),
-        [folder, count] => write_requests(&PathBuf::from(folder), count.parse().expect("how many requests")),
-        _ => say("either no arguments, or a folder and how many requests are written to it"),
+        [folder, count] => {
+            write_requests(&PathBuf::from(folder), count.parse().expect("a number of requests"))
+        }
+        _ => print_line("either no arguments, or a folder and how many requests are written to it"),
     }
 }
 
-/// Seconds this thread has run, by Linux's scheduler.
+/// Seconds of processor time of this thread, by Linux's scheduler.
 fn processor_seconds() -> f64 {
     let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts this");
     let nanoseconds = statistics.split(' ').next().expect("a number");
     nanoseconds.parse::<f64>().expect("a number") / 1e9
 }
 
-/// The least seconds of processor time that one request took.
+/// The smallest processor time in seconds that one request took.
 fn fastest(mut decode: impl FnMut()) -> f64 {
     let mut go = || {
         let begun = processor_seconds();
@@ -49,7 +51,7 @@ fn fastest(mut decode: impl FnMut()) -> f64 {
         (processor_seconds() - begun) / f64::from(REQUESTS)
     };
     go();
-    (0..GOES).map(|_| go()).fold(f64::INFINITY, f64::min)
+    (0..ROUNDS).map(|_| go()).fold(f64::INFINITY, f64::min)
 }
 
 fn print_figures() {
@@ -64,7 +66,7 @@ fn print_figures() {
     ];
     let redactor = Redactor::default();
     let count = f64::from(u32::try_from(SPANS).expect("few"));
-    say("| Protocol | Bytes a span | Spans a second, one core |\n|---|---|---|");
+    print_line("| Protocol | Bytes a span | Spans a second, one core |\n|---|---|---|");
     for (name, format, body) in forms {
         let decoded = format.decode(&body, Limits::default()).expect("a request").spans;
         assert_eq!(decoded.len(), SPANS, "{name}: every span is read");
@@ -75,12 +77,12 @@ fn print_figures() {
             sifted.spans.iter().for_each(|span| batch.push(span, &sifted.read));
             black_box(batch.write(&sifted.groups));
         });
-        say(&format!("| {name} | {} | {:.2} M |", body.len() / SPANS, count / seconds / 1e6));
+        print_line(&format!("| {name} | {} | {:.2} M |", body.len() / SPANS, count / seconds / 1e6));
     }
 }
 
-/// For each shape a file of protobuf and one of JSON, each request after its length in four bytes, the
-/// first being the highest; what the requests say of the repository is nothing.
+/// Writes a file of protobuf and a file of JSON for each shape. Each request follows its length in
+/// four bytes, the highest byte first. The requests do not name a repository.
 fn write_requests(folder: &Path, count: u64) {
     for shape in Shape::ALL {
         let file = |extension: &str| {
@@ -97,7 +99,7 @@ fn write_requests(folder: &Path, count: u64) {
         }
         protobuf.flush().and_then(|()| json.flush()).expect("room on the disk");
         let bytes = bytes / usize::try_from(count.max(1)).expect("few");
-        say(&format!("{} requests of {SPANS} spans, {}: {bytes} bytes a span", count, shape.name()));
+        print_line(&format!("{} requests of {SPANS} spans, {}: {bytes} bytes a span", count, shape.name()));
     }
 }
 

@@ -1,6 +1,6 @@
-//! Made-up requests of 512 spans as build tools' instrumentation sends them: six or seven attributes,
-//! an event on every eighth span, ids that differ between requests. The same number makes the same
-//! request. Nothing here reads a clock or a random source.
+//! Generated requests of 512 spans, similar to those of instrumented build tools. A span has six or
+//! seven attributes, every eighth span an event, and ids differ between requests. The same number
+//! gives the same request. Nothing here reads a clock or a random source.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use pacegate_engine::model::span::{
     AttributeValue, Attributes, Dropped, Resource, Scope, Span, SpanEvent, SpanKind, SpanStatus,
 };
 
-/// Spans of a request.
 pub(crate) const SPANS: usize = 512;
-/// Traces in a request as a Collector's batches mix them, and requests over which each is spread.
+/// `MIXED` traces share a request, as in a Collector's batches. Each trace is spread over `SPREAD`
+/// requests.
 const MIXED: u64 = 8;
 const SPREAD: u64 = 4;
-/// Of so many traces one has its root.
+/// One trace in this many has its root.
 const ROOTED: u64 = 64;
 /// 2026-11-20, in nanoseconds.
 const BEGAN: i64 = 1_795_132_800_000_000_000;
@@ -22,22 +22,21 @@ const MILLISECOND: i64 = 1_000_000;
 const STAGES: [&str; 4] = ["checkout", "build", "test", "deploy"];
 const OPERATIONS: [&str; 5] = ["compile", "resolve-dependencies", "unit-test", "upload-artifact", "download"];
 
-/// How a request's spans belong together.
+/// How the spans of a request are distributed over traces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// Of eight traces, each of which is spread over four requests; roots are rare.
+    /// Eight traces, each spread over four requests. Roots are rare.
     Mixed,
-    /// Of one trace, which has nothing else; roots are rare.
+    /// Part of one trace, which is in no other request. Roots are rare.
     Single,
-    /// Of one trace, which has its root: a run to be made.
+    /// A whole trace with its root, from which a run can be made.
     Run,
 }
 
 impl Shape {
-    /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Mixed, Self::Single, Self::Run];
 
-    /// What its files are called.
+    /// The start of the file names.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -47,7 +46,7 @@ impl Shape {
         }
     }
 
-    /// Which trace the span at `at` of request `number` is of, which of the trace's spans it is, and
+    /// The trace of the span at `at` of request `number`, the span's position in that trace, and
     /// whether the trace has a root.
     fn place(self, number: u64, at: u64) -> (u64, u64, bool) {
         match self {
@@ -62,7 +61,6 @@ impl Shape {
     }
 }
 
-/// The spans of a request.
 #[must_use]
 pub(crate) fn request(shape: Shape, number: u64) -> Vec<Span> {
     let resource = Arc::new(resource());
@@ -119,8 +117,8 @@ fn resource() -> Resource {
     Resource { attributes, dropped_attributes: 0 }
 }
 
-/// The first span is the root, or a child of one that never comes; the next four are stages, the
-/// others operations of theirs.
+/// The first span is the root, or the child of a root that is never sent. The next four are stages,
+/// the others are their operations.
 fn span(trace: u64, place: u64, rooted: bool, (resource, scope): (Arc<Resource>, Arc<Scope>)) -> Span {
     let at = i64::try_from(place).expect("small");
     let name_of = |names: &[&'static str]| names[usize::try_from(place).expect("small") % names.len()];

@@ -1,5 +1,5 @@
-//! A made-up request in the forms that the crate itself only reads: Zipkin's JSON and protobuf,
-//! Jaeger's thrift and protobuf. Writes what `requests` makes and nothing more.
+//! Writers of protocols that the crate itself only reads: Zipkin's JSON and protobuf, Jaeger's
+//! thrift and protobuf. They support no more than `requests` needs.
 
 use std::time::Duration;
 
@@ -149,14 +149,14 @@ pub(crate) fn jaeger_protobuf(spans: &[Span]) -> Vec<u8> {
     Message::default().bytes(1, &batch.0).0
 }
 
-/// Jaeger's logs have no name: it is a field.
+/// Jaeger's logs have no name, so the name is a field.
 fn log_fields(event: &SpanEvent) -> Attributes {
     let mut fields = event.attributes.clone();
     fields.0.push(("event".to_owned(), AttributeValue::String(event.name.clone())));
     fields
 }
 
-/// Writes thrift structs; memory never fails.
+/// Writes thrift structs into memory, which cannot fail.
 struct Thrift<'a>(TBinaryOutputProtocol<&'a mut Vec<u8>>);
 
 impl Thrift<'_> {

@@ -15,7 +15,6 @@ use pacegate_github::{GitHubError, RepoClient, RetryClass};
 use pacegate_ingest::ci_job::archive::{ARCHIVE_BYTES, Expected, JobArchive, Manifest};
 use pacegate_ingest::ci_job::ids::{job_span_id, trace_id};
 use pacegate_ingest::ci_job::placement::{JobClaim, JobSpans};
-use pacegate_ingest::redact::Redactor;
 use pacegate_store::{ArtifactQuota, RepositoryRow, SentArtifact, Tx};
 
 /// Bytes of all artifacts of one attempt.
@@ -177,10 +176,10 @@ impl Asked<'_> {
             Err(DownloadError::GitHub(error)) if self.may_be_better_soon(&error) => return Err(error.into()),
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let redactor = self.work.trace_settings.redactor.clone();
-        let archive = match tokio::task::spawn_blocking(move || read(&bytes, &redactor)).await? {
+        // The spans are redacted once, with all others of the run.
+        let archive = match tokio::task::spawn_blocking(move || JobArchive::from_zip(&bytes)).await? {
             Ok(archive) => archive,
-            Err(reason) => return Ok(Err(reason)),
+            Err(error) => return Ok(Err(error.to_string())),
         };
         // On other events GITHUB_SHA is another commit than the run is shown on.
         let is_its_commit =
@@ -210,12 +209,6 @@ impl Asked<'_> {
             RetryClass::Never => false,
         }
     }
-}
-
-fn read(bytes: &[u8], redactor: &Redactor) -> Result<JobArchive, String> {
-    let mut archive = JobArchive::from_zip(bytes).map_err(|error| error.to_string())?;
-    redactor.redact(&mut archive.spans);
-    Ok(archive)
 }
 
 /// What was sent so far, within bounds for all of it.

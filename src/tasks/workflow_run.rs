@@ -71,10 +71,11 @@ pub(super) async fn measure_attempt(
     };
     let settings = work.trace_settings.clone();
     tokio::task::spawn_blocking(move || {
-        let told = told.trace;
+        let ActionsTrace { spans, notes } = told.trace;
         let nothing = || TaskError::Unreadable("a workflow run without a span".into());
-        let identity = RunIdentity::of(&Trace::build(told.spans.clone()).ok_or_else(nothing)?);
-        let mut merged = merge(told.spans, sent);
+        // Before anything that jobs sent is added.
+        let identity = RunIdentity::of_root(spans.first().ok_or_else(nothing)?);
+        let mut merged = merge(spans, sent);
         settings.redactor.redact(&mut merged.spans);
         let trace = Trace::build(merged.spans).ok_or_else(nothing)?;
         let raw = raw(trace.spans())?;
@@ -83,7 +84,7 @@ pub(super) async fn measure_attempt(
         let mut measured = measure(trace, identity, provenance);
         // What contradicts GitHub is told first: a long list is cut.
         measured.run.notes.splice(0..0, merged.notes);
-        measured.run.notes.extend(told.notes);
+        measured.run.notes.extend(notes);
         Ok(Attempt { measured, trace: id, raw, kept_by })
     })
     .await?

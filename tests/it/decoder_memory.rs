@@ -1,6 +1,6 @@
-//! No body makes a decoder take more than 64 times its own size and a megabyte: samples, bodies
-//! made to hurt, and samples with some of their bytes changed. Measured in a process of its own with
-//! one thread, because other tests take memory meanwhile.
+//! Limits the memory of every decoder to 64 times the body's size and a megabyte. The bodies are
+//! samples, adversarial bodies, and samples with changed bytes. The measurement runs in a process
+//! of its own with one thread, because other tests allocate meanwhile.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use pacegate_ingest::{Format, Limits, jaeger, reports};
 
 use crate::ALLOCATOR;
 
-/// Bytes that each byte of a body may cost, and what is free.
+/// `PER_BYTE` is the memory that each byte of a body may cost. `FREE` bytes may be used besides.
 const PER_BYTE: usize = 64;
 const FREE: usize = 1_000_000;
 
@@ -27,12 +27,12 @@ const FORMATS: [Format; 9] = [
 ];
 
 #[test]
-fn no_decoder_takes_more_than_its_input_pays_for() {
+fn decoder_memory_stays_proportional_to_input() {
     let this = std::env::current_exe().expect("the test's own file");
     let measured = Command::new(this)
         .args(["--exact", "decoder_memory::measured_alone", "--ignored", "--test-threads=1", "--nocapture"])
         .output()
-        .expect("the test runs itself");
+        .expect("the test starts its own binary");
     let text = String::from_utf8_lossy(&measured.stdout).into_owned();
     assert!(measured.status.success(), "{text}{}", String::from_utf8_lossy(&measured.stderr));
     assert!(text.contains("1 passed"), "{text}");
@@ -41,7 +41,7 @@ fn no_decoder_takes_more_than_its_input_pays_for() {
 #[test]
 #[ignore = "the test above runs it, in a process where nothing else takes memory"]
 fn measured_alone() {
-    let mut bodies = hostile();
+    let mut bodies = adversarial();
     for (name, sample) in samples() {
         bodies.extend((0..40).map(|seed| (format!("{name}, changed {seed}"), changed(&sample, seed))));
         bodies.push((name, sample));
@@ -94,7 +94,7 @@ fn samples() -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// Some bytes are others, and a part stands twice: the same for the same seed.
+/// Changes some bytes and repeats a part of the sample. The same seed gives the same change.
 fn changed(sample: &[u8], seed: u64) -> Vec<u8> {
     let mut state = seed + 1;
     let mut below = |n: usize| {
@@ -112,10 +112,10 @@ fn changed(sample: &[u8], seed: u64) -> Vec<u8> {
     body
 }
 
-/// Each holds as much as it can of what is small on the wire and large in memory.
-fn hostile() -> Vec<(String, Vec<u8>)> {
+/// Bodies full of elements that are small on the wire and large in memory.
+fn adversarial() -> Vec<(String, Vec<u8>)> {
     let many = |head: &str, part: &str, tail: &str| {
-        // No more than a request may hold, or it is refused before anything is taken.
+        // Stays below the limits of a request. Above them the decoder refuses before it allocates.
         let parts = vec![part; (300_000 / part.len()).min(49_000)].join(",");
         (format!("{head}{part}"), format!("{head}{parts}{tail}").into_bytes())
     };
@@ -168,7 +168,8 @@ fn hostile() -> Vec<(String, Vec<u8>)> {
     let span = [field(1, &[1; 8]), field(3, &[1; 8]), vec![0x31, 1, 0, 0, 0, 0, 0, 0, 0]].concat();
     let parts = [field(10, &[]).repeat(100), field(11, &[]).repeat(100)].concat();
     bodies.push(("Zipkin protobuf".into(), field(1, &[&span[..], &parts].concat()).repeat(600)));
-    // Spans of an id, a trace and a start, seven bytes each; then logs of one tag with a key of a letter.
+    // Spans with an id, a trace and a start have seven bytes each. The logs have one tag with a key
+    // of one letter.
     let compact = |spans: u32, span: &[u8]| {
         let count =
             [0x80 | (spans & 0x7f) as u8, 0x80 | (spans >> 7 & 0x7f) as u8, (spans >> 14 & 0x7f) as u8];

@@ -1,5 +1,5 @@
-//! An endpoint for OTLP over HTTP that takes, refuses or keeps silent as a test says, and remembers what
-//! it was sent.
+//! A test endpoint for OTLP over HTTP. It accepts requests, answers with a status, or never
+//! answers, and it records what it received.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,31 +12,34 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use tokio::net::TcpListener;
 
-/// How it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mood {
-    /// 200.
-    Takes,
-    /// This status, with `Retry-After: 0`.
-    Says(StatusCode),
-    /// Never.
+pub(crate) enum Behaviour {
+    /// Answers 200 and keeps the spans.
+    Accepts,
+    /// Answers this status, with `Retry-After: 0`.
+    Answers(StatusCode),
+    /// Never answers.
     Hangs,
 }
 
 #[derive(Clone)]
 pub(crate) struct Endpoint {
-    mood: Arc<Mutex<Mood>>,
+    behaviour: Arc<Mutex<Behaviour>>,
     requests: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
-    taken: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
+    accepted: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
     url: String,
 }
 
 impl Endpoint {
-    pub(crate) async fn start(mood: Mood) -> Self {
+    pub(crate) async fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let endpoint =
-            Self { mood: Arc::new(Mutex::new(mood)), requests: Arc::default(), taken: Arc::default(), url };
+        let endpoint = Self {
+            behaviour: Arc::new(Mutex::new(behaviour)),
+            requests: Arc::default(),
+            accepted: Arc::default(),
+            url,
+        };
         let app = Router::new().fallback(answer).with_state(endpoint.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         endpoint
@@ -46,12 +49,12 @@ impl Endpoint {
         &self.url
     }
 
-    pub(crate) fn set(&self, mood: Mood) {
-        *self.mood.lock().expect("no panic inside") = mood;
+    pub(crate) fn set(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().expect("no panic inside") = behaviour;
     }
 
-    /// How many requests came, however they were answered.
-    pub(crate) fn asked(&self) -> usize {
+    /// The number of requests so far, with any kind of answer.
+    pub(crate) fn request_count(&self) -> usize {
         self.requests.lock().expect("no panic inside").len()
     }
 
@@ -60,10 +63,10 @@ impl Endpoint {
         self.requests.lock().expect("no panic inside")[0].0.clone()
     }
 
-    /// The spans that were taken: trace and name.
+    /// Trace id and name of each accepted span.
     pub(crate) fn spans(&self) -> Vec<(String, String)> {
-        let taken = self.taken.lock().expect("no panic inside");
-        let scopes = taken.iter().flat_map(|request| &request.resource_spans).flat_map(|r| &r.scope_spans);
+        let accepted = self.accepted.lock().expect("no panic inside");
+        let scopes = accepted.iter().flat_map(|request| &request.resource_spans).flat_map(|r| &r.scope_spans);
         scopes
             .flat_map(|scope| &scope.spans)
             .map(|span| (hex::encode(&span.trace_id), span.name.clone()))
@@ -73,14 +76,14 @@ impl Endpoint {
 
 async fn answer(State(endpoint): State<Endpoint>, headers: HeaderMap, body: Bytes) -> Response {
     endpoint.requests.lock().expect("no panic inside").push((headers, body.clone()));
-    let mood = *endpoint.mood.lock().expect("no panic inside");
-    match mood {
-        Mood::Takes => {
+    let behaviour = *endpoint.behaviour.lock().expect("no panic inside");
+    match behaviour {
+        Behaviour::Accepts => {
             let request = ExportTraceServiceRequest::decode(body).expect("OTLP protobuf");
-            endpoint.taken.lock().expect("no panic inside").push(request);
+            endpoint.accepted.lock().expect("no panic inside").push(request);
             StatusCode::OK.into_response()
         }
-        Mood::Says(status) => (status, [("retry-after", "0")]).into_response(),
-        Mood::Hangs => std::future::pending().await,
+        Behaviour::Answers(status) => (status, [("retry-after", "0")]).into_response(),
+        Behaviour::Hangs => std::future::pending().await,
     }
 }

@@ -1,5 +1,5 @@
-//! What the dependencies may be: licensed as listed here, from crates.io, and without the
-//! system's TLS. Read offline from `cargo metadata` and `Cargo.lock`.
+//! The rules for dependencies: licensed as listed here, from crates.io, and without the system's
+//! TLS. Read offline from `cargo metadata` and `Cargo.lock`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Licences that a binary under MIT or Apache-2.0 may hold.
+/// Licences of code that a binary under MIT or Apache-2.0 may contain.
 const ALLOWED: &[&str] = &[
     "0BSD",
     "Apache-2.0",
@@ -24,14 +24,15 @@ const ALLOWED: &[&str] = &[
     "Zlib",
 ];
 
-/// Other licences, each allowed for named crates alone, with what was thought about it.
+/// Other licences, each allowed only for the named crate. The comment gives the reason.
 const EXCEPTIONS: &[(&str, &str)] = &[
     // Certificate data, not code; used unmodified.
     ("webpki-root-certs", "CDLA-Permissive-2.0"),
     ("webpki-roots", "CDLA-Permissive-2.0"),
 ];
 
-/// TLS is rustls with aws-lc everywhere: a second implementation is a second thing to patch.
+/// TLS is rustls with aws-lc everywhere. A second TLS implementation would need security updates of
+/// its own.
 const BANNED: &[&str] = &["openssl", "openssl-sys", "native-tls"];
 
 fn metadata() -> Value {
@@ -47,63 +48,63 @@ fn metadata() -> Value {
     serde_json::from_slice(&output.stdout).expect("metadata is JSON")
 }
 
-/// Whether an SPDX expression can be met with allowed licences. `OR` needs one side, `AND` all;
-/// `/` is what old crates write for `OR`.
+/// Whether the allowed licences satisfy an SPDX expression. `OR` needs one side, `AND` needs all.
+/// Old crates write `/` for `OR`.
 fn is_met(expression: &str, allowed: &dyn Fn(&str) -> bool) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
-    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let tokens: Vec<&str> = spaced.split_whitespace().collect();
     let mut at = 0;
-    let met = any_of(&words, &mut at, allowed);
-    met && at == words.len()
+    let met = any_of(&tokens, &mut at, allowed);
+    met && at == tokens.len()
 }
 
-fn any_of(words: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> bool {
-    let mut met = all_of(words, at, allowed);
-    while words.get(*at) == Some(&"OR") {
+fn any_of(tokens: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> bool {
+    let mut met = all_of(tokens, at, allowed);
+    while tokens.get(*at) == Some(&"OR") {
         *at += 1;
-        // Not short-circuited: the words have to be read all the same.
-        met |= all_of(words, at, allowed);
+        // Not short-circuited, so that the tokens of every alternative are consumed.
+        met |= all_of(tokens, at, allowed);
     }
     met
 }
 
-fn all_of(words: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> bool {
-    let mut met = one(words, at, allowed);
-    while words.get(*at) == Some(&"AND") {
+fn all_of(tokens: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> bool {
+    let mut met = one(tokens, at, allowed);
+    while tokens.get(*at) == Some(&"AND") {
         *at += 1;
-        met &= one(words, at, allowed);
+        met &= one(tokens, at, allowed);
     }
     met
 }
 
-fn one(words: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> bool {
-    let Some(&word) = words.get(*at) else { return false };
+fn one(tokens: &[&str], at: &mut usize, allowed: &dyn Fn(&str) -> bool) -> bool {
+    let Some(&token) = tokens.get(*at) else { return false };
     *at += 1;
-    if word == "(" {
-        let met = any_of(words, at, allowed);
-        let closed = words.get(*at) == Some(&")");
+    if token == "(" {
+        let met = any_of(tokens, at, allowed);
+        let closed = tokens.get(*at) == Some(&")");
         *at += 1;
         return met && closed;
     }
-    if words.get(*at) == Some(&"WITH") {
-        let whole = format!("{word} WITH {}", words.get(*at + 1).copied().unwrap_or_default());
+    if tokens.get(*at) == Some(&"WITH") {
+        let whole = format!("{token} WITH {}", tokens.get(*at + 1).copied().unwrap_or_default());
         *at += 2;
-        return allowed(&whole) || allowed(word);
+        return allowed(&whole) || allowed(token);
     }
-    allowed(word)
+    allowed(token)
 }
 
 fn refused(name: &str, licence: Option<&str>) -> Option<String> {
-    let excepted = |word: &str| EXCEPTIONS.contains(&(name, word));
+    let excepted = |token: &str| EXCEPTIONS.contains(&(name, token));
     match licence {
-        Some(expression) if is_met(expression, &|word| ALLOWED.contains(&word) || excepted(word)) => None,
+        Some(expression) if is_met(expression, &|token| ALLOWED.contains(&token) || excepted(token)) => None,
         Some(expression) => Some(format!("{name}: {expression}")),
         None => Some(format!("{name}: says no licence")),
     }
 }
 
 #[test]
-fn every_dependency_has_a_licence_we_may_ship() {
+fn every_dependency_has_an_allowed_licence() {
     let metadata = metadata();
     let used: BTreeSet<&str> = metadata["resolve"]["nodes"]
         .as_array()
@@ -121,7 +122,7 @@ fn every_dependency_has_a_licence_we_may_ship() {
 }
 
 #[test]
-fn a_licence_that_is_not_listed_is_seen() {
+fn unlisted_licence_is_refused() {
     for (name, licence) in [
         ("a", Some("GPL-3.0-only")),
         ("a", Some("MIT AND GPL-3.0-only")),
@@ -142,7 +143,7 @@ fn a_licence_that_is_not_listed_is_seen() {
     }
 }
 
-/// Name and source of every locked package, ours with none.
+/// Name, version and source of every locked package. Our own packages have no source.
 fn locked() -> Vec<(String, String, Option<String>)> {
     let text =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).expect("a lock");
@@ -160,7 +161,7 @@ fn locked() -> Vec<(String, String, Option<String>)> {
 }
 
 #[test]
-fn every_dependency_comes_from_crates_io_and_none_is_banned() {
+fn dependencies_come_from_crates_io_none_is_banned() {
     let locked = locked();
     assert!(locked.len() > 50, "the lock file is read");
     for (name, version, source) in &locked {
@@ -173,9 +174,9 @@ fn every_dependency_comes_from_crates_io_and_none_is_banned() {
     }
 }
 
-/// A report and no judgement: which crates are built more than once.
+/// A report, not a check: the crates that are built in more than one version.
 #[test]
-fn duplicates_are_told() {
+fn duplicate_crates_are_reported() {
     let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, version, _) in locked() {
         versions.entry(name).or_default().push(version);

@@ -1,6 +1,6 @@
-//! The one test binary: everything that needs more than a function call.
+//! The one integration test binary: tests that need files, processes, a network or a database.
 
-#[allow(dead_code, reason = "how tests run a job: wider than the tests of one day")]
+#[allow(dead_code, reason = "helpers that run a job; no test uses all of them")]
 mod action;
 mod clients;
 mod decoder_memory;
@@ -16,11 +16,11 @@ mod postgres;
 mod prism;
 mod reference;
 mod repo;
-#[allow(dead_code, reason = "how tests run the binary: wider than the tests of one day")]
+#[allow(dead_code, reason = "helpers that run the binary; no test uses all of them")]
 mod service;
 mod store;
 mod time;
-#[allow(dead_code, reason = "what tests deliver: wider than the tests of one day")]
+#[allow(dead_code, reason = "payloads to deliver; no test uses all of them")]
 mod webhooks;
 
 /// Counts what the tests allocate, for `decoder_memory`.

@@ -1,13 +1,12 @@
-//! A small pipeline as OTLP JSON: checkout, build, test and deploy with their operations, a few
-//! percent of noise, and what a test wants different about a run.
+//! A small pipeline as OTLP JSON: checkout, build, test and deploy with their operations and a few
+//! percent of noise. A test can change single properties of a run.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// One run to be sent.
+/// One run to send.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    /// The commit.
     pub sha: String,
     /// `vcs.ref.head.name`.
     pub branch: Option<String>,
@@ -15,9 +14,9 @@ pub(crate) struct Run {
     pub change: Option<u64>,
     /// Seconds since the epoch.
     pub started_at: i64,
-    /// How many times as long as usual the integration tests take.
+    /// Factor on the duration of the integration tests; 1 is their usual duration.
     pub slow: f64,
-    /// Whether the integration tests raise an exception the history does not have.
+    /// Whether the integration tests raise an exception that is not in the history.
     pub raises: bool,
     /// `github.workflow.path`.
     pub workflow: Option<&'static str>,
@@ -32,7 +31,7 @@ const STAGES: [(&str, &[(&str, f64)]); 4] = [
 ];
 
 impl Run {
-    /// A usual run of main.
+    /// A run of main with its usual durations.
     pub(crate) fn of_main(sha: &str, started_at: i64) -> Self {
         let branch = Some("main".to_owned());
         Self {
@@ -46,28 +45,27 @@ impl Run {
         }
     }
 
-    /// A run of a branch whose integration tests are slowed and raise a new exception.
+    /// A run of a branch with slowed integration tests and a new exception.
     pub(crate) fn slowed(sha: &str, branch: &str, started_at: i64) -> Self {
         Self { branch: Some(branch.to_owned()), slow: 1.7, raises: true, ..Self::of_main(sha, started_at) }
     }
 
-    /// Hexadecimal digits that belong to this run alone.
+    /// Hexadecimal digits derived from this run and `what`.
     fn digits(&self, what: &str) -> String {
         hex::encode(Sha256::digest(format!("{} {} {what}", self.sha, self.started_at)))
     }
 
-    /// The trace's id.
     pub(crate) fn trace_id(&self) -> String {
         self.digits("trace")[..32].to_owned()
     }
 
-    /// Between -1 and 1, the same for the same run and word.
+    /// Between -1 and 1, derived from this run and `what`.
     fn noise(&self, what: &str) -> f64 {
         let byte = u8::from_str_radix(&self.digits(what)[..2], 16).expect("two digits");
         f64::from(byte) / 127.5 - 1.0
     }
 
-    /// Its spans, the root last.
+    /// The spans of the run, the root last.
     pub(crate) fn spans(&self) -> Vec<Value> {
         let (trace, root) = (self.trace_id(), self.digits("root")[..16].to_owned());
         let mut spans = Vec::new();
@@ -78,7 +76,7 @@ impl Run {
             for (operation, usual) in operations {
                 let slow = if *operation == "integration-tests" { self.slow } else { 1.0 };
                 let seconds = usual * slow * (1.0 + 0.04 * self.noise(operation));
-                #[expect(clippy::cast_possible_truncation, reason = "seconds of a made-up run")]
+                #[expect(clippy::cast_possible_truncation, reason = "the seconds are small")]
                 let end = now + (seconds * 1e9) as i128;
                 let mut span = span(&trace, &self.digits(operation)[..16], &id, operation, now, end);
                 if self.raises && *operation == "integration-tests" {
@@ -100,7 +98,7 @@ impl Run {
         spans
     }
 
-    /// The run's resource with these spans: one element of `resourceSpans`.
+    /// One element of `resourceSpans`: the run's resource with these spans.
     pub(crate) fn group(&self, spans: &[Value]) -> Value {
         let mut attributes = vec![text("service.name", "engine"), text("vcs.ref.head.revision", &self.sha)];
         attributes.extend(self.branch.as_ref().map(|branch| text("vcs.ref.head.name", branch)));
@@ -109,13 +107,11 @@ impl Run {
         json!({ "resource": { "attributes": attributes }, "scopeSpans": [{ "spans": spans }] })
     }
 
-    /// The whole run as a request.
     pub(crate) fn request(&self) -> Value {
         json!({ "resourceSpans": [self.group(&self.spans())] })
     }
 }
 
-/// A text attribute.
 pub(crate) fn text(key: &str, value: &str) -> Value {
     json!({ "key": key, "value": { "stringValue": value } })
 }
@@ -128,8 +124,8 @@ pub(crate) fn span(trace: &str, id: &str, parent: &str, name: &str, start_ns: i1
     })
 }
 
-/// `count` usual runs of main, six hours apart, the last one six hours before `until`, as one
-/// request.
+/// One request with `count` usual runs of main, six hours apart. The last run begins six hours
+/// before `until`.
 pub(crate) fn history(count: u32, until: i64) -> Value {
     let groups: Vec<Value> = (0..count)
         .map(|i| {

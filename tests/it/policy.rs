@@ -1,5 +1,5 @@
-//! The policy file's JSON Schema and what reads the file: made from the same types, they take the
-//! same files; and every example of the documentation is one of them.
+//! The JSON Schema of the policy file and the reader of that file. Both come from the same types
+//! and have to accept the same files. Every example in the documentation has to be valid.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn validator() -> jsonschema::Validator {
 }
 
 #[test]
-fn every_example_of_the_documentation_is_a_policy() {
+fn every_documented_example_is_a_valid_policy() {
     let validator = validator();
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/policy.md"))
         .expect("the documentation");
@@ -26,15 +26,18 @@ fn every_example_of_the_documentation_is_a_policy() {
     }
     let properties = schema()["properties"].as_object().expect("keys").clone();
     for (name, property) in &properties {
-        assert!(text.contains(&format!("`{name}")), "docs/policy.md says nothing of {name}");
+        assert!(text.contains(&format!("`{name}")), "docs/policy.md does not document {name}");
         for inner in property["properties"].as_object().into_iter().flat_map(serde_json::Map::keys) {
-            assert!(text.contains(&format!("`{name}.{inner}`")), "nothing of {name}.{inner}");
+            assert!(
+                text.contains(&format!("`{name}.{inner}`")),
+                "docs/policy.md does not document {name}.{inner}"
+            );
         }
     }
 }
 
 #[test]
-fn the_schema_describes_itself_and_every_key() {
+fn schema_describes_itself_and_every_key() {
     let schema = schema();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     let properties = schema["properties"].as_object().expect("keys");
@@ -44,7 +47,8 @@ fn the_schema_describes_itself_and_every_key() {
     }
 }
 
-/// A file as JSON, which is YAML.
+/// Checks that schema and reader give the same answer to a file. The file is JSON, which is also
+/// YAML.
 fn agree(file: &Value) {
     let read = GatePolicy::from_yaml(&file.to_string()).map(|_| ());
     let is_valid = validator().is_valid(file);
@@ -52,7 +56,7 @@ fn agree(file: &Value) {
 }
 
 #[test]
-fn the_schema_takes_what_is_read_and_refuses_what_is_not() {
+fn schema_and_reader_accept_the_same_files() {
     for file in [
         json!({}),
         json!({"version": 2}),
@@ -96,7 +100,7 @@ fn the_schema_takes_what_is_read_and_refuses_what_is_not() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn they_agree_on_any_numbers(
+    fn schema_and_reader_agree_on_any_numbers(
         (version, runs, days, samples) in (0_u32..3, 0_u32..3, 0_u32..3, 0_u32..11),
         (ratio, increase) in (0.0_f64..3.0, "[0-9.]{0,3} ?(ms|s|m|h|d)?"),
     ) {

@@ -1,15 +1,15 @@
-//! The real PostgreSQL of the test run: a private cluster that `tests/postgres.sh` starts, and
-//! a new database in it for each test that asks.
+//! The PostgreSQL server of the test run. `tests/postgres.sh` starts a private cluster, and each
+//! test that asks gets a new database in it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-/// Where `tests/postgres.sh` tells the cluster's URL.
+/// The variable in which `tests/postgres.sh` passes the cluster's URL.
 const VARIABLE: &str = "PACEGATE_TEST_POSTGRES_URL";
 
-/// Makes an empty database and gives its URL. Without a cluster the test fails: what was not
-/// tried on PostgreSQL has not passed.
+/// Creates an empty database and returns its URL. Without a cluster the test fails: a skipped
+/// PostgreSQL test must not count as passed.
 pub(crate) async fn fresh_database() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let cluster = std::env::var(VARIABLE).unwrap_or_else(|_| {
@@ -21,11 +21,10 @@ pub(crate) async fn fresh_database() -> String {
         .execute(&mut connection)
         .await
         .expect("a new database");
-    connection.close().await.expect("a clean goodbye");
+    connection.close().await.expect("the connection closes");
     url_of(&cluster, &name)
 }
 
-/// The cluster's URL with another database in its path.
 fn url_of(cluster: &str, database: &str) -> String {
     let mut url = reqwest::Url::parse(cluster).expect("the cluster's URL");
     url.set_path(database);
@@ -33,13 +32,13 @@ fn url_of(cluster: &str, database: &str) -> String {
 }
 
 #[test]
-fn only_the_database_of_a_url_changes() {
+fn url_change_affects_only_the_database() {
     let url = url_of("postgres://pacegate@localhost/postgres?host=/run/x", "test_1");
     assert_eq!(url, "postgres://pacegate@localhost/test_1?host=/run/x");
 }
 
 #[tokio::test]
-async fn every_test_gets_a_database_of_its_own() {
+async fn every_test_gets_its_own_database() {
     let (one, two) = tokio::join!(fresh_database(), fresh_database());
     assert_ne!(one, two);
     for url in [one, two] {

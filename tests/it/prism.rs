@@ -1,6 +1,6 @@
-//! A second opinion on the calls we make, and on how we read the answers: Prism, a mock server made
-//! from GitHub's own description, which refuses what the description does not allow. The real
-//! client calls it; nothing of the fake GitHub is involved.
+//! A second check of our calls and of how we read the answers, with the real client and without the
+//! fake GitHub. Prism is a mock server made from GitHub's own description. It refuses what the
+//! description does not allow.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::fake_github::keys;
 use crate::time::eventually;
 use crate::webhooks::sha;
 
-/// A Prism process on a port of its own, which ends with the test.
+/// A Prism process on its own port. It ends with the test.
 struct Prism {
     child: Child,
     url: String,
@@ -49,7 +49,7 @@ impl Prism {
 
 impl Drop for Prism {
     fn drop(&mut self) {
-        // It may have ended by itself: nothing is left to do then.
+        // Fails only if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -80,8 +80,8 @@ fn app(prism: &Prism) -> App {
     App::new(4711, &key, &prism.url, Duration::from_secs(30), Clock::system()).expect("an App")
 }
 
-/// Who it is, where it is installed, what was delivered to it.
-async fn the_app_s_own_calls(app: &App, prism: &Prism) {
+/// Calls of the App about its configuration, its installations and its deliveries.
+async fn app_calls(app: &App, prism: &Prism) {
     app.facts().await.expect("the App");
     app.webhook_config().await.expect("a configuration");
     let deliveries = app.sent_deliveries(Some("v1_1")).await.expect("a page").deliveries;
@@ -96,11 +96,11 @@ async fn the_app_s_own_calls(app: &App, prism: &Prism) {
         .expect("an App and its secrets");
 }
 
-/// Workflows, their runs and jobs.
-async fn what_actions_tells(actions: &RepoClient) {
+async fn actions_calls(actions: &RepoClient) {
     assert!(!actions.workflows().await.expect("a list").is_empty());
-    // Not `created`: the description wants one moment there, its own words a range. And not those of
-    // one workflow: its number is "exactly one of" a number and a text there, and Prism finds it both.
+    // Without `created`: the schema wants a single time there, while the text of the description
+    // allows a range. Also without a workflow's own runs: the workflow is "exactly one of" a number
+    // and a text, and for Prism a number is both.
     let query = RunQuery {
         branch: Some("main"),
         status: Some("success"),
@@ -113,14 +113,14 @@ async fn what_actions_tells(actions: &RepoClient) {
     actions.workflow_run(30_433_642).await.expect("a run");
     actions.workflow_run_attempt(30_433_642, 1).await.expect("an attempt");
     assert!(!actions.jobs_of_attempt(30_433_642, 1).await.expect("jobs").jobs.is_empty());
-    // Not their bytes: the address that the example leads to is on the internet.
+    // The artifacts' bytes are not fetched: the address in the example is on the internet.
     assert!(!actions.artifacts_of_run(30_433_642).await.expect("a list").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn github_s_description_allows_every_call_we_make() {
+async fn github_description_allows_every_client_call() {
     let prism = Prism::start().await;
-    // It would let nothing wrong pass: a button's label is too long.
+    // Makes sure that Prism refuses anything at all: this button's label is too long.
     let wrong = json!({
         "name": "Pacegate", "head_sha": sha("head"),
         "actions": [{ "label": "far more than twenty characters", "description": "x", "identifier": "x" }],
@@ -128,12 +128,12 @@ async fn github_s_description_allows_every_call_we_make() {
     let refused =
         reqwest::Client::new().post(format!("{}/repos/acme/my-app/check-runs", prism.url)).json(&wrong);
     let status = refused.send().await.expect("an answer").status();
-    assert!(status.is_client_error(), "Prism judges what it is sent: {status}");
+    assert!(status.is_client_error(), "Prism checks what it receives: {status}");
 
     let app = app(&prism);
     let repo = "acme/my-app".parse().expect("a name");
     let client = async |purpose| app.repository(InstallationId(99), &repo, purpose).await.expect("a token");
-    the_app_s_own_calls(&app, &prism).await;
+    app_calls(&app, &prism).await;
 
     client(Purpose::ReadMetadata).await.repository().await.expect("a repository");
     client(Purpose::ReadMetadata).await.may_write("octocat").await.expect("a permission");
@@ -142,9 +142,10 @@ async fn github_s_description_allows_every_call_we_make() {
     assert!(!pull_requests.open_pull_requests().await.expect("a list").pull_requests.is_empty());
     pull_requests.open_pull_requests_from("acme", "a/b & c").await.expect("a list");
     let contents = client(Purpose::ReadContents).await;
-    // Prism takes no slash in the place of a path, as GitHub does: a file of the root.
+    // Prism accepts no slash in the path variable, as GitHub does, so the file is in the root
+    // folder.
     assert!(contents.file("pacegate.yml", "main").await.expect("a file").is_some());
-    what_actions_tells(&client(Purpose::ReadActions).await).await;
+    actions_calls(&client(Purpose::ReadActions).await).await;
 
     let checks = client(Purpose::WriteChecks).await;
     let head = sha("head").parse().expect("a commit");
@@ -152,7 +153,8 @@ async fn github_s_description_allows_every_call_we_make() {
     let page = Some("https://gate.example/acme/my-app");
     let check_run = checks.create_check_run(&head, "head:1", page, &output(0)).await.expect("a check run");
     checks.update_pending_check_run(check_run.id, &output(0)).await.expect("an update");
-    // The example has annotations already, so this lists them first; and it takes two requests.
+    // The example already has annotations, so the client lists them first. The update takes two
+    // requests.
     assert!(check_run.output.annotations_count > 0);
     checks.conclude_check_run(&check_run, "neutral", page, &output(70)).await.expect("a conclusion");
 

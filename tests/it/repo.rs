@@ -1,5 +1,5 @@
-//! What holds for the repository as a whole: what no file may say, how long a file may be, and
-//! that both databases have the same migrations.
+//! Rules for the whole repository: text that no file may contain, the maximal length of a file, and
+//! equal migrations for both databases.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file git knows or would add, so that nothing generated is read.
+/// Every file that git tracks or would add. Generated files are left out.
 fn files() -> Vec<String> {
     let listed = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
@@ -25,13 +25,13 @@ fn files() -> Vec<String> {
     text.lines().filter(|name| root().join(name).is_file()).map(str::to_owned).collect()
 }
 
-/// What a line says of the machine it was written on.
+/// The first path in a line that belongs to one particular machine.
 fn machine_path(line: &str) -> Option<&'static str> {
-    // In two parts, so that this file does not say them itself.
+    // Split in two, so that this file does not contain the paths.
     const HOMES: [(&str, &str); 4] = [("/ro", "ot/"), ("/wo", "rk/"), ("/ho", "me/"), ("/Us", "ers/")];
     HOMES.iter().find_map(|(start, end)| {
         line.match_indices(&format!("{start}{end}"))
-            // The middle of a longer path, such as a URL's, is no folder of a machine.
+            // A match in the middle of a longer path, such as a URL's path, does not count.
             .any(|(at, _)| {
                 line[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && !"./}_-".contains(c))
             })
@@ -40,10 +40,10 @@ fn machine_path(line: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn no_file_names_a_path_of_somebodys_machine() {
+fn no_file_contains_a_machine_path() {
     let mut found = Vec::new();
     for name in files() {
-        // Not text: no one wrote a path into it by hand.
+        // Binary files are skipped: their content is not written by hand.
         let Ok(text) = std::fs::read_to_string(root().join(&name)) else { continue };
         for (number, line) in text.lines().enumerate() {
             if machine_path(line).is_some() {
@@ -55,7 +55,7 @@ fn no_file_names_a_path_of_somebodys_machine() {
 }
 
 #[test]
-fn a_machine_path_is_seen() {
+fn machine_path_is_detected() {
     let built = |parts: [&str; 2]| machine_path(&format!("see {}", parts.concat())).is_some();
     assert!(built(["/ro", "ot/x"]) && built(["/ho", "me/someone/x"]));
     assert!(!built(["https://example.com/ho", "me/page"]) && !built(["", "/usr/lib"]));
@@ -73,7 +73,7 @@ fn lock_files_name_no_registry_host() {
 }
 
 #[test]
-fn every_source_file_says_what_it_is_and_is_short() {
+fn source_files_open_with_comment_and_are_short() {
     let mut wrong = Vec::new();
     for folder in ["src", "crates", "tests/it"] {
         for path in rust_files(&root().join(folder)) {
@@ -90,7 +90,7 @@ fn every_source_file_says_what_it_is_and_is_short() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// The version stamps of a migrations folder; none when there is no such folder.
+/// The version stamps of a migrations folder, empty when the folder does not exist.
 fn stamps(database: &str) -> BTreeSet<String> {
     let Ok(entries) = std::fs::read_dir(root().join("migrations").join(database)) else {
         return BTreeSet::new();
@@ -103,6 +103,6 @@ fn stamps(database: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn both_databases_have_the_same_migrations() {
+fn both_databases_have_same_migrations() {
     assert_eq!(stamps("sqlite"), stamps("postgres"));
 }

@@ -1,5 +1,5 @@
-//! The real binary as a process: started on a free port, watched through its log, killed or
-//! asked to stop. Nothing of it runs inside the test process.
+//! Runs the real binary as a process: starts it on a free port, watches its log, kills or stops it.
+//! No part of the service runs inside the test process.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -14,22 +14,21 @@ use tempfile::TempDir;
 use crate::fake_github::FakeGitHub;
 use crate::time::eventually;
 
-/// The secret that [`Builder::github`] configures and `webhooks::delivery` signs with.
+/// The webhook secret that [`Builder::github`] configures and `webhooks::delivery` signs with.
 pub(crate) const WEBHOOK_SECRET: &str = "a secret of the tests";
 
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(30);
 
-/// How the service is to be run. It can be started again: that is a restart.
+/// The configuration of a service. Starting it a second time is a restart.
 #[derive(Clone, Debug)]
 pub(crate) struct Builder {
     environment: BTreeMap<String, String>,
     arguments: Vec<String>,
-    /// Where the raw traces go, unless the test says otherwise.
+    /// The folder of the raw traces, unless the test sets another one.
     _traces: Arc<TempDir>,
 }
 
-/// A running process of the binary.
 pub(crate) struct Service {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -37,7 +36,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// JSON logs, a free port, every other listener off, nothing inherited but `PATH`.
+    /// JSON logs, a free port, every other listener off, and no inherited variable but `PATH`.
     pub(crate) fn builder() -> Builder {
         let traces = Arc::new(TempDir::new().expect("a temporary folder"));
         let environment = [
@@ -48,12 +47,12 @@ impl Service {
             ("JAEGER_HTTP_LISTEN", "off".to_owned()),
             ("JAEGER_GRPC_LISTEN", "off".to_owned()),
             ("LOG_FORMAT", "json".to_owned()),
-            // Nothing here waits for GitHub's sake, and no test makes hundreds of writes an hour.
+            // The tests' GitHub needs no pauses, and no test comes near the hourly limit of writes.
             ("GITHUB_WRITE_SPACING", "5ms".to_owned()),
             ("GITHUB_WRITES_PER_HOUR", "100000".to_owned()),
-            // Tests count calls and jobs: what comes by itself comes where it is the test's subject.
+            // Tests count calls and tasks, so periodic sweeps run only in the tests about them.
             ("RECONCILE_INTERVAL", "0s".to_owned()),
-            // Nobody listens there: no test asks the real issuer for its keys.
+            // Nothing listens there, so no test asks the real issuer for its keys.
             ("GITHUB_OIDC_ISSUER", "http://127.0.0.1:9".to_owned()),
             ("TRACES_URL", format!("file:{}", traces.path().display())),
         ];
@@ -66,7 +65,7 @@ impl Service {
         format!("http://{}", self.address.as_ref().expect("a process that serves"))
     }
 
-    /// `127.0.0.1:PORT` of a port for spans, by its name in the log, such as `otlp_grpc`.
+    /// `127.0.0.1:PORT` of a listener for spans, by its name in the log, such as `otlp_grpc`.
     pub(crate) fn port(&self, name: &str) -> String {
         let log = self.log.lock().expect("no panic inside");
         let found = log.iter().find_map(|line| listening(line, name)).expect("the log line `listening`");
@@ -74,7 +73,6 @@ impl Service {
         found
     }
 
-    /// The process's number.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -84,13 +82,13 @@ impl Service {
         self.log.lock().expect("no panic inside").clone()
     }
 
-    /// SIGKILL: nothing of the process gets to run any more.
+    /// Sends SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("a process to kill");
         self.child.wait().expect("a killed process ends");
     }
 
-    /// SIGTERM, and waits; the process must end by itself, with exit code 0.
+    /// Sends SIGTERM and waits. The process must end with exit code 0.
     pub(crate) async fn terminate(mut self) {
         let pid = self.child.id().to_string();
         let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().expect("a shell");
@@ -120,7 +118,7 @@ impl Service {
         Self { child, log, address: None }
     }
 
-    /// Reads the address from the log, then waits until the service says it is ready.
+    /// Reads the address from the log and waits until the service is ready.
     async fn listening(mut self) -> Self {
         let log = Arc::clone(&self.log);
         let child = Mutex::new(&mut self.child);
@@ -149,11 +147,11 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // A process that has ended already is as gone as it can be.
+        // Fails only if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            #[expect(clippy::print_stderr, reason = "the log is what explains the failure")]
+            #[expect(clippy::print_stderr, reason = "the log explains the failure")]
             for line in self.log() {
                 eprintln!("service: {line}");
             }
@@ -168,13 +166,13 @@ impl Builder {
         self
     }
 
-    /// Leaves one environment variable unset, so that its default counts.
+    /// Leaves an environment variable unset, so that its default applies.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.environment.remove(name);
         self
     }
 
-    /// Opens every port for spans, each on a free one; those over UDP are the repository's.
+    /// Opens every listener for spans on a free port. Spans over UDP belong to `udp_repo`.
     pub(crate) fn every_port(self, udp_repo: &str) -> Self {
         let ports = [
             "OTLP_GRPC",
@@ -196,17 +194,17 @@ impl Builder {
         self
     }
 
-    /// Embedded SQLite, in a file of that folder.
+    /// Uses embedded SQLite in a file of that folder.
     pub(crate) fn sqlite_in(self, folder: &Path) -> Self {
         self.env("PACEGATE_DATABASE_URL", &format!("sqlite://{}/pacegate.db", folder.display()))
     }
 
-    /// PostgreSQL, at the URL of `postgres::fresh_database`.
+    /// Uses PostgreSQL at the URL of `postgres::fresh_database`.
     pub(crate) fn postgres(self, url: &str) -> Self {
         self.env("PACEGATE_DATABASE_URL", url)
     }
 
-    /// The fake's address, App and key, and [`WEBHOOK_SECRET`].
+    /// Uses the fake's address, App and key, and [`WEBHOOK_SECRET`].
     pub(crate) fn github(self, fake: &FakeGitHub) -> Self {
         let (app_id, private_key) = fake.credentials();
         self.env("PACEGATE_GITHUB_API_URL", &fake.url())
@@ -220,12 +218,12 @@ impl Builder {
         Service::spawn(self.command(&self.arguments)).listening().await
     }
 
-    /// Runs `worker`, which listens nowhere.
+    /// Runs `worker`, which has no main port.
     pub(crate) fn start_worker(&self) -> Service {
         Service::spawn(self.command(&["worker".to_owned()]))
     }
 
-    /// Runs another subcommand with the same configuration, to its end.
+    /// Runs another subcommand with the same configuration until it ends.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         self.command(&arguments).stdin(Stdio::null()).output().expect("the binary runs")
@@ -238,7 +236,7 @@ impl Builder {
     }
 }
 
-/// Runs the binary to its end, with these variables and nothing inherited but `PATH`.
+/// Runs the binary until it ends, with these variables and no inherited one but `PATH`.
 pub(crate) fn run_cli(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let environment = environment.iter().copied();
     bare().args(arguments).envs(environment).stdin(Stdio::null()).output().expect("the binary runs")
@@ -255,7 +253,7 @@ fn collect(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
     std::thread::spawn(move || {
         let mut reader = BufReader::new(pipe);
         let mut line = Vec::new();
-        // Bytes, not text: a log line that is not UTF-8 must not stop the collection.
+        // Reads bytes, not text: a log line that is not UTF-8 must not stop the collection.
         while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
             log.lock().expect("no panic inside").push(text);
@@ -267,13 +265,13 @@ fn collect(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
 /// An address in the JSON log line whose message is `listening`.
 fn listening(line: &str, name: &str) -> Option<String> {
     let event: Value = serde_json::from_str(line).ok()?;
-    // tracing's JSON keeps an event's fields below `fields`, unless told to flatten them.
+    // tracing's JSON has an event's fields below `fields`, or beside the message if flattened.
     let fields = event.get("fields").unwrap_or(&event);
     (fields["message"] == "listening").then(|| fields[name].as_str().map(str::to_owned))?
 }
 
 #[test]
-fn addresses_are_read_from_the_log() {
+fn addresses_are_read_from_log() {
     let nested =
         r#"{"level":"INFO","fields":{"message":"listening","address":"127.0.0.1:4000","zipkin":"off"}}"#;
     let flat = r#"{"level":"INFO","message":"listening","address":"127.0.0.1:4001"}"#;
@@ -291,7 +289,7 @@ fn shell(script: &str) -> Service {
 }
 
 #[tokio::test]
-async fn a_process_is_asked_to_stop_and_its_log_is_kept() {
+async fn stopped_process_keeps_its_log() {
     let service = shell("trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done");
     eventually("the line of the script", START, || async {
         service.log().contains(&"ready".to_owned()).then_some(())
@@ -302,12 +300,12 @@ async fn a_process_is_asked_to_stop_and_its_log_is_kept() {
 
 #[tokio::test]
 #[should_panic(expected = "a graceful stop ends with 0")]
-async fn a_process_that_dies_of_sigterm_did_not_stop_gracefully() {
+async fn process_killed_by_sigterm_is_not_graceful_stop() {
     shell("while :; do sleep 0.05; done").terminate().await;
 }
 
 #[tokio::test]
 #[should_panic(expected = "ended before it listened")]
-async fn a_service_that_ends_at_once_is_reported() {
+async fn service_that_ends_immediately_is_reported() {
     shell("exit 3").listening().await;
 }

@@ -1,7 +1,7 @@
-//! Waiting and the wall clock, for tests: the one place here that reads the system's time.
+//! Waiting and the wall clock for tests. Only this file reads the system's time.
 //!
-//! Nothing waits by sleeping for a guessed while: a condition is polled until it holds, and the
-//! deadline only decides when a test has failed.
+//! No test sleeps for a guessed duration. A condition is polled until it holds, and the deadline
+//! only decides when the test has failed.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -26,7 +26,8 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
         .to_string()
 }
 
-/// Asks `probe` until it gives `Some`, and fails the test by name when `within` has passed.
+/// Polls `probe` until it returns `Some`. After `within` the test fails, and the message names
+/// `what`.
 pub(crate) async fn eventually<T, P, F>(what: &str, within: Duration, mut probe: P) -> T
 where
     P: FnMut() -> F,
@@ -45,7 +46,7 @@ where
 }
 
 #[tokio::test]
-async fn eventually_gives_what_the_probe_found() {
+async fn eventually_returns_what_the_probe_found() {
     let mut asked = 0;
     let found = eventually("the third answer", Duration::from_secs(5), || {
         asked += 1;
@@ -58,6 +59,6 @@ async fn eventually_gives_what_the_probe_found() {
 
 #[tokio::test]
 #[should_panic(expected = "for: what never comes")]
-async fn eventually_names_what_it_waited_for() {
+async fn eventually_names_the_condition_on_timeout() {
     eventually("what never comes", Duration::from_millis(30), || async { None::<()> }).await;
 }

@@ -1,5 +1,5 @@
-//! Webhook deliveries as GitHub sends them: real example payloads with the fields a test cares
-//! about written over, signed over their raw bytes.
+//! Webhook deliveries as GitHub sends them: real example payloads with some fields overwritten, and
+//! a signature over the raw bytes.
 //!
 //! The examples are read from npm `@octokit/webhooks-examples`; no payload is kept here.
 
@@ -24,7 +24,7 @@ static EXAMPLES: LazyLock<Vec<Value>> = LazyLock::new(|| {
     serde_json::from_str(&text).expect("the examples are JSON")
 });
 
-/// Every example payload of an event; the event must have some.
+/// Every example payload of an event. Panics if there is none.
 pub(crate) fn examples(event: &str) -> Vec<Value> {
     let found = EXAMPLES.iter().find(|entry| entry["name"] == event);
     found
@@ -33,7 +33,6 @@ pub(crate) fn examples(event: &str) -> Vec<Value> {
         .clone()
 }
 
-/// The names of all events that have examples.
 pub(crate) fn events() -> Vec<String> {
     EXAMPLES.iter().filter_map(|entry| entry["name"].as_str()).map(str::to_owned).collect()
 }
@@ -46,7 +45,7 @@ pub(crate) fn example(event: &str, action: &str) -> Value {
         .unwrap_or_else(|| panic!("no example of {event} {action}"))
 }
 
-/// `opened`, `synchronize`, `closed` or `reopened`; `before` is what `synchronize` moved from.
+/// `opened`, `synchronize`, `closed` or `reopened`. `before` is the old head of `synchronize`.
 pub(crate) fn pull_request(action: &str, repository: &Repository, pr: &PullRequest) -> Value {
     let mut payload = example("pull_request", action);
     put_repository(&mut payload["repository"], repository);
@@ -112,7 +111,7 @@ pub(crate) fn repository(action: &str, repository: &Repository) -> Value {
     payload
 }
 
-/// `rerequested`, for a check run the App made.
+/// `rerequested`, for a check run of the App.
 pub(crate) fn check_run_rerequested(
     repository: &Repository,
     check_run_id: u64,
@@ -131,7 +130,7 @@ pub(crate) fn check_run_rerequested(
     payload
 }
 
-/// `requested_action`: a button of a check run the App made was pressed.
+/// `requested_action`: a press of a button on a check run of the App.
 pub(crate) fn check_run_action(
     repository: &Repository,
     head_sha: &str,
@@ -159,7 +158,7 @@ pub(crate) fn check_suite_rerequested(repository: &Repository, head_sha: &str) -
     payload
 }
 
-/// `checks_requested` or `destroyed`: a merge queue's group for `main`.
+/// `checks_requested` or `destroyed`, for a merge queue's group for `main`.
 pub(crate) fn merge_group(action: &str, repository: &Repository, head_sha: &str, base_sha: &str) -> Value {
     let mut payload = example("merge_group", "checks_requested");
     put_repository(&mut payload["repository"], repository);
@@ -171,7 +170,7 @@ pub(crate) fn merge_group(action: &str, repository: &Repository, head_sha: &str,
     payload
 }
 
-/// A branch's newest commit is now another.
+/// A push that moves a branch to this commit.
 pub(crate) fn push(repository: &Repository, branch: &str, head_sha: &str) -> Value {
     let mut payload = examples("push").into_iter().next().expect("an example");
     put_repository(&mut payload["repository"], repository);
@@ -182,7 +181,7 @@ pub(crate) fn push(repository: &Repository, branch: &str, head_sha: &str) -> Val
     payload
 }
 
-/// `requested`, `in_progress` or `completed` of a run.
+/// `requested`, `in_progress` or `completed` of a workflow run.
 pub(crate) fn workflow_run(action: &str, repository: &Repository, run: &WorkflowRun) -> Value {
     let mut payload = example("workflow_run", "completed");
     put_repository(&mut payload["repository"], repository);
@@ -234,17 +233,17 @@ fn put_side(side: &mut Value, repository: &Repository, git_ref: &str, sha: &str)
     put_repository(&mut side["repo"], repository);
 }
 
-/// One delivery: its headers and the exact bytes they sign.
+/// One delivery: its headers and the exact bytes of the signed body.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     pub id: String,
     pub event: String,
     pub body: Vec<u8>,
-    /// `None` sends no signature at all.
+    /// `None` sends no signature header.
     pub signature: Option<String>,
 }
 
-/// A signed delivery with an id of its own. A redelivery is a clone of it.
+/// A signed delivery with a new id. A clone of it is a redelivery.
 pub(crate) fn delivery(event: &str, payload: &Value, secret: &str) -> Delivery {
     let body = serde_json::to_vec(payload).expect("JSON");
     let signature = Some(signature(secret, &body));
@@ -252,7 +251,7 @@ pub(crate) fn delivery(event: &str, payload: &Value, secret: &str) -> Delivery {
 }
 
 impl Delivery {
-    /// A request that delivers it to the service at `base`.
+    /// The request that delivers it to the service at `base`.
     pub(crate) fn to(&self, client: &reqwest::Client, base: &str) -> reqwest::RequestBuilder {
         let request = client
             .post(format!("{base}/webhook"))
@@ -277,7 +276,7 @@ pub(crate) fn signature(secret: &str, body: &[u8]) -> String {
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 
-/// A delivery id of GitHub's shape, never the same twice in a test run.
+/// A delivery id in GitHub's format, unique within a test run.
 fn fresh_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -285,20 +284,20 @@ fn fresh_id() -> String {
     format!("{}-{}-{}-{}-{}", &hash[..8], &hash[8..12], &hash[12..16], &hash[16..20], &hash[20..32])
 }
 
-/// A commit SHA made from a word, for tests that need several.
-pub(crate) fn sha(word: &str) -> String {
-    sha_of(word.as_bytes())
+/// A commit SHA derived from a text, for tests that need several.
+pub(crate) fn sha(seed: &str) -> String {
+    sha_of(seed.as_bytes())
 }
 
 #[test]
-fn signatures_agree_with_githubs_published_example() {
+fn signature_matches_github_published_example() {
     // https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     let expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     assert_eq!(signature("It's a Secret to Everybody", b"Hello, World!"), expected);
 }
 
 #[test]
-fn every_payload_a_test_may_ask_for_has_a_real_example() {
+fn every_test_payload_has_a_real_example() {
     let repository = Repository { installation: Some(99), ..Repository::new(5, "octo-org/web") };
     let pr = PullRequest {
         head_repo: "someone/web".to_owned(),
@@ -321,7 +320,7 @@ fn every_payload_a_test_may_ask_for_has_a_real_example() {
 }
 
 #[test]
-fn a_delivery_carries_githubs_headers() {
+fn delivery_carries_github_headers() {
     let delivery = delivery("ping", &json!({ "zen": "Keep it logically awesome." }), "secret");
     let request = delivery.to(&reqwest::Client::new(), "http://127.0.0.1:1").build().expect("a request");
     assert_eq!(request.headers()["x-github-delivery"].len(), 36);

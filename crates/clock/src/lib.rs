@@ -1,5 +1,5 @@
-//! The two things a program must not reach for in the middle of its work: the time and
-//! chance. Both are handed down from `main`, so that a test can hold them still.
+//! The clock and the random number generator of the application. `main` creates both and passes
+//! them down, so that a test can fix them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,14 +9,14 @@ use ulid::Ulid;
 
 use pacegate_engine::model::time::Timestamp;
 
-/// Tells the time.
+/// A source of the current time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// The machine's clock.
+    /// The machine's clock. A time before 1970 reads as 1970.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the machine's clock")]
     pub fn system() -> Self {
         Self(Arc::new(|| {
             let since_epoch = std::time::SystemTime::now()
@@ -26,12 +26,11 @@ impl Clock {
         }))
     }
 
-    /// A clock that says what `tell` says.
-    pub fn from_fn(tell: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tell))
+    /// A clock that calls `now` for every reading.
+    pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
     }
 
-    /// The time now.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         (self.0)()
@@ -44,28 +43,28 @@ impl std::fmt::Debug for Clock {
     }
 }
 
-/// A source of chance, shared by everything that needs one.
+/// A random number generator that clones share.
 #[derive(Clone)]
 pub struct Randomness(Arc<Mutex<StdRng>>);
 
 impl Randomness {
-    /// Seeded by the operating system: for identifiers and secrets.
+    /// Seeded by the operating system, for identifiers and secrets.
     ///
     /// # Panics
-    /// When the operating system has no randomness to give: nothing safe can be done then.
+    /// Panics when the operating system returns no random bytes: a secret from another source
+    /// would not be safe.
     #[must_use]
     pub fn from_system() -> Self {
         let seeded = StdRng::try_from_rng(&mut rand::rngs::SysRng);
         Self(Arc::new(Mutex::new(seeded.expect("the operating system gives randomness"))))
     }
 
-    /// The same sequence every time: for tests and made-up histories, never for secrets.
+    /// A fixed sequence for tests and generated histories. It must not be used for secrets.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
     }
 
-    /// Random bytes.
     #[must_use]
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
@@ -73,7 +72,7 @@ impl Randomness {
         bytes
     }
 
-    /// A new identifier whose text order is its time order.
+    /// A new ULID. ULIDs sort as text in the order of their times.
     #[must_use]
     pub fn ulid(&self, now: Timestamp) -> String {
         let milliseconds = u64::try_from(now.0 / 1_000).unwrap_or(0);

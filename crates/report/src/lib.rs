@@ -9,6 +9,7 @@ pub mod comment;
 pub mod escape;
 pub mod format;
 pub mod headline;
+pub mod history_chart;
 pub mod json;
 pub mod markdown;
 pub mod page;

@@ -1,5 +1,5 @@
-//! What the action shipped, read and written again: archives as the contract has them, and copies
-//! of a recorded job at other times and of other runs, as a history needs many of.
+//! Reads and writes the archives that the action ships. Copies of a recorded job get other times
+//! and other run ids, because a history needs many runs.
 
 use std::io::{Cursor, Read, Write};
 
@@ -11,17 +11,18 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 
-/// An archive, unpacked.
+/// An unpacked archive.
 #[derive(Clone, Debug)]
 pub(super) struct Archive {
     pub manifest: Value,
-    /// OTLP requests.
+    /// OTLP requests, one per line of the file.
     pub spans: Vec<Value>,
     pub reports: Vec<Value>,
 }
 
 impl Archive {
-    /// Reads a zip, and holds it to the contract: these files and no others, with these digests.
+    /// Reads a zip and checks it against the contract: exactly the files of the manifest, with its
+    /// digests.
     pub(super) fn read(zip: &[u8]) -> Self {
         let mut zip = zip::ZipArchive::new(Cursor::new(zip)).expect("a zip");
         let mut names: Vec<String> =
@@ -57,7 +58,7 @@ impl Archive {
         Self { manifest, spans, reports }
     }
 
-    /// The zip of it, with a manifest that fits.
+    /// The archive as a zip, with a matching manifest.
     pub(super) fn zip(&self) -> Vec<u8> {
         let mut manifest = self.manifest.clone();
         let mut files = vec![("spans.jsonl.gz", &self.spans)];
@@ -97,17 +98,15 @@ impl Archive {
         scopes.filter_map(|scope| scope["spans"].as_array()).flatten().collect()
     }
 
-    /// The spans' names.
     pub(super) fn names(&self) -> Vec<&str> {
         self.each().into_iter().map(|span| span["name"].as_str().expect("a name")).collect()
     }
 
-    /// The reports' paths.
     pub(super) fn report_paths(&self) -> Vec<&str> {
         self.reports.iter().map(|line| line["report"]["path"].as_str().expect("a path")).collect()
     }
 
-    /// A report's content.
+    /// The decoded content of a report.
     pub(super) fn report(&self, index: usize) -> String {
         let content = self.reports[index]["report"]["content_base64"].as_str().expect("a content");
         let content = base64::engine::general_purpose::STANDARD.decode(content).expect("base64");

@@ -1,6 +1,6 @@
-//! The artifact service as `@actions/artifact` speaks it, on loopback: an artifact is created,
-//! written in blocks to an address with a signature, and finalized with its size and digest. What
-//! contradicts itself is refused, and remembered for the test.
+//! The artifact service with the protocol of `@actions/artifact`, on loopback. An artifact is
+//! created, written in blocks to a signed address, and finalized with its size and digest. An
+//! inconsistent request is refused and recorded for the test.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,27 +20,25 @@ use super::runner::Access;
 
 const LARGEST: usize = 256 << 20;
 
-/// What was finalized.
+/// A finalized artifact.
 #[derive(Clone, Debug)]
 pub(super) struct Artifact {
     pub run_id: u64,
     pub name: String,
     pub zip: Vec<u8>,
-    /// When it expires, RFC 3339, if the uploader says so.
+    /// RFC 3339, if the uploader sets it.
     pub expires_at: Option<String>,
 }
 
-/// How the service answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(super) enum Behaviour {
     Works,
-    /// Every call gets this status.
-    Says(u16),
-    /// No call gets an answer.
+    /// Every call is answered with this status.
+    Answers(u16),
+    /// No call is answered.
     Hangs,
 }
 
-/// A handle on the running service.
 #[derive(Clone)]
 pub(super) struct ArtifactService {
     url: String,
@@ -48,12 +46,12 @@ pub(super) struct ArtifactService {
 }
 
 struct Inner {
-    mood: Mood,
-    /// What was created and not finalized, by its signature.
+    behaviour: Behaviour,
+    /// Created artifacts that are not finalized, by their signature.
     open: BTreeMap<String, Open>,
     finalized: Vec<Artifact>,
     wrong: Vec<String>,
-    /// Signatures given so far.
+    /// Signatures issued so far.
     signatures: Vec<String>,
 }
 
@@ -70,7 +68,7 @@ impl ArtifactService {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let inner = Inner {
-            mood: Mood::Works,
+            behaviour: Behaviour::Works,
             open: BTreeMap::new(),
             finalized: Vec::new(),
             wrong: Vec::new(),
@@ -82,11 +80,11 @@ impl ArtifactService {
         service
     }
 
-    pub(super) fn set(&self, mood: Mood) {
-        self.inner().mood = mood;
+    pub(super) fn set(&self, behaviour: Behaviour) {
+        self.inner().behaviour = behaviour;
     }
 
-    /// What a job of a run may reach it with: a token whose scope names the run and the job.
+    /// A job's access to the service: a token whose scope names the run and the job.
     pub(super) fn access(&self, run_id: u64, job: &str) -> Access {
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let scope = format!("Actions.ExampleScope Actions.Results:run-{run_id}:job-{job}");
@@ -96,17 +94,17 @@ impl ArtifactService {
         Access { url: format!("{}/", self.url), token: format!("{head}.{claims}.{signature}") }
     }
 
-    /// What was finalized so far, in order.
+    /// The finalized artifacts, in order.
     pub(super) fn artifacts(&self) -> Vec<Artifact> {
         self.inner().finalized.clone()
     }
 
-    /// Every signature that an address had: a secret for as long as it is good.
+    /// The signatures of all addresses. A signature is a secret while its address is valid.
     pub(super) fn signatures(&self) -> Vec<String> {
         self.inner().signatures.clone()
     }
 
-    /// Fails the test if somebody called it as nobody should.
+    /// Fails the test if a request was refused or an artifact was not finalized.
     pub(super) fn finish(&self) {
         let inner = self.inner();
         assert!(inner.wrong.is_empty(), "the artifact service refuses:\n- {}", inner.wrong.join("\n- "));
@@ -119,14 +117,14 @@ impl ArtifactService {
 }
 
 async fn serve(State(service): State<ArtifactService>, request: Request) -> Response {
-    let mood = service.inner().mood;
-    match mood {
-        Mood::Works => {}
-        Mood::Says(status) => {
+    let behaviour = service.inner().behaviour;
+    match behaviour {
+        Behaviour::Works => {}
+        Behaviour::Answers(status) => {
             let status = StatusCode::from_u16(status).expect("a status");
             return (status, json!({ "code": "internal", "msg": "not now" }).to_string()).into_response();
         }
-        Mood::Hangs => std::future::pending().await,
+        Behaviour::Hangs => std::future::pending().await,
     }
     let (parts, body) = request.into_parts();
     let url = reqwest::Url::parse(&format!("http://h{}", parts.uri)).expect("a request's target");
@@ -161,7 +159,7 @@ impl ArtifactService {
             let known = json!({ "code": "already_exists", "msg": "an artifact with this name already exists on the workflow run" });
             return Ok((StatusCode::CONFLICT, known.to_string()).into_response());
         }
-        // A slash in it, so that an encoded form of it is another text.
+        // Contains a slash, so that its encoded form is a different text.
         let signature = format!("{}/{}", hex::encode(Sha256::digest(&name)), inner.signatures.len());
         inner.signatures.push(signature.clone());
         let expires_at = request["expires_at"].as_str().map(str::to_owned);
@@ -172,11 +170,11 @@ impl ArtifactService {
         Ok(json!({ "ok": true, "signed_upload_url": url.as_str() }).to_string().into_response())
     }
 
-    /// A block, or the list that makes blocks the blob.
+    /// Writes a block, or the list that combines blocks into the blob.
     fn write(&self, query: &BTreeMap<String, String>, body: &Bytes) -> Result<Response, String> {
         let mut inner = self.inner();
         let signature = query.get("sig").ok_or("a write without a signature")?;
-        let open = inner.open.get_mut(signature).ok_or("a write with a signature that nobody was given")?;
+        let open = inner.open.get_mut(signature).ok_or("a write with a signature that was never issued")?;
         match query.get("comp").map(String::as_str) {
             Some("block") => {
                 let id = query.get("blockid").ok_or("a block without its id")?;
@@ -207,7 +205,7 @@ impl ArtifactService {
         let open =
             signature.and_then(|s| inner.open.remove(&s)).ok_or("what was not created is finalized")?;
         let zip = open.content.ok_or("what was not written is finalized")?;
-        // 64-bit integers are strings in this mapping.
+        // JSON for protobuf has 64-bit integers as strings.
         if text(&request, "size")? != zip.len().to_string() {
             return Err(format!("a size of {}, but {} bytes came", request["size"], zip.len()));
         }
@@ -221,7 +219,7 @@ impl ArtifactService {
         Ok(json!({ "ok": true, "artifact_id": id }).to_string().into_response())
     }
 
-    /// The run a call is for: that of its token, which its body has to name as well.
+    /// The run of a call. The token and the body both have to name it.
     fn call(headers: &HeaderMap, body: &Bytes) -> Result<(u64, Value), String> {
         let token =
             headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
@@ -246,7 +244,7 @@ fn text(value: &Value, name: &str) -> Result<String, String> {
 }
 
 #[tokio::test]
-async fn an_upload_that_contradicts_itself_is_refused() {
+async fn upload_that_contradicts_itself_is_refused() {
     let service = ArtifactService::start().await;
     let (client, access) = (reqwest::Client::new(), service.access(7, "test"));
     let call = async |method: &str, more: Value| {

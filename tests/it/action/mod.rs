@@ -1,11 +1,11 @@
 //! The companion action as a job runs it: the built bundle under Node in a stand-in for GitHub's
-//! runner, the services a runner talks to on loopback, and whole jobs whose trace is judged.
+//! runner, with the runner's services on loopback. Some tests run whole jobs up to the verdict.
 
 mod archive;
 mod artifact_service;
 mod bundle;
+mod failures;
 mod fast_path;
 mod recording;
 mod runner;
-mod unharmed;
 mod whole_jobs;

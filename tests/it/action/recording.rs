@@ -1,29 +1,29 @@
-//! A job that really ran with the action, and copies of it: the same job in other runs at other
-//! times, a little faster or slower, as a history needs many of.
+//! Records a real job with the action, and copies it into other runs. The copies have other times
+//! and slightly other durations, because a history needs many runs.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::archive::Archive;
 use super::artifact_service::ArtifactService;
-use super::bundle::{ended_unharmed, exec, junit, node_program, pytest, runner};
+use super::bundle::{assert_unharmed, exec, junit, node_program, pytest, runner};
 use super::runner::{Job, Step};
 use crate::fake_github::FakeGitHub;
 use crate::fake_github::actions::{self, WorkflowRun};
 
-/// A job as GitHub knows it and as the action shipped it.
+/// A recorded job: its steps as GitHub knows them and the archive that the action shipped.
 #[derive(Clone)]
 pub(super) struct Recording {
     pub run_id: u64,
     head_sha: String,
-    /// Name, and milliseconds since the epoch.
+    /// Name, start and end in milliseconds since the epoch.
     steps: Vec<(String, i64, i64)>,
     pub artifact: String,
     pub archive: Archive,
 }
 
 impl Recording {
-    /// Runs a job of four parts, whose test cases take so many seconds.
+    /// Runs a job of four parts. `cart` and `checkout` are seconds of its test cases.
     pub(super) async fn make(job: Job, cart: f64, checkout: f64) -> Self {
         let artifacts = ArtifactService::start().await;
         let (run_id, head_sha) = (job.run_id, job.head_sha.clone());
@@ -40,15 +40,15 @@ impl Recording {
             assert_eq!(step.code, Some(0), "{}", step.text());
         }
         runner.post();
-        ended_unharmed(&runner, &artifacts);
+        assert_unharmed(&runner, &artifacts);
         artifacts.finish();
         let [artifact] = &artifacts.artifacts()[..] else { panic!("one artifact") };
         let archive = Archive::read(&artifact.zip);
         Self { run_id, head_sha, steps: times(&runner.steps), artifact: artifact.name.clone(), archive }
     }
 
-    /// The same job in another run that began at `started_at` (seconds), everything in it taking so
-    /// many times as long.
+    /// The same job in another run that began at `started_at` (seconds since the epoch). All
+    /// durations are multiplied by `times`.
     pub(super) fn again(&self, run_id: u64, head_sha: &str, started_at: i64, times: f64) -> Self {
         let first = i128::from(self.steps[0].1) * 1_000_000;
         #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "minutes")]
@@ -77,23 +77,22 @@ impl Recording {
         Self { run_id, head_sha, steps, artifact: self.artifact.clone(), archive }
     }
 
-    /// The run as GitHub tells of it: a green push to main.
+    /// The workflow run in GitHub's API: a successful push to main.
     pub(super) fn run(&self, repo: &str) -> WorkflowRun {
         run_of(repo, self.run_id, &self.head_sha, vec![job_of("test", &self.steps)])
     }
 
-    /// Puts the run's artifact on GitHub.
+    /// Adds the run's artifact to the fake.
     pub(super) fn put_artifact(&self, fake: &FakeGitHub) {
         fake.put_artifact(self.run_id, &self.artifact, &self.archive.zip());
     }
 }
 
-/// Names and times of steps.
 pub(super) fn times(steps: &[Step]) -> Vec<(String, i64, i64)> {
     steps.iter().map(|step| (step.name.clone(), step.started_at, step.ended_at)).collect()
 }
 
-/// A run of these jobs, a green push to main.
+/// A run of these jobs: a successful push to main.
 pub(super) fn run_of(repo: &str, run_id: u64, head_sha: &str, jobs: Vec<actions::Job>) -> WorkflowRun {
     let started_at = jobs.iter().map(|job| job.created_at).min().expect("a job");
     let mut run = WorkflowRun::new(run_id, repo, head_sha, started_at);
@@ -102,7 +101,7 @@ pub(super) fn run_of(repo: &str, run_id: u64, head_sha: &str, jobs: Vec<actions:
     run
 }
 
-/// A job as GitHub's API tells of it: whole seconds, cut off, and nothing of what is within a step.
+/// A job in GitHub's API: times are truncated to whole seconds, and a step has no inner structure.
 pub(super) fn job_of(name: &str, steps: &[(String, i64, i64)]) -> actions::Job {
     let seconds = |milliseconds: i64| milliseconds.div_euclid(1000);
     let (first, last) = (steps.first().expect("a step"), steps.last().expect("a step"));
@@ -132,7 +131,7 @@ fn retime(value: &mut Value, then: &impl Fn(i128) -> i128) {
     }
 }
 
-/// As the fake GitHub numbers the first job of a run.
+/// The number that the fake GitHub gives to the first job of a run.
 fn check_run_id(run_id: u64) -> u64 {
     run_id * 100 + 1
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use super::PATIENCE;
 use super::program::{Ports, Protocol};
 
-/// What it takes spans by, and how its configuration calls the address.
+/// The protocols it receives, with the variables that its configuration reads the addresses from.
 const RECEIVERS: [(Protocol, &str); 5] = [
     (Protocol::OtlpGrpc, "COLLECTOR_OTLP_GRPC"),
     (Protocol::OtlpHttp, "COLLECTOR_OTLP_HTTP"),
@@ -17,7 +17,7 @@ const RECEIVERS: [(Protocol, &str); 5] = [
     (Protocol::JaegerUdpCompact, "COLLECTOR_JAEGER_UDP_COMPACT"),
 ];
 
-/// What it sends by.
+/// The protocols it sends.
 const EXPORTERS: [(Protocol, &str); 3] = [
     (Protocol::OtlpGrpc, "PACEGATE_OTLP_GRPC"),
     (Protocol::OtlpHttp, "PACEGATE_OTLP_HTTP"),
@@ -31,7 +31,7 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    /// Starts one that sends to `service`, and returns when it takes spans.
+    /// Starts a Collector that sends to `service`, and returns once it accepts spans.
     pub(super) async fn start(service: &Ports, token: &str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let ports = free_ports();
@@ -47,32 +47,32 @@ impl Collector {
             .expect("`make setup-tests` builds target/clients/otelcol");
         let log = BufReader::new(child.stderr.take().expect("a pipe"));
         let collector = Self { child, ports };
-        let (ready, told) = tokio::sync::oneshot::channel();
+        let (ready, becomes_ready) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             let mut ready = Some(ready);
-            // To its end, so that the Collector never waits for a reader.
+            // Read to its end, so that the Collector never blocks on a full pipe.
             for line in log.lines().map_while(Result::ok) {
                 if line.contains("Everything is ready") {
-                    // The test may have ended.
+                    // Fails only if the test has ended.
                     let _ = ready.take().map(|ready| ready.send(()));
                 }
             }
         });
-        let told = tokio::time::timeout(PATIENCE, told).await;
-        told.expect("the Collector is ready in time").expect("the Collector did not end before");
+        let becomes_ready = tokio::time::timeout(PATIENCE, becomes_ready).await;
+        becomes_ready.expect("the Collector is ready in time").expect("the Collector did not end before");
         collector
     }
 }
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        // One that has ended is as gone as it can be.
+        // Fails only if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Addresses that nobody has. All are held until each is known, so that none is given twice.
+/// Free addresses. All stay bound until each is known, so that they differ.
 fn free_ports() -> Ports {
     let held: Vec<_> = RECEIVERS
         .iter()

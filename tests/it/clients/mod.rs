@@ -1,6 +1,6 @@
-//! The founding systems' programs on the tracers' own SDKs, against the real binary: each sends a
-//! history and a slowed pull request, and has to get the verdict that names the slowed stage.
-//! Only the endpoint and `OTEL_RESOURCE_ATTRIBUTES` differ from what it would send to Jaeger.
+//! Programs with the tracers' own SDKs of several languages, against the real binary. Each sends a
+//! history and a slowed pull request, and has to get a verdict that names the slowed stage.
+//! Compared with sending to Jaeger, only the endpoint and `OTEL_RESOURCE_ATTRIBUTES` differ.
 
 mod collector;
 mod program;
@@ -25,13 +25,13 @@ use crate::time::{eventually, now_seconds};
 
 const REPO: &str = "acme/my-app";
 const HISTORY: &str = "30";
-/// Programs that run at once: each is a process, some with a virtual machine in it.
+/// Programs that run at once. Each is a process, some with a virtual machine.
 const AT_ONCE: usize = 3;
-/// How long anything may take before the test has failed. Nothing is measured by it.
+/// The longest wait before the test fails. It measures nothing.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A service and who asks it.
-struct Scene {
+/// A service and a client of its API.
+struct Fixture {
     service: Service,
     ports: Ports,
     collector: Collector,
@@ -39,7 +39,7 @@ struct Scene {
     client: reqwest::Client,
 }
 
-/// The service's ports, as the line of its log names them.
+/// The service's listeners, by their names in its log.
 const PORTS: [(Protocol, &str); 9] = [
     (Protocol::OtlpMain, "address"),
     (Protocol::OtlpGrpc, "otlp_grpc"),
@@ -55,17 +55,17 @@ const PORTS: [(Protocol, &str); 9] = [
 /// The paths of a run's stages, without the pipeline's name.
 type Tree = BTreeSet<Vec<String>>;
 
-on_both!(every_program_gets_the_verdict_that_names_the_slowed_stage);
-async fn every_program_gets_the_verdict_that_names_the_slowed_stage(database: Database) {
-    let scene = Arc::new(Scene::new(&database).await);
+on_both!(every_program_gets_verdict_naming_slowed_stage);
+async fn every_program_gets_verdict_naming_slowed_stage(database: Database) {
+    let fixture = Arc::new(Fixture::new(&database).await);
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
     let mut names = BTreeMap::new();
     for program in PROGRAMS {
-        let (scene, places) = (Arc::clone(&scene), Arc::clone(&places));
+        let (fixture, places) = (Arc::clone(&fixture), Arc::clone(&places));
         let task = running.spawn(async move {
             let _place = places.acquire().await.expect("open");
-            (program, scene.judge(program).await)
+            (program, fixture.judge(program).await)
         });
         names.insert(task.id(), program.name);
     }
@@ -81,10 +81,10 @@ async fn every_program_gets_the_verdict_that_names_the_slowed_stage(database: Da
     }
     assert!(failed.is_empty(), "without their verdict: {failed:?}");
     assert_eq!(trees.len(), 1, "one program, one tree: {trees:#?}");
-    Arc::into_inner(scene).expect("every program has ended").service.terminate().await;
+    Arc::into_inner(fixture).expect("every program has ended").service.terminate().await;
 }
 
-impl Scene {
+impl Fixture {
     async fn new(database: &Database) -> Self {
         let builder = Service::builder().env("PACEGATE_SETTLE", "200ms").env("PACEGATE_DEFAULT_REPO", REPO);
         let listen = PORTS.iter().skip(1).map(|(_, name)| format!("PACEGATE_{}_LISTEN", name.to_uppercase()));
@@ -97,7 +97,8 @@ impl Scene {
         Self { service, ports, collector, token, client: reqwest::Client::new() }
     }
 
-    /// Runs a program through its history and two pushes of a slowed pull request; gives the tree.
+    /// Runs a program through its history and two pushes of a slowed pull request, and checks the
+    /// verdict. Returns the tree.
     async fn judge(&self, program: &Program) -> Tree {
         let ports = if program.through_collector { &self.collector.ports } else { &self.ports };
         let mut process = Process::start(program, &ports[&program.protocol], &self.token);
@@ -163,14 +164,14 @@ impl Scene {
 
 fn open_ports(service: &Service) -> Ports {
     let lines = service.log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-    // An event's fields stand below `fields` or beside its level.
+    // An event's fields are below `fields` or beside its level.
     let events = lines.map(|line| line.get("fields").unwrap_or(&line).clone());
     let event =
         events.into_iter().find(|event| event["message"] == "listening").expect("the line `listening`");
     PORTS.map(|(protocol, name)| (protocol, event[name].as_str().expect(name).to_owned())).into()
 }
 
-/// A running program, which works through each line of a plan as it comes.
+/// A running program. It works through the lines of a plan as they arrive.
 struct Process {
     child: Child,
 }
@@ -198,7 +199,7 @@ impl Process {
         pipe.write_all(format!("{}\n", lines.join("\n")).as_bytes()).expect("the program reads its plan");
     }
 
-    /// At the end of its input a program ends, having sent everything.
+    /// Closes the program's input. The program then sends everything and ends.
     fn end(mut self, program: &Program) {
         drop(self.child.stdin.take());
         let status = self.child.wait().expect("a child process");
@@ -208,13 +209,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // One that has ended is as gone as it can be.
+        // Fails only if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The lines of a plan, made by what a person makes one with.
+/// The lines of a plan, made by `plan.py`.
 fn plan(program: &Program, arguments: &[&str]) -> Vec<String> {
     let made = Command::new("python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/plan.py"))

@@ -1,16 +1,16 @@
-//! The programs of `tests/clients`: how each is run, which protocol it speaks, and which stage a
-//! slowed run of it has to be blamed on.
+//! The programs of `tests/clients`: how each is run, its protocol, and the stage that a slowed run
+//! has to be attributed to.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Where a program sends, and so what stands in its environment.
+/// The protocol and port that a program sends to, which determine its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Protocol {
     OtlpGrpc,
-    /// The port that takes OTLP over HTTP alone.
+    /// The port for OTLP over HTTP only.
     OtlpHttp,
-    /// The main port, which takes it too.
+    /// The main port, which accepts OTLP over HTTP too.
     OtlpMain,
     ZipkinV1,
     ZipkinV2,
@@ -24,7 +24,7 @@ pub(super) enum Protocol {
 pub(super) type Ports = BTreeMap<Protocol, String>;
 
 impl Protocol {
-    /// What has to be set for this address: nothing else differs from a run against Jaeger.
+    /// The variables to set for this address. A run against Jaeger needs no other changes.
     pub(super) fn environment(self, address: &str, token: &str) -> Vec<(&'static str, String)> {
         let otlp = || {
             vec![
@@ -56,7 +56,7 @@ impl Protocol {
     }
 }
 
-/// What runs a program: its interpreter and the folder of what it needs.
+/// The interpreter of a program, and the folder with its dependencies.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Runtime {
     /// The SDK's version.
@@ -75,14 +75,15 @@ pub(super) struct Program {
     pub runtime: Runtime,
     pub arguments: &'static [&'static str],
     pub protocol: Protocol,
-    /// Which of the plans of `plan.py` it works through.
+    /// The plan of `plan.py` that it works through.
     pub plan: &'static str,
-    /// Whether a Collector stands between it and the service.
+    /// Whether a Collector is between it and the service.
     pub through_collector: bool,
 }
 
 impl Program {
-    /// The command line. Everything is below the repository, where `tests/clients/setup.sh` put it.
+    /// The command line. All files are below the repository, where `tests/clients/setup.sh`
+    /// installed them.
     pub(super) fn command(&self) -> Vec<PathBuf> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let (built, sources) = (root.join("target/clients"), root.join("tests/clients"));
@@ -120,7 +121,7 @@ impl Program {
         }
     }
 
-    /// Where that is on the tree, below the pipeline.
+    /// The path of the slowed operation in the tree, below the pipeline.
     pub(super) fn blamed(&self) -> &'static [&'static str] {
         match self.plan {
             "queue" => &[

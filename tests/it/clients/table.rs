@@ -1,5 +1,5 @@
-//! Every program that has to get its verdict. What docs/senders.md has to say of a sender is shown
-//! by a line here.
+//! The programs that have to get their verdict. Every statement of docs/senders.md about a sender
+//! is shown by a line here.
 
 use super::program::Protocol::{
     JaegerGrpc, JaegerHttp, JaegerUdpBinary, JaegerUdpCompact, OtlpGrpc, OtlpHttp, OtlpMain, ZipkinV1,
@@ -25,7 +25,6 @@ const fn collected(program: Program) -> Program {
     Program { through_collector: true, ..program }
 }
 
-/// All of them.
 pub(super) const PROGRAMS: &[Program] = &[
     program("java-otlp-http", Java("1.67.0"), &["otlp-http"], OtlpMain),
     program("java-1.31-otlp-http", Java("1.31.0"), &["otlp-http"], OtlpMain),

@@ -1,5 +1,5 @@
-//! What the companion action ships of jobs, as artifacts and as pushed spans: part of the run that
-//! GitHub tells of, and whatever is wrong with it is refused without losing the run.
+//! The data that the companion action ships from jobs, as artifacts and as pushed spans. It becomes
+//! part of the run that GitHub reports. Invalid data is refused without losing the run.
 
 use std::io::{Cursor, Write};
 
@@ -12,7 +12,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::actions::ci;
-use super::{Database, PATIENCE, REPO, Scene, on_both};
+use super::{Database, Fixture, PATIENCE, REPO, on_both};
 use crate::fake_github::actions::WorkflowRun;
 use crate::fake_github::state::PullRequest;
 use crate::service::{Service, WEBHOOK_SECRET};
@@ -20,10 +20,10 @@ use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, delivery, sha};
 
 const RUN: u64 = 5_001;
-/// GitHub's number of its second job, `test`.
+/// GitHub's number of the run's second job, `test`.
 const JOB: u64 = RUN * 100 + 2;
 
-/// A span of the job, from so many seconds after the beginning of its tests.
+/// A span of the job. `from` is seconds after the start of the tests.
 fn span(run: &WorkflowRun, id: u64, name: &str, from: i64, seconds: i64) -> Value {
     let began = run.jobs[1].steps[2].1 + from;
     json!({
@@ -40,7 +40,7 @@ fn request(spans: &[Value]) -> Value {
     }] })
 }
 
-/// The zip of a job's artifact, with what its manifest says otherwise.
+/// The zip of a job's artifact. `change` replaces fields of its manifest.
 fn archive(run: &WorkflowRun, spans: &[Value], change: &Value) -> Vec<u8> {
     let job = &run.jobs[1];
     let lines = request(spans).to_string() + "\n";
@@ -73,19 +73,19 @@ fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     writer.finish().expect("memory").into_inner()
 }
 
-async fn ends(scene: &Scene, service: &Service, run: &WorkflowRun) {
-    scene.fake.workflow_run(REPO, run.clone());
-    let payload = webhooks::workflow_run("completed", &scene.repository, run);
-    scene.deliver(service, &delivery("workflow_run", &payload, WEBHOOK_SECRET)).await;
+async fn ends(fixture: &Fixture, service: &Service, run: &WorkflowRun) {
+    fixture.fake.workflow_run(REPO, run.clone());
+    let payload = webhooks::workflow_run("completed", &fixture.repository, run);
+    fixture.deliver(service, &delivery("workflow_run", &payload, WEBHOOK_SECRET)).await;
 }
 
-/// Waits until the only run has a stage, and gives the run.
-async fn run_with(scene: &Scene, service: &Service, stage: &str) -> Value {
+/// Waits until the only run has a stage, and returns the run.
+async fn run_with(fixture: &Fixture, service: &Service, stage: &str) -> Value {
     eventually(&format!("a run with {stage}"), PATIENCE, || async {
-        let (_, listed) = scene.api(service, "/runs").await;
+        let (_, listed) = fixture.api(service, "/runs").await;
         let runs = listed["runs"].as_array().expect("runs").clone();
         assert!(runs.len() <= 1, "one run: {runs:?}");
-        let (_, run) = scene.api(service, &format!("/runs/{}", runs.first()?["id"].as_str()?)).await;
+        let (_, run) = fixture.api(service, &format!("/runs/{}", runs.first()?["id"].as_str()?)).await;
         paths(&run).iter().any(|path| path == stage).then_some(run)
     })
     .await
@@ -97,54 +97,54 @@ fn paths(run: &Value) -> Vec<String> {
     run["stages"].as_array().expect("stages").iter().map(path).collect()
 }
 
-on_both!(what_jobs_sent_is_below_their_steps_whenever_it_came);
-async fn what_jobs_sent_is_below_their_steps_whenever_it_came(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
+on_both!(spans_of_jobs_nest_below_steps_whenever_received);
+async fn spans_of_jobs_nest_below_steps_whenever_received(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
     let head = sha("with an artifact");
     let mut run = ci(RUN, &head, now_seconds() - 600, 0);
     run.event = "pull_request".into();
-    // Before GitHub has told of the run at all: with a root, which is none of the run's.
+    // Pushed before GitHub has reported the run. It has no root span.
     let mut rootless = span(&run, 1, "pushed before", 1, 5);
     let early = request(&[rootless.clone()]);
-    scene.push(&service, &early).await;
-    scene.fake.put_artifact(
+    fixture.push(&service, &early).await;
+    fixture.fake.put_artifact(
         RUN,
         "pacegate-1-test",
         &archive(&run, &[span(&run, 2, "slow case", 10, 20)], &json!({})),
     );
-    scene.fake.put_artifact(RUN, "coverage", b"of somebody else");
-    ends(&scene, &service, &run).await;
-    let slow = run_with(&scene, &service, "CI / test / Run npm test / slow case").await;
+    fixture.fake.put_artifact(RUN, "coverage", b"of somebody else");
+    ends(&fixture, &service, &run).await;
+    let slow = run_with(&fixture, &service, "CI / test / Run npm test / slow case").await;
     assert!(
         paths(&slow).contains(&"CI / test / Run npm test / pushed before".to_owned()),
         "{:?}",
         paths(&slow)
     );
-    assert_eq!(slow["run"]["lineage"]["kind"], "unknown", "what was sent names no branch");
-    assert_eq!(scene.fake.artifact_downloads(), 1);
-    // Later: the run is made again, and stays one.
+    assert_eq!(slow["run"]["lineage"]["kind"], "unknown", "the pushed spans name no branch");
+    assert_eq!(fixture.fake.artifact_downloads(), 1);
+    // A later push, with a root of its own, rebuilds the run, which stays a single run.
     rootless["parentSpanId"] = json!("");
     (rootless["name"], rootless["spanId"]) = (json!("pushed later"), json!("00000000000000aa"));
-    assert_eq!(scene.post_spans(&service, &request(&[rootless])).await.status(), 200);
-    let whole = run_with(&scene, &service, "CI / test / Run npm test / pushed later").await;
+    assert_eq!(fixture.post_spans(&service, &request(&[rootless])).await.status(), 200);
+    let whole = run_with(&fixture, &service, "CI / test / Run npm test / pushed later").await;
     assert_eq!(paths(&whole).len(), paths(&slow).len() + 1);
     let (_, trace) =
-        scene.api(&service, &format!("/runs/{}/trace", whole["run"]["id"].as_str().expect("an id"))).await;
-    assert!(trace.to_string().contains("EPYC"), "facts of the machine are the job's");
-    scene.quiet(&service, 0).await;
+        fixture.api(&service, &format!("/runs/{}/trace", whole["run"]["id"].as_str().expect("an id"))).await;
+    assert!(trace.to_string().contains("EPYC"), "facts about the machine belong to the job");
+    fixture.wait_until_idle(&service, 0).await;
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(a_fork_s_hostile_artifacts_are_refused_and_its_run_is_measured);
-async fn a_fork_s_hostile_artifacts_are_refused_and_its_run_is_measured(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
+on_both!(adversarial_fork_artifacts_are_refused_and_run_measured);
+async fn adversarial_fork_artifacts_are_refused_and_run_measured(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
     let head = sha("of a fork");
     let mut pr = PullRequest::new(12, REPO, &head);
     (pr.head_ref, pr.head_repo) = ("main".to_owned(), "mallory/my-app".to_owned());
-    scene.fake.pull_request(REPO, pr);
+    fixture.fake.pull_request(REPO, pr);
     let mut run = ci(RUN, &head, now_seconds() - 600, 0);
     (run.event, run.head_repo) = ("pull_request".to_owned(), "mallory/my-app".to_owned());
     let evil = |change: &Value| archive(&run, &[span(&run, 9, "evil", 1, 5)], change);
@@ -165,20 +165,20 @@ async fn a_fork_s_hostile_artifacts_are_refused_and_its_run_is_measured(database
         ("elsewhere", good.clone(), "not https"),
     ];
     for (name, bytes, _) in &attacks {
-        let id = scene.fake.put_artifact(RUN, &format!("pacegate-1-{name}"), bytes);
-        scene.fake.change_artifact(id, |artifact| match *name {
+        let id = fixture.fake.put_artifact(RUN, &format!("pacegate-1-{name}"), bytes);
+        fixture.fake.change_artifact(id, |artifact| match *name {
             "digest" => artifact.digest = Some(format!("sha256:{}", "0".repeat(64))),
             "elsewhere" => artifact.location = Some("http://169.254.169.254/latest".to_owned()),
             _ => {}
         });
     }
-    // One of another commit by GitHub's own word; one with times that can't be.
-    let other = scene.fake.put_artifact(RUN, "pacegate-1-other", &good);
-    scene.fake.change_artifact(other, |artifact| artifact.head_sha = Some("a".repeat(40)));
+    // An artifact that GitHub lists with another commit, and an artifact with impossible times.
+    let other = fixture.fake.put_artifact(RUN, "pacegate-1-other", &good);
+    fixture.fake.change_artifact(other, |artifact| artifact.head_sha = Some("a".repeat(40)));
     let forged = archive(&run, &[span(&run, 8, "forged", -400, 5)], &json!({}));
-    scene.fake.put_artifact(RUN, "pacegate-1-test", &forged);
-    ends(&scene, &service, &run).await;
-    let measured = run_with(&scene, &service, "CI / test / Run npm test").await;
+    fixture.fake.put_artifact(RUN, "pacegate-1-test", &forged);
+    ends(&fixture, &service, &run).await;
+    let measured = run_with(&fixture, &service, "CI / test / Run npm test").await;
     assert_eq!(
         measured["run"]["lineage"],
         json!({ "kind": "pull_request", "number": 12 }),
@@ -193,10 +193,10 @@ async fn a_fork_s_hostile_artifacts_are_refused_and_its_run_is_measured(database
     let log = service.log().join("\n");
     for (name, _, reason) in &attacks {
         assert!(log.contains(reason), "{name}: {reason} in\n{log}");
-        assert!(text.contains(&format!("pacegate-1-{name}")), "{name} is told: {text}");
+        assert!(text.contains(&format!("pacegate-1-{name}")), "{name} is reported: {text}");
     }
     assert!(log.contains("of another commit"), "{log}");
-    scene.quiet(&service, 0).await;
+    fixture.wait_until_idle(&service, 0).await;
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

@@ -1,31 +1,31 @@
-//! The buttons of a check, from who may press them to what a merge makes of a decision; and checks
-//! that are asked for again all at once.
+//! The buttons of a check: the permission they need, the effect of a decision, and its effect after
+//! a merge. Also rerequests of a check and of a check suite.
 
 use serde_json::json;
 
-use super::{Database, PATIENCE, REPO, Scene, on_both};
+use super::{Database, Fixture, PATIENCE, REPO, on_both};
 use crate::fake_github::state::{CheckRun, PullRequest};
 use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds, rfc3339};
 use crate::webhooks::{self, delivery, sha};
 
-/// A pull request whose second push confirmed a slowdown; its head and check.
-pub(super) async fn regressed(scene: &Scene, service: &Service, number: u64) -> (String, CheckRun) {
-    scene.push_history(service).await;
+/// A pull request whose second push confirmed a slowdown. Returns its head and its check.
+pub(super) async fn regressed(fixture: &Fixture, service: &Service, number: u64) -> (String, CheckRun) {
+    fixture.push_history(service).await;
     let heads = [sha(&format!("{number} first")), sha(&format!("{number} second"))];
     for (action, head, minutes) in [("opened", &heads[0], 30), ("synchronize", &heads[1], 10)] {
-        scene.deliver(service, &scene.pull_request(action, number, head)).await;
-        scene.push(service, &slowed(number, head, minutes)).await;
-        scene.concluded(head).await;
+        fixture.deliver(service, &fixture.pull_request(action, number, head)).await;
+        fixture.push(service, &slowed(number, head, minutes)).await;
+        fixture.concluded(head).await;
     }
-    scene.quiet(service, 2).await;
-    let check = scene.concluded(&heads[1]).await;
+    fixture.wait_until_idle(service, 2).await;
+    let check = fixture.concluded(&heads[1]).await;
     let title = check.title.clone().unwrap_or_default();
     assert!(title.contains("integration-tests") && title.contains("confirmed"), "{title}");
     (heads[1].clone(), check)
 }
 
-/// Slowed, without the error that [`Scene::slowed`] has.
+/// A slowed run without the error of [`Fixture::slowed`].
 fn slowed(number: u64, head: &str, minutes_ago: i64) -> serde_json::Value {
     let mut run =
         crate::pipeline::Run::slowed(head, &format!("change-{number}"), now_seconds() - minutes_ago * 60);
@@ -33,138 +33,139 @@ fn slowed(number: u64, head: &str, minutes_ago: i64) -> serde_json::Value {
     run.request()
 }
 
-pub(super) async fn press(scene: &Scene, service: &Service, check: &CheckRun, button: &str, login: &str) {
+pub(super) async fn press(fixture: &Fixture, service: &Service, check: &CheckRun, button: &str, login: &str) {
     let external_id = check.external_id.as_deref().expect("every check has one");
-    let payload = webhooks::check_run_action(&scene.repository, &check.head_sha, external_id, button, login);
-    scene.deliver(service, &delivery("check_run", &payload, WEBHOOK_SECRET)).await;
+    let payload =
+        webhooks::check_run_action(&fixture.repository, &check.head_sha, external_id, button, login);
+    fixture.deliver(service, &delivery("check_run", &payload, WEBHOOK_SECRET)).await;
 }
 
-pub(super) async fn becomes(scene: &Scene, head: &str, conclusion: &str) -> CheckRun {
+pub(super) async fn wait_for_conclusion(fixture: &Fixture, head: &str, conclusion: &str) -> CheckRun {
     eventually(&format!("a check that is {conclusion}"), PATIENCE, || async {
-        scene.checks(head).into_iter().next_back().filter(|c| c.conclusion.as_deref() == Some(conclusion))
+        fixture.checks(head).into_iter().next_back().filter(|c| c.conclusion.as_deref() == Some(conclusion))
     })
     .await
 }
 
-on_both!(an_accepted_change_is_accepted_until_it_is_worse);
-async fn an_accepted_change_is_accepted_until_it_is_worse(database: Database) {
-    let scene = Scene::new(database).await;
-    scene.fake.collaborator(REPO, "reader", "read");
-    scene.fake.collaborator(REPO, "ada", "write");
-    let service = scene.builder.start().await;
-    let (head, check) = regressed(&scene, &service, 7).await;
+on_both!(acceptance_holds_until_change_gets_worse);
+async fn acceptance_holds_until_change_gets_worse(database: Database) {
+    let fixture = Fixture::new(database).await;
+    fixture.fake.collaborator(REPO, "reader", "read");
+    fixture.fake.collaborator(REPO, "ada", "write");
+    let service = fixture.builder.start().await;
+    let (head, check) = regressed(&fixture, &service, 7).await;
     let buttons: Vec<&str> =
         check.actions.iter().filter_map(|action| action["identifier"].as_str()).collect();
     assert_eq!(buttons, ["accept", "reevaluate", "mute"]);
 
-    // Whoever may not write changes nothing, however the button came to be pressed.
+    // A person without write permission changes nothing, on any button.
     for (login, button) in
         [("reader", "accept"), ("nobody", "accept"), ("../../x", "mute"), ("ada", "format")]
     {
-        press(&scene, &service, &check, button, login).await;
+        press(&fixture, &service, &check, button, login).await;
     }
-    scene.quiet(&service, 2).await;
-    assert_eq!(scene.concluded(&head).await.conclusion, check.conclusion);
-    assert_eq!(scene.fake.count_of("repos/get-collaborator-permission-level"), 2);
+    fixture.wait_until_idle(&service, 2).await;
+    assert_eq!(fixture.concluded(&head).await.conclusion, check.conclusion);
+    assert_eq!(fixture.fake.count_of("repos/get-collaborator-permission-level"), 2);
 
-    press(&scene, &service, &check, "accept", "ada").await;
-    let accepted = becomes(&scene, &head, "success").await;
+    press(&fixture, &service, &check, "accept", "ada").await;
+    let accepted = wait_for_conclusion(&fixture, &head, "success").await;
     assert_eq!(accepted.id, check.id, "the same evaluation");
     let shown = [accepted.summary, accepted.text].map(Option::unwrap_or_default).concat();
     assert!(shown.contains("ada") && shown.to_lowercase().contains("accepted"), "{shown}");
-    scene.quiet(&service, 2).await;
-    let comment = scene.fake.comments(REPO, 7).remove(0).body;
+    fixture.wait_until_idle(&service, 2).await;
+    let comment = fixture.fake.comments(REPO, 7).remove(0).body;
     assert!(comment.contains("Nothing is open") && comment.contains("accepted"), "{comment}");
 
-    // It is carried over to the next push, and is a finding again when it is materially worse.
+    // The decision carries over to the next push. A materially larger slowdown is a finding again.
     let third = sha("as slow");
-    scene.deliver(&service, &scene.pull_request("synchronize", 7, &third)).await;
-    scene.push(&service, &slowed(7, &third, 5)).await;
-    becomes(&scene, &third, "success").await;
+    fixture.deliver(&service, &fixture.pull_request("synchronize", 7, &third)).await;
+    fixture.push(&service, &slowed(7, &third, 5)).await;
+    wait_for_conclusion(&fixture, &third, "success").await;
     let fourth = sha("slower still");
-    scene.deliver(&service, &scene.pull_request("synchronize", 7, &fourth)).await;
+    fixture.deliver(&service, &fixture.pull_request("synchronize", 7, &fourth)).await;
     for minutes in [4, 3, 2] {
         let mut run = crate::pipeline::Run::slowed(&fourth, "change-7", now_seconds() - minutes * 60);
         (run.raises, run.slow) = (false, 3.0);
-        scene.push(&service, &run.request()).await;
+        fixture.push(&service, &run.request()).await;
     }
-    let again = becomes(&scene, &fourth, "neutral").await;
+    let again = wait_for_conclusion(&fixture, &fourth, "neutral").await;
     let text = [again.title, again.text].map(Option::unwrap_or_default).concat();
     assert!(text.contains("integration-tests") && text.contains("worse than that"), "{text}");
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(what_was_accepted_and_merged_is_the_new_level);
-async fn what_was_accepted_and_merged_is_the_new_level(database: Database) {
-    let scene = Scene::new(database).await;
-    scene.fake.collaborator(REPO, "ada", "admin");
-    let service = scene.builder.start().await;
-    let (head, check) = regressed(&scene, &service, 7).await;
-    press(&scene, &service, &check, "accept", "ada").await;
-    becomes(&scene, &head, "success").await;
+on_both!(accepted_change_becomes_new_level_after_merge);
+async fn accepted_change_becomes_new_level_after_merge(database: Database) {
+    let fixture = Fixture::new(database).await;
+    fixture.fake.collaborator(REPO, "ada", "admin");
+    let service = fixture.builder.start().await;
+    let (head, check) = regressed(&fixture, &service, 7).await;
+    press(&fixture, &service, &check, "accept", "ada").await;
+    wait_for_conclusion(&fixture, &head, "success").await;
     let merged_at = now_seconds() - 100;
     let merged =
         PullRequest { open: false, merged_at: Some(rfc3339(merged_at)), ..PullRequest::new(7, REPO, &head) };
-    scene.fake.pull_request(REPO, merged.clone());
-    let closed = webhooks::pull_request("closed", &scene.repository, &merged);
-    scene.deliver(&service, &delivery("pull_request", &closed, WEBHOOK_SECRET)).await;
-    // From here on main is as slow, and one run of it is enough to know.
+    fixture.fake.pull_request(REPO, merged.clone());
+    let closed = webhooks::pull_request("closed", &fixture.repository, &merged);
+    fixture.deliver(&service, &delivery("pull_request", &closed, WEBHOOK_SECRET)).await;
+    // Main is as slow from here on. One run of it is enough for the new level.
     for seconds in [90, 60] {
         let mut run =
             crate::pipeline::Run::of_main(&sha(&format!("merged {seconds}")), now_seconds() - seconds);
         run.slow = 1.7;
-        scene.push(&service, &run.request()).await;
+        fixture.push(&service, &run.request()).await;
     }
-    scene.wait_for_runs(&service, super::HISTORY as usize + 4).await;
+    fixture.wait_for_runs(&service, super::HISTORY as usize + 4).await;
     let next = sha("another change");
-    scene.deliver(&service, &scene.pull_request("opened", 8, &next)).await;
-    scene.push(&service, &slowed(8, &next, 0)).await;
-    let check = scene.concluded(&next).await;
+    fixture.deliver(&service, &fixture.pull_request("opened", 8, &next)).await;
+    fixture.push(&service, &slowed(8, &next, 0)).await;
+    let check = fixture.concluded(&next).await;
     assert_eq!(check.conclusion.as_deref(), Some("success"), "{:?} {:?}", check.title, check.summary);
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(a_muted_stage_is_muted_for_every_pull_request);
-async fn a_muted_stage_is_muted_for_every_pull_request(database: Database) {
-    let scene = Scene::new(database).await;
-    scene.fake.collaborator(REPO, "ada", "write");
-    let service = scene.builder.start().await;
-    let (head, check) = regressed(&scene, &service, 7).await;
-    press(&scene, &service, &check, "mute", "ada").await;
-    let muted = becomes(&scene, &head, "success").await;
+on_both!(muted_stage_is_muted_in_every_pull_request);
+async fn muted_stage_is_muted_in_every_pull_request(database: Database) {
+    let fixture = Fixture::new(database).await;
+    fixture.fake.collaborator(REPO, "ada", "write");
+    let service = fixture.builder.start().await;
+    let (head, check) = regressed(&fixture, &service, 7).await;
+    press(&fixture, &service, &check, "mute", "ada").await;
+    let muted = wait_for_conclusion(&fixture, &head, "success").await;
     let shown = [muted.summary, muted.text].map(Option::unwrap_or_default).concat();
     assert!(shown.contains("ada") && shown.to_lowercase().contains("muted"), "{shown}");
     let other = sha("elsewhere");
-    scene.deliver(&service, &scene.pull_request("opened", 8, &other)).await;
-    scene.push(&service, &slowed(8, &other, 5)).await;
-    becomes(&scene, &other, "success").await;
+    fixture.deliver(&service, &fixture.pull_request("opened", 8, &other)).await;
+    fixture.push(&service, &slowed(8, &other, 5)).await;
+    wait_for_conclusion(&fixture, &other, "success").await;
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(a_check_can_be_asked_for_again_by_button_and_by_suite);
-async fn a_check_can_be_asked_for_again_by_button_and_by_suite(database: Database) {
-    let scene = Scene::new(database).await;
-    scene.fake.collaborator(REPO, "ada", "write");
-    let service = scene.builder.start().await;
-    let (head, check) = regressed(&scene, &service, 7).await;
-    press(&scene, &service, &check, "reevaluate", "ada").await;
+on_both!(check_reevaluates_on_button_and_suite_request);
+async fn check_reevaluates_on_button_and_suite_request(database: Database) {
+    let fixture = Fixture::new(database).await;
+    fixture.fake.collaborator(REPO, "ada", "write");
+    let service = fixture.builder.start().await;
+    let (head, check) = regressed(&fixture, &service, 7).await;
+    press(&fixture, &service, &check, "reevaluate", "ada").await;
     let completed = |count| {
-        let (scene, head) = (&scene, &head);
+        let (fixture, head) = (&fixture, &head);
         eventually("the next check run", PATIENCE, move || async move {
-            let checks = scene.checks(head);
+            let checks = fixture.checks(head);
             let all = checks.len() == count && checks.iter().all(|check| check.status == "completed");
             all.then_some(())
         })
     };
     completed(2).await;
-    let suite = webhooks::check_suite_rerequested(&scene.repository, &head);
-    scene.deliver(&service, &delivery("check_suite", &suite, WEBHOOK_SECRET)).await;
+    let suite = webhooks::check_suite_rerequested(&fixture.repository, &head);
+    fixture.deliver(&service, &delivery("check_suite", &suite, WEBHOOK_SECRET)).await;
     completed(3).await;
-    let ids: Vec<_> = scene.checks(&head).into_iter().filter_map(|check| check.external_id).collect();
+    let ids: Vec<_> = fixture.checks(&head).into_iter().filter_map(|check| check.external_id).collect();
     assert_eq!(json!(ids), json!([1, 2, 3].map(|n| format!("{head}:{n}"))));
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

@@ -1,4 +1,4 @@
-//! The command line as scripts use it: exit codes, streams, the verdict JSON of the contract.
+//! The command line as scripts use it: exit codes, streams, and the verdict's JSON.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Database, Scene};
+use super::{Database, Fixture};
 use crate::fake_github::FakeGitHub;
 use crate::pipeline::{Run, history};
 use crate::service::{Service, run_cli};
@@ -28,7 +28,7 @@ fn compare(baseline: &Path, candidate: &Path, more: &[&str]) -> Output {
 }
 
 fn code(output: &Output) -> i32 {
-    output.status.code().expect("it ended by itself")
+    output.status.code().expect("an exit code, not a signal")
 }
 
 fn stdout(output: &Output) -> String {
@@ -46,28 +46,29 @@ fn pushes(count: i64) -> Value {
 }
 
 #[test]
-fn compare_ends_with_the_code_of_its_verdict() {
+fn compare_exit_code_matches_verdict() {
     let folder = TempDir::new().expect("a folder");
     let baseline = write(&folder, "baseline.json", &history(30, NOON - 3600));
     let (once, twice) = (write(&folder, "once.json", &pushes(1)), write(&folder, "twice.json", &pushes(2)));
     let usual = write(&folder, "usual.json", &Run::of_main(&sha("usual"), NOON).request());
     let few = write(&folder, "few.json", &history(3, NOON - 3600));
-    for (candidate, expected, word) in [(&twice, 1, "REGRESSED"), (&once, 0, "SUSPECT"), (&usual, 0, "PASS")]
+    for (candidate, expected, expected_text) in
+        [(&twice, 1, "REGRESSED"), (&once, 0, "SUSPECT"), (&usual, 0, "PASS")]
     {
         let output = compare(&baseline, candidate, &[]);
         assert_eq!(code(&output), expected, "{}", stdout(&output));
-        assert!(stdout(&output).contains(word), "{}", stdout(&output));
+        assert!(stdout(&output).contains(expected_text), "{}", stdout(&output));
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(!stdout(&output).contains('\u{1b}'), "no colours into a pipe");
     }
-    assert_eq!(code(&compare(&few, &usual, &[])), 0, "too little data is a verdict");
+    assert_eq!(code(&compare(&few, &usual, &[])), 0, "too little data is also a verdict");
     assert_eq!(code(&compare(&few, &usual, &["--strict"])), 3);
     let markdown = compare(&baseline, &twice, &["--format", "markdown"]);
     assert!(stdout(&markdown).contains("`integration-tests`"), "{}", stdout(&markdown));
 }
 
 #[test]
-fn compare_s_json_is_the_contract_s() {
+fn compare_json_matches_contract() {
     let folder = TempDir::new().expect("a folder");
     let baseline = write(&folder, "baseline.json", &history(30, NOON - 3600));
     let candidate = write(&folder, "candidate.json", &pushes(2));
@@ -120,7 +121,7 @@ fn compare_reads_the_samples() {
 }
 
 #[test]
-fn bad_usage_and_unreadable_input_end_with_2_and_a_sentence() {
+fn bad_usage_or_input_exits_2_with_explanation() {
     let folder = TempDir::new().expect("a folder");
     let usual = write(&folder, "usual.json", &Run::of_main(&sha("usual"), NOON).request());
     let garbage = write(&folder, "garbage.json", &json!({ "neither": "this nor that" }));
@@ -148,7 +149,7 @@ fn bad_usage_and_unreadable_input_end_with_2_and_a_sentence() {
 }
 
 #[test]
-fn the_demo_names_the_integration_tests_and_not_their_parents() {
+fn demo_names_integration_tests_and_no_parents() {
     let output = run_cli(&["demo", "--exit", "--listen", "127.0.0.1:0"], &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = stdout(&output);
@@ -161,21 +162,21 @@ fn the_demo_names_the_integration_tests_and_not_their_parents() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn doctor_says_what_is_wrong_and_what_is_right() {
-    let scene = Scene::new(Database::sqlite()).await;
-    let output = scene.builder.run(&["doctor"]);
+async fn doctor_reports_problems_and_correct_settings() {
+    let fixture = Fixture::new(Database::sqlite()).await;
+    let output = fixture.builder.run(&["doctor"]);
     assert_eq!(code(&output), 1, "{}", stdout(&output));
     assert!(stdout(&output).contains("event"), "the fake's App has no events: {}", stdout(&output));
-    let broken = scene.builder.clone().env("PACEGATE_GITHUB_PRIVATE_KEY", "/no/such/key.pem");
+    let broken = fixture.builder.clone().env("PACEGATE_GITHUB_PRIVATE_KEY", "/no/such/key.pem");
     let output = broken.run(&["doctor"]);
     assert_eq!(code(&output), 1);
     assert!(stdout(&output).contains("neither a PEM text nor a file"), "{}", stdout(&output));
-    let _ = scene.fake.take_violations();
-    scene.fake.finish();
+    let _ = fixture.fake.take_violations();
+    fixture.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn migrate_makes_the_tables_and_doctor_agrees() {
+async fn migrate_creates_tables_and_doctor_confirms() {
     let folder = TempDir::new().expect("a folder");
     let builder = Service::builder().sqlite_in(folder.path());
     let before = builder.run(&["doctor"]);

@@ -1,40 +1,40 @@
-//! An Enterprise Server: everything is below `/api/v3` of a host of its own, page 2 of a list
-//! included. The fake takes a call outside for a violation.
+//! An Enterprise Server: all calls go below `/api/v3` of its own host, also for page 2 of a list.
+//! The fake reports a call outside as a violation.
 
-use super::{Database, REPO, Scene, on_both};
+use super::{Database, Fixture, REPO, on_both};
 use crate::fake_github::FakeGitHub;
 use crate::webhooks::sha;
 
-on_both!(a_server_of_its_own_has_the_same_story);
-async fn a_server_of_its_own_has_the_same_story(database: Database) {
-    let scene = Scene::on(FakeGitHub::enterprise_server().furnished(REPO), database);
-    assert!(scene.fake.url().ends_with("/api/v3"));
+on_both!(enterprise_server_publishes_like_github_com);
+async fn enterprise_server_publishes_like_github_com(database: Database) {
+    let fixture = Fixture::on(FakeGitHub::enterprise_server().populated(REPO), database);
+    assert!(fixture.fake.url().ends_with("/api/v3"));
     for number in 0..130 {
-        scene.fake.foreign_comment(REPO, 7, &format!("person-{number}"), None, "a remark");
+        fixture.fake.foreign_comment(REPO, 7, &format!("person-{number}"), None, "a remark");
     }
     let (first, second) = (sha("enterprise first"), sha("enterprise second"));
-    let story = async |scene: &Scene| {
-        let service = scene.builder.start().await;
-        scene.push_history(&service).await;
-        scene.deliver(&service, &scene.pull_request("opened", 7, &first)).await;
-        scene.push(&service, &Scene::slowed(7, &first, 30)).await;
-        scene.deliver(&service, &scene.pull_request("synchronize", 7, &second)).await;
-        scene.push(&service, &Scene::slowed(7, &second, 10)).await;
-        scene.concluded(&second).await;
-        scene.quiet(&service, 2).await;
+    let story = async |fixture: &Fixture| {
+        let service = fixture.builder.start().await;
+        fixture.push_history(&service).await;
+        fixture.deliver(&service, &fixture.pull_request("opened", 7, &first)).await;
+        fixture.push(&service, &Fixture::slowed(7, &first, 30)).await;
+        fixture.deliver(&service, &fixture.pull_request("synchronize", 7, &second)).await;
+        fixture.push(&service, &Fixture::slowed(7, &second, 10)).await;
+        fixture.concluded(&second).await;
+        fixture.wait_until_idle(&service, 2).await;
         service.terminate().await;
     };
-    story(&scene).await;
+    story(&fixture).await;
     let ours = || {
-        let comments = scene.fake.comments(REPO, 7);
+        let comments = fixture.fake.comments(REPO, 7);
         comments.into_iter().filter(|comment| comment.app_slug.is_some()).count()
     };
-    assert_eq!((ours(), scene.checks(&second).len()), (1, 1));
-    scene.fake.old_check_runs(REPO, &second, 120);
+    assert_eq!((ours(), fixture.checks(&second).len()), (1, 1));
+    fixture.fake.old_check_runs(REPO, &second, 120);
 
-    // A service that lost its database finds on page 2 what it had posted.
-    let calls = scene.fake.requests().len();
-    let anew = Scene::on(scene.fake, Database::sqlite());
+    // A service that lost its database finds its check run and comment on page 2.
+    let calls = fixture.fake.requests().len();
+    let anew = Fixture::on(fixture.fake, Database::sqlite());
     story(&anew).await;
     let second_pages = |operation: &str| {
         let requests = anew.fake.requests().split_off(calls);

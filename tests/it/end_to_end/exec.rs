@@ -1,5 +1,5 @@
-//! `pacegate exec` as a pipeline uses it: exit codes, signals, the tree of nested commands, the
-//! file that `compare` reads, reports attached, and a service that is there or not.
+//! `pacegate exec` as a pipeline uses it. Covers exit codes, signals, the tree of nested commands,
+//! the file for `compare`, attached reports, and a reachable or unreachable service.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -7,14 +7,14 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Database, PATIENCE, Scene, on_both};
+use super::{Database, Fixture, PATIENCE, on_both};
 use crate::service::run_cli;
 use crate::time::eventually;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pacegate");
 const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// A folder with the file that spans go to.
+/// A folder with the file that receives the spans.
 struct Recorded {
     folder: TempDir,
 }
@@ -35,7 +35,7 @@ impl Recorded {
         run_cli(&[&["exec"], arguments].concat(), &all)
     }
 
-    /// Every span, in the order of their lines.
+    /// Every span, in the order of the lines.
     fn spans(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.file()).expect("a file");
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
@@ -64,7 +64,7 @@ fn sample(name: &str) -> String {
 }
 
 #[test]
-fn nested_commands_are_a_tree_that_compare_reads() {
+fn nested_commands_form_tree_readable_by_compare() {
     let recorded = Recorded::new();
     let nested = [
         "--name", "ci", "--", BINARY, "exec", "--name", "test", "--", BINARY, "exec", "--", "sh", "-c",
@@ -94,7 +94,7 @@ fn nested_commands_are_a_tree_that_compare_reads() {
 }
 
 #[test]
-fn the_command_s_end_is_ours() {
+fn exec_ends_as_its_command_ends() {
     for (command, code, said) in [
         (&["sh", "-c", "echo out; exit 0"][..], 0, ""),
         (&["sh", "-c", "exit 255"], 255, ""),
@@ -117,7 +117,7 @@ fn the_command_s_end_is_ours() {
 }
 
 #[test]
-fn a_context_from_outside_is_joined_and_a_broken_one_is_said() {
+fn given_context_is_joined_broken_context_is_reported() {
     let recorded = Recorded::new();
     let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
     let parent = format!("00-{trace}-{span}-01");
@@ -132,11 +132,11 @@ fn a_context_from_outside_is_joined_and_a_broken_one_is_said() {
     let output = recorded.exec(&prints, &[("TRACEPARENT", "00-nonsense"), ("TRACESTATE", "a=b")]);
     assert!(stderr(&output).contains("TRACEPARENT is not a W3C trace context"), "{}", stderr(&output));
     assert_eq!(recorded.spans()[1]["parentSpanId"], "");
-    assert!(!String::from_utf8_lossy(&output.stdout).contains("a=b"), "a state is its parent's");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("a=b"), "a trace state needs its parent");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_reaches_the_command_and_its_own_end_is_kept() {
+async fn signal_reaches_command_and_exit_code_is_kept() {
     let recorded = Recorded::new();
     let ready = recorded.folder.path().join("ready");
     let script = format!("trap 'exit 7' TERM; touch {}; while :; do sleep 0.05; done", ready.display());
@@ -155,7 +155,7 @@ async fn a_signal_reaches_the_command_and_its_own_end_is_kept() {
 }
 
 #[test]
-fn several_commands_share_a_file() {
+fn several_commands_share_one_file() {
     let recorded = Recorded::new();
     let script = format!("for i in 1 2 3 4 5 6 7 8; do {BINARY} exec --name part -- true & done; wait");
     let output = recorded.exec(&["--", "sh", "-c", &script], &[]);
@@ -164,7 +164,7 @@ fn several_commands_share_a_file() {
 }
 
 #[test]
-fn a_server_that_is_not_there_changes_nothing_for_the_command() {
+fn unreachable_server_does_not_affect_the_command() {
     let output = run_cli(
         &["exec", "--timeout", "500ms", "--", "sh", "-c", "echo done; exit 4"],
         &[("PACEGATE_URL", "http://127.0.0.1:9"), ("PACEGATE_TOKEN", "hunter2")],
@@ -182,7 +182,7 @@ fn a_server_that_is_not_there_changes_nothing_for_the_command() {
 }
 
 #[test]
-fn a_report_of_an_earlier_run_is_not_this_run_s() {
+fn report_older_than_the_command_is_ignored() {
     let recorded = Recorded::new();
     let old = recorded.folder.path().join("old.xml");
     let old = old.to_str().expect("UTF-8");
@@ -196,10 +196,10 @@ fn a_report_of_an_earlier_run_is_not_this_run_s() {
     assert_eq!(recorded.spans().len(), 1);
 }
 
-on_both!(a_command_s_run_is_measured_with_its_tests);
-async fn a_command_s_run_is_measured_with_its_tests(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
+on_both!(command_run_is_measured_with_its_tests);
+async fn command_run_is_measured_with_its_tests(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
     let folder = TempDir::new().expect("a folder");
     let report = folder.path().join("report.xml");
     let report = report.to_str().expect("UTF-8");
@@ -211,7 +211,7 @@ async fn a_command_s_run_is_measured_with_its_tests(database: Database) {
         &arguments,
         &[
             ("PACEGATE_URL", &url),
-            ("PACEGATE_TOKEN", &scene.token),
+            ("PACEGATE_TOKEN", &fixture.token),
             ("GITLAB_CI", "true"),
             ("CI_COMMIT_SHA", SHA),
             ("CI_COMMIT_BRANCH", "main"),
@@ -219,11 +219,11 @@ async fn a_command_s_run_is_measured_with_its_tests(database: Database) {
         ],
     );
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
-    scene.wait_for_runs(&service, 1).await;
-    let (_, runs) = scene.api(&service, "/runs").await;
+    fixture.wait_for_runs(&service, 1).await;
+    let (_, runs) = fixture.api(&service, "/runs").await;
     let run = &runs["runs"][0];
     assert_eq!((&run["head_sha"], &run["pipeline"]), (&SHA.into(), &"shop".into()), "{run}");
-    let (_, run) = scene.api(&service, &format!("/runs/{}", run["id"].as_str().expect("an id"))).await;
+    let (_, run) = fixture.api(&service, &format!("/runs/{}", run["id"].as_str().expect("an id"))).await;
     let paths: Vec<&Value> = run["stages"].as_array().expect("stages").iter().map(|s| &s["path"]).collect();
     let wanted = serde_json::json!(["shop", "shop.OrdersTest", "creates"]);
     assert!(paths.contains(&&wanted), "{paths:?}");
@@ -235,5 +235,5 @@ async fn a_command_s_run_is_measured_with_its_tests(database: Database) {
     assert_eq!(refused.status.code(), Some(0));
     assert!(stderr(&refused).contains("check PACEGATE_TOKEN"), "{}", stderr(&refused));
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

@@ -1,13 +1,13 @@
-//! A GitHub that limits, fails and falls silent: every check ends as it would have, and nobody
-//! is written to while GitHub asked to wait.
+//! A GitHub that limits, fails and stops answering. Every check still ends, and no installation is
+//! written to while GitHub asked to wait.
 
-use super::{Database, PATIENCE, REPO, Scene, on_both};
-use crate::fake_github::storm::Weather;
+use super::{Database, Fixture, PATIENCE, REPO, on_both};
+use crate::fake_github::storm::StormParameters;
 use crate::fake_github::{Fault, Matcher, Side};
 use crate::time::eventually;
 use crate::webhooks::sha;
 
-/// What goes wrong, at which call.
+/// Each fault, and the call that it affects.
 fn faults() -> Vec<(Matcher, Fault)> {
     vec![
         (Matcher::on("POST", "/access_tokens"), Fault::BadGateway),
@@ -29,130 +29,132 @@ fn faults() -> Vec<(Matcher, Fault)> {
     ]
 }
 
-on_both!(one_fault_at_each_call);
-async fn one_fault_at_each_call(database: Database) {
-    let mut scene = Scene::new(database).await;
-    // A silent GitHub is given up early here.
-    scene.builder = scene.builder.clone().env("PACEGATE_GITHUB_TIMEOUT", "1s");
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
+on_both!(fault_at_any_call_leaves_one_check);
+async fn fault_at_any_call_leaves_one_check(database: Database) {
+    let mut fixture = Fixture::new(database).await;
+    // A GitHub that does not answer is given up early here.
+    fixture.builder = fixture.builder.clone().env("PACEGATE_GITHUB_TIMEOUT", "1s");
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
     for (number, (matcher, fault)) in (200_u64..).zip(faults()) {
         let head = sha(&format!("fault {number}"));
-        scene.fake.revoke_tokens(); // so that one is minted in each round
-        scene.fake.fault(matcher.clone(), fault);
-        scene.push(&service, &Scene::slowed(number, &head, 10)).await;
-        scene.deliver(&service, &scene.pull_request("opened", number, &head)).await;
-        scene.concluded(&head).await;
+        fixture.fake.revoke_tokens(); // so that one is minted in each round
+        fixture.fake.fault(matcher.clone(), fault);
+        fixture.push(&service, &Fixture::slowed(number, &head, 10)).await;
+        fixture.deliver(&service, &fixture.pull_request("opened", number, &head)).await;
+        fixture.concluded(&head).await;
         eventually("the comment", PATIENCE, || async {
-            scene.fake.comments(REPO, number).first().map(|_| ())
+            fixture.fake.comments(REPO, number).first().map(|_| ())
         })
         .await;
-        scene.quiet(&service, usize::try_from(number - 199).expect("small")).await;
-        assert_eq!(scene.checks(&head).len(), 1, "one check run after {fault:?}");
-        assert_eq!(scene.fake.comments(REPO, number).len(), 1, "one comment after {fault:?}");
+        fixture.wait_until_idle(&service, usize::try_from(number - 199).expect("small")).await;
+        assert_eq!(fixture.checks(&head).len(), 1, "one check run after {fault:?}");
+        assert_eq!(fixture.fake.comments(REPO, number).len(), 1, "one comment after {fault:?}");
     }
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_write_while_github_asks_to_wait() {
-    let scene = Scene::new(Database::sqlite()).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
+    let fixture = Fixture::new(Database::sqlite()).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
     let head = sha("asked to wait");
-    // No hint of when to come back: the documented wait is a minute.
-    scene.fake.fault(Matcher::on("PATCH", "/check-runs/"), Fault::SecondaryLimit);
-    scene.push(&service, &Scene::slowed(1, &head, 10)).await;
-    scene.deliver(&service, &scene.pull_request("opened", 1, &head)).await;
-    let warning = eventually("the job to be put off", PATIENCE, || async {
+    // GitHub gives no hint when to retry. The documented wait is a minute.
+    fixture.fake.fault(Matcher::on("PATCH", "/check-runs/"), Fault::SecondaryLimit);
+    fixture.push(&service, &Fixture::slowed(1, &head, 10)).await;
+    fixture.deliver(&service, &fixture.pull_request("opened", 1, &head)).await;
+    let warning = eventually("the task to be postponed", PATIENCE, || async {
         service.log().into_iter().find(|line| line.contains("publish_comparison") && line.contains("put off"))
     })
     .await;
     assert!(warning.contains("GitHub asks to wait 6"), "{warning}");
-    assert_eq!(scene.fake.count_of("checks/update"), 1, "and it is not asked again meanwhile");
+    assert_eq!(fixture.fake.count_of("checks/update"), 1, "no second call during the wait");
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(an_outage_ends_with_every_check_concluded);
-async fn an_outage_ends_with_every_check_concluded(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
-    // Nothing is answered: with the first delivery, and from the middle of publishing on.
-    let down = Weather { seed: 1, failing: 1000, limited: 0, calls: 5000, window: 3600 };
+on_both!(outage_ends_with_every_check_concluded);
+async fn outage_ends_with_every_check_concluded(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
+    // GitHub answers nothing: first from the first delivery on, then from the middle of publishing
+    // on.
+    let down = StormParameters { seed: 1, failing: 1000, limited: 0, calls: 5000, window: 3600 };
     let heads: Vec<String> = (1..=3).map(|number| sha(&format!("outage {number}"))).collect();
-    let pause = scene.fake.pause_at("PATCH", "/check-runs/", Side::BeforeWrite);
-    scene.push(&service, &Scene::slowed(1, &heads[0], 10)).await;
-    scene.deliver(&service, &scene.pull_request("opened", 1, &heads[0])).await;
+    let pause = fixture.fake.pause_at("PATCH", "/check-runs/", Side::BeforeWrite);
+    fixture.push(&service, &Fixture::slowed(1, &heads[0], 10)).await;
+    fixture.deliver(&service, &fixture.pull_request("opened", 1, &heads[0])).await;
     pause.reached().await;
-    scene.fake.weather(Some(down));
+    fixture.fake.set_storm(Some(down));
     pause.drop_connection();
     for (number, head) in (1..).zip(&heads).skip(1) {
-        scene.push(&service, &Scene::slowed(number, head, 10)).await;
-        scene.deliver(&service, &scene.pull_request("opened", number, head)).await;
+        fixture.push(&service, &Fixture::slowed(number, head, 10)).await;
+        fixture.deliver(&service, &fixture.pull_request("opened", number, head)).await;
     }
-    let calls = scene.fake.requests().len();
+    let calls = fixture.fake.requests().len();
     eventually("calls that fail", PATIENCE, || async {
-        (scene.fake.requests().len() >= calls + 8).then_some(())
+        (fixture.fake.requests().len() >= calls + 8).then_some(())
     })
     .await;
-    assert!(scene.fake.check_runs().iter().all(|check| check.conclusion.is_none()));
-    scene.fake.weather(None);
+    assert!(fixture.fake.check_runs().iter().all(|check| check.conclusion.is_none()));
+    fixture.fake.set_storm(None);
     for (number, head) in (1..).zip(&heads) {
-        scene.concluded(head).await;
+        fixture.concluded(head).await;
         eventually("the comment", PATIENCE, || async {
-            scene.fake.comments(REPO, number).first().map(|_| ())
+            fixture.fake.comments(REPO, number).first().map(|_| ())
         })
         .await;
     }
-    scene.quiet(&service, heads.len()).await;
-    assert_eq!(scene.fake.check_runs().len(), heads.len());
+    fixture.wait_until_idle(&service, heads.len()).await;
+    assert_eq!(fixture.fake.check_runs().len(), heads.len());
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reads_that_repeat_are_not_counted() {
-    let scene = Scene::new(Database::sqlite()).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
+async fn repeated_reads_do_not_count_against_limit() {
+    let fixture = Fixture::new(Database::sqlite()).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
     let head = sha("asked again");
-    scene.push(&service, &Scene::slowed(1, &head, 10)).await;
-    let first = scene.pull_request("opened", 1, &head);
-    scene.deliver(&service, &first).await;
-    scene.concluded(&head).await;
-    scene.quiet(&service, 1).await;
+    fixture.push(&service, &Fixture::slowed(1, &head, 10)).await;
+    let first = fixture.pull_request("opened", 1, &head);
+    fixture.deliver(&service, &first).await;
+    fixture.concluded(&head).await;
+    fixture.wait_until_idle(&service, 1).await;
     for _ in 0..5 {
-        // Another delivery each time, about the same state.
-        scene.deliver(&service, &scene.pull_request("opened", 1, &head)).await;
+        // A new delivery each time, about the same state.
+        fixture.deliver(&service, &fixture.pull_request("opened", 1, &head)).await;
     }
-    scene.quiet(&service, 1).await;
-    let reads: Vec<_> = scene.fake.requests().into_iter().filter(|r| r.path.ends_with("/pulls/1")).collect();
+    fixture.wait_until_idle(&service, 1).await;
+    let reads: Vec<_> =
+        fixture.fake.requests().into_iter().filter(|r| r.path.ends_with("/pulls/1")).collect();
     let free = reads.iter().filter(|read| read.status == Some(304)).count();
-    assert_eq!((reads.len(), free), (6, 5), "of six calls one is counted");
+    assert_eq!((reads.len(), free), (6, 5), "one of six calls is counted");
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn somebody_else_s_comment_is_never_edited() {
-    let scene = Scene::new(Database::sqlite()).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
+async fn foreign_comment_is_never_edited() {
+    let fixture = Fixture::new(Database::sqlite()).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
     let head = sha("forged marker");
-    let delivery = scene.pull_request("opened", 6, &head);
+    let delivery = fixture.pull_request("opened", 6, &head);
     let forged = "<!-- pacegate:comment:v1 -->\nnot ours";
-    scene.fake.foreign_comment(REPO, 6, "mallory", None, forged);
-    scene.fake.foreign_comment(REPO, 6, "another-app[bot]", Some("another-app"), forged);
-    scene.push(&service, &Scene::slowed(6, &head, 10)).await;
-    scene.deliver(&service, &delivery).await;
-    scene.concluded(&head).await;
-    scene.quiet(&service, 1).await;
-    let comments = scene.fake.comments(REPO, 6);
+    fixture.fake.foreign_comment(REPO, 6, "mallory", None, forged);
+    fixture.fake.foreign_comment(REPO, 6, "another-app[bot]", Some("another-app"), forged);
+    fixture.push(&service, &Fixture::slowed(6, &head, 10)).await;
+    fixture.deliver(&service, &delivery).await;
+    fixture.concluded(&head).await;
+    fixture.wait_until_idle(&service, 1).await;
+    let comments = fixture.fake.comments(REPO, 6);
     assert_eq!(comments.len(), 3);
-    assert_eq!(comments.iter().filter(|comment| comment.body == forged).count(), 2, "both as they were");
+    assert_eq!(comments.iter().filter(|comment| comment.body == forged).count(), 2, "both are unchanged");
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

@@ -1,11 +1,11 @@
-//! Accepted spans go on to another endpoint, cleaned, and whatever that endpoint does, senders are
-//! answered as before.
+//! Accepted spans are redacted and forwarded to another endpoint. The answers to senders do not
+//! depend on that endpoint.
 
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::{Database, PATIENCE, Scene, on_both};
-use crate::endpoint::{Endpoint, Mood};
+use super::{Database, Fixture, PATIENCE, on_both};
+use crate::endpoint::{Behaviour, Endpoint};
 use crate::pipeline::{Run, text};
 use crate::service::{Builder, Service};
 use crate::time::{eventually, now_seconds};
@@ -14,16 +14,16 @@ use crate::webhooks::sha;
 /// Spans of a run of the pipeline.
 const SPANS: usize = 11;
 
-fn forwarding(scene: &Scene, endpoint: &Endpoint) -> Builder {
-    scene.builder.clone().env("PACEGATE_FORWARD_URL", endpoint.url())
+fn forwarding(fixture: &Fixture, endpoint: &Endpoint) -> Builder {
+    fixture.builder.clone().env("PACEGATE_FORWARD_URL", endpoint.url())
 }
 
-/// Waits until so many spans had this outcome.
-async fn counted(scene: &Scene, service: &Service, outcome: &str, spans: usize) {
+/// Waits until `spans` spans had this outcome.
+async fn wait_for_outcome(fixture: &Fixture, service: &Service, outcome: &str, spans: usize) {
     let wanted =
         format!("pacegate_forwarded_spans_total{{kind=\"otlp_http\",outcome=\"{outcome}\"}} {spans}\n");
     eventually(&wanted, PATIENCE, || async {
-        let metrics = scene.client.get(format!("{}/metrics", service.url())).send().await.ok()?;
+        let metrics = fixture.client.get(format!("{}/metrics", service.url())).send().await.ok()?;
         metrics.text().await.ok()?.contains(&wanted).then_some(())
     })
     .await;
@@ -33,12 +33,12 @@ fn run(n: i64) -> Run {
     Run::of_main(&sha(&format!("forwarded {n}")), now_seconds() - n * 600)
 }
 
-on_both!(accepted_spans_go_on_cleaned_and_with_the_headers);
-async fn accepted_spans_go_on_cleaned_and_with_the_headers(database: Database) {
-    let scene = Scene::new(database).await;
-    let endpoint = Endpoint::start(Mood::Takes).await;
+on_both!(accepted_spans_are_forwarded_redacted_with_headers);
+async fn accepted_spans_are_forwarded_redacted_with_headers(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let endpoint = Endpoint::start(Behaviour::Accepts).await;
     let token = format!("ghp_{}", "Ab3dEf7hIj".repeat(4));
-    let builder = forwarding(&scene, &endpoint)
+    let builder = forwarding(&fixture, &endpoint)
         .env("PACEGATE_FORWARD_HEADERS", "authorization=Basic%20dTpw,x-scope-orgid=7")
         .env("PACEGATE_REDACT_KEYS", "iban")
         .env("PACEGATE_TRACE_LINK", "https://jaeger.example.com/trace/{trace_id}");
@@ -47,8 +47,8 @@ async fn accepted_spans_go_on_cleaned_and_with_the_headers(database: Database) {
     let mut spans = run.spans();
     spans[0]["name"] = json!(format!("clone https://{token}@github.com/a/b"));
     spans[0]["attributes"] = json!([text("customer.iban", "DE00123")]);
-    scene.push(&service, &json!({ "resourceSpans": [run.group(&spans)] })).await;
-    counted(&scene, &service, "forwarded", SPANS).await;
+    fixture.push(&service, &json!({ "resourceSpans": [run.group(&spans)] })).await;
+    wait_for_outcome(&fixture, &service, "forwarded", SPANS).await;
     let forwarded = endpoint.spans();
     assert_eq!(forwarded.len(), SPANS);
     assert!(forwarded.iter().all(|(trace, _)| *trace == run.trace_id()));
@@ -62,91 +62,95 @@ async fn accepted_spans_go_on_cleaned_and_with_the_headers(database: Database) {
     {
         assert_eq!(headers[name], value);
     }
-    // What is stored is as clean, and the link leads to where it was forwarded.
-    scene.wait_for_runs(&service, 1).await;
-    let (_, runs) = scene.api(&service, "/runs").await;
+    // The stored trace is redacted too, and the link leads to the forwarded trace.
+    fixture.wait_for_runs(&service, 1).await;
+    let (_, runs) = fixture.api(&service, "/runs").await;
     let id = runs["runs"][0]["id"].as_str().expect("an id").to_owned();
-    let (_, answer) = scene.api(&service, &format!("/runs/{id}")).await;
+    let (_, answer) = fixture.api(&service, &format!("/runs/{id}")).await;
     assert_eq!(answer["trace"]["url"], format!("https://jaeger.example.com/trace/{}", run.trace_id()));
     assert_eq!(answer["trace"]["kept"], true, "{answer}");
-    let (_, trace) = scene.api(&service, &format!("/runs/{id}/trace")).await;
+    let (_, trace) = fixture.api(&service, &format!("/runs/{id}/trace")).await;
     for secret in [&token, "DE00123"] {
         assert!(!trace.to_string().contains(secret), "{secret} in {trace}");
         assert!(!service.log().join("\n").contains(secret));
     }
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(what_was_forwarded_is_kept_and_goes_no_further);
-async fn what_was_forwarded_is_kept_and_goes_no_further(database: Database) {
-    let scene = Scene::new(database).await;
-    let endpoint = Endpoint::start(Mood::Takes).await;
-    let service = forwarding(&scene, &endpoint).start().await;
+on_both!(forwarded_spans_are_kept_and_not_reforwarded);
+async fn forwarded_spans_are_kept_and_not_reforwarded(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let endpoint = Endpoint::start(Behaviour::Accepts).await;
+    let service = forwarding(&fixture, &endpoint).start().await;
     let url = format!("{}/v1/traces", service.url());
-    let request = scene.client.post(url).bearer_auth(&scene.token).json(&run(1).request());
+    let request = fixture.client.post(url).bearer_auth(&fixture.token).json(&run(1).request());
     let answer = request.header("x-pacegate-forwarded", "1").send().await.expect("an answer");
     assert_eq!(answer.status(), StatusCode::OK);
     let ours = run(2);
-    scene.push(&service, &ours.request()).await;
-    counted(&scene, &service, "forwarded", SPANS).await;
-    scene.wait_for_runs(&service, 2).await;
-    assert!(endpoint.spans().iter().all(|(trace, _)| *trace == ours.trace_id()), "a loop would never end");
+    fixture.push(&service, &ours.request()).await;
+    wait_for_outcome(&fixture, &service, "forwarded", SPANS).await;
+    fixture.wait_for_runs(&service, 2).await;
+    assert!(
+        endpoint.spans().iter().all(|(trace, _)| *trace == ours.trace_id()),
+        "a loop would repeat forever"
+    );
     assert_eq!(endpoint.first_headers()["x-pacegate-forwarded"], "1");
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(what_is_refused_is_dropped_and_what_is_busy_is_sent_again);
-async fn what_is_refused_is_dropped_and_what_is_busy_is_sent_again(database: Database) {
-    let scene = Scene::new(database).await;
-    let endpoint = Endpoint::start(Mood::Says(StatusCode::BAD_REQUEST)).await;
-    let service = forwarding(&scene, &endpoint).start().await;
-    scene.push(&service, &run(1).request()).await;
-    counted(&scene, &service, "refused", SPANS).await;
-    assert_eq!(endpoint.asked(), 1, "a refusal is not sent again");
-    endpoint.set(Mood::Says(StatusCode::SERVICE_UNAVAILABLE));
-    scene.push(&service, &run(2).request()).await;
-    eventually("a second attempt", PATIENCE, || async { (endpoint.asked() >= 3).then_some(()) }).await;
-    scene.push(&service, &run(3).request()).await;
-    endpoint.set(Mood::Takes);
-    counted(&scene, &service, "forwarded", 2 * SPANS).await;
+on_both!(refused_spans_are_dropped_busy_endpoint_is_retried);
+async fn refused_spans_are_dropped_busy_endpoint_is_retried(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let endpoint = Endpoint::start(Behaviour::Answers(StatusCode::BAD_REQUEST)).await;
+    let service = forwarding(&fixture, &endpoint).start().await;
+    fixture.push(&service, &run(1).request()).await;
+    wait_for_outcome(&fixture, &service, "refused", SPANS).await;
+    assert_eq!(endpoint.request_count(), 1, "a refusal is not sent again");
+    endpoint.set(Behaviour::Answers(StatusCode::SERVICE_UNAVAILABLE));
+    fixture.push(&service, &run(2).request()).await;
+    eventually("a second attempt", PATIENCE, || async { (endpoint.request_count() >= 3).then_some(()) })
+        .await;
+    fixture.push(&service, &run(3).request()).await;
+    endpoint.set(Behaviour::Accepts);
+    wait_for_outcome(&fixture, &service, "forwarded", 2 * SPANS).await;
     assert_eq!(endpoint.spans().len(), 2 * SPANS);
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(an_endpoint_that_hangs_slows_nobody_and_a_stop_ends);
-async fn an_endpoint_that_hangs_slows_nobody_and_a_stop_ends(database: Database) {
-    let scene = Scene::new(database).await;
-    let endpoint = Endpoint::start(Mood::Hangs).await;
-    let service = forwarding(&scene, &endpoint).start().await;
+on_both!(hanging_endpoint_delays_no_sender_and_no_stop);
+async fn hanging_endpoint_delays_no_sender_and_no_stop(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let endpoint = Endpoint::start(Behaviour::Hangs).await;
+    let service = forwarding(&fixture, &endpoint).start().await;
     for n in 1..=5 {
-        scene.push(&service, &run(n).request()).await;
+        fixture.push(&service, &run(n).request()).await;
     }
-    scene.wait_for_runs(&service, 5).await;
+    fixture.wait_for_runs(&service, 5).await;
     assert!(endpoint.spans().is_empty());
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(a_stop_sends_what_waits);
-async fn a_stop_sends_what_waits(database: Database) {
-    let scene = Scene::new(database).await;
-    // Nobody listens there yet: what is sent waits a second for the next attempt.
-    let endpoint = Endpoint::start(Mood::Says(StatusCode::SERVICE_UNAVAILABLE)).await;
-    let service = forwarding(&scene, &endpoint).start().await;
-    scene.push(&service, &run(1).request()).await;
-    eventually("an attempt", PATIENCE, || async { (endpoint.asked() > 0).then_some(()) }).await;
-    scene.push(&service, &run(2).request()).await;
-    endpoint.set(Mood::Takes);
+on_both!(graceful_stop_forwards_waiting_spans);
+async fn graceful_stop_forwards_waiting_spans(database: Database) {
+    let fixture = Fixture::new(database).await;
+    // The endpoint does not accept spans yet. A batch waits a second for the next attempt.
+    let endpoint = Endpoint::start(Behaviour::Answers(StatusCode::SERVICE_UNAVAILABLE)).await;
+    let service = forwarding(&fixture, &endpoint).start().await;
+    fixture.push(&service, &run(1).request()).await;
+    eventually("an attempt", PATIENCE, || async { (endpoint.request_count() > 0).then_some(()) }).await;
+    fixture.push(&service, &run(2).request()).await;
+    endpoint.set(Behaviour::Accepts);
     service.terminate().await;
     assert_eq!(endpoint.spans().len(), 2 * SPANS, "nothing was left behind");
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 #[test]
-fn settings_that_can_t_be_used_are_told_at_the_start() {
+fn invalid_settings_are_reported_at_start() {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let policies = folder.path().join("retention.yml");
     std::fs::write(&policies, "policies:\n  - {name: a, type: latancy}\n").expect("a file");

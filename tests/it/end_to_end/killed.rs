@@ -1,12 +1,12 @@
-//! SIGKILL in every step of publishing: after a restart GitHub shows what it would have shown
-//! without. And a graceful stop, which loses nothing that was answered.
+//! SIGKILL in every step of publishing: after a restart GitHub shows the same as without the kill.
+//! A graceful stop loses no request that was answered.
 
-use super::{Database, PATIENCE, REPO, Scene, on_both};
+use super::{Database, Fixture, PATIENCE, REPO, on_both};
 use crate::fake_github::Side;
 use crate::time::eventually;
 use crate::webhooks::sha;
 
-/// Each call of publishing, held before or after GitHub does it.
+/// Each call of publishing, held before or after GitHub carries it out.
 const STEPS: [(&str, &str, Side); 14] = [
     ("POST", "/access_tokens", Side::BeforeWrite),
     ("POST", "/access_tokens", Side::AfterWrite),
@@ -25,52 +25,52 @@ const STEPS: [(&str, &str, Side); 14] = [
     ("PATCH", "/issues/comments/", Side::AfterWrite),
 ];
 
-on_both!(killed_in_each_step_of_publishing);
-async fn killed_in_each_step_of_publishing(database: Database) {
-    let mut scene = Scene::new(database).await;
-    // The place of a write that was killed is free when the call must have ended.
-    scene.builder = scene.builder.clone().env("PACEGATE_GITHUB_TIMEOUT", "5s");
-    let mut service = scene.builder.start().await;
-    scene.push_history(&service).await;
+on_both!(kill_at_any_publishing_step_changes_no_result);
+async fn kill_at_any_publishing_step_changes_no_result(database: Database) {
+    let mut fixture = Fixture::new(database).await;
+    // After a kill, the slot of a write is free again once the call must have timed out.
+    fixture.builder = fixture.builder.clone().env("PACEGATE_GITHUB_TIMEOUT", "5s");
+    let mut service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
     let mut expected: Option<(Option<String>, String)> = None;
     let mut watchdogs = 0;
     for (number, step) in (100_u64..).zip(std::iter::once(None).chain(STEPS.into_iter().map(Some))) {
         let mut action = "opened";
         if step.is_some_and(|(_, path, _)| path.contains("/issues/comments/")) {
             let first = sha(&format!("before {number}"));
-            scene.push(&service, &Scene::slowed(number, &first, 20)).await;
-            scene.deliver(&service, &scene.pull_request(action, number, &first)).await;
+            fixture.push(&service, &Fixture::slowed(number, &first, 20)).await;
+            fixture.deliver(&service, &fixture.pull_request(action, number, &first)).await;
             eventually("the first comment", PATIENCE, || async {
-                scene.fake.comments(REPO, number).first().map(|_| ())
+                fixture.fake.comments(REPO, number).first().map(|_| ())
             })
             .await;
             watchdogs += 1;
-            scene.quiet(&service, watchdogs).await;
+            fixture.wait_until_idle(&service, watchdogs).await;
             action = "synchronize";
         }
         let head = sha(&format!("killed {number}"));
-        scene.fake.revoke_tokens(); // so that each round mints its own
-        let pause = step.map(|(method, path, side)| scene.fake.pause_at(method, path, side));
-        // Both are answered before the kill: what was answered must not be lost.
-        scene.push(&service, &Scene::slowed(number, &head, 10)).await;
-        scene.deliver(&service, &scene.pull_request(action, number, &head)).await;
+        fixture.fake.revoke_tokens(); // so that each round mints its own
+        let pause = step.map(|(method, path, side)| fixture.fake.pause_at(method, path, side));
+        // Both are answered before the kill. An answered request must not be lost.
+        fixture.push(&service, &Fixture::slowed(number, &head, 10)).await;
+        fixture.deliver(&service, &fixture.pull_request(action, number, &head)).await;
         if let Some(pause) = pause {
             pause.reached().await;
             service.kill();
             pause.drop_connection();
-            service = scene.builder.start().await;
+            service = fixture.builder.start().await;
         }
-        let check = scene.concluded(&head).await;
+        let check = fixture.concluded(&head).await;
         let comment = eventually("the comment", PATIENCE, || async {
-            scene.fake.comments(REPO, number).first().cloned()
+            fixture.fake.comments(REPO, number).first().cloned()
         })
         .await;
-        // One watchdog for each check so far waits for its time.
+        // Each check so far has a watchdog task that is not due yet.
         watchdogs += 1;
-        scene.quiet(&service, watchdogs).await;
-        assert_eq!(scene.checks(&head).len(), 1, "one check run after {step:?}");
-        assert_eq!(scene.fake.comments(REPO, number).len(), 1, "one comment after {step:?}");
-        // The noise differs with the commit: what is compared is what is said of whom.
+        fixture.wait_until_idle(&service, watchdogs).await;
+        assert_eq!(fixture.checks(&head).len(), 1, "one check run after {step:?}");
+        assert_eq!(fixture.fake.comments(REPO, number).len(), 1, "one comment after {step:?}");
+        // The noise differs with the commit, so only the first part of the title is compared.
         let phrase = check.title.map(|title| title.split(' ').next().unwrap_or_default().to_owned());
         let first_line = comment.body.lines().next().unwrap_or_default().to_owned();
         let shown = (phrase, first_line);
@@ -81,18 +81,18 @@ async fn killed_in_each_step_of_publishing(database: Database) {
         );
     }
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(a_graceful_stop_loses_nothing_that_was_answered);
-async fn a_graceful_stop_loses_nothing_that_was_answered(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
+on_both!(graceful_stop_loses_no_answered_request);
+async fn graceful_stop_loses_no_answered_request(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
     let url = format!("{}/v1/traces", service.url());
-    // Clients push until the door is shut; the stop comes while they do.
+    // Clients push until the listener is closed. The stop comes meanwhile.
     let clients: Vec<_> = (0..4)
         .map(|client| {
-            let (http, url, token) = (scene.client.clone(), url.clone(), scene.token.clone());
+            let (http, url, token) = (fixture.client.clone(), url.clone(), fixture.token.clone());
             tokio::spawn(async move {
                 let mut accepted = 0;
                 for i in 0..10_000 {
@@ -108,28 +108,28 @@ async fn a_graceful_stop_loses_nothing_that_was_answered(database: Database) {
             })
         })
         .collect();
-    scene.wait_for_runs(&service, 8).await;
+    fixture.wait_for_runs(&service, 8).await;
     service.terminate().await;
     let mut accepted = 0;
     for client in clients {
         accepted += client.await.expect("a client");
     }
     assert!(accepted >= 8, "{accepted} requests were answered");
-    let service = scene.builder.start().await;
+    let service = fixture.builder.start().await;
     eventually("every answered run", PATIENCE, || async {
         let text =
-            scene.client.get(format!("{}/metrics", service.url())).send().await.ok()?.text().await.ok()?;
+            fixture.client.get(format!("{}/metrics", service.url())).send().await.ok()?.text().await.ok()?;
         text.contains("pacegate_open_jobs 0\n").then_some(())
     })
     .await;
-    let page = scene.client.get(format!("{}/", service.url())).bearer_auth(&scene.token).send().await;
+    let page = fixture.client.get(format!("{}/", service.url())).bearer_auth(&fixture.token).send().await;
     let page = page.expect("an answer").text().await.expect("a page");
-    // The list of repositories counts the runs: at least every answered one. A request whose
-    // answer was lost on its way may have been stored as well.
+    // The list of repositories counts the runs: at least every answered one. A request whose answer
+    // was lost on its way may be stored as well.
     let stored = runs_on(&page);
     assert!((accepted..=accepted + 4).contains(&stored), "{accepted} answered, {stored} stored");
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 /// The number in the first numeric cell of the page.

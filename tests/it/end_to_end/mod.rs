@@ -1,5 +1,5 @@
-//! Whole paths through the real binary, on both databases: spans and deliveries in over HTTP,
-//! check runs and comments out to a GitHub that holds us to its own description.
+//! Whole paths through the real binary, on both databases. Spans and deliveries come in over HTTP.
+//! Check runs and comments go to a GitHub that checks us against its own description.
 
 pub(crate) mod actions;
 mod annotations;
@@ -9,26 +9,26 @@ mod buttons;
 mod bypass;
 mod command_line;
 mod deliveries;
-mod door;
 mod enterprise_server;
 mod exec;
 mod fast_path;
 mod faults;
 mod forwarding;
+mod ingress;
 mod killed;
 mod lifecycle;
 mod listeners;
-mod lost;
+mod main_flow;
 mod merge_queue;
+mod missed_deliveries;
+mod missed_runs;
 mod pages;
 mod policy;
 mod replay;
 mod reruns;
 mod retention;
-mod set_up;
+mod setup;
 mod storm;
-mod story;
-mod unheard_runs;
 
 use std::time::Duration;
 
@@ -43,13 +43,13 @@ use crate::service::{Builder, Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, Delivery, delivery};
 
-/// How long anything may take before the test has failed. Nothing is measured by it.
+/// The longest wait before a test fails. It measures nothing.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// Runs of main before the pull request.
 pub(crate) const HISTORY: u32 = 30;
 pub(crate) const REPO: &str = "acme/my-app";
 
-/// Where a service keeps its data, for one test.
+/// The database of a service, for one test.
 pub(crate) enum Database {
     Sqlite(TempDir),
     Postgres(String),
@@ -64,7 +64,7 @@ impl Database {
         Self::Postgres(postgres::fresh_database().await)
     }
 
-    /// Makes a service keep its data there.
+    /// Configures a service to use this database.
     pub(crate) fn configure(&self, builder: Builder) -> Builder {
         match self {
             Self::Sqlite(folder) => builder.sqlite_in(folder.path()),
@@ -93,8 +93,8 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-/// A service, the GitHub it talks to and a client of both.
-pub(crate) struct Scene {
+/// A configured service, the fake GitHub it talks to and an HTTP client.
+pub(crate) struct Fixture {
     pub fake: FakeGitHub,
     pub repository: Repository,
     pub builder: Builder,
@@ -103,13 +103,13 @@ pub(crate) struct Scene {
     _database: Database,
 }
 
-impl Scene {
+impl Fixture {
     /// A configured service that is not running yet, with a token for the repository.
     pub(crate) async fn new(database: Database) -> Self {
         Self::on(FakeGitHub::with_repository(REPO).await, database)
     }
 
-    /// The same with that GitHub, which has the repository.
+    /// The same with this fake, which has the repository.
     pub(crate) fn on(fake: FakeGitHub, database: Database) -> Self {
         let builder =
             Service::builder().github(&fake).env("PACEGATE_SETTLE", "200ms").env("PACEGATE_JOB_LEASE", "2s");
@@ -120,7 +120,7 @@ impl Scene {
         Self { fake, repository, builder, client: reqwest::Client::new(), token, _database: database }
     }
 
-    /// Sends spans and expects them to be accepted whole.
+    /// Sends spans and expects that all are accepted.
     pub(crate) async fn push(&self, service: &Service, request: &Value) {
         let answer = self.post_spans(service, request).await;
         assert_eq!(answer.status(), 200);
@@ -152,7 +152,7 @@ impl Scene {
         self.wait_for_runs(service, HISTORY as usize).await;
     }
 
-    /// Waits until so many runs are stored.
+    /// Waits until at least `count` runs are stored.
     pub(crate) async fn wait_for_runs(&self, service: &Service, count: usize) {
         eventually(&format!("{count} runs"), PATIENCE, || async {
             let (_, body) = self.api(service, "/runs").await;
@@ -161,7 +161,7 @@ impl Scene {
         .await;
     }
 
-    /// Opens a pull request on GitHub, or moves its head, and gives the delivery that says so.
+    /// Opens a pull request on GitHub or moves its head. Returns the delivery for it.
     pub(crate) fn pull_request(&self, action: &str, number: u64, sha: &str) -> Delivery {
         let pr = PullRequest::new(number, REPO, sha);
         self.fake.pull_request(REPO, pr.clone());
@@ -178,7 +178,7 @@ impl Scene {
         self.fake.check_runs().into_iter().filter(|check| check.head_sha == sha).collect()
     }
 
-    /// Waits until a head's one check run is concluded.
+    /// Waits until a head has a concluded check run, and returns it.
     pub(crate) async fn concluded(&self, sha: &str) -> CheckRun {
         eventually("a concluded check", PATIENCE, || async {
             self.checks(sha).into_iter().find(|check| check.status == "completed")
@@ -186,20 +186,20 @@ impl Scene {
         .await
     }
 
-    /// Waits until no job is left to do now: what waits for its time may wait.
-    pub(crate) async fn quiet(&self, service: &Service, open: usize) {
+    /// Waits until no task is due. `open` tasks that are not due yet may remain.
+    pub(crate) async fn wait_until_idle(&self, service: &Service, open: usize) {
         let wanted = format!("pacegate_open_jobs {open}\n");
-        eventually("no job left", PATIENCE, || async {
+        eventually("no task left", PATIENCE, || async {
             let text =
                 self.client.get(format!("{}/metrics", service.url())).send().await.ok()?.text().await.ok()?;
-            assert!(text.contains("pacegate_dead_jobs 0\n"), "a job was given up:\n{text}");
+            assert!(text.contains("pacegate_dead_jobs 0\n"), "a task is dead:\n{text}");
             text.contains(&wanted).then_some(())
         })
         .await;
     }
 }
 
-/// Makes a token with the command line, as a person does.
+/// Creates a token with the command line.
 pub(crate) fn create_token(builder: &Builder, repo: &str) -> String {
     let output = builder.run(&["token", "create", "--repo", repo]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,5 +1,5 @@
-//! The pages of a service without GitHub: everything is there to be looked at, nothing of a
-//! sender's text becomes markup, and no page needs a script.
+//! The pages of a service without GitHub: every page is available, no text of a sender becomes
+//! markup, and no page needs a script.
 
 use serde_json::json;
 
@@ -31,24 +31,24 @@ async fn local_mode_shows_what_would_be_posted(database: Database) {
 
     push(&history(HISTORY, now_seconds() - 7200)).await;
     let (first, second) = (sha("local first"), sha("local second"));
-    let hostile = "<script>alert(1)</script>";
+    let adversarial = "<script>alert(1)</script>";
     for (head, minutes) in [(&first, 30), (&second, 10)] {
         eventually("the runs before", PATIENCE, || async {
             (get(&format!("/{REPO}")).await.1.matches("/runs/").count() >= HISTORY as usize).then_some(())
         })
         .await;
-        let mut run = Run::slowed(head, hostile, now_seconds() - minutes * 60);
+        let mut run = Run::slowed(head, adversarial, now_seconds() - minutes * 60);
         run.change = Some(12);
         let mut request = run.request();
         let spans = request["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array_mut().expect("spans");
-        spans[0]["name"] = json!(hostile);
+        spans[0]["name"] = json!(adversarial);
         spans[0]["attributes"] = json!([text("password", "hunter2")]);
         push(&request).await;
         let url = format!("{}/api/v1/repos/{REPO}/commits/{head}/verdict?wait=30s", service.url());
         let verdict: serde_json::Value =
             client.get(url).send().await.expect("an answer").json().await.expect("JSON");
         assert!(
-            ["suspect", "regressed"].contains(&verdict["verdict"].as_str().expect("a word")),
+            ["suspect", "regressed"].contains(&verdict["verdict"].as_str().expect("a text")),
             "{verdict}"
         );
     }
@@ -68,7 +68,7 @@ async fn local_mode_shows_what_would_be_posted(database: Database) {
         "the page shows what GitHub would get"
     );
     for page in [&runs, &page] {
-        assert!(!page.contains(hostile) && !page.contains("<script"), "a sender's text became markup");
+        assert!(!page.contains(adversarial) && !page.contains("<script"), "a sender's text became markup");
         assert!(!page.contains("hunter2"), "a secret is shown");
     }
     let (status, page) = get("/no/such/page").await;
@@ -80,6 +80,6 @@ async fn local_mode_shows_what_would_be_posted(database: Database) {
     assert!(metrics.contains("pacegate_spans_total{kind=\"otlp_http\",outcome=\"accepted\"}"), "{metrics}");
     let answer =
         client.post(format!("{}/webhook", service.url())).body("{}").send().await.expect("an answer");
-    assert_eq!(answer.status(), 401, "no secret is configured, so nobody can sign");
+    assert_eq!(answer.status(), 401, "without a configured secret no signature is valid");
     service.terminate().await;
 }

@@ -1,9 +1,10 @@
-//! The policy of the base branch, a change's own edit of it, and the lines of workflow files:
-//! read from GitHub, shown in the check, and done without where GitHub withholds them.
+//! The policy of the base branch, a change's own edit of it, and the lines of workflow files. All
+//! are read from GitHub and shown in the check. The service works without them if it lacks the
+//! permission.
 
 use serde_json::Value;
 
-use super::{Database, REPO, Scene, on_both};
+use super::{Database, Fixture, REPO, on_both};
 use crate::pipeline::Run;
 use crate::service::Service;
 use crate::time::now_seconds;
@@ -12,7 +13,7 @@ use crate::webhooks::sha;
 const POLICY: &str = ".github/pacegate.yml";
 const WORKFLOW: &str = ".github/workflows/ci.yml";
 
-/// The pipeline of these tests as a workflow: the slowed step is on line 8.
+/// The pipeline of these tests as a workflow. The slowed step is on line 8.
 const CI: &str = "name: my-app
 on: [pull_request]
 jobs:
@@ -24,16 +25,16 @@ jobs:
         run: make integration
 ";
 
-/// A slowed run of a pull request's head that says which workflow it is one of.
+/// A slowed run of a pull request's head that names its workflow.
 fn slowed(number: u64, head: &str, minutes_ago: i64) -> Value {
     let run = Run::slowed(head, &format!("change-{number}"), now_seconds() - minutes_ago * 60);
     Run { workflow: Some(WORKFLOW), ..run }.request()
 }
 
 /// Opens a pull request and sends a slowed run of its head.
-async fn opened(scene: &Scene, service: &Service, number: u64, head: &str) {
-    scene.deliver(service, &scene.pull_request("opened", number, head)).await;
-    scene.push(service, &slowed(number, head, 10)).await;
+async fn opened(fixture: &Fixture, service: &Service, number: u64, head: &str) {
+    fixture.deliver(service, &fixture.pull_request("opened", number, head)).await;
+    fixture.push(service, &slowed(number, head, 10)).await;
 }
 
 fn places(annotations: &[Value]) -> Vec<(&str, u64, &str)> {
@@ -46,60 +47,60 @@ fn places(annotations: &[Value]) -> Vec<(&str, u64, &str)> {
         .collect()
 }
 
-on_both!(the_base_branch_s_policy_gates_and_findings_are_on_their_lines);
-async fn the_base_branch_s_policy_gates_and_findings_are_on_their_lines(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
-    scene.fake.file(REPO, "main", POLICY, b"# ours\nversion: 1\nmode: gate\ncomment: never\n");
+on_both!(base_branch_policy_gates_and_findings_have_lines);
+async fn base_branch_policy_gates_and_findings_have_lines(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
+    fixture.fake.file(REPO, "main", POLICY, b"# ours\nversion: 1\nmode: gate\ncomment: never\n");
     let (first, second) = (sha("gated 1"), sha("gated 2"));
     for head in [&first, &second] {
-        scene.fake.file(REPO, head, POLICY, b"# ours\nversion: 1\nmode: gate\ncomment: never\n");
-        scene.fake.file(REPO, head, WORKFLOW, CI.as_bytes());
+        fixture.fake.file(REPO, head, POLICY, b"# ours\nversion: 1\nmode: gate\ncomment: never\n");
+        fixture.fake.file(REPO, head, WORKFLOW, CI.as_bytes());
     }
-    scene.deliver(&service, &scene.pull_request("opened", 7, &first)).await;
-    scene.push(&service, &slowed(7, &first, 30)).await;
-    let check = scene.concluded(&first).await;
+    fixture.deliver(&service, &fixture.pull_request("opened", 7, &first)).await;
+    fixture.push(&service, &slowed(7, &first, 30)).await;
+    let check = fixture.concluded(&first).await;
     assert_eq!(check.conclusion.as_deref(), Some("neutral"), "one run proves nothing");
     assert_eq!(places(&check.annotations), [(WORKFLOW, 8, "notice"), (WORKFLOW, 8, "notice")]);
 
-    scene.deliver(&service, &scene.pull_request("synchronize", 7, &second)).await;
-    scene.push(&service, &slowed(7, &second, 10)).await;
-    let check = scene.concluded(&second).await;
+    fixture.deliver(&service, &fixture.pull_request("synchronize", 7, &second)).await;
+    fixture.push(&service, &slowed(7, &second, 10)).await;
+    let check = fixture.concluded(&second).await;
     assert_eq!(check.conclusion.as_deref(), Some("failure"), "{:?}", check.title);
     assert_eq!(places(&check.annotations), [(WORKFLOW, 8, "failure"), (WORKFLOW, 8, "failure")]);
     let text = check.text.expect("a text");
     let text = text.replace('\u{200b}', "");
     assert!(text.contains("Policy: `.github/pacegate.yml` on `main`, gate mode."), "{text}");
     assert!(text.contains("line 8") && !text.contains("after the merge"), "{text}");
-    scene.quiet(&service, 2).await;
-    assert!(scene.fake.comments(REPO, 7).is_empty(), "the policy wants no comment");
-    let (_, verdict) = scene.api(&service, &format!("/commits/{second}/verdict")).await;
+    fixture.wait_until_idle(&service, 2).await;
+    assert!(fixture.fake.comments(REPO, 7).is_empty(), "the policy wants no comment");
+    let (_, verdict) = fixture.api(&service, &format!("/commits/{second}/verdict")).await;
     let line = &verdict["stages"][0]["location"];
     assert_eq!((line["path"].as_str(), line["line"].as_u64()), (Some(WORKFLOW), Some(8)), "{verdict}");
-    // The policy is asked for once in a minute, a file at a commit once.
+    // The policy is requested once a minute, and a file at a commit once.
     let asked = |path: &str, git_ref: &str| {
         let is_it = |query: &[(String, String)]| query.iter().any(|(k, v)| k == "ref" && v == git_ref);
-        scene.fake.requests().iter().filter(|r| r.path.ends_with(path) && is_it(&r.query)).count()
+        fixture.fake.requests().iter().filter(|r| r.path.ends_with(path) && is_it(&r.query)).count()
     };
     assert_eq!([asked(POLICY, &second), asked(WORKFLOW, &second)], [1, 1]);
     assert!(asked(POLICY, "main") < 4, "{}", asked(POLICY, "main"));
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(a_policy_that_cannot_be_used_is_told_with_its_lines);
-async fn a_policy_that_cannot_be_used_is_told_with_its_lines(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
+on_both!(unusable_policy_is_reported_with_line_numbers);
+async fn unusable_policy_is_reported_with_line_numbers(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
     let head = sha("broken policy");
     let base = b"version: 1\nmoed: gate\n";
     let own = b"version: 1\ndefaults:\n  min_ratio: 0.5\nconfirm: {samples: 1}\n";
-    scene.fake.file(REPO, "main", ".github/pacegate.yaml", base);
-    scene.fake.file(REPO, &head, ".github/pacegate.yaml", own);
-    opened(&scene, &service, 7, &head).await;
-    let check = scene.concluded(&head).await;
+    fixture.fake.file(REPO, "main", ".github/pacegate.yaml", base);
+    fixture.fake.file(REPO, &head, ".github/pacegate.yaml", own);
+    opened(&fixture, &service, 7, &head).await;
+    let check = fixture.concluded(&head).await;
     assert_eq!(check.conclusion.as_deref(), Some("neutral"));
     let summary = check.summary.expect("a summary");
     for part in [
@@ -111,51 +112,51 @@ async fn a_policy_that_cannot_be_used_is_told_with_its_lines(database: Database)
         assert!(summary.replace('\u{200b}', "").contains(part), "{part} is not in:\n{summary}");
     }
     let path = ".github/pacegate.yaml";
-    // The workflow's file is not there, so the findings have no line.
+    // The workflow's file is missing, so the findings have no line.
     assert_eq!(places(&check.annotations), [(path, 3, "warning"), (path, 4, "warning")]);
-    scene.quiet(&service, 1).await;
+    fixture.wait_until_idle(&service, 1).await;
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(an_edit_takes_effect_after_the_merge);
-async fn an_edit_takes_effect_after_the_merge(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
-    scene.fake.file(REPO, "main", POLICY, b"comment: always\n");
+on_both!(policy_edit_takes_effect_after_merge);
+async fn policy_edit_takes_effect_after_merge(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
+    fixture.fake.file(REPO, "main", POLICY, b"comment: always\n");
     let head = sha("edits the policy");
-    scene.fake.file(REPO, &head, POLICY, b"stages: [{match: '**', ignore: true}]\n");
-    opened(&scene, &service, 7, &head).await;
-    let check = scene.concluded(&head).await;
+    fixture.fake.file(REPO, &head, POLICY, b"stages: [{match: '**', ignore: true}]\n");
+    opened(&fixture, &service, 7, &head).await;
+    let check = fixture.concluded(&head).await;
     assert!(check.title.as_deref().is_some_and(|title| title.contains("integration-tests")), "{check:?}");
     let text = check.text.expect("a text");
     assert!(text.contains("takes effect after the merge"), "{text}");
     assert!(check.annotations.is_empty(), "{:?}", check.annotations);
-    scene.quiet(&service, 1).await;
+    fixture.wait_until_idle(&service, 1).await;
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(without_the_permission_to_read_files_the_defaults_apply);
-async fn without_the_permission_to_read_files_the_defaults_apply(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
-    scene.fake.change_installation(99, |installation| {
+on_both!(missing_contents_permission_applies_default_policy);
+async fn missing_contents_permission_applies_default_policy(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
+    fixture.fake.change_installation(99, |installation| {
         installation.permissions.remove("contents");
     });
-    scene.fake.file(REPO, "main", POLICY, b"stages: [{match: '**', ignore: true}]\n");
+    fixture.fake.file(REPO, "main", POLICY, b"stages: [{match: '**', ignore: true}]\n");
     let head = sha("no permission");
-    scene.fake.file(REPO, &head, WORKFLOW, CI.as_bytes());
-    opened(&scene, &service, 7, &head).await;
-    let check = scene.concluded(&head).await;
+    fixture.fake.file(REPO, &head, WORKFLOW, CI.as_bytes());
+    opened(&fixture, &service, 7, &head).await;
+    let check = fixture.concluded(&head).await;
     assert!(check.title.as_deref().is_some_and(|title| title.contains("integration-tests")), "{check:?}");
     let text = check.text.expect("a text").replace('\u{200b}', "");
     assert!(text.contains("contents:read is missing"), "{text}");
-    assert_eq!(text.matches("may not read this repository").count(), 1, "told once: {text}");
+    assert_eq!(text.matches("may not read this repository").count(), 1, "reported once: {text}");
     assert!(check.annotations.is_empty());
-    scene.quiet(&service, 1).await;
+    fixture.wait_until_idle(&service, 1).await;
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

@@ -1,5 +1,5 @@
-//! `replay` as a team and its scripts use it: a history from a file or from the service's
-//! database, the contract's JSON, what a bad file is told. The histories are made up here.
+//! `replay` as teams and scripts use it: histories from a file or from the service's database, the
+//! JSON output, and the messages about bad files. The histories are generated here.
 
 use std::fmt::Write;
 use std::process::Output;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{Database, HISTORY, REPO, Scene, on_both};
+use super::{Database, Fixture, HISTORY, REPO, on_both};
 use crate::service::run_cli;
 
 /// Stage and its usual seconds.
@@ -20,7 +20,7 @@ const STAGES: [(&str, f64); 5] = [
     ("ci / test / integration", 90.0),
 ];
 
-/// So many runs, three hours apart, each stage within 5% of its usual time.
+/// A history of `runs` runs, three hours apart. Each stage is within 5% of its usual time.
 fn history(runs: u32) -> String {
     let mut text = "run,started_at,stage,duration_s,result,runner,cache,comment\n".to_owned();
     for run in 0..runs {
@@ -41,12 +41,12 @@ fn replay(content: &str, more: &[&str]) -> Output {
     std::fs::write(&file, content).expect("a writable folder");
     let mut arguments = vec!["replay", file.to_str().expect("UTF-8")];
     arguments.extend(more);
-    // What is set for the service on the same machine is no obstacle.
+    // Configuration of a service on the same machine must not prevent a replay.
     run_cli(&arguments, &[("PACEGATE_BASE_BRANCH", "trunk")])
 }
 
 fn code(output: &Output) -> i32 {
-    output.status.code().expect("it ended by itself")
+    output.status.code().expect("an exit code, not a signal")
 }
 
 fn parsed(output: &Output) -> Value {
@@ -61,13 +61,13 @@ fn keys(value: &Value) -> String {
 }
 
 #[test]
-fn the_json_is_the_contract_s() {
+fn json_matches_the_contract() {
     let replay = parsed(&replay(&history(60), &["--format", "json"]));
     for key in ["runs", "replayed", "commits", "alarms", "recall", "incumbents", "stages"] {
         assert!(!replay[key].is_null(), "{key}: {replay:#}");
     }
     assert_eq!((&replay["runs"], &replay["commits"]), (&json!(60), &json!(4)));
-    // 60 runs, 25 to learn from, pull requests of 4.
+    // 60 runs, 25 of them for learning, and pull requests of 4 commits.
     assert_eq!(replay["replayed"], json!(60 - 25 - 4 + 1));
     assert_eq!(keys(&replay["alarms"]), "confirmed single");
     assert_eq!(keys(&replay["recall"]), "1.1 1.2 1.3 1.5 2.0");
@@ -78,8 +78,8 @@ fn the_json_is_the_contract_s() {
         assert_eq!(keys(&replay["incumbents"][rule]["recall"]["2.0"]), "confirmed single");
     }
     let share = |value: &Value| value.as_f64().expect("a share");
-    // 5% of uniform noise never reaches 25% or twice, and one stage that takes twice as long
-    // is 100% above its mean.
+    // 5% of uniform noise never reaches 25% or twice. A stage that takes twice as long is 100%
+    // above its mean.
     assert!(share(&replay["incumbents"]["percent_25"]["alarms"]["single"]) < 1e-9);
     assert!(share(&replay["incumbents"]["percent_25"]["recall"]["2.0"]["confirmed"]) > 0.999);
     assert!(share(&replay["recall"]["2.0"]["confirmed"]) > 0.5, "{replay:#}");
@@ -89,7 +89,7 @@ fn the_json_is_the_contract_s() {
 }
 
 #[test]
-fn the_same_seed_is_the_same_replay_and_nothing_but_the_result_is_written() {
+fn same_seed_gives_same_replay_and_clean_output() {
     let content = history(50);
     let run = |more: &[&str]| replay(&content, more);
     for format in ["text", "json"] {
@@ -111,7 +111,7 @@ fn the_same_seed_is_the_same_replay_and_nothing_but_the_result_is_written() {
 }
 
 #[test]
-fn too_short_a_history_says_how_many_runs_are_missing() {
+fn short_history_reports_missing_run_count() {
     let short = history(20);
     let output = replay(&short, &[]);
     let text = String::from_utf8_lossy(&output.stdout);
@@ -126,7 +126,7 @@ fn too_short_a_history_says_how_many_runs_are_missing() {
 }
 
 #[test]
-fn a_bad_file_or_usage_ends_with_2_and_a_sentence() {
+fn bad_file_or_usage_exits_2_with_explanation() {
     const HEADER: &str = "run,started_at,stage,duration_s,result,runner,cache\n";
     let row = |row: &str| format!("{HEADER}a,2026-01-01T00:00:00Z,build,5,,,\n{row}\n");
     for (content, expected) in [
@@ -165,25 +165,25 @@ fn a_bad_file_or_usage_ends_with_2_and_a_sentence() {
     }
 }
 
-/// The service's own runs of main are replayed, and those of another branch are not.
-async fn the_service_s_runs_can_be_replayed(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
-    scene.push(&service, &Scene::slowed(7, &crate::webhooks::sha("change"), 30)).await;
-    scene.wait_for_runs(&service, HISTORY as usize + 1).await;
-    let output = scene.builder.run(&["replay", "--repo", REPO, "--format", "json"]);
+/// The service's own runs of main are replayed. Runs of another branch are not.
+async fn service_runs_of_main_can_be_replayed(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
+    fixture.push(&service, &Fixture::slowed(7, &crate::webhooks::sha("change"), 30)).await;
+    fixture.wait_for_runs(&service, HISTORY as usize + 1).await;
+    let output = fixture.builder.run(&["replay", "--repo", REPO, "--format", "json"]);
     let replay = parsed(&output);
     assert_eq!((&replay["pipeline"], &replay["runs"]), (&json!("my-app"), &json!(HISTORY)));
     assert_eq!(replay["replayed"], json!(HISTORY - 25 - 4 + 1));
     assert_eq!(replay["stages"][0]["stage"], "my-app");
-    let other = scene.builder.run(&["replay", "--repo", REPO, "--pipeline", "nightly"]);
+    let other = fixture.builder.run(&["replay", "--repo", REPO, "--pipeline", "nightly"]);
     assert_eq!(code(&other), 2);
     assert!(
         String::from_utf8_lossy(&other.stderr).contains("no run of the pipeline `nightly` on main or master")
     );
     service.terminate().await;
-    let _ = scene.fake.take_violations();
-    scene.fake.finish();
+    let _ = fixture.fake.take_violations();
+    fixture.fake.finish();
 }
-on_both!(the_service_s_runs_can_be_replayed);
+on_both!(service_runs_of_main_can_be_replayed);

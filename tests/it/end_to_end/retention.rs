@@ -1,33 +1,33 @@
-//! Raw traces that no policy keeps are dropped after their first days; both sides of what was reported
-//! stay, and of the others everything but the trace.
+//! Raw traces that no policy keeps are deleted after the first days. Both sides of a reported
+//! comparison stay. For all other runs everything but the trace stays.
 
-use super::{Database, HISTORY, PATIENCE, Scene, on_both};
+use super::{Database, Fixture, HISTORY, PATIENCE, on_both};
 use crate::time::eventually;
 use crate::webhooks::sha;
 
-on_both!(both_sides_of_a_reported_comparison_stay_when_the_others_go);
-async fn both_sides_of_a_reported_comparison_stay_when_the_others_go(database: Database) {
-    let scene = Scene::new(database).await;
+on_both!(reported_comparison_keeps_both_sides_after_cleanup);
+async fn reported_comparison_keeps_both_sides_after_cleanup(database: Database) {
+    let fixture = Fixture::new(database).await;
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let policies = folder.path().join("retention.yml");
     std::fs::write(&policies, "policies: []\n").expect("a file");
     let policies = policies.to_str().expect("a path");
-    let builder = scene.builder.clone().env("PACEGATE_RETENTION", policies);
+    let builder = fixture.builder.clone().env("PACEGATE_RETENTION", policies);
     let service = builder.start().await;
-    scene.push_history(&service).await;
+    fixture.push_history(&service).await;
     let head = sha("retained");
-    scene.deliver(&service, &scene.pull_request("opened", 7, &head)).await;
-    scene.push(&service, &Scene::slowed(7, &head, 10)).await;
-    scene.concluded(&head).await;
+    fixture.deliver(&service, &fixture.pull_request("opened", 7, &head)).await;
+    fixture.push(&service, &Fixture::slowed(7, &head, 10)).await;
+    fixture.concluded(&head).await;
     service.terminate().await;
-    // The next start finds that the first days are over.
+    // At the next start the first days are over.
     let service = builder.env("PACEGATE_TRACES_FULL", "0s").start().await;
     let of_runs = async || {
-        let (_, body) = scene.api(&service, "/runs").await;
+        let (_, body) = fixture.api(&service, "/runs").await;
         let mut kept = Vec::new();
         for run in body["runs"].as_array().expect("runs") {
             let path = format!("/runs/{}", run["id"].as_str().expect("an id"));
-            let (status, answer) = scene.api(&service, &path).await;
+            let (status, answer) = fixture.api(&service, &path).await;
             assert_eq!(status, 200);
             let stages = answer["stages"].as_array().expect("stages").len();
             assert!(stages > 10, "durations are always kept");
@@ -47,7 +47,7 @@ async fn both_sides_of_a_reported_comparison_stay_when_the_others_go(database: D
         if is_kept {
             assert_eq!(trace["by"], "reported");
         }
-        let (status, body) = scene.api(&service, &format!("{path}/trace")).await;
+        let (status, body) = fixture.api(&service, &format!("{path}/trace")).await;
         assert_eq!(status, if is_kept { 200 } else { 410 });
         assert!(
             is_kept || body["detail"].as_str().is_some_and(|said| said.contains("no policy keeps it")),
@@ -56,5 +56,5 @@ async fn both_sides_of_a_reported_comparison_stay_when_the_others_go(database: D
     }
     assert_eq!(runs.iter().filter(|(_, candidate, trace)| !candidate && trace["kept"] == true).count(), 1);
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

@@ -1,13 +1,14 @@
-//! A storm: 2,000 deliveries, repeated and shuffled, to a GitHub that fails a tenth of its calls and
-//! limits the rest, while processes are killed. Every head ends with exactly one concluded check,
-//! every pull request with at most one comment, and nobody is written to while GitHub asked to wait.
+//! A storm of 2,000 deliveries, repeated and shuffled. Meanwhile GitHub fails a tenth of its calls
+//! and limits the rest, and processes are killed. Every head ends with exactly one concluded check,
+//! every pull request with at most one comment. No installation is written to while GitHub asked to
+//! wait.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Database, REPO, Scene, create_token, on_both};
+use super::{Database, Fixture, REPO, create_token, on_both};
 use crate::fake_github::state::{Installation, PullRequest, Repository};
-use crate::fake_github::storm::Weather;
+use crate::fake_github::storm::StormParameters;
 use crate::pipeline::{Run, history};
 use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds};
@@ -16,7 +17,7 @@ use crate::webhooks::{self, Delivery, delivery, sha};
 const PULL_REQUESTS: u64 = 60;
 const HEADS: u64 = 200;
 const DELIVERIES: usize = 2000;
-/// When the test has failed; it ends long before.
+/// The longest wait before the test fails. The test ends long before.
 const PATIENCE: Duration = Duration::from_mins(3);
 /// Repositories, each with an installation of its own.
 const REPOSITORIES: [&str; 4] = [REPO, "acme-2/my-app", "acme-3/my-app", "acme-4/my-app"];
@@ -37,13 +38,13 @@ fn heads() -> Vec<Head> {
     (0..HEADS).map(head).collect()
 }
 
-/// Every other pull request's newest head is measured, and slowed: it gets a comment.
+/// The newest head of every other pull request has a slowed run, so it gets a comment.
 fn is_measured(index: usize) -> bool {
     index as u64 >= HEADS - PULL_REQUESTS && index.is_multiple_of(2)
 }
 
-/// Adds the other repositories and gives all four, as GitHub has them.
-fn repositories(scene: &Scene) -> Vec<Repository> {
+/// Adds the other repositories and returns all four, as GitHub has them.
+fn repositories(fixture: &Fixture) -> Vec<Repository> {
     let with_id = |(i, name): (u64, &&str)| {
         let mut repository = Repository::new(1_296_269 + i, name);
         repository.installation = Some(99 + i);
@@ -52,13 +53,13 @@ fn repositories(scene: &Scene) -> Vec<Repository> {
     let all: Vec<Repository> = (0..).zip(&REPOSITORIES).map(with_id).collect();
     for repository in &all[1..] {
         let id = repository.installation.expect("given above");
-        scene.fake.installation(Installation::new(id, &repository.owner));
-        scene.fake.repository(id, repository.clone());
+        fixture.fake.installation(Installation::new(id, &repository.owner));
+        fixture.fake.repository(id, repository.clone());
     }
     all
 }
 
-/// Each head's delivery, so many times as makes 2,000, in an order drawn from a seed.
+/// Deliveries for each head, repeated until there are 2,000, in an order drawn from a seed.
 fn deliveries(heads: &[Head], repositories: &[Repository]) -> Vec<Delivery> {
     let of_head = |head: &Head| {
         let repository = &repositories[head.repository];
@@ -85,8 +86,8 @@ async fn send(client: &reqwest::Client, url: &str, deliveries: &[Delivery]) {
     }
 }
 
-async fn send_from_many(scene: &Scene, service: &Service, deliveries: &[Delivery]) {
-    let (client, url) = (&scene.client, service.url());
+async fn send_from_many(fixture: &Fixture, service: &Service, deliveries: &[Delivery]) {
+    let (client, url) = (&fixture.client, service.url());
     let share = deliveries.len().div_ceil(8);
     let mut sending = Vec::new();
     for part in deliveries.chunks(share) {
@@ -98,86 +99,92 @@ async fn send_from_many(scene: &Scene, service: &Service, deliveries: &[Delivery
     }
 }
 
-async fn push_measured(scene: &Scene, service: &Service, heads: &[Head]) {
+async fn push_measured(fixture: &Fixture, service: &Service, heads: &[Head]) {
     let now = now_seconds();
     for (index, head) in heads.iter().enumerate().filter(|(index, _)| is_measured(*index)) {
         let branch = format!("change-{}", head.number);
         let started_at = now - 3600 + i64::try_from(index).expect("small");
         let run = Run::slowed(&head.sha, &branch, started_at);
-        push_to(scene, service, head.repository, &run.request()).await;
+        push_to(fixture, service, head.repository, &run.request()).await;
     }
 }
 
-async fn push_to(scene: &Scene, service: &Service, repository: usize, request: &serde_json::Value) {
-    let token = create_token(&scene.builder, REPOSITORIES[repository]);
-    let request = scene.client.post(format!("{}/v1/traces", service.url())).json(request);
+async fn push_to(fixture: &Fixture, service: &Service, repository: usize, request: &serde_json::Value) {
+    let token = create_token(&fixture.builder, REPOSITORIES[repository]);
+    let request = fixture.client.post(format!("{}/v1/traces", service.url())).json(request);
     let answer = request.bearer_auth(token).send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
 }
 
-on_both!(every_head_comes_through_the_storm_with_one_concluded_check);
-async fn every_head_comes_through_the_storm_with_one_concluded_check(database: Database) {
+on_both!(storm_ends_with_one_concluded_check_per_head);
+async fn storm_ends_with_one_concluded_check_per_head(database: Database) {
     let has_two_processes = matches!(database, Database::Postgres(_));
-    let mut scene = Scene::new(database).await;
-    scene.builder = scene
+    let mut fixture = Fixture::new(database).await;
+    fixture.builder = fixture
         .builder
         .clone()
         .env("PACEGATE_GITHUB_TIMEOUT", "2s")
         .env("PACEGATE_CHECK_TIMEOUT", "10s")
         .env("PACEGATE_JOBS", "8")
         .env("PACEGATE_GITHUB_WRITE_SPACING", "10ms");
-    let repositories = repositories(&scene);
+    let repositories = repositories(&fixture);
     let heads = heads();
     for head in &heads {
-        // The last of a pull request's heads is the one that GitHub has.
+        // GitHub's head is the last head of a pull request.
         let name = repositories[head.repository].full_name();
-        scene.fake.pull_request(&name, PullRequest::new(head.number, &name, &head.sha));
+        fixture.fake.pull_request(&name, PullRequest::new(head.number, &name, &head.sha));
     }
-    let mut service = scene.builder.start().await;
+    let mut service = fixture.builder.start().await;
     for repository in 0..REPOSITORIES.len() {
-        push_to(&scene, &service, repository, &history(12, now_seconds() - 7200)).await;
+        push_to(&fixture, &service, repository, &history(12, now_seconds() - 7200)).await;
     }
-    push_measured(&scene, &service, &heads).await;
-    scene.fake.weather(Some(Weather { seed: 7, failing: 90, limited: 10, calls: 200, window: 3 }));
-    let mut worker = has_two_processes.then(|| scene.builder.start_worker());
+    push_measured(&fixture, &service, &heads).await;
+    fixture.fake.set_storm(Some(StormParameters {
+        seed: 7,
+        failing: 90,
+        limited: 10,
+        calls: 200,
+        window: 3,
+    }));
+    let mut worker = has_two_processes.then(|| fixture.builder.start_worker());
 
     let deliveries = deliveries(&heads, &repositories);
     let (before, after) = deliveries.split_at(DELIVERIES / 2);
-    send_from_many(&scene, &service, before).await;
-    // Mid-way: some checks are made, most are not.
+    send_from_many(&fixture, &service, before).await;
+    // In the middle: some checks exist, most do not yet.
     eventually("the first checks", PATIENCE, || async {
-        (scene.fake.check_runs().len() >= 40).then_some(())
+        (fixture.fake.check_runs().len() >= 40).then_some(())
     })
     .await;
     if let Some(killed) = worker.take() {
         killed.kill();
-        scene.fake.forget_waits();
-        worker = Some(scene.builder.start_worker());
+        fixture.fake.clear_waits();
+        worker = Some(fixture.builder.start_worker());
     } else {
         service.kill();
-        scene.fake.forget_waits();
-        service = scene.builder.start().await;
+        fixture.fake.clear_waits();
+        service = fixture.builder.start().await;
     }
-    send_from_many(&scene, &service, after).await;
+    send_from_many(&fixture, &service, after).await;
 
     let wanted = usize::try_from(HEADS).expect("small");
     eventually("every check to be concluded", PATIENCE, || async {
-        let concluded = scene.fake.check_runs().iter().filter(|check| check.status == "completed").count();
+        let concluded = fixture.fake.check_runs().iter().filter(|check| check.status == "completed").count();
         (concluded >= wanted).then_some(())
     })
     .await;
-    let met = scene.fake.weather(None);
-    assert!(met.len() == 5 && met.values().sum::<usize>() > 50, "it was a storm: {met:?}");
-    eventually("no job left", PATIENCE, || async {
+    let met = fixture.fake.set_storm(None);
+    assert!(met.len() == 5 && met.values().sum::<usize>() > 50, "the storm caused too few faults: {met:?}");
+    eventually("no task left", PATIENCE, || async {
         let url = format!("{}/metrics", service.url());
-        let text = scene.client.get(url).send().await.ok()?.text().await.ok()?;
-        assert!(text.contains("pacegate_dead_jobs 0\n"), "a job was given up:\n{text}");
+        let text = fixture.client.get(url).send().await.ok()?.text().await.ok()?;
+        assert!(text.contains("pacegate_dead_jobs 0\n"), "a task is dead:\n{text}");
         text.contains("pacegate_open_jobs 0\n").then_some(())
     })
     .await;
 
     let mut checks: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for check in scene.fake.check_runs() {
+    for check in fixture.fake.check_runs() {
         checks.entry(check.head_sha).or_default().push(check.status);
     }
     for head in &heads {
@@ -188,7 +195,7 @@ async fn every_head_comes_through_the_storm_with_one_concluded_check(database: D
     for (index, head) in
         heads.iter().enumerate().skip(wanted - usize::try_from(PULL_REQUESTS).expect("small"))
     {
-        let comments = scene.fake.comments(REPOSITORIES[head.repository], head.number);
+        let comments = fixture.fake.comments(REPOSITORIES[head.repository], head.number);
         assert!(comments.len() <= 1, "pull request {} has {} comments", head.number, comments.len());
         assert!(comments.len() == 1 || !is_measured(index), "{} was slowed", head.sha);
         commented += comments.len();
@@ -198,6 +205,6 @@ async fn every_head_comes_through_the_storm_with_one_concluded_check(database: D
         worker.terminate().await;
     }
     service.terminate().await;
-    // Fails on a write during a told wait.
-    scene.fake.finish();
+    // Fails if a write ignored a wait.
+    fixture.fake.finish();
 }

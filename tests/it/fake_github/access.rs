@@ -1,4 +1,4 @@
-//! Who may do what: the App's JWT, installation tokens, and the scope of a token.
+//! Access rules: the App's JWT, installation tokens, and the scope of a token.
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::Value;
@@ -8,17 +8,17 @@ use super::reply::Reply;
 use super::state::{App, Permissions, Repository, State, Token};
 use crate::time::now_seconds;
 
-/// GitHub's ceiling for an App's JWT.
+/// GitHub's upper limit for the lifetime of an App's JWT.
 const JWT_LIFETIME_SECONDS: i64 = 600;
 const TOKEN_LIFETIME_SECONDS: i64 = 3600;
 
-/// Holds a JWT against the App's public key and GitHub's rules for its claims.
+/// Checks a JWT against the App's public key and GitHub's rules for its claims.
 pub(crate) fn verify_jwt<'a>(state: &'a State, bearer: Option<&str>) -> Result<&'a App, Reply> {
     let undecodable = || Reply::refusal(401, "A JSON web token could not be decoded");
     let (Some(jwt), Some(app)) = (bearer, &state.app) else { return Err(undecodable()) };
     let key = DecodingKey::from_rsa_pem(app.public_key_pem.as_bytes()).expect("the App's public key");
     let mut rules = Validation::new(Algorithm::RS256);
-    // The clock is ours to check: GitHub allows no leeway and reads `iat` as well.
+    // Time is checked below: GitHub allows no leeway and checks `iat` as well.
     rules.validate_exp = false;
     rules.required_spec_claims.clear();
     let claims = jsonwebtoken::decode::<Value>(jwt, &key, &rules).map_err(|_| undecodable())?.claims;
@@ -43,7 +43,7 @@ pub(crate) fn verify_jwt<'a>(state: &'a State, bearer: Option<&str>) -> Result<&
     }
 }
 
-/// Mints a token for an installation, narrowed as the request asks.
+/// Mints a token for an installation, limited to what the request asks for.
 pub(crate) fn mint<'a>(
     state: &'a mut State,
     installation_id: u64,
@@ -97,13 +97,13 @@ pub(crate) fn mint<'a>(
     Ok(&state.tokens[state.tokens.len() - 1])
 }
 
-/// Long, with dots and underscores, as GitHub's tokens have been since they left 40 characters.
+/// A long token with dots and underscores, as GitHub's are since they no longer have 40 characters.
 fn token_text(count: usize) -> String {
     let part = |name: &str| hex::encode(Sha256::digest(format!("{name} {count}")));
     format!("ghs_{count}_{}.{}.{}", part("header"), part("payload"), part("signature"))
 }
 
-/// The repository of a path, if the bearer may do this there.
+/// The repository of a path, if the bearer has one of the permissions there.
 pub(crate) fn authorise(
     state: &State,
     bearer: Option<&str>,
@@ -119,7 +119,7 @@ pub(crate) fn authorise(
     }
     let repository = state.repository(owner, name).ok_or_else(Reply::not_found)?;
     let forbidden = || Reply::refusal(403, "Resource not accessible by integration");
-    // Taken out of the installation after the token was minted: the token is no key any more.
+    // A repository that has left the installation is out of reach for tokens minted before.
     let reachable =
         token.repositories.contains(&repository.id) && repository.installation == Some(token.installation_id);
     if !reachable {

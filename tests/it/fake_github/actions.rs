@@ -1,5 +1,5 @@
-//! GitHub Actions: workflows, their runs, the jobs of an attempt, and what a list of runs can be
-//! narrowed by.
+//! GitHub Actions: workflows, their runs, the jobs of an attempt, and the filters of a list of
+//! runs.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::time::rfc3339;
 
 const READ: [(&str, &str); 1] = [("actions", "read")];
 
-/// A run of a workflow; times are seconds since the epoch.
+/// A workflow run. Times are seconds since the epoch.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkflowRun {
     pub id: u64,
@@ -21,7 +21,7 @@ pub(crate) struct WorkflowRun {
     pub event: String,
     pub head_sha: String,
     pub head_branch: String,
-    /// `OWNER/NAME`; another repository for a fork's.
+    /// `OWNER/NAME`. It differs from the run's repository for a fork.
     pub head_repo: String,
     pub attempt: u64,
     pub status: String,
@@ -31,7 +31,7 @@ pub(crate) struct WorkflowRun {
     pub jobs: Vec<Job>,
 }
 
-/// A job with its steps (name, from, to).
+/// A job with its steps (name, start, end).
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub name: String,
@@ -43,7 +43,7 @@ pub(crate) struct Job {
 }
 
 impl WorkflowRun {
-    /// A green push to main of the workflow `CI` (159038), without jobs yet.
+    /// A successful push to main of the workflow `CI` (159038), without jobs yet.
     pub(crate) fn new(id: u64, full_name: &str, head_sha: &str, started_at: i64) -> Self {
         Self {
             id,
@@ -62,7 +62,7 @@ impl WorkflowRun {
         }
     }
 
-    /// With a job that waited for a runner, and then took these seconds for each step.
+    /// Adds a job that waited `wait` seconds for a runner and then ran steps of these durations.
     pub(crate) fn job(mut self, name: &str, wait: i64, steps: &[(&str, i64)]) -> Self {
         let created_at = self.started_at;
         let started_at = created_at + wait;
@@ -109,7 +109,7 @@ pub(crate) fn jobs(state: &State, call: &Call) -> Result<Reply, Reply> {
     Ok(page(call, items, |jobs, total| json!({ "total_count": total, "jobs": jobs })))
 }
 
-/// Notes that a job is to be run again; the test lets it run.
+/// Records that a job is to run again. The test adds the new attempt.
 pub(crate) fn rerun(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     call.repository(state, &[("actions", "write")])?;
     state.reruns.push(call.number("job_id"));
@@ -151,7 +151,7 @@ fn path(run: &WorkflowRun) -> String {
     format!(".github/workflows/{}.yml", run.workflow.to_lowercase())
 }
 
-/// A fork is known by a number although the App doesn't see it.
+/// A fork has a number even if the App cannot see it.
 pub(crate) fn head_repository_id(state: &State, repository: &Repository, run: &WorkflowRun) -> u64 {
     let (owner, name) = run.head_repo.split_once('/').expect("OWNER/NAME");
     state.repository(owner, name).map_or(repository.id + 1_000_000, |known| known.id)
@@ -168,7 +168,8 @@ fn run_view(state: &State, repository: &Repository, run: &WorkflowRun) -> Value 
             "run_attempt": run.attempt, "status": run.status, "conclusion": run.conclusion,
             "run_started_at": rfc3339(run.started_at), "created_at": rfc3339(run.started_at),
             "updated_at": rfc3339(run.updated_at), "html_url": url,
-            // What the example says is of another repository; a fork's is empty anyway.
+            // The example lists pull requests of another repository. For a fork the list is empty
+            // anyway.
             "pull_requests": [],
         }),
     );

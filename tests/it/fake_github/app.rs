@@ -1,5 +1,5 @@
-//! The App as a whole: the page on which a person agrees to its manifest, the exchange that
-//! hands it over, its webhook, where it is installed and what it sees there.
+//! The App as a whole: the page on which a person accepts its manifest, the exchange of the code
+//! for the App, its webhook, its installations and their repositories.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -15,17 +15,18 @@ use super::state::{App, State};
 use super::{keys, views};
 use crate::time::{now_seconds, rfc3339};
 
-/// The App's secret for its webhook, as the exchange hands it over.
+/// The webhook secret that the exchange returns.
 pub(crate) const WEBHOOK_SECRET: &str = "a secret GitHub made";
 
-/// A page for people, not the API: whose App is to be made there.
+/// The organization that is to own the App (empty for a person), if the request is for the manifest
+/// page. This page is not part of the API.
 pub(crate) fn is_page(request: &Request) -> Option<String> {
     let path = request.uri().path();
     let owner = path.strip_suffix("/settings/apps/new")?;
     Some(owner.strip_prefix("/organizations/").unwrap_or_default().to_owned())
 }
 
-/// The person agrees at once: the browser is sent back with a code.
+/// Accepts at once: redirects the browser back with a code.
 pub(crate) async fn agree(shared: &Shared, owner: String, request: Request) -> Response {
     let state_text = query(request.uri().query().unwrap_or_default(), "state").unwrap_or_default();
     let body = to_bytes(request.into_body(), 64 << 10).await.unwrap_or_default();
@@ -48,7 +49,7 @@ fn query(text: &str, name: &str) -> Option<String> {
     url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// Hands the App over: once for each code.
+/// Exchanges a code for the App. Each code works once.
 pub(crate) fn create(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     let manifest = state.manifests.remove(call.variable("code")).ok_or_else(Reply::not_found)?;
     let slug = manifest["name"].as_str().expect("a name").to_lowercase().replace(' ', "-");
@@ -70,14 +71,13 @@ pub(crate) fn create(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     Ok(Reply::new(201, view))
 }
 
-/// Where the App delivers.
 pub(crate) fn webhook_config(state: &State, call: &Call) -> Result<Reply, Reply> {
     let app = verify_jwt(state, call.bearer)?;
     let url = json!({ "url": app.hook_url });
     Ok(Reply::ok(views::overlay(CONTRACT.example("apps/get-webhook-config-for-app", 200), url)))
 }
 
-/// Failed deliveries, and one of long ago.
+/// The App's failed deliveries, and an old failed delivery.
 pub(crate) fn deliveries(state: &State, call: &Call) -> Result<Reply, Reply> {
     let app = verify_jwt(state, call.bearer)?;
     let example = CONTRACT.example("apps/list-webhook-deliveries", 200)[0].take();
@@ -93,7 +93,6 @@ pub(crate) fn deliveries(state: &State, call: &Call) -> Result<Reply, Reply> {
     Ok(Reply::ok(Value::Array(found)))
 }
 
-/// Where the App is installed.
 pub(crate) fn installations(state: &State, call: &Call) -> Result<Reply, Reply> {
     let app = verify_jwt(state, call.bearer)?;
     let view = |installation| views::installation("apps/get-installation", app, installation);
@@ -101,7 +100,7 @@ pub(crate) fn installations(state: &State, call: &Call) -> Result<Reply, Reply> 
     Ok(page(call, found, |items, _| Value::Array(items)))
 }
 
-/// What a token's installation sees.
+/// The repositories in reach of a token.
 pub(crate) fn repositories(state: &State, call: &Call) -> Result<Reply, Reply> {
     const ID: &str = "apps/list-repos-accessible-to-installation";
     let token = call

@@ -1,5 +1,5 @@
-//! Artifacts of workflow runs: their list, and a download that answers with an address elsewhere,
-//! signed, which takes no token of GitHub's.
+//! Artifacts of workflow runs: their list, and a download that redirects to a signed address
+//! elsewhere. That address refuses GitHub's tokens.
 
 use std::time::Duration;
 
@@ -23,28 +23,28 @@ use crate::time::{now_seconds, rfc3339};
 
 const READ: [(&str, &str); 1] = [("actions", "read")];
 
-/// An artifact as GitHub lists it. What a test doesn't change is the run's.
+/// An artifact as GitHub lists it. Optional fields that a test does not set come from the run.
 #[derive(Clone, Debug)]
 pub(crate) struct Artifact {
     pub id: u64,
     pub run_id: u64,
     pub name: String,
     pub zip: Vec<u8>,
-    /// What is listed, which may be another size than the bytes'.
+    /// The listed size. It may differ from the size of the bytes.
     pub size: u64,
     pub digest: Option<String>,
     pub expired: bool,
     pub repository_id: Option<u64>,
     pub head_repository_id: Option<u64>,
     pub head_sha: Option<String>,
-    /// Where the download leads, if not to the bytes.
+    /// The target of the download, if it is not the bytes.
     pub location: Option<String>,
-    /// How often its bytes were fetched.
+    /// The number of downloads of its bytes.
     pub downloads: usize,
 }
 
 impl FakeGitHub {
-    /// Adds an artifact to a run, newer than those there are; returns its number.
+    /// Adds an artifact to a run, newer than the existing ones. Returns its number.
     pub(crate) fn put_artifact(&self, run_id: u64, name: &str, zip: &[u8]) -> u64 {
         let mut state = self.state();
         let id = state.next_id();
@@ -65,12 +65,11 @@ impl FakeGitHub {
         id
     }
 
-    /// Changes an artifact.
     pub(crate) fn change_artifact(&self, id: u64, change: impl FnOnce(&mut Artifact)) {
         change(self.state().artifacts.iter_mut().find(|artifact| artifact.id == id).expect("that artifact"));
     }
 
-    /// How often the bytes of all artifacts were fetched.
+    /// The number of downloads of all artifacts.
     pub(crate) fn artifact_downloads(&self) -> usize {
         self.state().artifacts.iter().map(|artifact| artifact.downloads).sum()
     }
@@ -131,12 +130,12 @@ pub(crate) fn download(state: &State, call: &Call) -> Result<Reply, Reply> {
     Ok(Reply::new(302, json!("")).header("location", location))
 }
 
-/// A request for an artifact's bytes, which are not at the API.
+/// The number of an artifact whose bytes are requested. They are not part of the API.
 pub(crate) fn is_blob(request: &Request) -> Option<u64> {
     request.uri().path().rsplit_once("/blobs/")?.1.parse().ok()
 }
 
-/// The bytes, for whoever has the address and shows no token.
+/// Returns the bytes to a request with the signed address and without a token.
 pub(crate) fn blob(shared: &Shared, id: u64, request: &Request) -> Response {
     let mut state = shared.state.lock().expect("no panic inside");
     let answer = |status: u16, bytes: Vec<u8>| {
@@ -158,7 +157,7 @@ pub(crate) fn blob(shared: &Shared, id: u64, request: &Request) -> Response {
 }
 
 #[tokio::test]
-async fn artifacts_are_fetched_without_a_token_and_held_against_what_github_says() {
+async fn artifacts_are_fetched_tokenless_and_verified_against_listing() {
     let repo = "acme/my-app";
     let fake = FakeGitHub::with_repository(repo).await;
     fake.workflow_run(repo, super::actions::WorkflowRun::new(7, repo, &"a".repeat(40), 1_000));
@@ -187,6 +186,6 @@ async fn artifacts_are_fetched_without_a_token_and_held_against_what_github_says
         let error = outcome.as_ref().expect_err(reason);
         assert!(error.contains(reason), "{error}");
     }
-    assert_eq!(fake.artifact_downloads(), 3, "what is said to be too large is not begun");
+    assert_eq!(fake.artifact_downloads(), 3, "no download of an artifact with a too large listed size");
     fake.finish();
 }

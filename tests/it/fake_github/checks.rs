@@ -1,4 +1,4 @@
-//! Check runs: created, changed (annotations are appended) and listed as GitHub does it.
+//! Check runs: created, updated (annotations are appended) and listed as GitHub does it.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::routes::{Call, now_text, page};
 use super::state::{CheckRun, State};
 use super::views;
 
-/// In bytes, of an annotation's message and raw details.
+/// The limit in bytes for an annotation's message and raw details.
 const ANNOTATION_TEXT_LIMIT: usize = 64 * 1024;
 const ANNOTATION_TITLE_LIMIT: usize = 255;
 
@@ -43,7 +43,7 @@ pub(crate) fn update(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     Ok(Reply::ok(views::check_run(state, &repository, &check, call.base)))
 }
 
-/// Puts a request's fields on a check run. Nothing is kept of a request that is refused.
+/// Applies a request's fields to a check run. A refused request changes nothing.
 fn apply(check: &mut CheckRun, body: &Value) -> Result<(), Reply> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let replace = |slot: &mut Option<String>, value: &Value| {
@@ -85,7 +85,7 @@ fn apply(check: &mut CheckRun, body: &Value) -> Result<(), Reply> {
     Ok(())
 }
 
-/// The limits the description tells in prose alone.
+/// Checks the limits that the description mentions only in prose.
 fn refuse_annotation(annotation: &Value) -> Result<(), Reply> {
     let length = |name: &str| annotation[name].as_str().map_or(0, str::len);
     if length("message") > ANNOTATION_TEXT_LIMIT || length("raw_details") > ANNOTATION_TEXT_LIMIT {
@@ -121,7 +121,7 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
     };
     let mut found: Vec<&CheckRun> = state.check_runs.iter().filter(fits).collect();
     if call.parameter("filter") != Some("all") {
-        // The latest of each name, which is what GitHub shows unless asked for all.
+        // The latest of each name, as GitHub lists them unless the request asks for all.
         let latest =
             |check: &&CheckRun| !found.iter().any(|other| other.name == check.name && other.id > check.id);
         found = found.iter().copied().filter(latest).collect();
@@ -137,7 +137,7 @@ pub(crate) fn annotations(state: &State, call: &Call) -> Result<Reply, Reply> {
     let id = call.number("check_run_id");
     let found = state.check_runs.iter().find(|check| check.id == id && check.repo_id == repository.id);
     let check = found.ok_or_else(Reply::not_found)?;
-    // What a request may leave out, an answer has.
+    // An answer has all fields that a request may leave out.
     let absent = json!({
         "start_column": null, "end_column": null, "title": null, "raw_details": null,
         "blob_href": format!("{}/{}/blob/{}", call.base, repository.full_name(), check.head_sha),

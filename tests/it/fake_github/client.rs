@@ -1,5 +1,5 @@
-//! The library of the production client against the fake: octocrab's own types read the
-//! answers, and a scoped token does a whole round of check and comment.
+//! The library of the production client against the fake. octocrab's own types parse the answers,
+//! and a scoped token runs through check and comment.
 
 use octocrab::Octocrab;
 use octocrab::models::InstallationToken;
@@ -35,7 +35,7 @@ async fn as_installation(fake: &FakeGitHub, permissions: Value) -> Octocrab {
 }
 
 #[tokio::test]
-async fn octocrab_reads_every_kind_of_answer() {
+async fn octocrab_parses_every_kind_of_answer() {
     let fake = fake().await;
     fake.file(REPO, "main", ".github/pacegate.yml", b"version: 1\n");
     let app = as_app(&fake);
@@ -63,7 +63,7 @@ async fn octocrab_reads_every_kind_of_answer() {
 
     let issues = client.issues("octo-org", "web");
     let comment = issues.create_comment(7, "one").await.expect("a comment");
-    // Not `update_comment`: that sends a POST, which GitHub's description does not have.
+    // Not `update_comment`: it sends a POST, which is not in GitHub's description.
     let path = format!("/repos/octo-org/web/issues/comments/{}", comment.id);
     let changed: Value = client.patch(path, Some(&json!({ "body": "two" }))).await.expect("a comment");
     assert_eq!(changed["body"], "two");
@@ -74,11 +74,13 @@ async fn octocrab_reads_every_kind_of_answer() {
 }
 
 #[tokio::test]
-async fn octocrab_sees_a_refusal_as_one() {
+async fn octocrab_reports_refusal_as_error() {
     let fake = fake().await;
     let client = as_installation(&fake, json!({ "checks": "read" })).await;
     let refused = client.issues("octo-org", "web").create_comment(7, "x").await;
-    let Err(octocrab::Error::GitHub { source, .. }) = refused else { panic!("a refusal: {refused:?}") };
+    let Err(octocrab::Error::GitHub { source, .. }) = refused else {
+        panic!("expected a refusal: {refused:?}")
+    };
     assert_eq!(source.status_code.as_u16(), 403);
     fake.fault(Matcher::on("GET", "/repos/octo-org/web"), Fault::SecondaryLimit);
     assert!(client.repos("octo-org", "web").get().await.is_err());

@@ -7,10 +7,10 @@ use super::routes::{Call, now_text, page};
 use super::state::{Comment, State};
 use super::views;
 
-/// In characters; GitHub answers 422 above it.
+/// In characters. GitHub answers 422 above it.
 const BODY_LIMIT: usize = 65_536;
 
-/// A comment on a pull request is written under either permission.
+/// Either permission allows writing a comment on a pull request.
 const WRITE: [(&str, &str); 2] = [("pull_requests", "write"), ("issues", "write")];
 const READ: [(&str, &str); 2] = [("pull_requests", "read"), ("issues", "read")];
 

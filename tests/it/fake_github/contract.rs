@@ -1,8 +1,8 @@
-//! GitHub's own description of its API as the judge of both sides: what the App sends and what
-//! this fake answers.
+//! Checks both sides against GitHub's own description of its API: the App's requests and the
+//! answers of this fake.
 //!
-//! The description is extracted by `tests/openapi/extract.mjs`; nothing of it is kept in the
-//! repository. An answer starts from the description's own example of it.
+//! `tests/openapi/extract.mjs` extracts the description, and the repository keeps no part of it. An
+//! answer starts from the description's own example.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use jsonschema::Validator;
 use serde_json::Value;
 
-/// One operation: how it is reached, and what may be said in it.
+/// One operation: its route, its parameters and the schemas of request and answers.
 pub(crate) struct Operation {
     /// GitHub's name for it, such as `checks/create`.
     pub id: String,
@@ -29,7 +29,7 @@ struct Answer {
     examples: Vec<Value>,
 }
 
-/// All operations the fake knows.
+/// All operations that the fake knows.
 pub(crate) struct Contract {
     operations: Vec<Arc<Operation>>,
 }
@@ -49,7 +49,7 @@ impl Contract {
         Self { operations: operations.iter().map(|o| Arc::new(Operation::parse(o))).collect() }
     }
 
-    /// The operation behind a method and path, with the path's variables, percent-decoded.
+    /// The operation for a method and path, with the path's variables, percent-decoded.
     pub(crate) fn route(
         &self,
         method: &str,
@@ -109,7 +109,7 @@ impl Operation {
         for (position, part) in self.template.iter().enumerate() {
             let is_last = position + 1 == self.template.len();
             match part.strip_prefix('{').and_then(|p| p.strip_suffix('}')) {
-                // A file's path is the one variable that may hold slashes.
+                // Only the variable for a file's path may contain slashes.
                 Some("path") if is_last => {
                     let rest: Vec<_> = given.by_ref().collect();
                     found.insert("path".to_owned(), percent_decoded(&rest.join("/")));
@@ -124,7 +124,7 @@ impl Operation {
         given.next().is_none().then_some(found)
     }
 
-    /// What the description holds against a request.
+    /// The violations of the description in a request.
     pub(crate) fn request_errors(&self, query: &[(String, String)], body: Option<&Value>) -> Vec<String> {
         let mut found: Vec<String> = query
             .iter()
@@ -140,7 +140,7 @@ impl Operation {
         found
     }
 
-    /// What the description holds against an answer of this fake.
+    /// The violations of the description in an answer of this fake.
     pub(crate) fn response_errors(&self, status: u16, body: &Value) -> Vec<String> {
         match self.responses.get(&status) {
             Some(answer) => errors(&answer.schema, body, &format!("{} answer {status}", self.id)),
@@ -163,7 +163,8 @@ fn errors(schema: &Validator, value: &Value, context: &str) -> Vec<String> {
         .collect()
 }
 
-/// An error quotes the value first and says what is wrong with it last: the middle can go.
+/// Removes the middle of an error text. It starts with the value and ends with the reason, so both
+/// stay visible.
 fn shortened(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     if chars.len() <= 400 {
@@ -173,7 +174,7 @@ fn shortened(text: &str) -> String {
     format!("{} … {}", part(&chars[..150]), part(&chars[chars.len() - 200..]))
 }
 
-/// `%2F` and its kin in one path segment.
+/// Decodes `%2F` and similar escapes in a path segment.
 fn percent_decoded(segment: &str) -> String {
     let bytes = segment.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -189,7 +190,7 @@ fn percent_decoded(segment: &str) -> String {
 }
 
 #[test]
-fn routes_are_found_by_their_templates() {
+fn routes_match_by_template() {
     let found = |method, path| {
         CONTRACT.route(method, path).map(|(operation, variables)| (operation.id.clone(), variables))
     };

@@ -1,5 +1,5 @@
-//! GitHub's list of what it delivered, newest first and paged by a cursor, and what it was asked to
-//! send again.
+//! GitHub's list of delivery attempts, newest first and paged by a cursor, and the requests to
+//! redeliver.
 
 use serde_json::{Value, json};
 
@@ -11,9 +11,9 @@ use super::views::overlay;
 use crate::fake_github::contract::CONTRACT;
 use crate::time::rfc3339;
 
-/// One attempt to deliver.
+/// One delivery attempt.
 #[derive(Clone, Debug)]
-pub(crate) struct Sent {
+pub(crate) struct DeliveryAttempt {
     pub id: u64,
     pub guid: String,
     pub event: String,
@@ -32,7 +32,7 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
             id.ok_or_else(|| Reply::invalid("Invalid cursor"))?
         }
     };
-    let mut sent: Vec<_> = state.sent.iter().filter(|sent| sent.id <= begin).collect();
+    let mut sent: Vec<_> = state.delivery_attempts.iter().filter(|sent| sent.id <= begin).collect();
     sent.sort_by_key(|sent| std::cmp::Reverse(sent.id));
     let next = sent.get(size).map(|sent| sent.id);
     let example = CONTRACT.example("apps/list-webhook-deliveries", 200)[0].clone();
@@ -41,14 +41,14 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, Reply> {
     Ok(match next {
         None => reply,
         Some(id) => {
-            // As GitHub has it: absolute, and of its own host.
+            // GitHub's link is absolute and names its own host.
             let url = format!("{}{}?per_page={size}&cursor=v1_{id}", call.base, call.path);
             reply.header("link", format!("<{url}>; rel=\"next\""))
         }
     })
 }
 
-fn view(example: &Value, sent: &Sent) -> Value {
+fn view(example: &Value, sent: &DeliveryAttempt) -> Value {
     overlay(
         example.clone(),
         json!({
@@ -62,7 +62,7 @@ fn view(example: &Value, sent: &Sent) -> Value {
 pub(crate) fn redeliver(state: &mut State, call: &Call) -> Result<Reply, Reply> {
     verify_jwt(state, call.bearer)?;
     let id = call.number("delivery_id");
-    let sent = state.sent.iter().find(|sent| sent.id == id).ok_or_else(Reply::not_found)?;
-    state.asked_again.push(sent.guid.clone());
+    let sent = state.delivery_attempts.iter().find(|sent| sent.id == id).ok_or_else(Reply::not_found)?;
+    state.redelivery_requests.push(sent.guid.clone());
     Ok(Reply::new(202, json!({})))
 }

@@ -1,11 +1,11 @@
-//! What can be made to go wrong on demand, and points where a request is held so that a test
-//! can do something (such as SIGKILL) in the middle of it.
+//! Faults that a test arms, and pauses that hold a request so that the test can act in the middle
+//! of it, for example with SIGKILL.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Which requests: by method, by a part of path and query, and by count.
+/// Selects requests by method, by a part of path and query, and by count.
 #[derive(Clone, Debug)]
 pub(crate) struct Matcher {
     method: String,
@@ -15,24 +15,24 @@ pub(crate) struct Matcher {
 }
 
 impl Matcher {
-    /// The next such request, once.
+    /// The next matching request, once.
     pub(crate) fn on(method: &str, path_contains: &str) -> Self {
         Self { method: method.to_owned(), path_contains: path_contains.to_owned(), skip: 0, times: 1 }
     }
 
-    /// Counting from 1: the `nth` such request from now on.
+    /// The `nth` matching request from now on, counting from 1.
     pub(crate) fn nth(mut self, nth: usize) -> Self {
         self.skip = nth.checked_sub(1).expect("requests are counted from 1");
         self
     }
 
-    /// So many such requests.
+    /// This many matching requests.
     pub(crate) fn times(mut self, times: usize) -> Self {
         self.times = times;
         self
     }
 
-    /// Whether this request is one of them; a request that fits is counted.
+    /// Counts a matching request, and returns whether it is selected.
     fn takes(&mut self, method: &str, target: &str) -> bool {
         if self.times == 0 || self.method != method || !target.contains(&self.path_contains) {
             return false;
@@ -46,39 +46,38 @@ impl Matcher {
     }
 }
 
-/// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// 403: of the secondary limit, with that `retry-after` in seconds; without one, a plain
-    /// refusal that no waiting mends.
+    /// 403. With `retry-after` in seconds it is the secondary limit. Without, it is a plain refusal
+    /// that waiting does not resolve.
     Forbidden { retry_after: Option<u64> },
-    /// 429 of the secondary limit, with no hint of when to come back.
+    /// 429 of the secondary limit, without a hint when to retry.
     SecondaryLimit,
     /// 403 of the primary limit: nothing remains until `reset` (seconds since the epoch).
     RateLimited { reset: i64 },
-    /// 502 with GitHub's page in place of JSON; nothing was written.
+    /// 502 with GitHub's page in place of JSON. Nothing is written.
     BadGateway,
-    /// 401: the token is no longer good.
+    /// 401: the token is no longer valid.
     Unauthorized,
-    /// Nothing is written and no answer ever comes: the client's own timeout has to end it.
+    /// Nothing is written and no answer comes. Only the client's own timeout ends the request.
     TimeoutBeforeWrite,
-    /// The write is done and no answer ever comes.
+    /// The write is done and no answer comes.
     TimeoutAfterWrite,
     /// Nothing is written and the connection is closed at once.
     DropConnection,
-    /// The write is done and the connection is closed at once: as unanswered as a timeout is,
-    /// and quick.
+    /// The write is done and the connection is closed at once. For the client this equals a
+    /// timeout, but is fast.
     DropAfterWrite,
 }
 
 impl Fault {
-    /// Whether the request is carried out all the same.
+    /// Whether the request is carried out despite the fault.
     pub(crate) fn writes(self) -> bool {
         matches!(self, Self::TimeoutAfterWrite | Self::DropAfterWrite)
     }
 }
 
-/// The side of the write at which a request is held.
+/// Whether a request is held before or after its write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     BeforeWrite,
@@ -92,7 +91,7 @@ enum Gate {
     Dropped,
 }
 
-/// The test's end of a held request. Letting go of it releases what is held.
+/// The test's handle on a held request. Dropping it releases the request.
 pub(crate) struct Pause {
     what: String,
     reached: watch::Receiver<usize>,
@@ -100,23 +99,23 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    /// Returns when a request is being held.
+    /// Returns once a request is held.
     pub(crate) async fn reached(&self) {
         let mut reached = self.reached.clone();
         let waiting = reached.wait_for(|held| *held > 0);
         match tokio::time::timeout(Duration::from_secs(30), waiting).await {
             Ok(Ok(_)) => {}
-            _ => panic!("no request came to be held at {}", self.what),
+            _ => panic!("no request arrived to be held at {}", self.what),
         }
     }
 
-    /// Lets the request, and every later one, go on.
+    /// Releases the held request and every later one.
     pub(crate) fn release(&self) {
         self.gate.send_replace(Gate::Released);
     }
 
-    /// Closes the connection of the held request instead: held before its write, it never
-    /// writes, whatever became of the client meanwhile. Later requests go on.
+    /// Closes the connection of the held request instead. A request that is held before its write
+    /// then never writes, even if the client has ended. Later requests proceed.
     pub(crate) fn drop_connection(&self) {
         self.gate.send_replace(Gate::Dropped);
     }
@@ -134,14 +133,14 @@ impl Drop for Pause {
     }
 }
 
-/// The server's end: taken by the request that is held.
+/// The server's side of a pause, owned by the held request.
 pub(crate) struct Hold {
     reached: watch::Sender<usize>,
     gate: watch::Receiver<Gate>,
 }
 
 impl Hold {
-    /// Waits for the test; `false` means: close the connection.
+    /// Waits for the test. `false` means that the connection has to be closed.
     pub(crate) async fn wait(mut self) -> bool {
         self.reached.send_modify(|held| *held += 1);
         match self.gate.wait_for(|gate| *gate != Gate::Held).await {
@@ -151,7 +150,6 @@ impl Hold {
     }
 }
 
-/// Every fault and pause that is armed.
 #[derive(Default)]
 pub(crate) struct Armed {
     faults: Vec<(Matcher, Fault)>,
@@ -171,7 +169,7 @@ impl Armed {
         Pause { what, reached, gate }
     }
 
-    /// The fault for this request: the first armed one that fits.
+    /// The fault for this request: the first armed fault that matches.
     pub(crate) fn take_fault(&mut self, method: &str, target: &str) -> Option<Fault> {
         let mut found = None;
         for (matcher, fault) in &mut self.faults {
@@ -191,7 +189,7 @@ impl Armed {
         Some(self.holds.remove(position).2)
     }
 
-    /// Faults that no request has met yet: a test that armed them proved nothing.
+    /// Faults that no request has met. A test that armed them proved nothing.
     pub(crate) fn unmet(&self) -> Vec<String> {
         let waiting = self.faults.iter().filter(|(matcher, _)| matcher.times > 0);
         waiting

@@ -1,8 +1,8 @@
-//! A GitHub in memory, for tests: stateful, strict, and able to fail on demand.
+//! An in-memory GitHub for tests: stateful, strict, and with faults on demand.
 //!
 //! It listens on 127.0.0.1 in a thread of its own, so a test may block. Every request and every
-//! answer is held against GitHub's official description of its API; what breaks it, and every
-//! request for an unknown route, is a *violation* that fails the test in [`FakeGitHub::finish`].
+//! answer is checked against GitHub's official description of its API. A mismatch, and a request
+//! for an unknown route, is a *violation* that fails the test in [`FakeGitHub::finish`].
 
 pub(crate) mod access;
 pub(crate) mod actions;
@@ -15,7 +15,7 @@ pub(crate) mod contract;
 pub(crate) mod deliveries;
 pub(crate) mod faults;
 pub(crate) mod keys;
-#[allow(dead_code, reason = "an issuer lies in more ways than the tests of one day")]
+#[allow(dead_code, reason = "not every binary uses every claim and fault of the issuer")]
 pub(crate) mod oidc;
 pub(crate) mod reply;
 pub(crate) mod routes;
@@ -36,7 +36,7 @@ use tokio::sync::oneshot;
 pub(crate) use faults::{Fault, Matcher, Pause, Side};
 use server::Shared;
 use state::{App, CheckRun, Comment, Installation, PullRequest, Recorded, Repository, State, Token};
-use storm::{Storm, Weather};
+use storm::{Storm, StormParameters};
 
 /// The test's handle on a running fake.
 pub(crate) struct FakeGitHub {
@@ -47,12 +47,12 @@ pub(crate) struct FakeGitHub {
 
 impl FakeGitHub {
     /// Listens on a free port, with no App and no repository yet.
-    #[expect(clippy::unused_async, reason = "a test starts it as it starts everything else")]
+    #[expect(clippy::unused_async, reason = "asynchronous like every other start in the tests")]
     pub(crate) async fn start() -> Self {
         Self::start_below("")
     }
 
-    /// An Enterprise Server: its API is below `/api/v3`, and a call outside is a violation.
+    /// An Enterprise Server. Its API is below `/api/v3`, and a call outside is a violation.
     pub(crate) fn enterprise_server() -> Self {
         Self::start_below("/api/v3")
     }
@@ -89,21 +89,21 @@ impl FakeGitHub {
         Self { shared, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// With the App `pacegate` (id 4711), installed as 99 on the owner of `full_name`, and that
+    /// Has the App `pacegate` (id 4711), installed as 99 on the owner of `full_name`, and that
     /// private repository (id 1296269).
     pub(crate) async fn with_repository(full_name: &str) -> Self {
-        Self::start().await.furnished(full_name)
+        Self::start().await.populated(full_name)
     }
 
-    /// With the App, the installation and the repository of [`Self::with_repository`].
-    pub(crate) fn furnished(self, full_name: &str) -> Self {
+    /// Adds the App, the installation and the repository of [`Self::with_repository`].
+    pub(crate) fn populated(self, full_name: &str) -> Self {
         self.app(App::new(4711, "pacegate"));
         self.installation(Installation::new(99, full_name.split('/').next().expect("OWNER/NAME")));
         self.repository(99, Repository::new(1_296_269, full_name));
         self
     }
 
-    /// What `PACEGATE_GITHUB_API_URL` is set to.
+    /// The value of `PACEGATE_GITHUB_API_URL`.
     pub(crate) fn url(&self) -> String {
         self.shared.base.clone()
     }
@@ -112,43 +112,42 @@ impl FakeGitHub {
         self.shared.state.lock().expect("no panic inside")
     }
 
-    /// Sets the App.
     pub(crate) fn app(&self, app: App) {
         self.state().app = Some(app);
     }
 
-    /// Changes the App: its permissions, events, webhook.
+    /// Changes the App, for example its permissions, events or webhook.
     pub(crate) fn change_app(&self, change: impl FnOnce(&mut App)) {
         change(self.state().app.as_mut().expect("set the App first"));
     }
 
-    /// The App, if somebody set or made one.
-    pub(crate) fn present_app(&self) -> Option<App> {
+    /// The App, if it was set or created from a manifest.
+    pub(crate) fn current_app(&self) -> Option<App> {
         self.state().app.clone()
     }
 
-    /// Sets this GitHub's clock ahead of everybody's.
+    /// Sets this GitHub's clock ahead of the test's clock.
     pub(crate) fn set_clock_ahead(&self, seconds: i64) {
         self.state().clock_offset_s = seconds;
     }
 
-    /// The App's id, and its private key as GitHub hands it out.
+    /// The App's id, and its private key in the format that GitHub issues.
     pub(crate) fn credentials(&self) -> (u64, String) {
         let id = self.state().app.as_ref().expect("set the App first").id;
         (id, keys::app().private_pem.clone())
     }
 
-    /// Installs the App on an account.
     pub(crate) fn installation(&self, installation: Installation) {
         self.state().installations.push(installation);
     }
 
-    /// Changes an installation: suspended, other permissions.
+    /// Changes an installation, for example suspends it.
     pub(crate) fn change_installation(&self, id: u64, change: impl FnOnce(&mut Installation)) {
         change(self.state().installations.iter_mut().find(|i| i.id == id).expect("that installation"));
     }
 
-    /// The App is taken from an account: its installation is gone, and what it saw is out of reach.
+    /// Uninstalls the App from an account. The installation is gone and its repositories are out of
+    /// reach.
     pub(crate) fn uninstall(&self, id: u64) {
         let mut state = self.state();
         state.installations.retain(|installation| installation.id != id);
@@ -157,20 +156,20 @@ impl FakeGitHub {
         }
     }
 
-    /// Adds a repository that an installation may see.
+    /// Adds a repository to an installation.
     pub(crate) fn repository(&self, installation: u64, mut repository: Repository) {
         repository.installation = Some(installation);
         self.state().repositories.push(repository);
     }
 
-    /// Changes a repository: taken out of the installation, renamed, made public.
+    /// Changes a repository, for example removes it from the installation or renames it.
     pub(crate) fn change_repository(&self, full_name: &str, change: impl FnOnce(&mut Repository)) {
         let mut state = self.state();
         let id = state.repository_named(full_name).id;
         change(state.repositories.iter_mut().find(|r| r.id == id).expect("that repository"));
     }
 
-    /// Adds a pull request to a repository, or takes the place of one with its number.
+    /// Adds a pull request to a repository, or replaces the pull request with its number.
     pub(crate) fn pull_request(&self, full_name: &str, pr: PullRequest) {
         let mut state = self.state();
         let repo_id = state.repository_named(full_name).id;
@@ -178,14 +177,14 @@ impl FakeGitHub {
         state.pull_requests.push((repo_id, pr));
     }
 
-    /// Lets somebody do something in a repository: `admin`, `write` or `read`.
+    /// Sets a person's permission in a repository: `admin`, `write` or `read`.
     pub(crate) fn collaborator(&self, full_name: &str, login: &str, permission: &str) {
         let mut state = self.state();
         let repo_id = state.repository_named(full_name).id;
         state.collaborators.insert((repo_id, login.to_owned()), permission.to_owned());
     }
 
-    /// Adds a workflow run to a repository, or takes the place of one with its number and attempt.
+    /// Adds a workflow run to a repository, or replaces the run with its number and attempt.
     pub(crate) fn workflow_run(&self, full_name: &str, run: actions::WorkflowRun) {
         let mut state = self.state();
         let repo_id = state.repository_named(full_name).id;
@@ -195,24 +194,24 @@ impl FakeGitHub {
         state.workflow_runs.push((repo_id, run));
     }
 
-    /// Jobs that were asked to run again, in the order they were asked.
+    /// The jobs that the App asked to run again, in order.
     pub(crate) fn reruns(&self) -> Vec<u64> {
         self.state().reruns.clone()
     }
 
-    /// A token of a person who may see what the installation sees.
+    /// A token of a person with access to the installation's repositories.
     pub(crate) fn personal_token(&self, installation_id: u64) -> String {
         access::mint(&mut self.state(), installation_id, None).expect("that installation").text.clone()
     }
 
-    /// Puts a file at a git ref (a branch or a commit, matched as text).
+    /// Puts a file at a git ref (a branch or a commit, compared as text).
     pub(crate) fn file(&self, full_name: &str, git_ref: &str, path: &str, bytes: &[u8]) {
         let mut state = self.state();
         let repo_id = state.repository_named(full_name).id;
         state.contents.insert((repo_id, git_ref.to_owned(), path.to_owned()), bytes.to_vec());
     }
 
-    /// A comment by someone else: a person, or with `app_slug` another App.
+    /// A comment by someone else: a person, or another App if `app_slug` is set.
     pub(crate) fn foreign_comment(
         &self,
         full_name: &str,
@@ -238,7 +237,8 @@ impl FakeGitHub {
         });
     }
 
-    /// Check runs of our name and App on a head, concluded long ago: newer than those there are.
+    /// Adds concluded check runs of our name and App to a head. They are newer than the existing
+    /// ones.
     pub(crate) fn old_check_runs(&self, full_name: &str, head_sha: &str, count: usize) {
         let mut state = self.state();
         let repo_id = state.repository_named(full_name).id;
@@ -257,7 +257,7 @@ impl FakeGitHub {
         }
     }
 
-    /// Every minted token stops being good.
+    /// Revokes every minted token.
     pub(crate) fn revoke_tokens(&self) {
         self.state().tokens.iter_mut().for_each(|token| token.revoked = true);
     }
@@ -284,60 +284,65 @@ impl FakeGitHub {
         self.state().requests.clone()
     }
 
-    /// How many requests for one of GitHub's operations came, such as `checks/create`.
+    /// The number of requests for one of GitHub's operations, such as `checks/create`.
     pub(crate) fn count_of(&self, operation: &str) -> usize {
         self.state().requests.iter().filter(|r| r.operation.as_deref() == Some(operation)).count()
     }
 
-    /// From now on every answer takes so long.
-    #[allow(dead_code, reason = "a benchmark's; no test waits")]
+    /// Delays every answer from now on.
+    #[allow(dead_code, reason = "only a benchmark uses it")]
     pub(crate) fn answers_after(&self, latency: std::time::Duration) {
         *self.shared.latency.lock().expect("no panic inside") = latency;
     }
 
-    /// Arms a fault.
     pub(crate) fn fault(&self, matcher: Matcher, fault: Fault) {
         self.shared.armed.lock().expect("no panic inside").fault(matcher, fault);
     }
 
-    /// Lists an attempt to deliver.
-    pub(crate) fn sent(&self, guid: &str, event: &str, delivered_at: i64, status_code: u16) {
+    /// Adds an entry to the list of delivery attempts.
+    pub(crate) fn add_delivery_attempt(&self, guid: &str, event: &str, delivered_at: i64, status_code: u16) {
         let mut state = self.state();
         let (id, guid, event) = (state.next_id(), guid.to_owned(), event.to_owned());
-        state.sent.push(deliveries::Sent { id, guid, event, delivered_at, status_code });
+        state.delivery_attempts.push(deliveries::DeliveryAttempt {
+            id,
+            guid,
+            event,
+            delivered_at,
+            status_code,
+        });
     }
 
-    /// The guids that were asked for again, in order.
-    pub(crate) fn asked_again(&self) -> Vec<String> {
-        self.state().asked_again.clone()
+    /// The guids of the deliveries that the App asked to redeliver, in order.
+    pub(crate) fn redelivery_requests(&self) -> Vec<String> {
+        self.state().redelivery_requests.clone()
     }
 
-    /// Lets a part of all calls fail from now on; `None` ends it. Returns how often which fault was
-    /// met since it began.
-    pub(crate) fn weather(&self, weather: Option<Weather>) -> BTreeMap<String, usize> {
+    /// Starts a storm, in which a part of all calls fails, or ends it with `None`. Returns how
+    /// often each fault occurred in the storm before.
+    pub(crate) fn set_storm(&self, parameters: Option<StormParameters>) -> BTreeMap<String, usize> {
         let mut storm = self.shared.storm.lock().expect("no panic inside");
         let before = storm.take().map(|storm| storm.met).unwrap_or_default();
-        *storm = weather.map(Storm::new);
+        *storm = parameters.map(Storm::new);
         before
     }
 
-    /// Waits that were told so far bind no longer: who heard them was killed.
-    pub(crate) fn forget_waits(&self) {
+    /// Removes all waits so far: the process that received them was killed.
+    pub(crate) fn clear_waits(&self) {
         self.state().waits.clear();
     }
 
-    /// Holds the next such request on that side of its write.
+    /// Holds the next matching request on that side of its write.
     pub(crate) fn pause_at(&self, method: &str, path_contains: &str, side: Side) -> Pause {
         let matcher = Matcher::on(method, path_contains);
         self.shared.armed.lock().expect("no panic inside").pause(matcher, side)
     }
 
-    /// The violations so far, which then count no more: for tests that provoke them.
+    /// Returns the violations so far and clears them, for tests that provoke them.
     pub(crate) fn take_violations(&self) -> Vec<String> {
         std::mem::take(&mut self.state().violations)
     }
 
-    /// Stops, and fails the test on any violation and on a fault that was armed and never met.
+    /// Stops, and fails the test on any violation and on any fault that was armed and never met.
     pub(crate) fn finish(mut self) {
         self.shut_down();
         let mut wrong = self.take_violations();
@@ -347,7 +352,7 @@ impl FakeGitHub {
 
     fn shut_down(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // A server that has ended already needs no word.
+            // The send fails only if the server has ended already.
             let _ = stop.send(());
         }
         if let Some(thread) = self.thread.take() {

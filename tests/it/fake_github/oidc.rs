@@ -1,5 +1,5 @@
-//! The issuer of the OIDC tokens of jobs, and the address on a runner that hands them out. Its keys
-//! are made by the tests; it mints what it is told to, a lie too.
+//! The issuer of OIDC tokens of jobs, and the runner's address that returns such tokens. The tests
+//! generate its keys, and it signs any claims, also false ones.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -17,18 +17,18 @@ use super::keys::{self, KeyPair};
 use super::views::overlay;
 use crate::time::now_seconds;
 
-/// What a runner sends to be handed a token.
+/// The bearer token with which a runner requests an OIDC token.
 pub(crate) const REQUEST_TOKEN: &str = "a runner's request token";
 
-/// An issuer that listens on 127.0.0.1. Cheap to clone; clones are the same issuer.
+/// An issuer that listens on 127.0.0.1. Clones share the same issuer.
 #[derive(Clone)]
 pub(crate) struct Issuer {
     url: String,
-    issued: Arc<Mutex<Issued>>,
+    issued: Arc<Mutex<IssuerState>>,
 }
 
-struct Issued {
-    /// Oldest first; the last one signs.
+struct IssuerState {
+    /// Oldest first. The last key signs.
     published: Vec<(String, KeyPair)>,
     jwks_fetches: usize,
     down: bool,
@@ -36,9 +36,9 @@ struct Issued {
     of_runner: Value,
 }
 
-/// How a runner's job asks.
+/// The query of a runner's token request.
 #[derive(Deserialize)]
-struct Asked {
+struct TokenQuery {
     audience: Option<String>,
 }
 
@@ -47,7 +47,7 @@ impl Issuer {
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let issued = Issued {
+        let issued = IssuerState {
             published: vec![("key-1".to_owned(), keys::generate())],
             jwks_fetches: 0,
             down: false,
@@ -64,49 +64,50 @@ impl Issuer {
         issuer
     }
 
-    fn issued(&self) -> MutexGuard<'_, Issued> {
+    fn issued(&self) -> MutexGuard<'_, IssuerState> {
         self.issued.lock().expect("no panic inside")
     }
 
-    /// What `PACEGATE_GITHUB_OIDC_ISSUER` is set to.
+    /// The value of `PACEGATE_GITHUB_OIDC_ISSUER`.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// What a runner's `ACTIONS_ID_TOKEN_REQUEST_URL` is; `&audience=…` is appended by who asks, with
-    /// [`REQUEST_TOKEN`] as bearer.
+    /// The value of a runner's `ACTIONS_ID_TOKEN_REQUEST_URL`. The caller appends `&audience=…` and
+    /// sends [`REQUEST_TOKEN`] as the bearer.
     pub(crate) fn request_url(&self) -> String {
         format!("{}/runner/token?api-version=2.0", self.url)
     }
 
-    /// The claims over [`Self::good_claims`] of what a runner is handed from now on.
+    /// Sets claims that replace those of [`Self::good_claims`] in tokens for the runner from now
+    /// on.
     pub(crate) fn runner_claims(&self, claims: Value) {
         self.issued().of_runner = claims;
     }
 
-    /// A new key signs, and is published beside the one before it.
+    /// Adds a new signing key. The keys before it stay published.
     pub(crate) fn rotate(&self) {
         let mut issued = self.issued();
         let kid = format!("key-{}", issued.published.len() + 1);
         issued.published.push((kid, keys::generate()));
     }
 
-    /// Whether nobody answers but with an error.
+    /// Makes every request end with an error while `down` is true.
     pub(crate) fn set_down(&self, down: bool) {
         self.issued().down = down;
     }
 
-    /// How often the keys were fetched.
     pub(crate) fn jwks_fetches(&self) -> usize {
         self.issued().jwks_fetches
     }
 
-    /// The public half of the key that signs, as text.
+    /// The public half of the signing key in PEM.
     pub(crate) fn public_pem(&self) -> String {
         self.issued().published.last().expect("a key").1.public_pem.clone()
     }
 
-    /// The claims of a token of a job of `acme/my-app`: run 5001, attempt 1, job 6001, on pull request 7.
+    /// The claims of a token of a job of `acme/my-app`: run 5001, attempt 1, job 6001, on pull
+    /// request 7.
     pub(crate) fn good_claims(&self, audience: &str) -> Value {
         let mut issued = self.issued();
         issued.tokens += 1;
@@ -124,7 +125,7 @@ impl Issuer {
         })
     }
 
-    /// A token of [`Self::good_claims`] with these put over them; null takes a claim away.
+    /// A token with the claims of [`Self::good_claims`], replaced by these. A null removes a claim.
     pub(crate) fn mint(&self, audience: &str, claims: Value) -> String {
         let claims = overlay(self.good_claims(audience), claims);
         let issued = self.issued();
@@ -133,7 +134,7 @@ impl Issuer {
     }
 }
 
-/// A token of these claims, signed with any key under any name of one.
+/// A token with these claims, signed with any key and any key id.
 pub(crate) fn signed(kid: &str, pair: &KeyPair, mut claims: Value) -> String {
     claims.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
     let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::RS256) };
@@ -169,7 +170,11 @@ async fn jwks(State(issuer): State<Issuer>) -> Response {
     Json(json!({ "keys": published.collect::<Vec<_>>() })).into_response()
 }
 
-async fn of_runner(State(issuer): State<Issuer>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
+async fn of_runner(
+    State(issuer): State<Issuer>,
+    Query(asked): Query<TokenQuery>,
+    headers: HeaderMap,
+) -> Response {
     let sent = headers.get("authorization").and_then(|value| value.to_str().ok());
     if sent != Some(&format!("Bearer {REQUEST_TOKEN}")) {
         return StatusCode::UNAUTHORIZED.into_response();
@@ -181,7 +186,7 @@ async fn of_runner(State(issuer): State<Issuer>, Query(asked): Query<Asked>, hea
 }
 
 #[tokio::test]
-async fn a_runner_is_handed_a_token_that_the_published_keys_verify() {
+async fn runner_token_verifies_with_published_keys() {
     use jsonwebtoken::{DecodingKey, Validation};
 
     let issuer = Issuer::start().await;

@@ -1,4 +1,4 @@
-//! An answer before it is HTTP, and GitHub's own wording of its refusals.
+//! An answer before it is HTTP, and the texts of GitHub's refusals.
 
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ impl Reply {
         Self::refusal(404, "Not Found")
     }
 
-    /// 422, with the reason as GitHub gives it.
+    /// 422 with a reason, in GitHub's format.
     pub(crate) fn invalid(message: &str) -> Self {
         let mut reply = Self::refusal(422, "Validation Failed");
         reply.body["errors"] = json!([{ "resource": "Request", "code": "custom", "message": message }]);

@@ -1,5 +1,5 @@
-//! From an operation of GitHub's description to what answers it; and the reads that need no
-//! file of their own: the App, installations, tokens, repositories, pull requests, contents.
+//! Dispatches an operation of GitHub's description to its handler. The reads without a file of
+//! their own are here: installations, tokens, repositories, pull requests, contents.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(crate) struct Call<'a> {
     pub bearer: Option<&'a str>,
     /// Scheme and host of this fake.
     pub base: &'a str,
-    /// The path as it came, for links to further pages.
+    /// The path of the request, for links to further pages.
     pub path: &'a str,
 }
 
@@ -34,7 +34,7 @@ impl Call<'_> {
         self.variable(name).parse().unwrap_or(0)
     }
 
-    /// A number in the path, where the operation has it.
+    /// A number in the path, if the operation has it.
     pub(crate) fn parameter_of_path(&self, name: &str) -> Option<u64> {
         self.variables.get(name)?.parse().ok()
     }
@@ -48,7 +48,7 @@ impl Call<'_> {
     }
 }
 
-/// Carries a request out on the state.
+/// Carries out a request on the state.
 pub(crate) fn respond(state: &mut State, call: &Call) -> Reply {
     let unmodelled: Vec<_> =
         call.query.iter().filter(|(name, _)| !modelled(call.operation).contains(&name.as_str())).collect();
@@ -136,7 +136,8 @@ fn repository_installation(state: &State, call: &Call) -> Result<Reply, Reply> {
 fn permission(state: &State, call: &Call) -> Result<Reply, Reply> {
     let repository = call.repository(state, &[("metadata", "read")])?;
     let login = call.variable("username");
-    // Whoever GitHub knows may read what is public; of nobody it knows nothing.
+    // GitHub gives known users at least `read` in a public repository. The fake knows only the
+    // collaborators, and gives everyone else no permission.
     let level = state.collaborators.get(&(repository.id, login.to_owned())).map_or("none", String::as_str);
     Ok(Reply::ok(views::permission(login, level)))
 }
@@ -160,12 +161,13 @@ fn pull_request(state: &State, call: &Call) -> Result<Reply, Reply> {
     Ok(Reply::ok(views::pull_request("pulls/get", state, &repository, found)))
 }
 
-/// Its order is that of the numbers: nobody here asks for more.
+/// Sorted by number. The tests rely on no other order.
 fn pull_requests_of_commit(state: &State, call: &Call) -> Result<Reply, Reply> {
     const ID: &str = "repos/list-pull-requests-associated-with-commit";
     let repository = call.repository(state, &[("pull_requests", "read")])?;
     let sha = call.variable("commit_sha");
-    // GitHub finds a commit only where it was pushed: one of a fork is not in the base repository.
+    // GitHub finds a commit only in the repository it was pushed to: not a fork's commit in the
+    // base repository.
     let here = |pr: &&PullRequest| pr.head_sha == sha && pr.head_repo == repository.full_name();
     let found = state.pull_requests.iter().filter(|(repo, _)| *repo == repository.id).map(|(_, pr)| pr);
     let found = found.filter(here).map(|pr| views::pull_request(ID, state, &repository, pr)).collect();
@@ -196,7 +198,7 @@ fn contents(state: &State, call: &Call) -> Result<Reply, Reply> {
     let bytes = state.contents.get(&(repository.id, git_ref, path.clone())).ok_or_else(Reply::not_found)?;
     let name = path.rsplit('/').next().unwrap_or_default();
     let url = format!("{}/repos/{}/contents/{path}", call.base, repository.full_name());
-    // GitHub breaks its base64 with newlines.
+    // GitHub's base64 has line breaks.
     let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
     let lines: String = encoded.as_bytes().chunks(60).fold(String::new(), |mut text, line| {
         text.push_str(std::str::from_utf8(line).expect("base64 is ASCII"));
@@ -211,7 +213,7 @@ fn contents(state: &State, call: &Call) -> Result<Reply, Reply> {
     })))
 }
 
-/// One page of a list, with the `Link` header that names the others.
+/// One page of a list, with the `Link` header for the other pages.
 pub(crate) fn page(call: &Call, items: Vec<Value>, body: impl Fn(Vec<Value>, usize) -> Value) -> Reply {
     let number = |name: &str, otherwise: usize| {
         call.parameter(name).and_then(|text| text.parse().ok()).filter(|n| *n > 0).unwrap_or(otherwise)
@@ -238,7 +240,7 @@ pub(crate) fn page(call: &Call, items: Vec<Value>, body: impl Fn(Vec<Value>, usi
     if links.is_empty() { reply } else { reply.header("link", links.join(", ")) }
 }
 
-/// Now, as GitHub writes it.
+/// Now, in GitHub's time format.
 pub(crate) fn now_text() -> String {
     rfc3339(now_seconds())
 }

@@ -1,5 +1,5 @@
-//! The HTTP side: every request is recorded, held against GitHub's description, carried out on
-//! the state, and its answer is held against the description as well.
+//! The HTTP side. Every request is recorded, checked against GitHub's description and carried out
+//! on the state. Its answer is checked against the description as well.
 
 use std::panic::resume_unwind;
 use std::sync::Mutex;
@@ -21,24 +21,24 @@ use super::waits::{installation_of, is_write};
 use super::{app, artifacts};
 use crate::time::now_seconds;
 
-/// GitHub takes more, but nothing the App sends comes near it.
+/// GitHub accepts more, but the App's requests are far smaller.
 const BODY_LIMIT: usize = 4 << 20;
-/// How long an answer that never comes is not given: far above any client's patience.
+/// How long an unanswered request stays open: far above any client's timeout.
 const SILENCE: Duration = Duration::from_mins(2);
 
 const TOO_FAST: &str =
     "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
 
-/// What the server and the test's handle share.
+/// State shared by the server and the test's handle.
 pub(crate) struct Shared {
     /// Scheme, host and prefix of the API.
     pub base: String,
-    /// `/api/v3` of an Enterprise Server, else nothing.
+    /// `/api/v3` of an Enterprise Server, else empty.
     pub prefix: &'static str,
     pub state: Mutex<State>,
     pub armed: Mutex<Armed>,
     pub storm: Mutex<Option<Storm>>,
-    /// How long every answer takes: for benchmarks.
+    /// The delay of every answer, for benchmarks.
     pub latency: Mutex<Duration>,
 }
 
@@ -50,18 +50,18 @@ struct Incoming {
     bearer: Option<String>,
     body: Option<Value>,
     has_user_agent: bool,
-    /// The answer the client has already.
+    /// The ETag of the answer that the client has already.
     if_none_match: Option<String>,
     installation: Option<u64>,
 }
 
-/// Closes the connection with no answer. (Unwinding with no panic message: hyper's task ends
-/// and its socket with it.)
+/// Closes the connection without an answer. It unwinds without a panic message, so hyper's task
+/// ends and its socket with it.
 fn hang_up() -> ! {
     resume_unwind(Box::new("the connection is dropped on purpose"))
 }
 
-/// Answers one request, or does not, as the test has asked.
+/// Answers one request, unless an armed fault prevents it.
 pub(crate) async fn serve(shared: &Shared, request: Request) -> Response {
     if let Some(page) = app::is_page(&request) {
         return app::agree(shared, page, request).await;
@@ -92,7 +92,7 @@ pub(crate) async fn serve(shared: &Shared, request: Request) -> Response {
     }
 }
 
-/// The fault a test has armed for this call, else what the weather has for it.
+/// The fault that a test has armed for this call, else a fault of the storm.
 fn fault_for(shared: &Shared, incoming: &Incoming) -> Option<Fault> {
     let armed = shared.armed.lock().expect("no panic inside").take_fault(&incoming.method, &incoming.target);
     if armed.is_some() {
@@ -280,7 +280,7 @@ fn finish(shared: &Shared, index: usize, incoming: &Incoming, mut reply: Reply) 
     response.body(Body::from(text)).expect("a response")
 }
 
-/// Weak, as GitHub's are; the same for the same page.
+/// A weak ETag, as GitHub's are. Equal pages have equal ETags.
 fn etag_of(reply: &Reply) -> String {
     let links: Vec<_> = reply.headers.iter().filter(|(name, _)| *name == "link").collect();
     format!("W/\"{}\"", sha_of(format!("{} {links:?}", reply.body).as_bytes()))

@@ -1,5 +1,5 @@
-//! What the fake remembers, as plain data: the App, where it is installed, repositories, pull
-//! requests, check runs, comments, tokens and every request that came.
+//! The fake's state as plain data: the App, its installations, repositories, pull requests, check
+//! runs, comments, tokens and all requests so far.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ pub(crate) struct App {
     pub public_key_pem: String,
     pub permissions: Permissions,
     pub events: Vec<String>,
-    /// Where it delivers; empty when the webhook is off.
+    /// The webhook's address. Empty when the webhook is off.
     pub hook_url: String,
-    /// Deliveries of the last hour that were not answered with success.
+    /// Deliveries of the last hour without a successful answer.
     pub failed_deliveries: usize,
 }
 
@@ -40,12 +40,11 @@ impl App {
 /// Permission name to `read` or `write`.
 pub(crate) type Permissions = BTreeMap<String, String>;
 
-/// Builds [`Permissions`] from pairs.
 pub(crate) fn permissions(pairs: &[(&str, &str)]) -> Permissions {
     pairs.iter().map(|(name, level)| ((*name).to_owned(), (*level).to_owned())).collect()
 }
 
-/// The App, installed on an account.
+/// An installation of the App on an account.
 #[derive(Clone, Debug)]
 pub(crate) struct Installation {
     pub id: u64,
@@ -55,7 +54,7 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    /// With the permissions the App asks for.
+    /// An installation with all permissions that the App asks for.
     pub(crate) fn new(id: u64, account: &str) -> Self {
         let asked = [
             ("metadata", "read"),
@@ -68,7 +67,7 @@ impl Installation {
     }
 }
 
-/// A repository; `installation` is the one that may see it.
+/// A repository. Only `installation` has access to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Repository {
     pub id: u64,
@@ -100,7 +99,8 @@ impl Repository {
     }
 }
 
-/// A pull request; `head_repo` is `OWNER/NAME` and differs from its repository for a fork.
+/// A pull request. `head_repo` is `OWNER/NAME` and differs from the pull request's repository for a
+/// fork.
 #[derive(Clone, Debug)]
 pub(crate) struct PullRequest {
     pub number: u64,
@@ -110,7 +110,7 @@ pub(crate) struct PullRequest {
     pub head_repo: String,
     pub base_ref: String,
     pub base_sha: String,
-    /// When it was merged, RFC 3339.
+    /// RFC 3339.
     pub merged_at: Option<String>,
 }
 
@@ -130,7 +130,7 @@ impl PullRequest {
     }
 }
 
-/// A check run as it stands; `writes` counts its POST and every PATCH.
+/// A check run after its last change. `writes` counts its POST and every PATCH.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CheckRun {
     pub id: u64,
@@ -152,7 +152,7 @@ pub(crate) struct CheckRun {
     pub writes: usize,
 }
 
-/// A comment on a pull request; `app_slug` is set when an App wrote it.
+/// A comment on a pull request. `app_slug` is set if an App wrote it.
 #[derive(Clone, Debug)]
 pub(crate) struct Comment {
     pub id: u64,
@@ -166,24 +166,24 @@ pub(crate) struct Comment {
     pub writes: usize,
 }
 
-/// An installation token that was minted, and what was asked for.
+/// An installation token, and the scope that the request asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
-    /// What is sent as the bearer.
+    /// The bearer text.
     pub text: String,
     pub installation_id: u64,
-    /// Ids of the repositories it reaches.
+    /// Ids of the repositories in its scope.
     pub repositories: Vec<u64>,
     pub permissions: Permissions,
-    /// The request's `repositories` or `repository_ids`; `None` when it asked for all.
+    /// The request's `repositories` or `repository_ids`, `None` when it asked for all.
     pub requested_repositories: Option<Value>,
-    /// The request's `permissions`; `None` when it asked for all.
+    /// The request's `permissions`, `None` when it asked for all.
     pub requested_permissions: Option<Permissions>,
     pub expires_at: i64,
     pub revoked: bool,
 }
 
-/// One request as it came, with the status it got (`None` when it got no answer).
+/// One request, with its status (`None` when it got no answer).
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
     pub method: String,
@@ -194,7 +194,6 @@ pub(crate) struct Recorded {
     pub status: Option<u16>,
 }
 
-/// Everything the fake knows.
 #[derive(Default)]
 pub(crate) struct State {
     pub app: Option<App>,
@@ -212,24 +211,24 @@ pub(crate) struct State {
     pub tokens: Vec<Token>,
     pub requests: Vec<Recorded>,
     pub violations: Vec<String>,
-    /// Attempts to deliver, and the guids that were asked for again.
-    pub sent: Vec<super::deliveries::Sent>,
-    pub asked_again: Vec<String>,
-    /// What limits asked to wait.
+    /// Delivery attempts, and below the guids to redeliver.
+    pub delivery_attempts: Vec<super::deliveries::DeliveryAttempt>,
+    pub redelivery_requests: Vec<String>,
+    /// The waits that rate limits imposed.
     pub waits: Vec<super::waits::Wait>,
-    /// Jobs of workflow runs that were asked to run again.
+    /// Jobs of workflow runs that the App asked to run again.
     pub reruns: Vec<u64>,
-    /// What people may do, by repository and login: `admin`, `write` or `read`.
+    /// Permissions of people, by repository id and login: `admin`, `write` or `read`.
     pub collaborators: BTreeMap<(u64, String), String>,
-    /// Manifests that a person agreed to, by the code that stands for each.
+    /// Accepted manifests, by their code.
     pub manifests: BTreeMap<String, Value>,
-    /// How far this GitHub's clock is ahead of everybody's.
+    /// Seconds by which this GitHub's clock is ahead of the test's clock.
     pub clock_offset_s: i64,
     last_id: u64,
 }
 
 impl State {
-    /// An id not given before, as large as GitHub's are.
+    /// A new id, as large as GitHub's ids are.
     pub(crate) fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         30_000_000_000 + self.last_id
@@ -254,7 +253,7 @@ impl State {
         self.pull_requests.iter().find(|(repo, pr)| *repo == repo_id && pr.number == number).map(|(_, pr)| pr)
     }
 
-    /// The token, while it is good.
+    /// The token, while it is valid.
     pub(crate) fn live_token(&self, token: &str) -> Option<&Token> {
         self.tokens.iter().find(|t| t.text == token && !t.revoked && t.expires_at > now_seconds())
     }

@@ -1,5 +1,5 @@
-//! A GitHub in trouble, by the numbers: a part of all calls fails, in ways drawn from a seed, and
-//! each installation has so many calls in a window, as the real one has in an hour.
+//! A GitHub in trouble. A share of all calls fails, with faults drawn from a seed. Each
+//! installation has a limited number of calls in a window, as the real one has in an hour.
 
 use std::collections::BTreeMap;
 
@@ -7,34 +7,34 @@ use super::faults::Fault;
 use super::reply::Reply;
 use crate::time::now_seconds;
 
-/// How much of it.
+/// The parameters of a storm.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Weather {
+pub(crate) struct StormParameters {
     pub seed: u64,
-    /// Of 1,000 calls so many get a 502 or lose their connection before or after the write.
+    /// Calls per 1,000 that get a 502 or lose their connection before or after the write.
     pub failing: u64,
-    /// Of 1,000 calls so many are told to wait a second or two.
+    /// Calls per 1,000 that are rate limited, with a wait of one or two seconds.
     pub limited: u64,
-    /// Calls an installation has in each window.
+    /// Calls of an installation in each window.
     pub calls: u32,
-    /// The window's length in seconds.
+    /// The length of a window in seconds.
     pub window: i64,
 }
 
-/// The weather, and what it did.
+/// A running storm, and the faults it caused.
 #[derive(Debug)]
 pub(crate) struct Storm {
-    weather: Weather,
+    parameters: StormParameters,
     drawn: u64,
-    /// Calls of each installation, and the window they are in.
+    /// The current window and the calls in it, by installation.
     counted: BTreeMap<u64, (i64, u32)>,
     /// How often each kind of fault was drawn.
     pub met: BTreeMap<String, usize>,
 }
 
 impl Storm {
-    pub(crate) fn new(weather: Weather) -> Self {
-        Self { weather, drawn: weather.seed, counted: BTreeMap::new(), met: BTreeMap::new() }
+    pub(crate) fn new(parameters: StormParameters) -> Self {
+        Self { parameters, drawn: parameters.seed, counted: BTreeMap::new(), met: BTreeMap::new() }
     }
 
     /// A step of `SplitMix64`, below `bound`.
@@ -46,13 +46,13 @@ impl Storm {
         (z ^ (z >> 31)) % bound
     }
 
-    /// What befalls the next call, if anything does.
+    /// The fault for the next call, if it fails.
     pub(crate) fn take(&mut self) -> Option<Fault> {
         let drawn = self.draw(1000);
-        let fault = if drawn < self.weather.failing {
+        let fault = if drawn < self.parameters.failing {
             [Fault::BadGateway, Fault::DropConnection, Fault::DropAfterWrite]
                 [usize::try_from(drawn % 3).ok()?]
-        } else if drawn < self.weather.failing + self.weather.limited {
+        } else if drawn < self.parameters.failing + self.parameters.limited {
             match drawn % 2 {
                 0 => Fault::Forbidden { retry_after: Some(1) },
                 _ => Fault::RateLimited { reset: now_seconds() + 2 },
@@ -65,28 +65,29 @@ impl Storm {
         Some(fault)
     }
 
-    /// Counts a call of an installation: what is left of its window, and when the next begins.
+    /// Counts a call of an installation. Returns the calls that remain in its window, and when the
+    /// next window begins.
     pub(crate) fn count(&mut self, installation: u64) -> (u32, i64) {
-        let window = now_seconds().div_euclid(self.weather.window);
+        let window = now_seconds().div_euclid(self.parameters.window);
         let counted = self.counted.entry(installation).or_default();
         if counted.0 != window {
             *counted = (window, 0);
         }
         counted.1 += 1;
-        (self.weather.calls.saturating_sub(counted.1), (window + 1) * self.weather.window)
+        (self.parameters.calls.saturating_sub(counted.1), (window + 1) * self.parameters.window)
     }
 
-    /// Whether an installation has spent its window: then its next call is refused so.
+    /// The refusal of the next call, if an installation has used up its window.
     pub(crate) fn spent(&self, installation: u64) -> Option<Fault> {
-        let window = now_seconds().div_euclid(self.weather.window);
-        let is_spent = self.counted.get(&installation) == Some(&(window, self.weather.calls));
-        is_spent.then_some(Fault::RateLimited { reset: (window + 1) * self.weather.window })
+        let window = now_seconds().div_euclid(self.parameters.window);
+        let is_spent = self.counted.get(&installation) == Some(&(window, self.parameters.calls));
+        is_spent.then_some(Fault::RateLimited { reset: (window + 1) * self.parameters.window })
     }
 
-    /// Puts the count on an answer.
+    /// Adds the rate limit headers to an answer.
     pub(crate) fn on(&self, reply: Reply, remaining: u32, reset: i64) -> Reply {
         reply
-            .header("x-ratelimit-limit", self.weather.calls.to_string())
+            .header("x-ratelimit-limit", self.parameters.calls.to_string())
             .header("x-ratelimit-remaining", remaining.to_string())
             .header("x-ratelimit-reset", reset.to_string())
     }

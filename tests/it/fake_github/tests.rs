@@ -1,5 +1,5 @@
-//! The fake proves itself: what GitHub would refuse is refused and reported, scopes hold, lists
-//! come in pages, and every fault does what it says.
+//! Tests of the fake itself: it refuses and reports what GitHub would refuse, scopes are enforced,
+//! lists have pages, and every fault has its documented effect.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn fake() -> FakeGitHub {
     fake
 }
 
-/// A JWT as the App makes it, with claims put over the good ones.
+/// A JWT in the App's format. `claims` replace the valid claims.
 pub(super) fn jwt(key: &keys::KeyPair, claims: &Value) -> String {
     let now = now_seconds();
     let good = json!({ "iss": 4711, "iat": now - 60, "exp": now + 540 });
@@ -85,7 +85,7 @@ fn annotations(count: usize) -> Value {
 }
 
 #[tokio::test]
-async fn every_read_gives_what_the_description_promises() {
+async fn every_read_matches_the_description() {
     let fake = fake().await;
     fake.file(REPO, "main", ".github/pacegate.yml", &b"version: 1\n".repeat(20));
     let jwt = jwt(keys::app(), &json!({}));
@@ -107,7 +107,7 @@ async fn every_read_gives_what_the_description_promises() {
 }
 
 #[tokio::test]
-async fn a_check_run_is_created_changed_and_found() {
+async fn check_run_is_created_updated_and_listed() {
     let fake = fake().await;
     let token = full_token(&fake).await;
     let (status, made) =
@@ -132,7 +132,7 @@ async fn a_check_run_is_created_changed_and_found() {
 }
 
 #[tokio::test]
-async fn what_breaks_the_description_is_refused_and_reported() {
+async fn requests_against_description_are_refused_and_reported() {
     let fake = fake().await;
     let token = full_token(&fake).await;
     let long = "x".repeat(65_536);
@@ -150,19 +150,19 @@ async fn what_breaks_the_description_is_refused_and_reported() {
         (too_long, "65535"),
         (super::views::overlay(in_progress(), annotations(51)), "50"),
     ];
-    for (body, word) in wrong {
+    for (body, part) in wrong {
         let (status, _) = send(&fake, &token, "POST", "/repos/octo-org/web/check-runs", Some(body)).await;
         let violations = fake.take_violations();
         assert_eq!(status, 422);
-        assert!(violations.len() == 1 && violations[0].contains(word), "{word}: {violations:?}");
+        assert!(violations.len() == 1 && violations[0].contains(part), "{part}: {violations:?}");
     }
     let patch = "/repos/octo-org/web/check-runs/1";
-    for (body, word) in
+    for (body, part) in
         [(json!({ "status": "completed" }), "conclusion"), (json!({ "head_sha": HEAD }), "head_sha")]
     {
         assert_eq!(send(&fake, &token, "PATCH", patch, Some(body)).await.0, 422);
         let violations = fake.take_violations();
-        assert!(violations.iter().any(|violation| violation.contains(word)), "{word}: {violations:?}");
+        assert!(violations.iter().any(|violation| violation.contains(part)), "{part}: {violations:?}");
     }
     let unknown = ["/repos/octo-org/web/labels", "/repos/octo-org/web/check-runs/1/tags"];
     for path in unknown {
@@ -177,21 +177,21 @@ async fn what_breaks_the_description_is_refused_and_reported() {
 
 #[tokio::test]
 #[should_panic(expected = "GitHub would not have taken this")]
-async fn a_violation_fails_the_test_that_lets_go_of_the_fake() {
+async fn violation_fails_test_when_fake_is_dropped() {
     let fake = fake().await;
     send(&fake, "nobody", "GET", "/unknown", None).await;
 }
 
 #[tokio::test]
 #[should_panic(expected = "armed but never met")]
-async fn a_fault_that_never_came_fails_the_test() {
+async fn unmet_fault_fails_the_test() {
     let fake = fake().await;
     fake.fault(Matcher::on("POST", "/check-runs"), Fault::BadGateway);
     fake.finish();
 }
 
 #[tokio::test]
-async fn a_comment_is_written_under_the_apps_name() {
+async fn comment_is_written_under_app_name() {
     let fake = fake().await;
     let token = full_token(&fake).await;
     let path = "/repos/octo-org/web/issues/7/comments";
@@ -215,7 +215,7 @@ async fn a_comment_is_written_under_the_apps_name() {
 }
 
 #[tokio::test]
-async fn lists_come_in_pages() {
+async fn lists_are_paginated() {
     let fake = fake().await;
     let token = full_token(&fake).await;
     for number in 0..5 {
@@ -240,7 +240,7 @@ async fn lists_come_in_pages() {
 }
 
 #[tokio::test]
-async fn a_jwt_is_held_against_the_key_and_the_clock() {
+async fn jwt_is_verified_against_key_and_clock() {
     let fake = fake().await;
     let now = now_seconds();
     let wrong = [
@@ -262,7 +262,7 @@ async fn a_jwt_is_held_against_the_key_and_the_clock() {
 }
 
 #[tokio::test]
-async fn a_token_reaches_its_repository_and_its_permissions() {
+async fn token_is_limited_to_repository_and_permissions() {
     let fake = fake().await;
     fake.repository(99, Repository::new(2, "octo-org/other"));
     fake.repository(99, Repository { private: false, ..Repository::new(3, "octo-org/open") });
@@ -293,7 +293,7 @@ async fn a_token_reaches_its_repository_and_its_permissions() {
 }
 
 #[tokio::test]
-async fn a_suspended_or_narrowed_installation_gives_nothing() {
+async fn suspended_or_narrowed_installation_gives_no_access() {
     let fake = fake().await;
     let token = full_token(&fake).await;
     fake.change_repository(REPO, |repository| repository.installation = None);
@@ -305,7 +305,7 @@ async fn a_suspended_or_narrowed_installation_gives_nothing() {
 }
 
 #[tokio::test]
-async fn faults_answer_as_github_does() {
+async fn faults_answer_like_github() {
     let fake = fake().await;
     let token = full_token(&fake).await;
     let reset = now_seconds() + 90;
@@ -328,8 +328,8 @@ async fn faults_answer_as_github_does() {
     }
     assert!(fake.check_runs().is_empty());
     let wrong = fake.take_violations();
-    assert_eq!(wrong.iter().filter(|w| w.contains("was to wait")).count(), 5, "all but the first: {wrong:?}");
-    fake.forget_waits();
+    assert_eq!(wrong.iter().filter(|w| w.contains("was to wait")).count(), 5, "later writes: {wrong:?}");
+    fake.clear_waits();
     fake.fault(Matcher::on("POST", "/check-runs").nth(2).times(2), Fault::BadGateway);
     let mut statuses = Vec::new();
     for _ in 0..4 {
@@ -344,7 +344,7 @@ async fn send_status(fake: &FakeGitHub, token: &str, path: &str) -> StatusCode {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_says_nothing_about_the_write() {
+async fn lost_answer_leaves_write_done_or_undone() {
     let fake = fake().await;
     let token = full_token(&fake).await;
     let path = "/repos/octo-org/web/check-runs";
@@ -357,7 +357,7 @@ async fn an_answer_that_is_lost_says_nothing_about_the_write() {
         fake.fault(Matcher::on("POST", "/check-runs"), fault);
         let before = fake.count_of("checks/create");
         let waiting = try_send(&fake, &token, "POST", path, Some(in_progress()));
-        let came = eventually("the request to come", Duration::from_secs(20), || async {
+        let came = eventually("the request to arrive", Duration::from_secs(20), || async {
             (fake.count_of("checks/create") > before && fake.check_runs().len() == written).then_some(())
         });
         tokio::select! {
@@ -373,7 +373,7 @@ async fn an_answer_that_is_lost_says_nothing_about_the_write() {
 }
 
 #[tokio::test]
-async fn a_request_is_held_on_either_side_of_its_write() {
+async fn request_is_held_before_or_after_write() {
     let fake = fake().await;
     let token = full_token(&fake).await;
     let path = "/repos/octo-org/web/check-runs";

@@ -1,5 +1,5 @@
-//! The state as GitHub writes it: the description's own example of each answer, with what the
-//! fake knows put over it.
+//! The state in GitHub's format: the description's example of each answer, overwritten with the
+//! fake's data.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -8,12 +8,12 @@ use super::contract::CONTRACT;
 use super::state::{App, CheckRun, Comment, Installation, PullRequest, Repository, State};
 use crate::time::now_seconds;
 
-/// A made-up but stable git hash of some content.
+/// A stable git hash of some content. It is not git's own hash.
 pub(crate) fn sha_of(bytes: &[u8]) -> String {
     hex::encode(&Sha256::digest(bytes)[..20])
 }
 
-/// Puts the fields of `over` on `base`, whole values at a time.
+/// Replaces fields of `base` with the fields of `over`, whole values at a time.
 pub(crate) fn overlay(mut base: Value, over: Value) -> Value {
     let Value::Object(fields) = over else { panic!("fields to put over an example") };
     for (name, value) in fields {
@@ -22,7 +22,7 @@ pub(crate) fn overlay(mut base: Value, over: Value) -> Value {
     base
 }
 
-/// The one element of an example that is a list.
+/// The only element of an example that is a list.
 fn first(mut example: Value) -> Value {
     if example.is_array() { example[0].take() } else { example }
 }
@@ -47,7 +47,7 @@ pub(crate) fn installation(operation: &str, app: &App, installation: &Installati
         }),
     );
     view["account"]["login"] = json!(installation.account);
-    // The description wants an account to be a user and an enterprise at once.
+    // The description requires an account to be a user and an enterprise at once.
     for (name, value) in [("name", "name"), ("slug", "slug")] {
         view["account"][name] = json!(value);
     }
@@ -67,7 +67,7 @@ pub(crate) fn repository(operation: &str, repository: &Repository) -> Value {
         }),
     );
     view["owner"]["login"] = json!(repository.owner);
-    // The description's example leaves this out, against its own schema, and is of a fork.
+    // The description's example is of a fork, and lacks this field that its own schema requires.
     view["language"] = Value::Null;
     for of_a_fork in ["parent", "source", "template_repository"] {
         view.as_object_mut().expect("an object").remove(of_a_fork);
@@ -179,7 +179,7 @@ pub(crate) fn comment(state: &State, repository: &Repository, comment: &Comment,
     view
 }
 
-/// What somebody may do in a repository.
+/// A person's permission in a repository.
 pub(crate) fn permission(login: &str, level: &str) -> Value {
     let mut view = overlay(
         CONTRACT.example("repos/get-collaborator-permission-level", 200),

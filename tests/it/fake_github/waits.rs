@@ -1,19 +1,20 @@
-//! What GitHub's limits asked an installation to wait, and who wrote to it all the same.
+//! The waits that GitHub's limits imposed on an installation, and the writes that ignored them.
 //!
-//! A wait that was told to a write binds from that moment: writes go one at a time, so none is
-//! under way. One that was told to a read may meet a write that had left already, or that another
-//! process begins before it can know: [`UNDER_WAY`] is how long that is forgiven.
+//! A wait in the answer to a write binds at once: writes go one at a time, so no other write is
+//! under way. A wait in the answer to a read may cross a write that has left already. Another
+//! process may also begin a write before it learns of the wait. [`CROSSING_TOLERANCE_MS`] is the tolerance for
+//! both.
 
 use super::reply::Reply;
 use super::state::State;
 use crate::time::now_milliseconds;
 
-/// GitHub's documentation: without a hint a minute.
-const UNSAID_MILLISECONDS: i64 = 60_000;
+/// GitHub's documentation: a minute if the answer gives no duration.
+const DEFAULT_WAIT_MS: i64 = 60_000;
 /// In milliseconds.
-const UNDER_WAY: i64 = 500;
+const CROSSING_TOLERANCE_MS: i64 = 500;
 
-/// A wait that was told.
+/// A wait that an answer imposed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
     pub installation_id: u64,
@@ -22,7 +23,7 @@ pub(crate) struct Wait {
     pub until: i64,
 }
 
-/// The installation a request is for, by its token or, when it asks for one, by its path.
+/// The installation of a request, by its token, or by its path if it asks for a token.
 pub(crate) fn installation_of(state: &State, bearer: Option<&str>, path: &str) -> Option<u64> {
     let minted_for = path.strip_prefix("/app/installations/").and_then(|rest| rest.split('/').next());
     let by_token = bearer.and_then(|text| state.tokens.iter().find(|token| token.text == text));
@@ -34,7 +35,7 @@ pub(crate) fn is_write(method: &str, path: &str) -> bool {
 }
 
 impl State {
-    /// Notes what an answer asks to wait.
+    /// Records the wait that an answer imposes.
     pub(crate) fn note_wait(&mut self, installation_id: Option<u64>, is_write: bool, reply: &Reply) {
         let Some(installation_id) = installation_id.filter(|_| matches!(reply.status, 403 | 429)) else {
             return;
@@ -48,14 +49,14 @@ impl State {
             match (number("retry-after"), number("x-ratelimit-remaining"), number("x-ratelimit-reset")) {
                 (Some(seconds), ..) => now + seconds * 1000,
                 (None, Some(0), Some(reset)) => reset * 1000,
-                _ if reply.status == 429 => now + UNSAID_MILLISECONDS,
+                _ if reply.status == 429 => now + DEFAULT_WAIT_MS,
                 _ => return,
             };
-        let binds_from = if is_write { now } else { now + UNDER_WAY };
+        let binds_from = if is_write { now } else { now + CROSSING_TOLERANCE_MS };
         self.waits.push(Wait { installation_id, binds_from, until });
     }
 
-    /// What is wrong with a write that comes now, if anything is.
+    /// The violation, if a write at this moment ignores a wait.
     pub(crate) fn write_during_wait(&self, installation_id: u64) -> Option<String> {
         let now = now_milliseconds();
         let binding = |wait: &&Wait| {

@@ -1,9 +1,9 @@
-//! Amounts of memory as people write them in a flag: `512MiB`, `2GiB`, or bytes.
+//! Parses amounts of memory of flags: `512MiB`, `2GiB`, or bytes.
 
-/// `64KiB`, `512MiB`, `2GiB`, or a bare number of bytes.
+/// Reads `64KiB`, `512MiB`, `2GiB`, or a bare number of bytes.
 ///
 /// # Errors
-/// A sentence that says how to write it.
+/// An error text with the expected notation.
 pub fn parse(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is not an amount of memory: write 64KiB, 512MiB, 2GiB or bytes");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_people_write_and_says_what_it_expects() {
+    fn sizes_parse_or_explain_the_notation() {
         for (text, bytes) in
             [("0", 0), ("512", 512), ("64KiB", 65_536), ("3 MiB", 3 << 20), ("2GiB", 2 << 30)]
         {

@@ -1,6 +1,5 @@
-//! What somebody decided about a finding: to live with a change, or not to hear of a stage for
-//! a while. A decision goes as far as the finding it was made about; what is materially worse is
-//! a finding again.
+//! A person's decision about a finding: to accept a change, or to mute a stage or an error for some
+//! time. A decision covers the size of its finding. A materially worse result is a finding again.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,18 +7,17 @@ use super::ids::PrNumber;
 use super::stage::StageKey;
 use super::time::Timestamp;
 
-/// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionKind {
-    /// The change is wanted as it is: in its pull request, and once that is merged, for good.
+    /// The change is accepted in its pull request, and for good once that is merged.
     Accepted,
-    /// The stage, or the error, raises nothing in any pull request until a time.
+    /// The stage or the error raises no finding in any pull request until a given time.
     Muted,
 }
 
 impl DecisionKind {
-    /// The word used in the store and in JSON.
+    /// The value in the store and in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,10 +26,10 @@ impl DecisionKind {
         }
     }
 
-    /// From its own word.
+    /// The inverse of [`Self::as_str`].
     #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
             "accepted" => Some(Self::Accepted),
             "muted" => Some(Self::Muted),
             _ => None,
@@ -42,46 +40,39 @@ impl DecisionKind {
 /// A decision as it is shown beside the finding it covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// What was decided.
     pub kind: DecisionKind,
-    /// Who decided: a login on GitHub.
+    /// A login on GitHub.
     pub by: String,
-    /// When.
     pub at: Timestamp,
-    /// Until when, for a muted finding.
+    /// Set for a muted finding only.
     pub until: Option<Timestamp>,
-    /// Why, in words.
+    /// Free text.
     pub reason: String,
 }
 
-/// How far a decision about a stage goes.
+/// The size of the finding that a decision about a stage covers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Extent {
-    /// It got slower than its past.
+    /// The stage became slower than its baseline.
     Slower {
-        /// Times as long as predicted.
+        /// Actual over predicted duration.
         ratio: f64,
-        /// Longer than predicted, seconds.
+        /// Actual minus predicted duration, seconds.
         increase_s: f64,
     },
-    /// It is over a budget, without a past to hold it against.
-    Took {
-        /// How long it took.
-        seconds: f64,
-    },
+    /// The stage exceeded its budget and has no baseline.
+    Took { seconds: f64 },
 }
 
-/// A decision with what it is about.
+/// A decision with the finding that it is about.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StandingDecision {
-    /// As it is shown.
     pub decision: Decision,
-    /// The stage.
     pub stage: StageKey,
-    /// The error's signature, if it is about an error.
+    /// The error's signature, if the decision is about an error.
     pub signature: Option<String>,
-    /// How far it goes; none for an error.
+    /// None for an error.
     pub extent: Option<Extent>,
-    /// The pull request it was made in: an accepted change is that one's alone.
+    /// The pull request of the decision. An accepted change is accepted in this one only.
     pub pull_request: Option<PrNumber>,
 }

@@ -1,9 +1,9 @@
-//! How much of a run's spans was left out, in sentences for people. Who left it out is not known:
-//! a sender's limits and ours are counted together.
+//! Notes on how much of a run's spans was left out. They don't say which side left it out: the
+//! sender's limits and ours are counted together.
 
 use super::span::Span;
 
-/// What a run's notes say about what was left out of its spans; nothing when they are whole.
+/// One note for each kind of data that was left out of the spans. Empty when they are complete.
 #[must_use]
 pub fn notes(spans: &[Span]) -> Vec<String> {
     let attributes = |span: &Span| {
@@ -35,7 +35,7 @@ mod tests {
     use crate::model::trace::tests::span;
 
     #[test]
-    fn what_was_left_out_is_told_by_its_kind() {
+    fn notes_count_each_kind_of_data() {
         let cut = |attributes, events| Span {
             dropped: Dropped { attributes, events, links: 0 },
             ..span(1, None, 0, 1)

@@ -1,11 +1,11 @@
-//! Durations as people write them in a policy file or a flag: `500ms`, `2s`, `10m`, `1h`.
+//! Parses durations of policy files and flags: `500ms`, `2s`, `10m`, `1h`.
 
 use std::time::Duration;
 
-/// `500ms`, `2s`, `10m`, `1h`, or a bare number of seconds.
+/// Reads `500ms`, `2s`, `10m`, `1h`, or a bare number of seconds.
 ///
 /// # Errors
-/// A sentence that says how to write it.
+/// An error text with the expected notation.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_people_write_and_says_what_it_expects() {
+    fn durations_parse_or_explain_the_notation() {
         for (text, milliseconds) in
             [("500ms", 500), ("2s", 2_000), ("10m", 600_000), ("1.5 h", 5_400_000), ("7", 7_000)]
         {

@@ -1,9 +1,9 @@
-//! What a run ran on. Durations are compared within one class only; the machine's name is
-//! never part of it, because hosted runners get a new one each time.
+//! The class of machine a run used. Durations are compared within one class only. The machine's name
+//! is not part of it, because every hosted runner gets a new one.
 
 use serde::{Deserialize, Serialize};
 
-/// The kind of machine a run used, as far as its spans say.
+/// The kind of machine a run used, as far as its spans name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct RunnerClass {
     /// `os.type`, such as `linux`.
@@ -12,13 +12,13 @@ pub struct RunnerClass {
     /// `host.arch`, such as `amd64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<String>,
-    /// Labels of the runner, sorted.
+    /// The runner's labels, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
 }
 
 impl RunnerClass {
-    /// One line that two comparable runs share.
+    /// One line, equal for comparable runs.
     #[must_use]
     pub fn describe(&self) -> String {
         let mut parts: Vec<&str> = [self.os.as_deref(), self.arch.as_deref()].into_iter().flatten().collect();

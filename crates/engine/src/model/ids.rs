@@ -1,33 +1,31 @@
-//! Newtypes for every identifier, so that a commit is never mistaken for a trace and a
-//! row number never for a pull request number. Parsing is the only way in.
+//! Newtypes for every identifier, so that the compiler refuses a trace in place of a commit, or a row
+//! number in place of a pull request number. Text becomes an identifier only by parsing.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text is not the identifier it was taken for.
+/// The reason why a value is not a valid identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// Not `OWNER/NAME` of GitHub's alphabet.
+    /// The text is not `OWNER/NAME` in GitHub's alphabet.
     #[error("`{0}` is not a repository: write it as OWNER/NAME")]
     Repo(String),
-    /// Not 7 to 64 hexadecimal digits.
     #[error("`{0}` is not a commit: 7 to 64 hexadecimal digits are expected")]
     Commit(String),
-    /// Wrong length, or all zero.
+    /// The length is wrong, or all bytes are zero.
     #[error("a {what} has {expected} bytes that are not all zero, this one has {got}")]
     TraceContext {
         /// "trace id" or "span id".
         what: &'static str,
-        /// Length the W3C Trace Context specification asks for.
+        /// Length that the W3C Trace Context specification requires, bytes.
         expected: usize,
-        /// Length that came.
         got: usize,
     },
 }
 
-/// Row number of a repository in the store. It leads every key of the big tables.
+/// Row number of a repository in the store. It is the first column of every key of the big tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RepoId(pub i64);
@@ -48,7 +46,7 @@ impl fmt::Display for PrNumber {
     }
 }
 
-/// Row identifier of a pipeline run: a ULID, so that text order is time order.
+/// Row identifier of a pipeline run: a ULID, which sorts as text in the order of time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(pub String);
@@ -70,8 +68,8 @@ impl fmt::Display for ComparisonId {
     }
 }
 
-/// `OWNER/NAME`, each part of GitHub's alphabet (letters, digits, `-`, `_`, `.`), so that it
-/// is safe in a path and in a URL as it stands.
+/// `OWNER/NAME`, each part in GitHub's alphabet (letters, digits, `-`, `_`, `.`). It needs no escaping
+/// in a path or in a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RepoName {
@@ -86,7 +84,7 @@ impl RepoName {
         &self.owner
     }
 
-    /// The repository's own name.
+    /// The name without its owner.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -139,13 +137,12 @@ impl fmt::Display for RepoName {
 pub struct CommitSha(String);
 
 impl CommitSha {
-    /// All digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The first seven digits, for people.
+    /// The first seven digits, for display.
     #[must_use]
     pub fn short(&self) -> &str {
         &self.0[..7]
@@ -191,7 +188,7 @@ macro_rules! trace_context_id {
         pub struct $name([u8; $bytes]);
 
         impl $name {
-            /// The identifier in these bytes.
+            /// Reads the bytes in the order of the wire.
             ///
             /// # Errors
             /// [`IdError::TraceContext`] when the length is wrong or every byte is zero.
@@ -274,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn trace_context_ids_have_their_length_and_are_not_zero() {
+    fn trace_context_ids_check_length_and_zero() {
         assert!("5B8EFFF798038103D269B633813FC60C".parse::<TraceId>().is_ok());
         assert!(TraceId::from_bytes(&[0; 16]).is_err());
         assert!(TraceId::from_bytes(&[1; 8]).is_err());

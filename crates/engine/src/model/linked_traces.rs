@@ -1,15 +1,15 @@
-//! Traces of one pipeline run that are connected by links: which others a trace names, and which
-//! of several is the run's own. What makes them one run is decided by who collects them.
+//! Traces that links connect into one pipeline run: the other traces that a trace names, and which of
+//! several is the run's own. The caller that collects the traces decides which form one run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ids::TraceId;
 use super::span::{Span, SpanKind};
 
-/// Traces that one trace's links name, beyond which further ones are passed over.
+/// Most other traces that are taken from one trace's links. Further ones are ignored.
 pub const MAX_LINKED: usize = 50;
 
-/// The other traces that spans are linked with, at most [`MAX_LINKED`].
+/// The other traces that the spans' links name, at most [`MAX_LINKED`].
 #[must_use]
 pub fn linked(spans: &[Span]) -> Vec<TraceId> {
     let mut found = BTreeSet::new();
@@ -24,10 +24,12 @@ pub fn linked(spans: &[Span]) -> Vec<TraceId> {
     found.into_iter().collect()
 }
 
-/// The trace of several whose root is the pipeline's: one that names its commit (the others are
-/// on it too, but can't say what they measure), of those one whose root is not linked to another
-/// of them (such work was started by what it is linked to), then one without consumers that are,
-/// then the earliest. `names_commit` tells it of a span. None for no spans.
+/// The trace, of several, whose root is the pipeline's root. None without spans.
+/// The order of preference is:
+/// 1. A trace that names its commit: `names_commit` is true for one of its spans.
+/// 2. A trace whose root has no link to another of them. Such a link names the work that started it.
+/// 3. A trace without a consumer that has such a link.
+/// 4. The earliest trace.
 #[must_use]
 pub fn principal(spans: &[Span], names_commit: impl Fn(&Span) -> bool) -> Option<TraceId> {
     let mut traces: BTreeMap<TraceId, (bool, bool, bool, i64)> =
@@ -45,8 +47,8 @@ pub fn principal(spans: &[Span], names_commit: impl Fn(&Span) -> bool) -> Option
     traces.into_iter().min_by_key(|(id, rank)| (*rank, *id)).map(|(id, _)| id)
 }
 
-/// The traces that are connected with one of them, directly or through others; links count in
-/// both directions. Linear.
+/// `with` and the traces that links connect with it, directly or through others. Links count in both
+/// directions. Linear.
 #[must_use]
 pub fn connected(with: TraceId, links: &[(TraceId, TraceId)]) -> BTreeSet<TraceId> {
     let mut neighbours: BTreeMap<TraceId, Vec<TraceId>> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Plain data and the invariants it keeps: what a span, a run, a stage, a policy and a
-//! verdict *are*. No decisions, no input or output, no clock.
+//! Plain data types and their invariants: spans, runs, stages, policies and verdicts. No decisions,
+//! no input or output, no clock.
 
 pub mod bounded;
 pub mod byte_size;

@@ -1,4 +1,4 @@
-//! One run of one pipeline on one commit, and what was measured in it.
+//! One run of one pipeline on one commit, with its measurements.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,22 +11,19 @@ use super::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunResult {
-    /// Everything passed.
     Success,
-    /// The pipeline's own work failed: a test, a compiler.
+    /// The pipeline's own work failed, such as a test or a compiler.
     Failure,
-    /// The pipeline's machinery failed.
+    /// The CI system failed.
     Error,
-    /// It took too long and was ended.
+    /// It was ended because it exceeded its time limit.
     Timeout,
-    /// Somebody ended it.
     Cancellation,
-    /// It did not run.
     Skip,
 }
 
 impl RunResult {
-    /// The word used on the wire and in the store.
+    /// The value on the wire and in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,10 +36,10 @@ impl RunResult {
         }
     }
 
-    /// From the words of the semantic conventions, of older conventions and of GitHub.
+    /// Reads values of the semantic conventions, of older conventions and of GitHub, in any case.
     #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Some(match word.to_ascii_lowercase().as_str() {
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text.to_ascii_lowercase().as_str() {
             "success" | "succeeded" | "passed" | "ok" | "neutral" => Self::Success,
             "failure" | "failed" | "fail" | "unstable" => Self::Failure,
             "error" | "errored" | "startup_failure" => Self::Error,
@@ -54,70 +51,63 @@ impl RunResult {
     }
 }
 
-/// Which line of development a run measured. Only [`Lineage::Branch`] can be a baseline.
+/// The line of development that a run measured. Only [`Lineage::Branch`] can be a baseline.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Lineage {
     /// A push to a branch.
     Branch {
-        /// Its name without `refs/heads/`.
+        /// The branch's name without `refs/heads/`.
         name: String,
     },
     /// A pull request's head.
     PullRequest {
-        /// Its number, as GitHub or the tokened producer says.
+        /// The number comes from GitHub, or from a producer with a token.
         number: PrNumber,
     },
-    /// The producer named neither: it is measured, but is nobody's baseline.
+    /// The producer named neither. The run is measured, but can't be a baseline.
     Unknown,
 }
 
-/// How the note of a run begins of whose jobs one sent what can't be true by GitHub's own times.
-/// Its durations are GitHub's; that nothing in it got slower is not believed.
+/// Prefix of a note on a run with a job whose spans contradict GitHub's own times. The run's
+/// durations are GitHub's. Its comparison must not claim that nothing became slower.
 pub const CONTRADICTED: &str = "What was sent contradicts GitHub:";
 
-/// One run of one pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineRun {
-    /// Row identifier.
     pub id: RunId,
-    /// The repository the producer's identity belongs to.
+    /// The repository that the producer's identity belongs to.
     pub repo: RepoName,
-    /// Name of the pipeline with varying parts templated; runs of one name are compared.
+    /// Name of the pipeline with its varying parts templated. Runs of one name are compared.
     pub pipeline: String,
     /// The producer's own identifier of this run (`cicd.pipeline.run.id`), if it has one.
     pub external_id: Option<String>,
-    /// The trace it came from; a file without traces has none.
+    /// None for a run from a file without traces.
     pub trace_id: Option<TraceId>,
     /// 1 for the first attempt, more for a rerun.
     pub attempt: u32,
     /// The commit that was measured.
     pub head_sha: CommitSha,
-    /// Which line of development it is on.
     pub lineage: Lineage,
-    /// How it ended.
     pub result: RunResult,
-    /// What it ran on.
     pub runner: RunnerClass,
-    /// When its root span began.
+    /// Beginning of the root span.
     pub started_at: Timestamp,
-    /// Wall-clock length of its root span in nanoseconds, never negative.
+    /// Wall-clock length of the root span, nanoseconds, never negative.
     pub duration_ns: i64,
-    /// The file its workflow is written in, from the repository's root; none of a pipeline that
-    /// is no workflow of GitHub Actions.
+    /// The workflow's file, from the repository's root. None when the pipeline is not a workflow of
+    /// GitHub Actions.
     #[serde(default)]
     pub workflow_path: Option<String>,
-    /// What had to be put right in its trace, for people ("1 span ended before it began").
+    /// Corrections of its trace, as text ("1 span ended before beginning: ...").
     pub notes: Vec<String>,
 }
 
-/// A run with everything that was measured in it: what the decision works on.
+/// A run with its measurements: the input of the decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredRun {
-    /// The run.
     pub run: PipelineRun,
-    /// Its stages, at most one sample for each key.
+    /// At most one sample for each key.
     pub stages: Vec<StageSample>,
-    /// Its errors.
     pub errors: Vec<StageError>,
 }

@@ -1,14 +1,13 @@
-//! Spans of several runs in one heap, taken apart: by trace, and a trace with several roots by
-//! root. Files are read this way; a live trace is one run (`trace.rs`).
+//! Splits the spans of a file into runs: by trace, and a trace with several roots by root. A live
+//! trace is not split: it is one run (`trace`).
 
 use std::collections::HashMap;
 
 use super::ids::{SpanId, TraceId};
 use super::span::Span;
 
-/// Splits spans by trace, and a trace with several roots into one group for each root, in
-/// order of start. `pacegate compare` reads files this way: each root span is one run. Spans
-/// that lead to no root go with the trace's first one.
+/// Returns one group for each root span, in order of start. A span whose parents lead to no root
+/// goes with the trace's first root.
 #[must_use]
 pub fn split_by_root(spans: Vec<Span>) -> Vec<Vec<Span>> {
     let mut by_trace: Vec<Vec<Span>> = Vec::new();
@@ -41,7 +40,7 @@ fn split_one_trace(spans: Vec<Span>) -> Vec<Vec<Span>> {
                 break *g;
             }
             walked.push(at);
-            // A cycle can be no longer than the trace; the first root takes what leads nowhere.
+            // A path longer than the trace is a cycle. The first root takes spans without a root.
             match parent.get(&at).copied().flatten() {
                 Some(p) if parent.contains_key(&p) && walked.len() <= spans.len() => at = p,
                 _ => break 0,
@@ -66,7 +65,7 @@ mod tests {
     use crate::model::trace::tests::span;
 
     #[test]
-    fn files_are_split_at_each_root() {
+    fn spans_are_split_at_each_root() {
         let groups = split_by_root(vec![
             span(1, None, 5, 6),
             span(2, None, 0, 9),

@@ -1,88 +1,85 @@
-//! What changed in the shape of a pipeline, whatever it took: stages that came, went, got another
-//! name or place, or ran more or less often. Found by `gate/structure`, shown by `report/`.
+//! Changes of a pipeline's structure, independent of durations: stages that were added, removed,
+//! renamed or reordered, or that ran more or less often. `gate/structure` finds them.
 
 use serde::{Deserialize, Serialize};
 
 use super::policy::Alias;
 use super::stage::StageKey;
 
-/// One change of one stage against what the baseline usually has.
+/// One change of one stage against the usual structure of the baseline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StructuralChange {
-    /// The stage: of the candidate, or of the baseline when it was removed.
+    /// A stage of the candidate, or of the baseline when it was removed.
     pub key: StageKey,
-    /// For people, pipeline first.
+    /// For display, pipeline first.
     pub path: Vec<String>,
-    /// What became of it.
     #[serde(flatten)]
     pub change: Change,
 }
 
-/// What became of a stage.
+/// The kind of change of a stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "change")]
 pub enum Change {
-    /// No run of the baseline has it. What it holds is not told again.
+    /// No run of the baseline has the stage. The stages within it are not reported separately.
     Added {
-        /// What it took, seconds.
+        /// Duration in the candidate.
         seconds: f64,
-        /// How many stages it holds.
+        /// Number of stages within it.
         within: usize,
     },
-    /// The baseline usually has it. What it held is not told again.
+    /// The baseline usually has the stage. The stages within it are not reported separately.
     Removed {
-        /// What it usually took, seconds; none when it never succeeded.
+        /// Usual duration, seconds. None when the stage never succeeded.
         usual_s: Option<f64>,
-        /// How many stages it held.
+        /// Number of stages within it.
         within: usize,
     },
-    /// One that was removed and one that was added look like the same work.
+    /// A removed and an added stage look like the same work.
     Renamed {
-        /// The path it had.
+        /// The old path.
         from: Vec<String>,
-        /// Why they look the same, a few words each.
+        /// The reasons why they look the same, a few words each.
         evidence: Vec<String>,
-        /// What keeps its history, in the policy; none when no policy can say these names.
+        /// The policy entry that keeps the stage's history. None when a policy can't express these
+        /// names.
         alias: Option<Alias>,
     },
-    /// It runs on the other side of a sibling that it did not overlap with before either.
+    /// The stage runs on the other side of a sibling. They did not overlap before either.
     Reordered {
-        /// The sibling.
         sibling: Vec<String>,
-        /// Where it runs now.
         now: Side,
-        /// Baseline runs in which it ran on the other side.
+        /// Baseline runs in which the stage ran on the other side.
         runs: usize,
-        /// Baseline runs that had both.
+        /// Baseline runs that have both.
         of: usize,
     },
-    /// It runs more or less often than in any run of the baseline.
+    /// The stage runs more or less often than in any run of the baseline.
     Repeated(Repetition),
 }
 
-/// On which side of a sibling a stage runs.
+/// The side of a sibling on which a stage runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// It ends before the sibling begins.
+    /// The stage ends before the sibling begins.
     Before,
-    /// It begins after the sibling ended.
+    /// The stage begins after the sibling ended.
     After,
 }
 
-/// How often a stage ran and how long each time took, against the baseline: the ratio of its
-/// whole time is the ratio of the counts times the ratio of the times.
+/// How often a stage ran and how long one repetition took, against the baseline. The ratio of the total
+/// times is the ratio of the counts times the ratio of the times of one repetition.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Repetition {
-    /// Times in the newest run, at least 1.
+    /// Repetitions in the newest run, at least 1.
     pub count: u32,
     /// Median of the baseline's counts, at least 1.
     pub usual_count: f64,
-    /// Mean time of one, seconds.
+    /// Mean time of one repetition, seconds.
     pub each_s: f64,
     /// Median of the baseline's mean times, seconds.
     pub usual_each_s: f64,
-    /// How the time of each compares.
     pub each: EachTime,
 }
 
@@ -90,10 +87,8 @@ pub struct Repetition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EachTime {
-    /// Within what it usually varies, or below the policy's smallest ratio.
+    /// Within the usual variation, or below the policy's smallest ratio.
     AsBefore,
-    /// Longer than that.
     Longer,
-    /// Shorter than that.
     Shorter,
 }

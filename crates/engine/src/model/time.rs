@@ -1,5 +1,5 @@
-//! A point in time as the store and the wire have it: microseconds since the Unix epoch.
-//! Nothing here reads a clock; who needs "now" is handed it.
+//! A point in time as in the store and in JSON: microseconds since the Unix epoch. Nothing here reads
+//! a clock. Code that needs the current time takes it as a parameter.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,32 +24,32 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
-    /// This much later; stays at the end of time instead of wrapping.
+    /// Adds a duration, saturating at the largest time.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// This much earlier; stays at the beginning of time instead of wrapping.
+    /// Subtracts a duration, saturating at the smallest time.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// How long after `earlier`; zero when it is not after it.
+    /// The time since `earlier`. Zero when `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// RFC 3339 in UTC with seconds, as GitHub writes times.
+    /// RFC 3339 in UTC without fractions of a second, as GitHub writes times.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
         chrono::DateTime::from_timestamp_micros(self.0)
             .map_or_else(|| "out of range".to_owned(), |t| t.format("%Y-%m-%dT%H:%M:%SZ").to_string())
     }
 
-    /// The time in an RFC 3339 text, if it is one.
+    /// None when the text is not an RFC 3339 time.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         chrono::DateTime::parse_from_rfc3339(text).ok().map(|t| Self(t.timestamp_micros()))

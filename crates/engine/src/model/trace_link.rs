@@ -1,4 +1,5 @@
-//! Where people look at a trace: the operator's template of an address, and the address of one trace.
+//! The operator's template for the address of a trace in a trace viewer. Accepts plain http and https
+//! addresses only.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +13,6 @@ const PLACEHOLDER: &str = "{trace_id}";
 pub struct TraceLink(String);
 
 impl TraceLink {
-    /// The address of a trace.
     #[must_use]
     pub fn of(&self, trace: TraceId) -> String {
         self.0.replace(PLACEHOLDER, &trace.to_string())
@@ -34,15 +34,13 @@ impl FromStr for TraceLink {
         let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#@&=+%,".contains(&b);
         if host.is_empty() || host.contains(['{', '@']) {
-            return Err(format!("`{text}` is not an http or https address without a user"));
+            return Err(format!("`{text}` is not an http or https address without a user name"));
         }
         if !text.contains(PLACEHOLDER) {
-            return Err(format!(
-                "`{text}` does not say where the trace's id belongs: write {PLACEHOLDER} there"
-            ));
+            return Err(format!("`{text}` has no place for the trace id: write {PLACEHOLDER} there"));
         }
         if text.len() > 1_000 || !text.replace(PLACEHOLDER, "").bytes().all(is_plain) {
-            return Err(format!("`{text}` is too long, or holds characters that have to be written as %XX"));
+            return Err(format!("`{text}` is too long, or has characters that must be written as %XX"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -53,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_becomes_the_address_of_a_trace() {
+    fn template_becomes_address_or_is_refused() {
         let link: TraceLink =
             "https://jaeger.example.com/trace/{trace_id}?uiFind=x".parse().expect("a template");
         let trace = TraceId::from_bytes(&[0xab; 16]).expect("an id");

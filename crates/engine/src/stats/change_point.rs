@@ -1,46 +1,46 @@
-//! Where the level of a series changed for good: windowed E-divisive with a t-test, as in Fleming
-//! et al., "Hunter: using change point detection to hunt for performance regressions", ICPE 2023
-//! (Apache Otava), on Matteson and James, "A nonparametric approach for multiple change point
-//! analysis of multivariate data", Journal of the American Statistical Association 109 (2014)
-//! 334-345. Different here: gross outliers are pulled in first, the test allows for serial
-//! correlation, and a slope is no step. No permutations, so no chance.
+//! Finds where the level of a series changed for good, by windowed E-divisive with a t-test.
+//! - Window and test: Fleming et al., "Hunter: using change point detection to hunt for performance
+//!   regressions", ICPE 2023 (Apache Otava).
+//! - E-divisive: Matteson and James, "A nonparametric approach for multiple change point analysis
+//!   of multivariate data", Journal of the American Statistical Association 109 (2014) 334-345.
+//! - Different here: gross outliers are pulled in first, the test allows for serial correlation,
+//!   and a slope is not a step. There are no permutations, so nothing is random.
 
 use super::count;
 use super::hampel::without_outliers;
 use super::level_shift::{SlowShare, p_value};
 use super::robust::median_of;
 
-/// The first pass keeps points up to this many times the largest p; the second pass, which sees
-/// more than one window, decides.
+/// The first pass keeps points up to this many times the largest p. The second pass sees more
+/// than one window and decides.
 const WEAK: f64 = 10.0;
-/// Points to each side of a change that its level and its p are read from, in windows.
-const WINDOWS_TO_A_SIDE: usize = 2;
+/// The level and the p of a change are calculated from this many windows on each side.
+const WINDOWS_PER_SIDE: usize = 2;
 
-/// What counts as a change.
+/// The conditions of a change.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     /// Points in a window of the search, at least twice `min_points`.
     pub window: usize,
-    /// A change's p is below this. It is the p of one test at a place that was searched for, so it
-    /// says less than it seems to: `benches/history.rs` measures what it comes to.
+    /// A change's p is below this. The place was searched for, so the p of its test is too small.
+    /// `benches/history.rs` measures the resulting rate of false changes.
     pub max_p: f64,
     /// Smallest difference of the levels, in the series' unit.
     pub min_shift: f64,
-    /// Points on each side, at least 2: what lasted shorter is none.
+    /// Points on each side, at least 2. A shorter excursion is not a change.
     pub min_points: usize,
 }
 
 impl Default for Settings {
-    /// For a series of ln(duration): 5%, five runs.
+    /// For a series of ln(duration): 5%, lasting five runs.
     fn default() -> Self {
         Self { window: 50, max_p: 5e-4, min_shift: 1.05_f64.ln(), min_points: 5 }
     }
 }
 
-/// One change of the level.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ChangePoint {
-    /// Position of the first point after it.
+    /// Position of the first point after the change.
     pub at: usize,
     /// Median of the points before it.
     pub before: f64,
@@ -51,16 +51,16 @@ pub struct ChangePoint {
 }
 
 impl ChangePoint {
-    /// By how much the level moved.
+    /// Difference of the levels, in the series' unit. Positive when the level rose.
     #[must_use]
     pub fn shift(&self) -> f64 {
         self.after - self.before
     }
 }
 
-/// The change points of a series, oldest first. Points that are missing are left out of the
-/// series; one that is not finite makes it a series without change. Cost is linear in the length,
-/// and quadratic in the window and the number of changes.
+/// The change points of a series, oldest first. The caller leaves out missing points. A series with
+/// a value that is not finite has no change. Cost is linear in the length, and quadratic in the
+/// window and in the number of changes.
 #[must_use]
 pub fn change_points(series: &[f64], slow: SlowShare, settings: &Settings) -> Vec<ChangePoint> {
     if series.iter().any(|x| !x.is_finite()) {
@@ -73,14 +73,14 @@ pub fn change_points(series: &[f64], slow: SlowShare, settings: &Settings) -> Ve
 
 struct Search<'a> {
     series: &'a [f64],
-    /// Without gross outliers: what is tested.
+    /// The series without gross outliers. The tests use it.
     clean: &'a [f64],
     slow: SlowShare,
     settings: &'a Settings,
 }
 
 impl Search<'_> {
-    /// First pass: candidates of windows that overlap by half, or begin at the last candidate.
+    /// First pass: finds candidates in windows that overlap by half, or begin at the last candidate.
     fn weak(&self) -> Vec<usize> {
         let window = self.settings.window.max(2 * self.settings.min_points);
         let mut found: Vec<usize> = Vec::new();
@@ -100,7 +100,7 @@ impl Search<'_> {
         found
     }
 
-    /// Divides a window again and again, as long as the parts differ at all.
+    /// Divides a window repeatedly, as long as the parts differ.
     fn divide(&self, start: usize, end: usize) -> Vec<usize> {
         let mut found = Vec::new();
         let mut open = vec![(start, end)];
@@ -116,28 +116,28 @@ impl Search<'_> {
         found
     }
 
-    /// Second pass: while a candidate is no change, seen between its neighbours, the weakest goes,
-    /// and its neighbours are judged anew.
+    /// Second pass: tests each candidate between its neighbours. While one fails, removes the
+    /// weakest and tests its neighbours again.
     fn strong(&self, places: &[usize]) -> Vec<ChangePoint> {
         let n = self.clean.len();
         let mut points: Vec<ChangePoint> = Vec::with_capacity(places.len());
         for (i, at) in places.iter().enumerate() {
             let from = points.last().map_or(0, |previous| previous.at);
-            points.push(self.judge(from, *at, places.get(i + 1).copied().unwrap_or(n)));
+            points.push(self.test_candidate(from, *at, places.get(i + 1).copied().unwrap_or(n)));
         }
         while let Some(i) = self.weakest(&points) {
             points.remove(i);
             for next in i.saturating_sub(1)..(i + 1).min(points.len()) {
                 let from = if next == 0 { 0 } else { points[next - 1].at };
                 let to = points.get(next + 1).map_or(n, |following| following.at);
-                points[next] = self.judge(from, points[next].at, to);
+                points[next] = self.test_candidate(from, points[next].at, to);
             }
         }
         points
     }
 
-    /// The candidate with the largest p that is too large, else the one with the smallest shift
-    /// that is too small.
+    /// The candidate with the largest p above the limit, else that with the smallest shift below
+    /// the limit.
     fn weakest(&self, points: &[ChangePoint]) -> Option<usize> {
         let chance = (0..points.len()).filter(|i| points[*i].p >= self.settings.max_p);
         let small = (0..points.len()).filter(|i| points[*i].shift().abs() < self.settings.min_shift);
@@ -146,10 +146,11 @@ impl Search<'_> {
             .or_else(|| small.min_by(|a, b| points[*a].shift().abs().total_cmp(&points[*b].shift().abs())))
     }
 
-    /// A candidate between its neighbours, but no farther than two windows: what is long ago says
-    /// nothing about this change. It moves to the place close by where a step fits best.
-    fn judge(&self, from: usize, at: usize, to: usize) -> ChangePoint {
-        let reach = WINDOWS_TO_A_SIDE * self.settings.window;
+    /// Tests a candidate between its neighbours. Points beyond two windows are left out, because
+    /// they are too old for this change. The candidate moves to the nearby place where a step fits
+    /// best.
+    fn test_candidate(&self, from: usize, at: usize, to: usize) -> ChangePoint {
+        let reach = WINDOWS_PER_SIDE * self.settings.window;
         let (from, to) = (from.max(at.saturating_sub(reach)), to.min(at + reach));
         let part = &self.clean[from..to];
         let close = self.settings.min_points - 1;
@@ -158,9 +159,9 @@ impl Search<'_> {
             .max_by(|a, b| by_step(part, a - from).total_cmp(&by_step(part, b - from)).then(b.cmp(a)))
             .unwrap_or(at);
         let (left, right) = part.split_at(at.clamp(from, to) - from);
-        // A side that is long enough only with points of the other level is not.
+        // The move may have left one side too short.
         let short = left.len().min(right.len()) < self.settings.min_points;
-        // Where a slope fits better, no single point is to blame: that is a drift.
+        // Where a slope fits better than a step, the series drifts and has no change point.
         let chance = short || by_line(part) > by_step(part, left.len());
         let level = |part: &[f64]| median_of(part.iter().copied()).unwrap_or(0.0);
         ChangePoint {
@@ -192,23 +193,23 @@ fn by_line(values: &[f64]) -> f64 {
     along * along * 12.0 / (n * (n * n - 1.0)).max(1.0)
 }
 
-/// E-divisive's next split: the place, with at least `min_points` on each side, at which the
-/// energy distance between what is before it and a stretch after it is largest; and that stretch's
-/// end, which may come early, so that a second change behind does not hide the first. None when
-/// it is too short.
+/// E-divisive's next split, and the end of the stretch after it that was compared.
+/// The split maximizes the energy distance between the values before it and that stretch. Both have
+/// at least `min_points` values. The stretch may end early, so that a later change does not hide
+/// this one. None when there are too few values.
 fn most_divergent(values: &[f64], min_points: usize) -> Option<(usize, usize)> {
     let n = values.len();
     let min_points = min_points.max(2);
     if n < 2 * min_points {
         return None;
     }
-    // Row i, column j, i at most j: the sum of distances between the first i and the first j values.
+    // Row i, column j, i <= j: the sum of distances between the first i and the first j values.
     let width = n + 1;
     let mut sums = vec![0.0; width * width];
     for i in 0..n {
         let (above, below) = sums.split_at_mut((i + 1) * width);
         let above = &above[i * width..];
-        // Of this value to all before it, then to each one after it too.
+        // Distances of this value to all before it, then also to each later one.
         let mut along = above[i + 1] - above[i];
         for j in i..n {
             along += (values[i] - values[j]).abs();
@@ -224,7 +225,7 @@ fn most_divergent(values: &[f64], min_points: usize) -> Option<(usize, usize)> {
             let right = count(end - split);
             let between = sums[split * width + end] - within_left;
             let within_right = sums[end * width + end] - within_left - 2.0 * between;
-            // The paper's means over pairs (each within-sum counts a pair twice), times n m / (n + m).
+            // The paper's means over pairs, times n m / (n + m). Each within-sum counts a pair twice.
             let difference = 2.0 * between - mean_left * right - within_right * left / (right - 1.0);
             let divergence = difference / (left + right);
             if best.is_none_or(|(largest, _)| divergence > largest) {
@@ -241,7 +242,7 @@ mod tests {
 
     use super::*;
 
-    /// Five values over and over, 1% apart, on levels of so many points each.
+    /// Levels of the given numbers of points, with a repeating sawtooth of five values 1% apart.
     fn levels(of: &[(usize, f64)]) -> Vec<f64> {
         const SAW: [f64; 5] = [0.0, 0.02, -0.01, 0.01, -0.02];
         let level = of.iter().flat_map(|(points, level)| std::iter::repeat_n(*level, *points));
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenfold_outlier_neither_makes_nor_hides_a_change() {
+    fn tenfold_outlier_neither_causes_nor_hides_change() {
         for at in [0, 30, 59, 60, 61, 100, 119] {
             let (mut level, mut step) = (levels(&[(120, 0.0)]), levels(&[(60, 0.0), (60, 0.1)]));
             level[at] += 10.0_f64.ln();
@@ -290,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_of_a_change_agrees_with_scipy() {
+    fn change_levels_and_p_agree_with_scipy() {
         // saw = np.resize([0, .02, -.01, .01, -.02], 40); a, b = saw[:20], saw[20:] + .06
         // np.median(a), np.median(b), scipy.stats.ttest_ind(a, b).pvalue
         let series = levels(&[(20, 0.0), (20, 0.06)]);
@@ -302,11 +303,12 @@ mod tests {
     }
 
     #[test]
-    fn the_split_is_that_of_the_paper() {
-        // x, y: the values before the split and a stretch after it, n and m of them; of all splits
-        // and stretches of 2 or more, the largest
-        //   n * m / (n + m) * (2 * mean |x_i - y_j| - mean |x_i - x_k| - mean |y_j - y_l|)
-        // with the means within over pairs i < k and j < l: scipy.spatial.distance.cdist, pdist.
+    fn split_maximizes_the_papers_divergence() {
+        // x are the n values before the split, y the m values of a stretch after it.
+        // The expected split has the largest divergence of all splits and stretches of 2 or more:
+        //     n * m / (n + m) * (2 * mean |x_i - y_j| - mean |x_i - x_k| - mean |y_j - y_l|)
+        // The means within x and y are over pairs i < k and j < l.
+        // Calculated with scipy.spatial.distance.cdist and pdist.
         for (values, place) in [
             (&[1.0, 1.2, 0.9, 1.1, 2.0, 2.2, 1.9, 2.1, 1.0, 1.1][..], (4, 8)),
             (&[3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0], (4, 6)),
@@ -318,7 +320,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_unit_does_not_matter_and_all_sides_are_long_enough(
+        fn changes_ignore_unit_and_respect_min_points(
             x in prop::collection::vec(-1.0_f64..1.0, 0..120),
         ) {
             let settings = Settings { max_p: 0.2, min_shift: 0.0, ..Settings::default() };
@@ -328,7 +330,7 @@ mod tests {
             let places = of(&x);
             let ends: Vec<usize> = [0].into_iter().chain(places.iter().copied()).chain([x.len()]).collect();
             prop_assert!(places.is_empty() || ends.windows(2).all(|e| e[1] - e[0] >= 5), "{:?}", places);
-            // Powers of two, so that rounding is no difference.
+            // A power of two, so that rounding makes no difference.
             prop_assert_eq!(&of(&x.iter().map(|v| v * 8.0).collect::<Vec<_>>()), &places);
         }
     }

@@ -1,31 +1,31 @@
-//! Slow drift that no change point shows: the newest points of a level segment against its
-//! first ones, an anchor that does not move with the drift. Knows one segment; where it
-//! begins is the caller's.
+//! Finds slow drift that no change point shows. It compares the newest points of a level segment
+//! with its first ones: that anchor does not move with the drift. The caller decides where the
+//! segment begins.
 
 use super::hampel::without_outliers;
 use super::level_shift::{SlowShare, p_value};
 use super::robust::median_of;
 
-/// Points of the anchor and of what is held against it.
+/// Points in the anchor, and in the block that is compared with it.
 const BLOCK: usize = 20;
-/// The p is below this. One place is tested and not searched for, but again at every run.
+/// A drift's p is below this. The test does not search for a place, but it is repeated at every
+/// run.
 const MAX_P: f64 = 5e-4;
 
-/// A drift from the segment's beginning to its end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Drift {
     /// Median of the first 20 points.
     pub anchor: f64,
     /// Median of the last 20 points.
     pub newest: f64,
-    /// Two-sided p of "no difference". The t-test on winsorized values (Dixon and Tukey,
-    /// "Approximate behavior of the distribution of winsorized t", Technometrics 10 (1968) 83-98),
-    /// with the allowance for serial correlation of [`p_value`].
+    /// Two-sided p of "no difference": the t-test on winsorized values (Dixon and Tukey,
+    /// "Approximate behavior of the distribution of winsorized t", Technometrics 10 (1968) 83-98).
+    /// It allows for serial correlation as [`p_value`] does.
     pub p: f64,
 }
 
 /// The drift of a segment, if its medians are `min_shift` or more apart (in the series' unit) and
-/// chance does not explain it. None when the two blocks would overlap.
+/// the difference is significant. None when the two blocks would overlap or a value is not finite.
 #[must_use]
 pub fn drift(segment: &[f64], slow: SlowShare, min_shift: f64) -> Option<Drift> {
     if segment.len() < 2 * BLOCK || segment.iter().any(|x| !x.is_finite()) {
@@ -46,7 +46,7 @@ pub fn drift(segment: &[f64], slow: SlowShare, min_shift: f64) -> Option<Drift> 
 mod tests {
     use super::*;
 
-    /// A saw of 1% around a line that rises by `slope` a point.
+    /// A sawtooth of 1% on a line that rises by `slope` per point.
     fn line(points: u32, slope: f64) -> Vec<f64> {
         (0..points).map(|i| f64::from(i) * slope + f64::from(i % 3) * 0.01).collect()
     }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn too_little_too_short_or_not_a_number_is_none() {
+    fn small_short_or_not_finite_is_none() {
         for (why, segment) in [
             ("small", line(100, 0.001)),
             ("blocks would overlap", line(39, 0.02)),
@@ -72,8 +72,8 @@ mod tests {
     }
 
     #[test]
-    fn scatter_as_large_as_the_difference_is_chance() {
-        // Two usual times, 40% apart: the medians differ, the blocks hardly do.
+    fn difference_within_scatter_is_no_drift() {
+        // Two usual times, 40% apart. The medians differ, but the blocks hardly do.
         let two_times = |odd: u32| (0..20).map(move |i| if (i + odd) % 19 < 10 { 0.4 } else { 0.0 });
         let mut segment: Vec<f64> = two_times(0).map(|x| 0.4 - x).collect();
         segment.extend(two_times(0));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_wild_values_neither_make_nor_hide_a_drift() {
+    fn outliers_neither_cause_nor_hide_drift() {
         let mut flat = line(100, 0.0);
         flat[95..98].iter_mut().for_each(|x| *x += 2.3);
         assert_eq!(drift(&flat, SlowShare::PRIOR, 0.1), None);

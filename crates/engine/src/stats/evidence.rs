@@ -1,50 +1,46 @@
-//! How much better "all of it moved by one constant" explains a block of samples than "nothing
-//! moved": a likelihood ratio over all samples together, averaged over what is not known of the
-//! noise. Knows nothing of stages, and takes no decision.
+//! A likelihood ratio for a block of samples: "all moved by one constant" against "nothing moved".
+//! It covers all samples together and is averaged over the uncertainty of the noise. It does not
+//! know stages and takes no decision.
 
 use super::count;
 use super::student::Degrees;
 
-/// Most samples of a block.
+/// Largest number of samples in a block.
 pub const MAX_BLOCK: usize = 8;
 
-/// A rare mode of larger values: a cache that missed.
+/// A rare mode of larger values, such as runs in which a cache missed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SlowMode {
-    /// How far above the usual it lies.
+    /// Distance above the usual mode.
     pub shift: f64,
-    /// Its own scale.
     pub scale: f64,
-    /// Share of the samples that are in it.
+    /// Share of the samples in this mode.
     pub share: f64,
 }
 
-/// What is known of one series' noise.
+/// The noise of one series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Noise {
-    /// Its shape.
     pub degrees: Degrees,
-    /// Scale of a sample.
     pub scale: f64,
-    /// Standard deviation of ln scale: how unsure the scale is.
+    /// Standard deviation of ln scale: the uncertainty of the scale.
     pub ln_scale_deviation: f64,
     /// Standard deviation of the prediction, which all samples of a block share.
     pub level_deviation: f64,
-    /// The rare slow mode, if it has one.
     pub slow: Option<SlowMode>,
 }
 
-/// What a block of samples says.
+/// The result for one block of samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evidence {
-    /// ln of the likelihood ratio of "moved up by `shift`" to "not moved"; 0 or more.
+    /// ln of the likelihood ratio of "moved up by `shift`" to "not moved", at least 0.
     pub ln_ratio: f64,
-    /// The most likely upward shift, of those that are tried.
+    /// The most likely upward shift among the candidates.
     pub shift: f64,
 }
 
 impl Evidence {
-    /// Nothing speaks for a move upwards.
+    /// No evidence of a move upwards.
     pub const NONE: Self = Self { ln_ratio: 0.0, shift: 0.0 };
 }
 
@@ -61,30 +57,30 @@ impl Noise {
     }
 }
 
-/// How likely it is, on top of chance, that the next sample is in the slow mode too when one is:
-/// a lock file that changed makes all caches miss until it is merged.
+/// Added probability that the next sample is in the slow mode too, when one is. A lock file that
+/// changed makes all caches miss until it is merged.
 const STAYS_SLOW: f64 = 0.3;
 /// Gauss-Hermite quadrature with three nodes for a standard normal: (node, weight).
 const NODES: [(f64, f64); 3] = [(-SQRT_3, 1.0 / 6.0), (0.0, 2.0 / 3.0), (SQRT_3, 1.0 / 6.0)];
 const SQRT_3: f64 = 1.732_050_807_568_877_2;
-/// What differs by less is rounding.
+/// A smaller difference is rounding.
 const TIE: f64 = 1e-9;
-/// Below this the average's terms may have lost their digits to underflow.
+/// Below this, the terms of the average may have lost digits to underflow.
 const UNDERFLOW: f64 = 1e-280;
 
-/// A series' noise made ready for blocks of one size: three scales times three levels.
+/// Quadrature nodes of a series' noise for blocks of one size: three scales times three levels.
 #[derive(Debug, Clone)]
 pub struct BlockLikelihood {
     noise: Noise,
     block: usize,
     inverse_scale: [f64; 9],
     level: [f64; 9],
-    /// By how many samples there are: a sample that is missing has no density.
+    /// Node weights by number of samples: a missing sample has no density.
     weight: Vec<[f64; 9]>,
 }
 
 impl BlockLikelihood {
-    /// For blocks of `block` samples, of which some may be missing; at most [`MAX_BLOCK`].
+    /// For blocks of `block` samples, at most [`MAX_BLOCK`]. Some may be missing.
     #[must_use]
     pub fn new(noise: Noise, block: usize) -> Self {
         let weight = vec![[0.0; 9]; block + 1];
@@ -101,16 +97,16 @@ impl BlockLikelihood {
         this
     }
 
-    /// The evidence in a block of samples, in any order; of more than the block's size in the last of
-    /// them. None have none.
+    /// The evidence in a block of samples. Their order does not matter. Of more samples than the
+    /// block's size, only the last ones count.
     #[must_use]
     pub fn evidence(&self, samples: &[f64]) -> Evidence {
         let samples = &samples[samples.len().saturating_sub(self.block.min(MAX_BLOCK))..];
         if samples.iter().all(|sample| *sample <= 0.0) {
             return Evidence::NONE;
         }
-        // Two samples far apart are as likely moved by the one as by the other. The larger is tried
-        // first and stays then, whatever the order: one wild sample is not what both agree on.
+        // Two samples far apart give two equally likely shifts. Sorting makes the result independent
+        // of the samples' order: the larger shift is tried first and wins the tie.
         let mut sorted = [0.0; MAX_BLOCK];
         let sorted = &mut sorted[..samples.len()];
         sorted.copy_from_slice(samples);
@@ -118,7 +114,7 @@ impl BlockLikelihood {
         let samples = &*sorted;
         let unmoved = self.average(samples, 0.0);
         let mut best = (unmoved, 0.0);
-        self.each_attempt(samples, |shift| {
+        self.each_candidate(samples, |shift| {
             let likelihood = self.average(samples, shift);
             if likelihood > best.0 * (1.0 + TIE) {
                 best = (likelihood, shift);
@@ -127,10 +123,10 @@ impl BlockLikelihood {
         if unmoved > UNDERFLOW {
             return Evidence { ln_ratio: (best.0 / unmoved).ln(), shift: best.1 };
         }
-        // Far out the likelihoods themselves can't be held, their logarithms can.
+        // Far out the likelihoods underflow, but their logarithms do not.
         let unmoved = self.ln_average(samples, 0.0);
         let mut best = Evidence::NONE;
-        self.each_attempt(samples, |shift| {
+        self.each_candidate(samples, |shift| {
             let ln_ratio = self.ln_average(samples, shift) - unmoved;
             if ln_ratio > best.ln_ratio + TIE {
                 best = Evidence { ln_ratio, shift };
@@ -139,9 +135,9 @@ impl BlockLikelihood {
         best
     }
 
-    /// The shifts that are tried: each sample and their mean; and the same below the slow mode,
-    /// for a slow mode that got slower itself.
-    fn each_attempt(&self, samples: &[f64], mut attempt: impl FnMut(f64)) {
+    /// Calls `attempt` with each positive candidate: each sample and their mean. With a slow mode,
+    /// also the same values minus its shift, for a slow mode that became slower.
+    fn each_candidate(&self, samples: &[f64], mut attempt: impl FnMut(f64)) {
         let mean = samples.iter().sum::<f64>() / count(samples.len());
         let mean = if samples.len() > 1 { mean } else { 0.0 };
         let mut positive = |shift: f64| {
@@ -157,8 +153,8 @@ impl BlockLikelihood {
         }
     }
 
-    /// The likelihood of the samples when all are moved by `shift`, averaged over the uncertainty
-    /// of scale and level; up to a factor that no shift changes.
+    /// The likelihood of the samples when all are moved by `shift`, averaged over the uncertainty of
+    /// scale and level. It leaves out a factor that does not depend on the shift.
     fn average(&self, samples: &[f64], shift: f64) -> f64 {
         let degrees = self.noise.degrees;
         let per_nu = degrees.value().recip();
@@ -183,7 +179,7 @@ impl BlockLikelihood {
                 let u = sample - shift - level;
                 let (z, z_slow) = (u * inverse, (u - slow.shift) * inverse_slow);
                 let usual = degrees.kernel(1.0 + z * z * per_nu);
-                // Scales are taken relative to the node's own, which `weight` holds.
+                // Relative to the node's scale, which `weight` contains.
                 let in_slow = degrees.kernel(1.0 + z_slow * z_slow * per_nu) * inverse_slow / inverse;
                 each *= (1.0 - slow.share) * usual + slow.share * in_slow;
                 all_slow *= in_slow;
@@ -196,7 +192,7 @@ impl BlockLikelihood {
         sum
     }
 
-    /// [`Self::average`] by logarithms, for samples so far out that it is 0.
+    /// [`Self::average`] by logarithms, for samples where it underflows to 0.
     fn ln_average(&self, samples: &[f64], shift: f64) -> f64 {
         let degrees = self.noise.degrees;
         let power = -0.5 * (degrees.value() + 1.0);
@@ -224,7 +220,7 @@ impl BlockLikelihood {
     }
 }
 
-/// ln of the sum of what these are logarithms of.
+/// ln of the sum of the exponentials.
 fn ln_sum(logarithms: &[f64]) -> f64 {
     let largest = logarithms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     largest + logarithms.iter().map(|l| (l - largest).exp()).sum::<f64>().ln()
@@ -249,7 +245,7 @@ mod tests {
     const CACHED: Noise = Noise { slow: Some(SlowMode { shift: 0.6, scale: 0.15, share: 0.1 }), ..NOISE };
 
     #[test]
-    fn the_order_of_samples_makes_no_difference() {
+    fn sample_order_makes_no_difference() {
         for noise in [NOISE, CACHED] {
             let (x, y) = (evidence(noise, &[0.153, 1.1021]), evidence(noise, &[1.1021, 0.153]));
             assert!((x.shift - y.shift).abs() < 1e-12, "{x:?} {y:?}");
@@ -286,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn nine_nodes_are_near_the_integral() {
+    fn nine_nodes_approximate_the_integral() {
         // f = lambda d: scipy.integrate.dblquad(lambda b, a: np.exp(scipy.stats.t.logpdf(np.array([.25, .3]) - d
         //     - b * .05, 4, 0, .1 * np.exp(.2 * a)).sum()) * norm.pdf(a) * norm.pdf(b), -7, 7, -7, 7)[0]
         // np.log(f(.275) / f(0))
@@ -295,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn logarithms_say_the_same_and_go_further() {
+    fn logarithms_agree_and_reach_further() {
         for noise in [NOISE, CACHED] {
             let block = BlockLikelihood::new(noise, 3);
             for samples in [&[0.1, 0.5, -0.2][..], &[0.4, 0.3], &[2.0]] {
@@ -305,8 +301,8 @@ mod tests {
                 }
             }
         }
-        // `agrees_with_scipy`, with 30 degrees of freedom, scales .01 and .02 for .15, .1 for .3, .005
-        // for .05 and a slow mode at 1
+        // As in `agrees_with_scipy`, with 30 degrees of freedom, scale .01 and scale deviation .1.
+        // The level deviation is .005. The slow mode has shift 1 and scale .02.
         let far = Noise {
             degrees: Degrees::Thirty,
             scale: 0.01,
@@ -324,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_sample_says_nothing() {
+    fn missing_sample_adds_no_evidence() {
         for noise in [NOISE, CACHED] {
             let alone = evidence(noise, &[0.5]);
             let of_four = BlockLikelihood::new(noise, 4).evidence(&[0.5]);

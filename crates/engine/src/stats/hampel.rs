@@ -1,25 +1,25 @@
-//! Single gross outliers taken out of a series without blurring its steps: the Hampel
-//! identifier (Hampel, "The influence curve and its role in robust estimation", Journal of the
-//! American Statistical Association 69 (1974) 383-393) along a running median. What lasts four
-//! points or more is no outlier and stays.
+//! Removes single gross outliers from a series without blurring its steps, by the Hampel identifier
+//! along a running median. An excursion of four points or more stays.
+//! Hampel, "The influence curve and its role in robust estimation", Journal of the American
+//! Statistical Association 69 (1974) 383-393.
 
 use super::quantile::quantile;
 use super::robust::median_in_place;
 use super::sample::Sample;
 
-/// Points to either side that the running median looks at.
+/// Points on each side in the running median.
 const REACH: usize = 3;
-/// How many scales from the running median a value may lie.
+/// Largest distance from the running median, in scales.
 const LIMIT: f64 = 3.0;
-/// The share of the deviations at which the scale is read. The median deviation would be 0 for
-/// a stage that takes one of two times, and then everything that varies an outlier.
+/// The scale is this quantile of the deviations. The median deviation can be 0 for a stage that takes
+/// one of two times, and every other value would be an outlier.
 const SCALE_SHARE: f64 = 0.8;
-/// That quantile of a standard normal's absolute value: `scipy.stats.norm.ppf(.9)`.
+/// The same quantile of a standard normal's absolute value: `scipy.stats.norm.ppf(.9)`.
 const SCALE_DIVISOR: f64 = 1.281_551_565_544_600_4;
 
-/// The series with every value pulled to within three scales of the median of the seven values
-/// around it. Same length and order, same unit; one scale for the whole series. A series with a
-/// value that is not finite is returned as it is.
+/// The series with every value clamped to within three scales of the median of the seven values
+/// around it. The whole series has one scale. A series with a value that is not finite is returned
+/// unchanged.
 #[must_use]
 pub fn without_outliers(series: &[f64]) -> Vec<f64> {
     let middles: Vec<f64> = (0..series.len()).map(|i| around(series, i)).collect();
@@ -29,14 +29,14 @@ pub fn without_outliers(series: &[f64]) -> Vec<f64> {
     series.iter().zip(&middles).map(|(x, middle)| x.clamp(middle - limit, middle + limit)).collect()
 }
 
-/// Median of the seven values around position `i`, of fewer at the ends.
+/// Median of the seven values around position `i`. There are fewer at the ends.
 fn around(series: &[f64], i: usize) -> f64 {
     let nearby = &series[i.saturating_sub(REACH)..(i + REACH + 1).min(series.len())];
-    // Seven values at most: room for them is not asked of the heap.
-    let mut room = [0.0; 2 * REACH + 1];
-    let room = &mut room[..nearby.len()];
-    room.copy_from_slice(nearby);
-    median_in_place(room).unwrap_or(series[i])
+    // A copy on the stack: this runs for every point.
+    let mut buffer = [0.0; 2 * REACH + 1];
+    let buffer = &mut buffer[..nearby.len()];
+    buffer.copy_from_slice(nearby);
+    median_in_place(buffer).unwrap_or(series[i])
 }
 
 #[cfg(test)]
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outlier_goes_and_a_step_stays() {
+    fn outlier_is_removed_and_step_stays() {
         let mut series: Vec<f64> = (0..20).map(|i| if i % 2 == 0 { 0.01 } else { -0.01 }).collect();
         series[7] = 2.3;
         let clean = without_outliers(&series);
@@ -67,13 +67,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_with_two_usual_times_keeps_both() {
+    fn two_usual_times_both_stay() {
         let series: Vec<f64> = (0..40).map(|i| if i % 7 < 2 { 0.4 } else { 0.0 }).collect();
         assert_eq!(without_outliers(&series), series);
     }
 
     #[test]
-    fn nothing_and_what_is_not_finite_are_survived() {
+    fn empty_or_not_finite_series_is_returned() {
         assert!(without_outliers(&[]).is_empty());
         assert_eq!(without_outliers(&[1.0, f64::INFINITY]).len(), 2);
     }

@@ -1,16 +1,16 @@
-//! Where a series stands lately: an exponentially weighted level that a wild value hardly moves
-//! and that drifts back to zero. Many series at once, one setting for all. Predicts one step
-//! ahead; looks at nothing that comes later.
+//! The current level of a series: exponentially weighted, robust to outliers, and decaying to zero.
+//! It follows many series at once with one setting. It predicts one step ahead and never uses later
+//! values.
 
 use super::matrix::Matrix;
 use super::student::{Degrees, ln_likelihood, robust_weight};
 
-/// How a level moves: after each value by `gain` of the surprise, then back by `persistence`.
+/// The movement of a level after each value: by `gain` of the prediction error, then multiplied by
+/// `persistence`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dynamics {
-    /// Share of the level that remains after one run; 1 is a random walk.
+    /// Share of the level that remains after one run. 1 is a random walk.
     pub persistence: f64,
-    /// Share of a surprise that stays.
     pub gain: f64,
 }
 
@@ -18,7 +18,7 @@ impl Dynamics {
     /// A level that never moves.
     pub const STILL: Self = Self { persistence: 1.0, gain: 0.0 };
 
-    /// What is tried: no level at all, and four speeds at three persistences.
+    /// All candidates: a still level, and four gains at three persistences.
     pub fn all() -> impl Iterator<Item = Self> {
         let moving = [1.0, 0.9, 0.7]
             .into_iter()
@@ -27,13 +27,13 @@ impl Dynamics {
     }
 }
 
-/// Rows at the start that judge no dynamics: the level has seen nothing yet.
+/// The first rows are left out when dynamics are chosen, because the level starts without data.
 const WARM_UP: usize = 4;
 
-/// Follows each column's level over the rows (oldest first): `before` gets what was known before
-/// each row, and what is known after the last is returned. `scales` are the columns' residual
-/// scales. The robust filter of Masreliez, "Approximate non-Gaussian filtering with linear state
-/// and observation relations", IEEE Trans. Autom. Control 20 (1975) 107-110, with Student's weights.
+/// Follows each column's level over the rows, oldest first. It writes the levels before each row to
+/// `before` and returns those after the last row. `scales` are the columns' residual scales.
+/// The robust filter of Masreliez, "Approximate non-Gaussian filtering with linear state and
+/// observation relations", IEEE Trans. Autom. Control 20 (1975) 107-110, with Student's weights.
 #[must_use]
 pub fn follow(residuals: &Matrix, scales: &[f64], dynamics: Dynamics, before: &mut Matrix) -> Vec<f64> {
     let mut levels = vec![0.0; residuals.columns()];
@@ -41,10 +41,10 @@ pub fn follow(residuals: &Matrix, scales: &[f64], dynamics: Dynamics, before: &m
     for row in 0..residuals.rows() {
         before.row_mut(row).copy_from_slice(&levels);
         for ((level, residual), precision) in levels.iter_mut().zip(residuals.row(row)).zip(&precision) {
-            let surprise = residual - *level;
-            let surprise = if surprise.is_nan() { 0.0 } else { surprise };
-            let weight = robust_weight(surprise * surprise * precision);
-            *level = dynamics.persistence * (*level + dynamics.gain * weight * surprise);
+            let error = residual - *level;
+            let error = if error.is_nan() { 0.0 } else { error };
+            let weight = robust_weight(error * error * precision);
+            *level = dynamics.persistence * (*level + dynamics.gain * weight * error);
         }
     }
     levels
@@ -57,10 +57,10 @@ pub fn choose(residuals: &Matrix, scales: &[f64], degrees: Degrees) -> Dynamics 
     let mut before = Matrix::filled(residuals.rows(), residuals.columns(), 0.0);
     for dynamics in Dynamics::all() {
         let _ = follow(residuals, scales, dynamics, &mut before);
-        // What is left of each value; `before` is filled anew by the next one.
+        // Turns levels into prediction errors in place. The next dynamics overwrite them.
         for row in 0..residuals.rows() {
-            for (left, residual) in before.row_mut(row).iter_mut().zip(residuals.row(row)) {
-                *left = if row < WARM_UP { f64::NAN } else { residual - *left };
+            for (value, residual) in before.row_mut(row).iter_mut().zip(residuals.row(row)) {
+                *value = if row < WARM_UP { f64::NAN } else { residual - *value };
             }
         }
         let likelihood = ln_likelihood(&before, degrees, scales);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_agrees_with_numpy() {
+    fn level_agrees_with_numpy() {
         // l = 0
         // for x in (.3, -.1, nan, .8, .2):
         //     u = np.nan_to_num(x - l); print(l); l = .9 * (l + .4 * 5 / (4 + (u / .2)**2) * u)
@@ -100,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn the_dynamics_fit_the_series() {
+    fn dynamics_fit_the_series() {
         let noise = |row: i32| 0.1 * f64::from(row * 7 % 5 - 2);
         let still = choose(&column((0..60).map(noise)), &[0.1], Degrees::Four);
         assert_eq!(still, Dynamics::STILL);
         let step = (0..60).map(|row| noise(row) + if row < 30 { 0.0 } else { 1.0 });
         let moved = choose(&column(step), &[0.1], Degrees::Four);
-        assert!(moved.gain > 0.0 && moved.persistence > 0.99, "what stays up is a level: {moved:?}");
+        assert!(moved.gain > 0.0 && moved.persistence > 0.99, "a lasting step is a level: {moved:?}");
         assert_eq!(choose(&Matrix::filled(0, 3, 0.0), &[0.1; 3], Degrees::Four), Dynamics::STILL);
     }
 }

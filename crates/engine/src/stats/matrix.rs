@@ -1,9 +1,9 @@
-//! A table of numbers, runs by stages, in which a missing value is NaN. Rows lie in memory one
-//! after the other, because most steps go over all stages of one run.
+//! A table of numbers, runs by stages, in which NaN is a missing value. It is stored row by row,
+//! because most steps go over all stages of one run.
 
 use super::robust::median_in_place;
 
-/// Rows by columns; NaN is a value that was not observed.
+/// NaN is a value that was not observed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     rows: usize,
@@ -12,47 +12,40 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// All values the same.
     #[must_use]
     pub fn filled(rows: usize, columns: usize, value: f64) -> Self {
         Self { rows, columns, values: vec![value; rows * columns] }
     }
 
-    /// How many rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// How many columns.
     #[must_use]
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// One row.
     #[must_use]
     pub fn row(&self, row: usize) -> &[f64] {
         &self.values[row * self.columns..(row + 1) * self.columns]
     }
 
-    /// One row, to be changed.
     pub fn row_mut(&mut self, row: usize) -> &mut [f64] {
         &mut self.values[row * self.columns..(row + 1) * self.columns]
     }
 
-    /// One value.
     #[must_use]
     pub fn get(&self, row: usize, column: usize) -> f64 {
         self.values[row * self.columns + column]
     }
 
-    /// Sets one value.
     pub fn set(&mut self, row: usize, column: usize, value: f64) {
         self.values[row * self.columns + column] = value;
     }
 
-    /// The observed values of a column, oldest row first, into `into`, which is emptied before.
+    /// Replaces the content of `into` by the observed values of a column, oldest row first.
     pub fn observed(&self, column: usize, into: &mut Vec<f64>) {
         into.clear();
         if self.columns > 0 {
@@ -61,7 +54,7 @@ impl Matrix {
         }
     }
 
-    /// Some of the columns.
+    /// A table of the chosen columns, in the given order.
     #[must_use]
     pub fn columns_at(&self, columns: &[usize]) -> Self {
         let mut picked = Self::filled(self.rows, columns.len(), 0.0);
@@ -74,7 +67,7 @@ impl Matrix {
         picked
     }
 
-    /// Value by value the difference to a table of the same size.
+    /// The difference to a table of the same size, value by value.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
         debug_assert_eq!((self.rows, self.columns), (other.rows, other.columns));
@@ -82,7 +75,6 @@ impl Matrix {
         Self { values, ..*self }
     }
 
-    /// Takes each column's number from all its values.
     pub fn subtract_from_rows(&mut self, by_column: &[f64]) {
         for row in 0..self.rows {
             for (value, subtracted) in self.row_mut(row).iter_mut().zip(by_column) {
@@ -92,7 +84,7 @@ impl Matrix {
     }
 }
 
-/// Each column's median; 0 of a column without values.
+/// Each column's median over its observed values. A column without any has 0.
 #[must_use]
 pub fn medians(table: &Matrix) -> Vec<f64> {
     let mut column = Vec::with_capacity(table.rows());
@@ -115,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn medians_of_columns_agree_with_numpy_and_leave_missing_values_out() {
+    fn medians_skip_missing_values_and_match_numpy() {
         // np.nanmedian([[1, 5, nan, nan], [nan, 2, nan, 8], [4, 9, nan, nan], [2, 1, nan, inf]], axis=0)
         // without the infinite value; 0 where numpy has NaN
         let (nan, inf) = (f64::NAN, f64::INFINITY);
@@ -131,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_picked_and_differences_taken() {
+    fn columns_and_differences_are_extracted() {
         let x = table(&[&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]]);
         assert_eq!(x.columns_at(&[2, 0]), table(&[&[3.0, 1.0], &[6.0, 4.0]]));
         let mut y = x.clone();

@@ -1,4 +1,4 @@
-//! Numerics only: knows `f64`, not stages. No clock, no randomness, no input or output.
+//! Numerics on `f64` only, without stages or runs. No clock, no randomness, no input or output.
 
 pub mod change_point;
 pub mod drift;
@@ -15,9 +15,9 @@ pub mod sample;
 pub mod student;
 pub mod tail;
 
-/// A count as a number to calculate with.
+/// A count as `f64`. Exact up to 2^52.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "nothing is counted here beyond 2^52")]
+#[expect(clippy::cast_precision_loss, reason = "no count here exceeds 2^52")]
 pub fn count(n: usize) -> f64 {
     n as f64
 }

@@ -1,11 +1,11 @@
-//! How well a share is known that was counted in so many cases. Shares of cases that are not
-//! independent are the caller's to count once.
+//! The confidence interval of a share that was counted in independent cases. The caller must count
+//! dependent cases once.
 
 /// Φ⁻¹(.975): two-sided 95%.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// Wilson's score interval at 95% for a share `p` (0 to 1) of `n` independent cases; the whole
-/// range when there is none. (Wilson 1927, "Probable inference", J. Am. Stat. Assoc. 22.)
+/// Wilson's score interval at 95% for a share `p` (0 to 1) of `n` independent cases (Wilson 1927,
+/// "Probable inference", J. Am. Stat. Assoc. 22). Without cases it is 0 to 1.
 #[must_use]
 pub fn wilson(p: f64, n: f64) -> (f64, f64) {
     if !p.is_finite() || n.is_nan() || n <= 0.0 {

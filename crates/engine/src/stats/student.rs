@@ -1,35 +1,28 @@
-//! Student's t as a model of noise: heavier tails than the normal, so that one wild run neither
-//! moves a scale nor proves a change. Density, scale by EM, and the shrinkage of many scales
-//! towards each other. Knows residuals, not what they are residuals of.
+//! Student's t as a model of noise: its tails are heavier than the normal's, so that one outlier
+//! neither moves a scale nor proves a change. Density, scale by EM, and shrinkage of many scales
+//! towards each other. It does not know the model that the residuals come from.
 
 use super::matrix::Matrix;
 use super::robust::{MAD_TO_DEVIATION, median_in_place};
 
-/// Rows of which the factors are multiplied before a logarithm is taken: each is at most about
-/// 1e15 for a residual that a number can hold after `ln`, so that the product can't overflow.
-const ROWS_TO_A_LOGARITHM: usize = 16;
+/// The factors of this many rows are multiplied before a logarithm is taken. Each is at most about
+/// 1e15 for the residual of any `f64`'s logarithm, so that the product can't overflow.
+const ROWS_PER_LOGARITHM: usize = 16;
 
-/// Degrees of freedom ν: a few whole numbers from very heavy tails to nearly normal. A pipeline
-/// has too little data to tell more of them apart.
+/// Degrees of freedom ν, from very heavy tails to nearly normal. A pipeline has too little data to
+/// distinguish more of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Degrees {
-    /// 3
     Three,
-    /// 4
     Four,
-    /// 6
     Six,
-    /// 10
     Ten,
-    /// 30
     Thirty,
 }
 
 impl Degrees {
-    /// All that are tried.
     pub const ALL: [Self; 5] = [Self::Three, Self::Four, Self::Six, Self::Ten, Self::Thirty];
 
-    /// As a number.
     #[must_use]
     pub fn value(self) -> f64 {
         match self {
@@ -41,8 +34,8 @@ impl Degrees {
         }
     }
 
-    /// `q^(-(ν+1)/2)` for `q = 1 + z²/ν` or a product of such: the density without its constant.
-    /// Half of a whole number, so that squares and one square root do.
+    /// `q^(-(ν+1)/2)`, the density without its constant, for `q = 1 + z²/ν` or a product of such.
+    /// The power is half of a whole number, so that squares and one square root suffice.
     #[must_use]
     pub fn kernel(self, q: f64) -> f64 {
         let squared = q * q;
@@ -65,13 +58,13 @@ impl Degrees {
 }
 
 /// The weight of an observation at `z²` when the noise is Student's t with 4 degrees of freedom:
-/// (ν + 1) / (ν + z²). One fixed ν, so that weights don't jump while ν itself is being chosen.
+/// (ν + 1) / (ν + z²). ν is fixed, so that weights don't jump while the noise's ν is chosen.
 #[must_use]
 pub fn robust_weight(squared: f64) -> f64 {
     5.0 / (4.0 + squared)
 }
 
-/// How many values of each column were observed.
+/// The number of observed values of each column.
 #[must_use]
 pub fn observed(residuals: &Matrix) -> Vec<f64> {
     let mut observed = vec![0.0; residuals.columns()];
@@ -83,9 +76,10 @@ pub fn observed(residuals: &Matrix) -> Vec<f64> {
     observed
 }
 
-/// Improves the scale of each column by `steps` of EM for Student's t around zero (Lange, Little
-/// and Taylor, "Robust statistical modeling using the t distribution", JASA 84 (1989) 881-896),
-/// never below the column's floor. A column without values falls to its floor.
+/// Improves the scale of each column by `steps` of EM for Student's t around zero, never below the
+/// column's floor. A column without values falls to its floor.
+/// Lange, Little and Taylor, "Robust statistical modeling using the t distribution", JASA 84 (1989)
+/// 881-896.
 pub fn improve_scales(
     scales: &mut [f64],
     residuals: &Matrix,
@@ -114,7 +108,7 @@ pub fn improve_scales(
     }
 }
 
-/// ln likelihood of all values under Student's t with these scales.
+/// ln likelihood of all observed values under Student's t with these scales.
 #[must_use]
 pub fn ln_likelihood(residuals: &Matrix, degrees: Degrees, scales: &[f64]) -> f64 {
     let nu = degrees.value();
@@ -127,7 +121,7 @@ pub fn ln_likelihood(residuals: &Matrix, degrees: Degrees, scales: &[f64]) -> f6
             let u2 = if u.is_nan() { 0.0 } else { u * u };
             *product *= 1.0 + u2 * precision;
         }
-        if row % ROWS_TO_A_LOGARITHM == ROWS_TO_A_LOGARITHM - 1 || row + 1 == residuals.rows() {
+        if row % ROWS_PER_LOGARITHM == ROWS_PER_LOGARITHM - 1 || row + 1 == residuals.rows() {
             for product in &mut products {
                 logarithms += product.min(f64::MAX).ln();
                 *product = 1.0;
@@ -138,22 +132,22 @@ pub fn ln_likelihood(residuals: &Matrix, degrees: Degrees, scales: &[f64]) -> f6
     constants - 0.5 * (nu + 1.0) * logarithms
 }
 
-/// The scales of many columns, shrunk towards each other, and how sure each is.
+/// The scales of many columns, shrunk towards each other, with their uncertainty.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shrunk {
-    /// The scales.
     pub scales: Vec<f64>,
-    /// Standard deviation of the ln of each.
+    /// Standard deviation of ln scale.
     pub ln_deviation: Vec<f64>,
 }
 
-/// Least variance of ln variance between columns that is believed: stages do differ.
+/// Lower bound of the variance of ln variance between columns: stages do differ.
 const LEAST_SPREAD: f64 = 0.05;
 
-/// Empirical Bayes on the logarithm of the variance: a scale estimated from `n` samples of
-/// Student's t has sampling variance 2(ν+3)/(νn) there, the spread between columns beyond that
-/// is real. After Smyth, "Linear models and empirical Bayes methods for assessing differential
-/// expression", Stat. Appl. Genet. Mol. Biol. 3 (2004) article 3, with medians for means.
+/// Shrinks scales by empirical Bayes on the logarithm of the variance. That logarithm has sampling
+/// variance 2(ν+3)/(νn) when the scale is estimated from `n` samples of Student's t. The spread
+/// between columns beyond that is real.
+/// After Smyth, "Linear models and empirical Bayes methods for assessing differential expression",
+/// Stat. Appl. Genet. Mol. Biol. 3 (2004) article 3, with medians in place of means.
 #[must_use]
 pub fn shrink(scales: &[f64], observed: &[f64], degrees: Degrees) -> Shrunk {
     let nu = degrees.value();
@@ -172,7 +166,7 @@ pub fn shrink(scales: &[f64], observed: &[f64], degrees: Degrees) -> Shrunk {
     }
 }
 
-/// A first guess of each column's scale: the median deviation from zero.
+/// A first estimate of each column's scale: the median deviation from zero, at least its floor.
 #[must_use]
 pub fn first_scales(residuals: &Matrix, floors: &[f64]) -> Vec<f64> {
     let mut column = Vec::with_capacity(residuals.rows());
@@ -219,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scale_is_the_one_of_largest_likelihood() {
+    fn em_finds_scale_of_largest_likelihood() {
         // x = np.array([.3, -.1, .2, -.4, 2.5, .05, -.2])
         // scipy.optimize.minimize_scalar(lambda s: -scipy.stats.t.logpdf(x, 4, 0, s).sum(),
         //     bounds=(1e-3, 5), method="bounded", options={"xatol": 1e-12}).x
@@ -230,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn scales_have_a_floor_and_survive_equal_and_missing_values() {
+    fn equal_or_missing_values_give_floor() {
         for values in [[0.0; 5], [f64::NAN; 5]] {
             let x = column(&values);
             let mut scales = first_scales(&x, &[0.01]);
@@ -264,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn few_samples_are_drawn_to_the_others() {
+    fn column_with_few_samples_shrinks_more() {
         let shrunk = shrink(&[0.1, 0.1, 0.1, 0.9], &[100.0, 100.0, 100.0, 5.0], Degrees::Four);
         assert!((shrunk.scales[0] - 0.1).abs() < 1e-12);
         assert!((0.1..0.3).contains(&shrunk.scales[3]), "{:?}", shrunk.scales);
@@ -273,7 +267,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn scales_carry_their_unit(x in prop::collection::vec(-3.0_f64..3.0, 4..40), unit in 0.01_f64..100.0) {
+        fn scales_follow_the_unit(x in prop::collection::vec(-3.0_f64..3.0, 4..40), unit in 0.01_f64..100.0) {
             let moved: Vec<f64> = x.iter().map(|v| v * unit).collect();
             let fit = |values: &[f64], floor: f64| {
                 let x = column(values);

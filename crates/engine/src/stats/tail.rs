@@ -1,13 +1,13 @@
-//! How often chance reaches some evidence, learned from blocks of a past in which nothing
-//! changed: beyond the level that one block in twenty exceeds, an exponential tail whose
-//! slope all series share, and each series' own rate of getting there.
+//! The probability of an amount of evidence when nothing changed, learned from past blocks without a
+//! change. The tail starts at the evidence that one block in twenty exceeds, and it is exponential.
+//! All series share its slope. Each series has its own rate of reaching it.
 
 use super::count;
 use super::matrix::Matrix;
 
-/// Share of the pooled evidence beyond which the tail begins.
+/// Share of the pooled evidence in the tail.
 const TAIL_SHARE: f64 = 0.05;
-/// Weight of the slope that a Student tail has by itself, in exceedances.
+/// Weight of the slope of a Student tail, in exceedances.
 const SLOPE_PRIOR: f64 = 20.0;
 /// Weight of the common rate, in blocks.
 const RATE_PRIOR: f64 = 2.0;
@@ -15,18 +15,19 @@ const RATE_PRIOR: f64 = 2.0;
 /// The tail of the evidence when nothing changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tail {
-    /// Where it begins.
+    /// The evidence at which the tail begins.
     start: f64,
     /// P(evidence > start + h) = rate exp(-slope h).
     slope: f64,
-    /// Of each series: how often its blocks reach the start.
+    /// For each series, the share of its blocks that exceed the start.
     rates: Vec<f64>,
 }
 
 impl Tail {
-    /// From the evidence of past blocks (rows) of each series (columns), each of `block`
-    /// consecutive samples, so that neighbours overlap; `degrees` are the noise's. A slope prior
-    /// of ν/(ν+1) is that of a Student tail's own logarithm.
+    /// Learns from the evidence of past blocks (rows) of each series (columns).
+    /// - Each block has `block` consecutive samples, so that neighbouring blocks overlap.
+    /// - `degrees` is the noise's ν. The prior of the slope is ν/(ν+1), the slope of the logarithm of
+    ///   a Student tail.
     #[must_use]
     pub fn learn(evidence: &Matrix, block: usize, degrees: f64) -> Self {
         let (blocks, series) = (evidence.rows(), evidence.columns());
@@ -55,33 +56,30 @@ impl Tail {
         Self { start, slope, rates: counts.iter().map(rate).collect() }
     }
 
-    /// The same for series that all reach the tail equally often.
+    /// The same tail, with one rate for all series.
     #[must_use]
     pub fn with_one_rate(mut self) -> Self {
         self.rates.fill(TAIL_SHARE);
         self
     }
 
-    /// Where the tail begins.
     #[must_use]
     pub fn start(&self) -> f64 {
         self.start
     }
 
-    /// How fast it falls.
     #[must_use]
     pub fn slope(&self) -> f64 {
         self.slope
     }
 
-    /// How often a series reaches its start.
     #[must_use]
     pub fn rate(&self, series: usize) -> f64 {
         self.rates[series]
     }
 
-    /// The chance that a series in which nothing changed reaches this evidence; 1 below the
-    /// tail, where it is not known.
+    /// The probability that a series without a change reaches this evidence. It is not known below
+    /// the tail, where this returns 1.
     #[must_use]
     pub fn probability(&self, series: usize, evidence: f64) -> f64 {
         if evidence > self.start {
@@ -91,7 +89,7 @@ impl Tail {
         }
     }
 
-    /// The evidence that chance reaches with this probability.
+    /// The evidence that a series without a change reaches with this probability.
     #[must_use]
     pub fn evidence_at(&self, series: usize, probability: f64) -> f64 {
         self.start + (self.rates[series] / probability).ln().max(0.0) / self.slope
@@ -103,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chance_agrees_with_numpy() {
+    fn probability_agrees_with_numpy() {
         // i = np.arange(40).reshape(20, 2); x = (i * 7 % 40) / 4; q = np.sort(x.ravel()); k = 2; n = 2
         // u0 = q[-k - 1]; slope = (k / n + 20) / ((np.maximum(x - u0, 0)).sum() / n + 20 / (4 / 5))
         // rate = .05 * ((x > u0).sum(0) + 4) / (.05 * 20 + 4); rate * np.exp(-slope * (12 - u0))
@@ -115,12 +113,12 @@ mod tests {
         for series in [0, 1] {
             let chance = tail.probability(series, 12.0);
             assert!((chance - 0.005_135_416_429_861_182_5).abs() < 1e-15, "{chance}");
-            assert!((tail.probability(series, 9.25) - 1.0).abs() < 1e-15, "below the tail it isn't known");
+            assert!((tail.probability(series, 9.25) - 1.0).abs() < 1e-15, "not known below the tail");
         }
     }
 
     #[test]
-    fn the_evidence_at_a_probability_has_that_probability() {
+    fn evidence_at_inverts_probability() {
         let mut x = Matrix::filled(50, 2, 0.0);
         (0..50_u8).for_each(|row| x.set(usize::from(row), 0, f64::from(row) / 10.0));
         let tail = Tail::learn(&x, 1, 6.0);
@@ -134,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_past_the_prior_is_left() {
+    fn empty_history_gives_the_prior() {
         for (blocks, series) in [(0, 2), (0, 0), (1, 1)] {
             let tail = Tail::learn(&Matrix::filled(blocks, series, 0.0), 2, 4.0);
             // 0.05 at the start 0, and the slope 4/5 of Student's t

@@ -1,55 +1,55 @@
-//! How a step talks to the runner: commands on its output, files of names and values, and the
-//! masks that are laid over every line of the log.
+//! The interface between a step and the runner: commands in its output, files of names and values,
+//! and masks on every line of the log.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-/// A warning, an error or a notice that a step made.
+/// A warning, an error or a notice of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Annotation {
     pub level: String,
     pub message: String,
 }
 
-/// What must not be read in the log. Shared by all steps of a job.
+/// Secrets to hide in the log. All steps of a job share them.
 #[derive(Clone, Default)]
 pub(super) struct Masks {
     secrets: Arc<Mutex<Vec<String>>>,
 }
 
 impl Masks {
-    /// Hides a value, and each line of it, from now on.
+    /// Hides a value and each of its lines from now on.
     pub(super) fn add(&self, value: &str) {
         let lines = value.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned);
         let mut secrets = self.secrets.lock().expect("no panic inside");
         secrets.extend(lines);
-        // The longest first, so that no rest of one is left beside another.
+        // The longest first, so that a secret within another leaves no rest visible.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
 
-    /// The line without secrets.
+    /// Replaces the secrets in a line.
     pub(super) fn cover(&self, line: &str) -> String {
         let secrets = self.secrets.lock().expect("no panic inside");
         secrets.iter().fold(line.to_owned(), |line, secret| line.replace(secret, "***"))
     }
 
-    /// Whether exactly this is hidden.
+    /// Whether exactly this value is hidden.
     pub(super) fn holds(&self, value: &str) -> bool {
         self.secrets.lock().expect("no panic inside").iter().any(|secret| secret == value)
     }
 }
 
-/// The log of a step, as a person reads it.
+/// The log of a step, with masked secrets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     pub lines: Vec<String>,
     pub annotations: Vec<Annotation>,
-    /// Groups that are open.
+    /// The number of groups that are open.
     pub open_groups: usize,
 }
 
 impl Log {
-    /// Takes a line of a step's output.
+    /// Reads a line of a step's output.
     pub(super) fn take(&mut self, line: &str, masks: &Masks) {
         let Some((name, message)) = command(line) else {
             self.lines.push(masks.cover(line));
@@ -60,7 +60,7 @@ impl Log {
                 masks.add(&message);
                 self.lines.push("::add-mask::***".to_owned());
             }
-            // Shown only where somebody asked for it.
+            // Shown only if debug logging is on, which it is not here.
             "debug" => {}
             "warning" | "error" | "notice" => {
                 let message = masks.cover(&message);
@@ -75,19 +75,18 @@ impl Log {
                 self.open_groups = self.open_groups.checked_sub(1).expect("a group to end");
                 self.lines.push("##[endgroup]".to_owned());
             }
-            // The runner refuses these since 2022, and says so in an error.
+            // The runner refuses these since 2022 with an error.
             "set-env" | "add-path" | "set-output" | "save-state" => panic!("{name} is written to a file"),
             other => panic!("no command of the runner: {other}"),
         }
     }
 
-    /// The warnings' texts.
     pub(super) fn warnings(&self) -> Vec<&str> {
         self.annotations.iter().filter(|a| a.level == "warning").map(|a| a.message.as_str()).collect()
     }
 }
 
-/// `::name key=value,key=value::message`, unescaped.
+/// Splits `::name key=value,key=value::message` into its name and unescaped message.
 fn command(line: &str) -> Option<(&str, String)> {
     let (head, message) = line.trim_start().strip_prefix("::")?.split_once("::")?;
     let name = head.split(' ').next().filter(|name| !name.is_empty())?;
@@ -95,8 +94,8 @@ fn command(line: &str) -> Option<(&str, String)> {
     Some((name, message))
 }
 
-/// A file of names and values: `name=value`, or `name<<delimiter`, the value's lines and the
-/// delimiter. Anything else fails a step, as it does on a runner.
+/// Parses a file of names and values. An entry is `name=value`, or `name<<delimiter`, the lines of
+/// the value and the delimiter. Anything else panics, as it fails a step on a runner.
 pub(super) fn pairs(text: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut lines = text.lines();
@@ -112,7 +111,7 @@ pub(super) fn pairs(text: &str) -> BTreeMap<String, String> {
                     match lines.next() {
                         Some(end) if end == delimiter => break,
                         Some(line) => value.push(line),
-                        None => panic!("{name}: its delimiter {delimiter:?} does not follow"),
+                        None => panic!("{name}: its delimiter {delimiter:?} is missing"),
                     }
                 }
                 found.insert(name.to_owned(), value.join("\n"));
@@ -127,7 +126,7 @@ pub(super) fn pairs(text: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn files_of_pairs_are_read_as_a_runner_does() {
+fn name_value_files_parse_like_a_runner() {
     let text = "A=1\nB<<end\ntwo\nlines=x\nend\n\nC=a<<b\nD=\nE<<end\nend\n";
     let wanted = [("A", "1"), ("B", "two\nlines=x"), ("C", "a<<b"), ("D", ""), ("E", "")];
     assert_eq!(pairs(text), wanted.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
@@ -137,7 +136,7 @@ fn files_of_pairs_are_read_as_a_runner_does() {
 }
 
 #[test]
-fn a_log_has_its_commands_and_no_secret() {
+fn log_shows_commands_and_hides_secrets() {
     let (masks, mut log) = (Masks::default(), Log::default());
     for line in [
         "::add-mask::s3cret",

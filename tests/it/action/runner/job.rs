@@ -1,5 +1,5 @@
-//! What a runner is told of a job: the run it belongs to, its matrix, what the workflow gives the
-//! action, and the services it may talk to. As variables, contexts and the event's payload.
+//! A job's properties and how a runner passes them to steps as variables, contexts and the event's
+//! payload. They are its run, its matrix, the action's inputs and the reachable services.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use crate::webhooks::sha;
 
-/// Where a service listens, and what it wants to be shown.
+/// The address of a service, and the token for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     pub url: String,
     pub token: String,
 }
 
-/// A job of a workflow run, in the workflow `CI`.
+/// A job of a run of the workflow `CI`.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub repository: String,
@@ -23,24 +23,24 @@ pub(crate) struct Job {
     pub run_attempt: u64,
     /// The job's key in the workflow's file.
     pub key: String,
-    /// GitHub's number of the job; older servers don't tell it.
+    /// GitHub's number of the job. Older servers do not pass it to steps.
     pub check_run_id: Option<u64>,
-    /// The head of the branch, or of the pull request.
+    /// The head of the branch or of the pull request.
     pub head_sha: String,
     /// `push` or `pull_request`.
     pub event: String,
     pub branch: String,
     pub pull_request: u64,
     pub runner_name: String,
-    /// The values of the matrix; null when there is none.
+    /// The values of the matrix, null when there is none.
     pub matrix: Value,
-    /// The step's inputs, as the workflow gives them.
+    /// The step's inputs in the workflow.
     pub with: BTreeMap<String, String>,
-    /// Values of secrets of the workflow, which the runner masks from the start.
+    /// Values of the workflow's secrets, which the runner masks from the start.
     pub secrets: Vec<String>,
     /// The artifact service.
     pub results: Option<Access>,
-    /// Where an OIDC token is asked for, with `id-token: write`.
+    /// The address for OIDC tokens, if the job has `id-token: write`.
     pub id_tokens: Option<Access>,
 }
 
@@ -53,7 +53,7 @@ impl Job {
             run_id,
             run_attempt: 1,
             key: key.to_owned(),
-            // As the fake GitHub numbers the first job of a run.
+            // The number that the fake GitHub gives to the first job of a run.
             check_run_id: Some(run_id * 100 + 1),
             head_sha: head_sha.to_owned(),
             event: "push".to_owned(),
@@ -68,7 +68,7 @@ impl Job {
         }
     }
 
-    /// The same for a pull request.
+    /// Turns it into a job of a pull request.
     pub(crate) fn of_pull_request(mut self, number: u64) -> Self {
         "pull_request".clone_into(&mut self.event);
         self.branch = format!("change-{number}");
@@ -76,7 +76,7 @@ impl Job {
         self
     }
 
-    /// With an input of the action.
+    /// Sets an input of the action.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.with.insert(name.to_owned(), value.to_owned());
         self
@@ -90,7 +90,7 @@ impl Job {
         }
     }
 
-    /// `GITHUB_SHA`: for a pull request it is the merge with its base, which no branch has.
+    /// `GITHUB_SHA`. For a pull request it is the merge with its base, which is on no branch.
     pub(crate) fn checked_out(&self) -> String {
         if self.pull_request == 0 {
             self.head_sha.clone()
@@ -99,7 +99,7 @@ impl Job {
         }
     }
 
-    /// What `GITHUB_EVENT_PATH` holds, as far as anybody reads it.
+    /// The content of the file `GITHUB_EVENT_PATH`, limited to the fields that are read.
     pub(crate) fn event_payload(&self) -> Value {
         let repository = json!({ "id": self.repository_id, "full_name": self.repository });
         if self.pull_request == 0 {
@@ -112,7 +112,7 @@ impl Job {
         })
     }
 
-    /// What expressions in an input's default can name.
+    /// The contexts that expressions in an input's default can use.
     pub(crate) fn contexts(&self) -> BTreeMap<&'static str, Value> {
         let github = json!({
             "repository": self.repository, "repository_id": self.repository_id.to_string(),
@@ -172,8 +172,8 @@ impl Job {
         pairs.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
-    /// What an action's own steps get besides, and no other step: all of it is secret or leads to
-    /// where a secret is shown.
+    /// The additional variables of an action's own steps. All of them are secrets or addresses that
+    /// need a secret. Other steps do not get them.
     pub(crate) fn services(&self) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::new();
         let mut add = |name: &str, value: &str| variables.insert(name.to_owned(), value.to_owned());

@@ -1,5 +1,5 @@
-//! An action's `action.yml` as the runner reads it: the inputs with their defaults, where an
-//! expression stands for a value of the job, and the files that Node runs.
+//! An action's `action.yml` as the runner reads it: the inputs with their defaults, which may
+//! contain expressions, and the scripts that Node runs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,17 +7,18 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What the runner needs of `action.yml`. A key that the runner doesn't know is a mistake.
+/// The parts of `action.yml` that the runner uses. A key that the runner does not know is a
+/// mistake.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Metadata {
     #[allow(dead_code, reason = "every action has one")]
     name: String,
-    #[allow(dead_code, reason = "the marketplace's")]
+    #[allow(dead_code, reason = "read by the marketplace")]
     description: String,
-    #[allow(dead_code, reason = "the marketplace's")]
+    #[allow(dead_code, reason = "read by the marketplace")]
     author: Option<String>,
-    #[allow(dead_code, reason = "the marketplace's")]
+    #[allow(dead_code, reason = "read by the marketplace")]
     branding: Option<BTreeMap<String, String>>,
     #[serde(default)]
     inputs: BTreeMap<String, Input>,
@@ -55,15 +56,14 @@ pub(super) struct Runs {
 }
 
 impl Metadata {
-    /// Reads `action.yml` of a folder.
     pub(super) fn read(folder: &Path) -> Self {
         let path = folder.join("action.yml");
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// The variables `INPUT_…` of a step `with` these values. An input the action does not have is
-    /// passed too, as the runner does, and is a mistake here.
+    /// The variables `INPUT_…` of a step with these values in `with`. A real runner passes on an
+    /// input that the action does not declare. Here that fails the test.
     pub(super) fn inputs(
         &self,
         with: &BTreeMap<String, String>,
@@ -82,7 +82,7 @@ impl Metadata {
     }
 }
 
-/// A text with each `${{ … }}` in it replaced by its value.
+/// Replaces each `${{ … }}` in a text by its value.
 fn evaluate(text: &str, contexts: &BTreeMap<&str, Value>) -> String {
     let Some((before, rest)) = text.split_once("${{") else { return text.to_owned() };
     let (expression, after) = rest.split_once("}}").expect("an expression has an end");
@@ -96,21 +96,22 @@ fn evaluate(text: &str, contexts: &BTreeMap<&str, Value>) -> String {
     format!("{before}{value}{}", evaluate(after, contexts))
 }
 
-/// A property of a context, or `toJSON` of one: what defaults of inputs are made of.
+/// A property of a context, or `toJSON` of a context or property. Defaults of inputs use nothing
+/// else.
 fn term(expression: &str, contexts: &BTreeMap<&str, Value>) -> Value {
     if let Some(inner) = expression.strip_prefix("toJSON(").and_then(|rest| rest.strip_suffix(')')) {
         return Value::String(format!("{:#}", term(inner.trim(), contexts)));
     }
     let mut parts = expression.split('.');
     let name = parts.next().expect("a first part");
-    // A name that is no context there is an error that fails the job before its first step.
+    // A context that is not available there fails a real job before its first step.
     let context =
         contexts.get(name).unwrap_or_else(|| panic!("{name:?} is no context of an input's default"));
     parts.fold(context.clone(), |value, part| value.get(part).cloned().unwrap_or_default())
 }
 
 #[test]
-fn defaults_are_evaluated() {
+fn input_defaults_are_evaluated() {
     let contexts = BTreeMap::from([
         ("job", serde_json::json!({ "check_run_id": 42 })),
         ("matrix", serde_json::json!({ "node": 18 })),

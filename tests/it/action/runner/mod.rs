@@ -1,6 +1,6 @@
-//! A stand-in for GitHub's runner: runs an action's `main`, a job's steps and the action's `post`
-//! as the real one does, with its files, variables, masks and cuts. It knows no action by name:
-//! what is run stands in `action.yml`.
+//! A stand-in for GitHub's runner. It runs an action's `main`, a job's steps and the action's
+//! `post` with the real runner's files, variables, masks and cancellations. It contains nothing
+//! about a particular action: `action.yml` names the scripts.
 
 mod commands;
 mod job;
@@ -21,7 +21,7 @@ pub(super) use job::{Access, Job};
 use metadata::Metadata;
 use process::{End, Process};
 
-/// Variables that a file must not set: the runner refuses one and keeps the others as they were.
+/// A variable that a file must not set. The runner refuses it and keeps the other variables.
 const REFUSED: &str = "NODE_OPTIONS";
 
 /// A runner with one job.
@@ -31,7 +31,7 @@ pub(super) struct Runner {
     metadata: Metadata,
     folder: TempDir,
     masks: Masks,
-    /// What steps wrote to `GITHUB_ENV` and `GITHUB_PATH`.
+    /// Variables that steps wrote to `GITHUB_ENV` and `GITHUB_PATH`.
     exported: BTreeMap<String, String>,
     path: Vec<String>,
     state: BTreeMap<String, String>,
@@ -46,36 +46,34 @@ pub(super) struct Step {
     /// Milliseconds since the epoch.
     pub started_at: i64,
     pub ended_at: i64,
-    /// `None` when a signal ended it.
+    /// `None` if a signal ended it.
     pub code: Option<i32>,
-    /// Something it started holds its output open.
+    /// Whether a process that it started still holds its output open.
     pub output_held: bool,
-    /// As a person reads it, masked.
+    /// The masked lines.
     pub log: Vec<String>,
     pub annotations: Vec<Annotation>,
     pub outputs: BTreeMap<String, String>,
-    /// Markdown, as the step wrote it.
+    /// Markdown.
     pub summary: String,
 }
 
 impl Step {
-    /// The texts of the warnings.
     pub(super) fn warnings(&self) -> Vec<&str> {
         self.annotations.iter().filter(|a| a.level == "warning").map(|a| a.message.as_str()).collect()
     }
 
-    /// The whole log as one text.
     pub(super) fn text(&self) -> String {
         self.log.join("\n")
     }
 }
 
-/// The step's files, new for each step.
+/// The files of a step, created anew for each.
 const FILES: [&str; 5] =
     ["GITHUB_ENV", "GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_PATH", "GITHUB_STEP_SUMMARY"];
 
 impl Runner {
-    /// A runner for a job that uses the action in a folder.
+    /// A runner for a job that uses the action in this folder.
     pub(super) fn new(action: &Path, job: Job) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         for name in ["temp/_runner_file_commands", "workspace", "home", "tools"] {
@@ -109,14 +107,14 @@ impl Runner {
         self.folder.path().join("temp")
     }
 
-    /// What is in `RUNNER_TEMP` and not the runner's own.
+    /// The entries of `RUNNER_TEMP` that the runner did not create.
     pub(super) fn left_behind(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.temp()).expect("a folder");
         let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
         names.filter(|name| name != "_runner_file_commands").collect()
     }
 
-    /// What a step before this one wrote to `GITHUB_ENV`.
+    /// The value that an earlier step wrote to `GITHUB_ENV`.
     pub(super) fn exported(&self, name: &str) -> Option<&str> {
         self.exported.get(name).map(String::as_str)
     }
@@ -126,14 +124,13 @@ impl Runner {
         self.exported.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Runs the action's `main`.
     pub(super) fn main(&mut self) -> &Step {
         let (main, name) = (self.metadata.runs.main.clone(), "Run acme/pacegate/action@v1".to_owned());
         self.run_action(&main, name)
     }
 
-    /// Runs the action's `post`, as always at the end, whatever came before; the rest of what the
-    /// action saved comes with it.
+    /// Runs the action's `post` with the state that the action saved. It always runs at the end,
+    /// even after failures.
     pub(super) fn post(&mut self) -> &Step {
         assert_eq!(self.metadata.runs.post_if.as_deref().unwrap_or("always()"), "always()");
         let post = self.metadata.runs.post.clone().expect("the action has a post step");
@@ -160,7 +157,7 @@ impl Runner {
         step
     }
 
-    /// Runs a step's script to its end.
+    /// Runs a step's script until it ends.
     pub(super) fn run(&mut self, name: &str, script: &str) -> &Step {
         let (process, files, begun) = self.start(script);
         let mut log = Log::default();
@@ -174,7 +171,7 @@ impl Runner {
         let (mut process, files, begun) = self.start(script);
         let mut log = Log::default();
         let running = process.until(marker, |line| log.take(line, &self.masks));
-        assert!(running, "{name} ended by itself:\n{}", log.lines.join("\n"));
+        assert!(running, "{name} ended before it was cut off:\n{}", log.lines.join("\n"));
         let end = process.cut_off(|line| log.take(line, &self.masks));
         self.ended(name.to_owned(), begun, end, log, &files)
     }
@@ -189,7 +186,7 @@ impl Runner {
         (Process::start(&["bash", "-e", &path], &self.workspace(), &environment), files, begun)
     }
 
-    /// A folder with this step's empty files.
+    /// Creates a folder with empty files for this step.
     fn new_files(&self) -> PathBuf {
         let folder = self.temp().join("_runner_file_commands").join(self.steps.len().to_string());
         std::fs::create_dir(&folder).expect("a folder of this step alone");
@@ -204,7 +201,7 @@ impl Runner {
         let path = self.path.iter().rev().map(String::as_str).chain([inherited.as_str()]);
         let path = path.collect::<Vec<_>>().join(":");
         let mut all = self.exported.clone();
-        // Whatever a step wrote, the runner's own names are the runner's.
+        // The runner's own variables replace values that a step wrote.
         all.extend(self.job.environment());
         all.extend(more);
         let below = |name: &str| self.folder.path().join(name).to_string_lossy().into_owned();
@@ -226,7 +223,7 @@ impl Runner {
         all
     }
 
-    /// Reads what a step left in its files.
+    /// Reads the files of a step that ended.
     fn ended(&mut self, name: String, started_at: i64, end: End, log: Log, files: &Path) -> &Step {
         let read = |name: &str| std::fs::read_to_string(files.join(name)).expect("a step keeps its files");
         let exported = pairs(&read("GITHUB_ENV"));
@@ -236,7 +233,7 @@ impl Runner {
         self.state.extend(pairs(&read("GITHUB_STATE")));
         assert_eq!(log.open_groups, 0, "{name}: a group was not ended:\n{}", log.lines.join("\n"));
         let summary = read("GITHUB_STEP_SUMMARY");
-        // GitHub leaves a larger one out and says so.
+        // GitHub leaves out a larger summary with a message.
         assert!(summary.len() <= 1 << 20, "{name}: a summary of {} bytes", summary.len());
         self.steps.push(Step {
             started_at,
@@ -256,18 +253,18 @@ impl Runner {
         format!("github_{}", self.folder.path().file_name().expect("a name").to_string_lossy())
     }
 
-    /// Ends the job: what it started and left running is killed, and named.
+    /// Ends the job. Kills the processes that it left running and returns their commands.
     pub(super) fn end(&self) -> Vec<String> {
         orphans::end_all(&format!("RUNNER_TRACKING_ID={}", self.tracking_id()))
     }
 
-    /// The environment of what runs beside the steps.
+    /// The environments of the processes that run beside the steps.
     pub(super) fn environments(&self) -> String {
         orphans::environments(&format!("RUNNER_TRACKING_ID={}", self.tracking_id()))
     }
 
-    /// Everything a step or a reader of the run could see: logs, summaries, outputs, variables, what the
-    /// action saved, and every file that is left.
+    /// Everything that a step or a reader of the run can see: logs, summaries, outputs, variables,
+    /// the action's saved state, and the content of every remaining file.
     pub(super) fn visible(&self) -> String {
         let mut text = format!("{:?}\n{:?}\n{:?}", self.steps, self.exported, self.state);
         let mut folders = vec![self.folder.path().to_owned()];

@@ -1,5 +1,5 @@
-//! Processes that a job left running. A runner knows them by a variable of their environment, kills
-//! them at the job's end and says so in the log.
+//! Processes that a job left running. Like the real runner, it finds them by a variable in their
+//! environment and kills them at the job's end.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -11,7 +11,7 @@ fn with(variable: &str) -> Vec<(Pid, String, String)> {
     for entry in std::fs::read_dir("/proc").expect("a list of processes") {
         let path = entry.expect("an entry").path();
         let Some(pid) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
-        // A process of somebody else, or one that has just ended.
+        // Another user's process, or a process that has just ended.
         let Ok(environment) = std::fs::read(path.join("environ")) else { continue };
         if environment.split(|&byte| byte == 0).any(|pair| pair == variable.as_bytes()) {
             let command = std::fs::read(path.join("cmdline")).unwrap_or_default();
@@ -21,21 +21,21 @@ fn with(variable: &str) -> Vec<(Pid, String, String)> {
     found
 }
 
-/// Kills every process with that variable, and gives their commands.
+/// Kills every process with that variable and returns the commands.
 pub(super) fn end_all(variable: &str) -> Vec<String> {
     let found = with(variable);
     for (pid, ..) in &found {
-        // It may have ended meanwhile.
+        // Fails only if the process has ended meanwhile.
         let _ = kill(*pid, Signal::SIGKILL);
     }
-    // A killed process is there for a moment more.
+    // A killed process stays visible for a moment.
     while !with(variable).is_empty() {
         std::thread::yield_now();
     }
     found.into_iter().map(|(_, command, _)| command).collect()
 }
 
-/// The environments of every process with that variable.
+/// The environments of all processes with that variable.
 pub(super) fn environments(variable: &str) -> String {
     with(variable).into_iter().map(|(.., environment)| environment).collect()
 }

@@ -1,5 +1,5 @@
-//! A step's process: in a group of its own, its output read while it runs, cut off as a runner cuts
-//! a step off, and never waited for longer than a test's patience.
+//! A step's process. It has its own process group, its output is read while it runs, and it is cut
+//! off as a runner does it. A test never waits longer than `PATIENCE`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -12,11 +12,11 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// A process that has not ended by now never will.
+/// A process that has not ended by now counts as hung.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long a signal has before the next, harder one. A runner gives 7.5 seconds and 2.5.
+/// The time between one signal and the next, harder one. A runner waits 7.5 seconds and 2.5.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long the output may stay open when the process itself has ended. A runner gives 5 seconds.
+/// How long the output may stay open after the process has ended. A runner waits 5 seconds.
 const OPEN_OUTPUT: Duration = Duration::from_secs(2);
 
 enum Event {
@@ -26,22 +26,21 @@ enum Event {
     Exit(Option<i32>),
 }
 
-/// A running step.
 pub(super) struct Process {
     group: Pid,
     events: Receiver<Event>,
     open_pipes: u8,
     ended: bool,
-    /// Once it has ended: its exit code, if it has one.
+    /// The exit code after the end, if it has one.
     code: Option<i32>,
 }
 
 /// How a step's process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
-    /// The exit code; `None` when a signal ended it.
+    /// The exit code, `None` if a signal ended it.
     pub code: Option<i32>,
-    /// Something that it started still holds its output open: a runner waits for that.
+    /// Whether a process that it started still holds its output open. A runner waits for that.
     pub output_held: bool,
 }
 
@@ -67,7 +66,8 @@ impl Process {
         Self { group, events, open_pipes: 2, ended: false, code: None }
     }
 
-    /// Hands on the lines until one contains `marker`; `false` if the process ended before.
+    /// Passes on the lines until one contains `marker`. Returns `false` if the process ended
+    /// before.
     pub(super) fn until(&mut self, marker: &str, mut line: impl FnMut(&str)) -> bool {
         loop {
             match self.events.recv_timeout(PATIENCE).expect("a step that prints or ends") {
@@ -86,7 +86,7 @@ impl Process {
         }
     }
 
-    /// Hands on the rest of its lines, and waits for its end.
+    /// Passes on the remaining lines and waits for the end.
     pub(super) fn end(mut self, mut line: impl FnMut(&str)) -> End {
         while !self.ended || self.open_pipes > 0 {
             let patience = if self.ended { OPEN_OUTPUT } else { PATIENCE };
@@ -104,8 +104,8 @@ impl Process {
         End { code: self.code, output_held: self.open_pipes > 0 }
     }
 
-    /// Cuts the step off, as at a cancellation and a timeout: asked, told, killed. What it started
-    /// in its group goes with it.
+    /// Cuts the step off, as a cancellation or a timeout does: SIGINT, SIGTERM, SIGKILL. The
+    /// signals reach its whole process group.
     pub(super) fn cut_off(mut self, mut line: impl FnMut(&str)) -> End {
         for signal in [Signal::SIGINT, Signal::SIGTERM] {
             self.signal(signal);
@@ -123,7 +123,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        // A group that is gone needs no signal.
+        // Fails only if the group has ended already.
         let _ = killpg(self.group, signal);
     }
 }
@@ -139,7 +139,7 @@ fn read(pipe: impl Read + Send + 'static, events: Sender<Event>) {
             }
             line.clear();
         }
-        // Who no longer listens has its end already.
+        // Fails only if the receiver has seen the end already.
         let _ = events.send(Event::EndOfPipe);
     });
 }

@@ -1,4 +1,4 @@
-//! The stand-in itself, held to what the real runner does, with a small action made for it.
+//! Tests of the stand-in runner against the behaviour of the real one, with a small action.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -54,7 +54,7 @@ fn runner() -> (TempDir, Runner) {
 }
 
 #[test]
-fn an_action_has_its_inputs_files_and_state_and_a_step_has_what_it_exported() {
+fn action_gets_inputs_and_state_step_gets_exports() {
     let (_action, mut runner) = runner();
     let main = runner.main();
     assert_eq!((main.code, main.summary.as_str()), (Some(0), "# A title\n"));
@@ -79,7 +79,7 @@ fn an_action_has_its_inputs_files_and_state_and_a_step_has_what_it_exported() {
 }
 
 #[test]
-fn a_step_is_cut_off_with_its_group_and_what_left_the_group_stays() {
+fn step_cut_off_kills_group_not_detached_processes() {
     let (_action, mut runner) = runner();
     let script = "trap '' INT; sleep 601 & setsid sleep 602 >/dev/null 2>&1 & echo ready; wait";
     let step = runner.run_cut_off("A step", script, "ready");
@@ -88,7 +88,7 @@ fn a_step_is_cut_off_with_its_group_and_what_left_the_group_stays() {
 }
 
 #[test]
-fn a_step_whose_child_holds_its_output_is_seen() {
+fn step_whose_child_holds_output_is_reported() {
     let (_action, mut runner) = runner();
     let step = runner.run("A step", "sleep 603 &");
     assert_eq!((step.code, step.output_held), (Some(0), true));

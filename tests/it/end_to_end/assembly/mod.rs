@@ -1,18 +1,19 @@
-//! A pipeline as several services send it, in pieces and in no order: stages and operations of one
-//! tracer, a service whose clock is wrong, a queue whose consumer has a trace of its own.
+//! A pipeline whose parts come from several services, in separate requests and in random order. It
+//! has stages and operations of one tracer, a service with a wrong clock, and a queue whose
+//! consumer has its own trace.
 
-mod sent;
+mod pipeline_run;
 
 use serde_json::Value;
 
-use self::sent::Sent;
-use super::{Database, Scene, on_both};
+use self::pipeline_run::PipelineRun;
+use super::{Database, Fixture, on_both};
 use crate::time::now_seconds;
 use crate::webhooks::sha;
 
 /// Runs of main before the change.
 const HISTORY: u32 = 20;
-/// What the consumer does, below all that leads to it.
+/// The path of the consumer's work.
 const MIGRATE: [&str; 6] =
     ["shop", "deploy", "send-message-orders", "receive-message-orders", "process-message-orders", "migrate"];
 
@@ -20,35 +21,35 @@ fn stage<'a>(verdict: &'a Value, path: &[&str]) -> Option<&'a Value> {
     verdict["stages"].as_array()?.iter().find(|stage| stage["path"] == serde_json::json!(path))
 }
 
-on_both!(many_senders_make_one_run);
-async fn many_senders_make_one_run(database: Database) {
-    let scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
+on_both!(spans_from_many_senders_form_one_run);
+async fn spans_from_many_senders_form_one_run(database: Database) {
+    let fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
     let begin = now_seconds() - 3600 * i64::from(HISTORY + 2);
-    let history: Vec<Sent> = (0..HISTORY)
-        .map(|i| Sent::new(&sha(&format!("main {i}")), "main", begin + i64::from(i) * 3600, 1.0))
+    let history: Vec<PipelineRun> = (0..HISTORY)
+        .map(|i| PipelineRun::new(&sha(&format!("main {i}")), "main", begin + i64::from(i) * 3600, 1.0))
         .collect();
-    let pieces: Vec<Value> = history.iter().flat_map(Sent::pieces).collect();
-    for request in sent::requests(pieces, 4) {
-        scene.push(&service, &request).await;
+    let parts: Vec<Value> = history.iter().flat_map(PipelineRun::parts).collect();
+    for request in pipeline_run::requests(parts, 4) {
+        fixture.push(&service, &request).await;
     }
-    scene.wait_for_runs(&service, HISTORY as usize).await;
-    scene.quiet(&service, 0).await;
-    let (_, runs) = scene.api(&service, "/runs").await;
+    fixture.wait_for_runs(&service, HISTORY as usize).await;
+    fixture.wait_until_idle(&service, 0).await;
+    let (_, runs) = fixture.api(&service, "/runs").await;
     let pipelines: Vec<&Value> =
         runs["runs"].as_array().expect("runs").iter().map(|run| &run["pipeline"]).collect();
-    assert_eq!(pipelines, vec!["shop"; HISTORY as usize], "no part of a run is a run by itself");
+    assert_eq!(pipelines, vec!["shop"; HISTORY as usize], "no part of a run is stored as a separate run");
 
     let head = sha("slow consumer");
-    let slowed = Sent::new(&head, "change", now_seconds() - 600, 2.0);
-    let (late, pieces): (Vec<Value>, Vec<Value>) =
-        slowed.pieces().into_iter().partition(|piece| sent::name(piece) == "git-clone");
-    for request in sent::requests(pieces, 3) {
-        scene.push(&service, &request).await;
+    let slowed = PipelineRun::new(&head, "change", now_seconds() - 600, 2.0);
+    let (late, parts): (Vec<Value>, Vec<Value>) =
+        slowed.parts().into_iter().partition(|part| pipeline_run::name(part) == "git-clone");
+    for request in pipeline_run::requests(parts, 3) {
+        fixture.push(&service, &request).await;
     }
-    // Not before all of it was collected: a verdict on half of it may come first.
-    scene.quiet(&service, 0).await;
-    let (_, verdict) = scene.api(&service, &format!("/commits/{head}/verdict")).await;
+    // Waits until all of it is collected: a verdict on a part of it may come first.
+    fixture.wait_until_idle(&service, 0).await;
+    let (_, verdict) = fixture.api(&service, &format!("/commits/{head}/verdict")).await;
     let blamed: Vec<&Value> = verdict["stages"]
         .as_array()
         .expect("stages")
@@ -64,7 +65,7 @@ async fn many_senders_make_one_run(database: Database) {
         &["shop", "test", "upload-artifact", "store-artifact"],
     ] {
         let stage = stage(&verdict, path).unwrap_or_else(|| panic!("{path:?} in {verdict}"));
-        assert_eq!(stage["verdict"], "pass", "{path:?}: what it sent a message to does not lengthen it");
+        assert_eq!(stage["verdict"], "pass", "{path:?}: the receiver of its message does not lengthen it");
     }
     let empty = stage(&verdict, &["shop", "build", "build-lint"]).expect("a stage without length");
     assert!(empty["verdict"] != "suspect", "{empty}");
@@ -74,14 +75,14 @@ async fn many_senders_make_one_run(database: Database) {
     }
     assert!(stage(&verdict, &["shop", "checkout", "git-clone"]).is_none_or(|s| s["verdict"] == "removed"));
 
-    // What comes after the verdict makes the run again, and the verdict.
-    scene.push(&service, &sent::requests(late, 1).remove(0)).await;
-    scene.quiet(&service, 0).await;
-    let (_, verdict) = scene.api(&service, &format!("/commits/{head}/verdict")).await;
-    let clone = stage(&verdict, &["shop", "checkout", "git-clone"]).expect("it is there");
+    // Spans that come after the verdict rebuild the run and the verdict.
+    fixture.push(&service, &pipeline_run::requests(late, 1).remove(0)).await;
+    fixture.wait_until_idle(&service, 0).await;
+    let (_, verdict) = fixture.api(&service, &format!("/commits/{head}/verdict")).await;
+    let clone = stage(&verdict, &["shop", "checkout", "git-clone"]).expect("the late stage");
     assert_eq!(clone["verdict"], "pass");
-    let (_, runs) = scene.api(&service, &format!("/runs?sha={head}")).await;
+    let (_, runs) = fixture.api(&service, &format!("/runs?sha={head}")).await;
     assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1));
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

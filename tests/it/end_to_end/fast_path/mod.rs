@@ -1,5 +1,5 @@
-//! The companion action's fast path: a job exchanges its OIDC token for a grant and uploads what
-//! happened inside its steps. Whoever lies is refused with a line in the log, and nothing comes of it.
+//! The companion action's fast path: a job exchanges its OIDC token for a grant and uploads the
+//! spans of its steps. False tokens and uploads are refused with a log line and have no effect.
 
 mod attacks;
 mod uploads;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::actions::install;
-use super::{Database, REPO, Scene, on_both};
+use super::{Database, Fixture, REPO, on_both};
 use crate::fake_github::oidc::Issuer;
 use crate::service::Service;
 use crate::time::now_seconds;
@@ -24,38 +24,38 @@ pub(super) const PUBLIC_URL: &str = "https://pacegate.example.com";
 pub(super) const RUN: i64 = 5_001;
 pub(super) const JOB: i64 = 6_001;
 
-/// A service with an App, and the issuer whose tokens it takes.
+/// A service with an App, and the issuer whose tokens it accepts.
 pub(super) struct FastPath {
-    pub scene: Scene,
+    pub fixture: Fixture,
     pub issuer: Issuer,
 }
 
 impl FastPath {
     pub(super) async fn new(database: Database) -> Self {
-        let mut scene = Scene::new(database).await;
+        let mut fixture = Fixture::new(database).await;
         let issuer = Issuer::start().await;
-        scene.builder = scene
+        fixture.builder = fixture
             .builder
             .env("PACEGATE_GITHUB_OIDC_ISSUER", issuer.url())
             .env("PACEGATE_PUBLIC_URL", &format!("{PUBLIC_URL}/"));
-        Self { scene, issuer }
+        Self { fixture, issuer }
     }
 
-    /// Started, and installed on the repository.
+    /// Starts the service and installs the App on the repository.
     pub(super) async fn started(&self) -> Service {
-        let service = self.scene.builder.start().await;
-        install(&self.scene, &service).await;
-        self.scene.quiet(&service, 0).await;
+        let service = self.fixture.builder.start().await;
+        install(&self.fixture, &service).await;
+        self.fixture.wait_until_idle(&service, 0).await;
         service
     }
 
-    /// Asks for a grant with a token.
+    /// Requests a grant with a token.
     pub(super) async fn exchange(&self, service: &Service, token: &str) -> (u16, Value) {
-        let request = self.scene.client.post(format!("{}/api/v1/actions/grants", service.url()));
+        let request = self.fixture.client.post(format!("{}/api/v1/actions/grants", service.url()));
         answer(request.bearer_auth(token)).await
     }
 
-    /// The grant of a good token with these claims.
+    /// A grant for a valid token with these claims.
     pub(super) async fn grant(&self, service: &Service, claims: Value) -> String {
         let (status, granted) = self.exchange(service, &self.issuer.mint(PUBLIC_URL, claims)).await;
         assert_eq!(status, 201, "{granted}");
@@ -64,7 +64,7 @@ impl FastPath {
 
     /// Uploads a body with a grant or a token.
     pub(super) async fn upload(&self, service: &Service, bearer: &str, body: Vec<u8>) -> (u16, Value) {
-        let request = self.scene.client.post(format!("{}/api/v1/actions/traces", service.url()));
+        let request = self.fixture.client.post(format!("{}/api/v1/actions/traces", service.url()));
         let request = request.header("content-type", "application/jsonl").header("content-encoding", "gzip");
         answer(request.bearer_auth(bearer).body(body)).await
     }
@@ -81,7 +81,7 @@ pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     to.write_all(bytes).and_then(|()| to.finish()).expect("memory")
 }
 
-/// A manifest of the good claims' job, with these fields put over it and these spans beside it.
+/// The manifest of the valid claims' job for these spans. `over` replaces fields.
 pub(super) fn manifest(over: Value, spans: &[u8]) -> Value {
     let ended = now_seconds() * 1_000_000_000;
     let good = json!({
@@ -97,7 +97,7 @@ pub(super) fn manifest(over: Value, spans: &[u8]) -> Value {
     crate::fake_github::views::overlay(good, over)
 }
 
-/// A body as the action sends it.
+/// A body in the action's format.
 pub(super) fn body(manifest: &Value, spans: &[u8]) -> Vec<u8> {
     [gzip(format!("{}\n", json!({ "manifest": manifest })).as_bytes()), spans.to_vec()].concat()
 }

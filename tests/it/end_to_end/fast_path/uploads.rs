@@ -1,11 +1,11 @@
-//! What is taken: from a job with a grant, and from any other CI with an ingest token.
+//! Accepted uploads: from a job with a grant, and from another CI with an ingest token.
 
 use pacegate_ingest::ci_job::ids;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{
-    Database, FastPath, JOB, PUBLIC_URL, REPO, RUN, Scene, body, gzip, manifest, on_both, test_case,
+    Database, FastPath, Fixture, JOB, PUBLIC_URL, REPO, RUN, body, gzip, manifest, on_both, test_case,
 };
 use crate::end_to_end::PATIENCE;
 use crate::fake_github::actions::WorkflowRun;
@@ -14,15 +14,15 @@ use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, sha};
 
-on_both!(jobs_that_begin_at_once_on_a_new_service_all_get_a_grant);
-async fn jobs_that_begin_at_once_on_a_new_service_all_get_a_grant(database: Database) {
+on_both!(simultaneous_jobs_on_new_service_all_get_grants);
+async fn simultaneous_jobs_on_new_service_all_get_grants(database: Database) {
     let path = FastPath::new(database).await;
     let service = path.started().await;
     let url = format!("{}/api/v1/actions/grants", service.url());
     let mut jobs = JoinSet::new();
     for _ in 0..20 {
         let token = path.issuer.mint(PUBLIC_URL, json!({}));
-        jobs.spawn(path.scene.client.post(&url).bearer_auth(token).send());
+        jobs.spawn(path.fixture.client.post(&url).bearer_auth(token).send());
     }
     for answer in jobs.join_all().await {
         assert_eq!(answer.expect("an answer").status(), 201);
@@ -30,8 +30,8 @@ async fn jobs_that_begin_at_once_on_a_new_service_all_get_a_grant(database: Data
     assert_eq!(path.issuer.jwks_fetches(), 1);
 }
 
-on_both!(a_job_proves_who_it_is_and_uploads_to_its_own_run);
-async fn a_job_proves_who_it_is_and_uploads_to_its_own_run(database: Database) {
+on_both!(job_proves_identity_and_uploads_to_own_run);
+async fn job_proves_identity_and_uploads_to_own_run(database: Database) {
     let path = FastPath::new(database).await;
     let service = path.started().await;
     let token = path.issuer.mint(PUBLIC_URL, json!({}));
@@ -55,10 +55,11 @@ async fn a_job_proves_who_it_is_and_uploads_to_its_own_run(database: Database) {
     assert_eq!(
         taken["verdict_url"],
         Value::Null,
-        "GitHub has not told of the run, and the token names a merge"
+        "GitHub has not reported the run, and the token names a merge"
     );
 
-    // Once more with another job's token, of a branch: what it is of is known.
+    // A second upload with another job's token, of a branch. It names the branch's commit, so the
+    // answer has a verdict URL.
     let of_branch =
         json!({ "event_name": "push", "ref": "refs/heads/main", "head_ref": "", "sha": sha("main") });
     let grant = path.grant(&service, of_branch).await;
@@ -70,7 +71,7 @@ async fn a_job_proves_who_it_is_and_uploads_to_its_own_run(database: Database) {
         (202, &json!({ "spans": 0, "rejected": 0, "message": null, "verdict_url": url }))
     );
 
-    // A token without a word on the job is of the run all the same.
+    // A token without a job id still belongs to the run.
     let grant = path.grant(&service, json!({ "check_run_id": null })).await;
     let (status, _) = path.upload(&service, &grant, body(&manifest(json!({}), &spans), &spans)).await;
     assert_eq!(status, 202);
@@ -79,31 +80,31 @@ async fn a_job_proves_who_it_is_and_uploads_to_its_own_run(database: Database) {
         assert!(!log.contains(secret), "no secret is in the log");
     }
     service.terminate().await;
-    path.scene.fake.finish();
+    path.fixture.fake.finish();
 }
 
-async fn run_of(scene: &Scene, service: &Service) -> Value {
-    scene.wait_for_runs(service, 1).await;
-    let (_, runs) = scene.api(service, "/runs").await;
+async fn run_of(fixture: &Fixture, service: &Service) -> Value {
+    fixture.wait_for_runs(service, 1).await;
+    let (_, runs) = fixture.api(service, "/runs").await;
     let id = runs["runs"][0]["id"].as_str().expect("a run").to_owned();
-    scene.api(service, &format!("/runs/{id}")).await.1
+    fixture.api(service, &format!("/runs/{id}")).await.1
 }
 
-on_both!(where_no_app_tells_of_the_run_the_manifest_does);
-async fn where_no_app_tells_of_the_run_the_manifest_does(database: Database) {
+on_both!(manifest_describes_run_when_no_app_does);
+async fn manifest_describes_run_when_no_app_does(database: Database) {
     let path = FastPath::new(database).await;
-    // The App is there, but not on this repository: it is known by its token alone.
-    let service = path.scene.builder.clone().env("PACEGATE_SETTLE", "100ms").start().await;
+    // The App exists but is not installed on this repository. Only the token identifies it.
+    let service = path.fixture.builder.clone().env("PACEGATE_SETTLE", "100ms").start().await;
     let job = ids::job_span_id(JOB).to_string();
     let spans = gzip(test_case("tests::slow", Some(&job), &[]).as_bytes());
     let over =
         json!({ "ref": "refs/heads/main", "event_name": "push", "matrix": { "os": "linux", "shard": 2 } });
-    let token = path.scene.token.clone();
+    let token = path.fixture.token.clone();
     let (status, taken) = path.upload(&service, &token, body(&manifest(over, &spans), &spans)).await;
     assert_eq!((status, &taken["spans"]), (202, &json!(1)), "{taken}");
     let sha = sha("a merge of seven");
     assert!(taken["verdict_url"].as_str().is_some_and(|url| url.contains(&sha)), "{taken}");
-    let run = run_of(&path.scene, &service).await;
+    let run = run_of(&path.fixture, &service).await;
     let said = ["head_sha", "pipeline", "external_id", "result"].map(|name| run["run"][name].clone());
     assert_eq!(said, [json!(sha), json!("CI"), json!(RUN.to_string()), json!("success")], "{run}");
     assert_eq!(run["run"]["lineage"], json!({ "kind": "branch", "name": "main" }));
@@ -111,7 +112,7 @@ async fn where_no_app_tells_of_the_run_the_manifest_does(database: Database) {
         run["stages"].as_array().expect("stages").iter().map(|stage| &stage["path"]).collect();
     assert!(paths.contains(&&json!(["CI", "test (linux, 2)", "tests::slow"])), "{paths:?}");
     assert_eq!(run["run"]["trace_id"], json!(ids::trace_id(RUN, 1)));
-    // A further job, which had begun before and failed: its step did, and the run with it.
+    // Another job, which began earlier and failed. The run starts earlier and fails with it.
     let other = ids::job_span_id(JOB + 1);
     let failed = test_case("a step", Some(&other.to_string()), &[])
         .replace(r#""kind":1"#, r#""kind":1,"status":{"code":2}"#);
@@ -123,50 +124,51 @@ async fn where_no_app_tells_of_the_run_the_manifest_does(database: Database) {
     let (status, taken) = path.upload(&service, &token, body(&manifest(over, &failed), &failed)).await;
     assert_eq!(status, 202, "{taken}");
     let whole = eventually("the run of both jobs", PATIENCE, || async {
-        let run = run_of(&path.scene, &service).await;
+        let run = run_of(&path.fixture, &service).await;
         (run["run"]["result"] == "failure").then_some(run)
     });
     let run = whole.await;
     assert!(run["run"]["duration_ns"].as_i64().is_some_and(|ns| ns > 150_000_000_000), "{run}");
     assert_eq!(run["run"]["notes"], json!([]));
-    // Whose token it is decides, not what the manifest says.
+    // The token determines the repository, not the manifest.
     let of_another = manifest(json!({ "repository": "acme/another" }), &spans);
     let (status, refused) = path.upload(&service, &token, body(&of_another, &spans)).await;
     assert_eq!(status, 400, "{refused}");
     service.terminate().await;
-    path.scene.fake.finish();
+    path.fixture.fake.finish();
 }
 
-on_both!(a_repository_that_is_renamed_or_moves_keeps_its_number);
-async fn a_repository_that_is_renamed_or_moves_keeps_its_number(database: Database) {
+on_both!(renamed_or_moved_repository_keeps_its_number);
+async fn renamed_or_moved_repository_keeps_its_number(database: Database) {
     let path = FastPath::new(database).await;
     let service = path.started().await;
-    // The name in the token is an old one, or another's: the number counts.
+    // The name in the token may be outdated or belong to another repository. The number counts.
     let (status, granted) = path
         .exchange(&service, &path.issuer.mint(PUBLIC_URL, json!({ "repository": "acme/old-name" })))
         .await;
     assert_eq!((status, &granted["repository"]), (201, &json!(REPO)));
     let elsewhere = Repository::new(77, "acme/elsewhere");
-    let payload = webhooks::installation("created", 99, &[&path.scene.repository, &elsewhere]);
-    path.scene.fake.repository(99, elsewhere);
-    path.scene.deliver(&service, &webhooks::delivery("installation", &payload, WEBHOOK_SECRET)).await;
-    path.scene.quiet(&service, 0).await;
+    let payload = webhooks::installation("created", 99, &[&path.fixture.repository, &elsewhere]);
+    path.fixture.fake.repository(99, elsewhere);
+    path.fixture.deliver(&service, &webhooks::delivery("installation", &payload, WEBHOOK_SECRET)).await;
+    path.fixture.wait_until_idle(&service, 0).await;
     let (status, granted) =
         path.exchange(&service, &path.issuer.mint(PUBLIC_URL, json!({ "repository_id": "77" }))).await;
     assert_eq!((status, &granted["repository"]), (201, &json!("acme/elsewhere")));
     service.terminate().await;
-    path.scene.fake.finish();
+    path.fixture.fake.finish();
 }
 
-on_both!(what_was_uploaded_is_below_its_step_when_the_run_ends);
-async fn what_was_uploaded_is_below_its_step_when_the_run_ends(database: Database) {
+on_both!(uploaded_spans_nest_below_step_after_run_ends);
+async fn uploaded_spans_nest_below_step_after_run_ends(database: Database) {
     let path = FastPath::new(database).await;
     let service = path.started().await;
-    // The job of the good claims began a minute ago; its step holds the test case of half a minute ago.
+    // The job of the valid claims began a minute ago. Its step contains the test case of half a
+    // minute ago.
     let mut run = WorkflowRun::new(5_001, REPO, &sha("head of seven"), now_seconds() - 65);
     (run.event, run.head_branch) = ("pull_request".to_owned(), "change-7".to_owned());
     let run = run.job("test", 5, &[("Set up job", 1), ("Run npm test", 59)]);
-    // As the fake numbers the first job of a run.
+    // The number that the fake gives to the first job of a run.
     let number = RUN * 100 + 1;
     let claims = json!({ "check_run_id": number.to_string() });
     let grant = path.grant(&service, claims).await;
@@ -175,16 +177,16 @@ async fn what_was_uploaded_is_below_its_step_when_the_run_ends(database: Databas
     let over = json!({ "check_run_id": number.to_string(), "job_span_id": ids::job_span_id(number) });
     let (status, taken) = path.upload(&service, &grant, body(&manifest(over, &spans), &spans)).await;
     assert_eq!((status, &taken["spans"]), (202, &json!(1)), "{taken}");
-    path.scene.fake.workflow_run(REPO, run.clone());
-    let ended = webhooks::workflow_run("completed", &path.scene.repository, &run);
-    path.scene.deliver(&service, &webhooks::delivery("workflow_run", &ended, WEBHOOK_SECRET)).await;
-    let run = run_of(&path.scene, &service).await;
+    path.fixture.fake.workflow_run(REPO, run.clone());
+    let ended = webhooks::workflow_run("completed", &path.fixture.repository, &run);
+    path.fixture.deliver(&service, &webhooks::delivery("workflow_run", &ended, WEBHOOK_SECRET)).await;
+    let run = run_of(&path.fixture, &service).await;
     let paths: Vec<_> =
         run["stages"].as_array().expect("stages").iter().map(|stage| &stage["path"]).collect();
     assert!(paths.contains(&&json!(["CI", "test", "Run npm test", "tests::slow"])), "{paths:?}");
-    // Whatever the span says of a branch, the run is GitHub's.
+    // The run's commit and lineage come from GitHub, even if the span names a branch.
     assert_eq!(run["run"]["head_sha"], json!(sha("head of seven")));
     assert_ne!(run["run"]["lineage"]["kind"], "branch");
     service.terminate().await;
-    path.scene.fake.finish();
+    path.fixture.fake.finish();
 }

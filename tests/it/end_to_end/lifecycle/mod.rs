@@ -1,5 +1,5 @@
-//! What happens to repositories, installations, pull requests and workflow runs in their lives: a
-//! story for each, told by deliveries to the real binary.
+//! Lifecycle events of repositories, installations, pull requests and workflow runs, each delivered
+//! to the real binary.
 
 mod installations;
 mod pull_requests;
@@ -8,44 +8,45 @@ mod workflows;
 
 use serde_json::Value;
 
-use super::{PATIENCE, Scene};
+use super::{Fixture, PATIENCE};
 use crate::fake_github::state::{PullRequest, Repository};
 use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::eventually;
 use crate::webhooks::{self, delivery};
 
-/// The status of a page that a stranger may not see: a token is asked for.
+/// The status of a page that needs a token.
 const CLOSED: u16 = 401;
 
-impl Scene {
+impl Fixture {
     /// Delivers a payload.
-    async fn tell(&self, service: &Service, event: &str, payload: &Value) {
+    async fn deliver_event(&self, service: &Service, event: &str, payload: &Value) {
         self.deliver(service, &delivery(event, payload, WEBHOOK_SECRET)).await;
     }
 
-    /// Something happened to the scene's repository, which GitHub has as the scene has it.
-    async fn tell_of_repository(&self, service: &Service, action: &str) {
-        self.tell(service, "repository", &webhooks::repository(action, &self.repository)).await;
+    /// Delivers an event about the fixture's repository in its present state.
+    async fn deliver_repository_event(&self, service: &Service, action: &str) {
+        self.deliver_event(service, "repository", &webhooks::repository(action, &self.repository)).await;
     }
 
-    /// GitHub has the scene's repository changed like this from now on.
+    /// Changes the fixture's repository, also on GitHub.
     fn change(&mut self, change: impl Fn(&mut Repository)) {
         self.fake.change_repository(&self.repository.full_name(), &change);
         change(&mut self.repository);
     }
 
-    /// A pull request as it is on GitHub now, and the delivery that says so.
-    async fn tell_of(&self, service: &Service, action: &str, pr: &PullRequest) {
+    /// Adds or replaces a pull request on GitHub and delivers the event.
+    async fn deliver_pull_request_event(&self, service: &Service, action: &str, pr: &PullRequest) {
         self.fake.pull_request(&self.repository.full_name(), pr.clone());
-        self.tell(service, "pull_request", &webhooks::pull_request(action, &self.repository, pr)).await;
+        self.deliver_event(service, "pull_request", &webhooks::pull_request(action, &self.repository, pr))
+            .await;
     }
 
-    /// Waits until a head's check run is there.
-    async fn announced(&self, sha: &str) {
+    /// Waits until a head has a check run.
+    async fn wait_for_check(&self, sha: &str) {
         eventually("a check in progress", PATIENCE, || async { self.checks(sha).first().map(|_| ()) }).await;
     }
 
-    /// The status of a page, and where it leads, for somebody with or without a token.
+    /// The status of a page and its `location`, with or without a token.
     async fn page(&self, service: &Service, path: &str, token: Option<&str>) -> (u16, String) {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let mut request = client.build().expect("a client").get(format!("{}/{path}", service.url()));
@@ -57,7 +58,7 @@ impl Scene {
         (answer.status().as_u16(), to.to_owned())
     }
 
-    /// Waits until a page has this status for a stranger.
+    /// Waits until a page has this status without a token.
     async fn page_becomes(&self, service: &Service, path: &str, status: u16) {
         eventually(&format!("{path} to be {status}"), PATIENCE, || async {
             (self.page(service, path, None).await.0 == status).then_some(())
@@ -65,7 +66,7 @@ impl Scene {
         .await;
     }
 
-    /// The baseline and verdict of a head, from the API of the scene's repository.
+    /// The verdict on a head, from the API of the fixture's repository.
     async fn verdict(&self, service: &Service, sha: &str, token: &str) -> Value {
         let repo = self.repository.full_name();
         let url = format!("{}/api/v1/repos/{repo}/commits/{sha}/verdict?wait=30s", service.url());

@@ -1,173 +1,179 @@
-//! A repository is renamed, changes its owner, becomes read-only or is deleted, is closed to strangers
-//! and opened again.
+//! Changes of a repository: it is renamed, transferred, archived, deleted, made private, or made
+//! public again.
 
-use super::super::{Database, HISTORY, REPO, Scene, create_token, on_both};
+use super::super::{Database, Fixture, HISTORY, REPO, create_token, on_both};
 use super::CLOSED;
 use crate::fake_github::Side;
 use crate::fake_github::state::{Installation, PullRequest};
 use crate::webhooks::{self, sha};
 
-on_both!(a_renamed_repository_keeps_its_history_and_its_comment);
-async fn a_renamed_repository_keeps_its_history_and_its_comment(database: Database) {
-    let mut scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
+on_both!(renamed_repository_keeps_history_and_comment);
+async fn renamed_repository_keeps_history_and_comment(database: Database) {
+    let mut fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
     let (before, after) = (sha("before the rename"), sha("after the rename"));
-    scene.tell_of(&service, "opened", &PullRequest::new(7, REPO, &before)).await;
-    scene.push(&service, &Scene::slowed(7, &before, 30)).await;
-    scene.concluded(&before).await;
-    scene.quiet(&service, 1).await;
-    let old = scene.repository.clone();
-    scene.change(|repository| repository.name = "renamed".into());
-    scene.tell_of_repository(&service, "renamed").await;
-    scene.quiet(&service, 1).await;
-    assert_eq!(scene.page(&service, "acme/renamed", Some(&scene.token)).await.0, 200);
+    fixture.deliver_pull_request_event(&service, "opened", &PullRequest::new(7, REPO, &before)).await;
+    fixture.push(&service, &Fixture::slowed(7, &before, 30)).await;
+    fixture.concluded(&before).await;
+    fixture.wait_until_idle(&service, 1).await;
+    let old = fixture.repository.clone();
+    fixture.change(|repository| repository.name = "renamed".into());
+    fixture.deliver_repository_event(&service, "renamed").await;
+    fixture.wait_until_idle(&service, 1).await;
+    assert_eq!(fixture.page(&service, "acme/renamed", Some(&fixture.token)).await.0, 200);
     let moved = (301, "/acme/renamed".to_owned());
-    assert_eq!(scene.page(&service, REPO, Some(&scene.token)).await, moved);
-    // Sent before the rename, come after it.
-    scene.tell(&service, "push", &webhooks::push(&old, "main", &sha("late"))).await;
-    scene.quiet(&service, 1).await;
-    assert_eq!(scene.page(&service, REPO, Some(&scene.token)).await, moved);
+    assert_eq!(fixture.page(&service, REPO, Some(&fixture.token)).await, moved);
+    // Sent before the rename, delivered after it.
+    fixture.deliver_event(&service, "push", &webhooks::push(&old, "main", &sha("late"))).await;
+    fixture.wait_until_idle(&service, 1).await;
+    assert_eq!(fixture.page(&service, REPO, Some(&fixture.token)).await, moved);
 
-    scene.tell_of(&service, "synchronize", &PullRequest::new(7, "acme/renamed", &after)).await;
-    scene.push(&service, &Scene::slowed(7, &after, 10)).await;
-    let title = scene.concluded(&after).await.title.expect("a title");
+    fixture
+        .deliver_pull_request_event(&service, "synchronize", &PullRequest::new(7, "acme/renamed", &after))
+        .await;
+    fixture.push(&service, &Fixture::slowed(7, &after, 10)).await;
+    let title = fixture.concluded(&after).await.title.expect("a title");
     assert!(title.contains("integration-tests") && title.contains("confirmed"), "{title}");
-    scene.quiet(&service, 2).await;
-    let comments = scene.fake.comments("acme/renamed", 7);
+    fixture.wait_until_idle(&service, 2).await;
+    let comments = fixture.fake.comments("acme/renamed", 7);
     assert_eq!(comments.len(), 1, "the one from before the rename");
     assert!(comments[0].body.contains(&after[..7]), "{}", comments[0].body);
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(a_transferred_repository_keeps_its_history_and_ends_the_old_owner_s_tokens);
-async fn a_transferred_repository_keeps_its_history_and_ends_the_old_owner_s_tokens(database: Database) {
-    let mut scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
-    let old = scene.repository.clone();
-    scene.tell(&service, "push", &webhooks::push(&old, "main", &sha("main 29"))).await;
-    scene.quiet(&service, 0).await;
-    scene.fake.installation(Installation::new(100, "umbrella"));
-    scene.change(|repository| {
+on_both!(transferred_repository_keeps_history_and_revokes_old_tokens);
+async fn transferred_repository_keeps_history_and_revokes_old_tokens(database: Database) {
+    let mut fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
+    let old = fixture.repository.clone();
+    fixture.deliver_event(&service, "push", &webhooks::push(&old, "main", &sha("main 29"))).await;
+    fixture.wait_until_idle(&service, 0).await;
+    fixture.fake.installation(Installation::new(100, "umbrella"));
+    fixture.change(|repository| {
         repository.owner = "umbrella".into();
         repository.installation = Some(100);
     });
-    scene.tell_of_repository(&service, "transferred").await;
-    scene.quiet(&service, 0).await;
+    fixture.deliver_repository_event(&service, "transferred").await;
+    fixture.wait_until_idle(&service, 0).await;
     let head = sha("of the new owner");
-    let refused = scene.post_spans(&service, &Scene::slowed(7, &head, 20)).await;
+    let refused = fixture.post_spans(&service, &Fixture::slowed(7, &head, 20)).await;
     assert_eq!(refused.status(), 401, "the old owner's token");
-    // News of the old owner's come last, and change nothing.
-    scene.tell(&service, "push", &webhooks::push(&old, "main", &sha("late"))).await;
+    // Events of the old owner arrive last and change nothing.
+    fixture.deliver_event(&service, "push", &webhooks::push(&old, "main", &sha("late"))).await;
     let removed = webhooks::installation_repositories("removed", 99, &[&old]);
-    scene.tell(&service, "installation_repositories", &removed).await;
+    fixture.deliver_event(&service, "installation_repositories", &removed).await;
     let late = PullRequest::new(6, REPO, &sha("of the old owner"));
     let opened = webhooks::pull_request("opened", &old, &late);
-    scene.fake.pull_request("umbrella/my-app", PullRequest { head_repo: "umbrella/my-app".into(), ..late });
-    scene.tell(&service, "pull_request", &opened).await;
-    scene.announced(&sha("of the old owner")).await;
-    scene.quiet(&service, 1).await;
+    fixture.fake.pull_request("umbrella/my-app", PullRequest { head_repo: "umbrella/my-app".into(), ..late });
+    fixture.deliver_event(&service, "pull_request", &opened).await;
+    fixture.wait_for_check(&sha("of the old owner")).await;
+    fixture.wait_until_idle(&service, 1).await;
 
-    scene.token = create_token(&scene.builder, "umbrella/my-app");
-    scene.tell_of(&service, "opened", &PullRequest::new(7, "umbrella/my-app", &head)).await;
-    scene.push(&service, &Scene::slowed(7, &head, 10)).await;
-    scene.concluded(&head).await;
-    let verdict = scene.verdict(&service, &head, &scene.token).await;
+    fixture.token = create_token(&fixture.builder, "umbrella/my-app");
+    fixture
+        .deliver_pull_request_event(&service, "opened", &PullRequest::new(7, "umbrella/my-app", &head))
+        .await;
+    fixture.push(&service, &Fixture::slowed(7, &head, 10)).await;
+    fixture.concluded(&head).await;
+    let verdict = fixture.verdict(&service, &head, &fixture.token).await;
     assert_eq!(
         (&verdict["repo"], &verdict["baseline"]["runs"]),
         (&"umbrella/my-app".into(), &HISTORY.into())
     );
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(an_archived_repository_is_left_alone_and_a_waiting_check_goes_on_when_it_is_back);
-async fn an_archived_repository_is_left_alone_and_a_waiting_check_goes_on_when_it_is_back(
-    database: Database,
-) {
-    let mut scene = Scene::new(database).await;
-    let service = scene.builder.start().await;
-    scene.push_history(&service).await;
+on_both!(archived_repository_is_left_alone_until_unarchived);
+async fn archived_repository_is_left_alone_until_unarchived(database: Database) {
+    let mut fixture = Fixture::new(database).await;
+    let service = fixture.builder.start().await;
+    fixture.push_history(&service).await;
     let head = sha("while it was archived");
-    scene.tell_of(&service, "opened", &PullRequest::new(7, REPO, &head)).await;
-    scene.announced(&head).await;
-    scene.quiet(&service, 1).await;
+    fixture.deliver_pull_request_event(&service, "opened", &PullRequest::new(7, REPO, &head)).await;
+    fixture.wait_for_check(&head).await;
+    fixture.wait_until_idle(&service, 1).await;
     // The refusal comes before the delivery.
-    scene.change(|repository| repository.archived = true);
-    scene.push(&service, &Scene::slowed(7, &head, 30)).await;
-    scene.wait_for_runs(&service, HISTORY as usize + 1).await;
-    scene.quiet(&service, 1).await;
-    assert_eq!(scene.checks(&head)[0].status, "in_progress");
-    scene.tell_of_repository(&service, "archived").await;
-    scene.quiet(&service, 1).await;
-    let calls = scene.fake.requests().len();
-    scene.push(&service, &Scene::slowed(7, &head, 20)).await;
-    scene.wait_for_runs(&service, HISTORY as usize + 2).await;
-    scene.quiet(&service, 1).await;
-    let asked: Vec<_> = scene.fake.requests().split_off(calls).into_iter().map(|r| r.path).collect();
+    fixture.change(|repository| repository.archived = true);
+    fixture.push(&service, &Fixture::slowed(7, &head, 30)).await;
+    fixture.wait_for_runs(&service, HISTORY as usize + 1).await;
+    fixture.wait_until_idle(&service, 1).await;
+    assert_eq!(fixture.checks(&head)[0].status, "in_progress");
+    fixture.deliver_repository_event(&service, "archived").await;
+    fixture.wait_until_idle(&service, 1).await;
+    let calls = fixture.fake.requests().len();
+    fixture.push(&service, &Fixture::slowed(7, &head, 20)).await;
+    fixture.wait_for_runs(&service, HISTORY as usize + 2).await;
+    fixture.wait_until_idle(&service, 1).await;
+    let asked: Vec<_> = fixture.fake.requests().split_off(calls).into_iter().map(|r| r.path).collect();
     assert_eq!(asked, [""; 0], "nothing is called");
 
-    scene.change(|repository| repository.archived = false);
-    scene.tell_of_repository(&service, "unarchived").await;
-    scene.concluded(&head).await;
-    scene.quiet(&service, 1).await;
-    assert_eq!((scene.checks(&head).len(), scene.fake.comments(REPO, 7).len()), (1, 1));
+    fixture.change(|repository| repository.archived = false);
+    fixture.deliver_repository_event(&service, "unarchived").await;
+    fixture.concluded(&head).await;
+    fixture.wait_until_idle(&service, 1).await;
+    assert_eq!((fixture.checks(&head).len(), fixture.fake.comments(REPO, 7).len()), (1, 1));
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(a_deleted_repository_is_closed_and_not_called_any_more);
-async fn a_deleted_repository_is_closed_and_not_called_any_more(database: Database) {
-    let mut scene = Scene::new(database).await;
-    scene.change(|repository| repository.private = false);
-    scene.builder = scene.builder.clone().env("PACEGATE_PAGES", "public");
-    let service = scene.builder.start().await;
+on_both!(deleted_repository_is_closed_and_not_called);
+async fn deleted_repository_is_closed_and_not_called(database: Database) {
+    let mut fixture = Fixture::new(database).await;
+    fixture.change(|repository| repository.private = false);
+    fixture.builder = fixture.builder.clone().env("PACEGATE_PAGES", "public");
+    let service = fixture.builder.start().await;
     let head = sha("waits");
-    scene.tell_of(&service, "opened", &PullRequest::new(7, REPO, &head)).await;
-    scene.announced(&head).await;
-    scene.quiet(&service, 1).await;
-    scene.page_becomes(&service, REPO, 200).await;
-    scene.change(|repository| repository.private = true);
-    scene.fake.change_repository(REPO, |repository| repository.installation = None);
-    scene.tell_of_repository(&service, "deleted").await;
-    scene.page_becomes(&service, REPO, CLOSED).await;
-    scene.quiet(&service, 1).await;
-    let calls = scene.fake.requests().len();
-    scene.push(&service, &Scene::slowed(7, &head, 10)).await;
-    scene.wait_for_runs(&service, 1).await;
-    scene.quiet(&service, 1).await;
-    assert_eq!(scene.fake.requests().len(), calls);
+    fixture.deliver_pull_request_event(&service, "opened", &PullRequest::new(7, REPO, &head)).await;
+    fixture.wait_for_check(&head).await;
+    fixture.wait_until_idle(&service, 1).await;
+    fixture.page_becomes(&service, REPO, 200).await;
+    fixture.change(|repository| repository.private = true);
+    fixture.fake.change_repository(REPO, |repository| repository.installation = None);
+    fixture.deliver_repository_event(&service, "deleted").await;
+    fixture.page_becomes(&service, REPO, CLOSED).await;
+    fixture.wait_until_idle(&service, 1).await;
+    let calls = fixture.fake.requests().len();
+    fixture.push(&service, &Fixture::slowed(7, &head, 10)).await;
+    fixture.wait_for_runs(&service, 1).await;
+    fixture.wait_until_idle(&service, 1).await;
+    assert_eq!(fixture.fake.requests().len(), calls);
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(a_repository_that_becomes_private_is_closed_before_github_is_asked);
-async fn a_repository_that_becomes_private_is_closed_before_github_is_asked(database: Database) {
-    let mut scene = Scene::new(database).await;
-    scene.change(|repository| repository.private = false);
-    scene.builder = scene.builder.clone().env("PACEGATE_PAGES", "public");
-    let service = scene.builder.start().await;
-    scene.tell_of_repository(&service, "publicized").await;
-    scene.quiet(&service, 0).await;
-    assert_eq!(scene.page(&service, REPO, None).await.0, 200);
-    let open = scene.repository.clone();
-    scene.change(|repository| repository.private = true);
-    let asked = scene.fake.pause_at("GET", "/repos/acme/my-app", Side::BeforeWrite);
-    scene.tell_of_repository(&service, "privatized").await;
+on_both!(repository_made_private_closes_before_github_is_asked);
+async fn repository_made_private_closes_before_github_is_asked(database: Database) {
+    let mut fixture = Fixture::new(database).await;
+    fixture.change(|repository| repository.private = false);
+    fixture.builder = fixture.builder.clone().env("PACEGATE_PAGES", "public");
+    let service = fixture.builder.start().await;
+    fixture.deliver_repository_event(&service, "publicized").await;
+    fixture.wait_until_idle(&service, 0).await;
+    assert_eq!(fixture.page(&service, REPO, None).await.0, 200);
+    let open = fixture.repository.clone();
+    fixture.change(|repository| repository.private = true);
+    let asked = fixture.fake.pause_at("GET", "/repos/acme/my-app", Side::BeforeWrite);
+    fixture.deliver_repository_event(&service, "privatized").await;
     asked.reached().await;
-    assert_eq!(scene.page(&service, REPO, None).await.0, CLOSED);
-    assert_eq!(scene.page(&service, REPO, Some(&scene.token)).await.0, 200, "its own people");
+    assert_eq!(fixture.page(&service, REPO, None).await.0, CLOSED);
+    assert_eq!(
+        fixture.page(&service, REPO, Some(&fixture.token)).await.0,
+        200,
+        "with the repository's token"
+    );
     asked.release();
-    // From when it was open, come late.
-    scene.tell(&service, "push", &webhooks::push(&open, "main", &sha("late"))).await;
-    scene.tell(&service, "repository", &webhooks::repository("publicized", &open)).await;
-    scene.quiet(&service, 0).await;
-    assert_eq!(scene.page(&service, REPO, None).await.0, CLOSED);
-    scene.change(|repository| repository.private = false);
-    scene.tell_of_repository(&service, "publicized").await;
-    scene.page_becomes(&service, REPO, 200).await;
+    // An event from its public time, delivered late.
+    fixture.deliver_event(&service, "push", &webhooks::push(&open, "main", &sha("late"))).await;
+    fixture.deliver_event(&service, "repository", &webhooks::repository("publicized", &open)).await;
+    fixture.wait_until_idle(&service, 0).await;
+    assert_eq!(fixture.page(&service, REPO, None).await.0, CLOSED);
+    fixture.change(|repository| repository.private = false);
+    fixture.deliver_repository_event(&service, "publicized").await;
+    fixture.page_becomes(&service, REPO, 200).await;
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

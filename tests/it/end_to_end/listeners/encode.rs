@@ -1,4 +1,4 @@
-//! A made-up run in the protocols that a few lines can write.
+//! Encodes a run in the protocols that need only a few lines of code.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -51,7 +51,7 @@ pub(super) fn otlp(run: &Run) -> Vec<u8> {
     ExportTraceServiceRequest { resource_spans }.encode_to_vec()
 }
 
-/// Zipkin's list of spans, version 2. It has no resource: each span says it all.
+/// Zipkin's list of spans, version 2. Zipkin has no resource, so each span has all attributes.
 pub(super) fn zipkin_v2(run: &Run) -> Value {
     let resource = attributes(&run.group(&[])["resource"]);
     let spans = run.spans().into_iter().map(|span| {

@@ -1,4 +1,5 @@
-//! Whoever wants to fill memory or connections: it stays flat, and others are served meanwhile.
+//! Senders that try to exhaust memory or connections: memory stays flat, and others are served
+//! meanwhile.
 
 use std::net::UdpSocket;
 
@@ -7,41 +8,41 @@ use tokio::net::TcpStream;
 
 use super::encode::otlp;
 use super::grpc::{Client, EXPORT, frame};
-use super::{PATIENCE, REPO, Scene, gzip, memory, metric, sent, zstd};
+use super::{Fixture, PATIENCE, REPO, gzip, memory, metric, sent, zstd};
 use crate::end_to_end::{Database, on_both};
 use crate::pipeline::Run;
 use crate::service::Service;
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::sha;
 
-/// Kilobytes that the process may have had at most: two bodies of the largest size, compressed
-/// and inflated, and itself.
-const FLAT: u64 = 400 << 10;
+/// The largest resident memory of the process in KiB: two bodies of the largest size, compressed
+/// and inflated, and the process's own memory.
+const MAX_MEMORY_KIB: u64 = 400 << 10;
 
-/// Somebody else's push goes through, on every TCP port that is tried.
-async fn others_are_served(scene: &Scene, service: &Service, name: &str) {
+/// Another sender's push succeeds on every tried TCP port.
+async fn others_are_served(fixture: &Fixture, service: &Service, name: &str) {
     let run = Run::of_main(&sha(name), now_seconds() - 600);
-    scene.push(service, &run.request()).await;
+    fixture.push(service, &run.request()).await;
     let client = Client::connect(&service.port("otlp_grpc")).await;
-    let answer = client.send(EXPORT, &scene.token, &otlp(&run)).await;
+    let answer = client.send(EXPORT, &fixture.token, &otlp(&run)).await;
     assert_eq!(answer.code, Some(0), "{name}: {answer:?}");
-    assert!(memory(service, "VmHWM") < FLAT, "{name}: {} KiB", memory(service, "VmHWM"));
+    assert!(memory(service, "VmHWM") < MAX_MEMORY_KIB, "{name}: {} KiB", memory(service, "VmHWM"));
 }
 
-on_both!(bombs_of_every_kind_at_once_leave_memory_flat);
-async fn bombs_of_every_kind_at_once_leave_memory_flat(database: Database) {
-    let mut scene = Scene::new(database).await;
-    scene.builder = scene.builder.clone().every_port(REPO);
-    let service = scene.builder.start().await;
+on_both!(simultaneous_bombs_leave_memory_flat);
+async fn simultaneous_bombs_leave_memory_flat(database: Database) {
+    let mut fixture = Fixture::new(database).await;
+    fixture.builder = fixture.builder.clone().every_port(REPO);
+    let service = fixture.builder.start().await;
     let zeros = vec![0; 512 << 20];
-    // A thousand to one and more.
+    // They inflate to a thousand times their size and more.
     let bombs = [("gzip", gzip(&zeros)), ("zstd", zstd(&zeros))];
     drop(zeros);
     assert!(bombs.iter().all(|(_, bomb)| bomb.len() < 600 << 10));
     let attacks: Vec<_> = (0..24)
         .map(|number| {
             let (encoding, bomb) = bombs[number % 2].clone();
-            let (http, token) = (scene.client.clone(), scene.token.clone());
+            let (http, token) = (fixture.client.clone(), fixture.token.clone());
             let (zipkin, grpc) =
                 (format!("http://{}/api/v2/spans", service.port("zipkin")), service.port("otlp_grpc"));
             tokio::spawn(async move {
@@ -56,65 +57,66 @@ async fn bombs_of_every_kind_at_once_leave_memory_flat(database: Database) {
             })
         })
         .collect();
-    others_are_served(&scene, &service, "among bombs").await;
+    others_are_served(&fixture, &service, "among bombs").await;
     for attack in attacks {
         let refused = attack.await.expect("an attack");
         assert!(matches!(refused, 3 | 14 | 413 | 503), "{refused}");
     }
-    others_are_served(&scene, &service, "after bombs").await;
+    others_are_served(&fixture, &service, "after bombs").await;
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_and_slow_connections_keep_nobody_out() {
-    let mut scene = Scene::new(Database::sqlite()).await;
-    scene.builder = scene.builder.clone().every_port(REPO);
-    let service = scene.builder.start().await;
+async fn idle_and_slow_connections_block_no_others() {
+    let mut fixture = Fixture::new(Database::sqlite()).await;
+    fixture.builder = fixture.builder.clone().every_port(REPO);
+    let service = fixture.builder.start().await;
     allow_many_connections();
     let main = service.url().trim_start_matches("http://").to_owned();
     let grpc = service.port("otlp_grpc");
     let mut held = Vec::new();
-    // More of them than a port takes: silent, in the middle of a head, and in a first line.
+    // More connections than a port accepts: silent, in the middle of a header, and in the first
+    // line.
     for (number, begun) in
         (0..1_500).zip([&b""[..], b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nX", b"PRI * "].iter().cycle())
     {
         let mut stream =
             TcpStream::connect(if number % 2 == 0 { &main } else { &grpc }).await.expect("a connection");
-        // Who had to make room is cut off.
+        // The listener closes old connections to make room, so the write may fail.
         let _cut = stream.write_all(begun).await;
         held.push(stream);
     }
     for _ in 0..800 {
         held.push(TcpStream::connect(&main).await.expect("a connection"));
     }
-    others_are_served(&scene, &service, "among idle ones").await;
-    // Bodies that never end hold what they sent and not what they claim.
+    others_are_served(&fixture, &service, "among idle ones").await;
+    // Endless bodies reserve memory for the received bytes, not for the announced size.
     for _ in 0..100 {
         let mut stream = TcpStream::connect(&main).await.expect("a connection");
         let head = format!(
             "POST /v1/traces HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
              Content-Length: 60000000\r\n\r\n{{",
-            scene.token
+            fixture.token
         );
         stream.write_all(head.as_bytes()).await.expect("a head");
         held.push(stream);
     }
-    others_are_served(&scene, &service, "among slow ones").await;
-    // A head without end is refused.
+    others_are_served(&fixture, &service, "among slow ones").await;
+    // An endless header is refused.
     let mut stream = TcpStream::connect(&main).await.expect("a connection");
     let _cut = stream.write_all(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(1 << 20)).as_bytes()).await;
-    others_are_served(&scene, &service, "after an endless head").await;
+    others_are_served(&fixture, &service, "after an endless head").await;
     drop(held);
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_datagrams_is_dropped_and_counted() {
-    let mut scene = Scene::new(Database::sqlite()).await;
-    scene.builder = scene.builder.clone().every_port(REPO);
-    let service = scene.builder.start().await;
+async fn datagram_flood_is_dropped_and_counted() {
+    let mut fixture = Fixture::new(Database::sqlite()).await;
+    fixture.builder = fixture.builder.clone().every_port(REPO);
+    let service = fixture.builder.start().await;
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     for (name, size) in [("jaeger_udp_compact", 60_000), ("jaeger_udp_binary", 100)] {
         let garbage = vec![0xaa; size];
@@ -122,13 +124,14 @@ async fn a_flood_of_datagrams_is_dropped_and_counted() {
         let mut sent = 0;
         let refused = async |outcome: &str| {
             let line = format!("pacegate_refused_requests_total{{kind=\"{name}\",outcome=\"{outcome}\"}}");
-            metric(&scene, &service, &line).await
+            metric(&fixture, &service, &line).await
         };
         for _ in 0..20_000 {
-            // The system may have no room for it: then it is lost there.
+            // The system may have no buffer space left. Then the datagram is lost before it is
+            // sent.
             sent += u64::from(socket.send_to(&garbage, &address).is_ok());
         }
-        others_are_served(&scene, &service, name).await;
+        others_are_served(&fixture, &service, name).await;
         eventually("the datagrams to be refused", PATIENCE, || async {
             (refused("malformed").await > 0).then_some(())
         })
@@ -136,10 +139,10 @@ async fn a_flood_of_datagrams_is_dropped_and_counted() {
         assert!(refused("malformed").await + refused("dropped").await <= sent);
     }
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-/// This process holds the other ends.
+/// This process holds the clients' ends.
 fn allow_many_connections() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");

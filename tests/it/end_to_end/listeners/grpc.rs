@@ -1,4 +1,4 @@
-//! A client of gRPC over bare HTTP/2: it can send what no library would.
+//! A gRPC client on bare HTTP/2. It can send requests that no gRPC library would send.
 
 use axum::body::Bytes;
 use h2::client::SendRequest;
@@ -8,18 +8,18 @@ use tokio::net::TcpStream;
 pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 pub(super) const POST_SPANS: &str = "/jaeger.api_v2.CollectorService/PostSpans";
 
-/// What came back of a call.
+/// The answer to a call.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// Of HTTP.
+    /// The HTTP status.
     pub http: u16,
-    /// Of gRPC: 0 is well.
+    /// The gRPC status code; 0 is success.
     pub code: Option<u32>,
-    /// What the status says, as it is on the wire.
+    /// The status message, as encoded on the wire.
     pub text: String,
-    /// Whether it says when to send again.
+    /// Whether the answer says when to retry.
     pub retry_info: bool,
-    /// The message, without its prefix.
+    /// The message without its prefix.
     pub message: Vec<u8>,
 }
 
@@ -43,7 +43,7 @@ impl Client {
         Self::try_connect(address).await.expect("a connection")
     }
 
-    /// None when nobody is there.
+    /// `None` when nothing listens.
     pub(super) async fn try_connect(address: &str) -> Option<Self> {
         let stream = TcpStream::connect(address).await.ok()?;
         let (sender, connection) = h2::client::handshake(stream).await.ok()?;
@@ -51,7 +51,7 @@ impl Client {
         Some(Self { sender, address: address.to_owned() })
     }
 
-    /// Calls a method with a body as it is; none when the connection broke.
+    /// Calls a method with a raw body. Returns `None` when the connection broke.
     pub(super) async fn call(
         &self,
         path: &str,
@@ -70,7 +70,7 @@ impl Client {
         }
         let mut sender = self.sender.clone().ready().await.ok()?;
         let (answer, mut stream) = sender.send_request(request.body(()).expect("a request"), false).ok()?;
-        // Who is refused early may stop reading: what counts is the answer.
+        // After an early refusal the server may stop reading. Only the answer counts.
         let _refused = send(&mut stream, body.into()).await;
         let (head, mut body) = answer.await.ok()?.into_parts();
         let mut read = Vec::new();

@@ -1,5 +1,5 @@
-//! SIGKILL under load, ten times: every span of a request that was answered with success is there
-//! after the restart, whichever protocol brought it.
+//! SIGKILL under load, ten times. Every span of a request that was answered with success is there
+//! after the restart, for every protocol.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,31 +7,31 @@ use serde_json::Value;
 
 use super::encode::{otlp, zipkin_v2};
 use super::grpc::{Client, EXPORT, frame};
-use super::{PATIENCE, REPO, Scene};
+use super::{Fixture, PATIENCE, REPO};
 use crate::end_to_end::{Database, on_both};
 use crate::pipeline::Run;
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::sha;
 
 const KILLS: usize = 10;
-/// Requests that each client has had answered before the kill.
+/// Answered requests of each client before the kill.
 const ANSWERED: usize = 3;
 
 /// Commits of answered requests, by client.
 type Answered = Arc<Mutex<[Vec<String>; 3]>>;
 
-on_both!(what_was_answered_survives_ten_kills_under_load);
-async fn what_was_answered_survives_ten_kills_under_load(database: Database) {
-    let mut scene = Scene::new(database).await;
-    scene.builder = scene.builder.clone().every_port(REPO);
+on_both!(answered_spans_survive_ten_kills_under_load);
+async fn answered_spans_survive_ten_kills_under_load(database: Database) {
+    let mut fixture = Fixture::new(database).await;
+    fixture.builder = fixture.builder.clone().every_port(REPO);
     let mut all: Vec<String> = Vec::new();
     for round in 0..KILLS {
-        let service = scene.builder.start().await;
+        let service = fixture.builder.start().await;
         let answered = Answered::default();
-        let http = (scene.client.clone(), format!("http://{}/v1/traces", service.port("otlp_http")));
-        let zipkin = (scene.client.clone(), format!("http://{}/api/v2/spans", service.port("zipkin")));
+        let http = (fixture.client.clone(), format!("http://{}/v1/traces", service.port("otlp_http")));
+        let zipkin = (fixture.client.clone(), format!("http://{}/api/v2/spans", service.port("zipkin")));
         let grpc = Client::connect(&service.port("otlp_grpc")).await;
-        let token = scene.token.clone();
+        let token = fixture.token.clone();
         let clients = [
             tokio::spawn(load(round, 0, answered.clone(), {
                 let token = token.clone();
@@ -57,23 +57,23 @@ async fn what_was_answered_survives_ten_kills_under_load(database: Database) {
         }
         all.extend(answered.lock().expect("no panic inside").iter().flatten().cloned());
     }
-    let service = scene.builder.start().await;
+    let service = fixture.builder.start().await;
     let spans = Run::of_main("", 0).spans().len();
     for head in &all {
         let id = eventually("the run of an answered request", PATIENCE, || async {
-            let (_, runs) = scene.api(&service, &format!("/runs?sha={head}")).await;
+            let (_, runs) = fixture.api(&service, &format!("/runs?sha={head}")).await;
             runs["runs"][0]["id"].as_str().map(str::to_owned)
         })
         .await;
-        let (_, trace) = scene.api(&service, &format!("/runs/{id}/trace")).await;
+        let (_, trace) = fixture.api(&service, &format!("/runs/{id}/trace")).await;
         assert_eq!(span_count(&trace), spans, "every span of {head}");
     }
     assert!(all.len() >= KILLS * ANSWERED * 3);
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-/// Pushes a run after another until one is not answered with success.
+/// Pushes one run after another until a request is not answered with success.
 async fn load<F>(round: usize, client: usize, answered: Answered, push: F)
 where
     F: AsyncFn(Run) -> bool,
@@ -92,7 +92,7 @@ async fn post((http, url): &(reqwest::Client, String), token: &str, body: &Value
     sent.is_ok_and(|answer| answer.status().is_success())
 }
 
-/// Spans in a document of OTLP JSON.
+/// The number of spans in a document of OTLP JSON.
 fn span_count(trace: &Value) -> usize {
     let groups = trace["resourceSpans"].as_array().expect("groups").iter();
     let scopes = groups.flat_map(|group| group["scopeSpans"].as_array().expect("scopes"));

@@ -1,5 +1,5 @@
-//! The ports that spans come to: each protocol's own answers through the real binary, on both
-//! databases, and what becomes of whoever wants to fill its memory or its connections.
+//! The listeners for spans, through the real binary on both databases: each protocol's own answers,
+//! and senders that try to exhaust memory or connections.
 
 mod encode;
 mod floods;
@@ -15,11 +15,11 @@ use std::io::Write;
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 
-use super::{PATIENCE, REPO, Scene};
+use super::{Fixture, PATIENCE, REPO};
 use crate::service::Service;
 use crate::time::eventually;
 
-/// Both ways to compress that make a bomb.
+/// Both compressions are used for bombs.
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(bytes).expect("memory");
@@ -40,18 +40,24 @@ async fn sent(request: RequestBuilder) -> Response {
     request.send().await.expect("an answer")
 }
 
-/// Kilobytes of the process, by a name such as `VmRSS`.
+/// A memory figure of the process in KiB, by a name such as `VmRSS`.
 fn memory(service: &Service, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:"))).expect("a line");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// What a repository's one run of a commit says: each stage's key and microseconds.
-async fn stages(scene: &Scene, service: &Service, repo: &str, token: &str, sha: &str) -> Vec<(String, i64)> {
+/// The stages of a commit's only run: each stage's key and microseconds.
+async fn stages(
+    fixture: &Fixture,
+    service: &Service,
+    repo: &str,
+    token: &str,
+    sha: &str,
+) -> Vec<(String, i64)> {
     let get = async |path: String| -> Value {
         let url = format!("{}/api/v1/repos/{repo}/runs{path}", service.url());
-        sent(scene.client.get(url).bearer_auth(token)).await.json().await.expect("JSON")
+        sent(fixture.client.get(url).bearer_auth(token)).await.json().await.expect("JSON")
     };
     let id = eventually("the run", PATIENCE, || async {
         let runs = get(format!("?sha={sha}")).await;
@@ -66,9 +72,10 @@ async fn stages(scene: &Scene, service: &Service, repo: &str, token: &str, sha: 
     stages.collect()
 }
 
-/// A number of `/metrics`, 0 when it was not counted yet.
-async fn metric(scene: &Scene, service: &Service, line: &str) -> u64 {
-    let text = sent(scene.client.get(format!("{}/metrics", service.url()))).await.text().await.expect("text");
+/// A value of `/metrics`, 0 when there is none yet.
+async fn metric(fixture: &Fixture, service: &Service, line: &str) -> u64 {
+    let text =
+        sent(fixture.client.get(format!("{}/metrics", service.url()))).await.text().await.expect("text");
     let value = text.lines().find_map(|each| each.strip_prefix(line)).unwrap_or(" 0");
     value.trim().parse().expect("a number")
 }

@@ -1,4 +1,4 @@
-//! Each protocol with its own answers: what was stored, what is refused, and in which words.
+//! The answers of each protocol: what is stored, and the form of each refusal.
 
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -6,29 +6,29 @@ use serde_json::{Value, json};
 
 use super::encode::{otlp, zipkin_v2};
 use super::grpc::{Client, EXPORT, POST_SPANS, frame};
-use super::{REPO, Scene, gzip, sent, stages, zlib, zstd};
+use super::{Fixture, REPO, gzip, sent, stages, zlib, zstd};
 use crate::end_to_end::{Database, create_token, on_both};
 use crate::pipeline::Run;
 use crate::service::Service;
 use crate::time::now_seconds;
 use crate::webhooks::sha;
 
-async fn scene(database: Database) -> (Scene, Service) {
-    let mut scene = Scene::new(database).await;
-    scene.builder = scene.builder.clone().every_port(REPO);
-    let service = scene.builder.start().await;
-    (scene, service)
+async fn fixture(database: Database) -> (Fixture, Service) {
+    let mut fixture = Fixture::new(database).await;
+    fixture.builder = fixture.builder.clone().every_port(REPO);
+    let service = fixture.builder.start().await;
+    (fixture, service)
 }
 
-on_both!(every_protocol_tells_the_same_run);
-async fn every_protocol_tells_the_same_run(database: Database) {
-    let (scene, service) = scene(database).await;
+on_both!(every_protocol_yields_the_same_run);
+async fn every_protocol_yields_the_same_run(database: Database) {
+    let (fixture, service) = fixture(database).await;
     let head = sha("in every protocol");
     let run = Run::of_main(&head, now_seconds() - 600);
     let (json, protobuf) = (run.request().to_string().into_bytes(), otlp(&run));
     let zipkin = zipkin_v2(&run).to_string().into_bytes();
-    scene.push(&service, &run.request()).await;
-    let mut expected = stages(&scene, &service, REPO, &scene.token, &head).await;
+    fixture.push(&service, &run.request()).await;
+    let mut expected = stages(&fixture, &service, REPO, &fixture.token, &head).await;
     expected.sort_unstable();
     assert!(expected.len() > 10, "{expected:?}");
     let (otlp_http, zipkin_at) = (
@@ -37,7 +37,7 @@ async fn every_protocol_tells_the_same_run(database: Database) {
     );
     let main = format!("{}/v1/traces", service.url());
     let (j, p) = ("application/json", "application/x-protobuf");
-    // Address, content type, encoding, body, and what is answered.
+    // Address, content type, encoding, body, and the expected status.
     let requests = [
         (&otlp_http, j, None, json.clone(), 200),
         (&otlp_http, p, None, protobuf.clone(), 200),
@@ -50,12 +50,12 @@ async fn every_protocol_tells_the_same_run(database: Database) {
     ];
     for (number, (url, kind, encoding, body, status)) in requests.into_iter().enumerate() {
         let name = format!("http/number-{number}");
-        let token = create_token(&scene.builder, &name);
-        let mut request = scene.client.post(url).bearer_auth(&token).header("content-type", kind);
+        let token = create_token(&fixture.builder, &name);
+        let mut request = fixture.client.post(url).bearer_auth(&token).header("content-type", kind);
         if let Some(encoding) = encoding {
             request = request.header("content-encoding", encoding);
         }
-        // The third one without a length: chunked.
+        // The third request has no length: it is chunked.
         let request = if number == 2 {
             request.body(reqwest::Body::wrap(Full::new(Bytes::from(body)).map_frame(|frame| frame)))
         } else {
@@ -68,7 +68,7 @@ async fn every_protocol_tells_the_same_run(database: Database) {
         }
         let said = answer.bytes().await.expect("a body");
         assert!(matches!(&said[..], b"" | b"{}"), "{url} {kind}: {said:?}");
-        same(&scene, &service, &name, &token, &head, &expected).await;
+        same(&fixture, &service, &name, &token, &head, &expected).await;
     }
     let client = Client::connect(&service.port("otlp_grpc")).await;
     let calls = [
@@ -79,25 +79,25 @@ async fn every_protocol_tells_the_same_run(database: Database) {
     ];
     for (number, (encoding, body)) in calls.into_iter().enumerate() {
         let name = format!("grpc/number-{number}");
-        let token = create_token(&scene.builder, &name);
+        let token = create_token(&fixture.builder, &name);
         let answer = client.call(EXPORT, Some(&token), encoding, body).await.expect("an answer");
         assert_eq!((answer.http, answer.code), (200, Some(0)), "{answer:?}");
-        assert!(answer.message.is_empty(), "nothing to say: {answer:?}");
-        same(&scene, &service, &name, &token, &head, &expected).await;
+        assert!(answer.message.is_empty(), "no message expected: {answer:?}");
+        same(&fixture, &service, &name, &token, &head, &expected).await;
     }
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 async fn same(
-    scene: &Scene,
+    fixture: &Fixture,
     service: &Service,
     name: &str,
     token: &str,
     head: &str,
     expected: &[(String, i64)],
 ) {
-    let mut found = stages(scene, service, name, token, head).await;
+    let mut found = stages(fixture, service, name, token, head).await;
     found.sort_unstable();
     assert_eq!(found.len(), expected.len(), "{name}");
     for (found, expected) in found.iter().zip(expected) {
@@ -106,10 +106,10 @@ async fn same(
     }
 }
 
-on_both!(grpc_refuses_in_its_own_words);
-async fn grpc_refuses_in_its_own_words(database: Database) {
-    let (scene, service) = scene(database).await;
-    let token = Some(scene.token.as_str());
+on_both!(grpc_refusals_have_code_and_message);
+async fn grpc_refusals_have_code_and_message(database: Database) {
+    let (fixture, service) = fixture(database).await;
+    let token = Some(fixture.token.as_str());
     let head = sha("through gRPC");
     let good = otlp(&Run::of_main(&head, now_seconds() - 600));
     let mut huge = frame(false, &[]);
@@ -137,13 +137,13 @@ async fn grpc_refuses_in_its_own_words(database: Database) {
             let answer = client.call(path, token, encoding, body).await.expect("an answer");
             assert_eq!((answer.http, answer.code), (200, Some(code)), "{port} {said}: {answer:?}");
             assert!(answer.text.replace("%20", " ").contains(said), "{port} {said}: {answer:?}");
-            // What can't be mended by sending again has no code that is sent again.
+            // A request that a retry cannot mend gets no code that clients retry.
             assert!(!answer.retry_info && answer.message.is_empty(), "{answer:?}");
         }
     }
     // A partial success: the payload names another repository.
     let client = Client::connect(&service.port("otlp_grpc")).await;
-    let other = create_token(&scene.builder, "another/one");
+    let other = create_token(&fixture.builder, "another/one");
     let mut nameless = Run::of_main("", now_seconds() - 600);
     nameless.branch = None;
     for (token, run, said) in [(&other, nameless, "vcs.ref.head.revision")] {
@@ -151,23 +151,23 @@ async fn grpc_refuses_in_its_own_words(database: Database) {
         assert_eq!(answer.code, Some(0), "{answer:?}");
         assert!(String::from_utf8_lossy(&answer.message).contains(said), "{answer:?}");
     }
-    // And all the while others are served.
-    assert_eq!(client.send(EXPORT, &scene.token, &good).await.code, Some(0));
-    assert!(stages(&scene, &service, REPO, &scene.token, &head).await.len() > 10);
+    // Other senders are served meanwhile.
+    assert_eq!(client.send(EXPORT, &fixture.token, &good).await.code, Some(0));
+    assert!(stages(&fixture, &service, REPO, &fixture.token, &head).await.len() > 10);
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(http_refuses_in_each_protocol_s_words);
-async fn http_refuses_in_each_protocol_s_words(database: Database) {
-    let (scene, service) = scene(database).await;
+on_both!(http_refusals_follow_each_protocol);
+async fn http_refusals_follow_each_protocol(database: Database) {
+    let (fixture, service) = fixture(database).await;
     let at = |port: &str, path: &str| format!("http://{}{path}", service.port(port));
     let traces = at("otlp_http", "/v1/traces");
     let (v1, v2) = (at("zipkin", "/api/v1/spans"), at("zipkin", "/api/v2/spans"));
     let thrift = at("jaeger_http", "/api/traces");
     let json = "application/json";
     let deep = format!("[{}", "[".repeat(100_000)).into_bytes();
-    // Six million spans in twenty bytes: a struct, its field 2, a list of structs.
+    // A claim of six million spans in twenty bytes: a struct, its field 2, a list of structs.
     let claim = b"\x0c\x00\x01\x0b\x00\x01\x00\x00\x00\x00\x00\x0f\x00\x02\x0c\x00\x5b\x8d\x80\x00".to_vec();
     let bomb = vec![b' '; 80 << 20];
     for (url, kind, encoding, body, status, said) in [
@@ -184,7 +184,7 @@ async fn http_refuses_in_each_protocol_s_words(database: Database) {
         (&thrift, "application/x-thrift", None, claim, 400, "is not"),
         (&thrift, "application/x-thrift", Some("zstd"), zstd(&bomb), 413, "64 MiB"),
     ] {
-        let mut request = scene.client.post(url).bearer_auth(&scene.token).header("content-type", kind);
+        let mut request = fixture.client.post(url).bearer_auth(&fixture.token).header("content-type", kind);
         if let Some(encoding) = encoding {
             request = request.header("content-encoding", encoding);
         }
@@ -195,18 +195,21 @@ async fn http_refuses_in_each_protocol_s_words(database: Database) {
         assert!(text.contains(said), "{url} {said}: {text}");
     }
     for (url, kind) in [(&v2, json), (&thrift, "application/x-thrift"), (&traces, json)] {
-        let answer = sent(scene.client.post(url).header("content-type", kind).body("[]")).await;
+        let answer = sent(fixture.client.post(url).header("content-type", kind).body("[]")).await;
         assert_eq!(answer.status(), 401, "{url}");
     }
     for (port, said) in
         [("otlp_http", "/v1/traces"), ("zipkin", "/api/v2/spans"), ("jaeger_http", "/api/traces")]
     {
-        let answer = sent(scene.client.get(at(port, "/"))).await;
+        let answer = sent(fixture.client.get(at(port, "/"))).await;
         assert_eq!(answer.status(), 404);
         let problem: Value = answer.json().await.expect("a problem");
         assert!(problem["detail"].as_str().expect("a sentence").contains(said), "{problem}");
     }
-    assert_eq!(sent(scene.client.post(&v2).bearer_auth(&scene.token).json(&json!([]))).await.status(), 202);
+    assert_eq!(
+        sent(fixture.client.post(&v2).bearer_auth(&fixture.token).json(&json!([]))).await.status(),
+        202
+    );
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

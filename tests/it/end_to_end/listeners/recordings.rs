@@ -1,12 +1,13 @@
-//! What real exporters sent, byte for byte, at the port it was meant for. Python's recordings name
-//! a commit: whatever protocol they came in, they are the same run. The others are taken whole.
+//! Recorded requests of real exporters, byte for byte, sent to the intended listener. Python's
+//! recordings name a commit, and yield the same run over every protocol. The others are accepted as
+//! a whole.
 
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::grpc::{Client, EXPORT, POST_SPANS};
-use super::{REPO, Scene, metric, sent};
+use super::{Fixture, REPO, metric, sent};
 use crate::end_to_end::{Database, PATIENCE, create_token, on_both};
 use crate::service::Service;
 use crate::time::eventually;
@@ -44,7 +45,7 @@ const DATAGRAMS: [(&str, &str, u64); 3] = [
     ("jaeger-udp-binary-node-2.11.thrift", "jaeger_udp_binary", 15),
 ];
 
-/// Keys of stages and how each ended.
+/// The key and the result of each stage.
 type Stages = Vec<(String, String)>;
 
 fn recording(name: &str) -> Vec<u8> {
@@ -53,12 +54,12 @@ fn recording(name: &str) -> Vec<u8> {
 }
 
 /// The stages of each run of the pipeline: keys and results. A message that is handled later is a
-/// run of few.
-async fn stages(scene: &Scene, service: &Service) -> Vec<Stages> {
-    let (_, body) = scene.api(service, "/runs").await;
+/// run with few stages.
+async fn stages(fixture: &Fixture, service: &Service) -> Vec<Stages> {
+    let (_, body) = fixture.api(service, "/runs").await;
     let mut all = Vec::new();
     for run in body["runs"].as_array().expect("runs") {
-        let (_, run) = scene.api(service, &format!("/runs/{}", run["id"].as_str().expect("an id"))).await;
+        let (_, run) = fixture.api(service, &format!("/runs/{}", run["id"].as_str().expect("an id"))).await;
         let stages = run["stages"].as_array().expect("stages").iter();
         let mut stages: Stages = stages.map(|stage| (text(&stage["key"]), text(&stage["result"]))).collect();
         stages.sort();
@@ -73,18 +74,18 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-on_both!(every_recording_is_its_language_s_pipeline);
-async fn every_recording_is_its_language_s_pipeline(database: Database) {
-    let mut scene = Scene::new(database).await;
-    scene.builder = scene.builder.clone().every_port(REPO);
-    let service = scene.builder.start().await;
+on_both!(every_recording_yields_its_language_pipeline);
+async fn every_recording_yields_its_language_pipeline(database: Database) {
+    let mut fixture = Fixture::new(database).await;
+    fixture.builder = fixture.builder.clone().every_port(REPO);
+    let service = fixture.builder.start().await;
     for (number, (name, port, path, kind, encoding)) in RECORDINGS.into_iter().enumerate() {
-        // Python's name a repository, which has to be the token's.
+        // Python's recordings name a repository, which has to be the token's.
         let named = name.contains("-python-");
         let token = if named {
-            scene.token.clone()
+            fixture.token.clone()
         } else {
-            create_token(&scene.builder, &format!("recorded/{number}"))
+            create_token(&fixture.builder, &format!("recorded/{number}"))
         };
         let body = recording(name);
         if kind.is_empty() {
@@ -95,7 +96,7 @@ async fn every_recording_is_its_language_s_pipeline(database: Database) {
         } else {
             let url = format!("http://{}{path}", service.port(port));
             let mut request =
-                scene.client.post(url).bearer_auth(&token).header("content-type", kind).body(body);
+                fixture.client.post(url).bearer_auth(&token).header("content-type", kind).body(body);
             if !encoding.is_empty() {
                 request = request.header("content-encoding", encoding);
             }
@@ -104,35 +105,39 @@ async fn every_recording_is_its_language_s_pipeline(database: Database) {
             assert_eq!(answer.status(), expected, "{name}: {}", answer.text().await.expect("text"));
         }
     }
-    // Every trace has been collected before any is looked at.
-    scene.quiet(&service, 0).await;
-    let runs = stages(&scene, &service).await;
+    // Every trace is collected before the checks.
+    fixture.wait_until_idle(&service, 0).await;
+    let runs = stages(&fixture, &service).await;
     assert!(runs.len() > 4, "{runs:?}");
     for run in &runs {
         assert_eq!(run, &runs[0]);
     }
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
-on_both!(datagrams_are_the_pipeline_too);
-async fn datagrams_are_the_pipeline_too(database: Database) {
-    let mut scene = Scene::new(database).await;
-    scene.builder = scene.builder.clone().every_port(REPO);
-    let service = scene.builder.start().await;
+on_both!(datagram_recordings_yield_the_same_pipeline);
+async fn datagram_recordings_yield_the_same_pipeline(database: Database) {
+    let mut fixture = Fixture::new(database).await;
+    fixture.builder = fixture.builder.clone().every_port(REPO);
+    let service = fixture.builder.start().await;
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     for (name, port, spans) in DATAGRAMS {
         let counted = async || {
-            metric(&scene, &service, &format!("pacegate_spans_total{{kind=\"{port}\",outcome=\"accepted\"}}"))
-                .await
+            metric(
+                &fixture,
+                &service,
+                &format!("pacegate_spans_total{{kind=\"{port}\",outcome=\"accepted\"}}"),
+            )
+            .await
         };
         let before = counted().await;
         socket.send_to(&recording(name), service.port(port)).await.expect("sent");
-        // A datagram has no answer: it is there when it is counted.
+        // A datagram has no answer. It has arrived when it is counted.
         eventually(name, PATIENCE, || async { (counted().await == before + spans).then_some(()) }).await;
     }
-    scene.quiet(&service, 0).await;
-    assert_eq!(stages(&scene, &service).await.len(), 1, "Python's names a commit");
+    fixture.wait_until_idle(&service, 0).await;
+    assert_eq!(stages(&fixture, &service).await.len(), 1, "Python's names a commit");
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

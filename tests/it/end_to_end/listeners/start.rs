@@ -1,11 +1,11 @@
-//! Which ports are open after a start, and what stops it: one that was asked for and can't be had,
-//! and one whose spans nobody's name is on.
+//! The open ports after a start. The start fails if a requested port is not available, or if spans
+//! from a port cannot be assigned to a repository.
 
 use std::net::TcpListener;
 
 use serde_json::json;
 
-use super::{PATIENCE, REPO, Scene, sent};
+use super::{Fixture, PATIENCE, REPO, sent};
 use crate::end_to_end::Database;
 use crate::pipeline::Run;
 use crate::service::Service;
@@ -13,7 +13,7 @@ use crate::time::{eventually, now_seconds};
 use crate::webhooks::sha;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_port_that_was_asked_for_opens_or_nothing_starts() {
+async fn requested_port_opens_or_start_fails() {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let held = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = held.local_addr().expect("an address").to_string();
@@ -36,8 +36,8 @@ async fn a_port_that_was_asked_for_opens_or_nothing_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_default_port_in_use_is_a_warning() {
-    // Whoever has 9411 already, or we for the while: it is not free.
+async fn default_port_in_use_causes_a_warning() {
+    // The bind fails if another process has port 9411. Either way the port is in use.
     let _held = TcpListener::bind("127.0.0.1:9411");
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let service = Service::builder().sqlite_in(folder.path()).without("PACEGATE_ZIPKIN_LISTEN").start().await;
@@ -47,14 +47,14 @@ async fn a_default_port_in_use_is_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_token_spans_of_this_machine_are_the_default_repository_s() {
-    let mut scene = Scene::new(Database::sqlite()).await;
-    scene.builder = scene.builder.clone().every_port(REPO).env("PACEGATE_DEFAULT_REPO", REPO);
-    let service = scene.builder.start().await;
+async fn local_spans_without_token_use_default_repository() {
+    let mut fixture = Fixture::new(Database::sqlite()).await;
+    fixture.builder = fixture.builder.clone().every_port(REPO).env("PACEGATE_DEFAULT_REPO", REPO);
+    let service = fixture.builder.start().await;
     let run = Run::of_main(&sha("nobody's"), now_seconds() - 60);
     let url = format!("http://{}/v1/traces", service.port("otlp_http"));
     for (header, status) in [(None, 200), (Some("x-forwarded-for"), 401)] {
-        let mut request = scene.client.post(&url).json(&run.request());
+        let mut request = fixture.client.post(&url).json(&run.request());
         if let Some(header) = header {
             request = request.header(header, "192.0.2.7");
         }
@@ -64,49 +64,50 @@ async fn without_a_token_spans_of_this_machine_are_the_default_repository_s() {
     let body = super::grpc::frame(false, &super::encode::otlp(&run));
     let answer = grpc.call(super::grpc::EXPORT, None, None, body).await.expect("an answer");
     assert_eq!(answer.code, Some(0), "{answer:?}");
-    scene.wait_for_runs(&service, 1).await;
+    fixture.wait_for_runs(&service, 1).await;
     service.terminate().await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_pushed_too_fast_or_without_memory_is_told_when_to_come_again() {
+async fn rate_and_memory_limits_answer_with_retry_time() {
     for (name, value, status, code) in
         [("PACEGATE_TOKEN_RATE", "1", 429, 8), ("PACEGATE_MEMORY_LIMIT", "1MiB", 503, 14)]
     {
-        let mut scene = Scene::new(Database::sqlite()).await;
-        scene.builder =
-            scene.builder.clone().every_port(REPO).env("PACEGATE_TOKEN_BURST", "1").env(name, value);
-        let service = scene.builder.start().await;
+        let mut fixture = Fixture::new(Database::sqlite()).await;
+        fixture.builder =
+            fixture.builder.clone().every_port(REPO).env("PACEGATE_TOKEN_BURST", "1").env(name, value);
+        let service = fixture.builder.start().await;
         let client = super::grpc::Client::connect(&service.port("otlp_grpc")).await;
         let run = super::encode::otlp(&Run::of_main(&sha("fast"), now_seconds() - 60));
-        // The first one pays for what it brought; after it the bucket owes.
-        let first = client.send(super::grpc::EXPORT, &scene.token, &run).await;
+        // The rate limit lets the first request pass and overdraws the bucket. The memory limit
+        // refuses both.
+        let first = client.send(super::grpc::EXPORT, &fixture.token, &run).await;
         assert_eq!(first.code, Some(if status == 429 { 0 } else { code }), "{first:?}");
-        let second = client.send(super::grpc::EXPORT, &scene.token, &run).await;
+        let second = client.send(super::grpc::EXPORT, &fixture.token, &run).await;
         assert!(second.code == Some(code) && second.retry_info, "{second:?}");
         for (port, path) in [("otlp_http", "/v1/traces"), ("zipkin", "/api/v2/spans")] {
             let url = format!("http://{}{path}", service.port(port));
-            let answer = sent(scene.client.post(url).bearer_auth(&scene.token).json(&json!({}))).await;
+            let answer = sent(fixture.client.post(url).bearer_auth(&fixture.token).json(&json!({}))).await;
             assert_eq!(answer.status(), status, "{port}");
             assert!(answer.headers().contains_key("retry-after"), "{port}");
         }
-        // Webhooks and pages take no part in it.
-        scene.deliver(&service, &scene.pull_request("opened", 1, &sha("a head"))).await;
-        assert_eq!(sent(scene.client.get(format!("{}/healthz", service.url()))).await.status(), 200);
+        // Webhooks and pages are not limited by it.
+        fixture.deliver(&service, &fixture.pull_request("opened", 1, &sha("a head"))).await;
+        assert_eq!(sent(fixture.client.get(format!("{}/healthz", service.url()))).await.status(), 200);
         service.terminate().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_answers_what_is_in_flight_on_every_port() {
-    let mut scene = Scene::new(Database::sqlite()).await;
-    scene.builder = scene.builder.clone().every_port(REPO);
-    let service = scene.builder.start().await;
-    // Connections with nothing to do hold nobody up.
+async fn stop_answers_in_flight_requests_on_every_port() {
+    let mut fixture = Fixture::new(Database::sqlite()).await;
+    fixture.builder = fixture.builder.clone().every_port(REPO);
+    let service = fixture.builder.start().await;
+    // Idle connections do not delay the stop.
     let _http = tokio::net::TcpStream::connect(service.port("zipkin")).await.expect("a connection");
     let _grpc = super::grpc::Client::connect(&service.port("otlp_grpc")).await;
-    let held = sent(scene.client.get(format!("{}/healthz", service.url()))).await;
+    let held = sent(fixture.client.get(format!("{}/healthz", service.url()))).await;
     assert_eq!(held.status(), 200);
     let pid = service.pid();
     service.terminate().await;
@@ -114,5 +115,5 @@ async fn a_stop_answers_what_is_in_flight_on_every_port() {
         (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(())
     })
     .await;
-    scene.fake.finish();
+    fixture.fake.finish();
 }

@@ -1,14 +1,14 @@
-//! A run some of whose jobs were run again: the later attempt holds those jobs alone. Together the
-//! attempts are one whole run and one further sample of the jobs that ran twice.
+//! Joins a run with a rerun of some of its jobs, whose attempt has those jobs only. The attempts become
+//! one complete run and a further sample of the jobs that ran twice.
 
 use std::collections::BTreeSet;
 
 use crate::model::run::MeasuredRun;
 use crate::model::stage::{StageError, StageSample};
 
-/// The runs of one pipeline, oldest first, with partial attempts joined to the run they belong to.
-/// Of an earlier attempt there remain the jobs that ran again, because every other sample of it is in
-/// the joined run: none counts twice.
+/// The runs of one pipeline, oldest first, with partial attempts joined to their run. An earlier attempt
+/// keeps the jobs that ran again only: its other samples are in the joined run, so that none counts
+/// twice.
 #[must_use]
 pub fn join(runs: Vec<MeasuredRun>) -> Vec<MeasuredRun> {
     let mut joined: Vec<MeasuredRun> = Vec::with_capacity(runs.len());
@@ -25,7 +25,7 @@ pub fn join(runs: Vec<MeasuredRun>) -> Vec<MeasuredRun> {
         };
         let again = jobs(&run);
         if jobs(&joined[earlier]).is_subset(&again) {
-            joined.push(run); // all of it ran again
+            joined.push(run); // All jobs ran again.
             continue;
         }
         let whole = overlay(&joined[earlier], run, &again);
@@ -35,7 +35,7 @@ pub fn join(runs: Vec<MeasuredRun>) -> Vec<MeasuredRun> {
     joined
 }
 
-/// The jobs of a run: what stands directly below the pipeline.
+/// The jobs of a run: the stages directly below the pipeline.
 fn jobs(run: &MeasuredRun) -> BTreeSet<String> {
     run.stages.iter().filter_map(|stage| stage.path.get(1).cloned()).collect()
 }
@@ -49,8 +49,8 @@ fn keep(run: &mut MeasuredRun, wanted: &dyn Fn(&[String]) -> bool) {
     run.errors.retain(|error: &StageError| wanted(&error.path));
 }
 
-/// The earlier attempt with the jobs that ran again in place of its own. How long the pipeline took
-/// is the earlier attempt's, in which it ran whole.
+/// The earlier attempt, with the jobs that ran again in place of its own. The pipeline's duration is the
+/// earlier attempt's, in which all jobs ran.
 fn overlay(earlier: &MeasuredRun, again: MeasuredRun, jobs: &BTreeSet<String>) -> MeasuredRun {
     let mut whole = earlier.clone();
     keep(&mut whole, &|path| !is_of(path, jobs));
@@ -80,14 +80,14 @@ mod tests {
         measured
     }
 
-    fn told(run: &MeasuredRun) -> Vec<(String, f64)> {
-        let mut told: Vec<_> = run.stages.iter().map(|s| (s.path.join(" / "), s.seconds())).collect();
-        told.sort_by(|a, b| a.0.cmp(&b.0));
-        told
+    fn durations(run: &MeasuredRun) -> Vec<(String, f64)> {
+        let mut durations: Vec<_> = run.stages.iter().map(|s| (s.path.join(" / "), s.seconds())).collect();
+        durations.sort_by(|a, b| a.0.cmp(&b.0));
+        durations
     }
 
     #[test]
-    fn a_job_that_ran_again_is_a_second_sample_of_it_alone() {
+    fn rerun_job_is_a_second_sample() {
         let mut first = attempt(1, &[("ci", 90.0), ("ci / a", 30.0), ("ci / a / x", 29.0), ("ci / b", 60.0)]);
         first.run.result = RunResult::Failure;
         let second = attempt(2, &[("ci", 31.0), ("ci / a", 31.0), ("ci / a / x", 30.0)]);
@@ -95,18 +95,18 @@ mod tests {
         let expected = |stages: &[(&str, f64)]| -> Vec<(String, f64)> {
             stages.iter().map(|(path, s)| ((*path).to_owned(), *s)).collect()
         };
-        assert_eq!(told(&joined[0]), expected(&[("ci / a", 30.0), ("ci / a / x", 29.0)]));
+        assert_eq!(durations(&joined[0]), expected(&[("ci / a", 30.0), ("ci / a / x", 29.0)]));
         let whole = [("ci", 90.0), ("ci / a", 31.0), ("ci / a / x", 30.0), ("ci / b", 60.0)];
-        assert_eq!(told(&joined[1]), expected(&whole));
+        assert_eq!(durations(&joined[1]), expected(&whole));
         assert_eq!((joined[1].run.result, joined[1].run.attempt), (RunResult::Success, 2));
         let third = attempt(3, &[("ci", 61.0), ("ci / b", 61.0)]);
         let thrice = join([joined, vec![third]].concat());
-        assert_eq!(told(&thrice[2])[3], ("ci / b".to_owned(), 61.0));
-        assert_eq!(told(&thrice[1]), expected(&[("ci / b", 60.0)]));
+        assert_eq!(durations(&thrice[2])[3], ("ci / b".to_owned(), 61.0));
+        assert_eq!(durations(&thrice[1]), expected(&[("ci / b", 60.0)]));
     }
 
     #[test]
-    fn what_ran_again_whole_or_is_another_run_stays_as_it_is() {
+    fn full_rerun_or_other_run_stays() {
         let (first, again) =
             (attempt(1, &[("ci", 9.0), ("ci / a", 9.0)]), attempt(2, &[("ci", 8.0), ("ci / a", 8.0)]));
         assert_eq!(join(vec![first.clone(), again.clone()]), [first.clone(), again]);

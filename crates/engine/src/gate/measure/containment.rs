@@ -1,6 +1,6 @@
-//! Operations that a tracer started beside the stage they ran in (their context was the
-//! pipeline's, not the stage's): found by time, where only one stage can be meant. Durations are
-//! not looked at beyond that.
+//! Moves operations below the stage in which they ran. A tracer may have started them beside it, with
+//! the pipeline's context in place of the stage's. They are moved only where their times fit exactly
+//! one stage.
 
 use super::stage_state::Queues;
 use crate::gate::verdict::number_format::counted;
@@ -11,12 +11,14 @@ use crate::model::trace::{Node, Trace};
 /// Attributes that make a span a stage.
 const STAGE_KEYS: [&str; 2] = ["stage.name", "cicd.pipeline.task.name"];
 
-/// The trace with each such operation below its stage, and a sentence if there were any.
+/// The trace with each such operation below its stage, and a note if there were any. An operation is
+/// moved if all of these hold:
+/// - It lies wholly inside exactly one sibling that is marked as a stage.
+/// - It is not marked as a stage itself.
+/// - Both have the same service, and the same thread where both name theirs.
+/// - It is not a wait for a runner, and no message started it.
 ///
-/// An operation is moved if it lies wholly inside exactly one sibling that says it is a stage, of
-/// the same service (and thread, where both name theirs), and doesn't say that it is one itself.
-/// What waits for a runner or was started by a message stays. Linear in the spans, times a
-/// logarithm.
+/// Linear in the spans, times a logarithm.
 #[must_use]
 pub(crate) fn place_operations(trace: Trace) -> (Trace, Option<String>) {
     let moves = moves(&trace);
@@ -60,12 +62,12 @@ fn moves(trace: &Trace) -> Vec<(Node, Node)> {
     moves
 }
 
-/// Stages of one parent by start, with the two latest ends up to each.
+/// The stages of one parent in order of start, each with the two latest ends up to it.
 struct Intervals {
     by_start: Vec<(i64, Latest, Option<i64>)>,
 }
 
-/// An end and whose it is.
+/// The latest end and its stage.
 type Latest = (i64, Node);
 
 impl Intervals {
@@ -86,7 +88,7 @@ impl Intervals {
         Self { by_start }
     }
 
-    /// The stage that holds a span, if it is the only one.
+    /// The stage around a span, if there is exactly one.
     fn only_one_around(&self, span: &Span) -> Option<Node> {
         let begun = self.by_start.partition_point(|(start, ..)| *start <= span.start_ns);
         let (_, first, second) = self.by_start.get(begun.checked_sub(1)?)?;
@@ -107,7 +109,7 @@ mod tests {
     use crate::gate::measure::extract::extract;
     use crate::gate::tests::fixture::{SpanBuilder, trace};
 
-    /// Paths after placing, and whether something is said.
+    /// Paths after placing, and whether there is a note.
     fn placed(spans: Vec<SpanBuilder>) -> (Vec<String>, bool) {
         let (trace, note) = place_operations(trace(spans.into_iter().map(SpanBuilder::build).collect()));
         (extract(&trace).stages.iter().map(|s| s.path.join("/")).collect(), note.is_some())
@@ -123,8 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_inside_one_stage_is_part_of_it() {
-        let (paths, said) = placed(vec![
+    fn operation_inside_one_stage_is_moved() {
+        let (paths, has_note) = placed(vec![
             pipeline(),
             stage(2, "build", 0, 400),
             stage(3, "test", 400, 900),
@@ -134,11 +136,11 @@ mod tests {
         ]);
         let expected = ["ci", "ci/build", "ci/test", "ci/build/build-compile", "ci/test/test-unit"];
         assert_eq!(paths[..5], expected);
-        assert_eq!((paths[5].as_str(), said), ("ci/build/build-compile/inner", true));
+        assert_eq!((paths[5].as_str(), has_note), ("ci/build/build-compile/inner", true));
     }
 
     #[test]
-    fn what_is_not_clear_stays() {
+    fn ambiguous_operation_stays() {
         let service = |span: SpanBuilder| span.resource(&[("service.name", "other")]);
         let operation = |from, to| SpanBuilder::new(4, "compile").parent(1).ms(from, to);
         for (why, operation) in [
@@ -151,14 +153,14 @@ mod tests {
             ("waiting", operation(10, 20).attributes(&[("pacegate.stage.kind", "queue")])),
             ("a stage itself", operation(10, 20).attributes(&[("stage.name", "compile")])),
         ] {
-            let (paths, said) =
+            let (paths, has_note) =
                 placed(vec![pipeline(), stage(2, "build", 0, 300), stage(3, "test", 200, 900), operation]);
-            assert!(paths.contains(&"ci/compile".to_owned()) && !said, "{why}: {paths:?}");
+            assert!(paths.contains(&"ci/compile".to_owned()) && !has_note, "{why}: {paths:?}");
         }
     }
 
     #[test]
-    fn a_thread_of_its_own_is_another_worker() {
+    fn operation_of_another_thread_stays() {
         let on = |span: SpanBuilder, thread: &str| span.attributes(&[("thread.id", thread)]);
         for (thread, path) in [("7", "ci/build/compile"), ("8", "ci/compile")] {
             let operation = on(SpanBuilder::new(4, "compile").parent(1).ms(10, 20), thread);

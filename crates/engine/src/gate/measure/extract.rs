@@ -1,43 +1,43 @@
-//! A trace as stages and errors: every span is a part of the stage tree under a stable name,
-//! repeated siblings are one stage. Says nothing about slow or fast.
+//! Extracts stages and errors from a trace. Every span belongs to a stage with a stable name, and
+//! repeated siblings are one stage. It does not judge durations.
 
 use std::collections::{HashMap, HashSet};
 
 use super::identity::{pipeline_name, root_result};
 use super::propagation::errors_of;
 use super::stage_key::stage_name;
-use super::stage_state::{CacheStatement, Queues};
+use super::stage_state::{CacheReport, Queues};
 use super::waiting::waits;
 use crate::model::run::RunResult;
 use crate::model::span::{Span, SpanKind};
 use crate::model::stage::{StageError, StageKey, StageKind, StageSample};
 use crate::model::trace::{Node, Trace};
 
-/// Most stages of one run; the shallowest are kept.
+/// Most stages of one run. The shallowest are kept.
 pub const MAX_STAGES: usize = 5_000;
-/// Most bytes of all their keys: long names nested deep would repeat themselves in each.
+/// Most bytes of all keys together: each key repeats the names of its ancestors.
 const MAX_KEY_BYTES: usize = 1 << 20;
 
-/// What one run measured.
+/// The measurements of one run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Extraction {
     /// At most one sample for each key, parents before children.
     pub stages: Vec<StageSample>,
     /// Each error once, at the deepest stage that had it.
     pub errors: Vec<StageError>,
-    /// What was left out, for people.
+    /// Sentences about omitted data.
     pub notes: Vec<String>,
 }
 
-/// Where each span of a trace went.
+/// The stages of a trace, and the stage of each span.
 struct Placement {
     samples: Vec<StageSample>,
-    /// By place of the span: its stage, or the nearest ancestor's that was kept.
+    /// The span's stage, or that of its nearest ancestor with a stage.
     stage_of: HashMap<Node, usize>,
     left_out: usize,
     key_bytes: usize,
-    /// What each stage's spans said of a cache, and what the spans right below them said.
-    caches: Vec<(CacheStatement, CacheStatement)>,
+    /// For each stage, the cache reports of its own spans, and of the spans directly below them.
+    caches: Vec<(CacheReport, CacheReport)>,
 }
 
 impl Placement {
@@ -49,24 +49,23 @@ impl Placement {
 
     fn add(&mut self, sample: StageSample) -> usize {
         self.samples.push(sample);
-        self.caches.push((CacheStatement::Silent, CacheStatement::Silent));
+        self.caches.push((CacheReport::Missing, CacheReport::Missing));
         self.samples.len() - 1
     }
 
-    /// Takes down what a span says of a cache: for its own stage, if it has one, and for the
-    /// stage of the span that holds it.
-    fn note_cache(&mut self, span: &Span, own: Option<usize>, holder: Option<usize>) {
-        let said = CacheStatement::of(span);
+    /// Records a span's cache report for its own stage, if it has one, and for its parent's stage.
+    fn record_cache(&mut self, span: &Span, own: Option<usize>, parent: Option<usize>) {
+        let report = CacheReport::of(span);
         if let Some(own) = own {
-            self.caches[own].0 = self.caches[own].0.and(said);
+            self.caches[own].0 = self.caches[own].0.combine(report);
         }
-        if let Some(holder) = holder {
-            self.caches[holder].1 = self.caches[holder].1.and(said);
+        if let Some(parent) = parent {
+            self.caches[parent].1 = self.caches[parent].1.combine(report);
         }
     }
 }
 
-/// Reads a trace. Work is linear in its spans (times the bounded depth for errors).
+/// Work is linear in the spans (times the bounded depth for errors).
 #[must_use]
 pub fn extract(trace: &Trace) -> Extraction {
     let placement = place(trace);
@@ -107,9 +106,9 @@ fn place(trace: &Trace) -> Placement {
     placement.add(measured(root, vec![pipeline_name(trace)], None));
     placement.samples[0].result = root_result(trace.span(root));
     placement.stage_of.insert(root, 0);
-    placement.note_cache(trace.span(root), Some(0), None);
+    placement.record_cache(trace.span(root), Some(0), None);
     let mut dropped: HashSet<Node> = HashSet::new();
-    // Places are in breadth-first order: what is dropped at the limit is the deepest.
+    // Nodes are in breadth-first order, so that the limit drops the deepest.
     for node in trace.nodes().skip(1) {
         let (Some(parent), span) = (trace.parent(node), trace.span(node)) else { continue };
         let above = placement.stage_of[&parent];
@@ -142,10 +141,10 @@ fn place(trace: &Trace) -> Placement {
         };
         placement.stage_of.insert(node, stage);
         let has_stage = !dropped.contains(&node);
-        placement.note_cache(span, has_stage.then_some(stage), (!parent_dropped).then_some(above));
+        placement.record_cache(span, has_stage.then_some(stage), (!parent_dropped).then_some(above));
     }
     for (sample, (own, parts)) in placement.samples.iter_mut().zip(&placement.caches) {
-        sample.cache = CacheStatement::settle(*own, *parts);
+        sample.cache = CacheReport::resolve(*own, *parts);
     }
     placement
 }
@@ -166,13 +165,13 @@ fn sample(span: &Span, path: Vec<String>, parent: Option<StageKey>, origin: i64)
     }
 }
 
-/// One more span of the same stage.
+/// Adds one more span of the same stage.
 fn merge(sample: &mut StageSample, other: &StageSample, by_message: bool) {
     sample.duration_ns = sample.duration_ns.saturating_add(other.duration_ns);
     sample.count = sample.count.saturating_add(1);
     sample.start_offset_ns = sample.start_offset_ns.min(other.start_offset_ns);
     sample.end_offset_ns = sample.end_offset_ns.max(other.end_offset_ns);
-    // A stage that was waited for even once lengthens what holds it.
+    // A stage whose parent waited for it even once lengthens its parent.
     sample.asynchronous &= by_message;
     if other.kind == StageKind::Work {
         sample.kind = StageKind::Work;
@@ -182,15 +181,15 @@ fn merge(sample: &mut StageSample, other: &StageSample, by_message: bool) {
     }
 }
 
-/// Work that a message started: a consumer, whatever a producer's span holds, and what hangs on
-/// it by a link alone.
+/// Whether a message started the work: the span is a consumer, is below a producer, or is connected
+/// with its parent by a link only.
 fn started_by_message(trace: &Trace, node: Node) -> bool {
     trace.span(node).kind == SpanKind::Consumer
         || trace.is_linked(node)
         || trace.parent(node).is_some_and(|parent| trace.span(parent).kind == SpanKind::Producer)
 }
 
-/// Attributes that say how a stage ended, the preferred one first.
+/// Attributes with a stage's result, the preferred one first.
 const RESULT_KEYS: [&str; 5] = [
     "cicd.pipeline.task.run.result",
     "test.case.result.status",
@@ -199,19 +198,19 @@ const RESULT_KEYS: [&str; 5] = [
     "stage.status",
 ];
 
-/// A span's own result, never its children's. Only its own attributes are asked: those of the
-/// resource are the whole run's.
+/// A span's own result, never its children's. It is read from the span's attributes only: those of the
+/// resource describe the whole run.
 fn span_result(span: &Span) -> RunResult {
-    let said = span.attributes.first_text(&RESULT_KEYS);
+    let result = span.attributes.first_text(&RESULT_KEYS);
     let by_status = if span.failed() { RunResult::Failure } else { RunResult::Success };
-    match said.as_deref() {
+    match result.as_deref() {
         Some("pass") => RunResult::Success,
-        Some(word) => RunResult::parse(word).unwrap_or(by_status),
+        Some(text) => RunResult::parse(text).unwrap_or(by_status),
         None => by_status,
     }
 }
 
-/// How bad an end is, from 0.
+/// The severity of a result, from 0.
 pub fn severity(result: RunResult) -> u8 {
     match result {
         RunResult::Success => 0,

@@ -1,6 +1,6 @@
-//! Whose run a trace is, as far as its spans say: repository, commit, branch or pull request,
-//! attempt, pipeline, result, kind of runner. These are claims of the producer: whether the
-//! producer may speak for that repository is decided elsewhere.
+//! Reads a run's identity from its spans: repository, commit, branch or pull request, attempt, pipeline,
+//! result, class of runner. These are the producer's claims. Whether the producer has access to the
+//! repository is checked elsewhere.
 
 use crate::model::environment::RunnerClass;
 use crate::model::ids::{CommitSha, PrNumber, RepoName};
@@ -10,19 +10,18 @@ use crate::model::trace::Trace;
 
 use super::stage_key::{stable_name, stage_name};
 
-/// Longest identifier of a run that is kept, in characters.
+/// Longer identifiers of a run are cut, in characters.
 const MAX_EXTERNAL_ID_CHARS: usize = 200;
-/// Labels of a runner that are kept.
+/// Most labels of a runner.
 const MAX_LABELS: usize = 20;
 
-/// What a trace says about its run.
+/// The producer's claims about a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunIdentity {
     /// The repository as OWNER/NAME, if it can be derived.
     pub repo_claim: Option<String>,
-    /// The commit that was measured.
     pub head_sha: Option<CommitSha>,
-    /// The branch, without `refs/heads/`.
+    /// Without `refs/heads/`.
     pub branch: Option<String>,
     /// The pull request.
     pub change: Option<PrNumber>,
@@ -30,46 +29,53 @@ pub struct RunIdentity {
     pub external_id: Option<String>,
     /// 1 for the first attempt.
     pub attempt: u32,
-    /// Name of the pipeline, varying parts templated.
+    /// Name of the pipeline with its varying parts templated.
     pub pipeline: String,
-    /// How the run ended.
     pub result: RunResult,
-    /// What it ran on.
     pub runner: RunnerClass,
-    /// The file its workflow is written in: `.github/workflows/ci.yml`.
+    /// The workflow's file, such as `.github/workflows/ci.yml`.
     pub workflow_path: Option<String>,
 }
 
 impl RunIdentity {
-    /// Reads the root span, then the others, parents first, those of linked traces after all of
-    /// the root's own; of each the span's own attributes before its resource's.
+    /// Reads spans in this order: the root, the rest of its trace with parents first, linked traces. A
+    /// span's own attributes come before its resource's.
     #[must_use]
     pub fn of(trace: &Trace) -> Self {
-        let root = trace.span(trace.root());
-        let (branch, change) = line_of_development(trace);
+        Self::read(&Sources::of(trace))
+    }
+
+    /// Reads the root span alone: the other spans come from a less trusted source.
+    #[must_use]
+    pub fn of_root(root: &Span) -> Self {
+        Self::read(&Sources { root, spans: vec![root] })
+    }
+
+    fn read(sources: &Sources<'_>) -> Self {
+        let (branch, change) = line_of_development(sources);
         Self {
-            repo_claim: repository(trace),
-            head_sha: first(trace, &SHA_KEYS, |text| text.parse().ok()),
+            repo_claim: sources.spans.iter().copied().find_map(repository_claim),
+            head_sha: first(sources, &SHA_KEYS, |text| text.parse().ok()),
             branch,
             change,
-            external_id: first(trace, &EXTERNAL_ID_KEYS, |text| one_line(&text, MAX_EXTERNAL_ID_CHARS)),
-            attempt: first(trace, &ATTEMPT_KEYS, |text| text.parse().ok().filter(|n| *n > 0)).unwrap_or(1),
-            pipeline: pipeline_name(trace),
-            result: root_result(root),
-            runner: runner_class(trace),
-            workflow_path: first(trace, &WORKFLOW_PATH_KEYS, |text| workflow_path(&text)),
+            external_id: first(sources, &EXTERNAL_ID_KEYS, |text| one_line(&text, MAX_EXTERNAL_ID_CHARS)),
+            attempt: first(sources, &ATTEMPT_KEYS, |text| text.parse().ok().filter(|n| *n > 0)).unwrap_or(1),
+            pipeline: pipeline(sources),
+            result: root_result(sources.root),
+            runner: runner_class(sources),
+            workflow_path: first(sources, &WORKFLOW_PATH_KEYS, |text| workflow_path(&text)),
         }
     }
 
-    /// What traces of this run have in common and those of no other have: the producer's identifier
-    /// and the attempt. None when the producer has none.
+    /// A key that all traces of this run share and no other run has: the producer's identifier and the
+    /// attempt. None without an identifier.
     #[must_use]
     pub fn run_key(&self) -> Option<String> {
         self.external_id.as_ref().map(|id| format!("{id}#{}", self.attempt))
     }
 
-    /// Which line of development the run is on. A pull request wins over a branch: its head
-    /// branch may be called `main` too, and what it measured must not become a baseline.
+    /// The run's line of development. A pull request wins over a branch: its head branch may be called
+    /// `main` too, and its measurements must not become a baseline.
     #[must_use]
     pub fn lineage(&self) -> Lineage {
         match (self.change, &self.branch) {
@@ -104,7 +110,7 @@ const ATTEMPT_KEYS: [&str; 4] =
     ["cicd.pipeline.run.attempt", "github.run_attempt", "ci.pipeline.run.attempt", "pipeline.attempt"];
 const PIPELINE_KEYS: [&str; 4] =
     ["cicd.pipeline.name", "pipeline.name", "ci.pipeline.name", "github.workflow"];
-/// GitHub's `GITHUB_WORKFLOW_REF` is `OWNER/NAME/.github/workflows/ci.yml@refs/heads/main`.
+/// `github.workflow_ref` has the form `OWNER/NAME/.github/workflows/ci.yml@refs/heads/main`.
 const WORKFLOW_PATH_KEYS: [&str; 3] =
     ["github.workflow.path", "cicd.pipeline.definition.path", "github.workflow_ref"];
 const RESULT_KEYS: [&str; 6] = [
@@ -116,33 +122,56 @@ const RESULT_KEYS: [&str; 6] = [
     "pipeline.status",
 ];
 
-/// Whether a span says what the pipeline is called, so that the root is not needed for it.
+/// Whether a span names the pipeline, so that the root's name is not needed.
 #[must_use]
 pub fn names_pipeline(trace: &Trace) -> bool {
-    first(trace, &PIPELINE_KEYS, Some).is_some()
+    first(&Sources::of(trace), &PIPELINE_KEYS, Some).is_some()
 }
 
-/// Name of the trace's pipeline: what it says, else the root's name.
+/// The pipeline's name from an attribute, else the root span's name.
 #[must_use]
 pub fn pipeline_name(trace: &Trace) -> String {
-    // `path@refs/heads/main` is GitHub's way to name a workflow at one commit.
-    let without_ref = |text: String| text.split("@refs/").next().unwrap_or_default().to_owned();
-    first(trace, &PIPELINE_KEYS, Some)
-        .map_or_else(|| stage_name(trace.span(trace.root())), |name| stable_name(&without_ref(name)))
+    pipeline(&Sources::of(trace))
 }
 
-/// How the root says that the run ended: in words, else by its status.
+fn pipeline(sources: &Sources<'_>) -> String {
+    // GitHub names a workflow at one commit `path@refs/heads/main`.
+    let without_ref = |text: String| text.split("@refs/").next().unwrap_or_default().to_owned();
+    first(sources, &PIPELINE_KEYS, Some)
+        .map_or_else(|| stage_name(sources.root), |name| stable_name(&without_ref(name)))
+}
+
+/// The run's result from an attribute of the root, else from its status.
 #[must_use]
 pub fn root_result(root: &Span) -> RunResult {
     let by_status = if root.failed() { RunResult::Failure } else { RunResult::Success };
     RESULT_KEYS.iter().find_map(|key| RunResult::parse(&root.text(&[key])?)).unwrap_or(by_status)
 }
 
-/// The first value of any of the keys that `read` accepts: keys in their order for each span,
-/// the root span before the others, its trace before those that are linked with it.
-fn first<T>(trace: &Trace, keys: &[&str], read: impl Fn(String) -> Option<T>) -> Option<T> {
-    let others = trace.spans().iter().filter(|span| span.trace_id != trace.id());
-    first_of(own_spans(trace).chain(others), keys, read)
+/// The spans that an identity is read from, in this order: the root, the rest of its trace with
+/// parents first, linked traces.
+struct Sources<'a> {
+    root: &'a Span,
+    spans: Vec<&'a Span>,
+}
+
+impl<'a> Sources<'a> {
+    fn of(trace: &'a Trace) -> Self {
+        let (mut spans, linked): (Vec<&Span>, Vec<&Span>) =
+            trace.spans().iter().partition(|span| span.trace_id == trace.id());
+        spans.extend(linked);
+        Self { root: trace.span(trace.root()), spans }
+    }
+
+    fn of_own_trace(&self) -> impl Iterator<Item = &'a Span> {
+        self.spans.iter().copied().filter(|span| span.trace_id == self.root.trace_id)
+    }
+}
+
+/// The first value that `read` accepts. For each span the keys are tried in their order. The root span
+/// comes first, and its trace before linked traces.
+fn first<T>(sources: &Sources<'_>, keys: &[&str], read: impl Fn(String) -> Option<T>) -> Option<T> {
+    first_of(sources.spans.iter().copied(), keys, read)
 }
 
 fn first_of<'a, T>(
@@ -153,18 +182,14 @@ fn first_of<'a, T>(
     spans.into_iter().find_map(|span| keys.iter().find_map(|key| span.text(&[key]).and_then(&read)))
 }
 
-/// Those of the root's trace.
-fn own_spans(trace: &Trace) -> impl Iterator<Item = &Span> {
-    trace.spans().iter().filter(|span| span.trace_id == trace.id())
-}
-
 fn one_line(text: &str, chars: usize) -> Option<String> {
     let text = text.trim();
     let kept: String = text.chars().take(chars).map(|c| if c.is_control() { ' ' } else { c }).collect();
     (!kept.is_empty()).then_some(kept)
 }
 
-/// The path of a workflow file, where GitHub looks for such: nothing else is ever asked for.
+/// The path of a workflow file in GitHub's folder for workflows. Other paths are refused, because the
+/// file is later fetched from the repository.
 fn workflow_path(text: &str) -> Option<String> {
     let path = text.split('@').next().unwrap_or_default();
     let file = path.get(path.find(WORKFLOWS_FOLDER)? + WORKFLOWS_FOLDER.len()..)?;
@@ -174,23 +199,19 @@ fn workflow_path(text: &str) -> Option<String> {
     (is_file && is_plain).then(|| format!("{WORKFLOWS_FOLDER}{file}"))
 }
 
-/// Where GitHub looks for workflows.
+/// GitHub's folder for workflows.
 const WORKFLOWS_FOLDER: &str = ".github/workflows/";
 
-fn repository(trace: &Trace) -> Option<String> {
-    trace.spans().iter().find_map(repository_claim)
-}
-
-/// The repository a span's sender names as OWNER/NAME, if that can be derived. A root speaks for
-/// the run itself; any other span may describe another repository (a submodule it clones), so
-/// only its resource is asked.
+/// The repository of a span's producer as OWNER/NAME, if it can be derived. The attributes of a root
+/// describe the run itself. Those of any other span may describe another repository, such as a
+/// submodule that it clones, so that only its resource is read.
 #[must_use]
 pub fn repository_claim(span: &Span) -> Option<String> {
     let own = span.parent_span_id.is_none().then(|| claim_in(&span.attributes)).flatten();
     own.or_else(|| claim_in(&span.resource.attributes))
 }
 
-/// The repository that attributes name as OWNER/NAME, if that can be derived.
+/// The repository in these attributes as OWNER/NAME, if it can be derived.
 #[must_use]
 pub fn claim_in(attributes: &Attributes) -> Option<String> {
     let checked = |text: String| text.parse::<RepoName>().ok().map(|repo| repo.to_string());
@@ -214,22 +235,22 @@ fn of_url(url: &str) -> Option<String> {
         None => url.split_once(':')?.1,
     };
     let (owner, name) = path.trim_matches('/').split_once('/')?;
-    // Deeper paths (GitLab's subgroups) have no form as OWNER/NAME.
+    // Deeper paths (GitLab's subgroups) can't be written as OWNER/NAME.
     if name.contains('/') {
         return None;
     }
     Some(format!("{owner}/{}", name.strip_suffix(".git").unwrap_or(name)))
 }
 
-/// Branch and pull request. What the root's trace says of either is not added to from others.
-fn line_of_development(trace: &Trace) -> (Option<String>, Option<PrNumber>) {
-    let of_own: Vec<&Span> = own_spans(trace).collect();
+/// Branch and pull request. When the root's trace names either, linked traces are ignored.
+fn line_of_development(sources: &Sources<'_>) -> (Option<String>, Option<PrNumber>) {
+    let of_own: Vec<&Span> = sources.of_own_trace().collect();
     let keys: Vec<&str> = CHANGE_KEYS.into_iter().chain(BRANCH_KEYS).collect();
     let is_stated = first_of(of_own.iter().copied(), &keys, Some).is_some();
-    if is_stated { line_in(&of_own) } else { line_in(&trace.spans().iter().collect::<Vec<_>>()) }
+    if is_stated { line_in(&of_own) } else { line_in(&sources.spans) }
 }
 
-/// A reference to a pull request or a tag is no branch.
+/// Branch and pull request in these spans. A reference to a pull request or a tag is not a branch.
 fn line_in(spans: &[&Span]) -> (Option<String>, Option<PrNumber>) {
     let number =
         |text: &str| text.trim_start_matches(['#', '!']).parse().ok().filter(|n| *n > 0).map(PrNumber);
@@ -248,10 +269,10 @@ fn line_in(spans: &[&Span]) -> (Option<String>, Option<PrNumber>) {
     (is_branch.then(|| branch.to_owned()), stated)
 }
 
-fn runner_class(trace: &Trace) -> RunnerClass {
-    let os = first(trace, &["os.type", "runner.os", "github.runner.os"], |t| one_line(&t, 40));
-    let arch = first(trace, &["host.arch", "runner.arch", "github.runner.arch"], |t| one_line(&t, 40));
-    let labels = trace.spans().iter().find_map(|span| {
+fn runner_class(sources: &Sources<'_>) -> RunnerClass {
+    let os = first(sources, &["os.type", "runner.os", "github.runner.os"], |t| one_line(&t, 40));
+    let arch = first(sources, &["host.arch", "runner.arch", "github.runner.arch"], |t| one_line(&t, 40));
+    let labels = sources.spans.iter().find_map(|span| {
         let of = |attributes: &Attributes| {
             LABEL_KEYS.iter().find_map(|key| attributes.get(key).map(labels).filter(|l| !l.is_empty()))
         };
@@ -274,11 +295,11 @@ fn runner_class(trace: &Trace) -> RunnerClass {
 const LABEL_KEYS: [&str; 3] = ["cicd.worker.labels", "runner.labels", "github.runner.labels"];
 
 fn labels(value: &AttributeValue) -> Vec<String> {
-    let words: Vec<String> = match value {
+    let texts: Vec<String> = match value {
         AttributeValue::Array(items) => items.iter().filter_map(AttributeValue::to_text).collect(),
         other => other.to_text().unwrap_or_default().split(',').map(str::to_owned).collect(),
     };
-    let mut labels: Vec<String> = words.into_iter().filter_map(|w| one_line(&w, 60)).collect();
+    let mut labels: Vec<String> = texts.into_iter().filter_map(|text| one_line(&text, 60)).collect();
     labels.sort();
     labels.dedup();
     labels.truncate(MAX_LABELS);

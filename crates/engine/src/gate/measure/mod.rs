@@ -1,4 +1,5 @@
-//! From a trace to a measured run: who it says it is, and what was measured in it.
+//! Turns a trace into a measured run: its identity, stages, errors and notes. It takes no decision
+//! about the run.
 
 pub mod attempts;
 mod containment;
@@ -22,20 +23,16 @@ use crate::model::run::{Lineage, MeasuredRun, PipelineRun};
 use crate::model::time::Timestamp;
 use crate::model::trace::Trace;
 
-/// What a trace can't say about the run it is: decided by who received it.
+/// Facts about a run that its receiver decides: a trace can't prove them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Provenance {
-    /// Row identifier.
     pub id: RunId,
-    /// The repository the sender's identity belongs to.
+    /// The repository that the sender's identity belongs to.
     pub repo: RepoName,
-    /// The commit.
     pub head_sha: CommitSha,
-    /// The line of development it is on.
     pub lineage: Lineage,
 }
 
-/// Measures a trace.
 #[must_use]
 pub fn measure(trace: Trace, identity: RunIdentity, provenance: Provenance) -> MeasuredRun {
     let (trace, moved) = place_operations(trace);

@@ -1,5 +1,5 @@
-//! The errors of a trace, each reported where it arose: an exception passes through every span
-//! around it, and those are not further errors. Whether an error is new is not decided here.
+//! The errors of a trace, each reported at its origin. An exception that propagates through the spans
+//! around it is not a further error. Whether an error is new is not decided here.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,22 +21,22 @@ const MAX_EVENTS: usize = 20;
 /// The type of an error whose producer named none.
 const UNTYPED: &str = "error";
 
-/// Errors and what was left out.
+/// The errors of a trace.
 pub(crate) struct FoundErrors {
     /// Each signature once, parents' stages first.
     pub errors: Vec<StageError>,
-    /// In words, when there were too many.
+    /// A sentence when errors were left out.
     pub note: Option<String>,
 }
 
-/// Identity of an error but for its place: stage, type, and the message without what varies.
-/// 128 bits of SHA-256 in hexadecimal, so that it is bounded and can be a key.
+/// Identity of an error without its frame: stage, type and templated message. It is 128 bits of SHA-256
+/// in hexadecimal, so that its length is fixed and it can be a key.
 #[must_use]
 pub(crate) fn signature(stage: &StageKey, error_type: &str, message: &str) -> String {
     digest(&format!("{stage}\n{error_type}\n{}", template(message, Numbers::AsValues)))
 }
 
-/// The whole identity: a signature, and where in the repository the error arose.
+/// The full identity: a signature together with the frame in the repository.
 #[must_use]
 pub(crate) fn placed(signature: &str, frame: Option<&Frame>) -> String {
     match frame {
@@ -49,23 +49,23 @@ fn digest(text: &str) -> String {
     hex::encode(&Sha256::digest(text.as_bytes())[..16])
 }
 
-/// An error as its span tells it.
-struct ToldError {
+/// An error as its span recorded it.
+struct RecordedError {
     error_type: String,
     message: String,
     frame: Option<Frame>,
 }
 
-/// The errors of a trace; `stage` tells the stage of a span.
+/// The errors of a trace. `stage` returns the stage and path of a span.
 pub(crate) fn errors_of(trace: &Trace, stage: impl Fn(Node) -> (StageKey, Vec<String>)) -> FoundErrors {
     let mut seen_below: HashMap<Node, HashSet<u64>> = HashMap::new();
     let mut failed_below: HashSet<Node> = HashSet::new();
     let mut kept = Vec::new();
     let mut left_out = 0_usize;
     let nodes: Vec<Node> = trace.nodes().collect();
-    // Children before parents: the deepest span that had an error claims it.
+    // Children before parents, so that an error belongs to the deepest span that has it.
     for node in nodes.into_iter().rev() {
-        for ToldError { error_type, message, frame } in errors_in(trace.span(node)) {
+        for RecordedError { error_type, message, frame } in errors_in(trace.span(node)) {
             if is_echo(seen_below.get(&node), failed_below.contains(&node), &error_type, &message) {
                 continue;
             }
@@ -80,7 +80,7 @@ pub(crate) fn errors_of(trace: &Trace, stage: impl Fn(Node) -> (StageKey, Vec<St
                 let below = seen_below.entry(ancestor).or_default();
                 below.insert(identity(&error_type, &message));
                 below.insert(identity("", &message));
-                // Python's SDK describes a status so.
+                // Python's SDK writes a status description in this form.
                 below.insert(identity("", &format!("{error_type}: {message}")));
                 at = trace.parent(ancestor);
             }
@@ -96,15 +96,15 @@ pub(crate) fn errors_of(trace: &Trace, stage: impl Fn(Node) -> (StageKey, Vec<St
     FoundErrors { errors: kept, note }
 }
 
-/// A hash, because an error is remembered at each of its up to 64 ancestors.
+/// A hash, because an error is stored at each of its up to 64 ancestors.
 fn identity(error_type: &str, message: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (error_type, message).hash(&mut hasher);
     hasher.finish()
 }
 
-/// Whether an error only repeats one of the spans below: the same type and message, the same
-/// message without a type, or a bare failure.
+/// Whether an error repeats one of the spans below: the same type and message, the same message without
+/// a type, or a failure without a message.
 fn is_echo(below: Option<&HashSet<u64>>, failed_below: bool, error_type: &str, message: &str) -> bool {
     let untyped = error_type == UNTYPED;
     let repeats = |kind: &str| below.is_some_and(|set| set.contains(&identity(kind, message)));
@@ -112,34 +112,38 @@ fn is_echo(below: Option<&HashSet<u64>>, failed_below: bool, error_type: &str, m
 }
 
 /// Each error of one span: its exceptions, else its failed status.
-fn errors_in(span: &Span) -> Vec<ToldError> {
+fn errors_in(span: &Span) -> Vec<RecordedError> {
     let described = match &span.status {
         SpanStatus::Error(text) => Some(text.as_str()),
         _ => None,
     };
     let exception = |attributes: &Attributes| {
         let message = attributes.text("exception.message");
-        told(
+        recorded_error(
             attributes.text("exception.type").as_deref(),
             message.as_deref().unwrap_or_else(|| described.unwrap_or_default()),
             attributes.text("exception.stacktrace").as_deref(),
         )
     };
     let exceptions = span.events.iter().filter(|event| event.name == "exception").take(MAX_EVENTS);
-    let mut errors: Vec<ToldError> = exceptions.map(|event| exception(&event.attributes)).collect();
+    let mut errors: Vec<RecordedError> = exceptions.map(|event| exception(&event.attributes)).collect();
     if let (true, Some(text)) = (errors.is_empty(), described) {
         let stack_trace = span.attributes.text("exception.stacktrace");
-        errors.push(told(span.attributes.text("error.type").as_deref(), text, stack_trace.as_deref()));
+        errors.push(recorded_error(
+            span.attributes.text("error.type").as_deref(),
+            text,
+            stack_trace.as_deref(),
+        ));
     }
     errors
 }
 
-fn told(error_type: Option<&str>, message: &str, stack_trace: Option<&str>) -> ToldError {
+fn recorded_error(error_type: Option<&str>, message: &str, stack_trace: Option<&str>) -> RecordedError {
     let bounded = |text: &str, limit: usize| -> String {
-        // A NUL can't be stored as text; lines of a message are kept.
+        // A NUL can't be stored as text. Line breaks of a message are kept.
         text.trim().chars().take(limit).map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
     };
-    ToldError {
+    RecordedError {
         error_type: bounded(error_type.unwrap_or(UNTYPED), MAX_TYPE_CHARS),
         message: bounded(message, MAX_MESSAGE_CHARS),
         frame: stack_trace.and_then(own_frame),
@@ -168,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_is_reported_where_it_arose() {
+    fn exception_is_reported_at_its_origin() {
         let spans = vec![
             SpanBuilder::new(1, "ci")
                 .exception("IOError", "disk full")
@@ -185,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_that_says_something_else_is_heard() {
+    fn parent_with_another_message_is_reported() {
         let spans = vec![
             SpanBuilder::new(1, "ci").status(failed("deploy failed")).build(),
             SpanBuilder::new(2, "deploy").parent(1).status(failed("")).build(),
@@ -202,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_without_words_is_an_error_unless_something_below_explains_it() {
+    fn lone_failure_without_message_is_an_error() {
         assert_eq!(
             found(vec![SpanBuilder::new(1, "ci").status(failed("")).build()]),
             [triple("ci", "error", "")]
@@ -210,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_inside_a_green_stage_counts_and_the_stage_stays_green() {
+    fn error_in_successful_stage_is_reported() {
         let extraction = extract(&trace(vec![
             SpanBuilder::new(1, "ci").status(SpanStatus::Ok).build(),
             SpanBuilder::new(2, "test")
@@ -227,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn one_message_from_two_places_is_two_errors_and_from_two_lines_of_one_is_one() {
+    fn frame_without_line_distinguishes_errors() {
         let with = |places: [&str; 2]| {
             let step = |id: u32, place: &str| {
                 let at = format!("    at {place}");
@@ -240,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn siblings_with_one_signature_are_one_error() {
+    fn siblings_with_equal_signature_are_one_error() {
         let step = |id: u32, message: &str| {
             SpanBuilder::new(id, &format!("try-{id}")).parent(1).exception("E", message).build()
         };

@@ -1,71 +1,71 @@
-//! Whether a trace says that it was sampled before it came here. Nothing is corrected for it: how
-//! a sampler chose can't be known from what it let through, so it is said beside the verdict.
+//! Detects that a trace was sampled before it was received. Nothing is corrected for it, because the
+//! kept traces don't show how the sampler chose. A note beside the verdict reports it.
 
 use crate::model::span::{AttributeValue, Span};
 use crate::model::trace::Trace;
 
-/// What a sampler left on a span.
+/// The kind of sampling that a span's attributes show.
 enum Sampled {
-    /// Chosen when it was over, by a named policy: what is slow or failed is chosen more often.
-    ByItsEnd,
-    /// Only a part is kept.
-    InPart,
+    /// A tail sampler chose complete traces by a named policy, which prefers slow and failed ones.
+    Tail,
+    /// A sampler kept a share of the traces.
+    Share,
 }
 
-/// A sentence if a span says that its trace was chosen from several. Linear.
+/// A note if a span shows that its trace was sampled. Linear.
 #[must_use]
 pub(crate) fn note(trace: &Trace) -> Option<String> {
-    let mut in_part = false;
+    let mut is_share = false;
     for span in trace.spans() {
         match sampled(span) {
-            Some(Sampled::ByItsEnd) => {
+            Some(Sampled::Tail) => {
                 return Some(
                     "these traces were chosen by a tail sampler, which prefers slow and failed runs: durations may \
                      be biased"
                         .to_owned(),
                 );
             }
-            Some(Sampled::InPart) => in_part = true,
+            Some(Sampled::Share) => is_share = true,
             None => {}
         }
     }
-    in_part.then(|| {
+    is_share.then(|| {
         "these traces were sampled before they came here: if slow or failed runs are preferred, durations are biased"
             .to_owned()
     })
 }
 
 fn sampled(span: &Span) -> Option<Sampled> {
-    let mut found = has_threshold(&span.trace_state).then_some(Sampled::InPart);
+    let mut found = has_threshold(&span.trace_state).then_some(Sampled::Share);
     for (key, value) in span.attributes.0.iter().chain(&span.resource.attributes.0) {
         match key.as_str() {
-            // As the Collector's tail sampler notes what decided.
+            // The Collector's tail sampler records the policy that decided.
             "tailsampling.policy" | "tailsampling.composite_policy" | "sampling.policy" => {
-                return Some(Sampled::ByItsEnd);
+                return Some(Sampled::Tail);
             }
-            "sampling.probability" | "sampling.ratio" if is_part(value) => found = Some(Sampled::InPart),
-            // Jaeger's clients: `const` keeps all.
-            "sampler.type" if is_partial_sampler(span, value) => found = Some(Sampled::InPart),
+            "sampling.probability" | "sampling.ratio" if is_below_one(value) => found = Some(Sampled::Share),
+            // Jaeger's clients: `const` keeps all traces.
+            "sampler.type" if is_partial_sampler(span, value) => found = Some(Sampled::Share),
             _ => {}
         }
     }
     found
 }
 
-fn is_part(value: &AttributeValue) -> bool {
+fn is_below_one(value: &AttributeValue) -> bool {
     value.to_text().and_then(|text| text.parse::<f64>().ok()).is_some_and(|share| share < 1.0)
 }
 
 fn is_partial_sampler(span: &Span, value: &AttributeValue) -> bool {
     match value.to_text().as_deref() {
-        Some("probabilistic") => span.attributes.get("sampler.param").is_none_or(is_part),
+        Some("probabilistic") => span.attributes.get("sampler.param").is_none_or(is_below_one),
         Some("ratelimiting" | "lowerbound" | "adaptive") => true,
         _ => false,
     }
 }
 
-/// OpenTelemetry's member of `tracestate`: `ot=th:c` keeps what is above a threshold; `th:0` is
-/// everything.
+/// OpenTelemetry's member of `tracestate`: `ot=th:c` keeps traces above a threshold, and `th:0` keeps
+/// all.
 fn has_threshold(trace_state: &str) -> bool {
     let member = trace_state.split(',').find_map(|member| member.trim().strip_prefix("ot="));
     let threshold = member.and_then(|member| member.split(';').find_map(|part| part.strip_prefix("th:")));
@@ -78,8 +78,8 @@ mod tests {
     use crate::gate::tests::fixture::{SpanBuilder, trace};
 
     #[test]
-    fn a_sampler_s_traces_are_told() {
-        for (key, value, said) in [
+    fn sampled_trace_has_a_note() {
+        for (key, value, expected) in [
             ("tailsampling.policy", "slow", Some("tail sampler")),
             ("sampling.probability", "0.25", Some("sampled before")),
             ("sampling.probability", "1", None),
@@ -94,8 +94,8 @@ mod tests {
                 value.clone_into(&mut span.trace_state);
             }
             let note = note(&trace(vec![SpanBuilder::new(1, "ci").build(), span]));
-            assert_eq!(note.is_some(), said.is_some(), "{key}={value}: {note:?}");
-            assert!(note.unwrap_or_default().contains(said.unwrap_or_default()), "{key}={value}");
+            assert_eq!(note.is_some(), expected.is_some(), "{key}={value}: {note:?}");
+            assert!(note.unwrap_or_default().contains(expected.unwrap_or_default()), "{key}={value}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Whose code a frame of a stack trace is, and the one that stands for an error: the topmost of
-//! the repository's own. Libraries and runtimes are told by where they are installed; a CI's
-//! checkout folder is taken off, so that the path is the repository's.
+//! Chooses the frame of a stack trace that identifies an error: the topmost in the repository's own code.
+//! Libraries and runtimes are recognised by their place of installation. A CI service's checkout folder
+//! is removed, so that the path is from the repository's root.
 
 use super::stack_trace::{RawFrame, frames};
 use super::template::{Numbers, template};
@@ -9,7 +9,7 @@ use crate::model::stage::Frame;
 const MAX_PATH_CHARS: usize = 300;
 const MAX_FUNCTION_CHARS: usize = 200;
 
-/// A path with one of these in it is somebody else's code. Each begins and ends at a folder.
+/// A path that contains one of these is foreign code. Each begins and ends at a folder.
 const FOREIGN_FOLDERS: [&str; 27] = [
     "site-packages/",
     "dist-packages/",
@@ -39,7 +39,7 @@ const FOREIGN_FOLDERS: [&str; 27] = [
     "goroot/",
     "usr/local/go/",
 ];
-/// A path that begins so is a system's or a runtime's.
+/// A path with one of these prefixes belongs to a system or a runtime.
 const FOREIGN_ROOTS: [&str; 13] = [
     "/rustc/",
     "/usr/lib/",
@@ -55,8 +55,8 @@ const FOREIGN_ROOTS: [&str; 13] = [
     "internal/",
     "webpack/",
 ];
-/// Packages and namespaces of runtimes, test frameworks and the libraries that are met most:
-/// frames of Java, Kotlin and .NET don't say where their code was installed.
+/// Packages and namespaces of runtimes, test frameworks and the most common libraries. Frames of Java,
+/// Kotlin and .NET don't show where their code was installed.
 const FOREIGN_PACKAGES: [&str; 58] = [
     "java.",
     "javax.",
@@ -117,15 +117,15 @@ const FOREIGN_PACKAGES: [&str; 58] = [
     "Xunit.",
     "NUnit.",
 ];
-/// Go's own packages, whose paths are short when a build trims them.
+/// Go's standard packages. Their paths are short when a build trims them.
 const GO_STANDARD: [&str; 24] = [
     "runtime", "testing", "reflect", "net", "os", "io", "sync", "context", "encoding", "database", "fmt",
     "internal", "syscall", "time", "errors", "bufio", "bytes", "strings", "sort", "log", "html", "text",
     "regexp", "crypto",
 ];
 
-/// Where CI services check a repository out, and how many folders below are their names for it.
-/// Written without the leading slash; the longest that fits is taken.
+/// Checkout folders of CI services, and the number of further folders that are names for the
+/// repository. Without the leading slash. The longest prefix that fits is used.
 const CHECKOUTS: [(&str, usize); 27] = [
     ("home/runner/work/", 2),
     ("Users/runner/work/", 2),
@@ -210,8 +210,8 @@ fn is_of_python(file: &str) -> bool {
     file.split_once("/lib/python").is_some_and(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// With trimmed paths a module's version says that it is foreign, and a standard package's file
-/// is in a folder of the package's name.
+/// With trimmed paths, a version in the path marks a foreign module. A standard package's file is in a
+/// folder with the package's name.
 fn is_of_go(file: &str, function: &str) -> bool {
     let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
     let first = folder.split('/').next().unwrap_or("");
@@ -220,7 +220,7 @@ fn is_of_go(file: &str, function: &str) -> bool {
     file.contains("@v") || is_standard
 }
 
-/// The path from the repository's root; none where that can't be known.
+/// The path from the repository's root. None where it is not known.
 fn relative(file: &str) -> Option<String> {
     let drive = file.as_bytes().get(1) == Some(&b':');
     let inside = if drive { file.get(3..)? } else { file.strip_prefix('/').unwrap_or(file) };
@@ -236,7 +236,7 @@ fn relative(file: &str) -> Option<String> {
 }
 
 fn below_checkout(inside: &str) -> Option<&str> {
-    // A runner of one's own may stand anywhere.
+    // A self-hosted runner may be installed anywhere.
     if let Some((_, rest)) = inside.split_once("/_work/") {
         return below(rest, 2);
     }
@@ -250,7 +250,7 @@ fn below(path: &str, folders: usize) -> Option<&str> {
     (0..folders).try_fold(path, |rest, _| rest.split_once('/').map(|(_, rest)| rest))
 }
 
-/// Without `.` and `..`; none if it leaves the repository.
+/// The path without `.` and `..`. None if it leaves the repository.
 fn resolved(path: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -266,8 +266,8 @@ fn resolved(path: &str) -> Option<String> {
     usable.then(|| parts.join("/"))
 }
 
-/// The function without what a compiler numbers anew with every edit: closures, lambdas, state
-/// machines. `Run$lambda$3` and Go's `Test.func2.1`, `.NET`'s `<Run>d__12.MoveNext`.
+/// The function without the numbers that a compiler gives to closures, lambdas and state machines: they
+/// change with every edit. `Run$lambda$3` and Go's `Test.func2.1`, `.NET`'s `<Run>d__12.MoveNext`.
 fn stable_function(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut characters = name.chars().peekable();

@@ -1,26 +1,26 @@
-//! Reads stack traces as Python, Java and Kotlin, Node, Go, Rust, Ruby and .NET print them: one
-//! pass over bounded text, a form for each kind of line, no language asked for. Whose code a
-//! frame belongs to is not known here.
+//! Reads stack traces of Python, Java and Kotlin, Node, Go, Rust, Ruby and .NET in one pass over bounded
+//! text. Each kind of line has its own pattern, and the language need not be known. Whether a frame is
+//! the repository's own code is not decided here.
 
 /// Most of a trace that is read.
 const MAX_BYTES: usize = 64 << 10;
 const MAX_LINES: usize = 1_000;
-/// A longer line is no frame.
+/// A longer line is not a frame.
 const MAX_LINE_BYTES: usize = 1_000;
 /// Most frames that are kept.
 const MAX_FRAMES: usize = 300;
 
-/// One line of a stack, as it was written.
+/// One frame as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RawFrame {
-    /// File as written, but for backslashes, which are slashes here.
+    /// As written, with backslashes replaced by slashes.
     pub file: String,
-    /// Function as written, without arguments; may be empty.
+    /// As written, without arguments. It may be empty.
     pub function: String,
-    /// From 1; 0 when the line has none.
+    /// From 1. 0 when there is none.
     pub line: u32,
-    /// The folder of `file` is the function's package (Java, Kotlin): where it lies in the
-    /// repository is not said.
+    /// The folder of `file` is the function's package (Java, Kotlin). The folder in the repository is
+    /// not known.
     pub by_package: bool,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct RawFrame {
 pub(crate) fn frames(text: &str) -> Vec<RawFrame> {
     let text = &text[..text.floor_char_boundary(MAX_BYTES)];
     let mut found = Vec::new();
-    // Python prints the innermost call last, and the exception that counts after its causes.
+    // Python prints the innermost call last, and the final exception after its causes.
     let mut found_last_first = Vec::new();
     let mut function_above = String::new();
     for line in text.lines().take(MAX_LINES).filter(|line| line.len() <= MAX_LINE_BYTES) {
@@ -66,8 +66,8 @@ fn frame(file: &str, function: &str, line: u32) -> RawFrame {
     }
 }
 
-/// `File "PATH", line N, in FUNCTION`; without the comma the innermost comes first (a fatal
-/// signal's dump). Or pytest's `PATH.py:N: in FUNCTION` and `PATH.py:N: Error`.
+/// `File "PATH", line N, in FUNCTION`. Without the comma it is the dump of a fatal signal, in which the
+/// innermost frame comes first. Also pytest's `PATH.py:N: in FUNCTION` and `PATH.py:N: Error`.
 fn python(line: &str) -> Option<(RawFrame, bool)> {
     if let Some(rest) = line.strip_prefix("File \"") {
         let (file, rest) = rest.split_once('"')?;
@@ -84,7 +84,7 @@ fn python(line: &str) -> Option<(RawFrame, bool)> {
     (!file.contains([' ', '"'])).then(|| (frame(&format!("{file}.py"), function, number), false))
 }
 
-/// What begins with `at`: Node, Java, Kotlin, .NET, and Rust, whose function is a line above.
+/// Lines that begin with `at`: Node, Java, Kotlin, .NET, and Rust, whose function is one line above.
 fn at_line(line: &str, function_above: &str) -> Option<RawFrame> {
     let rest = line.strip_prefix("at ")?;
     if let Some((call, place)) = rest.rsplit_once(" in ")
@@ -107,7 +107,7 @@ fn at_line(line: &str, function_above: &str) -> Option<RawFrame> {
     Some(frame(file, function_above, number))
 }
 
-/// `async Promise.all`, `new Pool`, `Pool.open [as connect]`: the name that is its own.
+/// The function's own name in `async Promise.all`, `new Pool` or `Pool.open [as connect]`.
 fn node_function(call: &str) -> &str {
     let call = call.trim();
     let call = call.strip_prefix("async ").unwrap_or(call);
@@ -115,8 +115,7 @@ fn node_function(call: &str) -> &str {
     call.split(" [as ").next().unwrap_or(call)
 }
 
-/// `app//com.acme.Cart.add(Cart.java:12)`: the file is told without its folder, which is the
-/// package's.
+/// `app//com.acme.Cart.add(Cart.java:12)`: the file has no folder, so the package supplies it.
 fn java(call: &str, place: &str) -> Option<RawFrame> {
     let call = call.rsplit('/').next().unwrap_or(call);
     let mut parts = call.rsplitn(3, '.');
@@ -141,7 +140,7 @@ fn go(line: &str, function_above: &str) -> Option<RawFrame> {
         .then(|| frame(&format!("{file}.go"), function_above, number))
 }
 
-/// ``PATH:N:in `method'`` with either quotation mark, also after `from` or a depth.
+/// ``PATH:N:in `method'`` with either quotation mark, also after `from` or a frame number.
 fn ruby(line: &str) -> Option<RawFrame> {
     let (place, rest) = line.split_once(":in ")?;
     let rest = rest.strip_prefix(['`', '\''])?;
@@ -153,18 +152,18 @@ fn ruby(line: &str) -> Option<RawFrame> {
     Some(frame(file, function, number.parse().ok()?))
 }
 
-/// `thread 'main' panicked at src/main.rs:4:5:`, when no backtrace follows.
+/// `thread 'main' panicked at src/main.rs:4:5:` without a backtrace.
 fn rust_panic(text: &str) -> Option<RawFrame> {
     let rest = text.lines().take(MAX_LINES).find_map(|line| line.split_once("panicked at "))?.1;
     let (file, number) = place_of(rest.trim_end().trim_end_matches(':'))?;
     (file.rsplit_once('.')?.1 == "rs").then(|| frame(file, "", number))
 }
 
-/// A line that names a function whose place is on the next: `4: app::run` of Rust,
-/// `main.run(0xc000, {...})` of Go.
+/// The function of a line whose place is on the next line: Rust's `4: app::run`, Go's
+/// `main.run(0xc000, {...})`. Empty for other lines.
 fn bare_function(line: &str) -> String {
     if let Some((_, name)) = line.split_once(": ").filter(|(n, _)| n.parse::<u32>().is_ok()) {
-        // A symbol may carry its hash and its address.
+        // A symbol may have a hash and an address.
         let name = name.rsplit_once(" - ").map_or(name, |(_, name)| name).trim();
         let hash = name.rfind("::h").filter(|at| name.len() - at == 19);
         return name[..hash.unwrap_or(name.len())].to_owned();
@@ -179,7 +178,7 @@ fn bare_function(line: &str) -> String {
     if name.contains('.') && !name.contains([' ', '"']) { name.to_owned() } else { String::new() }
 }
 
-/// Where the parenthesis opens that the last one closes.
+/// Position of the parenthesis that the last one closes.
 fn matching_parenthesis(line: &str) -> Option<usize> {
     let mut depth = 0_usize;
     line.bytes().enumerate().rev().find_map(|(at, byte)| {

@@ -1,8 +1,8 @@
-//! How a span gets a name that is the same in every run: which of its names is taken, which
-//! parts of it vary and become placeholders, how long it may be. Knows nothing of trees.
+//! Gives a span a name that is the same in every run. It chooses between the span's names, replaces the
+//! varying parts by placeholders and limits the length. It does not know the tree of spans.
 //!
-//! Placeholders, the first that fits wins: `{uuid}`, `{time}`, `{hex}` (7 digits and more),
-//! `{ip}`, `{tmp}`, `{n}`. Time and memory are linear in the length of the name.
+//! The first placeholder that fits is used: `{uuid}`, `{time}`, `{hex}` (7 digits and more), `{ip}`,
+//! `{tmp}`, `{n}`. Time and memory are linear in the length of the name.
 
 use sha2::{Digest, Sha256};
 
@@ -12,10 +12,10 @@ use crate::model::span::Span;
 /// Longest name of a stage, in characters.
 pub const MAX_NAME_CHARS: usize = 120;
 
-/// Passes over a name until nothing in it varies any more.
+/// Largest number of passes over a name.
 const MAX_PASSES: usize = 4;
 
-/// Attributes that name a span better than its own name does, the best first.
+/// Attributes that are preferred to the span's own name, the best first.
 const NAME_ATTRIBUTES: [&str; 5] = [
     "cicd.pipeline.task.name",
     "stage.name",
@@ -24,7 +24,7 @@ const NAME_ATTRIBUTES: [&str; 5] = [
     "messaging.destination.template",
 ];
 
-/// Attributes that name a span which has no name of its own.
+/// Attributes that name a span without a name of its own.
 const SUBSTITUTES: [&str; 4] = ["operation", "test.type", "environment", "messaging.operation"];
 
 /// The stable name of a span among its siblings.
@@ -37,13 +37,13 @@ pub fn stage_name(span: &Span) -> String {
     }
 }
 
-/// A name with its varying parts replaced, on one line, at most [`MAX_NAME_CHARS`] long. What
-/// is cut off stays in a hash at the end, so that two long names remain two.
+/// A name with its varying parts replaced, on one line, at most [`MAX_NAME_CHARS`] long. A longer name
+/// ends with a hash of the whole, so that two long names stay different.
 #[must_use]
 pub fn stable_name(name: &str) -> String {
     let mut name = stable_once(name);
-    // A placeholder can uncover what stood next to the part that it replaced. Each further
-    // pass takes a digit away, and nearly every name is done after the first.
+    // A placeholder can make its neighbour a varying part. Each further pass removes a digit, and
+    // nearly every name is final after the first pass.
     for _ in 0..MAX_PASSES {
         let again = stable_once(&name);
         if again == name {
@@ -55,7 +55,7 @@ pub fn stable_name(name: &str) -> String {
 }
 
 fn stable_once(name: &str) -> String {
-    // Control characters become blanks, so at the ends they are blanks.
+    // Control characters become blanks, so they are trimmed like blanks.
     let blank = |c: char| c.is_whitespace() || c.is_control();
     template(name.trim_matches(blank), Numbers::AsNames).trim_matches(blank).to_owned()
 }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stable_name_is_its_own_stable_name() {
+    fn stable_name_is_idempotent() {
         let uuid = "550e8400-e29b-41d4-a716-446655440000";
         let long = format!("\u{0}091:12) {}", "at run_main:164:12 ".repeat(9));
         for name in [long.as_str(), &format!("{uuid}.5"), &format!("a {uuid}/4"), "\u{1}7-x\u{2}"] {
@@ -148,32 +148,32 @@ mod tests {
     }
 
     #[test]
-    fn attributes_name_a_span_better_or_at_all() {
+    fn attributes_replace_or_supply_the_name() {
         use crate::gate::tests::fixture::SpanBuilder;
         for (name, key, expected) in [
-            ("stage-build", "stage.name", "said"),
+            ("stage-build", "stage.name", "other"),
             ("build-compile", "operation", "build-compile"),
-            (" ", "operation", "said"),
-            ("", "test.type", "said"),
-            ("", "environment", "said"),
+            (" ", "operation", "other"),
+            ("", "test.type", "other"),
+            ("", "environment", "other"),
             ("", "unknown", "unnamed"),
         ] {
-            let span = SpanBuilder::new(1, name).attributes(&[(key, "said")]).build();
+            let span = SpanBuilder::new(1, name).attributes(&[(key, "other")]).build();
             assert_eq!(stage_name(&span), expected, "{name} {key}");
         }
         let number = SpanBuilder::new(1, "shard").int("cicd.pipeline.task.name", 18).build();
-        assert_eq!(stage_name(&number), "{n}", "an integer where the conventions say text");
+        assert_eq!(stage_name(&number), "{n}", "an integer in place of text");
     }
 
     #[test]
-    fn an_unusable_name_is_still_a_name() {
+    fn unusable_name_has_a_substitute() {
         assert_eq!(stable_name(""), "unnamed");
         assert_eq!(stable_name(" \0\n "), "unnamed");
         assert_eq!(stable_name("a\0b\nc"), "a b c");
     }
 
     #[test]
-    fn long_names_are_cut_and_stay_apart() {
+    fn long_names_are_cut_and_stay_different() {
         let long = |end: &str| stable_name(&format!("{}{end}", "構".repeat(200)));
         assert_eq!(long("x").chars().count(), MAX_NAME_CHARS);
         assert_ne!(long("x"), long("y"));
@@ -181,8 +181,8 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_of_a_megabyte_of_anything_takes_linear_time() {
-        // Quadratic work on these would be 10^11 steps: the test would not come back.
+    fn huge_name_takes_linear_time() {
+        // Quadratic work on 250,000 bytes would be 10^11 steps, and the test would not end.
         for part in [
             "1",
             "a1",
@@ -208,12 +208,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_survived_and_bounded(name in "\\PC{0,300}") {
+        fn any_text_gives_bounded_name(name in "\\PC{0,300}") {
             prop_assert!(stable_name(&name).chars().count() <= MAX_NAME_CHARS);
         }
 
         #[test]
-        fn a_run_number_never_makes_a_new_stage(a in 0_u64..u64::MAX, b in 0_u64..u64::MAX) {
+        fn run_number_never_makes_a_new_stage(a in 0_u64..u64::MAX, b in 0_u64..u64::MAX) {
             prop_assert_eq!(stable_name(&format!("build-{a}")), stable_name(&format!("build-{b}")));
         }
     }

@@ -1,6 +1,6 @@
-//! What a span says of its stage besides its name: that it is waiting for a runner, that a cache
-//! had what it needed. Only a span's own attributes are asked; those of the resource are the
-//! whole run's. Measures nothing.
+//! Reads a stage's state from its spans: whether it waited for a runner, and whether a cache had the
+//! needed content. Only a span's own attributes count, because those of the resource describe the whole
+//! run. It measures nothing.
 
 use std::collections::HashSet;
 
@@ -8,35 +8,34 @@ use crate::model::span::Span;
 use crate::model::stage::{CacheState, StageKind};
 use crate::model::trace::{Node, Trace};
 
-/// How a span of the OpenTelemetry Collector's GitHub receiver begins that stands for a job's
-/// wait for a runner; the job's name follows.
+/// Prefix of a span's name in the OpenTelemetry Collector's GitHub receiver. Such a span is a job's wait
+/// for a runner, and the job's name follows.
 pub const QUEUE_PREFIX: &str = "queue-";
-/// What the same receiver writes on such a span, in whatever name.
+/// Attribute of the same receiver on such a span, independent of its name.
 pub const QUEUE_DURATION: &str = "cicd.pipeline.run.queue.duration";
-/// Attributes that say what a span's time was spent on, the plainest one first, with the word
-/// that stands for waiting. `pending` is what the semantic conventions call the time until a
-/// run begins.
-pub const QUEUE_WORDS: [(&str, &[&str]); 3] = [
+/// Attributes with the kind of a span's time, the clearest first, and their values for waiting. The
+/// semantic conventions call the time until a run begins `pending`.
+pub const QUEUE_VALUES: [(&str, &[&str]); 3] = [
     ("cicd.pipeline.run.state", &["pending"]),
     ("cicd.pipeline.task.run.state", &["pending"]),
     ("cicd.pipeline.task.type", &["queue", "pending"]),
 ];
-/// Attributes that say whether a cache had it.
+/// Attributes with the state of a cache.
 pub const CACHE_KEYS: [&str; 3] = ["pacegate.cache", "cache.hit", "cache-hit"];
 
-/// Tells which spans of a trace stand for waiting for a runner.
+/// Finds the spans of a trace that are a wait for a runner.
 pub(crate) struct Queues<'a> {
     trace: &'a Trace,
-    /// Names of siblings, by what holds them; empty when no span's name begins like a queue's.
+    /// Parents with the names of their children. Empty when no name begins with the queue's prefix.
     names: HashSet<(Option<Node>, &'a str)>,
 }
 
 impl<'a> Queues<'a> {
-    /// Of a trace. Linear in its spans.
+    /// Linear in the spans.
     #[must_use]
     pub(crate) fn of(trace: &'a Trace) -> Self {
-        let asked = trace.spans().iter().any(|span| span.name.starts_with(QUEUE_PREFIX));
-        let names = if asked {
+        let is_needed = trace.spans().iter().any(|span| span.name.starts_with(QUEUE_PREFIX));
+        let names = if is_needed {
             trace.nodes().map(|node| (trace.parent(node), trace.span(node).name.as_str())).collect()
         } else {
             HashSet::new()
@@ -44,67 +43,68 @@ impl<'a> Queues<'a> {
         Self { trace, names }
     }
 
-    /// What a span's time was spent on. `pacegate.stage.kind` is the last word. A name alone
-    /// makes a queue of `queue-NAME` only in or beside a span called `NAME`: a job may well be
-    /// called `queue-tests`. The root is always work.
+    /// The kind of a span's time. `pacegate.stage.kind` takes precedence. By its name alone, `queue-NAME`
+    /// is a queue only below or beside a span called `NAME`, because a job may be called
+    /// `queue-tests`. The root is always work.
     #[must_use]
     pub(crate) fn kind(&self, node: Node) -> StageKind {
         let span = self.trace.span(node);
         let Some(parent) = self.trace.parent(node) else { return StageKind::Work };
-        if let Some(kind) = span.attributes.text("pacegate.stage.kind").and_then(|w| StageKind::parse(&w)) {
+        if let Some(kind) =
+            span.attributes.text("pacegate.stage.kind").and_then(|kind| StageKind::parse(&kind))
+        {
             return kind;
         }
-        let says = |(key, words): &(&str, &[&str])| {
-            let said = span.attributes.text(key);
-            said.is_some_and(|said| words.iter().any(|word| said.eq_ignore_ascii_case(word)))
+        let has_value = |(key, values): &(&str, &[&str])| {
+            let found = span.attributes.text(key);
+            found.is_some_and(|found| values.iter().any(|value| found.eq_ignore_ascii_case(value)))
         };
-        let named = || {
+        let has_name = || {
             let job = span.name.strip_prefix(QUEUE_PREFIX);
             job.is_some_and(|job| {
                 self.trace.span(parent).name == job || self.names.contains(&(Some(parent), job))
             })
         };
-        let waits = span.attributes.get(QUEUE_DURATION).is_some() || QUEUE_WORDS.iter().any(says) || named();
+        let waits =
+            span.attributes.get(QUEUE_DURATION).is_some() || QUEUE_VALUES.iter().any(has_value) || has_name();
         if waits { StageKind::Queue } else { StageKind::Work }
     }
 }
 
-/// What was said of a stage's cache.
+/// The reports of one or more spans about a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum CacheStatement {
-    /// Nothing.
+pub(crate) enum CacheReport {
+    /// No span has a report.
     #[default]
-    Silent,
-    /// The same by all who said something.
-    Said(CacheState),
-    /// Both: of several, some hit and some missed.
+    Missing,
+    /// All spans with a report agree.
+    Reported(CacheState),
+    /// Some hit and some missed.
     Mixed,
 }
 
-impl CacheStatement {
-    /// What a span says by itself.
+impl CacheReport {
     #[must_use]
     pub(crate) fn of(span: &Span) -> Self {
-        let said = CACHE_KEYS.iter().find_map(|key| CacheState::parse(&span.attributes.text(key)?));
-        said.map_or(Self::Silent, Self::Said)
+        let state = CACHE_KEYS.iter().find_map(|key| CacheState::parse(&span.attributes.text(key)?));
+        state.map_or(Self::Missing, Self::Reported)
     }
 
-    /// Together with what another one said.
     #[must_use]
-    pub(crate) fn and(self, other: Self) -> Self {
+    pub(crate) fn combine(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Silent, said) | (said, Self::Silent) => said,
+            (Self::Missing, report) | (report, Self::Missing) => report,
             (a, b) if a == b => a,
             _ => Self::Mixed,
         }
     }
 
-    /// A stage's state: its own statement, else what all its direct parts that said something
-    /// agree on. None when nobody said anything, or not the same.
+    /// A stage's state: its own report, else that of its direct parts. None without a report, or when
+    /// reports differ.
     #[must_use]
-    pub(crate) fn settle(own: Self, parts: Self) -> Option<CacheState> {
+    pub(crate) fn resolve(own: Self, parts: Self) -> Option<CacheState> {
         match (own, parts) {
-            (Self::Said(state), _) | (Self::Silent, Self::Said(state)) => Some(state),
+            (Self::Reported(state), _) | (Self::Missing, Self::Reported(state)) => Some(state),
             _ => None,
         }
     }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_for_a_runner_is_recognised() {
+    fn wait_for_runner_is_recognised() {
         use StageKind::{Queue, Work};
         for (name, attributes, expected) in [
             ("queue-test", &[][..], Queue),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn caches_say_whether_they_had_it() {
+    fn cache_attributes_are_read() {
         use CacheState::{Hit, Miss};
         for (key, value, expected) in [
             ("pacegate.cache", "hit", Some(Hit)),
@@ -161,21 +161,19 @@ mod tests {
             ("cache", "hit", None),
         ] {
             let span = SpanBuilder::new(1, "x").attributes(&[(key, value)]).build();
-            assert_eq!(CacheStatement::settle(CacheStatement::of(&span), CacheStatement::Silent), expected);
+            assert_eq!(CacheReport::resolve(CacheReport::of(&span), CacheReport::Missing), expected);
         }
     }
 
     #[test]
-    fn statements_agree_or_are_none() {
+    fn differing_cache_reports_are_no_state() {
+        use CacheReport::{Missing, Mixed, Reported};
         use CacheState::{Hit, Miss};
-        use CacheStatement::{Mixed, Said, Silent};
-        assert_eq!(
-            [Silent.and(Said(Hit)), Said(Hit).and(Said(Hit)), Said(Hit).and(Said(Miss))],
-            [Said(Hit), Said(Hit), Mixed]
-        );
-        assert_eq!(Mixed.and(Said(Hit)), Mixed);
-        let settled = [(Said(Miss), Said(Hit)), (Silent, Said(Hit)), (Mixed, Said(Hit)), (Silent, Mixed)]
-            .map(|(own, parts)| CacheStatement::settle(own, parts));
-        assert_eq!(settled, [Some(Miss), Some(Hit), None, None]);
+        let (hit, miss) = (Reported(Hit), Reported(Miss));
+        assert_eq!([Missing.combine(hit), hit.combine(hit), hit.combine(miss)], [hit, hit, Mixed]);
+        assert_eq!(Mixed.combine(hit), Mixed);
+        let states = [(miss, hit), (Missing, hit), (Mixed, hit), (Missing, Mixed)]
+            .map(|(own, parts)| CacheReport::resolve(own, parts));
+        assert_eq!(states, [Some(Miss), Some(Hit), None, None]);
     }
 }

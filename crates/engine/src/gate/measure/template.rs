@@ -1,32 +1,33 @@
-//! The scanner behind stage names and error signatures: finds the parts of a text that differ
-//! from run to run and writes a placeholder instead. One pass, bounded look-ahead, no regular
-//! expressions. What a name or a message is, is not known here.
+//! The scanner for stage names and error signatures. It replaces the parts of a text that differ from run
+//! to run by placeholders. It makes one pass with bounded look-ahead, without regular expressions. It
+//! does not decide which text is scanned.
 
 mod values;
 
 use std::net::Ipv6Addr;
 
-/// What a plain number in the text is.
+/// The meaning of a plain number in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Numbers {
-    /// Part of a name: only one glued on by `-`, `_`, `/`, `:`, `#`, `=` or `@` varies; "node
-    /// 18" and "python-3.12" are different things from "node 20" and "python-3.11".
+    /// Part of a name. It varies only when `-`, `_`, `/`, `:`, `#`, `=` or `@` attaches it. "node 18" and
+    /// "python-3.12" differ from "node 20" and "python-3.11".
     AsNames,
-    /// A value in a sentence: every one varies with its sign and unit, except inside quotation
-    /// marks, and but for a code, which says what happened: "exit code 137" is not "exit code 1".
+    /// A value in a sentence. It varies together with its sign and unit, with two exceptions:
+    /// - Inside quotation marks it is part of a name.
+    /// - A code identifies the error: "exit code 137" differs from "exit code 1".
     AsValues,
 }
 
-/// Words whose number is their name although a separator stands before it.
+/// Words with a number that never varies although a separator precedes it.
 const FIXED_WORDS: [&str; 5] = ["x86_64", "utf-8", "sha-256", "sha-512", "base-64"];
 
-/// A number this long is an identifier wherever it stands.
+/// A number with this many digits is an identifier in any position.
 const ID_DIGITS: usize = 7;
 
-/// Longest quotation that is taken as one, in bytes.
+/// Longest text in quotation marks that is recognised, in bytes.
 const MAX_QUOTATION: usize = 200;
 
-/// The text with its varying parts replaced and each control character made a space.
+/// The text with its varying parts and its control characters replaced. The latter become spaces.
 #[must_use]
 pub(crate) fn template(text: &str, numbers: Numbers) -> String {
     let bytes = text.as_bytes();
@@ -42,7 +43,7 @@ pub(crate) fn template(text: &str, numbers: Numbers) -> String {
             out.push_str(placeholder);
             at += length;
             if mode == Numbers::AsValues {
-                // "1 test" and "3 tests" are counts of the same.
+                // "1 test" and "3 tests" count the same things.
                 let singular = values::singular_length(bytes, at);
                 out.push_str(&text[at..at + singular]);
                 at += singular + usize::from(singular > 0);
@@ -56,7 +57,7 @@ pub(crate) fn template(text: &str, numbers: Numbers) -> String {
     out
 }
 
-/// Length of what is copied as it is: a whole word, or one other character.
+/// Length of the part to copy unchanged: a whole word, or one other character.
 fn plain_part(text: &str, at: usize) -> usize {
     let bytes = text.as_bytes();
     let word = fixed_word(bytes, at).max(word_length(bytes, at));
@@ -93,7 +94,7 @@ fn word_length(bytes: &[u8], at: usize) -> usize {
     bytes[at..].iter().take_while(|b| is_word(**b)).count()
 }
 
-/// Whether nothing that belongs to a word follows.
+/// Whether a word ends here.
 fn ends_at(bytes: &[u8], end: usize) -> bool {
     bytes.get(end).is_none_or(|b| !is_word(*b))
 }
@@ -106,8 +107,8 @@ fn fixed_word(bytes: &[u8], at: usize) -> usize {
     FIXED_WORDS.iter().find(matches).map_or(0, |word| word.len())
 }
 
-/// Whether the bytes have the form of a picture: `d` a decimal digit, `h` a hexadecimal one,
-/// anything else itself.
+/// Whether the bytes match a form, in which `d` is a decimal digit, `h` a hexadecimal digit, and any other
+/// character itself.
 fn has_form(bytes: &[u8], at: usize, form: &str) -> bool {
     bytes.get(at..at + form.len()).is_some_and(|part| {
         part.iter().zip(form.bytes()).all(|(b, f)| match f {
@@ -123,7 +124,7 @@ fn uuid(bytes: &[u8], at: usize) -> Option<usize> {
     (has_form(bytes, at, form) && ends_at(bytes, at + form.len())).then_some(form.len())
 }
 
-/// ISO 8601 in its extended and basic forms, a date alone, a time of day alone.
+/// ISO 8601 in its extended and basic forms, a date, or a time of day.
 fn time(bytes: &[u8], at: usize) -> Option<usize> {
     let mut end = at;
     if has_form(bytes, at, "ddddddddTdddddd") {
@@ -163,9 +164,9 @@ fn fraction_length(bytes: &[u8], at: usize) -> usize {
     if matches!(bytes.get(at), Some(b'.' | b',')) && (1..10).contains(&digits) { 1 + digits } else { 0 }
 }
 
-/// A word of hexadecimal digits with at least one of 0-9 and one of a-f: plain words have no
-/// digit, and all-decimal numbers are numbers, however long, so that a counter that grows past
-/// seven digits keeps its placeholder.
+/// A word of hexadecimal digits with at least one of 0-9 and one of a-f. Plain words have no digit.
+/// All-decimal numbers of any length are numbers, so that a counter that grows past seven digits keeps
+/// its placeholder.
 fn hexadecimal(bytes: &[u8], at: usize) -> Option<usize> {
     let length = word_length(bytes, at);
     let word = &bytes[at..at + length];
@@ -176,7 +177,7 @@ fn hexadecimal(bytes: &[u8], at: usize) -> Option<usize> {
     (length >= 7 && mixed && word.iter().all(u8::is_ascii_hexdigit)).then_some(length)
 }
 
-/// IPv4, or IPv6 with at least three colons (`a::b` is also how programs name things).
+/// IPv4, or IPv6 with at least three colons, because `a::b` may be a name in a program.
 fn address(bytes: &[u8], at: usize) -> Option<usize> {
     let window = &bytes[at..bytes.len().min(at + 46)];
     let four = window.iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
@@ -200,7 +201,7 @@ fn temporary_path(bytes: &[u8], at: usize) -> Option<usize> {
     roots.iter().any(|root| bytes[at..].starts_with(root)).then(|| path_length(bytes, at))
 }
 
-/// `C:\...\Temp\...`; the look-ahead for the folder is bounded.
+/// `C:\...\Temp\...`, with a bounded look-ahead for the folder.
 fn windows_temporary_path(bytes: &[u8], at: usize) -> Option<usize> {
     let drive = bytes[at].is_ascii_alphabetic() && bytes.get(at + 1..at + 3) == Some(b":\\");
     if !drive {
@@ -228,7 +229,7 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
     let dotted = (bytes.get(end) == Some(&b'.') && digit_at(end + 1))
         || (at >= 2 && bytes[at - 1] == b'.' && digit_at(at - 2));
     let glued = match at.checked_sub(1).map(|i| bytes[i]) {
-        // "12 tests" begins with a count of its own; "8812-build" and "8812" with an id.
+        // "12 tests" begins with a count. "8812-build" and "8812" begin with an id.
         None => bytes.get(end).is_none_or(|b| b"-_/:#=@.".contains(b)),
         Some(b'/') => !verbatim_fraction(bytes, at),
         Some(b) => b"-_:#=@.".contains(&b),
@@ -236,15 +237,15 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
     (glued && !dotted).then_some(digits)
 }
 
-/// Whether the number after this `/` belongs to a "1/4" whose first part stays as it is.
+/// Whether the number after this `/` belongs to a fraction such as "1/4" whose first part is kept.
 fn verbatim_fraction(bytes: &[u8], at: usize) -> bool {
     let before = &bytes[at.saturating_sub(9)..at - 1];
     let digits = before.iter().rev().take_while(|b| b.is_ascii_digit()).count();
     digits > 0 && before.len() > digits && matches!(before[before.len() - 1 - digits], b' ' | b'(' | b'[')
 }
 
-/// Where the quotation that opens here ends: a quotation mark that does not follow a word (as
-/// the apostrophe of "can't" does), closed within the line.
+/// The end of the quotation that opens here. Its mark must not follow a word, as the apostrophe of
+/// "can't" does, and it must be closed on the same line.
 fn quotation_end(bytes: &[u8], at: usize) -> Option<usize> {
     let mark = bytes[at];
     if !b"'\"`".contains(&mark) || (at > 0 && is_word(bytes[at - 1])) {

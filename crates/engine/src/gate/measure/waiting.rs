@@ -1,22 +1,21 @@
-//! How long each span waited for runners: the part of its time in which the chain of parts that
-//! decided its end stood in a queue. Such time is no stage's slowness, so `extract` takes it out
-//! of the durations that are judged; the run's wall clock keeps it.
+//! Calculates how long each span waited for runners: the queue time on its critical path. `extract`
+//! subtracts it from the durations of stages, because a change of the code can't cause it. The run's
+//! wall-clock duration includes it.
 
 use super::stage_state::Queues;
 use crate::model::stage::StageKind;
 use crate::model::trace::{Node, Trace};
 
-/// A queue may seem to end so much after the work that waited for it began: the times that
-/// GitHub tells are whole seconds.
+/// A queue may seem to end up to this long after the beginning of the work that waited for it, because
+/// GitHub reports whole seconds.
 const CLOCK_NS: i64 = 1_000_000_000;
 
-/// Nanoseconds each span waited, by [`Node`] in the order of [`Trace::nodes`]; 0 for a queue
-/// itself, whose time is what it is, and for work a message started (`is_asynchronous`), which
-/// nobody waits for.
+/// Nanoseconds that each span waited, by [`Node`] in the order of [`Trace::nodes`]. A queue itself has 0,
+/// and so has work that a message started (`is_asynchronous`), for which no span waits.
 ///
-/// From a span's end one goes back to the part that ended last, from that one's beginning to
-/// what ended last before it, and so on: queues on that chain, and what the chain's parts waited
-/// themselves, are the wait. A queue beside work that took longer cost nothing and is not on it.
+/// The critical path is followed backwards from the span's end. It goes to the part that ended last,
+/// then from its beginning to the part that ended last before that, and so on. The wait is the time of the queues
+/// on the path plus the waits of its other parts. A queue beside longer work is not on the path.
 /// Linear in the spans, times a logarithm.
 #[must_use]
 pub(crate) fn waits(trace: &Trace, queues: &Queues<'_>, is_asynchronous: impl Fn(Node) -> bool) -> Vec<i64> {
@@ -26,7 +25,7 @@ pub(crate) fn waits(trace: &Trace, queues: &Queues<'_>, is_asynchronous: impl Fn
     if !kinds.contains(&StageKind::Queue) {
         return waited;
     }
-    // Children come after their parents, so backwards each finds its parts done.
+    // Children come after their parents, so backwards the parts are calculated first.
     for node in nodes.iter().rev() {
         if kinds[node.index()] == StageKind::Queue {
             continue;
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_a_queue_waited_for_it() {
+    fn parents_of_a_queue_waited_for_it() {
         let spans = [
             (1, 0, "ci", 0, 160),
             (2, 1, "test", 0, 160),
@@ -84,13 +83,13 @@ mod tests {
             (4, 2, "unit", 60, 160),
         ];
         assert_eq!(waited(&spans), named(&[("ci", 60), ("test", 60)]));
-        // As the receiver made them before 2026: steps inside the queue's span, after its end.
+        // The receiver's form before 2026: steps inside the queue's span, after its end.
         let inside = [spans[0], spans[1], spans[2], (4, 3, "unit", 60, 160)];
         assert_eq!(waited(&inside), named(&[("ci", 60), ("test", 60)]));
     }
 
     #[test]
-    fn a_queue_beside_longer_work_cost_nothing() {
+    fn queue_beside_longer_work_is_no_wait() {
         let spans = |lint_ends| {
             [
                 (1, 0, "ci", 0, 160),
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn queues_one_after_the_other_add_up() {
+    fn consecutive_queues_add_up() {
         let spans = [
             (1, 0, "ci", 0, 300),
             (2, 1, "build", 0, 110),
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_seconds_may_overlap_and_no_more() {
+    fn queue_and_work_may_overlap_one_second() {
         let spans =
             |starts| [(1, 0, "test", 0, 160), (2, 1, "queue-test", 0, 60), (3, 1, "unit", starts, 160)];
         assert_eq!(waited(&spans(59)), named(&[("test", 59)]));
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_out_of_its_mind_takes_no_more_than_there_is() {
+    fn wait_never_exceeds_the_span() {
         let spans = [(1, 0, "test", 100, 110), (2, 1, "queue-test", 0, 900)];
         assert_eq!(waited(&spans), named(&[("test", 10)]));
     }

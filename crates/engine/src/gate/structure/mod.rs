@@ -1,6 +1,6 @@
-//! What a change did to the shape of its pipeline: stages added, removed, renamed, moved, run
-//! more or less often. It blames nobody and changes no verdict; it tells more work apart from
-//! slower work in the reasons of those that `judge` flagged.
+//! Finds structural changes of a pipeline: stages that were added, removed, renamed or moved, or that ran
+//! more or less often. It changes no verdict. In the reasons of flagged stages it distinguishes more work
+//! from slower work.
 
 mod order;
 mod renames;
@@ -16,7 +16,7 @@ pub use repeats::sentence;
 pub use usual::{BaselineStructure, UsualStage};
 
 use self::order::{Pair, moved};
-use self::renames::{Came, Gone, Place, renames};
+use self::renames::{Added, Place, Removed, renames};
 use self::repeats::{is_unseen, repetition};
 use self::tree::{Stage, Tree};
 use crate::gate::verdict::attribute::flag;
@@ -28,14 +28,14 @@ use crate::model::stage::{StageKey, StageKind, StageSample};
 use crate::model::structure::{Change, Side, StructuralChange};
 use crate::stats::count;
 
-/// With fewer runs nothing is usual.
+/// Smallest number of runs with a usual structure.
 const MIN_RUNS: usize = 3;
-/// Changes that are kept; of more, how many.
+/// Changes that are kept. Further ones are only counted.
 const MAX_CHANGES: usize = 100;
 
-/// Adds to a comparison what changed in the pipeline, and to the reasons of flagged stages
-/// whether it is more work. Work is near linear in the stages of both sides.
-pub fn tell(
+/// Adds the structural changes to a comparison, and repetitions to the reasons of flagged stages. Work is
+/// near linear in the stages of both sides.
+pub fn add_changes(
     comparison: &mut RunComparison,
     usual: &BaselineStructure,
     newest: &MeasuredRun,
@@ -74,8 +74,8 @@ fn rename_of(change: &StructuralChange) -> Option<(&StageKey, &str)> {
     }
 }
 
-/// Every change of the newest run against the baseline's usual shape: renamed, added, removed,
-/// repeated, reordered; of each kind the longest first.
+/// All changes of the newest run against the baseline's usual structure. They are in the order renamed,
+/// added, removed, repeated, reordered, and the longest of each kind first.
 fn changes(
     usual: &BaselineStructure,
     newest: &MeasuredRun,
@@ -95,7 +95,7 @@ fn changes(
         stages: &newest.stages,
         tree: Tree::of(&nodes),
         keys: newest.stages.iter().map(|s| &s.key).collect(),
-        // What did not succeed may have stopped before the rest.
+        // A run that did not succeed may have stopped early.
         is_complete: newest.run.result == RunResult::Success,
         runner,
         policy,
@@ -130,24 +130,24 @@ struct Search<'a> {
     is_complete: bool,
     runner: f64,
     policy: &'a GatePolicy,
-    /// With what orders those of a kind: the seconds they concern.
+    /// Each change with its weight for the order, usually its seconds.
     found: Vec<(StructuralChange, f64)>,
 }
 
 impl Search<'_> {
-    /// Compares what one stage of the baseline and one of the candidate hold (at the top: what
-    /// nothing holds). Returns the pairs that are the same stage, also under a new name.
+    /// Compares the children of a baseline stage with those of a candidate stage, or the roots of both.
+    /// Returns the pairs that are the same stage, also under a new name.
     fn siblings(&mut self, old: Option<usize>, new: Option<usize>) -> Vec<(usize, usize)> {
         let usual = self.usual;
         let mut by_name: HashMap<&str, usize> =
             usual.tree.children(old).iter().map(|i| (last(&usual.stages[*i].path), *i)).collect();
-        let (mut same, mut came) = (Vec::new(), Vec::new());
+        let (mut same, mut added) = (Vec::new(), Vec::new());
         for &i in self.tree.children(new) {
             let stage = &self.stages[i];
             match by_name.remove(last(&stage.path)) {
                 Some(known) => same.push((known, i)),
-                // A stage whose holder was not measured stands at the top: it is not new there.
-                None if stage.kind == StageKind::Work && usual.find(&stage.key).is_none() => came.push(i),
+                // A stage whose parent was not measured is a root, but it is not new.
+                None if stage.kind == StageKind::Work && usual.find(&stage.key).is_none() => added.push(i),
                 None => {}
             }
         }
@@ -155,19 +155,19 @@ impl Search<'_> {
             let stage = &usual.stages[*i];
             stage.expected && stage.kind == StageKind::Work && !self.keys.contains(&stage.key)
         };
-        let mut gone: Vec<usize> = by_name.into_values().filter(is_missed).collect();
+        let mut removed: Vec<usize> = by_name.into_values().filter(is_missed).collect();
         if !self.is_complete {
-            gone.clear();
+            removed.clear();
         }
         self.moves(&same);
-        for (from, to) in self.renamed(&same, &mut gone, &mut came) {
+        for (from, to) in self.renamed(&same, &mut removed, &mut added) {
             same.push((from, to));
         }
-        for i in came {
+        for i in added {
             let (stage, within) = (&self.stages[i], self.tree.within(i));
             self.push(&stage.key, &stage.path, Change::Added { seconds: stage.seconds(), within });
         }
-        for i in gone {
+        for i in removed {
             let (stage, within) = (&usual.stages[i], usual.tree.within(i));
             let usual_s = stage.usual.map(|u| u.seconds);
             self.push(&stage.key, &stage.path, Change::Removed { usual_s, within });
@@ -186,7 +186,7 @@ impl Search<'_> {
             Change::Added { seconds, .. } => *seconds,
             Change::Removed { usual_s, .. } => usual_s.unwrap_or(0.0),
             Change::Repeated(r) => (f64::from(r.count) * r.each_s - r.usual_count * r.usual_each_s).abs(),
-            // Of two aliases that fit a path the first one counts: the deeper has to stand first.
+            // The policy uses the first alias that fits a path, so the deeper must come first.
             Change::Renamed { .. } => count(path.len()),
             Change::Reordered { .. } => 0.0,
         };
@@ -201,7 +201,7 @@ impl Search<'_> {
         let min_ratio = self.policy.stage(&stage.path).floors.min_ratio;
         let repeated = repetition(&usually, stage, min_ratio, self.runner)
             .filter(|r| is_unseen(&usually, r))
-            // A run that stopped early did less of everything.
+            // A run that stopped early has fewer repetitions.
             .filter(|r| self.is_complete || f64::from(r.count) > r.usual_count);
         if let Some(repeated) = repeated {
             self.push(&stage.key, &stage.path, Change::Repeated(repeated));
@@ -225,56 +225,56 @@ impl Search<'_> {
         }
     }
 
-    /// Takes the renamed out of those that are gone and those that came, and returns them.
+    /// Takes the renamed stages out of the removed and the added ones, and returns them.
     fn renamed(
         &mut self,
         same: &[(usize, usize)],
-        gone: &mut Vec<usize>,
-        came: &mut Vec<usize>,
+        removed: &mut Vec<usize>,
+        added: &mut Vec<usize>,
     ) -> Vec<(usize, usize)> {
         let (usual, stages) = (self.usual, self.stages);
         let start = |i: &usize| usual.stages[*i].usual.map_or(0.0, |u| u.start_ns);
-        gone.sort_by(|a, b| {
+        removed.sort_by(|a, b| {
             start(a).total_cmp(&start(b)).then_with(|| usual.stages[*a].key.cmp(&usual.stages[*b].key))
         });
-        came.sort_by_key(|i| (stages[*i].start_offset_ns, &stages[*i].key));
-        if gone.is_empty() || came.is_empty() {
+        added.sort_by_key(|i| (stages[*i].start_offset_ns, &stages[*i].key));
+        if removed.is_empty() || added.is_empty() {
             return Vec::new();
         }
         let kept = |side: fn(&(usize, usize)) -> usize| same.iter().map(side).enumerate();
         let mut past: Vec<(f64, &StageKey, Option<usize>)> =
             kept(|s| s.0).map(|(n, i)| (start(&i), &usual.stages[i].key, Some(n))).collect();
-        past.extend(gone.iter().map(|i| (start(i), &usual.stages[*i].key, None)));
+        past.extend(removed.iter().map(|i| (start(i), &usual.stages[*i].key, None)));
         past.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1)));
         let mut now: Vec<(i64, &StageKey, Option<usize>)> =
             kept(|s| s.1).map(|(n, i)| (stages[i].start_offset_ns, &stages[i].key, Some(n))).collect();
-        now.extend(came.iter().map(|i| (stages[*i].start_offset_ns, &stages[*i].key, None)));
+        now.extend(added.iter().map(|i| (stages[*i].start_offset_ns, &stages[*i].key, None)));
         now.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         let old_places = places(&past.iter().map(|(_, _, kept)| *kept).collect::<Vec<_>>());
         let new_places = places(&now.iter().map(|(_, _, kept)| *kept).collect::<Vec<_>>());
-        let old: Vec<Gone<'_>> = gone
+        let old: Vec<Removed<'_>> = removed
             .iter()
             .zip(old_places)
             .map(|(i, place)| {
                 let parts = usual.tree.children(Some(*i)).iter().map(|c| &usual.stages[*c]);
                 let parts = parts.filter(|c| c.kind == StageKind::Work).map(|c| last(&c.path)).collect();
                 let side = renames::Side { name: last(&usual.stages[*i].path), parts, place };
-                Gone { side, usual: usual.stages[*i].usual }
+                Removed { side, usual: usual.stages[*i].usual }
             })
             .collect();
-        let new: Vec<Came<'_>> = came
+        let new: Vec<Added<'_>> = added
             .iter()
             .zip(new_places)
             .map(|(i, place)| {
                 let parts = self.tree.children(Some(*i)).iter().map(|c| &stages[*c]);
                 let parts = parts.filter(|c| c.kind == StageKind::Work).map(|c| last(&c.path)).collect();
                 let side = renames::Side { name: last(&stages[*i].path), parts, place };
-                Came { side, sample: &stages[*i] }
+                Added { side, sample: &stages[*i] }
             })
             .collect();
         let mut pairs = Vec::new();
         for found in renames(&old, &new, self.runner) {
-            let (from, to) = (gone[found.gone], came[found.came]);
+            let (from, to) = (removed[found.removed], added[found.added]);
             pairs.push((from, to));
             let change = Change::Renamed {
                 from: usual.stages[from].path.clone(),
@@ -284,8 +284,8 @@ impl Search<'_> {
             self.push(&stages[to].key, &stages[to].path, change);
         }
         let (from, to): (HashSet<usize>, HashSet<usize>) = pairs.iter().copied().unzip();
-        gone.retain(|i| !from.contains(i));
-        came.retain(|i| !to.contains(i));
+        removed.retain(|i| !from.contains(i));
+        added.retain(|i| !to.contains(i));
         pairs
     }
 }
@@ -294,7 +294,7 @@ fn last(path: &[String]) -> &str {
     path.last().map_or("", String::as_str)
 }
 
-/// Where those without a number stand between those with one, in order.
+/// The places of the elements without a number between those with one, in order.
 fn places(order: &[Option<usize>]) -> Vec<Place> {
     let after = ranks(order.iter());
     let mut before = ranks(order.iter().rev());
@@ -302,7 +302,7 @@ fn places(order: &[Option<usize>]) -> Vec<Place> {
     after.into_iter().zip(before).map(|(after, before)| Place { after, before }).collect()
 }
 
-/// For each without a number: the last number before it, and the how-manieth it is after that.
+/// For each element without a number: the last number before it, and its rank after that number.
 fn ranks<'a>(order: impl Iterator<Item = &'a Option<usize>>) -> Vec<(Option<usize>, usize)> {
     let mut last = (None, 0);
     let step = |kept: &Option<usize>| {
@@ -312,8 +312,8 @@ fn ranks<'a>(order: impl Iterator<Item = &'a Option<usize>>) -> Vec<(Option<usiz
     order.filter_map(step).collect()
 }
 
-/// The policy's alias from one path to another; none when a name holds what separates names.
+/// The policy's alias from one path to another. None when a name contains the separator of names.
 fn alias(from: &[String], to: &[String]) -> Option<Alias> {
-    let can_be_said = from.iter().chain(to).all(|part| !part.contains(" / "));
-    can_be_said.then(|| Alias { from: from.join(" / "), to: to.join(" / ") })
+    let is_expressible = from.iter().chain(to).all(|part| !part.contains(" / "));
+    is_expressible.then(|| Alias { from: from.join(" / "), to: to.join(" / ") })
 }

@@ -1,41 +1,37 @@
-//! Stages that changed places: one that ran before a sibling and now runs after it. Stages that
-//! overlap have no order, so work that runs in parallel never counts as moved.
+//! Finds stages that changed places: they ran before a sibling and now run after it, or the reverse.
+//! Stages that overlap have no order, so that parallel work never counts as moved.
 
 use super::Side;
 use super::usual::UsualStage;
 use crate::model::run::RunResult;
 use crate::model::stage::StageSample;
 
-/// Runs of the baseline that have to have both stages.
+/// Smallest number of baseline runs with both stages.
 const MIN_RUNS: usize = 5;
-/// Siblings on each side that a moved stage is held against: the work stays near linear.
+/// A moved stage is compared with this many siblings on each side, so that work stays near linear.
 const NEIGHBOURS: usize = 16;
 
 /// A stage that both the baseline and the candidate have.
 #[derive(Clone, Copy)]
 pub(super) struct Pair<'a> {
-    /// In the baseline.
     pub usual: &'a UsualStage,
-    /// In the candidate.
     pub now: &'a StageSample,
 }
 
 /// One stage that changed sides with another.
 pub(super) struct Move<'a> {
-    /// The stage.
     pub stage: Pair<'a>,
-    /// The sibling.
     pub sibling: Pair<'a>,
-    /// Where it runs now.
     pub now: Side,
-    /// Baseline runs in which it was the other way round.
+    /// Baseline runs with the opposite order.
     pub runs: usize,
-    /// Baseline runs that had both, one after the other or not.
+    /// Baseline runs with both stages, in any order.
     pub of: usize,
 }
 
-/// The siblings that moved: those outside of a longest run of siblings whose order stayed, each
-/// with the nearest sibling that it provably changed sides with, in at least nine in ten runs.
+/// The moved siblings: those outside a longest sequence of siblings that kept their order. Each comes
+/// with the nearest sibling that it changed sides with. The old order must have held in at least nine
+/// in ten baseline runs.
 #[must_use]
 pub(super) fn moved<'a>(pairs: &[Pair<'a>]) -> Vec<Move<'a>> {
     let mut siblings: Vec<(Pair<'a>, f64)> = pairs
@@ -82,7 +78,7 @@ fn confirmed<'a>(in_order: &[(usize, Pair<'a>)], at: usize) -> Option<Move<'a>> 
     after.chain(before).next()
 }
 
-/// In how many baseline runs one stage ended before another began, of how many that had both.
+/// The number of baseline runs in which `first` ended before `second` began, and of runs with both.
 fn precedes(first: &UsualStage, second: &UsualStage) -> (usize, usize) {
     let (mut runs, mut of) = (0, 0);
     let mut others = second.times.iter().peekable();
@@ -96,14 +92,14 @@ fn precedes(first: &UsualStage, second: &UsualStage) -> (usize, usize) {
     (runs, of)
 }
 
-/// Whether an order held in enough runs, and in nine of ten.
+/// Whether the order held in nine of ten runs, and there are enough runs.
 fn is_stable(runs: usize, of: usize) -> bool {
     of >= MIN_RUNS && runs * 10 >= of * 9
 }
 
 /// Marks a longest increasing subsequence of distinct numbers (Schensted 1961), in n log n.
 fn longest_rise(ranks: &[usize]) -> Vec<bool> {
-    // By length, less one: where the rise of that length with the smallest end ends.
+    // At index length - 1: the position of the smallest end of a rise of that length.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; ranks.len()];
     for (at, rank) in ranks.iter().enumerate() {
@@ -125,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_rise_leaves_out_what_moved() {
+    fn longest_rise_omits_moved_stages() {
         let left_out = |ranks: &[usize]| -> Vec<usize> {
             ranks.iter().zip(longest_rise(ranks)).filter(|(_, stays)| !stays).map(|(rank, _)| *rank).collect()
         };

@@ -1,5 +1,5 @@
-//! Which stage that is gone and which that came look like the same work under another name. It
-//! proposes, with its evidence; nothing is renamed by it.
+//! Finds pairs of a removed and an added stage that look like the same work under another name. It
+//! proposes renames with their evidence, and renames nothing.
 
 use std::collections::HashSet;
 
@@ -8,122 +8,118 @@ use crate::gate::verdict::number_format::duration;
 use crate::model::stage::StageSample;
 use crate::stats::count;
 
-/// Pairs under one parent that are all looked at; of more, each stage only meets [`WINDOW`] of
-/// the others on each side of its place.
+/// Up to this number of pairs under one parent, all are compared. With more, each stage is compared with
+/// [`WINDOW`] of the others on each side of its place.
 const ALL_PAIRS: usize = 1_024;
 const WINDOW: usize = 8;
-/// Names from which on they are evidence, and from which on they need no further one but time.
-const ALIKE: f64 = 0.5;
-const VERY_ALIKE: f64 = 0.7;
-/// Share of parts that both have, from which on it is the same work.
+/// Smallest similarity of names that is evidence. From the second value on, only time is needed besides.
+const SIMILAR: f64 = 0.5;
+const VERY_SIMILAR: f64 = 0.7;
+/// Smallest share of common parts of the same work.
 const SAME_PARTS: f64 = 0.6;
-/// ln of the ratio up to which two times are alike, if they usually scatter less.
-const ALIKE_TIME: f64 = 0.182_321_556_793_954_6;
-/// A second pair that is as good as this much less makes both a guess.
+/// Largest ln of the ratio of two similar times, if they usually scatter less.
+const SIMILAR_TIME: f64 = 0.182_321_556_793_954_6;
+/// A pair is ambiguous when another pair's similarity is within this distance of its own, or larger.
 const MARGIN: f64 = 0.05;
 
 /// One side of a possible rename.
 pub(super) struct Side<'a> {
-    /// Its own name.
+    /// The last part of its path.
     pub name: &'a str,
-    /// Names of what it holds.
+    /// Names of its children.
     pub parts: Vec<&'a str>,
-    /// Where it stands among its siblings.
     pub place: Place,
 }
 
-/// Where a stage stands between the siblings that stayed (numbers that both sides share), and the
-/// how-manieth of those that did not it is there, from either end.
+/// The place of a stage among its siblings. It consists of the nearest siblings that stayed, with numbers
+/// that both sides share, and of its rank between them, from either end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Place {
-    /// The sibling before it, and the rank after that one.
+    /// The sibling before it, and its rank after that sibling.
     pub after: (Option<usize>, usize),
-    /// The sibling behind it, and the rank before that one.
+    /// The sibling after it, and its rank before that sibling.
     pub before: (Option<usize>, usize),
 }
 
-/// A stage that is gone.
-pub(super) struct Gone<'a> {
-    /// What is known of it.
+/// A removed stage.
+pub(super) struct Removed<'a> {
     pub side: Side<'a>,
-    /// What it did; none when it never succeeded.
+    /// None when it never succeeded.
     pub usual: Option<Usual>,
 }
 
-/// A stage that came.
-pub(super) struct Came<'a> {
-    /// What is known of it.
+/// An added stage.
+pub(super) struct Added<'a> {
     pub side: Side<'a>,
-    /// Its sample.
     pub sample: &'a StageSample,
 }
 
-/// A proposed pair, by position in the lists that were given, and why.
+/// A proposed pair, by positions in the given lists.
 pub(super) struct Rename {
-    /// Among those that are gone.
-    pub gone: usize,
-    /// Among those that came.
-    pub came: usize,
-    /// A few words each.
+    pub removed: usize,
+    pub added: usize,
+    /// The reasons, a few words each.
     pub evidence: Vec<String>,
 }
 
 /// Two stages that may be the same work.
 struct Scored {
-    gone: usize,
-    came: usize,
-    /// Names, time and parts; 0 to 2.5.
-    likeness: f64,
-    /// Whether they stand at the same place.
+    removed: usize,
+    added: usize,
+    /// Of names, time and parts together, 0 to 2.5.
+    similarity: f64,
     same_place: bool,
-    /// Enough for a proposal. What would only be enough at the same place still makes another
-    /// pair doubtful: jobs that run side by side begin in any order.
+    /// Enough for a proposal. A pair that would only be enough at the same place still makes another pair
+    /// ambiguous, because parallel jobs begin in any order.
     is_enough: bool,
     evidence: Vec<String>,
 }
 
 impl Scored {
     fn score(&self) -> f64 {
-        self.likeness + if self.same_place { 0.5 } else { 0.0 }
+        self.similarity + if self.same_place { 0.5 } else { 0.0 }
     }
 }
 
-/// Pairs stages of one parent, the lists in the order of their beginning. A pair that is not
-/// clearly better than another one with either of its stages is left alone. `runner` is how many
-/// times slower than usual the machine was.
+/// Pairs the stages of one parent. Both lists are in the order of their beginning. A pair that is not
+/// clearly better than another pair with one of its stages is not proposed. `runner` is the machine's
+/// slowdown against the usual.
 #[must_use]
-pub(super) fn renames(gone: &[Gone<'_>], came: &[Came<'_>], runner: f64) -> Vec<Rename> {
-    let gone_letters: Vec<Vec<[char; 2]>> = gone.iter().map(|g| bigrams(g.side.name)).collect();
-    let came_letters: Vec<Vec<[char; 2]>> = came.iter().map(|c| bigrams(c.side.name)).collect();
+pub(super) fn renames(removed: &[Removed<'_>], added: &[Added<'_>], runner: f64) -> Vec<Rename> {
+    let removed_bigrams: Vec<Vec<[char; 2]>> = removed.iter().map(|g| bigrams(g.side.name)).collect();
+    let added_bigrams: Vec<Vec<[char; 2]>> = added.iter().map(|c| bigrams(c.side.name)).collect();
     let mut pairs: Vec<Scored> = Vec::new();
-    for (i, old) in gone.iter().enumerate() {
-        let near = if gone.len().saturating_mul(came.len()) <= ALL_PAIRS {
-            0..came.len()
+    for (i, old) in removed.iter().enumerate() {
+        let near = if removed.len().saturating_mul(added.len()) <= ALL_PAIRS {
+            0..added.len()
         } else {
-            i.saturating_sub(WINDOW).min(came.len())..(i + WINDOW + 1).min(came.len())
+            i.saturating_sub(WINDOW).min(added.len())..(i + WINDOW + 1).min(added.len())
         };
         for j in near {
-            let names = || dice(&gone_letters[i], &came_letters[j]);
-            if let Some(pair) = resemblance(old, &came[j], names, runner) {
-                pairs.push(Scored { gone: i, came: j, ..pair });
+            let names = || dice(&removed_bigrams[i], &added_bigrams[j]);
+            if let Some(pair) = resemblance(old, &added[j], names, runner) {
+                pairs.push(Scored { removed: i, added: j, ..pair });
             }
         }
     }
-    clear_pairs(pairs, gone.len(), came.len())
+    clear_pairs(pairs, removed.len(), added.len())
 }
 
-/// The best pairs first; what has two pairs that are equally good has none.
-fn clear_pairs(mut pairs: Vec<Scored>, gone: usize, came: usize) -> Vec<Rename> {
-    pairs.sort_by(|a, b| b.score().total_cmp(&a.score()).then((a.gone, a.came).cmp(&(b.gone, b.came))));
-    let (mut by_gone, mut by_came) = (vec![Vec::new(); gone], vec![Vec::new(); came]);
+/// Takes the best pairs first. A stage with two equally good pairs gets none.
+fn clear_pairs(mut pairs: Vec<Scored>, removed: usize, added: usize) -> Vec<Rename> {
+    pairs.sort_by(|a, b| {
+        b.score().total_cmp(&a.score()).then((a.removed, a.added).cmp(&(b.removed, b.added)))
+    });
+    let (mut by_removed, mut by_added) = (vec![Vec::new(); removed], vec![Vec::new(); added]);
     for (at, pair) in pairs.iter().enumerate() {
-        by_gone[pair.gone].push(at);
-        by_came[pair.came].push(at);
+        by_removed[pair.removed].push(at);
+        by_added[pair.added].push(at);
     }
-    let (mut gone_fate, mut came_fate) = (vec![Fate::Open; gone], vec![Fate::Open; came]);
+    let (mut removed_state, mut added_state) = (vec![PairState::Open; removed], vec![PairState::Open; added]);
     let mut chosen = Vec::new();
     for (at, pair) in pairs.iter().enumerate() {
-        let is_open = gone_fate[pair.gone] == Fate::Open && came_fate[pair.came] == Fate::Open;
+        let is_open =
+            removed_state[pair.removed] == PairState::Open && added_state[pair.added] == PairState::Open;
         if !pair.is_enough || !is_open {
             continue;
         }
@@ -131,51 +127,52 @@ fn clear_pairs(mut pairs: Vec<Scored>, gone: usize, came: usize) -> Vec<Rename> 
             let is_other = *other != at;
             let other = &pairs[*other];
             is_other
-                && gone_fate[other.gone] != Fate::Paired
-                && came_fate[other.came] != Fate::Paired
-                && other.likeness > pair.likeness - MARGIN
+                && removed_state[other.removed] != PairState::Paired
+                && added_state[other.added] != PairState::Paired
+                && other.similarity > pair.similarity - MARGIN
         };
-        let is_clear = !by_gone[pair.gone].iter().any(rival) && !by_came[pair.came].iter().any(rival);
-        let fate = if is_clear { Fate::Paired } else { Fate::Doubtful };
-        (gone_fate[pair.gone], came_fate[pair.came]) = (fate, fate);
+        let is_clear = !by_removed[pair.removed].iter().any(rival) && !by_added[pair.added].iter().any(rival);
+        let state = if is_clear { PairState::Paired } else { PairState::Ambiguous };
+        (removed_state[pair.removed], added_state[pair.added]) = (state, state);
         if is_clear {
-            chosen.push(Rename { gone: pair.gone, came: pair.came, evidence: pair.evidence.clone() });
+            chosen.push(Rename { removed: pair.removed, added: pair.added, evidence: pair.evidence.clone() });
         }
     }
     chosen
 }
 
-/// What became of a stage while pairs are chosen.
+/// The state of a stage while pairs are chosen.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum PairState {
     Open,
     Paired,
-    /// More than one pair would do, so it makes those doubtful too.
-    Doubtful,
+    /// More than one pair fits, so that those are ambiguous too.
+    Ambiguous,
 }
 
-/// How much a pair looks like the same work, and why; none when it does not at any place. The
-/// positions are the caller's to fill in.
-fn resemblance(old: &Gone<'_>, new: &Came<'_>, names: impl Fn() -> f64, runner: f64) -> Option<Scored> {
+/// The similarity of two stages, and its evidence. None when they would not be similar at any place. The
+/// caller sets the positions.
+fn resemblance(old: &Removed<'_>, new: &Added<'_>, names: impl Fn() -> f64, runner: f64) -> Option<Scored> {
     let usual = old.usual?;
     let took = each_s(new.sample);
     let raw = log_ratio(took, usual.each_s);
     let off = raw.abs().min((raw - runner.ln()).abs());
-    let limit = ALIKE_TIME.max(2.0 * usual.spread);
+    let limit = SIMILAR_TIME.max(2.0 * usual.spread);
     let takes_as_long = off <= limit;
     let parts = shared(&old.side.parts, &new.side.parts);
     let has_the_parts = parts.is_some_and(|share| share >= SAME_PARTS);
-    // Whatever the names: without time or parts in common it is other work.
+    // Without a similar time or common parts it is different work, even under a similar name.
     if !takes_as_long && !has_the_parts {
         return None;
     }
     let names = names();
     let enough = |same_place: bool| {
-        // Other parts are other work, however it is called.
+        // Different parts are different work, even under a similar name.
         let by_name = takes_as_long
-            && (names >= VERY_ALIKE || (names >= ALIKE && same_place))
+            && (names >= VERY_SIMILAR || (names >= SIMILAR && same_place))
             && parts.is_none_or(|share| share > 0.0);
-        let by_parts = has_the_parts && (takes_as_long || names >= ALIKE) && (same_place || names >= ALIKE);
+        let by_parts =
+            has_the_parts && (takes_as_long || names >= SIMILAR) && (same_place || names >= SIMILAR);
         by_name || by_parts
     };
     if !enough(true) {
@@ -193,19 +190,19 @@ fn resemblance(old: &Gone<'_>, new: &Came<'_>, names: impl Fn() -> f64, runner: 
     if takes_as_long {
         evidence.push(format!("it takes {}, usually {}", duration(took), duration(usual.each_s)));
     }
-    if names >= ALIKE {
+    if names >= SIMILAR {
         evidence.push(format!("the names are {} alike", percent(names)));
     }
     let time = if takes_as_long { 0.5 * (1.0 - 0.5 * off / limit) } else { 0.0 };
-    let likeness = names + time + parts.unwrap_or(0.0);
-    Some(Scored { gone: 0, came: 0, likeness, same_place, is_enough: enough(same_place), evidence })
+    let similarity = names + time + parts.unwrap_or(0.0);
+    Some(Scored { removed: 0, added: 0, similarity, same_place, is_enough: enough(same_place), evidence })
 }
 
 fn percent(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
 }
 
-/// Jaccard's index of two sets of names: how many of all they share. None when neither has any.
+/// Jaccard's index of two sets of names: the share of common names. None when both are empty.
 fn shared(a: &[&str], b: &[&str]) -> Option<f64> {
     let names: HashSet<&str> = a.iter().copied().collect();
     let both = b.iter().filter(|name| names.contains(*name)).count();
@@ -213,8 +210,8 @@ fn shared(a: &[&str], b: &[&str]) -> Option<f64> {
     (either > 0).then(|| count(both) / count(either))
 }
 
-/// Pairs of neighbouring letters of a name, sorted; whatever is neither letter nor digit is one
-/// space, and cases are alike.
+/// Pairs of neighbouring letters of a name, sorted and in lower case. A sequence of other characters than
+/// letters and digits is one space.
 fn bigrams(name: &str) -> Vec<[char; 2]> {
     let mut letters: Vec<char> = Vec::with_capacity(name.len());
     for c in name.chars() {
@@ -229,8 +226,8 @@ fn bigrams(name: &str) -> Vec<[char; 2]> {
     pairs
 }
 
-/// Dice's coefficient of two sorted lists (Dice 1945, "Measures of the amount of ecologic
-/// association between species"): twice what they share over what they have.
+/// Dice's coefficient of two sorted lists: twice the number of common elements over the number of all
+/// (Dice 1945, "Measures of the amount of ecologic association between species").
 fn dice(a: &[[char; 2]], b: &[[char; 2]]) -> f64 {
     let (mut i, mut j, mut both) = (0, 0, 0);
     while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
@@ -248,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_compared_by_their_letters() {
+    fn names_are_compared_by_bigrams() {
         // 2 * shared bigrams / all bigrams, as multisets: night/nacht share "ht" of 4 + 4.
         for (a, b, expected) in [
             ("night", "nacht", 0.25),

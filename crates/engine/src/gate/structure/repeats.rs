@@ -1,4 +1,4 @@
-//! More work told apart from slower work: how often a stage ran and how long each time took.
+//! Distinguishes more work from slower work, by how often a stage ran and how long one repetition took.
 
 use super::usual::{Usual, each_s, log_ratio};
 use crate::gate::verdict::number_format::{duration, number, ratio};
@@ -6,12 +6,13 @@ use crate::model::run::RunResult;
 use crate::model::stage::StageSample;
 use crate::model::structure::{EachTime, Repetition};
 
-/// A count is another one when it differs by a tenth.
+/// Smallest relative difference of two counts.
 const OTHER_COUNT: f64 = 0.1;
 
-/// A stage's repetitions, when their number is not the usual one. `min_ratio` is the smallest
-/// ratio of durations worth telling, `runner` the factor of the machine: a time that is as before
-/// with or without it is as before, since not every stage follows the machine.
+/// A stage's repetitions, when their number is unusual.
+/// - `min_ratio` is the smallest reported ratio of durations.
+/// - `runner` is the factor of the machine's speed. The time of one repetition is as before if it is so
+///   with or without this factor, because not every stage follows the machine's speed.
 #[must_use]
 pub(super) fn repetition(
     usual: &Usual,
@@ -37,14 +38,14 @@ pub(super) fn repetition(
     Some(Repetition { count, usual_count, each_s, usual_each_s: usual.each_s, each })
 }
 
-/// Whether no run of the baseline ran it so often, or so rarely.
+/// Whether the count is outside the range of the baseline's counts.
 #[must_use]
 pub(super) fn is_unseen(usual: &Usual, repetition: &Repetition) -> bool {
     repetition.count > usual.most || repetition.count < usual.least
 }
 
-/// What a repetition means, as the end of a sentence about its stage: `ran 9 times, usually 4;
-/// ...: more work, not slower work`.
+/// Describes a repetition as the end of a sentence about its stage: `ran 9 times, usually 4; ...: more
+/// work, not slower work`.
 #[must_use]
 pub fn sentence(repetition: &Repetition) -> String {
     let Repetition { count, usual_count, each_s, usual_each_s, each } = *repetition;
@@ -88,7 +89,7 @@ mod tests {
     use crate::gate::tests::fixture::stage;
 
     #[test]
-    fn more_work_is_no_slower_work() {
+    fn more_work_is_not_slower_work() {
         let usual = Usual {
             runs: 40,
             count: 4.0,
@@ -99,13 +100,14 @@ mod tests {
             spread: 0.05,
             start_ns: 0.0,
         };
-        let told = |count: u32, each: f64, runner: f64| {
+        let described = |count: u32, each: f64, runner: f64| {
             let mut sample = stage("ci / shard", 0.0, each * f64::from(count));
             sample.count = count;
             repetition(&usual, &sample, 1.1, runner).map(|r| (sentence(&r), is_unseen(&usual, &r)))
         };
         let ending = |count, each, runner| {
-            told(count, each, runner).map(|(text, _)| text.rsplit(": ").next().unwrap_or_default().to_owned())
+            described(count, each, runner)
+                .map(|(text, _)| text.rsplit(": ").next().unwrap_or_default().to_owned())
         };
         for (count, each, runner, expected) in [
             (4, 9.0, 1.0, None),
@@ -122,9 +124,9 @@ mod tests {
         ] {
             assert_eq!(ending(count, each, runner).as_deref(), expected, "{count} x {each} on {runner}");
         }
-        let (text, unseen) = told(9, 2.1, 1.0).expect("another count");
+        let (text, unseen) = described(9, 2.1, 1.0).expect("another count");
         assert!(unseen);
-        assert!(!told(5, 2.0, 1.0).expect("another count").1, "a run of the baseline had five");
+        assert!(!described(5, 2.0, 1.0).expect("another count").1, "a run of the baseline had five");
         assert_eq!(
             text,
             "ran 9 times, usually 4; 2.1 s each, as before (2.25x the count, 1.05x the time each, 2.36x in all): \

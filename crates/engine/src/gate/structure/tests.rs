@@ -1,4 +1,4 @@
-//! Made-up pipelines before and after a change: what is told of it, and what is not.
+//! Tests of structural changes on generated pipelines before and after a change.
 
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ fn at_work(text: &str, start_s: f64, seconds: f64, count: u32) -> StageSample {
     StageSample { count, ..stage(text, start_s, seconds) }
 }
 
-/// Stages as (path, start, seconds, count); every run takes a little longer or shorter.
+/// Stages as (path, start, seconds, count). The duration varies slightly between runs.
 type Shape = [(&'static str, f64, f64, u32)];
 
 fn built(n: u32, shape: &Shape) -> MeasuredRun {
@@ -35,9 +35,9 @@ fn compared(before: &Shape, now: &Shape, yaml: &str) -> RunComparison {
     compare(&fitted, &candidate, &"acme/my-app".parse().expect("a name"), &policy).expect("has runs")
 }
 
-/// The changes in a few words.
-fn told(comparison: &RunComparison) -> Vec<String> {
-    let word = |change: &StructuralChange| {
+/// One line for each change.
+fn summary(comparison: &RunComparison) -> Vec<String> {
+    let describe = |change: &StructuralChange| {
         let path = change.path.join(" / ");
         match &change.change {
             Change::Added { within, .. } => format!("added {path} with {within}"),
@@ -47,7 +47,7 @@ fn told(comparison: &RunComparison) -> Vec<String> {
             Change::Repeated(r) => format!("{path} {} of {} {:?}", r.count, r.usual_count, r.each),
         }
     };
-    comparison.structure.iter().map(word).collect()
+    comparison.structure.iter().map(describe).collect()
 }
 
 const BEFORE: &Shape = &[
@@ -62,7 +62,7 @@ const BEFORE: &Shape = &[
     ("ci / shard", 80.0, 20.0, 4),
 ];
 
-/// `BEFORE` with some stages left out and others in addition.
+/// `BEFORE` without some stages and with others in addition.
 fn shape(
     without: &[&'static str],
     with: &[(&'static str, f64, f64, u32)],
@@ -71,12 +71,12 @@ fn shape(
 }
 
 #[test]
-fn each_change_is_told_once() {
+fn each_change_is_reported_once() {
     let unit = &["ci / unit", "ci / unit / fast", "ci / unit / slow"];
     for (case, now, expected) in [
         ("nothing", shape(&[], &[]), &[][..]),
         (
-            "added with what it holds",
+            "added with its parts",
             shape(&[], &[("ci / scan", 0.0, 9.0, 1), ("ci / scan / deps", 0.0, 4.0, 1)]),
             &["added ci / scan with 1"],
         ),
@@ -85,7 +85,7 @@ fn each_change_is_told_once() {
             shape(&[], &[("ci / build / sign", 50.0, 1.0, 1)]),
             &["added ci / build / sign with 0"],
         ),
-        ("removed with what it held", shape(unit, &[]), &["removed ci / unit with 2"]),
+        ("removed with its parts", shape(unit, &[]), &["removed ci / unit with 2"]),
         (
             "renamed by its parts",
             shape(
@@ -122,7 +122,7 @@ fn each_change_is_told_once() {
             &["added ci / lint-all with 0", "removed ci / lint with 0"],
         ),
         (
-            "the same place and time under a name that has nothing of it",
+            "the same place and time under an unrelated name",
             shape(&["ci / lint"], &[("ci / audit", 0.0, 10.0, 1)]),
             &["added ci / audit with 0", "removed ci / lint with 0"],
         ),
@@ -148,12 +148,12 @@ fn each_change_is_told_once() {
         ),
         ("moved beside: no order", shape(&["ci / lint"], &[("ci / lint", 20.0, 75.0, 1)]), &[]),
     ] {
-        assert_eq!(told(&compared(BEFORE, &now, "")), expected, "{case}");
+        assert_eq!(summary(&compared(BEFORE, &now, "")), expected, "{case}");
     }
 }
 
 #[test]
-fn a_rename_has_its_evidence_and_its_alias() {
+fn rename_has_evidence_and_alias() {
     let now = shape(&["ci / lint"], &[("ci / lint-all", 0.0, 10.4, 1)]);
     let comparison = compared(BEFORE, &now, "");
     let Change::Renamed { evidence, alias, .. } = &comparison.structure[0].change else { panic!("renamed") };
@@ -162,10 +162,10 @@ fn a_rename_has_its_evidence_and_its_alias() {
         evidence[..],
         ["at the same place", "it takes 10.5 s, usually 10.2 s", "the names are 60% alike"]
     );
-    let alias = alias.as_ref().expect("names that a policy can say");
+    let alias = alias.as_ref().expect("names that a policy can express");
     let yaml = format!("aliases: [{{from: \"{}\", to: \"{}\"}}]", alias.from, alias.to);
     let kept = compared(BEFORE, &now, &yaml);
-    assert_eq!(told(&kept), [""; 0], "the alias is the whole answer");
+    assert_eq!(summary(&kept), [""; 0], "the alias resolves the rename");
     let new = comparison.stages.iter().find(|s| s.path.join(" / ") == "ci / lint-all").expect("is there");
     assert!(new.reason.ends_with("it looks like lint under a new name"), "{}", new.reason);
     assert_eq!(alias_of("a / b", "c"), None, "a name with the separator in it");
@@ -176,16 +176,16 @@ fn alias_of(from: &str, to: &str) -> Option<Alias> {
 }
 
 #[test]
-fn of_several_that_look_alike_none_is_proposed() {
+fn ambiguous_renames_are_not_proposed() {
     let before = &[("ci", 0.0, 40.0, 1), ("ci / test (a)", 0.0, 20.0, 1), ("ci / test (b)", 0.0, 20.0, 1)];
     let now = &[("ci", 0.0, 40.0, 1), ("ci / test (c)", 0.0, 20.0, 1), ("ci / test (d)", 0.0, 20.0, 1)];
     let comparison = compared(before, now, "");
-    assert!(told(&comparison).iter().all(|t| !t.starts_with("renamed")), "{:?}", told(&comparison));
+    assert!(summary(&comparison).iter().all(|t| !t.starts_with("renamed")), "{:?}", summary(&comparison));
     assert_eq!(comparison.structure.len(), 4);
 }
 
 #[test]
-fn matrix_jobs_run_in_any_order() {
+fn order_of_matrix_jobs_is_ignored() {
     let matrix = |n: u32, more: bool| {
         let mut rng = Lcg::new(u64::from(n));
         let mut stages = vec![stage("ci", 0.0, 60.0)];
@@ -202,12 +202,12 @@ fn matrix_jobs_run_in_any_order() {
     let name = "acme/my-app".parse().expect("a name");
     for n in 90..110 {
         let comparison = compare(&fitted, &[matrix(n, true)], &name, &policy("")).expect("has a run");
-        assert_eq!(told(&comparison), ["added ci / test (node 24) with 1"]);
+        assert_eq!(summary(&comparison), ["added ci / test (node 24) with 1"]);
     }
 }
 
 #[test]
-fn a_flagged_stage_that_did_more_says_so() {
+fn reason_of_flagged_stage_names_more_work() {
     let runs = |n: u32, rng: &mut Lcg, times: u32| {
         let seconds: Vec<f64> = LEAVES.iter().map(|(_, s)| s * (1.0 + 0.03 * rng.normal())).collect();
         let mut stages = lay_out(&seconds);
@@ -228,22 +228,22 @@ fn a_flagged_stage_that_did_more_says_so() {
 }
 
 #[test]
-fn nothing_is_told_without_history_or_of_what_stopped_early() {
+fn short_history_or_failed_run_limits_changes() {
     let now = shape(&["ci / unit"], &[("ci / scan", 0.0, 9.0, 1)]);
     let few = |n| fit(&Baseline::of_files((0..n).map(|n| built(n, BEFORE)).collect()), &policy(""));
     let name = "acme/my-app".parse().expect("a name");
     let of = |fitted: &FittedBaseline, run: MeasuredRun| {
-        told(&compare(fitted, &[run], &name, &policy("")).expect("has a run"))
+        summary(&compare(fitted, &[run], &name, &policy("")).expect("has a run"))
     };
     assert_eq!(of(&few(2), built(90, &now)), [""; 0]);
     let mut failed = built(90, &now);
     failed.run.result = RunResult::Failure;
     assert_eq!(of(&few(40), failed), ["added ci / scan with 0"]);
     let ignored = "stages: [{match: \"ci / scan\", ignore: true}]";
-    assert!(!told(&compared(BEFORE, &now, ignored)).iter().any(|t| t.contains("scan")));
+    assert!(!summary(&compared(BEFORE, &now, ignored)).iter().any(|t| t.contains("scan")));
 }
 
-/// Waits of every usual run, and of the newest.
+/// A comparison with one wait for a runner in all baseline runs and another in the newest.
 fn queued(usual_s: f64, now_s: f64) -> RunComparison {
     let waited = |n: u32, wait: f64| {
         let mut stages = vec![stage("ci", 0.0, 50.0), stage("ci / test", 0.0, 50.0)];
@@ -258,7 +258,7 @@ fn queued(usual_s: f64, now_s: f64) -> RunComparison {
 }
 
 #[test]
-fn a_wait_is_told_and_blamed_on_nobody() {
+fn wait_for_runner_is_only_noted() {
     let comparison = queued(12.0, 190.0);
     assert_eq!(comparison.verdict, crate::model::comparison::RunVerdict::Pass);
     let wait = comparison.stages.iter().find(|s| s.path.ends_with(&["queue-test".into()])).expect("is there");
@@ -272,15 +272,15 @@ fn a_wait_is_told_and_blamed_on_nobody() {
         comparison.notes,
         ["waiting for a runner took 3 min 10 s, usually 12.0 s (test / queue-test)"]
     );
-    assert_eq!(told(&comparison), [""; 0]);
+    assert_eq!(summary(&comparison), [""; 0]);
     for (usual, now) in [(12.0, 41.0), (300.0, 500.0)] {
-        assert_eq!(queued(usual, now).notes, [""; 0], "{now} after {usual} is nothing to tell");
+        assert_eq!(queued(usual, now).notes, [""; 0], "{now} after {usual} is not reported");
     }
 }
 
 #[test]
-fn hostile_numbers_of_stages_take_a_moment_and_are_bounded() {
-    // Work that grew with the product of both sides would be 25 million comparisons of names.
+fn huge_numbers_of_stages_are_bounded() {
+    // Work in the product of both sides would be 25 million comparisons of names.
     let wide = |n: u32, kind: &str| {
         let mut stages = vec![stage("ci", 0.0, 5_000.0)];
         stages
@@ -308,7 +308,7 @@ fn hostile_numbers_of_stages_take_a_moment_and_are_bounded() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
-    fn the_order_in_which_stages_are_listed_changes_nothing(
+    fn listing_order_of_stages_changes_nothing(
         shuffled in Just((0..9_usize).collect::<Vec<_>>()).prop_shuffle(),
         gone in prop::sample::subsequence((1..9_usize).collect::<Vec<_>>(), 0..4),
         moved in 1..9_usize,

@@ -1,22 +1,21 @@
-//! The stages of a run, or of many, as a tree by position: who holds whom, and how many. Knows
+//! The tree of the stages of one or more runs, by position: children, and numbers of descendants. It has
 //! no times.
 
 use std::collections::HashMap;
 
 use crate::model::stage::StageKey;
 
-/// One stage as the tree sees it.
+/// A stage as input of the tree.
 #[derive(Clone, Copy)]
 pub struct Stage<'a> {
-    /// Identity, once among all.
+    /// Unique among the stages.
     pub key: &'a StageKey,
-    /// What holds it.
     pub parent: Option<&'a StageKey>,
-    /// Parts of its path.
+    /// Number of parts of its path.
     pub depth: usize,
 }
 
-/// Positions by what holds them.
+/// Positions of children and roots.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     children: Vec<Vec<usize>>,
@@ -25,13 +24,13 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Of stages in any order. What names a parent that is not there, or one that is no higher
-    /// than itself, stands at the top: so every walk down ends.
+    /// The stages may be in any order. A stage is a root if its parent is missing, or if its parent is not
+    /// above it. This makes every walk down end.
     #[must_use]
     pub fn of(stages: &[Stage<'_>]) -> Self {
         let place: HashMap<&StageKey, usize> = stages.iter().enumerate().map(|(i, s)| (s.key, i)).collect();
-        let holder = |stage: &Stage<'_>| {
-            place.get(stage.parent?).copied().filter(|holder| stages[*holder].depth < stage.depth)
+        let parent = |stage: &Stage<'_>| {
+            place.get(stage.parent?).copied().filter(|parent| stages[*parent].depth < stage.depth)
         };
         let mut tree = Self {
             children: vec![Vec::new(); stages.len()],
@@ -39,8 +38,8 @@ impl Tree {
             within: vec![0; stages.len()],
         };
         for (i, stage) in stages.iter().enumerate() {
-            match holder(stage) {
-                Some(holder) => tree.children[holder].push(i),
+            match parent(stage) {
+                Some(parent) => tree.children[parent].push(i),
                 None => tree.roots.push(i),
             }
         }
@@ -52,13 +51,13 @@ impl Tree {
         tree
     }
 
-    /// What a stage holds; at the top, what nothing holds.
+    /// The children of a stage, or the roots.
     #[must_use]
     pub fn children(&self, of: Option<usize>) -> &[usize] {
         of.map_or(&self.roots, |of| &self.children[of])
     }
 
-    /// How many stages it holds, at any depth.
+    /// The number of descendants.
     #[must_use]
     pub fn within(&self, of: usize) -> usize {
         self.within[of]

@@ -1,5 +1,5 @@
-//! The usual shape of a pipeline, from its baseline: which stages there are, in what order, how
-//! often each runs. Made once for a fit; linear in the samples. Judges nothing.
+//! The usual structure of a pipeline, from its baseline: its stages, their order and how often each runs.
+//! It is built once for a fit, in time linear in the samples. It does not judge a candidate.
 
 use std::collections::HashMap;
 
@@ -12,74 +12,73 @@ use crate::stats::quantile::quantile;
 use crate::stats::robust::median_of;
 use crate::stats::sample::Sample;
 
-/// Newest runs whose order of stages is kept, and whose durations are drawn.
+/// The newest runs whose order of stages and durations are kept.
 const KEPT_RUNS: usize = 60;
-/// Newest runs of which half have to have a stage, so that its absence is one.
+/// A stage can only be missing if half of the newest runs, up to this number, have it.
 const RECENT_RUNS: usize = 10;
-/// Shorter times are not told apart, seconds.
+/// Shorter times count as equal, seconds.
 const SHORTEST_S: f64 = 0.001;
 
-/// What the baseline's runs have in common.
+/// The stages of the baseline's runs.
 #[derive(Debug, Clone, Default)]
 pub struct BaselineStructure {
-    /// How many runs.
+    /// Number of runs.
     pub runs: usize,
-    /// Every stage that any of them has.
+    /// All stages of all runs.
     pub stages: Vec<UsualStage>,
-    /// Who holds whom, by position in `stages`.
+    /// By position in `stages`.
     pub tree: Tree,
     place: HashMap<StageKey, usize>,
 }
 
-/// One stage over the baseline's runs, under the name that the policy's aliases give it.
+/// One stage over the baseline's runs, with its name after the policy's aliases.
 #[derive(Debug, Clone)]
 pub struct UsualStage {
-    /// Identity.
     pub key: StageKey,
-    /// What people read.
+    /// For display, pipeline first.
     pub path: Vec<String>,
-    /// What its time is spent on, in the newest run that has it.
+    /// In the newest run with this stage.
     pub kind: StageKind,
-    /// In at least half of the ten newest runs.
+    /// Whether at least half of the ten newest runs have the stage.
     pub expected: bool,
-    /// What it does when it succeeds; none when it never did.
+    /// Statistics of its successes. None when it never succeeded.
     pub usual: Option<Usual>,
-    /// When it ran in the newest runs, in their order.
+    /// Its times in the newest runs, in their order.
     pub times: Vec<RunTime>,
-    /// Of waiting for a runner: durations, oldest first, seconds, at most the newest 60.
+    /// Durations of a wait for a runner, seconds, oldest first, at most the newest 60. Empty for work.
     pub waits_s: Vec<f64>,
     parent: Option<StageKey>,
 }
 
-/// What a stage usually does.
+/// Statistics of a stage over its successful runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usual {
-    /// Runs that this is of.
+    /// Number of runs.
     pub runs: usize,
-    /// Median of how often it ran.
+    /// Median of its repetitions in a run.
     pub count: f64,
-    /// The least often.
+    /// Smallest number of repetitions.
     pub least: u32,
-    /// The most often.
+    /// Largest number of repetitions.
     pub most: u32,
-    /// Median of its whole time, seconds.
+    /// Median of its total time, seconds.
     pub seconds: f64,
     /// Median of the mean time of one repetition, seconds.
     pub each_s: f64,
-    /// What nine in ten runs stay within: |ln| of the time of each against the median.
+    /// 90% quantile of |ln| of the ratio of one repetition's time to the median.
     pub spread: f64,
-    /// Median of when it began, nanoseconds after the run.
+    /// Median of its beginning, nanoseconds after the run's beginning.
     pub start_ns: f64,
 }
 
-/// When a stage ran in one run.
+/// The time of a stage in one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunTime {
     /// Position of the run in the baseline.
     pub run: usize,
-    /// Beginning, nanoseconds after the run's.
+    /// Nanoseconds after the run's beginning.
     pub start_ns: i64,
-    /// End, the same way.
+    /// Nanoseconds after the run's beginning.
     pub end_ns: i64,
 }
 
@@ -89,13 +88,13 @@ pub(super) fn each_s(sample: &StageSample) -> f64 {
     sample.seconds() / f64::from(sample.count.max(1))
 }
 
-/// ln of a ratio of two times, as far as they can be told apart.
+/// ln of the ratio of two times, each at least [`SHORTEST_S`].
 #[must_use]
 pub(super) fn log_ratio(seconds: f64, usual_s: f64) -> f64 {
     (seconds.max(SHORTEST_S) / usual_s.max(SHORTEST_S)).ln()
 }
 
-/// A stage being collected.
+/// A stage while its samples are collected.
 struct Collected {
     stage: UsualStage,
     newest_run: Option<usize>,
@@ -107,7 +106,7 @@ struct Collected {
 }
 
 impl BaselineStructure {
-    /// Of the baseline's runs, oldest first.
+    /// `runs` are the baseline's, oldest first.
     #[must_use]
     pub fn of(runs: &[MeasuredRun], policy: &GatePolicy) -> Self {
         let mut place: HashMap<StageKey, usize> = HashMap::new();
@@ -139,7 +138,6 @@ impl BaselineStructure {
         Self { runs: runs.len(), stages, tree, place }
     }
 
-    /// The stage with a key.
     #[must_use]
     pub fn find(&self, key: &StageKey) -> Option<&UsualStage> {
         self.place.get(key).map(|i| &self.stages[*i])
@@ -174,7 +172,7 @@ impl Collected {
     }
 
     fn take(&mut self, run: usize, sample: &StageSample, is_recent: bool, is_kept: bool) {
-        // A rename may meet the new name in the same run: the first one counts.
+        // After a rename, one run may have both names. The first sample counts.
         if self.newest_run == Some(run) {
             return;
         }
@@ -200,10 +198,7 @@ impl Collected {
         let each = median_of(self.each_s.iter().copied());
         stage.usual = each.map(|each| {
             let scatter = self.each_s.iter().map(|s| log_ratio(*s, each).abs()).collect();
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "an order of beginnings is all that is asked of it"
-            )]
+            #[expect(clippy::cast_precision_loss, reason = "only the order of the beginnings is used")]
             let starts = self.starts.iter().map(|start| *start as f64);
             Usual {
                 runs: self.counts.len(),

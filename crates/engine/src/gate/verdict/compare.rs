@@ -83,7 +83,7 @@ pub fn compare(
         notes,
         policy: PolicyFacts { mode: policy.mode(), comment: policy.comment(), ..PolicyFacts::default() },
     };
-    structure::tell(&mut comparison, &fitted.structure, newest, policy);
+    structure::add_changes(&mut comparison, &fitted.structure, newest, policy);
     comparison.verdict = run_verdict(&comparison, policy.errors().gate);
     Some(comparison)
 }

@@ -1,20 +1,19 @@
-//! The lines of a workflow file that the findings of a comparison lead to. A stage's path is
-//! workflow, job, step; an error that names a line of the code keeps it. Adds places, changes
-//! no verdict.
+//! Adds lines of workflow files to the findings of a comparison. A stage's path is workflow, job, step.
+//! An error that already has a line of the code keeps it. It changes no verdict.
 
 use std::collections::BTreeMap;
 
 use crate::gate::workflow_file::WorkflowFile;
 use crate::model::comparison::{ErrorVerdict, Location, RunComparison, StageVerdict};
 
-/// Workflow files at the commit that was judged, by the name of their pipeline.
+/// Workflow files at the commit of the comparison, by the name of their pipeline.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WorkflowFiles {
     by_pipeline: BTreeMap<String, (String, WorkflowFile)>,
 }
 
 impl WorkflowFiles {
-    /// Adds the file of a pipeline; `path` is from the repository's root.
+    /// Adds the file of a pipeline. `path` is from the repository's root.
     pub fn insert(&mut self, pipeline: &str, path: &str, file: WorkflowFile) {
         self.by_pipeline.insert(pipeline.to_owned(), (path.to_owned(), file));
     }
@@ -27,7 +26,7 @@ impl WorkflowFiles {
     }
 }
 
-/// The pipelines of which a finding has no line yet: only their files are worth fetching.
+/// The pipelines with a finding without a line. Only their files need to be fetched.
 #[must_use]
 pub fn pipelines_without_lines(comparison: &RunComparison) -> Vec<&str> {
     let stages = comparison.stages.iter().filter(|stage| {
@@ -47,8 +46,8 @@ pub fn pipelines_without_lines(comparison: &RunComparison) -> Vec<&str> {
     pipelines
 }
 
-/// Gives every stage that is still in the pipeline, and every error without a place of its own,
-/// the line of its step, else of its job.
+/// Sets the line of every stage that is still in the pipeline, and of every error without a line. It is the
+/// line of the step, else of the job.
 pub fn locate_findings(comparison: &mut RunComparison, files: &WorkflowFiles) {
     for stage in &mut comparison.stages {
         if stage.location.is_none() && stage.verdict != StageVerdict::Removed {
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_and_errors_get_the_lines_of_their_steps() {
+    fn findings_get_lines_of_their_steps() {
         let policy = GatePolicy::default();
         let names = ["ci", "ci / build", "ci / build / make", "ci / build / make / cc", "other / build"];
         let candidate = run(1, names.into_iter().map(|name| stage(name, 0.0, 9.0)).collect());

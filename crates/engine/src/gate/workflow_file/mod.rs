@@ -1,6 +1,6 @@
-//! A workflow file of GitHub Actions as far as lines go: which line a reader would change for a
-//! job or step that is known only by the name GitHub shows. Decides nothing about workflows: a
-//! file GitHub would refuse may be read, one that is no workflow gives no lines.
+//! Finds the lines of jobs and steps in a workflow file of GitHub Actions, by the names that GitHub
+//! shows. It does not validate workflows: it may read a file that GitHub refuses. A file that is not a
+//! workflow has no lines.
 
 pub mod locations;
 mod names;
@@ -10,17 +10,17 @@ mod tests;
 
 use names::Name;
 
-/// Longest workflow file that is read, bytes; GitHub takes none as large.
+/// Largest workflow file that is read, bytes. GitHub's limit is lower.
 pub const MAX_BYTES: usize = 512 << 10;
 
-/// Why a workflow file gives no lines.
+/// The reason why a workflow file has no lines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkflowFileError {
-    /// More than [`MAX_BYTES`].
+    /// Larger than [`MAX_BYTES`].
     #[error("the workflow file is larger than {} KiB, too large to find lines in", MAX_BYTES >> 10)]
     TooLarge,
-    /// Not the YAML of a workflow, or too deep or too much of it.
-    #[error("the workflow file can't be read as one: {0}")]
+    /// Not the YAML of a workflow, or too deep, or with too many nodes.
+    #[error("the file can't be read as a workflow: {0}")]
     Unreadable(String),
 }
 
@@ -32,11 +32,11 @@ pub struct WorkflowFile {
 
 #[derive(Debug, Clone, PartialEq)]
 struct Job {
-    /// Of its key.
+    /// The line of its key.
     line: u32,
     /// Its `name`, else its key.
     name: Name,
-    /// Where it calls another workflow, the line of `uses`.
+    /// The line of `uses`, if the job calls another workflow.
     calls_line: Option<u32>,
     has_matrix: bool,
     steps: Vec<Step>,
@@ -44,23 +44,24 @@ struct Job {
 
 #[derive(Debug, Clone, PartialEq)]
 struct Step {
-    /// The first of its item.
+    /// The first line of its item.
     line: u32,
-    /// What it may be called, the likeliest first.
+    /// Possible names, the most likely first.
     names: Vec<Name>,
 }
 
-/// How sure a name is meant: an equal one, then one with the values of a matrix behind it, then
-/// one that fits an expression, better the more of it is no expression.
+/// How well a name matches, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
+    /// The name has expressions. The number is the length of the text outside them.
     Expression(usize),
+    /// The name is followed by the values of a matrix.
     Matrix,
     Equal,
 }
 
 impl WorkflowFile {
-    /// Reads a file. Anchors and aliases are followed within bounds.
+    /// Reads a file. Anchors and aliases are expanded up to a limit.
     ///
     /// # Errors
     /// [`WorkflowFileError`] when it is too large or not a workflow.
@@ -71,18 +72,19 @@ impl WorkflowFile {
         read::read(text)
     }
 
-    /// The line, from 1, of a step or, without one or where it is not found, of a job. Names are
-    /// those GitHub shows, or stable names made of them. `step_number` is GitHub's, which counts
-    /// "Set up job" too; it tells apart steps of one name.
+    /// The line, from 1, of a step. Without a step name, or when the step is not found, the line of the
+    /// job, which is its `uses` where it calls another workflow. None when the file has no job of this
+    /// name.
     ///
-    /// None when no job of the file is called so.
+    /// Names are those that GitHub shows, or their stable names. `step_number` is GitHub's, which counts
+    /// "Set up job" too. It distinguishes steps of one name.
     #[must_use]
     pub fn locate(&self, job_name: &str, step_name: Option<&str>, step_number: Option<u32>) -> Option<u32> {
         if let Some(job) = best(self.jobs.iter().map(|job| (job, job.fit(job_name)))).first() {
             let step = step_name.and_then(|name| job.step(name, step_number));
             return Some(step.map_or(job.calls_line.unwrap_or(job.line), |step| step.line));
         }
-        // `caller / called`: what runs is in another file, what a reader finds here is the call.
+        // `caller / called`: the called job is in another file, and this file has the call.
         job_name.rmatch_indices(" / ").find_map(|(at, _)| {
             let callers = self.jobs.iter().filter(|job| job.calls_line.is_some());
             best(callers.map(|job| (job, job.fit(&job_name[..at])))).first().and_then(|job| job.calls_line)
@@ -105,8 +107,8 @@ impl Job {
             .find(|found| !found.is_empty())
             .and_then(|found| match number {
                 None => found.first().copied(),
-                // Its number is its place behind "Set up job" and whatever steps GitHub puts
-                // before the file's own.
+                // The number counts "Set up job" and other steps that GitHub puts before the file's
+                // own steps.
                 Some(number) => found
                     .iter()
                     .rev()
@@ -127,7 +129,7 @@ impl Step {
     }
 }
 
-/// Those that fit best, in the file's order.
+/// The items with the best fit, in the file's order.
 fn best<'a, T>(candidates: impl Iterator<Item = (&'a T, Option<Fit>)>) -> Vec<&'a T> {
     let fitting: Vec<(&T, Fit)> = candidates.filter_map(|(item, fit)| Some((item, fit?))).collect();
     let best = fitting.iter().map(|(_, fit)| *fit).max();

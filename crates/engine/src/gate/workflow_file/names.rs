@@ -1,20 +1,20 @@
-//! Whether a name that GitHub shows, or the stable name made of it, is one that a workflow file
-//! writes: with expressions filled in, cut, or templated. Knows nothing of jobs and steps.
+//! Matches a name that GitHub shows, or its stable name, with a name in a workflow file. The shown name
+//! may be cut or templated, and has values in place of expressions. It does not know jobs and steps.
 
 use super::Fit;
 use crate::gate::measure::stage_key::stable_name;
 
-/// GitHub's API cuts names here, characters.
+/// GitHub's API cuts longer names, characters.
 const CUT: usize = 100;
-/// More of a written name is never shown.
+/// More of a name in a file is never shown, characters.
 const MAX_CHARS: usize = 300;
 
-/// A name as a workflow file writes it.
+/// A name in a workflow file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Name {
-    /// Every way in which it is shown when nothing in it is filled in.
+    /// All forms in which it is shown without replaced expressions.
     shown: Vec<String>,
-    /// What stands between its expressions, as written and templated; empty without any.
+    /// The texts between its expressions, as written and templated. Empty without expressions.
     literals: Vec<Vec<String>>,
 }
 
@@ -30,7 +30,7 @@ impl Name {
         shown.extend(stable);
         let between = between_expressions(&written);
         let literals = if between.len() > 1 {
-            // A part that is blank is no name of its own.
+            // A blank part is kept, because it has no stable name.
             let stable = |part: &String| match part.trim() {
                 "" => part.clone(),
                 name => part.replacen(name, &stable_name(name), 1),
@@ -55,7 +55,7 @@ impl Name {
     }
 }
 
-/// The text before, between and behind `${{ … }}`.
+/// The texts before, between and after `${{ … }}`.
 fn between_expressions(written: &str) -> Vec<String> {
     let mut parts = Vec::new();
     let mut rest = written;
@@ -67,10 +67,10 @@ fn between_expressions(written: &str) -> Vec<String> {
     parts
 }
 
-/// Whether a text is these parts in their order with anything between them.
+/// Whether a text consists of these parts in their order, with any text between them.
 fn holds(text: &str, parts: &[String]) -> bool {
     let [first, between @ .., last] = parts else { return false };
-    // Blanks at the ends of a name are not shown.
+    // GitHub does not show blanks at the ends of a name.
     let Some(mut rest) = text.strip_prefix(first.trim_start()) else { return false };
     for part in between {
         match rest.split_once(part.as_str()) {
@@ -81,7 +81,7 @@ fn holds(text: &str, parts: &[String]) -> bool {
     rest.ends_with(last.trim_end())
 }
 
-/// Whether a text that was cut begins as these parts do.
+/// Whether a text that was cut begins with the first of these parts.
 fn begins(text: &str, parts: &[String]) -> bool {
     let first = parts.first().map_or("", |part| part.trim_start());
     !first.is_empty() && text.starts_with(first)

@@ -1,5 +1,5 @@
-//! The YAML of a workflow file, with lines. It is a stranger's text: depth, nodes and what
-//! aliases may repeat are bounded, and what is not needed for lines is passed over.
+//! Reads the YAML of a workflow file with its lines. The text is not trusted: depth, nodes and repetitions
+//! by aliases are bounded. Keys that are not needed for lines are ignored.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde_saphyr::Spanned;
 use super::names::Name;
 use super::{Job, Step, WorkflowFile, WorkflowFileError};
 
-/// Most nodes of a file; one of 512 KiB that people wrote has a tenth.
+/// Most nodes of a file. A hand-written file of 512 KiB has a tenth of them.
 const MAX_NODES: usize = 200_000;
 /// Most nodes that aliases may repeat.
 const MAX_REPEATED: usize = 50_000;
@@ -20,7 +20,7 @@ struct File {
     jobs: Jobs,
 }
 
-/// In the file's order, with the lines of the keys.
+/// Jobs in the file's order, with the lines of their keys.
 struct Jobs(Vec<(Spanned<String>, JobText)>);
 
 #[derive(Deserialize)]
@@ -93,12 +93,12 @@ impl JobText {
 fn into_step(step: Spanned<StepText>) -> Step {
     let line = line(&step);
     let StepText { id, name, uses, run } = step.value;
-    // What GitHub calls it comes first, then what others may.
+    // The name that GitHub shows comes first, then those that other producers may use.
     let mut names = Vec::new();
     names.extend(name.filter(|name| !name.trim().is_empty()));
-    for what in [run.as_deref().and_then(first_line), uses.as_deref()].into_iter().flatten() {
-        names.extend([format!("Run {what}"), what.to_owned()]);
-        names.extend(what.strip_prefix("docker://").map(|image| format!("Run {image}")));
+    for command in [run.as_deref().and_then(first_line), uses.as_deref()].into_iter().flatten() {
+        names.extend([format!("Run {command}"), command.to_owned()]);
+        names.extend(command.strip_prefix("docker://").map(|image| format!("Run {image}")));
     }
     names.extend(id);
     Step { line, names: names.iter().map(|name| Name::new(name)).collect() }

@@ -1,4 +1,4 @@
-//! Workflow files as people write them: names and the lines they lead to.
+//! Tests of the lines of names in typical and in hostile workflow files.
 
 use proptest::prelude::*;
 
@@ -62,7 +62,7 @@ jobs:
 "#;
 
 #[test]
-fn names_lead_to_lines() {
+fn names_are_located_at_their_lines() {
     let file = WorkflowFile::parse(CI).expect("a workflow");
     let crlf = WorkflowFile::parse(&CI.replace('\n', "\r\n")).expect("a workflow");
     for (job, step, line) in [
@@ -86,7 +86,7 @@ fn names_lead_to_lines() {
         ("Test on windows-latest / node 20", Some("Post Check out"), Some(34)),
         ("build (a)", None, Some(43)),
         ("build", Some("Check out"), Some(46)),
-        // As the stable names of stages have them.
+        // The form of the stable names of stages.
         ("build (b)", Some("build-{n}"), Some(48)),
         ("Deploy", None, Some(53)),
         ("Deploy / apply (eu)", Some("Run kubectl"), Some(53)),
@@ -104,17 +104,17 @@ fn names_lead_to_lines() {
 }
 
 #[test]
-fn of_steps_with_one_name_the_number_tells_which() {
+fn number_distinguishes_steps_of_one_name() {
     let file = WorkflowFile::parse(CI).expect("a workflow");
     let job = "Test on ubuntu-latest / node 18";
-    // "Set up job" is 1, the file's own begin at 2.
+    // "Set up job" is 1, and the file's own steps begin at 2.
     for (number, line) in [(None, 39), (Some(4), 39), (Some(5), 41), (Some(9), 41), (Some(0), 39)] {
         assert_eq!(file.locate(job, Some("Upload"), number), Some(line), "{number:?}");
     }
 }
 
 #[test]
-fn names_that_were_cut_or_templated_are_found() {
+fn cut_or_templated_names_are_found() {
     let long = "x".repeat(99) + " and a tail that GitHub's API does not show";
     let text = format!(
         "jobs:\n  a:\n    name: {long}\n    steps:\n      - name: Backup of 2026-11-22\n        run: x\n      - run: {long}\n      \
@@ -136,7 +136,7 @@ fn stable(name: &str) -> String {
 }
 
 #[test]
-fn an_equal_name_wins_over_an_expression() {
+fn equal_name_wins_over_expression() {
     let text = "on: push\njobs:\n  a: {name: '${{ inputs.name }}'}\n  b: {name: 'test ${{ matrix.os }}'}\n  c: {name: test linux}\n";
     let file = WorkflowFile::parse(text).expect("a workflow");
     for (job, line) in [("test linux", 5), ("test mac", 4), ("anything", 3)] {
@@ -145,7 +145,7 @@ fn an_equal_name_wins_over_an_expression() {
 }
 
 #[test]
-fn what_is_no_workflow_gives_no_lines() {
+fn unreadable_workflow_file_is_refused() {
     let bomb: String = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, i| {
         let j = i - 1;
         text + &format!("a{i}: &a{i} [*a{j}, *a{j}]\n")
@@ -170,7 +170,7 @@ fn what_is_no_workflow_gives_no_lines() {
 
 proptest! {
     #[test]
-    fn any_text_is_survived(text in "\\PC{0,200}", name in "\\PC{0,120}") {
+    fn any_text_gives_valid_lines(text in "\\PC{0,200}", name in "\\PC{0,120}") {
         if let Ok(file) = WorkflowFile::parse(&text) {
             prop_assert!(file.locate(&name, Some(&name), Some(3)) != Some(0));
         }

@@ -1,5 +1,5 @@
-//! What a comparison keeps of the policy it was judged by, so that check, page and JSON say the
-//! same of it for ever, whatever becomes of the file. Sentences are `report/`'s.
+//! The facts about its policy that a comparison stores, so that check, page and JSON agree even after
+//! the file changed. The report's sentences are in `report/`.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,37 +9,30 @@ use super::{CommentRule, Mistake, Mode};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PolicyFacts {
-    /// Whether a regression fails the check.
     pub mode: Mode,
-    /// When a comment is posted.
     pub comment: CommentRule,
-    /// Where it came from.
     pub source: PolicySource,
-    /// The file of the base branch, when it can't be used: the defaults were.
+    /// The base branch's file, when it is invalid and the defaults applied.
     pub unusable: Option<UnusablePolicy>,
-    /// The change's own file, when it differs from the base branch's and can't be used.
+    /// The change's own file, when it differs from the base branch's and is invalid.
     pub unusable_edit: Option<UnusablePolicy>,
 }
 
-/// Where a policy came from.
+/// The origin of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PolicySource {
-    /// Not said: handed over by a caller, or judged before this was kept.
+    /// A caller supplied the policy, or the comparison is older than this field.
     #[default]
     Unstated,
-    /// No file could be asked for: the defaults.
+    /// No file could be requested, so the defaults applied.
     Defaults,
-    /// The base branch has no file: the defaults.
-    NoFile {
-        /// That branch.
-        branch: String,
-    },
+    /// The base branch has no file, so the defaults applied.
+    NoFile { branch: String },
     /// The base branch's file.
     File {
         /// From the repository's root.
         path: String,
-        /// That branch.
         branch: String,
     },
 }
@@ -49,8 +42,7 @@ pub enum PolicySource {
 pub struct UnusablePolicy {
     /// From the repository's root.
     pub path: String,
-    /// The branch it is on.
     pub branch: Option<String>,
-    /// What is wrong, in the order of its lines.
+    /// In the order of the file's lines.
     pub mistakes: Vec<Mistake>,
 }

@@ -1,5 +1,5 @@
-//! The policy file as it is written: types that the reader and the JSON Schema are both made
-//! from. Which values make sense is said here for editors and held in `read`.
+//! The policy file's format: the types of the reader and of the JSON Schema. Doc comments here are the
+//! schema's descriptions. The limits here are for editors only: `read` enforces them.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::placed::Placed;
 use super::{Alias, CommentRule, Mode};
 
-/// What Pacegate does with the measurements of this repository's pull requests.
+/// How Pacegate judges this repository's pull requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "Pacegate's policy", inline)]
@@ -19,23 +19,23 @@ pub(super) struct PolicyFile {
     /// Version of this file's format.
     #[schemars(range(min = 1, max = 1))]
     pub version: Placed<u32>,
-    /// Whether a confirmed regression fails the check: `gate`, or is only told: `advisory`.
+    /// Whether a confirmed regression fails the check (`gate`) or is only reported (`advisory`).
     pub mode: Mode,
-    /// How much history a pull request is held against.
+    /// The history that a pull request is compared with.
     pub baseline: BaselineFile,
-    /// What applies to every stage that no rule changes.
+    /// Settings for every stage without a rule.
     pub defaults: FloorsFile,
-    /// Rules for some stages; the first that matches wins.
+    /// Rules for some stages. The first that matches wins.
     #[schemars(length(max = 500))]
     pub stages: Placed<Vec<StageRuleFile>>,
     /// Stages that were renamed and keep their history.
     #[schemars(length(max = 500))]
     pub aliases: Placed<Vec<Alias>>,
-    /// What happens with errors.
+    /// Rules for new errors.
     pub errors: ErrorsFile,
-    /// How a suspicion becomes a verdict.
+    /// How a suspected regression is confirmed.
     pub confirm: ConfirmFile,
-    /// When there is a comment on the pull request: when something was found, always, or never.
+    /// When there is a comment on the pull request: only with findings, always, or never.
     pub comment: CommentRule,
 }
 
@@ -55,15 +55,15 @@ impl Default for PolicyFile {
     }
 }
 
-/// How much history a pull request is held against.
+/// The history that a pull request is compared with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
 pub(super) struct BaselineFile {
-    /// At most so many runs of the base branch, the newest.
+    /// Largest number of runs of the base branch. The newest are used.
     #[schemars(range(min = 1))]
     pub runs: Placed<u32>,
-    /// None that is older than so many days.
+    /// Largest age of a run, in days.
     #[schemars(range(min = 1))]
     pub days: Placed<u32>,
 }
@@ -74,15 +74,15 @@ impl Default for BaselineFile {
     }
 }
 
-/// The two floors: a slowdown below either is never reported.
+/// Two lower limits. A slowdown below either is never reported.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
 pub(super) struct FloorsFile {
-    /// So many times as long as usual, at least.
+    /// Smallest ratio to the usual duration.
     #[schemars(range(min = 1.0))]
     pub min_ratio: Placed<f64>,
-    /// So much longer than usual, at least.
+    /// Smallest increase over the usual duration.
     pub min_increase: Placed<Written>,
 }
 
@@ -93,7 +93,7 @@ impl Default for FloorsFile {
     }
 }
 
-/// What applies to the stages that a pattern matches.
+/// A rule for the stages that a pattern matches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
@@ -102,22 +102,22 @@ pub(super) struct StageRuleFile {
     #[serde(rename = "match")]
     #[schemars(length(max = 1000))]
     pub pattern: Placed<String>,
-    /// These stages are never judged.
+    /// These stages never get a verdict.
     #[serde(default)]
     pub ignore: bool,
-    /// Instead of the default.
+    /// Replaces the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1.0))]
     pub min_ratio: Option<Placed<f64>>,
-    /// Instead of the default.
+    /// Replaces the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_increase: Option<Placed<Written>>,
-    /// Longer than this is a finding by itself, whatever was usual.
+    /// A longer duration is a finding, even when it is usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Placed<Written>>,
 }
 
-/// What happens with errors.
+/// Rules for new errors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
@@ -134,17 +134,17 @@ impl Default for ErrorsFile {
     }
 }
 
-/// How a suspicion becomes a verdict.
+/// How a suspected regression is confirmed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
 pub(super) struct ConfirmFile {
-    /// So many runs of the change have to agree.
+    /// Number of runs of the change that must agree.
     #[schemars(range(min = 2, max = 8))]
     pub samples: Placed<u32>,
-    /// The App may rerun a suspicious job once to get one more.
+    /// Whether the App may rerun a job with a suspected regression once to get one more sample.
     pub rerun: bool,
-    /// So many jobs of the repository may be run again within a day.
+    /// Largest number of jobs of the repository that are rerun within a day.
     #[schemars(range(max = 1000))]
     pub reruns_a_day: Placed<u32>,
 }
@@ -155,7 +155,7 @@ impl Default for ConfirmFile {
     }
 }
 
-/// A duration as it is written: `500ms`, `2s`, `10m`, `1h`, or a number of seconds.
+/// A duration as written in the file: `500ms`, `2s`, `10m`, `1h`, or a number of seconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(super) enum Written {

@@ -1,6 +1,5 @@
-//! What a repository wants of the gate: `.github/pacegate.yml` as types. Unknown keys and
-//! impossible values are errors with a place, never guesses. Reading the text is
-//! [`GatePolicy::from_yaml`]; where the file comes from is not known here.
+//! A repository's policy, `.github/pacegate.yml`, as types. Unknown keys and invalid values are errors
+//! with line and column. [`GatePolicy::from_yaml`] reads the text. Fetching the file is not done here.
 
 mod facts;
 mod file;
@@ -17,7 +16,7 @@ pub use facts::{PolicyFacts, PolicySource, UnusablePolicy};
 pub use file::schema;
 pub use placed::Mistake;
 
-/// A policy that can't be used: everything that is wrong with it, in the order of its lines.
+/// A policy that can't be used, with all its mistakes in the order of its lines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the policy can't be used: {}", mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct PolicyError {
@@ -30,10 +29,10 @@ pub struct PolicyError {
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Mode {
-    /// It is told, the check stays neutral.
+    /// A regression is reported and the check stays neutral.
     #[default]
     Advisory,
-    /// It fails the check.
+    /// A regression fails the check.
     Gate,
 }
 
@@ -42,7 +41,7 @@ pub enum Mode {
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum CommentRule {
-    /// Only when there is something to say.
+    /// Only when there is a finding.
     #[default]
     OnFindings,
     /// On every pull request.
@@ -51,17 +50,17 @@ pub enum CommentRule {
     Never,
 }
 
-/// How much history a baseline may hold.
+/// Limits of the history in a baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BaselineRule {
-    /// At most so many runs, the newest.
+    /// Largest number of runs. The newest are used.
     pub runs: u32,
-    /// None older than this.
+    /// Largest age of a run.
     pub days: u32,
 }
 
 impl BaselineRule {
-    /// The oldest a baseline's run may be.
+    /// Largest age of a baseline's run.
     #[must_use]
     pub fn age(&self) -> Duration {
         Duration::from_hours(24) * self.days
@@ -74,12 +73,12 @@ impl Default for BaselineRule {
     }
 }
 
-/// The two floors: a slowdown below either is never reported.
+/// Two lower limits. A slowdown below either is never reported.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Floors {
-    /// Candidate over baseline, at least this.
+    /// Smallest candidate over baseline.
     pub min_ratio: f64,
-    /// Candidate minus baseline, at least this long.
+    /// Smallest candidate minus baseline.
     pub min_increase: Duration,
 }
 
@@ -100,7 +99,7 @@ pub struct Alias {
     pub to: String,
 }
 
-/// What happens with new errors.
+/// Rules for new errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorRule {
     /// A confirmed new error counts like a confirmed regression.
@@ -115,17 +114,18 @@ impl Default for ErrorRule {
     }
 }
 
-/// Most samples that can be asked for: of what is older, newer ones tell more.
+/// Largest number of samples that a policy can require. With more, the newer samples would say more
+/// about the change than the older ones.
 pub const MAX_CONFIRM: u32 = 8;
 
-/// How a suspicion is turned into a verdict.
+/// How a suspected regression is confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfirmRule {
-    /// So many samples of the change have to agree, at least 2.
+    /// Number of samples of the change that must agree, at least 2.
     pub samples: u32,
-    /// The App may rerun a suspicious job once to get one.
+    /// Whether the App may rerun a job with a suspected regression once to get a sample.
     pub rerun: bool,
-    /// So many jobs of the repository may be run again within a day.
+    /// Largest number of jobs of the repository that are rerun within a day.
     pub reruns_a_day: u32,
 }
 
@@ -135,7 +135,7 @@ impl Default for ConfirmRule {
     }
 }
 
-/// A policy whose values make sense and whose patterns compile.
+/// A policy with valid values and compiled patterns.
 #[derive(Debug, Clone, Default)]
 pub struct GatePolicy {
     mode: Mode,
@@ -148,7 +148,7 @@ pub struct GatePolicy {
     comment: CommentRule,
 }
 
-/// What applies to the stages a pattern matches; the first match wins.
+/// The rule for the stages that a pattern matches. The first match wins.
 #[derive(Debug, Clone)]
 struct StageRule {
     matcher: GlobMatcher,
@@ -158,12 +158,11 @@ struct StageRule {
     budget: Option<Duration>,
 }
 
-/// What applies to one stage.
+/// The settings for one stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StagePolicy {
-    /// Never judged.
+    /// The stage never gets a verdict.
     pub ignore: bool,
-    /// The two floors.
     pub floors: Floors,
     /// Longest allowed duration.
     pub budget: Option<Duration>,
@@ -173,12 +172,12 @@ impl GatePolicy {
     /// Reads the policy file's text.
     ///
     /// # Errors
-    /// [`PolicyError`] with the line and column of everything that is wrong.
+    /// [`PolicyError`] with the line and column of each mistake.
     pub fn from_yaml(text: &str) -> Result<Self, PolicyError> {
         read::read(text)
     }
 
-    /// What applies to the stage with this path.
+    /// The settings for the stage with this path.
     #[must_use]
     pub fn stage(&self, path: &[String]) -> StagePolicy {
         let text = glob_text(path.iter().map(String::as_str));
@@ -193,45 +192,38 @@ impl GatePolicy {
         }
     }
 
-    /// Whether a confirmed regression fails the check.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// How much history a baseline may hold.
     #[must_use]
     pub fn baseline(&self) -> BaselineRule {
         self.baseline
     }
 
-    /// Stages that were renamed.
     #[must_use]
     pub fn aliases(&self) -> &[Alias] {
         &self.aliases
     }
 
-    /// What happens with new errors.
     #[must_use]
     pub fn errors(&self) -> &ErrorRule {
         &self.errors
     }
 
-    /// How a suspicion is turned into a verdict.
     #[must_use]
     pub fn confirm(&self) -> ConfirmRule {
         self.confirm
     }
 
-    /// When a comment is posted.
     #[must_use]
     pub fn comment(&self) -> CommentRule {
         self.comment
     }
 }
 
-/// A path for the glob matcher, in which `/` separates parts only: one inside a part becomes
-/// `∕`, so that `*` stays within a part whatever the part is called.
+/// A path for the glob matcher. A `/` inside a part becomes `∕`, so that `*` stays within one part.
 fn glob_text<'a>(parts: impl Iterator<Item = &'a str>) -> String {
     parts.map(|part| part.trim().replace('/', "\u{2215}")).collect::<Vec<_>>().join("/")
 }
@@ -245,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_contract_s_example_is_read() {
+    fn documented_example_is_read() {
         let policy = GatePolicy::from_yaml(
             "version: 1\nmode: gate\nbaseline: {runs: 200, days: 90}\ndefaults: {min_ratio: 1.10, min_increase: 2s}\n\
              stages:\n  - {match: \"CI / deploy / **\", ignore: true}\n  - {match: \"CI / test / **\", min_ratio: 1.25, budget: 10m}\n\
@@ -261,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named_with_their_place() {
+    fn mistakes_have_line_and_column() {
         for (text, part) in [
             ("version: 2", "line 1, column 10: version: this Pacegate knows version 1"),
             ("mode: strict", "line 1, column 7: unknown variant `strict`, expected one of advisory, gate"),
@@ -288,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_named_at_once() {
+    fn all_mistakes_are_reported_together() {
         let text = "version: 3\ndefaults: {min_increase: soon}\nstages:\n  - {match: a, min_ratio: 0}\n";
         let error = GatePolicy::from_yaml(text).expect_err("three mistakes");
         let places: Vec<_> = error.mistakes.iter().map(|m| (m.line, m.column)).collect();
@@ -298,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_the_default() {
+    fn empty_file_is_default_policy() {
         assert_eq!(GatePolicy::from_yaml("\n").map(|p| p.mode()), Ok(Mode::Advisory));
     }
 }

@@ -1,19 +1,19 @@
-//! A value of the policy file and the place it was written at, and what is wrong with it, in one
-//! style: `line 7, column 12: stages[0].min_ratio: …`. Judges no value itself.
+//! A value of the policy file with its line and column, and mistakes in one format:
+//! `line 7, column 12: stages[0].min_ratio: …`. It checks no value.
 
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One thing that is wrong in a policy file.
+/// One mistake in a policy file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mistake {
-    /// Line from 1; 0 when it is not known.
+    /// From 1. 0 when it is not known.
     pub line: u32,
-    /// Column from 1, in characters; 0 when it is not known.
+    /// From 1, in characters. 0 when it is not known.
     pub column: u32,
-    /// What, and what is expected instead, without the place.
+    /// The mistake and the expected value, without line and column.
     pub text: String,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// A value, and where its text began.
+/// A value with the position at which its text began.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Placed<T> {
     pub value: T,
@@ -35,14 +35,13 @@ pub(super) struct Placed<T> {
 }
 
 impl<T> Placed<T> {
-    /// A value that was not written: a default.
+    /// A default that is not in the file.
     pub(super) fn unwritten(value: T) -> Self {
         Self { value, line: 0, column: 0 }
     }
 
-    /// What is wrong with this value: `key` names it, `what` says what is expected.
-    pub(super) fn mistake(&self, key: &str, what: &str) -> Mistake {
-        Mistake { line: self.line, column: self.column, text: format!("{key}: {what}") }
+    pub(super) fn mistake(&self, key: &str, expectation: &str) -> Mistake {
+        Mistake { line: self.line, column: self.column, text: format!("{key}: {expectation}") }
     }
 }
 

@@ -1,5 +1,5 @@
-//! From the policy file's text to a policy, or to everything that is wrong with it. The text is
-//! a stranger's: its size, depth, aliases and the number of its rules are bounded.
+//! Reads the policy file's text and returns a policy or all its mistakes. The text is not trusted: its
+//! size, depth, aliases and number of rules are bounded.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use super::{
 };
 use crate::model::duration;
 
-/// Longest policy file that is read, bytes.
+/// Largest policy file, bytes.
 const MAX_BYTES: usize = 128 << 10;
-/// Most rules, and most aliases.
+/// Largest number of rules, and of aliases.
 const MAX_RULES: usize = 500;
 /// Longest pattern, in characters.
 const MAX_PATTERN_CHARS: usize = 1_000;
-/// A file with more mistakes than this is not the file somebody meant.
+/// Mistakes that are reported. A file with more is probably not a policy file.
 const MAX_MISTAKES: usize = 20;
 
 pub(super) fn read(text: &str) -> Result<GatePolicy, PolicyError> {
@@ -27,7 +27,7 @@ pub(super) fn read(text: &str) -> Result<GatePolicy, PolicyError> {
     if text.len() > MAX_BYTES {
         return Err(whole(format!("the file is larger than {} KiB", MAX_BYTES >> 10)));
     }
-    // A file of comments alone is as empty as no file.
+    // A file with only comments is empty.
     let is_empty =
         text.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#'));
     let file = if is_empty {
@@ -35,13 +35,13 @@ pub(super) fn read(text: &str) -> Result<GatePolicy, PolicyError> {
     } else {
         parse(text).map_err(|m| PolicyError { mistakes: vec![m] })?
     };
-    let mut checked = Checked::default();
-    let policy = checked.policy(file);
-    if checked.mistakes.is_empty() {
+    let mut checker = Checker::default();
+    let policy = checker.policy(file);
+    if checker.mistakes.is_empty() {
         return Ok(policy);
     }
-    checked.mistakes.truncate(MAX_MISTAKES);
-    Err(PolicyError { mistakes: checked.mistakes })
+    checker.mistakes.truncate(MAX_MISTAKES);
+    Err(PolicyError { mistakes: checker.mistakes })
 }
 
 fn parse(text: &str) -> Result<PolicyFile, Mistake> {
@@ -57,33 +57,33 @@ fn parse(text: &str) -> Result<PolicyFile, Mistake> {
     })
 }
 
-/// Values that make sense, and what is wrong with the others.
+/// Checks values and collects the mistakes.
 #[derive(Default)]
-struct Checked {
+struct Checker {
     mistakes: Vec<Mistake>,
 }
 
-impl Checked {
-    fn hold<T>(&mut self, placed: &Placed<T>, is_good: bool, key: &str, what: &str) {
+impl Checker {
+    fn check<T>(&mut self, placed: &Placed<T>, is_good: bool, key: &str, expectation: &str) {
         if !is_good {
-            self.mistakes.push(placed.mistake(key, what));
+            self.mistakes.push(placed.mistake(key, expectation));
         }
     }
 
     fn policy(&mut self, file: PolicyFile) -> GatePolicy {
         let version = file.version.value;
         let knows = format!("this Pacegate knows version 1, not {version}");
-        self.hold(&file.version, version == 1, "version", &knows);
+        self.check(&file.version, version == 1, "version", &knows);
         let baseline = BaselineRule { runs: file.baseline.runs.value, days: file.baseline.days.value };
-        self.hold(&file.baseline.runs, baseline.runs > 0, "baseline.runs", "1 or more is expected");
-        self.hold(&file.baseline.days, baseline.days > 0, "baseline.days", "1 or more is expected");
+        self.check(&file.baseline.runs, baseline.runs > 0, "baseline.runs", "1 or more is expected");
+        self.check(&file.baseline.days, baseline.days > 0, "baseline.days", "1 or more is expected");
         let floors = Floors {
             min_ratio: self.ratio(&file.defaults.min_ratio, "defaults.min_ratio"),
             min_increase: self.duration(&file.defaults.min_increase, "defaults.min_increase"),
         };
         let most = format!("at most {MAX_RULES} are read");
-        self.hold(&file.stages, file.stages.value.len() <= MAX_RULES, "stages", &most);
-        self.hold(&file.aliases, file.aliases.value.len() <= MAX_RULES, "aliases", &most);
+        self.check(&file.stages, file.stages.value.len() <= MAX_RULES, "stages", &most);
+        self.check(&file.aliases, file.aliases.value.len() <= MAX_RULES, "aliases", &most);
         let rules = file.stages.value.iter().take(MAX_RULES).enumerate();
         let stages = rules.filter_map(|(i, rule)| self.rule(i, rule)).collect();
         let samples = file.confirm.samples.value;
@@ -92,10 +92,10 @@ impl Checked {
             _ => format!("at most {MAX_CONFIRM} samples are judged together; 2 to {MAX_CONFIRM} is expected"),
         };
         let is_good = (2..=MAX_CONFIRM).contains(&samples);
-        self.hold(&file.confirm.samples, is_good, "confirm.samples", &samples_are);
+        self.check(&file.confirm.samples, is_good, "confirm.samples", &samples_are);
         let reruns = file.confirm.reruns_a_day.value;
-        let sentence = "0 to 1000 is expected";
-        self.hold(&file.confirm.reruns_a_day, reruns <= 1_000, "confirm.reruns_a_day", sentence);
+        let expectation = "0 to 1000 is expected";
+        self.check(&file.confirm.reruns_a_day, reruns <= 1_000, "confirm.reruns_a_day", expectation);
         GatePolicy {
             mode: file.mode,
             baseline,
@@ -128,7 +128,7 @@ impl Checked {
 
     fn ratio(&mut self, ratio: &Placed<f64>, key: &str) -> f64 {
         let is_good = ratio.value.is_finite() && ratio.value >= 1.0;
-        self.hold(ratio, is_good, key, "a number of at least 1.0 is expected");
+        self.check(ratio, is_good, key, "a number of at least 1.0 is expected");
         ratio.value
     }
 

@@ -1,38 +1,38 @@
-//! Clocks that differ between the machines of one trace: a machine's spans that can't lie where
-//! they say, because what called them had not begun or was over, are shifted together by one
-//! amount. Durations never change, and a clock that can be right is left alone.
+//! Corrects clocks that differ between the machines of one trace. It shifts all spans of a machine by
+//! one amount when one of them lies outside its caller's time. Durations never change. A clock that
+//! can be right is not changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::span::{Resource, Span, SpanKind};
 
-/// Attributes of a resource that tell machines apart, the best one first; Jaeger's clients write
+/// Attributes of a resource that identify its machine, the best one first. Jaeger's clients write
 /// `hostname` and `ip`.
 const MACHINE_KEYS: [&str; 5] = ["host.id", "host.name", "hostname", "ip", "service.instance.id"];
-/// Without one, a service is taken for one machine.
+/// Without a machine key, each service counts as one machine.
 const SERVICE_KEYS: [&str; 1] = ["service.name"];
-/// Longest name that is kept, in characters.
+/// Longer names are cut, in characters.
 const MAX_NAME_CHARS: usize = 80;
 
 /// Spans of one machine that were shifted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClockShift {
-    /// The machine, or the service.
+    /// The machine's or the service's name. It may be empty.
     pub producer: String,
-    /// By how many nanoseconds its clock was ahead; negative: behind.
+    /// How far the clock was ahead. Negative when it was behind.
     pub ahead_ns: i64,
-    /// How many spans.
+    /// Number of shifted spans.
     pub spans: usize,
 }
 
 /// Shifts the spans of each machine whose clock can't be right beside those above it in the tree.
 /// `order` has parents before children. Linear.
 ///
-/// A call says between which amounts the shift lies: what is called begins after and, if somebody
-/// waits for it and it is not longer, ends before what calls it. The amounts of all calls
-/// between two machines have to agree; then the smallest shift is taken that satisfies them, or
-/// their middle where they are closer together than that (both ways of a call take equally long).
+/// Each call bounds the shift. The called span begins after the caller begins. It ends before the
+/// caller ends, if the caller waits for it and it is not longer. All calls between two machines
+/// must agree. The shift is then the smallest that satisfies all bounds. It is the middle of the
+/// bounds where their distance is smaller than that (request and response take equally long).
 pub(super) fn correct(spans: &mut [Span], parent: &[Option<usize>], order: &[usize]) -> Vec<ClockShift> {
     let (clock_of, names) = clocks(spans, order);
     if names.len() < 2 {
@@ -41,7 +41,7 @@ pub(super) fn correct(spans: &mut [Span], parent: &[Option<usize>], order: &[usi
     let mut calls: Vec<Vec<(usize, usize)>> = vec![Vec::new(); names.len()];
     for &child in order {
         let Some(p) = parent[child] else { continue };
-        // Where a span was hung for want of a parent, its times say nothing.
+        // A span without its real parent says nothing about clocks.
         let is_call = spans[child].parent_span_id == Some(spans[p].span_id) && !has_whole_seconds(&spans[p]);
         if is_call && clock_of[child] != clock_of[p] {
             calls[clock_of[child].max(clock_of[p])].push((p, child));
@@ -82,17 +82,17 @@ pub(super) fn correct(spans: &mut [Span], parent: &[Option<usize>], order: &[usi
     shifted
 }
 
-/// What GitHub tells of jobs and steps is rounded down: it says nothing of another clock.
+/// GitHub rounds the times of jobs and steps down to seconds, so they can't bound another clock.
 fn has_whole_seconds(span: &Span) -> bool {
     span.attributes.get("github.job.name").is_some()
 }
 
-/// Between which amounts what is called has to be shifted to lie in what calls it.
+/// The smallest and largest shift that places the called span inside its caller.
 fn slack(caller: &Span, called: &Span) -> (i128, i128) {
     let length = |span: &Span| i128::from(span.end_ns) - i128::from(span.start_ns);
     let low = i128::from(caller.start_ns) - i128::from(called.start_ns);
-    let nobody_waits = called.kind == SpanKind::Consumer || caller.kind == SpanKind::Producer;
-    if nobody_waits || length(called) > length(caller) {
+    let is_asynchronous = called.kind == SpanKind::Consumer || caller.kind == SpanKind::Producer;
+    if is_asynchronous || length(called) > length(caller) {
         return (low, i128::MAX);
     }
     (low, i128::from(caller.end_ns) - i128::from(called.end_ns))
@@ -105,8 +105,8 @@ fn choose((low, high): (i128, i128)) -> i128 {
     let nearest = if low > 0 { low } else { high };
     let width = high.saturating_sub(low);
     if low > high {
-        // A clock that drifts agrees with itself only nearly; one that disagrees more is no
-        // clock that is merely ahead.
+        // A drifting clock gives bounds that nearly agree. With a larger contradiction, no single
+        // shift is right.
         let size = low.saturating_abs().min(high.saturating_abs());
         let is_near = (low > 0) == (high > 0) && low.saturating_sub(high) <= size / 10;
         return if is_near { i128::midpoint(low, high) } else { 0 };
@@ -118,8 +118,8 @@ fn clamped(ns: i128) -> i64 {
     i64::try_from(ns.clamp(i128::from(i64::MIN), i128::from(i64::MAX))).unwrap_or(0)
 }
 
-/// The clock of each span, numbered in the order in which they appear from the root down, and
-/// what they are called.
+/// The clock of each span, and the clocks' names. Clocks are numbered in order of appearance from the
+/// root down.
 fn clocks(spans: &[Span], order: &[usize]) -> (Vec<usize>, Vec<String>) {
     let mut by_resource: HashMap<*const Resource, usize> = HashMap::new();
     let mut by_name: HashMap<String, usize> = HashMap::new();

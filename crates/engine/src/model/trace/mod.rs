@@ -1,5 +1,5 @@
-//! A trace that has been put right: a tree without cycles, missing parents, reversed times or
-//! clocks that contradict each other. What had to be changed is counted, so that it can be said.
+//! A corrected trace: a tree without cycles, missing parents, reversed times or clocks that contradict
+//! each other. All corrections are counted and reported.
 
 mod clock_skew;
 mod parents;
@@ -13,35 +13,35 @@ use super::span::Span;
 
 pub use self::clock_skew::ClockShift;
 
-/// Spans below this depth are hung on their ancestor at it.
+/// Deeper spans are attached to their ancestor at this depth.
 pub const MAX_DEPTH: usize = 64;
 
-/// What was put right while building a [`Trace`]. All counts are of spans.
+/// Corrections while building a [`Trace`], as numbers of spans.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Repairs {
-    /// Sent more than once with another content: the most complete copy is kept.
+    /// Sent more than once with different content. The most complete copy is kept.
     pub duplicates: usize,
-    /// Ended before they began: taken as of zero length.
+    /// Ended before they began. Their length is zero.
     pub reversed: usize,
-    /// Named a parent that is not there: hung on the root.
+    /// Named a parent that is missing. They are below the root.
     pub orphans: usize,
-    /// Were their own ancestor: the cycle was cut at the earliest of them.
+    /// Were their own ancestor. The cycle is cut at its earliest span.
     pub cycles: usize,
     /// Were deeper than [`MAX_DEPTH`].
     pub too_deep: usize,
-    /// Had no parent although another span is the root: hung on that one.
+    /// Had no parent although another span is the root. They are below that one.
     pub second_roots: usize,
-    /// Came from machines whose clocks can't be right: shifted.
+    /// Came from machines whose clocks can't be right.
     pub shifted: Vec<ClockShift>,
 }
 
-/// Clocks that differ by less are put right without a word: those of well-kept machines do.
-const TOLD_SHIFT_NS: u64 = 100_000_000;
-/// So many of them are told one by one.
-const TOLD_SHIFTS: usize = 5;
+/// Smaller shifts are not reported: the clocks of well-kept machines differ by less.
+const MIN_REPORTED_SHIFT_NS: u64 = 100_000_000;
+/// Further shifts are reported as a number only.
+const MAX_REPORTED_SHIFTS: usize = 5;
 
 impl Repairs {
-    /// One sentence for each kind of repair that was made.
+    /// One sentence for each kind of correction.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let spans = |n: usize| if n == 1 { "1 span".to_owned() } else { format!("{n} spans") };
@@ -59,16 +59,18 @@ impl Repairs {
     }
 
     fn shift_notes(&self) -> impl Iterator<Item = String> {
-        let told = self.shifted.iter().filter(|shift| shift.ahead_ns.unsigned_abs() >= TOLD_SHIFT_NS);
-        let more = told.clone().count().saturating_sub(TOLD_SHIFTS);
+        let reported =
+            self.shifted.iter().filter(|shift| shift.ahead_ns.unsigned_abs() >= MIN_REPORTED_SHIFT_NS);
+        let more = reported.clone().count().saturating_sub(MAX_REPORTED_SHIFTS);
         let more = (more > 0).then(|| format!("the clocks of {more} more machines differed likewise"));
-        told.take(TOLD_SHIFTS)
+        reported
+            .take(MAX_REPORTED_SHIFTS)
             .map(|shift| {
                 let tenths = shift.ahead_ns.unsigned_abs() / 100_000_000;
-                let way = if shift.ahead_ns > 0 { "ahead" } else { "behind" };
-                let who = if shift.producer.is_empty() { "an unnamed machine" } else { &shift.producer };
+                let direction = if shift.ahead_ns > 0 { "ahead" } else { "behind" };
+                let machine = if shift.producer.is_empty() { "an unnamed machine" } else { &shift.producer };
                 format!(
-                    "the clock of {who} was {}.{} s {way}: its spans were shifted, their durations are unchanged",
+                    "the clock of {machine} was {}.{} s {direction}: its spans were shifted, their durations are unchanged",
                     tenths / 10,
                     tenths % 10
                 )
@@ -77,21 +79,23 @@ impl Repairs {
     }
 }
 
-/// A span's place in its [`Trace`]: an index that is valid for that trace alone.
+/// A span's index in its [`Trace`]. It is valid for that trace only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Node(u32);
 
 impl Node {
-    /// Its position among [`Trace::nodes`].
+    /// The position in [`Trace::nodes`].
     #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// One tree of spans with one root. Every span but the root has a parent that comes before
-/// it; depth is at most [`MAX_DEPTH`]; no span ends before it starts. Span ids are unique within
-/// each trace: linked traces of one pipeline run are one tree.
+/// One tree of spans with one root. Linked traces of one pipeline run are one tree, so that span ids
+/// are unique within each trace only. These invariants hold:
+/// - Every span but the root has a parent that comes before it.
+/// - The depth is at most [`MAX_DEPTH`].
+/// - No span ends before it starts.
 #[derive(Debug, Clone)]
 pub struct Trace {
     spans: Vec<Span>,
@@ -102,21 +106,21 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Makes one tree of the spans of one trace. The root is the span without a parent; of
-    /// several, the longest, then the earliest, and the others hang below what they are linked
-    /// with, else below the root. When every span names a parent, it is the earliest one whose
-    /// parent is missing: the local root of a remote trace.
+    /// Makes one tree of the spans of one trace. None without spans.
     ///
-    /// Returns `None` for no spans. Work and memory are linear (times a logarithm) in the
-    /// number of spans, and nothing recurses, whatever the parents say. The same spans make the
-    /// same tree in whatever order they come.
+    /// The root is the span without a parent: of several, the longest, then the earliest. The others are
+    /// placed below the span they are linked with, else below the root. When every span names a
+    /// parent, the root is the earliest whose parent is missing: the local root of a remote trace.
+    ///
+    /// Work and memory are linear (times a logarithm) in the number of spans, and nothing recurses.
+    /// The tree does not depend on the order of the spans.
     #[must_use]
     pub fn build(spans: Vec<Span>) -> Option<Self> {
         Self::assemble(spans, None)
     }
 
-    /// Makes one tree of several traces that are linked: the principal's, with the roots of the
-    /// others below the spans that links connect them with ([`Trace::is_linked`]).
+    /// Makes one tree of several linked traces. Its root is the principal's. The roots of the others are
+    /// below the spans that they are linked with ([`Trace::is_linked`]).
     #[must_use]
     pub fn build_linked(spans: Vec<Span>, principal: TraceId) -> Option<Self> {
         Self::assemble(spans, Some(principal))
@@ -131,7 +135,7 @@ impl Trace {
                 repairs.reversed += 1;
             }
         }
-        // Siblings in time order, whatever order the batches came in.
+        // Siblings in order of time, independent of the order of batches.
         spans.sort_by(|a, b| {
             (a.start_ns, b.end_ns, a.span_id, a.trace_id).cmp(&(b.start_ns, a.end_ns, b.span_id, b.trace_id))
         });
@@ -141,7 +145,7 @@ impl Trace {
         Some(Self::lay_out(spans, &parents, repairs))
     }
 
-    /// The same spans with some of them hung below others, which must not stand below them.
+    /// Moves each first node of `moves` below the second, which must not be a descendant of it.
     #[must_use]
     pub fn moved(self, moves: &[(Node, Node)]) -> Self {
         let mut of: Vec<Option<usize>> = self.parents.iter().map(|p| p.map(Node::index)).collect();
@@ -193,46 +197,42 @@ impl Trace {
         trace
     }
 
-    /// The root's place.
     #[must_use]
     pub fn root(&self) -> Node {
         Node(0)
     }
 
-    /// The span at a place.
-    ///
     /// # Panics
-    /// When the place belongs to another trace.
+    /// Panics when the node belongs to a larger trace.
     #[must_use]
     pub fn span(&self, node: Node) -> &Span {
         &self.spans[node.index()]
     }
 
-    /// The place of what holds a span; none for the root.
+    /// None for the root.
     #[must_use]
     pub fn parent(&self, node: Node) -> Option<Node> {
         self.parents[node.index()]
     }
 
-    /// What a span holds, in order of start.
+    /// In order of start.
     #[must_use]
     pub fn children(&self, node: Node) -> &[Node] {
         &self.children[node.index()]
     }
 
-    /// Every place, parents before children.
+    /// All nodes, parents before children.
     pub fn nodes(&self) -> impl Iterator<Item = Node> + use<> {
         (0..u32::try_from(self.spans.len()).unwrap_or(u32::MAX)).map(Node)
     }
 
-    /// Every span, parents before children.
+    /// All spans, in the order of [`Trace::nodes`].
     #[must_use]
     pub fn spans(&self) -> &[Span] {
         &self.spans
     }
 
-    /// Whether a span hangs where a link says: it follows from what holds it, which does not
-    /// wait for it.
+    /// Whether a link determined the span's parent, which then does not wait for the span.
     #[must_use]
     pub fn is_linked(&self, node: Node) -> bool {
         self.by_link[node.index()]
@@ -244,7 +244,6 @@ impl Trace {
         self.spans[0].trace_id
     }
 
-    /// What had to be put right.
     #[must_use]
     pub fn repairs(&self) -> &Repairs {
         &self.repairs

@@ -1,5 +1,5 @@
-//! What each span hangs on: its parent, a span it is linked with, or the root. Circles are cut.
-//! Works on indices into spans that are in order of start; all of it is linear.
+//! Finds the place of each span: below its parent, below a span it is linked with, or below the root.
+//! Cycles are cut. It works on indices into spans in order of start. All of it is linear.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -12,13 +12,13 @@ use crate::model::span::Span;
 pub(super) struct Parents {
     pub(super) root: usize,
     pub(super) of: Vec<Option<usize>>,
-    /// Those that hang where a link says, not where they were called from.
+    /// Whether a link determined the span's parent.
     pub(super) by_link: Vec<bool>,
 }
 
 impl Parents {
-    /// Of spans of one trace, or of several that are linked: then the root is that of
-    /// `principal`. None for no spans.
+    /// The spans are of one trace, or of several that are linked. Then the root is that of `principal`.
+    /// None without spans.
     pub(super) fn find(spans: &[Span], principal: Option<TraceId>, repairs: &mut Repairs) -> Option<Self> {
         let index: HashMap<(TraceId, SpanId), usize> =
             spans.iter().enumerate().map(|(i, s)| ((s.trace_id, s.span_id), i)).collect();
@@ -35,12 +35,12 @@ impl Parents {
         };
         let mut parents = Self { root, of, by_link: vec![false; spans.len()] };
         parents.follow_links(spans, &index, &roots);
-        parents.hang_the_rest(spans, &index, &roots, repairs);
+        parents.attach_the_rest(spans, &index, &roots, repairs);
         Some(parents)
     }
 
-    /// What was called by nobody here hangs below the span it is linked with: its own link first,
-    /// else that of a span in another trace.
+    /// Attaches spans without a caller to the span that they are linked with: by their own link, else by
+    /// a link of a span in another trace.
     fn follow_links(
         &mut self,
         spans: &[Span],
@@ -60,7 +60,7 @@ impl Parents {
                 continue;
             }
             let is_local_root = roots.get(&span.trace_id) == Some(&i);
-            // A lost parent is no reason to look elsewhere in the same trace.
+            // A span whose parent is missing stays with its trace, unless it is the local root.
             if span.parent_span_id.is_some() && !is_local_root {
                 continue;
             }
@@ -73,7 +73,8 @@ impl Parents {
         cut_cycles(&mut self.of);
     }
 
-    fn hang_the_rest(
+    /// Attaches spans without a parent to their trace's root, and other traces' roots to the root.
+    fn attach_the_rest(
         &mut self,
         spans: &[Span],
         index: &HashMap<(TraceId, SpanId), usize>,
@@ -86,8 +87,8 @@ impl Parents {
             }
             let local_root = roots.get(&span.trace_id).copied().unwrap_or(self.root);
             if local_root == i {
-                // Another trace's root: what links it is not here, but it is no part of the work
-                // that the pipeline waited for.
+                // Another trace's root without its linked span. It counts as linked, because the
+                // pipeline did not wait for it.
                 (self.of[i], self.by_link[i]) = (Some(self.root), span.trace_id != spans[self.root].trace_id);
                 continue;
             }
@@ -95,10 +96,10 @@ impl Parents {
             match span.parent_span_id {
                 None => repairs.second_roots += 1,
                 Some(p) if !index.contains_key(&(span.trace_id, p)) => repairs.orphans += 1,
-                Some(_) => {} // counted when its cycle was cut
+                Some(_) => {} // Counted when its cycle was cut.
             }
         }
-        // A local root may have been linked below a span that now hangs on it.
+        // A local root may have been linked below a span that is now below it.
         cut_cycles(&mut self.of);
         for i in (0..spans.len()).filter(|i| *i != self.root) {
             self.of[i].get_or_insert(self.root);
@@ -106,8 +107,8 @@ impl Parents {
     }
 }
 
-/// The root of each trace: of several spans without a parent the longest, then the earliest; when
-/// every span names a parent, the earliest whose parent is missing.
+/// The root of each trace: of several spans without a parent the longest, then the earliest. When every
+/// span names a parent, the root is the earliest whose parent is missing.
 fn local_roots(spans: &[Span], parent: &[Option<usize>]) -> HashMap<TraceId, usize> {
     let mut roots: HashMap<TraceId, usize> = HashMap::new();
     for (i, span) in spans.iter().enumerate().filter(|(i, _)| parent[*i].is_none()) {
@@ -125,7 +126,7 @@ fn rank(spans: &[Span], i: usize) -> (bool, i64, Reverse<usize>) {
     (is_root, if is_root { span.end_ns.saturating_sub(span.start_ns) } else { 0 }, Reverse(i))
 }
 
-/// Cuts each cycle at its earliest span (the lowest index) and returns how many spans were in one.
+/// Cuts each cycle at its earliest span (the lowest index). Returns the number of spans in cycles.
 fn cut_cycles(parent: &mut [Option<usize>]) -> usize {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {

@@ -1,5 +1,5 @@
-//! Spans that came more than once: which copy counts, whatever order they came in. Nothing is
-//! put together of two copies.
+//! Chooses between copies of a span that was received more than once, independent of their order. Two
+//! copies are never merged.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,10 +7,12 @@ use std::collections::hash_map::Entry;
 use crate::model::ids::{SpanId, TraceId};
 use crate::model::span::{Span, SpanKind};
 
-/// One span of each id, and how many copies with another content were left out. The copy that
-/// ended counts before one that was sent unfinished, the caller's half of a span that Zipkin
-/// shares between both ends before the other, then the one that ended last, then the one that
-/// says more. Equal copies and halves of shared spans are not counted.
+/// One span of each id, and the number of omitted copies with different content. Equal copies and
+/// halves of shared spans are not counted. The order of preference is:
+/// 1. A copy that ended, before an unfinished one.
+/// 2. The caller's half of a span that Zipkin shares between both ends.
+/// 3. The copy that ended last.
+/// 4. The copy with more attributes, events and links.
 pub(super) fn deduplicate(spans: Vec<Span>) -> (Vec<Span>, usize) {
     let mut place: HashMap<(TraceId, SpanId), usize> = HashMap::with_capacity(spans.len());
     let mut kept: Vec<Span> = Vec::with_capacity(spans.len());

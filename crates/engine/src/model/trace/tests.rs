@@ -1,4 +1,4 @@
-//! What a heap of spans becomes as a tree: order, circles, depth, roots, repeated spans, links
+//! Tests of the tree that unordered spans become: order, cycles, depth, roots, repeated spans, links
 //! between traces and clocks that differ.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::model::ids::SpanId;
 use crate::model::linked_traces::principal;
 use crate::model::span::{AttributeValue, Attributes, Dropped, Resource, SpanKind, SpanLink, SpanStatus};
 
-/// A span of one trace with a number for its id; the name follows from it.
+/// A span of trace 1 with the given number as its id and in its name.
 pub(crate) fn span(id: u16, parent: Option<u16>, start_ns: i64, end_ns: i64) -> Span {
     let span_id = |n: u16| SpanId::from_bytes(&u64::from(n).to_be_bytes()).expect("not zero");
     Span {
@@ -38,7 +38,7 @@ fn outline(trace: &Trace) -> Vec<(String, Option<String>)> {
 }
 
 #[test]
-fn parents_come_before_children_whatever_the_order_of_arrival() {
+fn parents_precede_children_in_any_arrival_order() {
     let trace = Trace::build(vec![span(3, Some(2), 2, 3), span(2, Some(1), 1, 4), span(1, None, 0, 5)]);
     let trace = trace.expect("has spans");
     let names: Vec<String> = outline(&trace).into_iter().map(|(name, _)| name).collect();
@@ -47,7 +47,7 @@ fn parents_come_before_children_whatever_the_order_of_arrival() {
 }
 
 #[test]
-fn a_cycle_is_cut_at_its_earliest_span_and_counted() {
+fn cycle_is_cut_at_earliest_span() {
     let trace = Trace::build(vec![
         span(1, None, 0, 9),
         span(2, Some(4), 1, 2),
@@ -62,13 +62,13 @@ fn a_cycle_is_cut_at_its_earliest_span_and_counted() {
 }
 
 #[test]
-fn only_a_cycle_still_has_a_root() {
+fn lone_cycle_has_a_root() {
     let trace = Trace::build(vec![span(1, Some(2), 0, 1), span(2, Some(1), 1, 2)]).expect("has spans");
     assert_eq!(trace.span(trace.root()).name, "span-1");
 }
 
 #[test]
-fn ten_thousand_deep_is_flattened_at_the_limit() {
+fn deep_chain_is_flattened_at_the_limit() {
     let spans = (1..=10_000).map(|i| span(i, (i > 1).then(|| i - 1), i64::from(i), 20_000)).collect();
     let trace = Trace::build(spans).expect("has spans");
     assert_eq!(trace.repairs().too_deep, 10_000 - MAX_DEPTH - 1);
@@ -77,7 +77,7 @@ fn ten_thousand_deep_is_flattened_at_the_limit() {
 }
 
 #[test]
-fn the_longest_of_two_roots_holds_the_other() {
+fn longest_of_two_roots_is_the_root() {
     let trace = Trace::build(vec![span(1, None, 0, 2), span(2, None, 1, 9), span(3, Some(1), 0, 1)]);
     let trace = trace.expect("has spans");
     assert_eq!(trace.span(trace.root()).name, "span-2");
@@ -85,7 +85,7 @@ fn the_longest_of_two_roots_holds_the_other() {
 }
 
 #[test]
-fn reversed_orphaned_and_repeated_spans_are_kept_and_counted() {
+fn corrected_spans_are_kept_and_counted() {
     let trace = Trace::build(vec![
         span(1, None, 0, 9),
         span(2, Some(77), 5, 1),
@@ -100,7 +100,7 @@ fn reversed_orphaned_and_repeated_spans_are_kept_and_counted() {
 }
 
 #[test]
-fn the_most_complete_copy_of_a_span_counts_whatever_came_first() {
+fn most_complete_copy_is_kept() {
     let detailed = |mut span: Span| {
         span.attributes.0.push(("stage.name".into(), AttributeValue::String("build".into())));
         span
@@ -111,7 +111,7 @@ fn the_most_complete_copy_of_a_span_counts_whatever_came_first() {
         ("ended", span(2, Some(1), 3, 5), detailed(span(2, Some(1), 3, 3)), 1),
         ("not ended at all", span(2, Some(1), 3, 5), span(2, Some(1), 3, 0), 1),
         ("ended later", span(2, Some(1), 3, 6), span(2, Some(1), 3, 5), 1),
-        ("says more", detailed(span(2, Some(1), 3, 5)), span(2, Some(1), 3, 5), 1),
+        ("more attributes", detailed(span(2, Some(1), 3, 5)), span(2, Some(1), 3, 5), 1),
         ("the caller's half", half(SpanKind::Client, 6), half(SpanKind::Server, 5), 0),
     ] {
         for copies in [[better.clone(), other.clone()], [other.clone(), better.clone()]] {
@@ -123,7 +123,7 @@ fn the_most_complete_copy_of_a_span_counts_whatever_came_first() {
     }
 }
 
-/// The span in another trace.
+/// The span, moved to another trace.
 fn in_trace(n: u8, mut span: Span) -> Span {
     span.trace_id = TraceId::from_bytes(&[n; 16]).expect("not zero");
     span
@@ -136,14 +136,14 @@ fn linked_with(mut span: Span, other: &Span) -> Span {
     span
 }
 
-/// By name and trace: the parent's, and whether it hangs by a link.
-fn hung(trace: &Trace) -> Vec<(String, String, bool)> {
+/// Each span and its parent by name and trace, and whether a link connects them.
+fn placement(trace: &Trace) -> Vec<(String, String, bool)> {
     let name = |n: Node| format!("{}@{}", trace.span(n).name, &trace.span(n).trace_id.to_string()[..2]);
     trace.nodes().filter_map(|n| Some((name(n), name(trace.parent(n)?), trace.is_linked(n)))).collect()
 }
 
 #[test]
-fn traces_that_are_linked_hang_below_what_links_them() {
+fn linked_trace_is_placed_below_linked_span() {
     let send = span(2, Some(1), 1, 2);
     let own = |root: Span| vec![root, in_trace(2, span(2, Some(1), 4, 5))];
     let by_own_link = own(in_trace(2, linked_with(span(1, None, 3, 90), &send)));
@@ -153,7 +153,7 @@ fn traces_that_are_linked_hang_below_what_links_them() {
         ("its own link", by_own_link, "span-2@01", send.clone()),
         ("a local root", by_lost_parent, "span-2@01", send.clone()),
         ("another's link", unlinked.clone(), "span-2@01", linked_with(send.clone(), &unlinked[0])),
-        ("a link to a span that never came", unlinked, "span-1@01", send.clone()),
+        ("a link to a missing span", unlinked, "span-1@01", send.clone()),
     ] {
         let mut spans = vec![span(1, None, 0, 9), sender];
         spans.extend(other);
@@ -162,21 +162,21 @@ fn traces_that_are_linked_hang_below_what_links_them() {
             let principal = TraceId::from_bytes(&[1; 16]).expect("an id");
             let trace = Trace::build_linked(spans.clone(), principal).expect("has spans");
             assert_eq!(trace.id(), principal, "{why}");
-            let mut hung = hung(&trace);
-            hung.sort();
+            let mut placement = placement(&trace);
+            placement.sort();
             let expected = [
                 ("span-1@02".to_owned(), below.to_owned(), true),
                 ("span-2@01".into(), "span-1@01".into(), false),
                 ("span-2@02".into(), "span-1@02".into(), false),
             ];
-            assert_eq!(hung, expected, "{why}: equal span ids of two traces are two spans");
+            assert_eq!(placement, expected, "{why}: equal span ids of two traces are two spans");
             assert_eq!(*trace.repairs(), Repairs::default(), "{why}");
         }
     }
 }
 
 #[test]
-fn links_in_a_circle_still_make_one_tree() {
+fn circular_links_make_one_tree() {
     let a = span(1, None, 0, 9);
     let b = in_trace(2, span(1, None, 1, 5));
     let c = in_trace(3, span(1, None, 2, 6));
@@ -187,17 +187,17 @@ fn links_in_a_circle_still_make_one_tree() {
 }
 
 #[test]
-fn a_second_root_hangs_where_its_link_says() {
+fn second_root_is_placed_by_its_link() {
     let send = span(2, Some(1), 1, 2);
     let trace =
         Trace::build(vec![span(1, None, 0, 9), send.clone(), linked_with(span(3, None, 4, 5), &send)])
             .expect("has spans");
-    assert_eq!(hung(&trace)[1], ("span-3@01".into(), "span-2@01".into(), true));
+    assert_eq!(placement(&trace)[1], ("span-3@01".into(), "span-2@01".into(), true));
     assert_eq!(*trace.repairs(), Repairs::default());
 }
 
 #[test]
-fn the_principal_is_the_trace_that_nothing_here_started() {
+fn principal_is_started_by_no_other_trace() {
     let a = span(1, None, 50, 90);
     let consumer = Span { kind: SpanKind::Consumer, ..in_trace(2, span(2, Some(1), 60, 70)) };
     for (why, other, expected) in [
@@ -222,7 +222,7 @@ fn the_principal_is_the_trace_that_nothing_here_started() {
     assert_eq!(principal(&[], |_| true), None);
 }
 
-/// The span on a machine, in milliseconds.
+/// The span on a machine. Its times are taken as milliseconds.
 fn on(machine: &str, mut span: Span) -> Span {
     let name = ("host.name".to_owned(), AttributeValue::String(machine.into()));
     span.resource = Arc::new(Resource { attributes: Attributes(vec![name]), dropped_attributes: 0 });
@@ -232,7 +232,7 @@ fn on(machine: &str, mut span: Span) -> Span {
 }
 
 #[test]
-fn a_clock_that_cannot_be_right_is_shifted_as_a_whole() {
+fn impossible_clock_shifts_all_its_spans() {
     let local = |from, to| on("a", span(2, Some(1), from, to));
     let remote = |id, parent, from, to| on("b", span(id, Some(parent), from, to));
     for (why, spans, ahead_ms) in [
@@ -269,7 +269,7 @@ fn a_clock_that_cannot_be_right_is_shifted_as_a_whole() {
 }
 
 #[test]
-fn what_a_shifted_machine_calls_goes_with_it_and_it_is_said() {
+fn callees_shift_with_their_caller() {
     let trace = Trace::build(vec![
         on("a", span(1, None, 0, 1_000)),
         on("b", span(2, Some(1), 3_100, 4_000)),
@@ -285,7 +285,7 @@ fn what_a_shifted_machine_calls_goes_with_it_and_it_is_said() {
 
 #[test]
 fn two_hundred_thousand_spans_take_linear_time() {
-    // Quadratic work on these would be 4 * 10^10 steps: the test would not come back.
+    // Quadratic work on these would be 4 * 10^10 steps, and the test would not end.
     let number = |n: u32| SpanId::from_bytes(&u64::from(n).to_be_bytes()).expect("not zero");
     let target = span(9, None, 0, 1);
     let machines = ["a", "b"].map(|name| linked_with(on(name, span(1, None, 0, 9)), &target));

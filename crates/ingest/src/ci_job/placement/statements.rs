@@ -2,7 +2,7 @@
 //! was spent waiting for a runner, whose run it is, and, right below a step of GitHub's, whether
 //! a cache had it.
 
-use pacegate_engine::gate::measure::stage_state::{CACHE_KEYS, QUEUE_DURATION, QUEUE_PREFIX, QUEUE_WORDS};
+use pacegate_engine::gate::measure::stage_state::{CACHE_KEYS, QUEUE_DURATION, QUEUE_PREFIX, QUEUE_VALUES};
 use pacegate_engine::model::span::{AttributeValue, Span};
 
 const STAGE_KIND: &str = "pacegate.stage.kind";
@@ -10,7 +10,7 @@ const STAGE_KIND: &str = "pacegate.stage.kind";
 /// Takes such statements from a span.
 pub(crate) fn neutralise(span: &mut Span, is_top: bool) {
     let is_of_queues = |key: &str| {
-        key == STAGE_KIND || key == QUEUE_DURATION || QUEUE_WORDS.iter().any(|(known, _)| *known == key)
+        key == STAGE_KIND || key == QUEUE_DURATION || QUEUE_VALUES.iter().any(|(known, _)| *known == key)
     };
     let before = span.attributes.0.len();
     span.attributes.0.retain(|(key, _)| !(is_of_queues(key) || is_top && CACHE_KEYS.contains(&key.as_str())));

@@ -1,4 +1,4 @@
-//! What a trace becomes: names, repeated siblings, waiting and caches, and the limits.
+//! Tests of the stages of a trace: names, repeated siblings, waiting, caches and limits.
 
 use super::*;
 use crate::gate::tests::fixture::{SpanBuilder, trace};
@@ -9,7 +9,7 @@ fn keys(extraction: &Extraction) -> Vec<String> {
 }
 
 #[test]
-fn the_tree_is_named_from_the_pipeline_down() {
+fn stage_paths_begin_with_the_pipeline() {
     let extraction = extract(&trace(vec![
         SpanBuilder::new(1, "pipeline-execution-9")
             .ms(0, 900)
@@ -32,7 +32,7 @@ fn the_tree_is_named_from_the_pipeline_down() {
 }
 
 #[test]
-fn repeated_siblings_are_one_stage_with_the_worst_result() {
+fn repeated_siblings_merge_with_worst_result() {
     let failed = SpanStatus::Error("no".into());
     let extraction = extract(&trace(vec![
         SpanBuilder::new(1, "ci").ms(0, 900).build(),
@@ -51,7 +51,7 @@ fn repeated_siblings_are_one_stage_with_the_worst_result() {
 }
 
 #[test]
-fn what_a_message_starts_is_asynchronous_and_the_sending_is_not() {
+fn work_started_by_message_is_asynchronous() {
     let extraction = extract(&trace(vec![
         SpanBuilder::new(1, "ci").build(),
         SpanBuilder::new(2, "send").parent(1).kind(SpanKind::Producer).build(),
@@ -70,7 +70,7 @@ fn what_a_message_starts_is_asynchronous_and_the_sending_is_not() {
 }
 
 #[test]
-fn results_said_in_words_win_over_the_status() {
+fn result_attributes_win_over_status() {
     let extraction = extract(&trace(vec![
         SpanBuilder::new(1, "ci").build(),
         SpanBuilder::new(2, "a").parent(1).attributes(&[("cicd.pipeline.task.run.result", "skip")]).build(),
@@ -81,7 +81,7 @@ fn results_said_in_words_win_over_the_status() {
 }
 
 #[test]
-fn too_many_stages_lose_the_deepest_and_say_so() {
+fn deepest_stages_beyond_limit_are_dropped() {
     let letters = |n: u32| -> String {
         (0..4)
             .scan(n, |n, _| {
@@ -101,12 +101,12 @@ fn too_many_stages_lose_the_deepest_and_say_so() {
     assert_eq!(
         extraction.stages.iter().filter(|s| s.path.len() == 2).count(),
         3_000,
-        "all of the upper level"
+        "all stages of the upper level"
     );
 }
 
 #[test]
-fn long_names_nested_deep_are_bounded_by_what_their_keys_take() {
+fn bytes_of_all_keys_are_bounded() {
     let name =
         |i: u32| format!("{}{}", "n".repeat(100), char::from(b'a' + u8::try_from(i % 26).expect("small")));
     let mut spans = vec![SpanBuilder::new(1, "ci").build()];
@@ -122,7 +122,7 @@ fn long_names_nested_deep_are_bounded_by_what_their_keys_take() {
 }
 
 #[test]
-fn waiting_for_a_runner_is_a_stage_of_its_own_kind_and_no_part_of_what_holds_it() {
+fn queue_is_a_stage_without_adding_time() {
     use StageKind::{Queue, Work};
     let extraction = extract(&trace(vec![
         SpanBuilder::new(1, "ci").ms(0, 160_000).build(),
@@ -130,14 +130,14 @@ fn waiting_for_a_runner_is_a_stage_of_its_own_kind_and_no_part_of_what_holds_it(
         SpanBuilder::new(3, "queue-test").parent(2).ms(0, 60_000).build(),
         SpanBuilder::new(4, "unit").parent(2).ms(60_000, 160_000).build(),
     ]));
-    let told: Vec<(&str, StageKind, i64, i64)> = extraction
+    let stages: Vec<(&str, StageKind, i64, i64)> = extraction
         .stages
         .iter()
         .map(|s| (s.path.last().map_or("", String::as_str), s.kind, s.duration_ns, s.end_offset_ns))
         .map(|(name, kind, took, end)| (name, kind, took / 1_000_000_000, end / 1_000_000_000))
         .collect();
     assert_eq!(
-        told,
+        stages,
         [
             ("ci", Work, 100, 160),
             ("test", Work, 100, 160),
@@ -148,10 +148,10 @@ fn waiting_for_a_runner_is_a_stage_of_its_own_kind_and_no_part_of_what_holds_it(
 }
 
 #[test]
-fn a_cache_is_told_by_the_stage_or_its_parts_and_not_by_what_follows() {
+fn cache_state_comes_from_stage_or_parts() {
     use crate::model::stage::CacheState::{Hit, Miss};
-    let cached = |id, parent, name: &str, said: &str| {
-        SpanBuilder::new(id, name).parent(parent).attributes(&[("pacegate.cache", said)]).build()
+    let cached = |id, parent, name: &str, state: &str| {
+        SpanBuilder::new(id, name).parent(parent).attributes(&[("pacegate.cache", state)]).build()
     };
     let extraction = extract(&trace(vec![
         SpanBuilder::new(1, "ci").build(),
@@ -164,8 +164,8 @@ fn a_cache_is_told_by_the_stage_or_its_parts_and_not_by_what_follows() {
         cached(8, 1, "docs", "miss"),
         cached(9, 8, "restore", "hit"),
     ]));
-    let said: Vec<_> = extraction.stages.iter().map(|s| (s.path.join(" / "), s.cache)).collect();
-    let of = |path: &str| said.iter().find(|(p, _)| p == path).map(|(_, cache)| *cache);
+    let caches: Vec<_> = extraction.stages.iter().map(|s| (s.path.join(" / "), s.cache)).collect();
+    let of = |path: &str| caches.iter().find(|(p, _)| p == path).map(|(_, cache)| *cache);
     for (path, expected) in [
         ("ci", Some(Miss)),
         ("ci / build", Some(Hit)),
@@ -179,7 +179,7 @@ fn a_cache_is_told_by_the_stage_or_its_parts_and_not_by_what_follows() {
 }
 
 #[test]
-fn times_at_the_ends_of_the_clock_are_survived() {
+fn extreme_times_saturate() {
     let mut span = SpanBuilder::new(1, "ci").build();
     (span.start_ns, span.end_ns) = (i64::MIN, i64::MAX);
     let extraction = extract(&trace(vec![span.clone(), {

@@ -1,5 +1,5 @@
-//! What is read of a trace about its run: the conventions, their aliases and their order; who
-//! speaks first of linked traces.
+//! Tests of a run's identity: the conventions, their aliases and their order, and the order of linked
+//! traces.
 
 use super::*;
 use crate::gate::tests::fixture::{SpanBuilder, trace};
@@ -11,7 +11,7 @@ fn of(attributes: &[(&str, &str)]) -> RunIdentity {
 }
 
 #[test]
-fn the_conventions_and_their_aliases_are_read() {
+fn conventions_and_aliases_are_read() {
     let identity = of(&[
         ("cicd.pipeline.name", "nightly-8812"),
         ("cicd.pipeline.result", "timeout"),
@@ -35,7 +35,7 @@ fn the_conventions_and_their_aliases_are_read() {
 }
 
 #[test]
-fn a_bare_trace_has_a_pipeline_and_nothing_else() {
+fn bare_trace_has_only_a_pipeline() {
     let identity = of(&[]);
     assert_eq!(identity.pipeline, "pipeline-execution-{n}");
     assert_eq!((identity.attempt, identity.result), (1, RunResult::Success));
@@ -44,7 +44,7 @@ fn a_bare_trace_has_a_pipeline_and_nothing_else() {
 }
 
 #[test]
-fn the_workflow_s_file_is_one_where_github_looks_for_workflows() {
+fn workflow_path_outside_githubs_folder_is_refused() {
     let ci = Some(".github/workflows/ci.yml");
     for (key, text, expected) in [
         ("github.workflow.path", ".github/workflows/ci.yml", ci),
@@ -61,7 +61,7 @@ fn the_workflow_s_file_is_one_where_github_looks_for_workflows() {
 }
 
 #[test]
-fn repositories_are_derived_from_what_there_is() {
+fn repository_is_derived_from_name_or_url() {
     for (attributes, expected) in [
         (&[("vcs.repository.name", "acme/app")][..], Some("acme/app")),
         (&[("vcs.repository.name", "app")], None),
@@ -77,7 +77,7 @@ fn repositories_are_derived_from_what_there_is() {
 }
 
 #[test]
-fn pull_requests_win_over_branches_and_tags_are_neither() {
+fn pull_request_wins_and_tag_is_neither() {
     for (attributes, expected) in [
         (&[("vcs.change.id", "12"), ("vcs.ref.head.name", "main")][..], Some(12)),
         (&[("github.ref_name", "12/merge")], Some(12)),
@@ -92,7 +92,7 @@ fn pull_requests_win_over_branches_and_tags_are_neither() {
 }
 
 #[test]
-fn numbers_are_read_where_the_specification_says_text_and_the_root_comes_first() {
+fn numeric_attributes_are_read_root_first() {
     let root = SpanBuilder::new(1, "root").int("vcs.change.id", 31).resource(&[("github.sha", "abcdef0")]);
     let child = SpanBuilder::new(2, "child")
         .parent(1)
@@ -105,7 +105,7 @@ fn numbers_are_read_where_the_specification_says_text_and_the_root_comes_first()
 }
 
 #[test]
-fn the_root_s_trace_speaks_before_those_that_are_linked_with_it() {
+fn root_trace_wins_over_linked_traces() {
     let other = [("vcs.change.id", "12"), ("vcs.ref.head.name", "feature"), ("github.sha", "1111111")];
     let cases: [(&[(&str, &str)], _, _); 4] = [
         (&[("vcs.ref.head.name", "main"), ("github.sha", "abcdef0")], (Some("main"), None), "abcdef0"),
@@ -127,11 +127,23 @@ fn the_root_s_trace_speaks_before_those_that_are_linked_with_it() {
 }
 
 #[test]
-fn a_failed_root_is_a_failed_run_unless_it_says_otherwise() {
+fn failed_root_fails_run_without_result_attribute() {
     let failed = SpanBuilder::new(1, "root").status(SpanStatus::Error(String::new()));
     assert_eq!(RunIdentity::of(&trace(vec![failed.build()])).result, RunResult::Failure);
     let cancelled = SpanBuilder::new(1, "root")
         .status(SpanStatus::Error(String::new()))
         .attributes(&[("cicd.pipeline.run.status", "cancelled")]);
     assert_eq!(RunIdentity::of(&trace(vec![cancelled.build()])).result, RunResult::Cancellation);
+}
+
+#[test]
+fn root_identity_ignores_all_other_spans() {
+    let root = SpanBuilder::new(1, "RUN CI").attributes(&[("cicd.pipeline.name", "CI")]).build();
+    let sent = [("vcs.ref.head.revision", "e83c516"), ("os.type", "linux"), ("vcs.ref.head.name", "main")];
+    let trace = trace(vec![root.clone(), SpanBuilder::new(2, "sent").parent(1).attributes(&sent).build()]);
+    let whole = RunIdentity::of(&trace);
+    assert_eq!((whole.branch.as_deref(), whole.runner.os.as_deref()), (Some("main"), Some("linux")));
+    let of_root = RunIdentity::of_root(&root);
+    assert_eq!((of_root.pipeline.as_str(), of_root.head_sha, of_root.branch), ("CI", None, None));
+    assert_eq!(of_root.runner.os, None);
 }

@@ -1,11 +1,11 @@
-//! Traces as the languages print them, the frame that stands for each, and what may come in
-//! their place.
+//! Tests with stack traces in the form of each language, the chosen frame of each, and arbitrary text.
 
 use proptest::prelude::*;
 
 use super::own_frame;
 
-/// `~` is where a runner of GitHub's checks out; `PATH:LINE FUNCTION`, with `-` for no line.
+/// The chosen frame as `PATH:LINE FUNCTION`, with `-` for no line. In the trace, `~` is the checkout
+/// folder of GitHub's runner and `^` its home folder.
 fn shown(trace: &str) -> String {
     let home = concat!("/ho", "me/runner");
     let trace = trace.replace('~', &format!("{home}{}", concat!("/wo", "rk/shop/shop"))).replace('^', home);
@@ -111,7 +111,7 @@ const DOTNET: &str = "System.InvalidOperationException: Sequence contains no ele
 ";
 
 #[test]
-fn the_topmost_frame_of_ones_own_code_is_found_in_every_language() {
+fn topmost_own_frame_is_found_per_language() {
     for (name, trace, expected) in [
         ("Python", PYTHON, "shop/cart.py:88 add"),
         ("pytest", PYTEST, "shop/cart.py:41 "),
@@ -130,7 +130,7 @@ fn the_topmost_frame_of_ones_own_code_is_found_in_every_language() {
 }
 
 #[test]
-fn a_checkout_s_folder_is_taken_off_and_what_stands_elsewhere_has_no_line() {
+fn checkout_folder_is_removed_elsewhere_no_line() {
     for (path, expected) in [
         ("~/src/x.js", "src/x.js:5"),
         ("/builds/acme/shop/src/x.js", "src/x.js:5"),
@@ -165,7 +165,7 @@ fn a_checkout_s_folder_is_taken_off_and_what_stands_elsewhere_has_no_line() {
 }
 
 #[test]
-fn a_line_that_moves_leaves_the_frame_the_same_but_for_its_line() {
+fn moved_line_changes_only_the_line() {
     let moved = own_frame(&NODE.replace('~', "/app").replace(":14:", ":19:")).expect("a frame");
     let before = own_frame(&NODE.replace('~', "/app")).expect("a frame");
     assert_eq!((before.line, moved.line), (Some(14), Some(19)));
@@ -173,9 +173,9 @@ fn a_line_that_moves_leaves_the_frame_the_same_but_for_its_line() {
 }
 
 #[test]
-fn a_trace_of_any_size_is_read_in_bounds() {
+fn long_traces_and_lines_are_bounded() {
     let many = "    at f (/usr/lib/x.js:1:1)\n".repeat(1_000_000) + "    at g (/app/x.js:1:1)";
-    assert_eq!(shown(&many), "none", "what is beyond the bound is not read");
+    assert_eq!(shown(&many), "none", "text beyond the limit is not read");
     let wide = format!("    at f (/app/{}.js:1:1)\n    at g (/app/x.js:2:1)", "x".repeat(5_000));
     assert_eq!(shown(&wide), "x.js:2 g");
     let long = format!("    at {} (/app/{}/x.js:1:1)", "f".repeat(500), "d".repeat(400));
@@ -185,7 +185,7 @@ fn a_trace_of_any_size_is_read_in_bounds() {
 
 proptest! {
     #[test]
-    fn no_text_is_too_strange(text in r#"(at |File "|in |[a-z/\\.:"'`()<>{}0-9 é\t]|:line |\.go:|\.py:|panicked at |\n){0,60}"#) {
+    fn any_text_gives_safe_location(text in r#"(at |File "|in |[a-z/\\.:"'`()<>{}0-9 é\t]|:line |\.go:|\.py:|panicked at |\n){0,60}"#) {
         if let Some(frame) = own_frame(&text) {
             let location = frame.location();
             prop_assert!(location.is_none_or(|l| l.line > 0 && !l.path.starts_with('/') && !l.path.contains("..")));

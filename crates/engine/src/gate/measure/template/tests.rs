@@ -1,4 +1,4 @@
-//! Which parts of a message vary, and how well messages of one cause are told from others.
+//! Tests of the varying parts of messages, and of how well templates separate messages of different causes.
 
 mod drain;
 mod grouping;
@@ -24,7 +24,7 @@ fn messages_lose_every_number_but_quoted_names() {
 }
 
 #[test]
-fn a_value_goes_with_its_sign_unit_and_port_and_a_code_stays() {
+fn values_are_replaced_whole_and_codes_stay() {
     for (message, expected) in [
         ("got -1, or 1,204.5, or 1.2e-3", "got {n}, or {n}, or {n}"),
         ("after 1m02s, 10m0s or 1m 12s", "after {n}, {n} or {n}"),
@@ -47,7 +47,7 @@ fn a_value_goes_with_its_sign_unit_and_port_and_a_code_stays() {
 
 proptest! {
     #[test]
-    fn any_message_is_survived(text in "([a-z0-9A-F:.,\\[\\]+ é-]|0x|code |::|1m|ms|-rc|\\PC){0,80}") {
+    fn any_message_gives_bounded_template(text in "([a-z0-9A-F:.,\\[\\]+ é-]|0x|code |::|1m|ms|-rc|\\PC){0,80}") {
         let masked = template(&text, Numbers::AsValues);
         prop_assert!(masked.len() <= text.len() * 4 + 4);
     }

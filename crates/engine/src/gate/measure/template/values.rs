@@ -1,28 +1,28 @@
-//! The values in a sentence: numbers with sign, separators, exponent and unit, versions, addresses
-//! with their ports, serials. And the numbers that are none: codes.
+//! Recognises values in a sentence: numbers with sign, separators, exponent and unit, versions, addresses
+//! with ports, serials. Codes are not values and are kept.
 
 use std::net::Ipv6Addr;
 
 use super::{address, ends_at, fixed_word, hexadecimal, is_word, word_length};
 
-/// Units that may be glued to a number; after a space only the longer ones and `s`.
+/// Units that may directly follow a number. After a space, only the longer ones and `s` are units.
 const UNITS: [&str; 40] = [
     "ns", "us", "ms", "s", "sec", "secs", "second", "seconds", "m", "min", "mins", "minute", "minutes", "h",
     "hr", "hrs", "hour", "hours", "d", "day", "days", "b", "byte", "bytes", "k", "kb", "kib", "mb", "mib",
     "g", "gb", "gib", "tb", "tib", "hz", "khz", "mhz", "ghz", "kbps", "mbps",
 ];
-/// A number after one of these says what happened.
+/// A number after one of these is a code.
 const CODE_WORDS: [&str; 6] = ["code", "status", "errno", "signal", "sqlstate", "hresult"];
-/// A number right after one of these does, but what follows a colon may be a count.
+/// A number directly after one of these is a code. After a colon it may be a count.
 const CODE_WORDS_BEFORE_A_SPACE: [&str; 4] = ["error", "http", "exit", "exitcode"];
-/// What a version may end with, after a hyphen.
-const STAGES: [&str; 7] = ["alpha", "beta", "rc", "dev", "pre", "post", "snapshot"];
-/// A longer number is no code.
+/// Pre-release suffixes of a version, after a hyphen.
+const PRE_RELEASES: [&str; 7] = ["alpha", "beta", "rc", "dev", "pre", "post", "snapshot"];
+/// A longer number is not a code.
 const CODE_BYTES: usize = 10;
 
-/// What stands here, if this is where a value begins and that can be said at once: a placeholder
-/// and the length, or nothing for a code, which stays.
-#[expect(clippy::option_option, reason = "not a value, a value, or known to stay")]
+/// The placeholder and length of the value that begins here. The inner option is none for a code, which
+/// is kept. The outer option is none for anything else.
+#[expect(clippy::option_option, reason = "not a value, a value, or a code")]
 pub(crate) fn value(bytes: &[u8], at: usize) -> Option<Option<(&'static str, usize)>> {
     let signed = matches!(bytes[at], b'-' | b'+') && bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
     if !is_word(bytes[at]) && !signed && !matches!(bytes[at], b':' | b'[') {
@@ -48,7 +48,7 @@ pub(crate) fn value(bytes: &[u8], at: usize) -> Option<Option<(&'static str, usi
     length.map(|length| Some(("{n}", length + usize::from(signed))))
 }
 
-/// Length of " word" without its plural's `s`; 0 unless a plural follows.
+/// Length of a plural such as " tests" without its `s`. 0 when no plural follows.
 pub(crate) fn singular_length(bytes: &[u8], at: usize) -> usize {
     if bytes.get(at) != Some(&b' ') {
         return 0;
@@ -59,7 +59,7 @@ pub(crate) fn singular_length(bytes: &[u8], at: usize) -> usize {
     if plural { letters } else { 0 }
 }
 
-/// Whether the word here is a code: short, and after a word that says so.
+/// Whether a code begins here: a short number after one of the code words.
 fn is_code(bytes: &[u8], at: usize) -> bool {
     let sign = usize::from(matches!(bytes[at], b'-'));
     let length = sign + word_length(bytes, at + sign);
@@ -130,8 +130,8 @@ fn pointer(bytes: &[u8], at: usize) -> Option<usize> {
     (!digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit)).then_some(length)
 }
 
-/// A name that a program drew: a ULID, a long word of mixed letters and digits such as base64,
-/// and the endings that Kubernetes gives to pods.
+/// A random name: a ULID, a long word of mixed letters and digits such as base64, or a suffix of a
+/// Kubernetes pod.
 fn random_name(bytes: &[u8], at: usize) -> Option<usize> {
     let length = word_length(bytes, at);
     let word = &bytes[at..at + length];
@@ -140,24 +140,26 @@ fn random_name(bytes: &[u8], at: usize) -> Option<usize> {
         length == 26 && digits > 0 && word.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
     let kind = |b: &u8| (b.is_ascii_digit(), b.is_ascii_uppercase());
     let changes = word.windows(2).filter(|pair| kind(&pair[0]) != kind(&pair[1])).count();
-    // `Base64EncoderTest` changes less often.
+    // `Base64EncoderTest` has fewer changes between the kinds of characters.
     let is_mixed = length >= 16 && digits > 0 && changes * 5 > length * 2;
     let after_hyphen = at > 0 && bytes[at - 1] == b'-';
-    let is_ending =
-        after_hyphen && length == 5 && is_drawn(word) && (digits > 0 || follows_template_hash(bytes, at));
+    let is_ending = after_hyphen
+        && length == 5
+        && has_kubernetes_alphabet(word)
+        && (digits > 0 || follows_template_hash(bytes, at));
     let is_hash = after_hyphen && is_template_hash(word);
     (is_ulid || is_mixed || is_ending || is_hash).then_some(length)
 }
 
-/// Kubernetes draws from letters and digits that can't spell words (`SafeEncodeString`).
-fn is_drawn(word: &[u8]) -> bool {
+/// Kubernetes uses only letters and digits that can't spell words (`SafeEncodeString`).
+fn has_kubernetes_alphabet(word: &[u8]) -> bool {
     word.iter().all(|b| b"bcdfghjklmnpqrstvwxz2456789".contains(b))
 }
 
 /// A pod's template hash: `7d9f8b6c5`.
 fn is_template_hash(word: &[u8]) -> bool {
     (8..=10).contains(&word.len())
-        && is_drawn(word)
+        && has_kubernetes_alphabet(word)
         && word.iter().filter(|b| b.is_ascii_digit()).count() >= 2
 }
 
@@ -169,7 +171,7 @@ fn follows_template_hash(bytes: &[u8], at: usize) -> bool {
         .is_some_and(|word| word.len() < before.len() && is_template_hash(word))
 }
 
-/// A number with what belongs to it: `1,204.5`, `1.2e-3`, `1m02s`, `2.02 MiB`, `v2.3.1-rc.2`.
+/// A number with its separators, exponent, units and pre-release: `1,204.5`, `1.2e-3`, `1m02s`, `2.02 MiB`, `v2.3.1-rc.2`.
 fn quantity(bytes: &[u8], at: usize) -> Option<usize> {
     let version_mark = usize::from(matches!(bytes.get(at), Some(b'v' | b'V')));
     let (mut end, parts) = numeral(bytes, at + version_mark)?;
@@ -177,11 +179,11 @@ fn quantity(bytes: &[u8], at: usize) -> Option<usize> {
         return None;
     }
     if parts >= 2 {
-        end += version_stage(bytes, end);
+        end += pre_release(bytes, end);
     }
     while let Some(after) = unit(bytes, end) {
         end = after;
-        // `1m02s` and `1m 02s` go on with a number.
+        // `1m02s` and `1m 02s` continue with a number.
         let space = usize::from(bytes.get(end) == Some(&b' '));
         match numeral(bytes, end + space).filter(|(further, _)| bytes.get(*further) != Some(&b' ')) {
             Some((further, _)) if unit(bytes, further).is_some() => end = further,
@@ -191,7 +193,7 @@ fn quantity(bytes: &[u8], at: usize) -> Option<usize> {
     Some(end - at)
 }
 
-/// The end of digits with separators and exponent, and of how many parts they are.
+/// The end of digits with separators and exponent, and the number of separated parts.
 fn numeral(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     let digits =
         |from: usize| bytes.get(from..).map_or(0, |b| b.iter().take_while(|b| b.is_ascii_digit()).count());
@@ -214,7 +216,7 @@ fn numeral(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     Some((end, parts))
 }
 
-/// The end of a unit that is glued on, or stands after a space.
+/// The end of a unit that follows directly or after a space.
 fn unit(bytes: &[u8], at: usize) -> Option<usize> {
     let space = usize::from(bytes.get(at) == Some(&b' '));
     let from = at + space;
@@ -226,14 +228,14 @@ fn unit(bytes: &[u8], at: usize) -> Option<usize> {
     (is_unit && is_alone && is_clear).then_some(from + letters)
 }
 
-/// Length of `-rc.2`, `-SNAPSHOT` and their like.
-fn version_stage(bytes: &[u8], at: usize) -> usize {
+/// Length of a pre-release suffix such as `-rc.2` or `-SNAPSHOT`.
+fn pre_release(bytes: &[u8], at: usize) -> usize {
     if bytes.get(at) != Some(&b'-') {
         return 0;
     }
     let letters = bytes[at + 1..].iter().take_while(|b| b.is_ascii_alphabetic()).count();
     let word = &bytes[at + 1..at + 1 + letters];
-    if !STAGES.iter().any(|stage| word.eq_ignore_ascii_case(stage.as_bytes())) {
+    if !PRE_RELEASES.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes())) {
         return 0;
     }
     let number = bytes[at + 1 + letters..].iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();

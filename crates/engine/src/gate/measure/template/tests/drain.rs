@@ -1,20 +1,19 @@
-//! A template miner to measure against: Drain (He et al., ICWS 2017), which learns templates from
-//! the messages it meets, with a tree of fixed depth. For tests alone.
+//! A template miner for comparison: Drain (He et al., ICWS 2017), which learns templates from messages,
+//! with a tree of fixed depth. For tests only.
 
 use std::collections::HashMap;
 
-/// What stands for a part that varies.
+/// The placeholder of a varying token.
 const WILDCARD: &str = "<*>";
-/// Tokens that lead to a leaf, after the number of tokens.
+/// Leading tokens that select a leaf, after the number of tokens.
 const LEADING_TOKENS: usize = 2;
-/// Most branches of a node; further ones share the wildcard's.
+/// Most branches of a node. Further tokens share the wildcard's branch.
 const MAX_BRANCHES: usize = 100;
 
-/// The templates so far.
 pub(crate) struct Drain {
-    /// Share of equal tokens from which a message belongs to a template.
+    /// Smallest share of equal tokens with which a message belongs to a template.
     similarity: f64,
-    /// By number of tokens and leading tokens: the templates of a leaf.
+    /// The templates of each leaf, by number of tokens and leading tokens.
     leaves: HashMap<(usize, Vec<String>), Vec<usize>>,
     branches: HashMap<(usize, Vec<String>), Vec<String>>,
     templates: Vec<Vec<String>>,
@@ -25,7 +24,7 @@ impl Drain {
         Self { similarity, leaves: HashMap::new(), branches: HashMap::new(), templates: Vec::new() }
     }
 
-    /// The group of a message; its template is learned from it.
+    /// The group of a message, whose template is updated from it.
     pub(crate) fn group(&mut self, message: &str) -> usize {
         let tokens: Vec<&str> = message.split_whitespace().collect();
         let leaf = self.leaf(&tokens);
@@ -46,7 +45,7 @@ impl Drain {
         self.templates.len() - 1
     }
 
-    /// What a group is known by at this moment.
+    /// The current template of a group.
     pub(crate) fn template(&self, group: usize) -> String {
         self.templates[group].join(" ")
     }
@@ -71,7 +70,7 @@ impl Drain {
 }
 
 #[test]
-fn it_learns_what_varies() {
+fn drain_learns_varying_tokens() {
     let mut drain = Drain::new(0.5);
     let groups = ["send block 7 to a", "send block 8 to b", "drop block 9 to c"].map(|m| drain.group(m));
     assert_eq!(groups, [0, 0, 1]);

@@ -1,5 +1,5 @@
-//! The masker and a template miner on labelled messages: which of them puts together what is one
-//! cause and keeps apart what is not, and what the order of arrival does to either. For tests alone.
+//! Compares the masker with a template miner on labelled messages: how well each groups messages by
+//! cause, and how the order of arrival changes the groups. For tests only.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,10 +12,10 @@ use crate::stats::count;
 
 const LABELLED: &str = include_str!("../../../../../../../tests/samples/error-messages.txt");
 
-/// A message and the cause it belongs to.
+/// A message and its cause.
 type Labelled = (String, usize);
 
-/// The families the masker was tuned on, and those it was not.
+/// The families that the masker was tuned on, and those that were held back.
 fn halves() -> [Vec<Labelled>; 2] {
     let mut halves = [Vec::new(), Vec::new()];
     let (mut families, mut causes) = (0, 0);
@@ -31,14 +31,14 @@ fn halves() -> [Vec<Labelled>; 2] {
     halves
 }
 
-/// How well groups agree with causes, each in 0..1.
+/// The agreement of groups with causes, each in 0..1.
 #[derive(Debug, Clone, Copy)]
 struct Agreement {
-    /// Of the pairs put together, those of one cause.
+    /// Share of the pairs in one group that have one cause.
     precision: f64,
-    /// Of the pairs of one cause, those put together.
+    /// Share of the pairs with one cause that are in one group.
     recall: f64,
-    /// Messages whose group is exactly their cause's.
+    /// Share of the messages whose group has exactly their cause's messages.
     exact: f64,
 }
 
@@ -71,8 +71,7 @@ fn masked(messages: &[Labelled]) -> Vec<String> {
     messages.iter().map(|(message, _)| template(message, Numbers::AsValues)).collect()
 }
 
-/// Groups in the order of arrival, and the share of messages that were first known by another
-/// template than in the end.
+/// Groups in the order of arrival, and the share of messages whose template changed after their arrival.
 fn mined(messages: &[String], similarity: f64) -> (Vec<usize>, f64) {
     let mut drain = Drain::new(similarity);
     let known: Vec<(usize, String)> = messages
@@ -93,8 +92,8 @@ fn shuffled(messages: &[Labelled], seed: u64) -> Vec<Labelled> {
     keyed.into_iter().map(|(_, message)| message).collect()
 }
 
-/// The miner over orders of arrival: the mean of its agreements, the lowest and highest F1, and
-/// the mean share of renamed messages.
+/// The miner over several orders of arrival: the mean agreement, the lowest and highest F1, and the mean
+/// share of renamed messages.
 fn miner(messages: &[Labelled], similarity: f64, after_masking: bool) -> (Agreement, f64, f64, f64) {
     const ORDERS: u64 = 20;
     let runs: Vec<(Agreement, f64)> = (1..=ORDERS)
@@ -119,8 +118,8 @@ fn miner(messages: &[Labelled], similarity: f64, after_masking: bool) -> (Agreem
     (agreement, f1s().fold(1.0, f64::min), f1s().fold(0.0, f64::max), mean(|r| r.1))
 }
 
-/// The table: for each half the masker, then the miner at several thresholds, on messages as they
-/// came and after masking.
+/// The table: for each half the masker, then the miner at several thresholds, on original and on masked
+/// messages.
 fn table() -> String {
     let mut lines = Vec::new();
     for (name, messages) in ["tuned on", "held back"].iter().zip(halves()) {
@@ -142,10 +141,10 @@ fn row(name: &str, a: Agreement) -> String {
     format!("{name:<22}{:>9.3} {:>7.3} {:>6.3} {:>6.3}", a.precision, a.recall, a.f1(), a.exact)
 }
 
-/// Before the rules for drawn names, which the half that was held back suggested, the masker had
-/// there a recall of 0.667 and an F1 of 0.800: that is its figure for messages nobody looked at.
+/// The held-back half suggested the rules for random names. Without them, the masker had a recall of 0.667
+/// and an F1 of 0.800 on that half. That is its figure for unseen messages.
 #[test]
-fn the_masker_puts_no_two_causes_together_where_a_miner_does() {
+fn masker_separates_causes_that_miner_merges() {
     assert_snapshot!(table(), @"
     tuned on: 187 messages of 97 causes
                           precision  recall     F1  exact
@@ -165,7 +164,7 @@ fn the_masker_puts_no_two_causes_together_where_a_miner_does() {
 }
 
 #[test]
-fn what_is_kept_is_better_than_what_is_not_and_above_a_floor() {
+fn masker_beats_miner_and_its_floor() {
     let [tuned, held_back] = halves();
     assert!(
         tuned.len() + held_back.len() >= 200 && held_back.len() * 10 >= (tuned.len() + held_back.len()) * 4
@@ -175,8 +174,8 @@ fn what_is_kept_is_better_than_what_is_not_and_above_a_floor() {
         assert!(kept.f1() >= floor && kept.precision >= 0.99, "{kept:?}");
         for (similarity, after_masking) in [(0.4, false), (0.5, false), (0.7, false), (0.9, true)] {
             let (mined, ..) = miner(&messages, similarity, after_masking);
-            // After masking, a miner that hardly ever merges comes near: it finds what the masker
-            // missed, and hides new errors under known ones for it.
+            // After masking, a miner that rarely merges comes close. It finds parts that the masker
+            // missed, but it also hides new errors under known ones.
             let near = if after_masking { 0.02 } else { 0.0 };
             assert!(kept.f1() + near >= mined.f1() && kept.precision > mined.precision, "{mined:?}");
         }
@@ -184,7 +183,7 @@ fn what_is_kept_is_better_than_what_is_not_and_above_a_floor() {
 }
 
 #[test]
-fn the_order_of_messages_is_nothing_to_a_masker() {
+fn message_order_does_not_change_masking() {
     for messages in halves() {
         let again = shuffled(&messages, 7);
         let (one, two) = (agreement(&messages, &masked(&messages)), agreement(&again, &masked(&again)));

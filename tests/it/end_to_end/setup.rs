@@ -1,5 +1,5 @@
-//! The App made by a person with a browser: from an empty folder to a green `doctor`, and what
-//! the door of `/setup` refuses.
+//! Setup of the App by a person with a browser: from an empty folder to a successful `doctor`, and
+//! the requests that `/setup` refuses.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -31,7 +31,7 @@ impl Operator {
         Self { fake, folder, builder, browser }
     }
 
-    /// The address in the log, or the code in it.
+    /// The code in the logged address.
     fn code(service: &Service) -> String {
         let line = service.log().into_iter().find(|line| line.contains("/setup?code=")).expect("a line");
         line.split("/setup?code=")
@@ -46,7 +46,7 @@ impl Operator {
         self.browser.get(url).send().await.expect("an answer")
     }
 
-    /// Sends the first page's form.
+    /// Submits the first page's form.
     async fn answer(&self, service: &Service, code: &str, more: &str) -> Response {
         let form = format!("code={code}&public_url={}{more}", service.url().replace(':', "%3A"));
         let request = self.browser.post(format!("{}/setup", service.url()));
@@ -54,8 +54,8 @@ impl Operator {
         request.send().await.expect("an answer")
     }
 
-    /// Presses the second page's button: the address GitHub sends the browser back to, and the
-    /// cookie the browser brings there.
+    /// Submits the second page's form. Returns the address that GitHub redirects the browser to,
+    /// and the cookie for it.
     async fn agree(&self, page: Response) -> (String, String) {
         let cookie = page.headers()["set-cookie"].to_str().expect("text").to_owned();
         assert!(cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
@@ -89,7 +89,7 @@ fn unescaped(html: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn from_an_empty_folder_to_a_green_doctor() {
+async fn setup_from_empty_folder_ends_with_green_doctor() {
     let operator = Operator::new().await;
     let service = operator.builder.start().await;
     let code = Operator::code(&service);
@@ -110,13 +110,13 @@ async fn from_an_empty_folder_to_a_green_doctor() {
     let file = operator.folder.path().join("pacegate-app.json");
     let mode = std::fs::metadata(&file).expect("the App's file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let app = operator.fake.present_app().expect("an App");
+    let app = operator.fake.current_app().expect("an App");
     assert_eq!(app.permissions["merge_queues"], "read");
     assert_eq!(app.permissions["actions"], "read", "reruns were not chosen");
     assert!(app.events.contains(&"merge_group".to_owned()));
     assert_eq!(app.hook_url, format!("{}/webhook", service.url()));
 
-    // The same process, now with the App: it takes deliveries signed with GitHub's secret.
+    // The same process now has the App and accepts deliveries signed with GitHub's secret.
     operator.fake.installation(Installation::new(99, "acme"));
     let repository = Repository { installation: Some(99), ..Repository::new(1, "acme/app") };
     operator.fake.repository(99, repository.clone());
@@ -132,7 +132,7 @@ async fn from_an_empty_folder_to_a_green_doctor() {
     assert_eq!(secrets, 0, "no secret in the log");
 
     let gone = operator.get(&format!("{}/setup?code={code}", service.url())).await;
-    assert_eq!(gone.status(), 404, "the door is closed for good");
+    assert_eq!(gone.status(), 404, "setup stays closed");
     assert_eq!(operator.get(&format!("{}/setup/done?installation_id=1", service.url())).await.status(), 200);
 
     let doctor = operator.builder.run(&["doctor"]);
@@ -145,13 +145,13 @@ async fn from_an_empty_folder_to_a_green_doctor() {
     }
     service.terminate().await;
     let again = operator.builder.start().await;
-    assert!(!again.log().iter().any(|line| line.contains("/setup?code=")), "it has its App");
+    assert!(!again.log().iter().any(|line| line.contains("/setup?code=")), "the App is already set up");
     again.terminate().await;
     operator.fake.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn setup_opens_for_nobody_else() {
+async fn setup_refuses_wrong_codes_browsers_and_states() {
     let operator = Operator::new().await;
     let service = operator.builder.start().await;
     let code = Operator::code(&service);
@@ -169,7 +169,7 @@ async fn setup_opens_for_nobody_else() {
         let page = operator.answer(&service, &code, more).await.text().await.expect("a page");
         assert!(page.contains(problem) && !page.contains("<script"), "{more}: {page}");
     }
-    // Another browser, another state, no state, and a second use of a good one.
+    // Another browser, another state, no state, and a second use of a valid state.
     let (back, cookie) = operator.agree(operator.answer(&service, &code, "").await).await;
     let (other, other_cookie) = operator.agree(operator.answer(&service, &code, "").await).await;
     let forged = other.replace("state=", "state=0");
@@ -178,13 +178,13 @@ async fn setup_opens_for_nobody_else() {
     {
         assert_eq!(operator.come_back(address, cookie).await.0, 403, "{address} {cookie}");
     }
-    assert!(operator.fake.present_app().is_none());
-    // A GitHub in trouble costs nothing: the same address is good again.
+    assert!(operator.fake.current_app().is_none());
+    // After a failure of GitHub the same address still works.
     operator.fake.fault(Matcher::on("POST", "/conversions"), Fault::BadGateway);
     assert_eq!(operator.come_back(&back, &cookie).await.0, 502);
     assert_eq!(operator.come_back(&back, &cookie).await.0, 200);
     assert_eq!(operator.fake.count_of("apps/create-from-manifest"), 2);
-    eventually("the first state to be worth nothing", PATIENCE, || async {
+    eventually("the first state to become invalid", PATIENCE, || async {
         let answer = operator.browser.get(&back).header("cookie", &cookie).send().await.ok()?;
         (answer.status() == 404).then_some(())
     })
@@ -194,7 +194,7 @@ async fn setup_opens_for_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_could_not_be_kept_is_not_made() {
+async fn unwritable_app_file_prevents_app_creation() {
     let operator = Operator::new().await;
     let nowhere = operator.builder.clone().env("PACEGATE_APP_FILE", "/no/such/folder/app.json");
     let service = nowhere.start().await;
@@ -218,7 +218,7 @@ async fn what_could_not_be_kept_is_not_made() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn doctor_says_what_the_app_lacks_and_where_to_add_it() {
+async fn doctor_reports_missing_app_settings_and_remedies() {
     let fake = FakeGitHub::with_repository("acme/app").await;
     let folder = TempDir::new().expect("a temporary folder");
     let builder = Service::builder()

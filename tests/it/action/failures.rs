@@ -1,11 +1,11 @@
-//! The action is never in the way: whatever becomes of its receiver, its server, the disk or the
-//! job, its own steps succeed, a warning says what is missing, and nothing is left behind.
+//! The action never disturbs a job. If its receiver, its server, the disk or the job fails, its own
+//! steps still succeed, a warning names the missing data, and nothing stays behind.
 
 use serde_json::json;
 
 use super::archive::Archive;
-use super::artifact_service::{ArtifactService, Mood};
-use super::bundle::{curl, ended_unharmed, exec, junit, no_secret, node_program, pytest, runner};
+use super::artifact_service::{ArtifactService, Behaviour};
+use super::bundle::{assert_no_secret, assert_unharmed, curl, exec, junit, node_program, pytest, runner};
 use super::runner::{Job, Runner};
 use crate::end_to_end::REPO;
 use crate::endpoint::{self, Endpoint};
@@ -15,16 +15,16 @@ fn job() -> Job {
     Job::new(REPO, 5001, "test", &sha("a head"))
 }
 
-/// The archive that a service has of its one artifact.
+/// The archive in the service's only artifact.
 fn shipped(artifacts: &ArtifactService) -> Archive {
     artifacts.finish();
     let [artifact] = &artifacts.artifacts()[..] else { panic!("one artifact") };
-    assert!(artifact.expires_at.is_some(), "it is not kept for longer than anybody needs it");
+    assert!(artifact.expires_at.is_some(), "the artifact has to expire");
     Archive::read(&artifact.zip)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_tests_builds_commands_and_reports_know_is_shipped() {
+async fn job_ships_spans_reports_and_runner_facts() {
     let artifacts = ArtifactService::start().await;
     let mut job = job().with("reports", "**/units.xml\nnothing/*.xml").with("service-name", "shop");
     job.matrix = json!({ "os": "ubuntu", "node": [18, 20] });
@@ -43,9 +43,9 @@ async fn what_tests_builds_commands_and_reports_know_is_shipped() {
     assert_eq!(runner.exported("TRACEPARENT"), Some(traceparent.as_str()));
     assert_eq!(runner.exported("OTEL_EXPORTER_OTLP_ENDPOINT"), Some(main.outputs["otlp-endpoint"].as_str()));
     assert_eq!(runner.exported("OTEL_SERVICE_NAME"), Some("shop"));
-    // Neither on disk nor in what runs beside the steps.
-    no_secret(&runner, &artifacts, &runner.visible());
-    no_secret(&runner, &artifacts, &runner.environments());
+    // Secrets are neither on disk nor in the environment of processes beside the steps.
+    assert_no_secret(&runner, &artifacts, &runner.visible());
+    assert_no_secret(&runner, &artifacts, &runner.environments());
 
     for script in [pytest(0.1, 0.1), node_program(), exec(), junit()] {
         let step = runner.run("Run a part", &script);
@@ -54,7 +54,7 @@ async fn what_tests_builds_commands_and_reports_know_is_shipped() {
     let cache = "echo PACEGATE_CACHE_CARGO=true >>$GITHUB_ENV; echo PACEGATE_CACHE_NPM= >>$GITHUB_ENV";
     runner.run("Note the caches", cache);
     let post = runner.post().clone();
-    ended_unharmed(&runner, &artifacts);
+    assert_unharmed(&runner, &artifacts);
 
     let archive = shipped(&artifacts);
     let names = archive.names();
@@ -86,24 +86,24 @@ async fn what_tests_builds_commands_and_reports_know_is_shipped() {
         assert_eq!(manifest[name], value, "{name}");
     }
     assert_eq!(manifest["runner"]["host.image.name"], "ubuntu24");
-    // Names are escaped sign by sign.
+    // Markdown characters in names are escaped.
     assert!(post.summary.contains("transform") && post.summary.contains("nothing/"), "{}", post.summary);
 }
 
-/// What becomes of a job, and what a person reads of it.
+/// A disturbed job and its expected result.
 struct Case {
     name: &'static str,
     job: fn(Job) -> Job,
     steps: fn(&mut Runner),
-    /// In a warning of the action, or nothing when there is none.
+    /// A part of the action's warning, empty when no warning is expected.
     warns: &'static str,
-    /// Spans in the artifact; none when there is no artifact.
+    /// Spans in the artifact, `None` when no artifact is expected.
     spans: Option<usize>,
 }
 
 const CASES: &[Case] = &[
     Case {
-        name: "a step is cut off, with all it started",
+        name: "a step is cut off with its child processes",
         job: |job| job,
         steps: |runner| {
             let script = format!("{}\necho ready; sleep 600", curl(2, 10));
@@ -118,20 +118,20 @@ const CASES: &[Case] = &[
         steps: |runner| {
             runner.run("Run tests", &curl(3, 10));
             assert_eq!(runner.end().len(), 1, "one process runs beside the steps");
-            assert_ne!(runner.run("Run more tests", &curl(1, 10)).code, Some(0), "nobody listens");
+            assert_ne!(runner.run("Run more tests", &curl(1, 10)).code, Some(0), "nothing listens");
         },
         warns: "receiver",
         spans: Some(3),
     },
     Case {
-        name: "main could not listen",
+        name: "main cannot listen",
         job: |job| job.with("listen", "203.0.113.1"),
         steps: |runner| {
             assert_eq!(runner.exported("OTEL_EXPORTER_OTLP_ENDPOINT"), None, "nothing to send to");
             runner.run("Run tests", &node_program());
         },
         warns: "203.0.113.1",
-        // What is known without spans: the runner, and reports.
+        // Without spans, the archive still has reports and facts about the runner.
         spans: Some(0),
     },
     Case {
@@ -155,7 +155,7 @@ const CASES: &[Case] = &[
         spans: None,
     },
     Case {
-        name: "an input that makes no sense",
+        name: "an invalid input",
         job: |job| job.with("max-size", "a lot").with("server-url", "ftp://example.com"),
         steps: |runner| {
             runner.run("Run tests", &curl(1, 10));
@@ -164,7 +164,7 @@ const CASES: &[Case] = &[
         spans: Some(1),
     },
     Case {
-        name: "a server that nobody reaches",
+        name: "an unreachable server",
         job: |job| job.with("server-url", "http://127.0.0.1:9").with("token", "pgi_an_ingest_token"),
         steps: |runner| {
             runner.run("Run tests", &curl(1, 10));
@@ -175,7 +175,7 @@ const CASES: &[Case] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_happens_the_job_ends_as_it_would_without_the_action() {
+async fn job_ends_as_without_action_despite_failures() {
     for case in CASES {
         let artifacts = ArtifactService::start().await;
         let mut job = (case.job)(job());
@@ -184,7 +184,7 @@ async fn whatever_happens_the_job_ends_as_it_would_without_the_action() {
         runner.main();
         (case.steps)(&mut runner);
         runner.post();
-        ended_unharmed(&runner, &artifacts);
+        assert_unharmed(&runner, &artifacts);
         let warnings: Vec<&str> = runner.steps.iter().flat_map(|step| step.warnings()).collect();
         let said = warnings.iter().any(|warning| warning.contains(case.warns));
         assert_eq!(
@@ -201,16 +201,16 @@ async fn whatever_happens_the_job_ends_as_it_would_without_the_action() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_post_step_without_its_main_says_so_and_succeeds() {
+async fn post_step_without_main_succeeds_and_ships_nothing() {
     let artifacts = ArtifactService::start().await;
     let mut runner = runner(job(), &artifacts);
     runner.post();
-    ended_unharmed(&runner, &artifacts);
+    assert_unharmed(&runner, &artifacts);
     assert!(artifacts.artifacts().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_use_in_a_job_warns_and_does_nothing() {
+async fn second_use_in_job_warns_and_does_nothing() {
     let artifacts = ArtifactService::start().await;
     let mut runner = runner(job(), &artifacts);
     runner.main();
@@ -219,14 +219,17 @@ async fn a_second_use_in_a_job_warns_and_does_nothing() {
     assert_eq!(runner.exported("OTEL_EXPORTER_OTLP_ENDPOINT").map(str::to_owned), endpoint);
     runner.run("Run tests", &curl(1, 10));
     runner.post();
-    ended_unharmed(&runner, &artifacts);
+    assert_unharmed(&runner, &artifacts);
     assert_eq!(shipped(&artifacts).names(), ["by hand 10"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_errs_or_never_answers_costs_a_warning() {
-    for mood in [endpoint::Mood::Says(axum::http::StatusCode::INTERNAL_SERVER_ERROR), endpoint::Mood::Hangs] {
-        let (artifacts, server) = (ArtifactService::start().await, Endpoint::start(mood).await);
+async fn failing_or_silent_server_causes_only_a_warning() {
+    for behaviour in [
+        endpoint::Behaviour::Answers(axum::http::StatusCode::INTERNAL_SERVER_ERROR),
+        endpoint::Behaviour::Hangs,
+    ] {
+        let (artifacts, server) = (ArtifactService::start().await, Endpoint::start(behaviour).await);
         let mut job = job().with("server-url", server.url()).with("token", "an ingest token");
         job.secrets.push("an ingest token".to_owned());
         let mut runner = runner(job, &artifacts);
@@ -234,20 +237,20 @@ async fn a_server_that_errs_or_never_answers_costs_a_warning() {
         runner.run("Run tests", &curl(1, 10));
         let post = runner.post();
         assert!(post.warnings().iter().any(|warning| warning.contains("not sent")), "{}", post.text());
-        ended_unharmed(&runner, &artifacts);
+        assert_unharmed(&runner, &artifacts);
         assert_eq!(shipped(&artifacts).names().len(), 1);
-        assert!(server.asked() >= 1);
+        assert!(server.request_count() >= 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_artifact_that_github_refuses_costs_a_warning() {
+async fn artifact_refused_by_github_causes_only_a_warning() {
     let artifacts = ArtifactService::start().await;
-    artifacts.set(Mood::Says(403));
+    artifacts.set(Behaviour::Answers(403));
     let mut runner = runner(job(), &artifacts);
     runner.main();
     runner.run("Run tests", &curl(1, 10));
     let post = runner.post();
     assert_eq!(post.warnings().len(), 1, "{}", post.text());
-    ended_unharmed(&runner, &artifacts);
+    assert_unharmed(&runner, &artifacts);
 }
