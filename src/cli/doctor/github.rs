@@ -193,7 +193,7 @@ async fn webhook(app: &App, public_url: Option<&str>, findings: &mut Findings) {
     match app.failed_deliveries(Duration::from_hours(24)).await {
         Ok(0) => findings.good("no delivery of the last day failed"),
         Ok(count) => findings.note(&format!(
-            "{}{count} deliveries of the last day failed, because the service was down or a proxy blocks them; Recent Deliveries in the App's settings shows them",
+            "{}{count} deliveries of the last day failed: check whether the service was down or a proxy blocks them; Recent Deliveries in the App's settings shows them",
             if count >= DELIVERIES { "at least " } else { "" }
         )),
         Err(error) => findings.note(&format!("failed deliveries can't be counted: {}", error_chain(&error))),

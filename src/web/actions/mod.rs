@@ -141,7 +141,7 @@ async fn installed(tx: &mut Tx, job: &JobToken) -> Result<RepositoryRow, WebErro
     if let Some(number) = job.pull_request
         && tx.pull_request(repository.id, number).await?.is_some_and(|pull| pull.is_from_fork)
     {
-        // GitHub gives them no token, unless the repository's settings allow it.
+        // GitHub gives them no token, unless it is configured to.
         return Err(WebError::Forbidden(
             "jobs of a fork's pull request get no grant; their artifact is still collected",
         ));

@@ -14,7 +14,7 @@ use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_ingest::Rejected;
 use pacegate_store::{NewTask, OpenTrace, Priority, SpanBatch, StoreError, TraceBounds, Tx};
 
-/// The largest trace. No pipeline has more spans, and measuring a run loads all of its bytes.
+/// The largest trace. More spans are not a pipeline's, and measuring a run loads all of its bytes.
 const TRACE_BOUNDS: TraceBounds = TraceBounds { spans: 200_000, bytes: 128 << 20 };
 /// Traces of one repository that wait for their root. Above this, the sender is probably not a CI
 /// system.

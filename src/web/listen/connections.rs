@@ -83,7 +83,7 @@ impl Connections {
 }
 
 impl Connection {
-    /// Marks the begin of a request. Dropping the result marks its end.
+    /// Marks the start of a request. Dropping the result marks its end.
     pub(super) fn busy(&self) -> Busy {
         self.connections.change(self.number, |entry| entry.requests += 1);
         Busy { connections: self.connections.clone(), number: self.number }
