@@ -9,13 +9,14 @@
 //! | 1 | [`pacegate_clock`] | time and randomness as parameters |
 //! | 2 | [`pacegate_store`], [`pacegate_ingest`], [`pacegate_github`] | databases, wire formats, GitHub's API |
 //! | 2 | [`pacegate_report`] | a comparison as Markdown, page, text and JSON |
-//! | 3 | [`config`], [`metrics`] | settings and counters |
+//! | 3 | `config`, `protocols`, [`metrics`] | settings, the table of protocols, counters |
 //! | 4 | [`tasks`] | background work |
-//! | 5 | [`web`] | HTTP, gRPC and UDP listeners; may push and run tasks |
+//! | 5 | `web` | HTTP, gRPC and UDP listeners; may push and run tasks |
 //! | 6 | [`cli`] | commands: the only place that wires everything together |
 
 pub mod cli;
-pub mod config;
+mod config;
 pub mod metrics;
+mod protocols;
 pub mod tasks;
-pub mod web;
+mod web;

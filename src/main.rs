@@ -1,4 +1,4 @@
-//! The `pacegate` binary: hands over to `cli` and turns its end into an exit code.
+//! The `pacegate` binary. Everything happens in `cli`.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! What the service counts, in Prometheus' text format. Labels are from closed sets only:
-//! nothing a sender chooses becomes one.
+//! The metrics of the service, in Prometheus' text format. Labels have fixed sets of values: no text
+//! from a sender becomes a label.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -10,25 +10,25 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// A label with a word of ours.
+/// The labels of every counter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Outcome {
-    /// What it was about.
+    /// Subject of the count, such as a protocol or a task.
     pub kind: &'static str,
     /// How it ended.
     pub outcome: &'static str,
 }
 
-/// The counters. Cheap to clone; clones count together.
+/// Counters and gauges. Cheap to clone; clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// Spans by `accepted` / `rejected`.
+    /// Spans by protocol, `accepted` or `rejected`.
     pub spans: Family<Outcome, Counter>,
-    /// Spans passed on to another endpoint, or not, by outcome.
+    /// Spans that were forwarded to another endpoint or dropped, by outcome.
     pub forwarded_spans: Family<Outcome, Counter>,
-    /// Requests refused whole, by the reason's kind.
+    /// Refused requests by protocol and reason.
     pub refused_requests: Family<Outcome, Counter>,
-    /// Job attempts by kind and outcome.
+    /// Attempts of background tasks by kind and outcome.
     pub jobs: Family<Outcome, Counter>,
     /// Webhook deliveries by outcome.
     pub deliveries: Family<Outcome, Counter>,
@@ -50,27 +50,27 @@ impl Default for Metrics {
         let forwarded_spans = Family::default();
         registry.register(
             "forwarded_spans",
-            "Accepted spans that were forwarded, or dropped on the way",
+            "Accepted spans that were forwarded, or dropped instead",
             forwarded_spans.clone(),
         );
         let refused_requests = Family::default();
         registry.register(
             "refused_requests",
-            "Requests with spans that were refused whole",
+            "Requests with spans that were refused completely",
             refused_requests.clone(),
         );
         let jobs = Family::default();
-        registry.register("job_attempts", "Attempts of jobs", jobs.clone());
+        registry.register("job_attempts", "Attempts of background jobs", jobs.clone());
         let deliveries = Family::default();
         registry.register("deliveries", "Webhook deliveries", deliveries.clone());
         let comparisons = Family::default();
         registry.register("comparisons", "Comparisons made", comparisons.clone());
         let open_jobs = Gauge::default();
-        registry.register("open_jobs", "Jobs that wait or run", open_jobs.clone());
+        registry.register("open_jobs", "Background jobs that wait or run", open_jobs.clone());
         let dead_jobs = Gauge::default();
         registry.register(
             "dead_jobs",
-            "Jobs that were given up and need somebody to look",
+            "Background jobs that failed for good and need an operator",
             dead_jobs.clone(),
         );
         let gauge = |registry: &mut Registry, name: &str, help: &str| {
@@ -81,7 +81,7 @@ impl Default for Metrics {
         let closed_installations = gauge(
             &mut registry,
             "github_closed_installations",
-            "Installations that GitHub asked not to call now",
+            "Installations that GitHub asked not to call for now",
         );
         let least_calls_left = gauge(
             &mut registry,
@@ -111,28 +111,28 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts one more.
+    /// Counts one.
     pub fn count(family: &Family<Outcome, Counter>, kind: &'static str, outcome: &'static str) {
         Self::count_many(family, kind, outcome, 1);
     }
 
-    /// Counts several more.
+    /// Counts several.
     pub fn count_many(family: &Family<Outcome, Counter>, kind: &'static str, outcome: &'static str, by: u64) {
         family.get_or_create(&Outcome { kind, outcome }).inc_by(by);
     }
 
-    /// What is left of GitHub's limits: installations nobody may call now, percent of the hour's
-    /// calls where fewest are left, writes of the hour where most were made.
-    pub fn set_github_budgets(&self, closed: i64, least_calls_percent: i64, most_writes: i64) {
+    /// Sets the gauges of GitHub's rate limits:
+    ///
+    /// - `closed`: installations that may not be called now
+    /// - `least_calls_percent`: the smallest share of calls that an installation has left this hour
+    /// - `most_writes`: the most writes to one installation in the last hour
+    pub fn set_github_limits(&self, closed: i64, least_calls_percent: i64, most_writes: i64) {
         self.closed_installations.set(closed);
         self.least_calls_left.set(least_calls_percent);
         self.most_writes.set(most_writes);
     }
 
-    /// Everything, as Prometheus reads it.
-    ///
-    /// # Errors
-    /// None in practice: writing to memory does not fail.
+    /// All metrics as text. Writing to memory does not fail in practice.
     pub fn encode(&self, open_jobs: i64, dead_jobs: i64) -> Result<String, std::fmt::Error> {
         self.open_jobs.set(open_jobs);
         self.dead_jobs.set(dead_jobs);

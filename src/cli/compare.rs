@@ -1,5 +1,5 @@
-//! `pacegate compare`: the gate on files. The same reading, measuring, judging and reporting
-//! as the service, with no server and no GitHub.
+//! `pacegate compare`: runs the gate on files. It decodes, measures, judges and reports as the service
+//! does, without a server, a store and GitHub.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::CliError;
 use super::input::{bytes_of, policy};
-use super::output::{complain, say, wants_colour};
+use super::output::{print, print_diagnostic, wants_colour};
 use crate::tasks::error_chain;
 use pacegate_engine::gate::baseline::Baseline;
 use pacegate_engine::gate::duration_model::fit;
@@ -32,7 +32,7 @@ use pacegate_report::json::VerdictJson;
 use pacegate_report::terminal::Colour;
 use pacegate_report::{Report, ReportContext};
 
-/// The reader's own files: larger than a request may be, and still bounded.
+/// Limits for the user's own files: larger than for a request.
 const LIMITS: Limits = Limits { spans: 2_000_000, values: 20_000_000 };
 const FILE_BYTES: u64 = 512 << 20;
 
@@ -42,13 +42,13 @@ pub(super) struct CompareArgs {
     /// Files or folders with the traces of past runs; each root span is one run
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     baseline: Vec<PathBuf>,
-    /// Files or folders with the traces of the change, each root span one run
+    /// Files or folders with the traces of the change; each root span is one run
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     candidate: Vec<PathBuf>,
     /// Policy file, as in .github/pacegate.yml
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// What is printed
+    /// Form of the output
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
     /// Exit with 3 when there is too little data for a verdict
@@ -60,33 +60,34 @@ pub(super) struct CompareArgs {
 enum Format {
     /// A table for a terminal
     Text,
-    /// The comment, as it would be posted
+    /// The comment that would be posted
     Markdown,
     /// The verdict as JSON
     Json,
 }
 
-/// `pacegate compare`. Exit code 0: pass, suspect, improved; 1: regressed; 3: inconclusive
-/// under `--strict`.
+/// `pacegate compare`. Exit code 0 for pass, suspect and improved, 1 for regressed, 3 for inconclusive
+/// with `--strict`.
 pub(super) fn compare(args: &CompareArgs) -> Result<ExitCode, CliError> {
     let policy = policy(args.policy.as_deref())?;
     let mut seen = HashSet::new();
-    // A run of the change is none of its past, though both sides may name its file.
+    // The candidate goes first: a run of the change must not be in its own baseline, even if both
+    // sides name its file.
     let candidate = without_repeats(measured(&args.candidate)?, &mut seen, "candidate");
     let baseline = without_repeats(measured(&args.baseline)?, &mut seen, "baseline");
     let comparison = judge(baseline, candidate, &policy)
-        .ok_or_else(|| CliError::Input("the candidate holds no run".into()))?;
+        .ok_or_else(|| CliError::Input("the candidate holds no run: its files have no root span".into()))?;
     let verdict = comparison.verdict;
     match args.format {
         Format::Json => {
             let json =
                 VerdictJson::from(&comparison).to_text().map_err(|e| CliError::Input(e.to_string()))?;
-            say(&json);
+            print(&json);
         }
-        Format::Markdown => say(&report(comparison, &policy).comment_body()),
+        Format::Markdown => print(&report(comparison, &policy).comment_body()),
         Format::Text => {
             let colour = if wants_colour() { Colour::Always } else { Colour::Never };
-            say(&report(comparison, &policy).terminal(colour));
+            print(&report(comparison, &policy).terminal(colour));
         }
     }
     Ok(ExitCode::from(match verdict {
@@ -102,7 +103,7 @@ fn report(comparison: RunComparison, policy: &GatePolicy) -> Report {
     Report::new(comparison, context)
 }
 
-/// Drops runs of traces that were seen before, and says so: a trace given twice is one sample.
+/// Drops repeated traces with a warning: a trace that is given twice is one sample.
 fn without_repeats(
     runs: Vec<MeasuredRun>,
     seen: &mut HashSet<(TraceId, Timestamp)>,
@@ -114,15 +115,15 @@ fn without_repeats(
         .filter(|m| m.run.trace_id.is_none_or(|id| seen.insert((id, m.run.started_at))))
         .collect();
     if kept.len() < before {
-        complain(&format!(
-            "{} of the {side} had been given already, here or among the candidate's: each counts once",
+        print_diagnostic(&format!(
+            "{} of the {side} repeat an earlier one, here or among the candidate's: each counts once",
             counted(before - kept.len(), "run")
         ));
     }
     kept
 }
 
-/// Judges each pipeline of the candidate against the baseline's runs of the same pipeline.
+/// Compares each pipeline of the candidate with the baseline's runs of the same pipeline.
 fn judge(
     baseline: Vec<MeasuredRun>,
     candidate: Vec<MeasuredRun>,
@@ -150,7 +151,7 @@ fn judge(
     aggregate::conclude(comparisons)
 }
 
-/// Runs by pipeline, oldest first in each.
+/// Runs by pipeline, oldest first.
 fn by_pipeline(mut runs: Vec<MeasuredRun>) -> BTreeMap<String, Vec<MeasuredRun>> {
     runs.sort_by_key(|measured| measured.run.started_at);
     let mut groups: BTreeMap<String, Vec<MeasuredRun>> = BTreeMap::new();
@@ -167,10 +168,10 @@ fn measured(paths: &[PathBuf]) -> Result<Vec<MeasuredRun>, CliError> {
         let decoded = read(&bytes_of(&file, FILE_BYTES)?, LIMITS)
             .map_err(|e| CliError::Input(format!("{}: {}", file.display(), error_chain(&e))))?;
         if let Some(message) = decoded.rejected.message() {
-            complain(&format!("{}: {message}", file.display()));
+            print_diagnostic(&format!("{}: {message}", file.display()));
         }
         let mut spans = decoded.spans;
-        // What is printed often ends in a log that others read.
+        // The output often ends in a log that others read.
         redact(&mut spans);
         let groups = split_by_root(spans);
         runs.extend(groups.into_iter().enumerate().filter_map(|(i, spans)| measured_run(&file, i, spans)));
@@ -185,14 +186,14 @@ fn measured_run(file: &Path, index: usize, spans: Vec<Span>) -> Option<MeasuredR
     let provenance = Provenance {
         id: RunId(format!("{}#{index}", file.display())),
         repo: repo.or_else(|| "local/files".parse().ok())?,
-        // Git's own way to name no commit.
+        // Git's null commit id.
         head_sha: identity.head_sha.clone().or_else(|| "0".repeat(40).parse::<CommitSha>().ok())?,
         lineage: identity.lineage(),
     };
     Some(measure(trace, identity, provenance))
 }
 
-/// The files themselves, and those directly in a folder, in the order of their names.
+/// The given files, and the files directly in a given folder, sorted by name.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
     for path in paths {

@@ -1,5 +1,5 @@
-//! `pacegate import`: the history of a repository's workflows becomes its baseline, with the App's
-//! credentials, or with a token of a person to try it on a repository.
+//! `pacegate import`: reads the history of a repository's workflows into its baseline. Uses the App's
+//! credentials, or a person's token to try it on a repository.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::credentials::credentials;
-use super::output::{complain, say};
-use super::serve::open_work;
+use super::output::{print, print_diagnostic};
+use super::serve::open_context;
 use super::{CliError, database};
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
 use crate::tasks::backfill::{Reserve, Then, discover, read_page};
@@ -21,8 +21,8 @@ use pacegate_github::RepoClient;
 use pacegate_github::app_auth::Purpose;
 use pacegate_store::{BackfillRow, RepositoryRow};
 
-/// A shorter wait is not worth a line.
-const TOLD: Duration = Duration::from_secs(10);
+/// Shorter waits are not reported.
+const REPORTED_WAIT: Duration = Duration::from_secs(10);
 
 /// Arguments of `import`.
 #[derive(Debug, Clone, Args)]
@@ -30,7 +30,7 @@ pub(super) struct ImportArgs {
     /// Repository whose Actions history is read
     #[arg(value_name = "OWNER/NAME")]
     repo: RepoName,
-    /// Newest green runs of the default branch that are read, of each workflow
+    /// Newest green runs of the default branch that are read for each workflow
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
     /// Token of a person, where there is no App
@@ -50,28 +50,33 @@ pub(super) async fn import(args: ImportArgs) -> Result<(), CliError> {
     let credentials = credentials(&args.github, &database(&args.store)?, &clock)?;
     let token = args.github_token.as_ref().filter(|token| !token.expose_secret().trim().is_empty());
     if credentials.is_none() && token.is_none() {
-        let how = "set GITHUB_TOKEN to a token that may read the repository's Actions, or name the App: by its file (PACEGATE_APP_FILE) or its three PACEGATE_GITHUB_ variables";
+        let how = "set GITHUB_TOKEN to a token that may read the repository's Actions, or configure the App: by its file (PACEGATE_APP_FILE) or its three PACEGATE_GITHUB_ variables";
         return Err(CliError::Input(format!("import needs to read from GitHub: {how}")));
     }
-    let work = open_work(&args.store, &args.work, credentials.as_ref(), clock, rng).await?;
-    let result = run(&args, &work, token).await;
-    work.db.close().await;
+    let context = open_context(&args.store, &args.work, credentials.as_ref(), clock, rng).await?;
+    let result = run(&args, &context, token).await;
+    context.db.close().await;
     result
 }
 
-async fn run(args: &ImportArgs, work: &WorkerContext, token: Option<&SecretString>) -> Result<(), CliError> {
-    let mut tx = work.db.write().await?;
-    let repository = tx.ensure_repository(&args.repo, work.clock.now()).await?;
+async fn run(
+    args: &ImportArgs,
+    context: &WorkerContext,
+    token: Option<&SecretString>,
+) -> Result<(), CliError> {
+    let mut tx = context.db.write().await?;
+    let repository = tx.ensure_repository(&args.repo, context.clock.now()).await?;
     tx.commit().await?;
     let wanted = i64::from(args.runs);
-    let reader = Reader { args, work, repository: &repository, token };
-    let mut found = reader.tried(async |github| discover(work, &repository, github, wanted).await).await?;
+    let reader = Reader { args, context, repository: &repository, token };
+    let mut found =
+        reader.with_retries(async |github| discover(context, &repository, github, wanted).await).await?;
     if found.is_empty() {
         return Err(CliError::Input(format!("{} has no active workflow", args.repo)));
     }
     let bar = progress_bar(found.iter().map(|row| row.wanted).sum());
     let mut new = 0;
-    // In turns, so that each workflow has some runs early.
+    // One page of each workflow in turn, so that each has some runs early.
     while found.iter().any(|row| !row.is_done()) {
         for row in &mut found {
             if row.is_done() {
@@ -79,8 +84,8 @@ async fn run(args: &ImportArgs, work: &WorkerContext, token: Option<&SecretStrin
             }
             let of = (row.workflow_id, row.next_page);
             let read = reader
-                .tried(async |github| {
-                    read_page(work, &repository, github, of, reader.reserve(), Then::Return).await
+                .with_retries(async |github| {
+                    read_page(context, &repository, github, of, reader.reserve(), Then::Return).await
                 })
                 .await?;
             match read {
@@ -88,7 +93,7 @@ async fn run(args: &ImportArgs, work: &WorkerContext, token: Option<&SecretStrin
                     new += outcome.new;
                     *row = outcome.row;
                 }
-                // The service reads the same history: what it did counts.
+                // The service has read this page meanwhile; its progress counts.
                 None => *row = reader.now(row).await?,
             }
         }
@@ -96,26 +101,27 @@ async fn run(args: &ImportArgs, work: &WorkerContext, token: Option<&SecretStrin
         bar.set_position(u64::try_from(found.iter().map(|row| row.collected).sum::<i64>()).unwrap_or(0));
     }
     bar.finish_and_clear();
-    say(&summary(&args.repo, &found, new));
+    print(&summary(&args.repo, &found, new));
     Ok(())
 }
 
 struct Reader<'a> {
     args: &'a ImportArgs,
-    work: &'a WorkerContext,
+    context: &'a WorkerContext,
     repository: &'a RepositoryRow,
     token: Option<&'a SecretString>,
 }
 
 impl Reader<'_> {
     fn reserve(&self) -> Reserve {
-        if self.work.app.is_some() { Reserve::Half } else { Reserve::Nothing }
+        if self.context.app.is_some() { Reserve::Half } else { Reserve::Nothing }
     }
 
-    /// A new client each time: an App's token lives for an hour, an import may not.
+    /// A new client for each attempt: an App's token expires after an hour, and an import may take
+    /// longer.
     async fn client(&self) -> Result<RepoClient, TaskError> {
         let name = &self.repository.name;
-        if let Some(app) = &self.work.app {
+        if let Some(app) = &self.context.app {
             let installation = match self.repository.installation {
                 Some(installation) => installation,
                 None => app.installation_of(name).await?,
@@ -124,11 +130,11 @@ impl Reader<'_> {
         }
         let token = self.token.cloned().unwrap_or_default();
         let (url, timeout) = (&self.args.github.github_api_url, self.args.github.github_timeout);
-        Ok(RepoClient::of_person(&token, name, url, timeout, self.work.clock.clone())?)
+        Ok(RepoClient::of_person(&token, name, url, timeout, self.context.clock.clone())?)
     }
 
-    /// Tries until it works or is not worth another try; a wait that is long is said.
-    async fn tried<T>(
+    /// Retries as long as the error allows it. Reports long waits.
+    async fn with_retries<T>(
         &self,
         attempt: impl AsyncFn(&RepoClient) -> Result<T, TaskError>,
     ) -> Result<T, CliError> {
@@ -141,12 +147,14 @@ impl Reader<'_> {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            let Some(pause) = error.pause(failures, &self.work.rng, self.work.clock.now()) else {
+            let Some(pause) = error.pause(failures, &self.context.rng, self.context.clock.now()) else {
                 return Err(CliError::Input(error_chain(&error)));
             };
-            if pause >= TOLD {
-                let until = self.work.clock.now().after(pause);
-                complain(&format!("waiting until {until} for GitHub's rate limit; what was read is kept"));
+            if pause >= REPORTED_WAIT {
+                let until = self.context.clock.now().after(pause);
+                print_diagnostic(&format!(
+                    "waiting until {until} for GitHub's rate limit; what was read is kept"
+                ));
             }
             tokio::time::sleep(pause).await;
         }
@@ -154,8 +162,8 @@ impl Reader<'_> {
     }
 
     async fn now(&self, row: &BackfillRow) -> Result<BackfillRow, CliError> {
-        let found = self.work.db.read().await?.backfill(self.repository.id, row.workflow_id).await?;
-        found.ok_or_else(|| CliError::Input(format!("the history of {} was forgotten meanwhile", row.name)))
+        let found = self.context.db.read().await?.backfill(self.repository.id, row.workflow_id).await?;
+        found.ok_or_else(|| CliError::Input(format!("the history of {} was deleted meanwhile", row.name)))
     }
 }
 
@@ -175,7 +183,7 @@ fn summary(repo: &RepoName, found: &[BackfillRow], new: i64) -> String {
     )
 }
 
-/// On stderr, when somebody is watching; not one byte otherwise.
+/// Hidden unless stderr is a terminal.
 fn progress_bar(wanted: i64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();

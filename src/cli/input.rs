@@ -1,4 +1,4 @@
-//! What the reader hands to a command: files of a bounded size, and the policy among them.
+//! Reads the input files of commands, with a bounded size, and the policy among them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, Read};
@@ -8,34 +8,34 @@ use std::path::Path;
 use super::CliError;
 use pacegate_engine::model::policy::GatePolicy;
 
-/// A policy is read by people: no file of one is larger.
+/// People write and read policies, so no policy file is larger.
 const POLICY_BYTES: u64 = 1 << 20;
 
-/// What a file, a device or a pipe holds, at most so many bytes. Waits for whoever writes a pipe.
+/// The content of a file, a device or a pipe, at most `limit` bytes. Waits for the writer of a pipe.
 pub(super) fn bytes_of(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
     bytes_in(File::open(path), path, limit)
 }
 
-/// The same of a regular file alone, without waiting: where nobody sits to interrupt it.
+/// The content of a regular file, without waiting. For commands that run unattended.
 pub(super) fn bytes_of_regular(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
     bytes_in(open_regular(OpenOptions::new().read(true), path), path, limit)
 }
 
-/// Opens a regular file; anything else is refused, and a named pipe without waiting for its other
-/// end.
+/// Opens a regular file and refuses anything else. A named pipe is refused without waiting for its
+/// other end.
 pub(super) fn open_regular(options: &mut OpenOptions, path: &Path) -> Result<File, Error> {
     let irregular = || Error::other("it is not a regular file");
-    let is_nobody_there = |e: &Error| e.raw_os_error() == Some(nix::libc::ENXIO);
+    let is_pipe_without_reader = |e: &Error| e.raw_os_error() == Some(nix::libc::ENXIO);
     let opened = options.custom_flags(nix::libc::O_NONBLOCK).open(path);
-    let file = opened.map_err(|e| if is_nobody_there(&e) { irregular() } else { e })?;
-    // Of what was opened: the name may mean something else by now.
+    let file = opened.map_err(|e| if is_pipe_without_reader(&e) { irregular() } else { e })?;
+    // Asks the open file, because the name may mean another file by now.
     if file.metadata()?.is_file() { Ok(file) } else { Err(irregular()) }
 }
 
 fn bytes_in(opened: Result<File, Error>, path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
     let unreadable = |e: Error| CliError::Input(format!("{}: {e}", path.display()));
     let mut bytes = Vec::new();
-    // What a device or a pipe holds, no length tells.
+    // A device or a pipe has no length that could be checked first.
     opened.map_err(unreadable)?.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > limit {
         return Err(CliError::Input(format!("{}: larger than {} MiB", path.display(), limit >> 20)));
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_regular_file_is_opened_and_a_pipe_is_not_waited_for() {
+    fn only_regular_files_open_and_pipes_never_block() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let (file, pipe) = (folder.path().join("file"), folder.path().join("pipe"));
         std::fs::write(&file, "abc").expect("a writable folder");

@@ -1,5 +1,5 @@
-//! Logs: structured, on stderr, one line an event. Secrets are kept out by their types; what
-//! a sender chose is a field, never part of the message.
+//! Sets up the log: structured, on stderr, one line for each event. Secret types keep secrets out.
+//! Text from a sender is a field, never part of the message.
 
 use std::io::IsTerminal;
 
@@ -7,10 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogArgs, LogFormat};
 
-/// Starts logging.
-///
-/// # Errors
-/// A sentence, when the filter can't be read.
+/// Starts logging. The error is a sentence about an unreadable filter.
 pub(super) fn init(args: &LogArgs) -> Result<(), String> {
     let filter = EnvFilter::try_new(&args.log).map_err(|e| {
         format!("PACEGATE_LOG `{}` can't be used: {e}; write info or pacegate=debug", args.log)

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::output::say;
+use super::output::print;
 use super::{CliError, database};
 use crate::config::StoreArgs;
 use pacegate_store::Db;
@@ -19,7 +19,7 @@ pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CliError> {
     let url = database(&args.store)?;
     let db = Db::connect(&url, 2).await?;
     db.migrate().await?;
-    say(&format!("The tables in {url:?} are up to date."));
+    print(&format!("The tables in {url:?} are up to date."));
     db.close().await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The command line: one file for each command. The only place that wires things together.
+//! The command line: one file for each command. The only place that wires everything together.
 
 mod compare;
 mod credentials;
@@ -27,7 +27,7 @@ use crate::config::{LogArgs, StoreArgs};
 use crate::tasks::error_chain;
 use pacegate_store::{DatabaseUrl, StoreError};
 
-/// Finds out which stage of a CI pipeline got slower, and says so on the pull request.
+/// Finds the stage of a CI pipeline that got slower, and reports it on the pull request.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 struct Cli {
@@ -39,67 +39,54 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the service, with workers in it
+    /// Runs the service and its workers
     Serve(Box<serve::ServeArgs>),
-    /// Runs workers only, on the database of a service
+    /// Runs only workers, on the database of a service
     Worker(worker::WorkerArgs),
     /// Brings the database's tables up to date and exits
     Migrate(migrate::MigrateArgs),
-    /// Shows everything on a made-up pipeline: history, a slowed pull request, the comment
+    /// Shows a made-up pipeline: its history, a pull request that is slower, the comment
     Demo(demo::DemoArgs),
-    /// Judges traces in files: no server, no GitHub
+    /// Compares traces in files, without a server and without GitHub
     Compare(compare::CompareArgs),
-    /// Runs a command as one span of a trace: measures a pipeline that has no tracer
+    /// Runs a command as one span of a trace, for pipelines without a tracer
     Exec(exec::ExecArgs),
-    /// Plays a history again: what would have raised an alarm, what would be found
+    /// Replays a history: counts false alarms and the slowdowns that would be found
     Replay(replay::ReplayArgs),
-    /// Reads a repository's Actions history, so that the next pull request has a baseline
+    /// Reads a repository's GitHub Actions history, so that the next pull request has a baseline
     Import(import::ImportArgs),
     /// Prints the JSON Schema of the policy file `.github/pacegate.yml`
     Schema,
-    /// Makes, lists and revokes the tokens with which spans are pushed
+    /// Creates, lists and revokes the tokens of senders
     Token(token::TokenArgs),
-    /// Checks database, credentials and reachability, and says what to do
+    /// Checks database, credentials and reachability, and suggests fixes
     Doctor(doctor::DoctorArgs),
 }
 
-/// Why a command did not do its work. Each text says what the reader can do.
+/// Why a command failed. Each text says what the reader can do.
 #[derive(Debug, thiserror::Error)]
-pub enum CliError {
-    /// The configuration can't be used.
+enum CliError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The store could not.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file or an argument can't be used.
     #[error("{0}")]
     Input(String),
-    /// An address can't be listened on.
     #[error("can't listen on {address}: is it in use? {variable} takes another")]
     Listen {
-        /// What says so.
+        /// The variable that configures the address.
         variable: &'static str,
-        /// Which.
         address: String,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// A port is open to whom it can't tell apart.
-    #[error("{variable} opens a port whose spans name no sender: {remedy}")]
-    NobodyKnown {
-        /// Which.
-        variable: &'static str,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// The operating system refused something.
+    /// A UDP port, whose spans carry no token.
+    #[error("{variable} opens a port for spans without a token: {remedy}")]
+    NoRepository { variable: &'static str, remedy: &'static str },
     #[error("the operating system refused {what}")]
     System {
-        /// What.
         what: &'static str,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
@@ -108,7 +95,7 @@ pub enum CliError {
     Demo(String),
 }
 
-/// 2: bad usage, unreadable input, or a service that can't run.
+/// Exit code for bad usage, unreadable input, or a service that can't run.
 const UNUSABLE: u8 = 2;
 
 /// Parses the command line and runs the command.
@@ -116,8 +103,8 @@ const UNUSABLE: u8 = 2;
 pub fn main() -> ExitCode {
     let cli = Cli::parse(); // exits with 2 on bad usage
     if let Err(error) = logging::init(&cli.log) {
-        output::complain(&error);
-        // What is recorded of a command never keeps it from running.
+        output::print_diagnostic(&error);
+        // A problem with recording must not keep the command from running.
         if !matches!(cli.command, Command::Exec(_)) {
             return ExitCode::from(UNUSABLE);
         }
@@ -125,7 +112,7 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            output::complain(&error_chain(&error));
+            output::print_diagnostic(&error_chain(&error));
             ExitCode::from(UNUSABLE)
         }
     }
@@ -148,8 +135,8 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
     }
 }
 
-/// The database's address. It may hold a password, so it is a secret until it is parsed: no
-/// error of the command line repeats it.
+/// The database's address. It may hold a password, so it stays a secret until it is parsed. No error
+/// repeats it.
 fn database(args: &StoreArgs) -> Result<DatabaseUrl, StoreError> {
     args.database_url.expose_secret().parse()
 }

@@ -1,5 +1,5 @@
-//! `pacegate replay`: the gate on a pipeline's own history, from a file or from the service's
-//! database. What a team reads before it switches gating on.
+//! `pacegate replay`: runs the gate on a pipeline's history, from a file or from the service's
+//! database. For teams that decide whether to switch gating on. Writes nothing to the database.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 
 use super::input::{bytes_of, policy};
-use super::output::say;
+use super::output::print;
 use super::{CliError, database, within_runtime};
 use crate::config::StoreArgs;
 use pacegate_engine::gate::replay::summary::Replay;
@@ -36,12 +36,12 @@ const FILE_HELP: &str = "History: a CSV file with the columns run, started_at, s
 pub(super) struct ReplayArgs {
     #[arg(value_name = "FILE.csv", required_unless_present = "repo", conflicts_with = "repo", help = FILE_HELP)]
     file: Option<PathBuf>,
-    /// Replays what the service's database holds of a repository's base branch
+    /// Replays a repository's base branch from the service's database
     #[arg(long, value_name = "OWNER/NAME")]
     repo: Option<RepoName>,
     #[command(flatten)]
     store: StoreArgs,
-    /// Branch that is replayed where GitHub did not say it [default: main or master]
+    /// Branch that is replayed, where GitHub did not name it [default: main or master]
     // No `requires`: a variable that is set for the service must not refuse a file.
     #[arg(long, env = "PACEGATE_BASE_BRANCH")]
     base_branch: Option<String>,
@@ -57,10 +57,10 @@ pub(super) struct ReplayArgs {
     /// Chooses the stages that are slowed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// At most so many pull requests, spread evenly over the history
+    /// At most this number of pull requests, spread evenly over the history
     #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// What is printed
+    /// Form of the output
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
     /// Exit with 3 when there is too little history
@@ -76,7 +76,7 @@ enum Format {
     Json,
 }
 
-/// `pacegate replay`. Exit code 0, also when it is too short; 3 for that under `--strict`.
+/// `pacegate replay`. Exit code 0, or 3 with `--strict` when the history is too short.
 pub(super) fn replay(args: &ReplayArgs) -> Result<ExitCode, CliError> {
     let policy = policy(args.policy.as_deref())?;
     let settings = Settings {
@@ -87,18 +87,18 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<ExitCode, CliError> {
     let replays = match (&args.file, &args.repo) {
         (Some(file), _) => vec![of_file(file, &policy, settings)?],
         (None, Some(repo)) => within_runtime(of_repository(args, repo, &policy, settings))?,
-        (None, None) => Vec::new(), // the parser asks for one of them
+        (None, None) => Vec::new(), // the argument parser requires one of them
     };
     match args.format {
         Format::Json => {
             if let Some(json) = ReplayJson::of(&replays) {
-                say(&json.to_text().map_err(|e| CliError::Input(e.to_string()))?);
+                print(&json.to_text().map_err(|e| CliError::Input(e.to_string()))?);
             }
         }
         Format::Text => {
             let texts: Vec<String> =
                 replays.iter().map(|(pipeline, replay)| text(pipeline, replay)).collect();
-            say(&texts.join("\n\n"));
+            print(&texts.join("\n\n"));
         }
     }
     let is_too_short = replays.iter().all(|(_, replay)| replay.replayed == 0);
@@ -117,7 +117,7 @@ fn of_file(file: &Path, policy: &GatePolicy, settings: Settings) -> Result<(Stri
     Ok((pipeline, replay))
 }
 
-/// Each pipeline of the repository's base branch, the one with the most runs first.
+/// Each pipeline of the repository's base branch; the pipeline with the most runs comes first.
 async fn of_repository(
     args: &ReplayArgs,
     repo: &RepoName,
@@ -137,9 +137,9 @@ async fn of_repository(
     drop(tx);
     if pipelines.is_empty() {
         let what = args.pipeline.as_ref().map_or(String::new(), |name| format!(" of the pipeline `{name}`"));
-        let where_to = branches.join(" or ");
+        let wanted = branches.join(" or ");
         return Err(CliError::Input(format!(
-            "{repo} has no run{what} on {where_to}; --base-branch names another branch"
+            "{repo} has no run{what} on {wanted}; --base-branch names another branch"
         )));
     }
     let mut replays = Vec::with_capacity(pipelines.len());
@@ -215,7 +215,7 @@ fn play(plan: &Plan, pipeline: &str) -> Replay {
     plan.summary(&trials, stages)
 }
 
-/// On stderr, when somebody is watching; not one byte otherwise.
+/// Hidden unless stderr is a terminal.
 fn progress_bar(steps: usize, pipeline: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -224,7 +224,7 @@ fn progress_bar(steps: usize, pipeline: &str) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}%, {eta} left") {
         bar.set_style(style);
     }
-    // A pipeline's name may hold what a terminal takes for a command.
+    // A pipeline's name may hold control sequences of a terminal.
     let name: String = pipeline.chars().filter(|c| !c.is_control()).take(30).collect();
     bar.set_message(format!("Replaying {name}"));
     bar.enable_steady_tick(Duration::from_millis(200));

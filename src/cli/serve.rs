@@ -1,4 +1,4 @@
-//! `pacegate serve`: the service, and the start and end of everything in it.
+//! `pacegate serve`: starts and stops the service. Handles no request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::credentials::{Credentials, app_file, credentials};
-use super::ports::OpenPorts;
+use super::ports::{Addresses, OpenPorts};
 use super::{CliError, database};
 use crate::config::{GitHubArgs, PageAccess, StoreArgs, WebArgs, WorkArgs};
 use crate::metrics::Metrics;
@@ -20,7 +20,7 @@ use crate::tasks::queue::rate_limiter::{DatabaseRateLimiter, WriteLimits};
 use crate::tasks::{COLLECTING_MIB, TraceSettings, WorkerContext, run_tasks};
 use crate::web::forward::{ForwardTarget, Forwarder, Forwarding};
 use crate::web::setup::Setup;
-use crate::web::{AdmissionLimits, AppState, listen, memory_of_this_machine, router};
+use crate::web::{AdmissionLimits, AppState, default_memory_limit, listen, router};
 use pacegate_clock::{Clock, Randomness};
 use pacegate_github::oidc::{self, Verifier};
 use pacegate_ingest::redact::Redactor;
@@ -28,9 +28,9 @@ use pacegate_ingest::sampling::Sampling;
 use pacegate_store::traces::TraceStore;
 use pacegate_store::{DatabaseUrl, Db};
 
-/// How long the keys of an issuer may take: a job waits for them.
-const ISSUER_ANSWERS: Duration = Duration::from_secs(5);
-/// How long requests in flight may take after the stop.
+/// Timeout for the keys of an OIDC issuer: a CI job waits for them.
+const ISSUER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long requests in flight may take after a stop.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Arguments of `serve`.
@@ -44,7 +44,7 @@ pub(super) struct ServeArgs {
     pub work: WorkArgs,
     #[command(flatten)]
     pub web: WebArgs,
-    /// Serve only; `pacegate worker` processes run the jobs
+    /// Serve only: `pacegate worker` processes run the background jobs
     #[arg(long, env = "PACEGATE_NO_WORKER")]
     pub no_worker: bool,
 }
@@ -53,20 +53,20 @@ pub(super) struct ServeArgs {
 pub(super) async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let mut args = args;
     let rng = Randomness::from_system();
-    // Listened for once: a signal between two starts is not lost.
+    // One listener for all starts, so that no signal between two starts is lost.
     let mut stopped = std::pin::pin!(stop_signal());
     loop {
         let service = Service::start(args.clone(), Clock::system(), rng.clone()).await?;
         tokio::select! {
             signal = &mut stopped => {
                 signal?;
-                tracing::info!("stopping: requests and jobs in flight are finished first");
+                tracing::info!("stopping: requests and background jobs in flight are finished first");
                 service.stop().await;
                 tracing::info!("stopped");
                 return Ok(());
             }
             () = service.app_made.cancelled() => {
-                tracing::info!("starting again with the new App");
+                tracing::info!("restarting with the new App");
                 args.web.listen = service.address.to_string();
                 service.stop().await;
             }
@@ -74,8 +74,8 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), CliError> {
     }
 }
 
-/// Opens the store and brings its tables up to date.
-pub(super) async fn open_work(
+/// Opens the store, brings its tables up to date and prepares the App.
+pub(super) async fn open_context(
     store: &StoreArgs,
     work: &WorkArgs,
     credentials: Option<&Credentials>,
@@ -134,26 +134,25 @@ fn trace_settings(work: &WorkArgs) -> Result<TraceSettings, CliError> {
     })
 }
 
-/// A service that runs.
+/// A running service.
 pub(super) struct Service {
-    /// Where it listens.
+    /// Of the main port.
     pub address: SocketAddr,
-    /// What its jobs use.
-    pub work: WorkerContext,
-    /// Cancelled when `/setup` made an App: this service has to start again to use it.
+    pub context: WorkerContext,
+    /// Cancelled when `/setup` made an App. The service has to restart to use it.
     pub app_made: CancellationToken,
     stop: CancellationToken,
-    doors: JoinSet<()>,
+    listeners: JoinSet<()>,
     forwarding: Option<Forwarding>,
     workers: Option<JoinHandle<()>>,
 }
 
 impl Service {
-    /// Starts a service: when this returns, it answers.
+    /// Starts a service. It answers requests once this returns.
     pub(super) async fn start(args: ServeArgs, clock: Clock, rng: Randomness) -> Result<Self, CliError> {
         let database = database(&args.store)?;
         let credentials = credentials(&args.github, &database, &clock)?;
-        let mut work = open_work(&args.store, &args.work, credentials.as_ref(), clock, rng).await?;
+        let mut context = open_context(&args.store, &args.work, credentials.as_ref(), clock, rng).await?;
         let failed = |source| CliError::Listen {
             variable: "PACEGATE_LISTEN",
             address: args.web.listen.clone(),
@@ -162,102 +161,109 @@ impl Service {
         let listener = TcpListener::bind(&args.web.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let ports = OpenPorts::open(&args.web.ports, args.web.default_repo.as_ref()).await?;
-        let public_url_is_chosen = work.public_url.is_some();
-        // In local mode whoever reads the comment sits at this machine.
-        if work.app.is_none() && work.public_url.is_none() {
-            work.public_url = Some(format!("http://{address}"));
+        let public_url_is_configured = context.public_url.is_some();
+        // In local mode the readers of the report are usually on this machine.
+        if context.app.is_none() && context.public_url.is_none() {
+            context.public_url = Some(format!("http://{address}"));
         }
-        let local_mode = work.app.is_none();
+        let local_mode = context.app.is_none();
         let pages = args.web.pages.unwrap_or(if local_mode { PageAccess::All } else { PageAccess::Public });
         let secrets = credentials.map(|c| c.webhook_secrets).unwrap_or_default();
         let setup = (local_mode && !args.web.no_setup)
-            .then(|| offer_setup(&args.github, &database, &work))
+            .then(|| offer_setup(&args.github, &database, &context))
             .flatten()
             .map(Arc::new);
         let app_made = setup.as_ref().map(|setup| setup.made.clone()).unwrap_or_default();
-        let oidc = if local_mode { None } else { Some(verifier(&args.github, work.clock.clone())?) };
+        let oidc = if local_mode { None } else { Some(verifier(&args.github, context.clock.clone())?) };
         let admission = &args.web.admission;
         let limits = AdmissionLimits {
-            memory: admission.memory_limit.unwrap_or_else(memory_of_this_machine),
+            memory: admission.memory_limit.unwrap_or_else(default_memory_limit),
             token_rate: admission.token_rate,
             token_burst: admission.token_burst,
         };
-        let state = AppState::new(work.clone(), secrets, args.web.default_repo.clone(), pages, limits)
-            .with_setup(setup, public_url_is_chosen);
-        let (forwarder, forwarding) = forward(&args.web, &work)?.unzip();
+        let state = AppState::new(context.clone(), secrets, args.web.default_repo.clone(), pages, limits)
+            .with_setup(setup, public_url_is_configured);
+        let (forwarder, forwarding) = forward(&args.web, &context)?.unzip();
         let state = state.with_forwarder(forwarder).with_oidc(oidc);
         let stop = CancellationToken::new();
-        let spans = ports.addresses();
-        let mut doors = JoinSet::new();
-        doors.spawn(listen::serve(listener, router(state.clone()), stop.clone()));
-        ports.serve(&state, &stop, &mut doors);
+        let span_ports = ports.addresses();
+        let mut listeners = JoinSet::new();
+        listeners.spawn(listen::serve(listener, router(state.clone()), stop.clone()));
+        ports.serve(&state, &stop, &mut listeners);
         let workers = (!args.no_worker)
-            .then(|| tokio::spawn(run_tasks(work.clone(), usize::from(args.work.jobs), stop.clone())));
-        tracing::info!(
-            address = %address,
-            database = work.db.kind(),
-            mode = if local_mode { "local" } else { "app" },
-            workers = !args.no_worker,
-            otlp_grpc = spans.named("otlp_grpc"),
-            otlp_http = spans.named("otlp_http"),
-            zipkin = spans.named("zipkin"),
-            jaeger_http = spans.named("jaeger_http"),
-            jaeger_grpc = spans.named("jaeger_grpc"),
-            jaeger_udp_compact = spans.named("jaeger_udp_compact"),
-            jaeger_udp_binary = spans.named("jaeger_udp_binary"),
-            "listening"
-        );
-        Ok(Self { address, work, app_made, stop, doors, forwarding, workers })
+            .then(|| tokio::spawn(run_tasks(context.clone(), usize::from(args.work.jobs), stop.clone())));
+        let mode = if local_mode { "local" } else { "app" };
+        log_listening(address, context.db.kind(), mode, !args.no_worker, &span_ports);
+        Ok(Self { address, context, app_made, stop, listeners, forwarding, workers })
     }
 
-    /// Stops: no new requests, those in flight are answered, running jobs end.
+    /// Refuses new requests, answers those in flight and lets running background jobs end.
     pub(super) async fn stop(mut self) {
         self.stop.cancel();
-        let all = async { while self.doors.join_next().await.is_some() {} };
+        let all = async { while self.listeners.join_next().await.is_some() {} };
         if tokio::time::timeout(GRACE, all).await.is_err() {
-            tracing::warn!("requests still ran at the end of the grace time; they are cut off");
-            self.doors.shutdown().await;
+            tracing::warn!("requests still run at the end of the grace time and are cut off");
+            self.listeners.shutdown().await;
         }
-        // After the last request, whose spans it may still be given.
+        // After the last request, which may still forward spans.
         if let Some(forwarding) = self.forwarding {
             forwarding.stop().await;
         }
         if let Some(workers) = self.workers {
-            // Bounded by its own grace time.
+            // The workers have a grace time of their own.
             let _ended = workers.await;
         }
-        self.work.db.close().await;
+        self.context.db.close().await;
     }
 }
 
-/// Verifies the tokens of jobs: those of the issuer that is named, or of the GitHub that is used.
+/// The address of each port, for operators.
+fn log_listening(address: SocketAddr, database: &str, mode: &str, workers: bool, ports: &Addresses) {
+    tracing::info!(
+        address = %address,
+        database,
+        mode,
+        workers,
+        otlp_grpc = ports.named("otlp_grpc"),
+        otlp_http = ports.named("otlp_http"),
+        zipkin = ports.named("zipkin"),
+        jaeger_http = ports.named("jaeger_http"),
+        jaeger_grpc = ports.named("jaeger_grpc"),
+        jaeger_udp_compact = ports.named("jaeger_udp_compact"),
+        jaeger_udp_binary = ports.named("jaeger_udp_binary"),
+        "listening"
+    );
+}
+
+/// Verifies the OIDC tokens of CI jobs. Without a configured issuer it is that of the configured GitHub.
 pub(super) fn verifier(args: &GitHubArgs, clock: Clock) -> Result<Verifier, CliError> {
     let issuer = args.github_oidc_issuer.clone().unwrap_or_else(|| oidc::issuer_of(&args.github_api_url));
-    Verifier::new(&issuer, args.github_timeout.min(ISSUER_ANSWERS), clock)
+    Verifier::new(&issuer, args.github_timeout.min(ISSUER_TIMEOUT), clock)
         .map_err(|e| CliError::Input(e.to_string()))
 }
 
-/// The queue to another endpoint, if one is named.
-fn forward(args: &WebArgs, work: &WorkerContext) -> Result<Option<(Forwarder, Forwarding)>, CliError> {
+/// Starts forwarding, if an endpoint is configured.
+fn forward(args: &WebArgs, context: &WorkerContext) -> Result<Option<(Forwarder, Forwarding)>, CliError> {
     let Some(url) = &args.forward_url else { return Ok(None) };
     let target = ForwardTarget::new(url, args.forward_headers.as_ref()).map_err(CliError::Input)?;
     tracing::info!(host = target.url.host_str(), "accepted spans are forwarded");
-    let started = Forwarder::start(target, work.metrics.clone());
+    let started = Forwarder::start(target, context.metrics.clone());
     started.map(Some).map_err(|e| CliError::Input(format!("PACEGATE_FORWARD_URL: TLS can't be set up: {e}")))
 }
 
-/// The page that makes the App, and the line of the log that leads to it: whoever reads the log
-/// runs the service.
-fn offer_setup(args: &GitHubArgs, database: &DatabaseUrl, work: &WorkerContext) -> Option<Setup> {
+/// Offers the page that makes the App, and logs its address. Only operators read the log.
+fn offer_setup(args: &GitHubArgs, database: &DatabaseUrl, context: &WorkerContext) -> Option<Setup> {
     let Some(file) = app_file(args, database) else {
-        tracing::info!("no GitHub App is configured: PACEGATE_APP_FILE says where /setup may keep one");
+        tracing::info!(
+            "no GitHub App is configured: set PACEGATE_APP_FILE to a file where /setup can save one"
+        );
         return None;
     };
-    let setup = Setup::new(args.github_api_url.clone(), args.github_timeout, file, &work.rng);
-    let address = work.public_url.as_deref().unwrap_or_default().trim_end_matches('/');
+    let setup = Setup::new(args.github_api_url.clone(), args.github_timeout, file, &context.rng);
+    let address = context.public_url.as_deref().unwrap_or_default().trim_end_matches('/');
     tracing::info!(
         open = format!("{address}/setup?code={}", setup.code.expose_secret()),
-        "no GitHub App is configured, so nothing is posted; the address makes one"
+        "no GitHub App is configured, so nothing is posted; open the address to make one"
     );
     Some(setup)
 }
@@ -272,4 +278,27 @@ pub(super) async fn stop_signal() -> Result<(), CliError> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::protocols::PROTOCOLS;
+
+    #[test]
+    fn log_line_names_every_protocol() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let writer = Arc::new(file.reopen().expect("the same file"));
+        let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(writer).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            log_listening(([127, 0, 0, 1], 8080).into(), "SQLite", "local", true, &Addresses::default());
+        });
+        let line = std::fs::read_to_string(file.path()).expect("a log");
+        let line: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
+        for protocol in PROTOCOLS {
+            assert_eq!(line[protocol.name], "off", "{}: {line}", protocol.name);
+        }
+    }
 }

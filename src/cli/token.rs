@@ -1,8 +1,8 @@
-//! `pacegate token`: who may push spans for which repository.
+//! `pacegate token`: creates, lists and revokes the tokens with which senders push spans.
 
 use clap::{Args, Subcommand};
 
-use super::output::{complain, say};
+use super::output::{print, print_diagnostic};
 use super::{CliError, database};
 use crate::config::StoreArgs;
 use pacegate_clock::{Clock, Randomness};
@@ -21,22 +21,22 @@ pub(super) struct TokenArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 enum TokenCommand {
-    /// Makes a token and prints it, once
+    /// Creates a token and prints it, once
     Create {
-        /// Repository the token stands for
+        /// Repository of the token
         #[arg(long, value_name = "OWNER/NAME")]
         repo: RepoName,
-        /// What it is for
+        /// Purpose of the token
         #[arg(long, default_value = "")]
         label: String,
     },
-    /// Lists a repository's tokens, without themselves
+    /// Lists a repository's tokens, without their secrets
     List {
         /// Repository
         #[arg(long, value_name = "OWNER/NAME")]
         repo: RepoName,
     },
-    /// Ends a token
+    /// Revokes a token
     Revoke {
         /// Repository
         #[arg(long, value_name = "OWNER/NAME")]
@@ -58,19 +58,24 @@ pub(super) async fn token(args: TokenArgs) -> Result<(), CliError> {
             let repository = tx.ensure_repository(&repo, clock.now()).await?;
             let (id, token) = tx.create_token(repository.id, &label, &rng, clock.now()).await?;
             tx.commit().await?;
-            complain(&format!("token {id} for {repo}, in {url:?}; it is shown only now:"));
-            say(&token);
+            print_diagnostic(&format!("token {id} for {repo}, in {url:?}; it is shown only now:"));
+            print(&token);
         }
         TokenCommand::List { repo } => {
             let repository = tx.find_repository(&repo).await?.ok_or_else(|| unknown(&repo))?;
             let rows = tx.list_tokens(repository.id).await?;
-            drop(tx); // or the database would never be done closing
+            drop(tx); // an open transaction would block the close below
             for row in rows {
                 let state = match row.revoked_at {
                     None => "in force".to_owned(),
                     Some(at) => format!("revoked {}", Timestamp(at)),
                 };
-                say(&format!("{}  made {}  {state}  {}", row.token_id, Timestamp(row.created_at), row.label));
+                print(&format!(
+                    "{}  made {}  {state}  {}",
+                    row.token_id,
+                    Timestamp(row.created_at),
+                    row.label
+                ));
             }
         }
         TokenCommand::Revoke { repo, id } => {
@@ -82,7 +87,7 @@ pub(super) async fn token(args: TokenArgs) -> Result<(), CliError> {
                 return Err(CliError::Input(message));
             }
             tx.commit().await?;
-            say(&format!("Token {id} of {repo} is revoked."));
+            print(&format!("Token {id} of {repo} is revoked."));
         }
     }
     db.close().await;

@@ -1,10 +1,10 @@
-//! `pacegate worker`: runs the jobs of a service in a process of its own.
+//! `pacegate worker`: runs the background jobs of a service in a separate process. Opens no port.
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::credentials::credentials;
-use super::serve::{open_work, stop_signal};
+use super::serve::{open_context, stop_signal};
 use super::{CliError, database};
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
 use crate::tasks::run_tasks;
@@ -25,16 +25,16 @@ pub(super) struct WorkerArgs {
 pub(super) async fn worker(args: WorkerArgs) -> Result<(), CliError> {
     let clock = Clock::system();
     let credentials = credentials(&args.github, &database(&args.store)?, &clock)?;
-    let work =
-        open_work(&args.store, &args.work, credentials.as_ref(), clock, Randomness::from_system()).await?;
+    let context =
+        open_context(&args.store, &args.work, credentials.as_ref(), clock, Randomness::from_system()).await?;
     let stop = CancellationToken::new();
-    let jobs = tokio::spawn(run_tasks(work.clone(), usize::from(args.work.jobs), stop.clone()));
-    tracing::info!(database = work.db.kind(), slots = args.work.jobs, "working");
+    let workers = tokio::spawn(run_tasks(context.clone(), usize::from(args.work.jobs), stop.clone()));
+    tracing::info!(database = context.db.kind(), slots = args.work.jobs, "working");
     stop_signal().await?;
-    tracing::info!("stopping: jobs in flight are finished first");
+    tracing::info!("stopping: background jobs in flight are finished first");
     stop.cancel();
-    let _ended = jobs.await;
-    work.db.close().await;
+    let _ended = workers.await;
+    context.db.close().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Who asks: the repository a token stands for, and whether a reader may see a repository.
+//! Authentication: the repository that a token stands for, and the repositories that a reader may
+//! see. Verifies no OIDC token and no webhook signature.
 
 use std::net::SocketAddr;
 
@@ -13,8 +14,7 @@ use crate::config::PageAccess;
 use pacegate_engine::model::ids::{RepoId, RepoName};
 use pacegate_store::{RepositoryRow, StoreError};
 
-/// The token of a request: `Authorization: Bearer`, or the password of Basic, which is what a
-/// browser can send.
+/// The token of a request: `Authorization: Bearer`, or the password of Basic, which browsers send.
 pub(super) fn token_of(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, rest) = value.split_once(' ')?;
@@ -29,26 +29,26 @@ pub(super) fn token_of(headers: &HeaderMap) -> Option<String> {
     None
 }
 
-/// Who pushes.
+/// The sender of a push.
 #[derive(Debug, Clone)]
 pub(super) struct Sender {
-    /// Whose the spans are.
+    /// Owner of the spans.
     pub repository: RepositoryRow,
-    /// Whose rate they count to.
+    /// The bucket of its rate limit.
     pub(super) key: RateKey,
-    /// Whether another Pacegate, or this one, forwarded them.
+    /// Whether a Pacegate forwarded the request.
     pub(super) was_forwarded: bool,
 }
 
-/// Who pushes, and the repository that the spans belong to: the token's, and nothing a payload
-/// says. Without a token, the default repository, for senders on this very machine only.
+/// The sender of a request. The token decides the repository, never the payload. A request without
+/// a token belongs to the default repository, if it comes from this machine.
 pub(super) async fn pushing_repository(
     state: &AppState,
     headers: &HeaderMap,
     peer: SocketAddr,
 ) -> Result<Sender, WebError> {
     if let Some(token) = token_of(headers) {
-        let mut tx = state.work.db.read().await?;
+        let mut tx = state.context.db.read().await?;
         let id = tx.repository_of_token(&token).await?.ok_or(WebError::Unauthorized(
             "this token is unknown or was revoked; `pacegate token create --repo OWNER/NAME` makes one",
         ))?;
@@ -63,7 +63,7 @@ pub(super) async fn pushing_repository(
         });
     }
     match &state.default_repo {
-        // Who tries to say who it is and fails is not nobody.
+        // Failed authentication is not anonymous access.
         Some(name) if is_this_machine(headers, peer) && !headers.contains_key(header::AUTHORIZATION) => {
             let sender = configured_sender(state, name).await?;
             Ok(Sender { was_forwarded: headers.contains_key(FORWARDED), ..sender })
@@ -76,24 +76,25 @@ pub(super) async fn pushing_repository(
     }
 }
 
-/// A sender whose repository the configuration names.
+/// A sender whose repository comes from the configuration.
 pub(super) async fn configured_sender(state: &AppState, name: &RepoName) -> Result<Sender, StoreError> {
     let sender = |repository: RepositoryRow| {
         let key = RateKey::of_repository(repository.id);
         Sender { repository, key, was_forwarded: false }
     };
-    let mut tx = state.work.db.read().await?;
+    let mut tx = state.context.db.read().await?;
     if let Some(row) = tx.find_repository(name).await? {
         return Ok(sender(row));
     }
     drop(tx);
-    let mut tx = state.work.db.write().await?;
-    let row = tx.ensure_repository(name, state.work.clock.now()).await?;
+    let mut tx = state.context.db.write().await?;
+    let row = tx.ensure_repository(name, state.context.clock.now()).await?;
     tx.commit().await?;
     Ok(sender(row))
 }
 
-/// A peer on loopback that no proxy speaks for: behind a proxy everybody would be local.
+/// A loopback peer without a proxy's headers. Behind a proxy on this machine every client would look
+/// local.
 fn is_this_machine(headers: &HeaderMap, peer: SocketAddr) -> bool {
     let forwarded = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"]
         .iter()
@@ -101,16 +102,16 @@ fn is_this_machine(headers: &HeaderMap, peer: SocketAddr) -> bool {
     peer.ip().to_canonical().is_loopback() && !forwarded
 }
 
-/// A repository a reader asked for by name: what it may not see is not there.
+/// A repository by its name. A repository that the reader may not see is `NotFound`.
 pub(super) async fn readable_repository(
     state: &AppState,
     headers: &HeaderMap,
     name: &RepoName,
 ) -> Result<RepositoryRow, WebError> {
-    let mut tx = state.work.db.read().await?;
+    let mut tx = state.context.db.read().await?;
     let row = match tx.find_repository(name).await? {
         Some(row) => row,
-        // Under a name it had; a repository that has the name now goes before.
+        // By an earlier name. A repository that has the name now takes precedence.
         None => tx.find_repository_by_old_name(name).await?.ok_or(WebError::NotFound)?,
     };
     drop(tx);
@@ -118,13 +119,13 @@ pub(super) async fn readable_repository(
     if may_read(state, of_token, &row) { Ok(row) } else { Err(WebError::NotFound) }
 }
 
-/// The repository of the reader's token, if it sent one that is good.
+/// The repository of the reader's token; none without a valid token.
 pub(super) async fn repository_of_reader(
     state: &AppState,
     headers: &HeaderMap,
 ) -> Result<Option<RepoId>, StoreError> {
     match token_of(headers) {
-        Some(token) => state.work.db.read().await?.repository_of_token(&token).await,
+        Some(token) => state.context.db.read().await?.repository_of_token(&token).await,
         None => Ok(None),
     }
 }
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_come_as_bearer_or_as_a_browser_s_password() {
+    fn token_is_bearer_or_basic_password() {
         assert_eq!(token_of(&headers(&[("authorization", "bearer abc ")])), Some("abc".into()));
         assert_eq!(token_of(&headers(&[("authorization", "Basic bWU6YWJj")])), Some("abc".into()));
         for wrong in ["abc", "Basic !!", "Digest abc", "Basic bWU="] {
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_s_clients_are_not_this_machine() {
+    fn proxied_clients_are_not_local() {
         let local: SocketAddr = "127.0.0.1:9".parse().expect("an address");
         let mapped: SocketAddr = "[::ffff:127.0.0.1]:9".parse().expect("an address");
         let remote: SocketAddr = "192.0.2.1:9".parse().expect("an address");

@@ -1,4 +1,5 @@
-//! The API: verdicts, runs, traces and comparisons as JSON. A token reads its own repository.
+//! The JSON API: verdicts, runs, traces and comparisons. Read-only. A token reads its own
+//! repository.
 
 use std::io::Read;
 use std::time::Duration;
@@ -20,11 +21,11 @@ use pacegate_report::comment::Comment;
 use pacegate_report::json::VerdictJson;
 use pacegate_store::{KeptTrace, RepositoryRow, RunFilter};
 
-/// The longest an answer is held.
+/// The longest wait for a verdict.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Runs in one answer.
 const RUNS: i64 = 100;
-/// The largest trace that is handed out.
+/// The largest trace that is sent uncompressed.
 const TRACE_LIMIT: u64 = 192 << 20;
 
 /// Routes below `/api/v1`.
@@ -39,7 +40,7 @@ pub(super) fn routes() -> Router<AppState> {
         .fallback(async || WebError::NotFound)
 }
 
-/// A repository of the path that the reader may see.
+/// The repository in the path, if the reader may see it.
 pub(super) async fn repository(
     state: &AppState,
     headers: &HeaderMap,
@@ -50,13 +51,13 @@ pub(super) async fn repository(
     readable_repository(state, headers, &name).await
 }
 
-/// A commit of the path: whole, or a beginning that only one known commit has.
+/// The commit in the path: complete, or a prefix of exactly one known commit.
 async fn commit(state: &AppState, repo: RepoId, text: &str) -> Result<CommitSha, WebError> {
     let sha: CommitSha = text.parse().map_err(|e| WebError::BadRequest(format!("{e}")))?;
     if sha.as_str().len() >= 40 {
         return Ok(sha);
     }
-    let mut known = state.work.db.read().await?.commits_like(repo, &sha).await?;
+    let mut known = state.context.db.read().await?.commits_like(repo, &sha).await?;
     match (known.pop(), known.pop()) {
         (Some(only), None) => Ok(only),
         (None, _) => Err(WebError::NotFound),
@@ -65,7 +66,7 @@ async fn commit(state: &AppState, repo: RepoId, text: &str) -> Result<CommitSha,
 }
 
 #[derive(Deserialize)]
-struct Wait {
+struct VerdictQuery {
     wait: Option<String>,
 }
 
@@ -78,7 +79,7 @@ struct Pending {
 async fn verdict(
     State(state): State<AppState>,
     Path((owner, repo, sha)): Path<(String, String, String)>,
-    Query(query): Query<Wait>,
+    Query(query): Query<VerdictQuery>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let row = repository(&state, &headers, &owner, &repo).await?;
@@ -113,11 +114,11 @@ async fn find_verdict(
     repo: RepoId,
     sha: &CommitSha,
 ) -> Result<Option<VerdictJson>, WebError> {
-    let row = state.work.db.read().await?.newest_comparison(repo, sha).await?;
+    let row = state.context.db.read().await?.newest_comparison(repo, sha).await?;
     Ok(row.map(|row| VerdictJson::from(&row.comparison)))
 }
 
-/// What GitHub gets, or in local mode would get, for a commit.
+/// Check and comment of a commit, as posted to GitHub. In local mode nothing is posted.
 #[derive(Serialize)]
 struct Published {
     check: PublishedCheck,
@@ -134,7 +135,7 @@ struct PublishedCheck {
 
 #[derive(Serialize)]
 struct PublishedComment {
-    /// `post`, `resolve` (an earlier comment is changed, none is made) or `none`.
+    /// `post`, `resolve` (an earlier comment is changed, no new one is made) or `none`.
     action: &'static str,
     body: Option<String>,
 }
@@ -147,8 +148,8 @@ async fn report(
     let row = repository(&state, &headers, &owner, &repo).await?;
     let sha = commit(&state, row.id, &sha).await?;
     let found =
-        state.work.db.read().await?.newest_comparison(row.id, &sha).await?.ok_or(WebError::NotFound)?;
-    let report = state.work.report(&row.name, found);
+        state.context.db.read().await?.newest_comparison(row.id, &sha).await?.ok_or(WebError::NotFound)?;
+    let report = state.context.report(&row.name, found);
     let check = report.check();
     let (action, body) = match report.comment() {
         Comment::Post(body) => ("post", Some(body)),
@@ -183,7 +184,7 @@ async fn runs(
         Some(sha) => RunFilter::Head(sha.parse().map_err(|e| WebError::BadRequest(format!("{e}")))?),
         None => RunFilter::All,
     };
-    let runs = state.work.db.read().await?.list_runs(row.id, &row.name, &filter, RUNS).await?;
+    let runs = state.context.db.read().await?.list_runs(row.id, &row.name, &filter, RUNS).await?;
     let runs: Vec<_> = runs.into_iter().map(|stored| stored.run).collect();
     Ok(Json(serde_json::json!({ "runs": runs })).into_response())
 }
@@ -194,18 +195,18 @@ async fn run(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let row = repository(&state, &headers, &owner, &repo).await?;
-    let mut tx = state.work.db.read().await?;
+    let mut tx = state.context.db.read().await?;
     let stored = tx.run(row.id, &row.name, &RunId(id)).await?.ok_or(WebError::NotFound)?;
     let stages = tx.samples(row.id, &stored.run.id).await?;
     let errors = tx.errors(row.id, &stored.run.id).await?;
     let kept = tx.kept_trace(row.id, &stored.run.id).await?;
     drop(tx);
-    let url = state.work.trace_url(stored.run.trace_id);
+    let url = state.context.trace_url(stored.run.trace_id);
     let trace = RunTrace::of(kept, url);
     Ok(Json(RunAnswer { measured: MeasuredRun { run: stored.run, stages, errors }, trace }).into_response())
 }
 
-/// A run, and what became of its raw trace.
+/// A run, and whether its raw trace is kept.
 #[derive(Serialize)]
 struct RunAnswer {
     #[serde(flatten)]
@@ -216,9 +217,9 @@ struct RunAnswer {
 #[derive(Serialize)]
 struct RunTrace {
     kept: bool,
-    /// The policy that keeps it, or `reported`; `null` when nobody does beyond the first days.
+    /// The policy that keeps it, or `reported`; `null` when it is kept only for the first days.
     by: Option<String>,
-    /// Where the operator's tool shows it.
+    /// Link to the operator's trace viewer.
     url: Option<String>,
 }
 
@@ -235,15 +236,17 @@ async fn trace(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let row = repository(&state, &headers, &owner, &repo).await?;
-    let kept = state.work.db.read().await?.kept_trace(row.id, &RunId(id)).await?.ok_or(WebError::NotFound)?;
+    let kept =
+        state.context.db.read().await?.kept_trace(row.id, &RunId(id)).await?.ok_or(WebError::NotFound)?;
     let trace_id = kept.trace.ok_or(WebError::NotFound)?;
     if kept.is_dropped {
         return Err(WebError::Gone(
-            "the raw trace was dropped: no policy keeps it; the run's durations are kept",
+            "the raw trace was dropped, because no policy keeps it; the run's durations are still here",
         ));
     }
-    let gone = WebError::Gone("the raw trace is not where it was kept; the run's durations are there");
-    let gzip = state.work.traces.get(row.id, trace_id).await?.ok_or(gone)?;
+    let missing =
+        WebError::Gone("the raw trace is missing in the trace store; the run's durations are still here");
+    let gzip = state.context.traces.get(row.id, trace_id).await?.ok_or(missing)?;
     let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if accepts.split(',').any(|one| one.split(';').next().unwrap_or_default().trim() == "gzip") {
         let kind = [(header::CONTENT_TYPE, "application/json"), (header::CONTENT_ENCODING, "gzip")];
@@ -269,7 +272,7 @@ async fn comparison(
 ) -> Result<Response, WebError> {
     let id = ComparisonId(id);
     let of_token = repository_of_reader(&state, &headers).await?;
-    let mut tx = state.work.db.read().await?;
+    let mut tx = state.context.db.read().await?;
     let repo = tx.repository_of_comparison(&id).await?.ok_or(WebError::NotFound)?;
     let row =
         tx.repository(repo).await?.filter(|row| may_read(&state, of_token, row)).ok_or(WebError::NotFound)?;

@@ -1,5 +1,5 @@
-//! The one place that turns an error into an answer: a status and a sentence for whoever
-//! asked, the whole chain for the log. No internal text leaves.
+//! The only place that turns an error into an answer: a status and one sentence for the client, the
+//! whole chain of causes for the log. Internal texts stay in the log.
 
 use std::any::Any;
 use std::time::Duration;
@@ -20,91 +20,73 @@ use pacegate_report::page::{ErrorPage, Site};
 use pacegate_store::StoreError;
 use pacegate_store::app_file::AppFileError;
 
-/// When to send again what a service that is busy refused.
+/// `Retry-After` of an overloaded service.
 const SOON: Duration = Duration::from_secs(2);
 
-/// Why a request is not answered as asked.
+/// Why a request failed. The text of each variant is the answer to the client.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WebError {
-    /// There is nothing there, or nothing for this reader.
+    /// Absent, or hidden from this reader.
     #[error("there is nothing here; a private repository's data needs a token of that repository")]
     NotFound,
-    /// A parameter is not of its form.
+    /// A malformed parameter or body.
     #[error("{0}")]
     BadRequest(String),
-    /// The sender did not prove who it is.
+    /// No valid token.
     #[error("{0}")]
     Unauthorized(&'static str),
-    /// The page is at this path now.
-    #[error("this page has another address now")]
+    /// Redirects to this path.
+    #[error("this page has moved")]
     Moved(String),
-    /// The sender may not do this, whoever it is.
+    /// Refused for a valid token too.
     #[error("{0}")]
     Forbidden(&'static str),
-    /// It was there and is no more.
+    /// Existed earlier.
     #[error("{0}")]
     Gone(&'static str),
-    /// Larger than a body may be.
     #[error("the body is larger than {limit_mib} MiB, which is the limit after decompression too")]
-    TooLarge {
-        /// The limit.
-        limit_mib: usize,
-    },
-    /// None of the types that are read; they are named.
+    TooLarge { limit_mib: usize },
+    /// Names the supported types.
     #[error("the content type has to be {0}")]
     UnsupportedMediaType(&'static str),
-    /// Compressed in a way that is not read.
     #[error("a body may be compressed once, with gzip, deflate or zstd")]
     UnsupportedEncoding,
-    /// An upload of a job that is not compressed as those are.
-    #[error("an upload of a job is compressed with gzip: send it with `Content-Encoding: gzip`")]
+    #[error("an upload of a job has to be compressed with gzip: send it with `Content-Encoding: gzip`")]
     NotGzip,
-    /// There is something here, but not for this method.
-    #[error("this address does not take that method; docs/api.md lists which it takes")]
+    #[error("this address does not support that method; docs/api.md lists the supported ones")]
     WrongMethod,
-    /// A port for something else; what for is said.
+    /// Says what the port is for.
     #[error("there is nothing here: {0}")]
     WrongPort(&'static str),
-    /// Too much at once: later, please.
-    #[error("the service has its hands full; send this again in a moment")]
+    #[error("the service is overloaded; send this again in a moment")]
     Busy,
-    /// A repository has too many traces that are no run yet.
     #[error(
-        "too many traces of this repository wait for their root span; a trace that brings its root is taken all the \
-         same. Does something else than a pipeline send here?"
+        "too many traces of this repository wait for their root span; a trace with its root span is still accepted. \
+         Does a sender other than a pipeline use this token?"
     )]
     TooManyOpenTraces,
-    /// The process has no memory for it now.
     #[error("the service is near its memory limit (PACEGATE_MEMORY_LIMIT); send this again in a moment")]
     OutOfMemory,
-    /// The sender stopped in the middle of a body.
-    #[error("the body stopped coming; send it again")]
+    /// The sender paused too long in the middle of a body.
+    #[error("the body stopped arriving; send it again")]
     Stalled,
-    /// One token pushes more than it may.
     #[error("this token pushes faster than PACEGATE_TOKEN_RATE allows; send this again after the wait")]
-    TooFast {
-        /// How long to wait.
-        wait: Duration,
-    },
-    /// A delivery is refused.
+    TooFast { wait: Duration },
     #[error(transparent)]
     Webhook(#[from] WebhookError),
-    /// A job did not prove who it is.
     #[error(transparent)]
     Oidc(#[from] OidcError),
-    /// What a job uploaded can't be used.
     #[error("the upload is refused: {0}")]
     Archive(#[from] ArchiveError),
-    /// GitHub could not, while somebody waits for it.
+    /// A call to GitHub failed while a client waits for it.
     #[error("{0}")]
     GitHub(#[from] GitHubError),
-    /// The App can't be kept.
+    /// The file for the App can't be written.
     #[error("{0}")]
     AppFile(#[from] AppFileError),
-    /// The store could not.
     #[error("the service can't reach its data right now; try again in a moment")]
     Store(#[from] StoreError),
-    /// A defect of ours.
+    /// A defect of Pacegate.
     #[error("this failed because of a defect in Pacegate; the log has the details")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -169,7 +151,7 @@ impl WebError {
         response
     }
 
-    /// How long to wait before sending again; none when that can't help.
+    /// How long to wait before a retry; none when a retry can't help.
     fn wait(&self) -> Option<Duration> {
         match (self, self.status()) {
             (Self::TooFast { wait }, _) => Some(*wait),
@@ -201,21 +183,19 @@ impl IntoResponse for WebError {
     }
 }
 
-/// The same error as a page for people.
+/// The same error as an HTML page.
 #[derive(Debug)]
 pub(super) struct PageError {
-    /// What happened.
     pub error: WebError,
-    /// Shown in the page's head.
     pub site: Site,
-    /// Ask the browser's user for a token: any user name, the token as password.
+    /// Makes the browser ask for a token: any user name, the token as password.
     pub ask: bool,
 }
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         self.error.log();
-        // What is not there without a token may be there with one, and nobody learns which.
+        // A page that is hidden without a token and an absent page have the same answer.
         let ask = self.ask && matches!(self.error, WebError::NotFound);
         let status = if ask { StatusCode::UNAUTHORIZED } else { self.error.status() };
         let page = ErrorPage { site: self.site, status: status.as_u16(), sentence: self.error.to_string() };
@@ -225,7 +205,7 @@ impl IntoResponse for PageError {
             let challenge = HeaderValue::from_static("Basic realm=\"a token of the repository as password\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        // What is not there for one reader may be there for another.
+        // A page can be hidden from one reader and visible to another.
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Authorization"));
         response
     }
@@ -234,9 +214,8 @@ impl IntoResponse for PageError {
 /// The same error as OTLP's `Status` message, in the request's own encoding.
 #[derive(Debug)]
 pub(super) struct OtlpError {
-    /// What happened.
     pub error: WebError,
-    /// Whether the request was JSON.
+    /// Whether the answer is JSON instead of protobuf.
     pub json: bool,
 }
 
@@ -248,15 +227,15 @@ impl IntoResponse for OtlpError {
             let body = serde_json::json!({ "message": message }).to_string();
             (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
         } else {
-            let body = super::ingest::otlp_http::protobuf_text_field(2, &message);
+            let body = super::ingest::otlp::protobuf_text_field(2, &message);
             (status, [(header::CONTENT_TYPE, "application/x-protobuf")], body).into_response()
         };
         self.error.finish(response)
     }
 }
 
-/// The same error as a status of gRPC. What sending again can't mend has no code that senders of
-/// spans try again; `RESOURCE_EXHAUSTED` always says when.
+/// The same error as a gRPC status. An error that a retry can't fix has a code after which senders
+/// of spans do not retry. `RESOURCE_EXHAUSTED` always comes with a delay.
 #[derive(Debug)]
 pub(super) struct GrpcError(pub WebError);
 
@@ -264,7 +243,7 @@ impl GrpcError {
     fn code(&self) -> Code {
         match &self.0 {
             WebError::TooFast { .. } => Code::ResourceExhausted,
-            // What gRPC answers to a method or a compression it does not know.
+            // gRPC's code for an unknown method or compression.
             WebError::WrongPort(_) | WebError::UnsupportedEncoding => Code::Unimplemented,
             error => match error.status() {
                 StatusCode::UNAUTHORIZED => Code::Unauthenticated,
@@ -293,7 +272,7 @@ impl IntoResponse for GrpcError {
     }
 }
 
-/// Why a body could not be read: too large, cut off, or not compressed as it says.
+/// Why a body could not be read: too large, cut off, or wrongly compressed.
 pub(super) fn body_error(error: &axum::Error, limit: usize) -> WebError {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
@@ -305,8 +284,8 @@ pub(super) fn body_error(error: &axum::Error, limit: usize) -> WebError {
     WebError::BadRequest(format!("the body could not be read: {error}"))
 }
 
-/// A handler panicked: the sender gets a status, the log the text.
-#[expect(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]
+/// The answer after a panic in a handler. The text of the panic goes to the log only.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that tower-http needs")]
 pub(super) fn panicked(cause: Box<dyn Any + Send>) -> axum::http::Response<Body> {
     let text = cause
         .downcast_ref::<String>()

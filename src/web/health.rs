@@ -1,4 +1,4 @@
-//! For whoever runs the service: is it alive, is it ready, what does it count.
+//! Liveness, readiness and metrics, for operators. Readable by anyone who reaches the port.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::AppState;
 use super::error::WebError;
 
-/// What GitHub counts writes in.
+/// The period of GitHub's limit on writes.
 const HOUR: Duration = Duration::from_hours(1);
 
 /// `GET /healthz`: the process answers.
@@ -19,7 +19,7 @@ pub(super) async fn healthz() -> &'static str {
 
 /// `GET /readyz`: the database is reachable and its tables are up to date.
 pub(super) async fn readyz(State(state): State<AppState>) -> Result<Response, WebError> {
-    Ok(if state.work.db.is_migrated().await? {
+    Ok(if state.context.db.is_migrated().await? {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the database is not migrated: run `pacegate migrate`\n")
@@ -29,16 +29,17 @@ pub(super) async fn readyz(State(state): State<AppState>) -> Result<Response, We
 
 /// `GET /metrics`: Prometheus' text format.
 pub(super) async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse, WebError> {
-    let now = state.work.clock.now();
-    let mut tx = state.work.db.read().await?;
-    let jobs = tx.count_tasks().await?;
-    let budgets = tx.github_budgets_overview(now, now.before(HOUR)).await?;
+    let now = state.context.clock.now();
+    let mut tx = state.context.db.read().await?;
+    let tasks = tx.count_tasks().await?;
+    let limits = tx.github_budgets_overview(now, now.before(HOUR)).await?;
     drop(tx);
-    state.work.metrics.set_github_budgets(
-        budgets.closed,
-        budgets.least_calls_percent.unwrap_or(100),
-        budgets.most_writes.unwrap_or(0),
+    state.context.metrics.set_github_limits(
+        limits.closed,
+        limits.least_calls_percent.unwrap_or(100),
+        limits.most_writes.unwrap_or(0),
     );
-    let text = state.work.metrics.encode(jobs.open, jobs.dead).map_err(|e| WebError::Internal(e.into()))?;
+    let text =
+        state.context.metrics.encode(tasks.open, tasks.dead).map_err(|e| WebError::Internal(e.into()))?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
 }

@@ -1,17 +1,17 @@
-//! The service's door: webhook, spans, pages and API on one port. Handlers are thin: check who
-//! asks and how much, hand bytes down, commit, answer.
+//! The web server: webhook, spans, pages and API on the main port, and the ports of each protocol.
+//! Handlers check permission and size, commit, and answer. They measure and judge nothing.
 
 mod access;
 mod actions;
 mod api;
 mod error;
-pub mod forward;
+pub(crate) mod forward;
 mod health;
-pub mod ingest;
-pub mod listen;
+pub(crate) mod ingest;
+pub(crate) mod listen;
 mod pages;
 mod schema;
-pub mod setup;
+pub(crate) mod setup;
 mod webhook;
 
 use std::sync::Arc;
@@ -27,101 +27,102 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use self::ingest::admission::Admission;
-pub use self::ingest::admission::{AdmissionLimits, memory_of_this_machine};
+pub(crate) use self::ingest::admission::{AdmissionLimits, default_memory_limit};
 use self::ingest::commit::Committer;
 use crate::config::PageAccess;
+use crate::protocols::OTLP_HTTP;
 use crate::tasks::WorkerContext;
 use pacegate_engine::model::ids::RepoName;
 use pacegate_github::oidc::Verifier;
 
 /// How long a request may take, from its head to the answer.
-const REQUEST: Duration = Duration::from_secs(90);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Large deliveries that are held in memory at once; further ones wait.
-const WEBHOOKS_AT_ONCE: usize = 8;
+/// Large deliveries in memory at the same time; further ones wait.
+const LARGE_WEBHOOKS: usize = 8;
 
-/// What every handler may use. Cheap to clone.
+/// State for every handler. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct AppState {
-    /// Database, clock, chance, counters.
-    pub work: WorkerContext,
+pub(crate) struct AppState {
+    pub context: WorkerContext,
     /// Secrets that sign deliveries; empty in local mode.
     pub webhook_secrets: Arc<[SecretString]>,
-    /// Repository of spans that come without a token from this machine.
+    /// Repository of spans that come from this machine without a token.
     pub default_repo: Option<RepoName>,
-    /// Which pages anybody may read.
     pub pages: PageAccess,
-    /// Makes the App; none when there is one, or none is wanted.
+    /// None if an App is configured, or `--no-setup` is.
     pub setup: Option<Arc<setup::Setup>>,
-    /// Verifies the tokens of jobs; none without an App.
+    /// Verifies the OIDC tokens of CI jobs; none without an App.
     pub oidc: Option<Arc<Verifier>>,
-    /// Where accepted spans also go.
     pub forwarder: Option<forward::Forwarder>,
-    /// Whether somebody configured the public address, or it is just where we listen.
-    pub public_url_is_chosen: bool,
+    /// Whether the public address was configured, instead of taken from the listening port.
+    pub public_url_is_configured: bool,
     committer: Committer,
     admission: Arc<Admission>,
     webhook_slots: Arc<Semaphore>,
 }
 
 impl AppState {
-    /// The state of one process.
     #[must_use]
-    pub fn new(
-        work: WorkerContext,
+    pub(crate) fn new(
+        context: WorkerContext,
         webhook_secrets: Vec<SecretString>,
         default_repo: Option<RepoName>,
         pages: PageAccess,
         limits: AdmissionLimits,
     ) -> Self {
         Self {
-            committer: Committer::new(work.clone()),
-            admission: Arc::new(Admission::new(limits, work.clock.clone())),
-            work,
+            committer: Committer::new(context.clone()),
+            admission: Arc::new(Admission::new(limits, context.clock.clone())),
+            context,
             webhook_secrets: webhook_secrets.into(),
             default_repo,
             pages,
             setup: None,
             oidc: None,
             forwarder: None,
-            public_url_is_chosen: true,
-            webhook_slots: Arc::new(Semaphore::new(WEBHOOKS_AT_ONCE)),
+            public_url_is_configured: true,
+            webhook_slots: Arc::new(Semaphore::new(LARGE_WEBHOOKS)),
         }
     }
 
-    /// The same state of a service without an App that can be given one.
+    /// Offers `/setup`.
     #[must_use]
-    pub fn with_setup(mut self, setup: Option<Arc<setup::Setup>>, public_url_is_chosen: bool) -> Self {
+    pub(crate) fn with_setup(
+        mut self,
+        setup: Option<Arc<setup::Setup>>,
+        public_url_is_configured: bool,
+    ) -> Self {
         self.setup = setup;
-        self.public_url_is_chosen = public_url_is_chosen;
+        self.public_url_is_configured = public_url_is_configured;
         self
     }
 
-    /// The same state, whose accepted spans also go elsewhere.
+    /// Forwards accepted spans.
     #[must_use]
-    pub fn with_forwarder(mut self, forwarder: Option<forward::Forwarder>) -> Self {
+    pub(crate) fn with_forwarder(mut self, forwarder: Option<forward::Forwarder>) -> Self {
         self.forwarder = forwarder;
         self
     }
 
-    /// The same state, which jobs can prove to who they are.
+    /// Lets CI jobs authenticate with OIDC tokens.
     #[must_use]
-    pub fn with_oidc(mut self, verifier: Option<Verifier>) -> Self {
+    pub(crate) fn with_oidc(mut self, verifier: Option<Verifier>) -> Self {
         self.oidc = verifier.map(Arc::new);
         self
     }
 
-    /// Whether nothing is posted: there is no App.
+    /// Whether no App is configured, so that nothing is posted.
     #[must_use]
-    pub fn local_mode(&self) -> bool {
-        self.work.app.is_none()
+    pub(crate) fn local_mode(&self) -> bool {
+        self.context.app.is_none()
     }
 }
 
 /// Every route of the main port.
-pub fn router(state: AppState) -> Router {
+pub(crate) fn router(state: AppState) -> Router {
     let routes = Router::new()
-        .route("/v1/traces", post(ingest::otlp_http::traces))
+        .merge(ingest::ports::routes(OTLP_HTTP))
         .route("/webhook", post(webhook::webhook))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -141,14 +142,12 @@ pub fn router(state: AppState) -> Router {
     bounded(routes).with_state(state)
 }
 
-/// What holds on every port: a request has its time, a panic is an answer, and nobody guesses
-/// what an answer is.
+/// Layers of every port: a timeout, an answer for a panic, and no content sniffing.
 fn bounded(routes: Router<AppState>) -> Router<AppState> {
-    // A slow sender may take its time, but not forever. 503, because senders of spans come
-    // again after it and not after a 408.
-    let late = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST);
+    // 503 instead of 408, because senders of spans try again only after 503.
+    let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT);
     routes
-        .layer(late)
+        .layer(timeout)
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(header_layer(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
 }

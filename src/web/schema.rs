@@ -1,4 +1,4 @@
-//! The JSON Schema of the policy file, for editors: for anybody, it says nothing of anyone.
+//! The JSON Schema of the policy file, for editors. Public, because it holds no data.
 
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -10,7 +10,7 @@ pub(super) async fn policy() -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, "application/schema+json"),
         (header::CACHE_CONTROL, "public, max-age=3600"),
-        // An editor in a browser reads it from another origin.
+        // Editors in a browser read it from another origin.
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     ];
     (headers, policy::schema().to_string())

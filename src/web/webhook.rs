@@ -1,5 +1,5 @@
-//! GitHub's deliveries: verified over the raw bytes, recorded once, answered at once. What is
-//! to be done about them is a job.
+//! GitHub's webhook deliveries: the signature is verified over the raw bytes, and each delivery is
+//! recorded once and answered at once. A background task handles it.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::tasks::{HandleDelivery, Task};
 use pacegate_github::webhook::{Event, WebhookError, parse, verify};
 use pacegate_store::DeliveryRow;
 
-/// GitHub caps its payloads at 25 MB.
+/// GitHub's largest payload has 25 MB.
 const BODY_LIMIT: usize = 25 << 20;
 
-/// Deliveries up to this size are read without waiting for a place.
+/// Deliveries up to this size need no permit of `webhook_slots`.
 const SMALL: usize = 1 << 20;
-/// Of a delivery that is refused whatever it says, so much is read.
+/// Bytes that are read of an unsigned delivery, which is refused.
 const UNSIGNED: usize = 64 << 10;
-/// GitHub gives up after ten seconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// GitHub waits ten seconds for the answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn looks_signed(signature: &str) -> bool {
     signature.strip_prefix("sha256=").is_some_and(|hex| hex.len() == 64)
@@ -34,24 +34,24 @@ pub(super) async fn webhook(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, WebError> {
-    let count = |outcome| Metrics::count(&state.work.metrics.deliveries, "github", outcome);
+    let count = |outcome| Metrics::count(&state.context.metrics.deliveries, "github", outcome);
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let signature = header("x-hub-signature-256");
     if !signature.is_some_and(looks_signed) || state.webhook_secrets.is_empty() {
-        // Before the body is kept: who does not even try to sign may not fill our memory. A small one
-        // is read all the same, because an answer beside an unread body may never arrive.
-        let _read = tokio::time::timeout(PATIENCE, to_bytes(body, UNSIGNED)).await;
+        // Before the body is stored: an unsigned delivery must not fill the memory. A small body is
+        // read anyway, because an answer may get lost while the body is unread.
+        let _read = tokio::time::timeout(TIMEOUT, to_bytes(body, UNSIGNED)).await;
         count("refused");
         return Err(WebhookError::Signature.into());
     }
-    // Nearly all deliveries are small and need no place: nobody can keep them waiting.
+    // Nearly all deliveries are small. They need no permit, so large ones can't delay them.
     let length = header("content-length").and_then(|length| length.parse::<usize>().ok());
     let _slot = match length {
         Some(length) if length <= SMALL => None,
         _ => Some(state.webhook_slots.acquire().await.map_err(|_| WebError::Busy)?),
     };
     let read = to_bytes(body, length.unwrap_or(BODY_LIMIT).min(BODY_LIMIT));
-    let body = tokio::time::timeout(PATIENCE, read)
+    let body = tokio::time::timeout(TIMEOUT, read)
         .await
         .map_err(|_| WebError::Busy)?
         .map_err(|e| body_error(&e, BODY_LIMIT))?;
@@ -70,17 +70,17 @@ pub(super) async fn webhook(
         .map_err(|e| WebError::Internal(e.into()))?;
     let is_ours = stored.is_some();
     let row = DeliveryRow { delivery_id: delivery_id.to_owned(), event: event.to_owned(), body: stored };
-    let work = &state.work;
-    let now = work.clock.now();
-    let mut tx = work.db.write().await?;
+    let context = &state.context;
+    let now = context.clock.now();
+    let mut tx = context.db.write().await?;
     let is_new = tx.record_delivery(&row, now).await?;
     if let Some(subject) = subject {
-        let job = HandleDelivery { delivery_id: row.delivery_id, subject };
+        let task = HandleDelivery { delivery_id: row.delivery_id, subject };
         if is_new {
-            job.push(&mut tx, now, &work.rng, now).await?;
+            task.push(&mut tx, now, &context.rng, now).await?;
         } else {
-            // Somebody asked GitHub to send it again because nothing came of it.
-            job.revive(&mut tx, now).await?;
+            // GitHub was asked to send it again, because it had no effect the first time.
+            task.revive(&mut tx, now).await?;
         }
     }
     tx.commit().await?;

@@ -1,6 +1,6 @@
-//! `pacegate demo`: a real service on a fresh embedded database, fed over real HTTP with a
-//! made-up pipeline: a history, then a pull request in two pushes that slows the integration
-//! tests and raises a new exception. The service knows nothing of it being a demo.
+//! `pacegate demo`: starts a real service on a new embedded database and pushes a made-up pipeline
+//! over HTTP. After a history come two pushes of a pull request that slows the integration tests and
+//! raises a new exception. The service does not know that this is a demo.
 
 mod pipeline;
 mod push;
@@ -13,9 +13,9 @@ use clap::Args;
 use self::pipeline::{Change, RunPlan};
 use self::push::Pusher;
 use super::CliError;
-use super::output::{progress, say};
+use super::output::{print, print_progress};
 use super::serve::{ServeArgs, Service, stop_signal};
-use crate::config::{AdmissionArgs, GitHubArgs, PortArgs, StoreArgs, WebArgs, WorkArgs};
+use crate::config::{AdmissionArgs, GitHubArgs, ListenArgs, PortArgs, StoreArgs, WebArgs, WorkArgs};
 use pacegate_clock::{Clock, Randomness};
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoName};
 use pacegate_engine::model::time::Timestamp;
@@ -23,13 +23,13 @@ use pacegate_engine::model::time::Timestamp;
 const REPOSITORY: &str = "acme/my-app";
 const HISTORY: u32 = 40;
 const PULL_REQUEST: PrNumber = PrNumber(17);
-/// The made-up durations are the same at every demo.
+/// Makes the durations the same in every demo.
 const SEED: u64 = 20_261_122;
 
 /// Arguments of `demo`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct DemoArgs {
-    /// Ends after printing the comment
+    /// Exits after printing the comment, instead of leaving the pages up
     #[arg(long)]
     exit: bool,
     /// Address of the pages
@@ -52,13 +52,13 @@ async fn show(args: &DemoArgs, folder: &Path) -> Result<(), CliError> {
     let service =
         Service::start(service_args(args, folder), clock.clone(), Randomness::from_system()).await?;
     let address = format!("http://{}", service.address);
-    let told = tell(&service, &address, &clock).await;
-    if told.is_ok() && !args.exit {
-        say(&format!("\nThe pages are up at {address} - Ctrl+C ends them."));
+    let pushed = push_story(&service, &address, &clock).await;
+    if pushed.is_ok() && !args.exit {
+        print(&format!("\nThe pages are up at {address} - Ctrl+C ends them."));
         stop_signal().await?;
     }
     service.stop().await;
-    told
+    pushed
 }
 
 fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
@@ -99,7 +99,7 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
             default_repo: None,
             pages: None,
             no_setup: true,
-            ports: PortArgs::closed(),
+            ports: PortArgs { listen: ListenArgs::closed(), jaeger_udp_repo: None },
             admission: AdmissionArgs::default(),
             forward_url: None,
             forward_headers: None,
@@ -108,17 +108,17 @@ fn service_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
     }
 }
 
-/// Pushes the story and prints what the service says of it.
-async fn tell(service: &Service, address: &str, clock: &Clock) -> Result<(), CliError> {
+/// Pushes all runs, and prints the verdicts and the comment.
+async fn push_story(service: &Service, address: &str, clock: &Clock) -> Result<(), CliError> {
     let repo: RepoName = REPOSITORY.parse().map_err(|e| CliError::Demo(format!("{e}")))?;
-    let mut tx = service.work.db.write().await?;
+    let mut tx = service.context.db.write().await?;
     let repository = tx.ensure_repository(&repo, clock.now()).await?;
-    let (_, token) = tx.create_token(repository.id, "demo", &service.work.rng, clock.now()).await?;
+    let (_, token) = tx.create_token(repository.id, "demo", &service.context.rng, clock.now()).await?;
     tx.commit().await?;
     let pusher = Pusher::new(address, &token, repo);
     let rng = Randomness::seeded(SEED);
 
-    progress(&format!("Pushing {HISTORY} runs of {REPOSITORY} on main, ten days of them ..."));
+    print_progress(&format!("Pushing {HISTORY} runs of {REPOSITORY} on main, ten days of them ..."));
     let mut started_at = clock.now().before(Duration::from_hours(u64::from(HISTORY) * 6 + 2));
     for number in 0..HISTORY {
         started_at = started_at.after(Duration::from_hours(6));
@@ -128,13 +128,16 @@ async fn tell(service: &Service, address: &str, clock: &Clock) -> Result<(), Cli
     let pushes = [(HISTORY, Duration::from_mins(40)), (HISTORY + 1, Duration::from_mins(15))];
     for (number, ago) in pushes {
         let plan = plan(number, clock.now().before(ago), Change::SlowIntegrationTests, Some(PULL_REQUEST));
-        progress(&format!("Pushing commit {} of pull request {PULL_REQUEST} ...", plan.head_sha.short()));
+        print_progress(&format!(
+            "Pushing commit {} of pull request {PULL_REQUEST} ...",
+            plan.head_sha.short()
+        ));
         pusher.push(&plan, &rng).await?;
         let verdict = pusher.verdict(&plan.head_sha).await?;
-        say(&format!("Commit {} of pull request {PULL_REQUEST}: {verdict}", plan.head_sha.short()));
+        print(&format!("Commit {} of pull request {PULL_REQUEST}: {verdict}", plan.head_sha.short()));
         if number == HISTORY + 1 {
             let comment = pusher.comment(&plan.head_sha).await?;
-            say(&format!("\nThe comment on the pull request:\n\n{comment}"));
+            print(&format!("\nThe comment on the pull request:\n\n{comment}"));
         }
     }
     Ok(())

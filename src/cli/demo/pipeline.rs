@@ -1,6 +1,5 @@
-//! The demo's pipeline: checkout, build, test and deploy with their sub-operations, and the
-//! noise that shared runners have: a speed of the machine, heavy tails, a flaky upload, a
-//! failed run and a rerun in between.
+//! The demo's pipeline: checkout, build, test and deploy with their operations. It has the noise of
+//! shared runners: machines of different speed, heavy tails, a flaky upload, failed runs and reruns.
 
 use std::sync::Arc;
 
@@ -11,31 +10,27 @@ use pacegate_engine::model::span::{
 };
 use pacegate_engine::model::time::Timestamp;
 
-/// What a run does differently from the usual.
+/// The change in a run's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Nothing.
     None,
-    /// The integration tests wait for a service that is slow to answer, and say so.
+    /// The integration tests wait for a slow service and record an exception.
     SlowIntegrationTests,
 }
 
-/// A run to be made.
+/// A run to generate.
 #[derive(Debug, Clone)]
 pub(super) struct RunPlan {
     /// Counts the runs.
     pub number: u32,
-    /// When it begins.
     pub started_at: Timestamp,
-    /// The commit it measures.
     pub head_sha: CommitSha,
-    /// What is different.
     pub change: Change,
-    /// The pull request it belongs to; none for a run of main.
+    /// None for a run of main.
     pub pull_request: Option<PrNumber>,
 }
 
-/// Name, usual seconds, and the share of them that depends on the machine rather than the network.
+/// Name, usual seconds, and the share of them that depends on the machine instead of the network.
 type Operation = (&'static str, f64, f64);
 
 /// Name and type of a stage, and its operations.
@@ -54,7 +49,7 @@ const STAGES: [(&str, &str, &[Operation]); 4] = [
     ),
 ];
 
-/// How much longer the changed integration tests take.
+/// Factor on the duration of the changed integration tests.
 const SLOWER: f64 = 1.58;
 
 const NANOS: f64 = 1e9;
@@ -75,7 +70,7 @@ pub(super) fn spans(plan: &RunPlan, repo: &RepoName, rng: &Randomness) -> Vec<Sp
         spans: Vec::new(),
     };
     let root = trace.id();
-    // Three kinds of machine behind one label: usual, a tenth slower, a quarter slower.
+    // Three kinds of machine share one label: usual, a tenth slower, a quarter slower.
     let machine = [0.0, 0.0, 0.0, 0.1, 0.1, 0.25][usize::from(rng.bytes::<1>()[0]) % 6] + 0.03 * normal(rng);
     let fails = plan.number % 17 == 11;
     let mut now = plan.started_at.0 * 1_000;
@@ -156,8 +151,8 @@ impl Recorder<'_> {
         });
     }
 
-    /// One stage with its operations, one after the other; returns when it ended.
-    #[expect(clippy::too_many_arguments, reason = "what a stage of a made-up pipeline depends on")]
+    /// Adds one stage with its operations in sequence. Returns its end in nanoseconds.
+    #[expect(clippy::too_many_arguments, reason = "a made-up stage depends on all of them")]
     fn stage(
         &mut self,
         root: SpanId,
@@ -232,7 +227,7 @@ fn normal(rng: &Randomness) -> f64 {
     (-2.0 * uniform(rng).ln()).sqrt() * (std::f64::consts::TAU * uniform(rng)).cos()
 }
 
-/// Student's t with five degrees of freedom: what is left of durations has such tails.
+/// Student's t with five degrees of freedom: residuals of durations have such tails.
 fn heavy_tailed(rng: &Randomness) -> f64 {
     let chi_squared: f64 = (0..5).map(|_| normal(rng).powi(2)).sum();
     normal(rng) / (chi_squared / 5.0).sqrt()

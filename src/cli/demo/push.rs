@@ -1,4 +1,4 @@
-//! A client of the service, like any other: OTLP over HTTP in, the API out.
+//! The demo's client of the service: pushes OTLP over HTTP and reads the API.
 
 use std::io::Write;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use pacegate_clock::Randomness;
 use pacegate_engine::model::ids::{CommitSha, RepoName};
 use pacegate_ingest::otlp::encode_json;
 
-/// How long the service may take for its answer.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Timeout for the service's results.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Pushes runs for one repository and reads its verdicts.
 pub(super) struct Pusher {
@@ -61,7 +61,7 @@ impl Pusher {
         Ok((status, answer.json().await.map_err(failed)?))
     }
 
-    /// Waits until so many runs have been collected.
+    /// Waits until `count` runs have been collected.
     pub(super) async fn wait_for_runs(&self, count: u32) -> Result<(), CliError> {
         let collected = async {
             loop {
@@ -72,14 +72,14 @@ impl Pusher {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, collected)
+        tokio::time::timeout(TIMEOUT, collected)
             .await
             .unwrap_or_else(|_| Err(failed("the runs were not collected in time")))
     }
 
-    /// The verdict on a commit, in a word.
+    /// The verdict on a commit, as in the JSON API.
     pub(super) async fn verdict(&self, head_sha: &CommitSha) -> Result<String, CliError> {
-        let asked = async {
+        let verdict = async {
             loop {
                 let (status, body) = self.get(&format!("/commits/{head_sha}/verdict?wait=30s")).await?;
                 if status == 200 {
@@ -87,10 +87,12 @@ impl Pusher {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(failed("no verdict came in time")))
+        tokio::time::timeout(TIMEOUT, verdict)
+            .await
+            .unwrap_or_else(|_| Err(failed("no verdict came in time")))
     }
 
-    /// The comment as it would be posted.
+    /// The comment that would be posted.
     pub(super) async fn comment(&self, head_sha: &CommitSha) -> Result<String, CliError> {
         let (_, body) = self.get(&format!("/commits/{head_sha}/report")).await?;
         let comment = body["comment"]["body"].as_str();

@@ -1,5 +1,5 @@
-//! `doctor`'s look at GitHub: does the App exist as we need it, is it told of events, where may
-//! it work. Each finding says what to do.
+//! `doctor` on GitHub: the App's credentials, permissions, events, webhook and installations. Each
+//! finding suggests a fix.
 
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use pacegate_github::inspection::{DELIVERIES, INSTALLATIONS};
 use pacegate_github::registration::{EVENTS, MERGE_QUEUES, PERMISSIONS, RERUNS, web_url, webhook_url};
 use pacegate_store::DatabaseUrl;
 
-/// A JWT is dated a minute back and GitHub takes none from its future: half of that is left.
+/// The largest tolerated clock offset, in seconds. A JWT is dated 60 s back, and GitHub refuses one
+/// from its future. This keeps half of that in reserve.
 const CLOCK_OFFSET_S: i64 = 30;
-/// Installations that are looked into: each costs three calls.
-const LOOKED_INTO: usize = 10;
+/// Installations that are checked. Each costs three calls.
+const CHECKED_INSTALLATIONS: usize = 10;
 
-/// The credentials, if they can be used; none in local mode and when they can't.
+/// The credentials, if they are usable; none in local mode.
 pub(super) fn credentials_found(
     args: &DoctorArgs,
     database: &DatabaseUrl,
@@ -29,7 +30,7 @@ pub(super) fn credentials_found(
         Ok(Some(found)) => {
             if let Some(path) = &found.file {
                 findings.good(&format!(
-                    "the App's secrets are in {}, readable by its owner alone",
+                    "the App's secrets are in {}, readable only by its owner",
                     path.display()
                 ));
             }
@@ -39,8 +40,8 @@ pub(super) fn credentials_found(
             findings.note("no GitHub App is configured: local mode, nothing is posted");
             match app_file(&args.github, database) {
                 Some(path) => findings.note(&format!(
-                    "`serve` prints the address of a page that makes one; it will be kept in {}. Where a \
-                     service made one already, it needs a restart or the same PACEGATE_APP_FILE",
+                    "`serve` prints the address of a page that makes one, and saves it in {}. If a service \
+                     made one already, restart it or use the same PACEGATE_APP_FILE",
                     path.display()
                 )),
                 None => findings.note("set PACEGATE_APP_FILE to let `serve` offer a page that makes one"),
@@ -69,7 +70,7 @@ pub(super) async fn github(
         }
         Err(error) => {
             return findings.problem(&format!(
-                "GitHub at {url}: {}. Do App id and private key belong together, and is this machine's clock right?",
+                "GitHub at {url}: {}. Check that App id and private key belong together, and this machine's clock",
                 error_chain(&error)
             ));
         }
@@ -81,7 +82,7 @@ pub(super) async fn github(
     installations(&found.app, url, &facts, findings).await;
 }
 
-/// The App's settings, as far as an App knows where they are.
+/// The address of the App's settings.
 fn settings_page(api_url: &str, facts: &AppFacts) -> String {
     let github = web_url(api_url);
     match &facts.owner {
@@ -95,12 +96,12 @@ fn settings_page(api_url: &str, facts: &AppFacts) -> String {
 async fn clock(app: &App, findings: &mut Findings) {
     match app.clock_offset_s().await {
         Ok(Some(offset)) if offset.abs() > CLOCK_OFFSET_S => findings.problem(&format!(
-            "this machine's clock is {} s {} GitHub's, which takes no token from a wrong time: let it follow a time server (NTP)",
+            "this machine's clock is {} s {} GitHub's, which refuses tokens with a wrong time: synchronize it (NTP)",
             offset.abs(),
             if offset > 0 { "behind" } else { "ahead of" }
         )),
         Ok(Some(_)) => findings.good("this machine's clock agrees with GitHub's"),
-        // What keeps GitHub from answering is told by the next call.
+        // The next call reports why GitHub does not answer.
         Ok(None) | Err(_) => {}
     }
 }
@@ -133,13 +134,13 @@ fn permissions(facts: &AppFacts, settings: &str, findings: &mut Findings) {
         findings.good("the App has the permissions and events it needs");
     }
     let (queues, event) = MERGE_QUEUES;
-    let hears = facts.events.iter().any(|e| e == event);
-    if hears != granted(queues.name, queues.level).0 {
+    let gets_event = facts.events.iter().any(|e| e == event);
+    if gets_event != granted(queues.name, queues.level).0 {
         findings.note(&format!(
             "merge queues need both the permission {}:{} and the event {event}: {settings}",
             queues.name, queues.level
         ));
-    } else if !hears {
+    } else if !gets_event {
         findings.note(&format!(
             "merge queues are not checked: that needs {}:{} and {event}",
             queues.name, queues.level
@@ -161,12 +162,12 @@ async fn webhook(app: &App, public_url: Option<&str>, findings: &mut Findings) {
     let before = findings.problems;
     match (config.url.as_deref().filter(|url| !url.is_empty()), public_url.map(webhook_url)) {
         (None, _) => findings.problem(
-            "the App has no webhook: nothing will be heard of pull requests; activate it in the App's settings",
+            "the App has no webhook, so it gets no events of pull requests: activate it in the App's settings",
         ),
         (Some(url), Some(ours)) if url.trim_end_matches('/') != ours => findings.problem(&format!(
-            "GitHub delivers to {url}, and this service's address is {ours}; change the one or PACEGATE_PUBLIC_URL"
+            "GitHub delivers to {url}, but this service's address is {ours}: change the webhook's address or PACEGATE_PUBLIC_URL"
         )),
-        (Some(url), None) => findings.note(&format!("GitHub delivers to {url}; is this here?")),
+        (Some(url), None) => findings.note(&format!("GitHub delivers to {url}; check that this is the service's address")),
         (Some(_), Some(_)) => {}
     }
     if config.content_type.as_deref() != Some("json") {
@@ -192,7 +193,7 @@ async fn webhook(app: &App, public_url: Option<&str>, findings: &mut Findings) {
     match app.failed_deliveries(Duration::from_hours(24)).await {
         Ok(0) => findings.good("no delivery of the last day failed"),
         Ok(count) => findings.note(&format!(
-            "{}{count} deliveries of the last day failed: was the service down, or is a proxy in the way? Recent Deliveries in the App's settings shows them",
+            "{}{count} deliveries of the last day failed: check whether the service was down or a proxy blocks them; Recent Deliveries in the App's settings shows them",
             if count >= DELIVERIES { "at least " } else { "" }
         )),
         Err(error) => findings.note(&format!("failed deliveries can't be counted: {}", error_chain(&error))),
@@ -206,14 +207,14 @@ async fn installations(app: &App, api_url: &str, facts: &AppFacts, findings: &mu
     };
     if found.is_empty() {
         let page = format!("{}/apps/{}/installations/new", web_url(api_url), facts.slug);
-        return findings.note(&format!("the App is installed nowhere yet: {page}"));
+        return findings.note(&format!("the App is not installed yet: {page}"));
     }
     let more = if found.len() >= INSTALLATIONS { " or more" } else { "" };
     findings.good(&format!("the App is installed on {}{more} account(s)", found.len()));
-    for installation in found.iter().take(LOOKED_INTO) {
+    for installation in found.iter().take(CHECKED_INSTALLATIONS) {
         let account = installation.account();
         if installation.is_suspended() {
-            findings.note(&format!("{account}: suspended, its jobs wait"));
+            findings.note(&format!("{account}: suspended, its background jobs wait"));
             continue;
         }
         match app.installation_access(InstallationId(installation.id)).await {

@@ -1,4 +1,5 @@
-//! `pacegate doctor`: looks at everything a service needs and says what to do.
+//! `pacegate doctor`: checks everything that a service needs and suggests fixes. Changes nothing,
+//! except for `--revive-jobs`.
 
 mod github;
 mod jobs;
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::output::say;
+use super::output::print;
 use super::{CliError, database as database_url};
 use crate::config::{GitHubArgs, StoreArgs, WorkArgs};
 use crate::tasks::error_chain;
@@ -24,8 +25,8 @@ pub(super) struct DoctorArgs {
     github: GitHubArgs,
     #[command(flatten)]
     work: WorkArgs,
-    /// Gives every dead job all its attempts again
-    #[arg(long)]
+    /// Gives every dead background job all its attempts again
+    #[arg(long = "revive-jobs")]
     revive_tasks: bool,
 }
 
@@ -37,26 +38,26 @@ struct Findings {
 impl Findings {
     fn good(&self, text: &str) {
         let _ = self;
-        say(&format!("ok       {text}"));
+        print(&format!("ok       {text}"));
     }
 
     fn note(&self, text: &str) {
         let _ = self;
-        say(&format!("note     {text}"));
+        print(&format!("note     {text}"));
     }
 
     fn problem(&mut self, text: &str) {
         self.problems += 1;
-        say(&format!("PROBLEM  {text}"));
+        print(&format!("PROBLEM  {text}"));
     }
 }
 
-/// `pacegate doctor`: exit code 1 when something has to be done.
+/// `pacegate doctor`. Exit code 1 when something has to be fixed.
 pub(super) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CliError> {
     let mut findings = Findings::default();
     database(&args, &mut findings).await;
     traces(&args, &mut findings).await;
-    // A database that can't be named was told above.
+    // An invalid address was reported above.
     let Ok(url) = database_url(&args.store) else { return Ok(ExitCode::from(1)) };
     let found = github::credentials_found(&args, &url, &mut findings);
     let public_url =
@@ -85,7 +86,7 @@ async fn database(args: &DoctorArgs, findings: &mut Findings) {
         Ok(db) => db,
         Err(error) => return findings.problem(&format!("database {url:?}: {}", error_chain(&error))),
     };
-    let looked = async {
+    let checked = async {
         if !db.is_migrated().await? {
             findings.note(&format!(
                 "database {url:?}: tables are not up to date; `serve` and `migrate` bring them up to date"
@@ -96,26 +97,26 @@ async fn database(args: &DoctorArgs, findings: &mut Findings) {
         let mut tx = db.write().await?;
         if args.revive_tasks {
             let revived = tx.revive_dead_tasks(Clock::system().now()).await?;
-            findings.note(&format!("{revived} dead jobs were given another chance"));
+            findings.note(&format!("{revived} dead background jobs will be tried again"));
         }
         let counts = tx.count_tasks().await?;
         let dead = tx.dead_tasks(5).await?;
         tx.commit().await?;
         if counts.dead > 0 {
             findings.problem(&format!(
-                "{} jobs were given up; --revive-jobs runs them again; the newest:",
+                "{} background jobs failed for good; --revive-jobs runs them again; the newest:",
                 counts.dead
             ));
-            for job in dead {
-                let error = job.last_error.unwrap_or_default();
-                findings.note(&format!("{} after {} attempts: {error}", job.kind, job.attempts));
+            for task in dead {
+                let error = task.last_error.unwrap_or_default();
+                findings.note(&format!("{} after {} attempts: {error}", task.kind, task.attempts));
             }
         } else {
-            findings.good(&format!("no job was given up; {} wait or run", counts.open));
+            findings.good(&format!("no background job failed for good; {} wait or run", counts.open));
         }
         Ok::<(), pacegate_store::StoreError>(())
     };
-    if let Err(error) = looked.await {
+    if let Err(error) = checked.await {
         findings.problem(&format!("database {url:?}: {}", error_chain(&error)));
     }
     db.close().await;

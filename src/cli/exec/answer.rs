@@ -1,5 +1,5 @@
-//! What a server's answer to spans means: taken, taken with a remark, for now not, or never.
-//! Values in, sentences out; sends nothing.
+//! Interprets a server's answer to spans: accepted, accepted with a remark, refused for now, or
+//! refused for good. Sends nothing.
 
 use std::time::Duration;
 
@@ -11,20 +11,24 @@ use pacegate_ingest::redact::redacted;
 
 /// Why an attempt did not succeed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Failed {
-    /// Another attempt may, after this long if the server said so.
-    ForNow(String, Option<Duration>),
-    /// No further attempt will.
-    ForGood(String),
+pub(super) enum SendError {
+    /// A retry may succeed, after the delay that the server asked for, if any.
+    Temporary(String, Option<Duration>),
+    /// A retry can't succeed.
+    Permanent(String),
 }
 
-/// What the answer says: the remark of a server that took everything, if it made one.
-pub(super) fn outcome(status: StatusCode, headers: &HeaderMap, text: &str) -> Result<Option<String>, Failed> {
+/// The remark of a server that accepted everything, if it made one.
+pub(super) fn outcome(
+    status: StatusCode,
+    headers: &HeaderMap,
+    text: &str,
+) -> Result<Option<String>, SendError> {
     let is_page = is_page(headers);
     if status.is_success() && !is_page {
         return partial_success(text);
     }
-    let is_for_now = matches!(status.as_u16(), 429 | 502 | 503 | 504);
+    let is_temporary = matches!(status.as_u16(), 429 | 502 | 503 | 504);
     let advice = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             "; check PACEGATE_TOKEN (`pacegate token create --repo OWNER/NAME` makes one)"
@@ -35,15 +39,19 @@ pub(super) fn outcome(status: StatusCode, headers: &HeaderMap, text: &str) -> Re
     let reason = if is_page {
         format!("it answered {status} with a web page: the address may be wrong{advice}")
     } else {
-        // A server may repeat what it was sent, and the log is read by others.
+        // A server may repeat the request, and others read the log.
         let text = redacted(text.chars().take(300).collect());
         format!("it answered {status}{advice} {text}").trim_end().to_owned()
     };
-    Err(if is_for_now { Failed::ForNow(reason, retry_after(headers)) } else { Failed::ForGood(reason) })
+    Err(if is_temporary {
+        SendError::Temporary(reason, retry_after(headers))
+    } else {
+        SendError::Permanent(reason)
+    })
 }
 
-/// A partial success that rejects nothing is a remark of a server that took everything.
-fn partial_success(text: &str) -> Result<Option<String>, Failed> {
+/// A partial success without rejected spans is a remark.
+fn partial_success(text: &str) -> Result<Option<String>, SendError> {
     let answer = serde_json::from_str::<Value>(text).unwrap_or_default();
     let partial = &answer["partialSuccess"];
     let Some(message) = partial["errorMessage"].as_str().filter(|message| !message.is_empty()) else {
@@ -52,10 +60,10 @@ fn partial_success(text: &str) -> Result<Option<String>, Failed> {
     let message = redacted(message.chars().take(1_000).collect());
     let rejected = &partial["rejectedSpans"];
     let rejected = rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or(0);
-    if rejected == 0 { Ok(Some(remark(&message))) } else { Err(Failed::ForGood(message)) }
+    if rejected == 0 { Ok(Some(remark(&message))) } else { Err(SendError::Permanent(message)) }
 }
 
-/// Pacegate's own remark is of what can't be measured, and says so once.
+/// Shortens Pacegate's own remark about a run that can't be measured.
 fn remark(message: &str) -> String {
     match message.strip_prefix("accepted, but ") {
         Some(why) => {
@@ -84,11 +92,11 @@ mod tests {
                           without it the run can't be measured";
 
     #[test]
-    fn an_answer_is_read_for_what_it_means() {
+    fn answers_are_classified() {
         let partial = |rejected: &str, message: &str| {
             format!(r#"{{"partialSuccess":{{"rejectedSpans":{rejected},"errorMessage":"{message}"}}}}"#)
         };
-        let good = |text: &str| Err(Failed::ForGood(text.to_owned()));
+        let good = |text: &str| Err(SendError::Permanent(text.to_owned()));
         let page = "<html>Sign in</html>";
         for (status, kind, text, expected) in [
             (200, "application/json", "{}".to_owned(), Ok(None)),
@@ -126,10 +134,10 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_server_is_asked_again_when_it_says() {
+    fn retry_follows_delay_of_busy_server() {
         let headers = HeaderMap::from_iter([(RETRY_AFTER, "3".parse().expect("a value"))]);
         let reason = "it answered 503 Service Unavailable".to_owned();
-        let expected = Err(Failed::ForNow(reason, Some(Duration::from_secs(3))));
+        let expected = Err(SendError::Temporary(reason, Some(Duration::from_secs(3))));
         assert_eq!(outcome(StatusCode::SERVICE_UNAVAILABLE, &headers, ""), expected);
     }
 }

@@ -1,5 +1,5 @@
-//! Files that a command left: found by name, folder or pattern, read within bounds, and made
-//! spans below it. What is older than the command is another run's and is not read.
+//! Report files of a command: found by name, folder or pattern, read within bounds, and turned into
+//! spans below the command. Files older than the command belong to another run and are not read.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -13,23 +13,24 @@ use pacegate_engine::model::time::Timestamp;
 use pacegate_ingest::reports::{Reports, extensions};
 
 const FILE_BYTES: u64 = 128 << 20;
-/// Most files of one command, and most folder entries that are looked at for them.
+/// Files of one command.
 const FILES: usize = 1_000;
+/// Folder entries that are examined.
 const ENTRIES: usize = 100_000;
 const DEPTH: usize = 16;
-/// A file system's clock may be so much behind the machine's.
+/// A file system's clock may be behind the machine's clock by this.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// What was found.
+/// The content of all reports.
 #[derive(Default)]
 pub(super) struct Attached {
     pub spans: Vec<Span>,
-    /// Whether a part of it failed.
+    /// Whether a report has a failed part.
     pub failures: bool,
     pub warnings: Vec<String>,
 }
 
-/// Reads every report of a command that began then.
+/// Reads the reports of a command that began at `started_at`.
 pub(super) fn read(patterns: &[PathBuf], parent: &Span, started_at: Timestamp) -> Attached {
     let mut attached = Attached::default();
     let mut reports = Reports::default();
@@ -72,7 +73,7 @@ fn is_older(file: &Path, started_at: Timestamp) -> bool {
     changed.is_some_and(|since| Timestamp(0).after(since) < started_at.before(SLACK))
 }
 
-/// The files that a pattern means, in the order of their names.
+/// The files that match a pattern, sorted by name.
 fn files(pattern: &Path) -> Vec<PathBuf> {
     if pattern.is_dir() {
         let is_report = |path: &Path| {
@@ -85,7 +86,7 @@ fn files(pattern: &Path) -> Vec<PathBuf> {
     if pattern.exists() || !text.contains(['*', '?', '[', '{']) {
         return if pattern.exists() { vec![pattern.to_owned()] } else { Vec::new() };
     }
-    // Everything before the first part that is a pattern is a plain folder.
+    // The parts before the first part with a wildcard are a plain folder.
     let plain: PathBuf = pattern
         .components()
         .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']))
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_a_folder_and_a_file_are_found() {
+    fn patterns_folders_and_files_are_found() {
         let folder = tempfile::TempDir::new().expect("a folder");
         for name in ["a/build/one.xml", "b/build/two.xml", "b/build/note.txt", "node_modules/three.xml"] {
             let path = folder.path().join(name);

@@ -1,18 +1,19 @@
-//! Trace context in the environment: TRACEPARENT, TRACESTATE and BAGGAGE as the W3C writes
-//! them. Strict in what it takes: a context that is not one is none.
+//! Trace context in the environment: TRACEPARENT, TRACESTATE and BAGGAGE in the forms of the W3C. An
+//! invalid context is ignored.
 
 use pacegate_engine::model::ids::{SpanId, TraceId};
 
-/// Longest `tracestate` that is handed on, in bytes.
+/// The longest `tracestate` that is passed on, in bytes.
 const TRACE_STATE_BYTES: usize = 512;
 const TRACE_STATE_MEMBERS: usize = 32;
-/// Longest baggage that is read, and most of its entries that become attributes.
+/// The longest baggage that is read, in bytes.
 const BAGGAGE_BYTES: usize = 8_192;
+/// Entries that become attributes.
 const BAGGAGE_ATTRIBUTES: usize = 16;
-/// Baggage about the pipeline; other entries may hold anything and stay where they are.
+/// Prefixes of baggage about the pipeline. Other entries may hold anything, so they are not recorded.
 const BAGGAGE_KEYS: [&str; 3] = ["pipeline.", "cicd.", "vcs."];
 
-/// The span around this command, in another process.
+/// The span of the process around this command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TraceParent {
     pub trace_id: TraceId,
@@ -20,7 +21,7 @@ pub(super) struct TraceParent {
 }
 
 impl TraceParent {
-    /// Reads `00-TRACE-SPAN-FLAGS`. A later version may be longer; its beginning is the same.
+    /// Reads `00-TRACE-SPAN-FLAGS`. Later versions may be longer, with the same beginning.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.splitn(5, '-');
         let (version, trace) = (fields.next()?, fields.next()?);
@@ -35,7 +36,7 @@ impl TraceParent {
         Some(Self { trace_id: trace.parse().ok()?, span_id: span.parse().ok()? })
     }
 
-    /// The form for the environment of what runs below. Always sampled: this command is recorded.
+    /// The value for the command's environment. Always sampled, because this command is recorded.
     pub(super) fn to_text(self) -> String {
         format!("00-{}-{}-01", self.trace_id, self.span_id)
     }
@@ -45,7 +46,7 @@ fn is_lower_hex(byte: u8) -> bool {
     byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
 }
 
-/// Whether a `tracestate` may be handed on.
+/// Whether a `tracestate` is valid and may be passed on.
 pub(super) fn is_trace_state(text: &str) -> bool {
     let members: Vec<&str> = text.split(',').map(str::trim).filter(|m| !m.is_empty()).collect();
     let is_member = |member: &&str| {
@@ -65,7 +66,7 @@ pub(super) fn is_trace_state(text: &str) -> bool {
         && members.iter().all(is_member)
 }
 
-/// The entries of a `baggage` that say something of the pipeline.
+/// The entries of a `baggage` about the pipeline.
 pub(super) fn pipeline_baggage(text: &str) -> Vec<(String, String)> {
     if text.len() > BAGGAGE_BYTES {
         return Vec::new();
@@ -78,7 +79,7 @@ pub(super) fn pipeline_baggage(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Text with its `%41` decoded; what is no such code stands for itself.
+/// Decodes `%41` and the like. Anything else stays as it is.
 pub(super) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -103,7 +104,7 @@ mod tests {
     const SPAN: &str = "b7ad6b7169203331";
 
     #[test]
-    fn a_context_is_read_as_the_w3c_writes_it_and_in_no_other_way() {
+    fn only_w3c_trace_contexts_are_read() {
         let parsed = TraceParent::parse(&format!("00-{TRACE}-{SPAN}-00")).expect("a context");
         assert_eq!(parsed.to_text(), format!("00-{TRACE}-{SPAN}-01"));
         assert!(TraceParent::parse(&format!("cc-{TRACE}-{SPAN}-01-what-comes-later")).is_some());
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_state_is_a_list_of_bounded_members() {
+    fn trace_state_members_are_bounded() {
         assert!(is_trace_state("rojo=00f067aa0ba902b7, congo@ek=t61rcWkgMzE"));
         let many = vec!["a=1"; 33].join(",");
         for bad in ["", "novalue", "a=", "=b", "A=1", "a=b=c", "a=\u{7f}", &many, &"x".repeat(600)] {
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn baggage_of_the_pipeline_becomes_attributes() {
+    fn pipeline_baggage_becomes_attributes() {
         let baggage =
             "userId=alice, pipeline.id=p%2D7;ttl=1,vcs.change.id = 12 ,cicd.x=,broken,pipeline.z=%zz%4";
         let expected = [("pipeline.id", "p-7"), ("vcs.change.id", "12"), ("pipeline.z", "%zz%4")];

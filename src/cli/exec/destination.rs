@@ -1,5 +1,5 @@
-//! Where spans go: a server that speaks OTLP over HTTP, a file of OTLP JSON lines, or both.
-//! Short of patience, and never a reason for the command to fail.
+//! Sends spans to a server by OTLP over HTTP, to a file of OTLP JSON lines, or to both. The time is
+//! bounded, and a failure never fails the command.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::answer::{Failed, outcome};
+use super::answer::{SendError, outcome};
 use super::context::percent_decoded;
 use super::endpoint::Endpoint;
 use crate::cli::input::open_regular;
@@ -19,7 +19,7 @@ use pacegate_ingest::otlp::encode_json;
 
 /// Written when nothing else is configured.
 pub(super) const DEFAULT_FILE: &str = "pacegate-traces.jsonl";
-/// The variable that names the file, for us and for what runs below.
+/// The variable that names the file, for this command and for commands below it.
 pub(super) const FILE_VARIABLE: &str = "PACEGATE_EXEC_FILE";
 /// Spans in one request.
 const BATCH: usize = 5_000;
@@ -35,29 +35,29 @@ pub(super) struct Server {
 pub(super) struct Destination {
     pub server: Option<Server>,
     pub file: Option<PathBuf>,
-    /// Nothing was configured, and the file is our own choice.
+    /// Nothing was configured, so the file is the default one.
     pub by_default: bool,
 }
 
 impl Destination {
-    /// From flags and the environment; sentences about what can't be used go to `warnings`.
+    /// From flags and the environment. Unusable values become sentences in `warnings`.
     pub(super) fn of(
         output: Option<&Path>,
         variable: impl Fn(&str) -> Option<String>,
         warnings: &mut Vec<String>,
     ) -> Self {
-        let there = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        let server = server(&there, warnings);
-        let named = output.map(Path::to_owned).or_else(|| there(FILE_VARIABLE).map(PathBuf::from));
+        let present = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let server = server(&present, warnings);
+        let named = output.map(Path::to_owned).or_else(|| present(FILE_VARIABLE).map(PathBuf::from));
         let by_default = server.is_none() && named.is_none();
         let file = if by_default { Some(PathBuf::from(DEFAULT_FILE)) } else { named };
-        // A command below may work in another folder.
+        // A command below may run in another folder.
         let file = file.map(|path| std::path::absolute(&path).unwrap_or(path));
         Self { server, file, by_default }
     }
 
-    /// Records spans everywhere; what went wrong comes back as sentences.
-    pub(super) async fn record(&self, spans: &[Span], patience: Duration) -> Vec<String> {
+    /// Writes and sends spans. Returns problems as sentences.
+    pub(super) async fn record(&self, spans: &[Span], timeout: Duration) -> Vec<String> {
         let mut problems = Vec::new();
         if let Some(file) = &self.file
             && let Err(error) = append(file, spans)
@@ -65,13 +65,13 @@ impl Destination {
             problems.push(format!("the trace could not be written to {}: {error}", file.display()));
         }
         if let Some(server) = &self.server {
-            match tokio::time::timeout(patience, server.send(spans)).await {
+            match tokio::time::timeout(timeout, server.send(spans)).await {
                 Ok(Ok(remark)) => problems.extend(remark),
                 Ok(Err(problem)) => problems.push(problem),
                 Err(_) => problems.push(format!(
-                    "the trace was not sent: {} did not take it within {} seconds",
+                    "the trace was not sent: {} did not accept it within {} seconds",
                     server.endpoint,
-                    patience.as_secs_f64()
+                    timeout.as_secs_f64()
                 )),
             }
         }
@@ -79,24 +79,25 @@ impl Destination {
     }
 }
 
-fn server(there: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> Option<Server> {
-    // The first that is there counts, even when it can't be used: a trace must not go where nobody
-    // sent it.
+fn server(present: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> Option<Server> {
+    // The first variable that is set counts, even if it is unusable: a trace must not go to another
+    // server than the configured one.
     let (name, endpoint) = [
         ("PACEGATE_URL", Endpoint::at_or_below as fn(&str) -> Option<Endpoint>),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", Endpoint::of),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", Endpoint::below),
     ]
     .into_iter()
-    .find_map(|(name, read)| Some((name, read(&there(name)?))))?;
+    .find_map(|(name, read)| Some((name, read(&present(name)?))))?;
     let Some(endpoint) = endpoint else {
-        // What was written may hold a password.
+        // The value may hold a password, so the warning does not repeat it.
         warnings.push(format!("{name} is not the address of a server: write http://HOST:PORT"));
         return None;
     };
     let is_own = name == "PACEGATE_URL";
-    let speaks = there("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| there("OTEL_EXPORTER_OTLP_PROTOCOL"));
-    if !is_own && speaks.is_some_and(|protocol| protocol == "grpc") {
+    let protocol =
+        present("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| present("OTEL_EXPORTER_OTLP_PROTOCOL"));
+    if !is_own && protocol.is_some_and(|protocol| protocol == "grpc") {
         warnings.push(
             "OTEL_EXPORTER_OTLP_PROTOCOL is grpc, but `pacegate exec` sends OTLP over HTTP: set PACEGATE_URL to \
              the address of Pacegate's main port or of an OTLP/HTTP port (4318)"
@@ -105,14 +106,14 @@ fn server(there: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -
     }
     let mut headers: Vec<(String, SecretString)> = Vec::new();
     if is_own {
-        let token = there("PACEGATE_TOKEN");
+        let token = present("PACEGATE_TOKEN");
         headers.extend(
             token.map(|token| ("authorization".to_owned(), format!("Bearer {}", token.trim()).into())),
         );
     }
     if !is_own || headers.is_empty() {
         let listed =
-            there("OTEL_EXPORTER_OTLP_TRACES_HEADERS").or_else(|| there("OTEL_EXPORTER_OTLP_HEADERS"));
+            present("OTEL_EXPORTER_OTLP_TRACES_HEADERS").or_else(|| present("OTEL_EXPORTER_OTLP_HEADERS"));
         for entry in listed.as_deref().unwrap_or_default().split(',').filter(|e| !e.trim().is_empty()) {
             match entry.split_once('=') {
                 Some((name, value)) => {
@@ -124,7 +125,7 @@ fn server(there: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -
     }
     if endpoint.has_user() && headers.iter().any(|(name, _)| name == "authorization") {
         let instead =
-            if is_own && there("PACEGATE_TOKEN").is_some() { "PACEGATE_TOKEN" } else { "the header" };
+            if is_own && present("PACEGATE_TOKEN").is_some() { "PACEGATE_TOKEN" } else { "the header" };
         warnings
             .push(format!("{name} holds a user: it is sent as Basic authentication instead of {instead}"));
     }
@@ -132,7 +133,7 @@ fn server(there: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -
 }
 
 impl Server {
-    /// What the server remarked while it took everything, or why it did not.
+    /// Sends everything. Returns a remark of the server if it made one, or why it failed.
     async fn send(&self, spans: &[Span]) -> Result<Option<String>, String> {
         let client = self.client()?;
         let mut remark = None;
@@ -141,7 +142,7 @@ impl Server {
             let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             let body = gzip.write_all(&json).and_then(|()| gzip.finish());
             let body = body.map_err(|e| format!("the trace could not be compressed: {e}"))?;
-            let of_batch = self.send_until_taken(&client, body).await?;
+            let of_batch = self.send_with_retries(&client, body).await?;
             remark = remark.or(of_batch);
         }
         Ok(remark.map(|remark| format!("the trace was sent to {}: {remark}", self.endpoint)))
@@ -158,15 +159,15 @@ impl Server {
         }
         reqwest::Client::builder()
             .default_headers(headers)
-            // A token is for the address it was given for.
+            // A redirect would send the token to another address.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("pacegate/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| format!("the trace was not sent: {}", error_chain(&e)))
     }
 
-    /// Tries until it is taken, refused for good, or the caller's patience ends.
-    async fn send_until_taken(
+    /// Tries until the server accepts or refuses, at most five times.
+    async fn send_with_retries(
         &self,
         client: &reqwest::Client,
         body: Vec<u8>,
@@ -177,18 +178,18 @@ impl Server {
             attempts_left -= 1;
             match self.try_once(client, body.clone()).await {
                 Ok(remark) => return Ok(remark),
-                Err(Failed::ForNow(_, hint)) if attempts_left > 0 => {
+                Err(SendError::Temporary(_, hint)) if attempts_left > 0 => {
                     tokio::time::sleep(hint.unwrap_or(pause)).await;
                     pause *= 2;
                 }
-                Err(Failed::ForNow(reason, _) | Failed::ForGood(reason)) => {
+                Err(SendError::Temporary(reason, _) | SendError::Permanent(reason)) => {
                     return Err(format!("the trace was not recorded by {}: {reason}", self.endpoint));
                 }
             }
         }
     }
 
-    async fn try_once(&self, client: &reqwest::Client, body: Vec<u8>) -> Result<Option<String>, Failed> {
+    async fn try_once(&self, client: &reqwest::Client, body: Vec<u8>) -> Result<Option<String>, SendError> {
         let request = client
             .post(self.endpoint.url())
             .header("content-type", "application/json")
@@ -196,14 +197,14 @@ impl Server {
             .body(body);
         let answer = request.send().await.map_err(|error| {
             let reason = error_chain(&error.without_url());
-            Failed::ForNow(reason, None)
+            SendError::Temporary(reason, None)
         })?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         outcome(status, &headers, &start_of(answer).await)
     }
 }
 
-/// The first part of an answer: a server's words are never more than a sentence.
+/// The first 16 KiB of an answer: a server's message is never longer.
 async fn start_of(mut answer: reqwest::Response) -> String {
     let mut start = Vec::new();
     while start.len() < 16 << 10 {
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_variables_go_before_opentelemetry_s_and_a_file_is_the_last_resort() {
+    fn own_variables_precede_opentelemetry_and_file() {
         for (variables, url, headers) in [
             (
                 &[
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_protocol_that_is_not_spoken_is_said() {
+    fn grpc_protocol_is_a_warning() {
         let (_, warnings) = of(
             &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
             None,
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_said_and_sends_nothing_elsewhere() {
+    fn invalid_address_warns_and_sends_nothing_elsewhere() {
         let (destination, warnings) =
             of(&[("PACEGATE_URL", "me:hunter2@h:80"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://other")], None);
         assert!(destination.server.is_none() && destination.by_default);
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_ways_to_say_who_sends_the_one_that_is_taken_is_said() {
+    fn user_in_address_replaces_token_with_warning() {
         let (destination, warnings) =
             of(&[("PACEGATE_URL", "http://ci:hunter2@h"), ("PACEGATE_TOKEN", "hunter3")], None);
         assert!(destination.server.is_some());
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_takes_nothing_is_named_without_secrets() {
+    async fn unreachable_server_is_named_without_secrets() {
         let url = "http://ci:hunter2@127.0.0.1:9?token=hunter3";
         let (destination, _) = of(&[("PACEGATE_URL", url)], None);
         let spans = [super::super::span::tests::span(None, "")];
@@ -308,7 +309,7 @@ mod tests {
         let server = destination.server.expect("a server");
         let reason = server.try_once(&server.client().expect("a client"), Vec::new()).await;
         let said = format!("{problems:?} {reason:?}");
-        assert!(said.contains("http://127.0.0.1:9/v1/traces did not take it"), "{said}");
+        assert!(said.contains("http://127.0.0.1:9/v1/traces did not accept it"), "{said}");
         assert!(!said.contains("hunter") && !said.contains("ci:"), "{said}");
     }
 }

@@ -1,18 +1,18 @@
-//! What a CI system says of its run in the environment: commit, branch, change, run. Knows no
-//! process and no file: both are handed in.
+//! Reads a run's facts from the variables of its CI system: commit, branch, pull request, run. The
+//! caller passes the environment and the event file; nothing is read here.
 
 use super::engines::ENGINES;
 use pacegate_engine::model::span::{AttributeValue, Attributes};
 
-/// What the CI system says of this run.
+/// A run's facts, as the CI system names them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct CiRun {
     pub revision: Option<String>,
     pub branch: Option<String>,
     pub is_tag: bool,
     pub change: Option<String>,
-    /// `OWNER/NAME`, of GitHub's own CI alone: another system's mirror has a name of its own,
-    /// and a token already says which repository is meant.
+    /// `OWNER/NAME`, from GitHub Actions only. On other systems a mirror may have another name, and
+    /// the token already decides the repository.
     pub repository: Option<String>,
     pub workflow: Option<String>,
     pub pipeline: Option<String>,
@@ -23,17 +23,17 @@ pub(super) struct CiRun {
 }
 
 impl CiRun {
-    /// Reads the variables; `event` gives the text of GitHub's event file.
+    /// `variable` reads the environment; `event` returns the text of GitHub's event file.
     pub(super) fn of(
         variable: impl Fn(&str) -> Option<String>,
         event: impl Fn(&str) -> Option<String>,
     ) -> Self {
-        let there = |name: &str| variable(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
-        let first = |names: &[&str]| names.iter().find_map(|name| there(name));
-        let is_signed = |engine: &&super::engines::Engine| {
-            there(engine.sign.0).is_some_and(|value| engine.sign.1.is_none_or(|wanted| wanted == value))
+        let present = |name: &str| variable(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
+        let first = |names: &[&str]| names.iter().find_map(|name| present(name));
+        let is_present = |engine: &&super::engines::Engine| {
+            present(engine.marker.0).is_some_and(|value| engine.marker.1.is_none_or(|wanted| wanted == value))
         };
-        let Some(engine) = ENGINES.iter().find(is_signed) else { return Self::default() };
+        let Some(engine) = ENGINES.iter().find(is_present) else { return Self::default() };
         let tag = first(engine.tag);
         let named = first(engine.branch).map(|name| branch_name(&name));
         let mut run = Self {
@@ -50,10 +50,10 @@ impl CiRun {
             run_url: first(engine.run_url),
             attempt: first(engine.attempt),
         };
-        match engine.sign.0 {
-            "GITHUB_ACTIONS" => run.add_github(there, event),
+        match engine.marker.0 {
+            "GITHUB_ACTIONS" => run.add_github(present, event),
             "TF_BUILD" => {
-                let parts = ["SYSTEM_COLLECTIONURI", "SYSTEM_TEAMPROJECT", "BUILD_BUILDID"].map(there);
+                let parts = ["SYSTEM_COLLECTIONURI", "SYSTEM_TEAMPROJECT", "BUILD_BUILDID"].map(present);
                 if let [Some(server), Some(project), Some(id)] = parts {
                     let server = server.trim_end_matches('/');
                     run.run_url = Some(format!("{server}/{project}/_build/results?buildId={id}"));
@@ -64,23 +64,27 @@ impl CiRun {
         run
     }
 
-    fn add_github(&mut self, there: impl Fn(&str) -> Option<String>, event: impl Fn(&str) -> Option<String>) {
-        self.repository = there("GITHUB_REPOSITORY");
-        self.workflow = there("GITHUB_WORKFLOW_REF");
-        self.is_tag = there("GITHUB_REF_TYPE").is_some_and(|kind| kind == "tag");
+    fn add_github(
+        &mut self,
+        present: impl Fn(&str) -> Option<String>,
+        event: impl Fn(&str) -> Option<String>,
+    ) {
+        self.repository = present("GITHUB_REPOSITORY");
+        self.workflow = present("GITHUB_WORKFLOW_REF");
+        self.is_tag = present("GITHUB_REF_TYPE").is_some_and(|kind| kind == "tag");
         if let (Some(server), Some(repository), Some(id)) =
-            (there("GITHUB_SERVER_URL"), &self.repository, &self.run_id)
+            (present("GITHUB_SERVER_URL"), &self.repository, &self.run_id)
         {
             self.run_url = Some(format!("{server}/{repository}/actions/runs/{id}"));
         }
-        let head = there("GITHUB_EVENT_PATH")
+        let head = present("GITHUB_EVENT_PATH")
             .and_then(|path| event(&path))
             .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
             .and_then(|event| event["pull_request"]["head"]["sha"].as_str().map(str::to_owned));
         self.revision = head.or(self.revision.take());
     }
 
-    /// The name of what runs: pipeline and job.
+    /// Pipeline and job, as the name of the run.
     pub(super) fn name(&self) -> Option<String> {
         match (&self.pipeline, &self.job) {
             (Some(pipeline), Some(job)) => Some(format!("{pipeline} / {job}")),
@@ -88,7 +92,7 @@ impl CiRun {
         }
     }
 
-    /// The same as attributes of a resource.
+    /// The facts as attributes of a resource.
     pub(super) fn attributes(&self) -> Attributes {
         let kind = self.branch.as_ref().map(|_| if self.is_tag { "tag" } else { "branch" }.to_owned());
         let pairs = [
@@ -102,18 +106,19 @@ impl CiRun {
             ("cicd.pipeline.run.url.full", self.run_url.clone()),
             ("cicd.pipeline.run.attempt", self.attempt.clone()),
         ];
-        let there = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        Attributes(there.map(|(key, value)| (key, AttributeValue::String(value))).collect())
+        let present = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        Attributes(present.map(|(key, value)| (key, AttributeValue::String(value))).collect())
     }
 }
 
-/// `refs/heads/x` and `origin/x` (Jenkins) are `x`.
+/// Shortens `refs/heads/x` and `origin/x` (Jenkins) to `x`.
 fn branch_name(name: &str) -> String {
     let name = name.strip_prefix("refs/heads/").unwrap_or(name);
     name.strip_prefix("origin/").unwrap_or(name).to_owned()
 }
 
-/// `12`, `refs/pull/12/merge` or `https://github.com/o/n/pull/12`; `false` is Buildkite's none.
+/// Reads `12`, `refs/pull/12/merge` or `https://github.com/o/n/pull/12`. Buildkite writes `false`
+/// for none.
 fn change_number(text: &str) -> Option<String> {
     let is_number =
         |part: &str| !part.is_empty() && part.len() <= 18 && part.bytes().all(|b| b.is_ascii_digit());
@@ -137,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn each_system_names_commit_branch_change_and_run() {
+    fn systems_name_commit_branch_change_and_run() {
         for (variables, [branch, change, name, id]) in [
             (
                 &[
@@ -224,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn on_github_a_pull_request_s_commit_is_its_head_and_not_the_merge_made_for_the_test() {
+    fn github_pull_request_commit_is_its_head() {
         let found = run(&[
             ("GITHUB_ACTIONS", "true"),
             ("GITHUB_SHA", SHA),
@@ -243,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_commit_and_no_number_is_left_out() {
+    fn invalid_commits_and_numbers_are_left_out() {
         assert_eq!(run(&[]), CiRun::default());
         let found = run(&[("GITLAB_CI", "1"), ("CI_COMMIT_SHA", "HEAD"), ("CI_MERGE_REQUEST_IID", "x")]);
         assert_eq!((found.revision, found.change), (None, None));

@@ -1,11 +1,10 @@
-//! The CI systems that are known, and the variables in which each says what it runs. A table:
-//! what is made of it is `engine.rs`'s.
+//! The known CI systems and their variables, as a table. `engine.rs` reads it.
 
-/// The variables of one CI system. Of several for one thing, the first that is there.
+/// The variables of one CI system. Of several variables in a list the first that is set counts.
 pub(super) struct Engine {
-    /// Whether this system runs us: a variable, and what it holds unless anything will do.
-    pub sign: (&'static str, Option<&'static str>),
-    /// The head's commit, not a merge commit made for the test.
+    /// Identifies the system: a variable, and its value unless any value will do.
+    pub marker: (&'static str, Option<&'static str>),
+    /// The head commit, not a merge commit made for the test.
     pub revision: &'static [&'static str],
     pub branch: &'static [&'static str],
     pub tag: &'static [&'static str],
@@ -17,11 +16,11 @@ pub(super) struct Engine {
     pub attempt: &'static [&'static str],
 }
 
-/// Every system that is known; the first whose sign is there speaks.
+/// Every known system. The first whose marker is present is used.
 pub(super) const ENGINES: [Engine; 11] = [
     Engine {
-        sign: ("GITHUB_ACTIONS", Some("true")),
-        // GITHUB_SHA of a pull request is a merge commit; the event's file names the head.
+        marker: ("GITHUB_ACTIONS", Some("true")),
+        // For a pull request GITHUB_SHA is a merge commit; the event file names the head.
         revision: &["GITHUB_SHA"],
         branch: &["GITHUB_HEAD_REF", "GITHUB_REF_NAME"],
         tag: &[],
@@ -33,7 +32,7 @@ pub(super) const ENGINES: [Engine; 11] = [
         attempt: &["GITHUB_RUN_ATTEMPT"],
     },
     Engine {
-        sign: ("GITLAB_CI", None),
+        marker: ("GITLAB_CI", None),
         revision: &[
             "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA",
             "CI_EXTERNAL_PULL_REQUEST_SOURCE_BRANCH_SHA",
@@ -53,7 +52,7 @@ pub(super) const ENGINES: [Engine; 11] = [
         attempt: &[],
     },
     Engine {
-        sign: ("BUILDKITE", None),
+        marker: ("BUILDKITE", None),
         revision: &["BUILDKITE_COMMIT"],
         branch: &["BUILDKITE_BRANCH"],
         tag: &["BUILDKITE_TAG"],
@@ -65,7 +64,7 @@ pub(super) const ENGINES: [Engine; 11] = [
         attempt: &[],
     },
     Engine {
-        sign: ("JENKINS_URL", None),
+        marker: ("JENKINS_URL", None),
         revision: &["GIT_COMMIT"],
         branch: &["CHANGE_BRANCH", "BRANCH_NAME", "GIT_LOCAL_BRANCH", "GIT_BRANCH"],
         tag: &["TAG_NAME"],
@@ -77,7 +76,7 @@ pub(super) const ENGINES: [Engine; 11] = [
         attempt: &[],
     },
     Engine {
-        sign: ("CIRCLECI", None),
+        marker: ("CIRCLECI", None),
         revision: &["CIRCLE_SHA1"],
         branch: &["CIRCLE_BRANCH"],
         tag: &["CIRCLE_TAG"],
@@ -89,7 +88,7 @@ pub(super) const ENGINES: [Engine; 11] = [
         attempt: &[],
     },
     Engine {
-        sign: ("DRONE", None),
+        marker: ("DRONE", None),
         revision: &["DRONE_COMMIT_SHA"],
         branch: &["DRONE_SOURCE_BRANCH", "DRONE_BRANCH"],
         tag: &["DRONE_TAG"],
@@ -101,7 +100,7 @@ pub(super) const ENGINES: [Engine; 11] = [
         attempt: &[],
     },
     Engine {
-        sign: ("CI", Some("woodpecker")),
+        marker: ("CI", Some("woodpecker")),
         revision: &["CI_COMMIT_SHA"],
         branch: &["CI_COMMIT_SOURCE_BRANCH", "CI_COMMIT_BRANCH"],
         tag: &["CI_COMMIT_TAG"],
@@ -113,7 +112,7 @@ pub(super) const ENGINES: [Engine; 11] = [
         attempt: &[],
     },
     Engine {
-        sign: ("TF_BUILD", None),
+        marker: ("TF_BUILD", None),
         revision: &["SYSTEM_PULLREQUEST_SOURCECOMMITID", "BUILD_SOURCEVERSION"],
         branch: &["SYSTEM_PULLREQUEST_SOURCEBRANCH", "BUILD_SOURCEBRANCH"],
         tag: &[],
@@ -125,7 +124,7 @@ pub(super) const ENGINES: [Engine; 11] = [
         attempt: &["SYSTEM_JOBATTEMPT"],
     },
     Engine {
-        sign: ("TEAMCITY_VERSION", None),
+        marker: ("TEAMCITY_VERSION", None),
         revision: &["BUILD_VCS_NUMBER"],
         branch: &[],
         tag: &[],
@@ -137,7 +136,7 @@ pub(super) const ENGINES: [Engine; 11] = [
         attempt: &[],
     },
     Engine {
-        sign: ("BITBUCKET_BUILD_NUMBER", None),
+        marker: ("BITBUCKET_BUILD_NUMBER", None),
         revision: &["BITBUCKET_COMMIT"],
         branch: &["BITBUCKET_BRANCH"],
         tag: &["BITBUCKET_TAG"],
@@ -148,9 +147,9 @@ pub(super) const ENGINES: [Engine; 11] = [
         run_url: &[],
         attempt: &[],
     },
-    // None of these: the names that others use alike.
+    // Any other system: the names that many systems share.
     Engine {
-        sign: ("PATH", None),
+        marker: ("PATH", None),
         revision: &["GIT_COMMIT", "CI_COMMIT_SHA", "COMMIT_SHA"],
         branch: &["GIT_BRANCH", "CI_COMMIT_BRANCH", "BRANCH_NAME"],
         tag: &[],

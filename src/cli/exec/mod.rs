@@ -1,5 +1,5 @@
-//! `pacegate exec`: runs a command as one span of a trace. The command's streams, exit code
-//! and signals are its own; recording never fails it.
+//! `pacegate exec`: runs a command as one span of a trace. Streams, exit code and signals of the
+//! command stay unchanged; a problem with recording never fails it.
 
 mod answer;
 mod attachments;
@@ -23,15 +23,15 @@ use self::destination::{DEFAULT_FILE, Destination, FILE_VARIABLE};
 use self::engine::CiRun;
 use self::process::{End, signal_name};
 use self::span::{Command, names_no_branch};
-use super::output::complain;
+use super::output::print_diagnostic;
 use pacegate_clock::{Clock, Randomness};
 use pacegate_engine::model::duration;
 use pacegate_engine::model::ids::{SpanId, TraceId};
 use pacegate_ingest::redact::redact;
 
-/// How long sending may take after a command that was told to stop: whoever told it waits.
-const SHORT_PATIENCE: Duration = Duration::from_secs(2);
-/// GitHub's own bound on the file of an event is far below this.
+/// How long sending may take after a signal to stop: the sender of the signal waits.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// GitHub's own limit for an event file is far below this.
 const EVENT_BYTES: u64 = 10 << 20;
 
 /// Arguments of `exec`.
@@ -41,17 +41,17 @@ The span goes to PACEGATE_URL with PACEGATE_TOKEN, else to OTEL_EXPORTER_OTLP_EN
 OTEL_EXPORTER_OTLP_HEADERS. Without a server it is appended to --output, PACEGATE_EXEC_FILE or \
 pacegate-traces.jsonl, which `pacegate compare` reads.
 
-Commands below see it as their parent (TRACEPARENT): `pacegate exec` in `pacegate exec` makes a tree. \
+The command gets this span as its parent (TRACEPARENT): `pacegate exec` in `pacegate exec` makes a tree. \
 The outermost one is the run of the pipeline. The exit code is the command's; 128+n when signal n \
-ended it, 127 when it isn't there, 126 when it can't be run.")]
+ended it, 127 when it does not exist, 126 when it can't be run.")]
 pub(super) struct ExecArgs {
-    /// What the command is called in the trace; of the outermost one, the pipeline
-    /// [default: the program's name; of the outermost one, pipeline and job as the CI system says]
+    /// Name of the command in the trace; for the outermost command, of the pipeline
+    /// [default: the program's name; for the outermost command, pipeline and job of the CI system]
     #[arg(long)]
     name: Option<String>,
     #[arg(long, value_name = "FILE", help = attach_help())]
     attach: Vec<PathBuf>,
-    /// Append the spans to this file as OTLP JSON lines; `PACEGATE_EXEC_FILE` names one too
+    /// Append the spans to this file as OTLP JSON lines; `PACEGATE_EXEC_FILE` can name it too
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Record the command's arguments too; they may hold secrets
@@ -68,13 +68,13 @@ pub(super) struct ExecArgs {
 /// The help of `--attach` names every format that can be read.
 fn attach_help() -> String {
     format!(
-        "Report that the command writes, as spans below it: {}. A file, a folder or a 'quoted/**/*.xml'; can be \
+        "Report of the command, added as spans below it: {}. A file, a folder or a 'quoted/**/*.xml'; can be \
          repeated",
         pacegate_ingest::reports::formats()
     )
 }
 
-/// `pacegate exec`. Ends with the command's own code.
+/// `pacegate exec`. Returns the command's exit code.
 pub(super) async fn exec(args: ExecArgs) -> ExitCode {
     let (clock, rng) = (Clock::system(), Randomness::from_system());
     let mut warnings = Vec::new();
@@ -82,12 +82,12 @@ pub(super) async fn exec(args: ExecArgs) -> ExitCode {
     let destination = Destination::of(args.output.as_deref(), variable, &mut warnings);
     if destination.by_default && above.is_none() {
         warnings.push(format!(
-            "no server is configured: the trace is appended to {DEFAULT_FILE} (PACEGATE_URL sends it to \
-             one, --output takes another file)"
+            "no server is configured: the trace is appended to {DEFAULT_FILE} (PACEGATE_URL names a server, \
+             --output another file)"
         ));
     }
     for warning in warnings {
-        complain(&warning);
+        print_diagnostic(&warning);
     }
     let mut ci = CiRun::of(variable, event_file);
     if above.is_none() {
@@ -104,7 +104,7 @@ pub(super) async fn exec(args: ExecArgs) -> ExitCode {
     let ended_at = clock.now();
     let code = ended.end.code();
     if let End::NotStarted { reason, .. } = &ended.end {
-        complain(&format!("{}: {reason}", args.command[0].display()));
+        print_diagnostic(&format!("{}: {reason}", args.command[0].display()));
     }
     let command = Command {
         parent: above.map(|above| above.span_id),
@@ -121,33 +121,33 @@ pub(super) async fn exec(args: ExecArgs) -> ExitCode {
     };
     let mut span = command.span(variable);
     if names_no_branch(&span) {
-        complain(
-            "no branch is known, as of a detached HEAD: the run is measured, but is no baseline; \
-             OTEL_RESOURCE_ATTRIBUTES=vcs.ref.head.name=BRANCH names it",
+        print_diagnostic(
+            "no branch is known, for example because of a detached HEAD: the run is measured, but can't be a \
+             baseline; OTEL_RESOURCE_ATTRIBUTES=vcs.ref.head.name=BRANCH names the branch",
         );
     }
     let attached = attachments::read(&args.attach, &span, started_at);
     for warning in &attached.warnings {
-        complain(warning);
+        print_diagnostic(warning);
     }
     if attached.failures {
-        // What failed says so itself; "exit code 1" around it would be a second error.
-        span.status = command.bare_status();
+        // The failed parts have errors of their own; "exit code 1" would be a second error.
+        span.status = command.status_without_message();
     }
     let mut spans = vec![span];
     spans.extend(attached.spans);
     redact(&mut spans);
     if let End::Killed(signal) = ended.end {
-        complain(&format!("the command was ended by {}", signal_name(signal)));
+        print_diagnostic(&format!("the command was ended by {}", signal_name(signal)));
     }
-    let patience = if ended.told_to_stop { args.timeout.min(SHORT_PATIENCE) } else { args.timeout };
-    for problem in destination.record(&spans, patience).await {
-        complain(&problem);
+    let timeout = if ended.stop_requested { args.timeout.min(STOP_TIMEOUT) } else { args.timeout };
+    for problem in destination.record(&spans, timeout).await {
+        print_diagnostic(&problem);
     }
     ExitCode::from(code)
 }
 
-/// A variable that is there and is text.
+/// A variable that is set, not empty and valid UTF-8.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -157,15 +157,15 @@ fn trace_parent(warnings: &mut Vec<String>) -> Option<TraceParent> {
     let parsed = TraceParent::parse(text.trim());
     if parsed.is_none() {
         warnings.push(
-            "TRACEPARENT is no W3C trace context (00-TRACE-SPAN-FLAGS in lower-case hexadecimal): this \
-             command begins a trace of its own"
+            "TRACEPARENT is not a W3C trace context (00-TRACE-SPAN-FLAGS in lower-case hexadecimal): this \
+             command begins a new trace"
                 .to_owned(),
         );
     }
     parsed
 }
 
-/// What the command sees beside our own environment.
+/// Variables that the command gets in addition.
 fn environment(
     own: TraceParent,
     trace_state: Option<&str>,
@@ -173,7 +173,7 @@ fn environment(
 ) -> Vec<(&'static str, String)> {
     let mut environment = vec![
         ("TRACEPARENT", own.to_text()),
-        // One that could not be read must not be handed on under our parent.
+        // Overwritten even if it is invalid: it does not belong to this parent.
         ("TRACESTATE", trace_state.unwrap_or_default().to_owned()),
     ];
     if let Some(file) = destination.file.as_ref().and_then(|file| file.to_str()) {
@@ -203,7 +203,7 @@ fn event_file(path: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Commit and branch as git knows them, where the CI system did not say.
+/// Adds commit and branch from git where the CI system did not name them.
 fn add_git(ci: &mut CiRun) {
     let git = |arguments: &[&str]| {
         let output = std::process::Command::new("git")

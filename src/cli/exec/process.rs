@@ -1,5 +1,5 @@
-//! The command itself: started with our streams, signalled when we are, waited for, and what
-//! it took. Knows nothing of spans.
+//! Runs the command: passes on the streams and the signals of this process, waits, and measures the
+//! resources that were used. Knows no spans.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal};
@@ -14,25 +14,26 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// What a shell says of a command that isn't there, and of one that can't be run.
+/// A shell's exit codes for a missing command, and for a command that can't be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
-/// Signals that are handed on.
+/// Signals that are passed on to the command.
 const FORWARDED: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
-    /// By itself, with this code.
     Exited(u8),
-    /// By a signal.
+    /// The number of the signal.
     Killed(i32),
-    /// It never began.
-    NotStarted { code: u8, reason: String },
+    NotStarted {
+        code: u8,
+        reason: String,
+    },
 }
 
 impl End {
-    /// The code a shell would end with.
+    /// The exit code that a shell would use.
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Exited(code) | Self::NotStarted { code, .. } => *code,
@@ -46,10 +47,10 @@ pub(super) fn signal_name(number: i32) -> String {
     Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.as_str().to_owned())
 }
 
-/// What a command and everything it waited for used.
+/// Resources of a command and of the processes that it waited for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Used {
-    /// Most memory that one of its processes had at once, in bytes.
+pub(super) struct ResourceUsage {
+    /// The largest resident memory of one of the processes, in bytes.
     pub max_rss: i64,
     pub user_s: f64,
     pub system_s: f64,
@@ -59,19 +60,19 @@ pub(super) struct Used {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Ended {
     pub end: End,
-    /// Whether we were told to stop while it ran.
-    pub told_to_stop: bool,
-    pub used: Option<Used>,
+    /// Whether this process received a signal to stop while the command ran.
+    pub stop_requested: bool,
+    pub used: Option<ResourceUsage>,
 }
 
 /// Runs a command to its end.
 pub(super) async fn run(command: &[OsString], environment: &[(&str, String)]) -> Ended {
     let Some((program, arguments)) = command.split_first() else {
         let end = End::NotStarted { code: NOT_FOUND, reason: "no command was given".to_owned() };
-        return Ended { end, told_to_stop: false, used: None };
+        return Ended { end, stop_requested: false, used: None };
     };
     let before = getrusage(UsageWho::RUSAGE_CHILDREN).ok();
-    // Listened for before the command begins: no signal falls in between.
+    // Before the command starts, so that no signal is missed.
     let mut signals = listen();
     let mut prepared = Command::new(program);
     prepared.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
@@ -80,24 +81,24 @@ pub(super) async fn run(command: &[OsString], environment: &[(&str, String)]) ->
         Err(error) => {
             let code = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
             let end = End::NotStarted { code, reason: error.to_string() };
-            return Ended { end, told_to_stop: false, used: None };
+            return Ended { end, stop_requested: false, used: None };
         }
     };
     let pid = i32::try_from(child.id()).ok().map(Pid::from_raw);
     let mut waiting = tokio::task::spawn_blocking(move || child.wait());
-    let mut told_to_stop = false;
+    let mut stop_requested = false;
     let status = loop {
         tokio::select! {
             biased;
             ended = &mut waiting => break ended,
             Some(signal) = signals.recv() => {
-                told_to_stop = true;
-                // A terminal sends these to every process in front of it, the command too; for
-                // many a second one means "at once".
+                stop_requested = true;
+                // A terminal sends these to every foreground process, so the command has the signal
+                // already. Many programs take a second one as "stop at once".
                 let from_terminal = matches!(signal, Signal::SIGINT | Signal::SIGQUIT)
                     && std::io::stdin().is_terminal();
                 if let Some(pid) = pid.filter(|_| !from_terminal) {
-                    // It may have ended just now.
+                    // Fails if the command has just ended.
                     let _gone = kill(pid, signal);
                 }
             }
@@ -108,7 +109,7 @@ pub(super) async fn run(command: &[OsString], environment: &[(&str, String)]) ->
         Ok(Err(error)) => End::NotStarted { code: NOT_RUNNABLE, reason: error.to_string() },
         Err(error) => End::NotStarted { code: NOT_RUNNABLE, reason: error.to_string() },
     };
-    Ended { end, told_to_stop, used: used_since(before) }
+    Ended { end, stop_requested, used: usage_since(before) }
 }
 
 fn end_of(status: ExitStatus) -> End {
@@ -118,9 +119,9 @@ fn end_of(status: ExitStatus) -> End {
     }
 }
 
-/// Every forwarded signal that is not ignored: what `nohup` made deaf stays so.
+/// Receives the signals in `FORWARDED`, except those that `nohup` or the like set to ignored.
 fn listen() -> mpsc::Receiver<Signal> {
-    let (told, signals) = mpsc::channel(16);
+    let (sender, signals) = mpsc::channel(16);
     let ignored = ignored_signals();
     for forwarded in FORWARDED {
         let number = forwarded as i32;
@@ -128,10 +129,10 @@ fn listen() -> mpsc::Receiver<Signal> {
             continue;
         }
         let Ok(mut stream) = signal(SignalKind::from_raw(number)) else { continue };
-        let told = told.clone();
+        let sender = sender.clone();
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
-                if told.send(forwarded).await.is_err() {
+                if sender.send(forwarded).await.is_err() {
                     return;
                 }
             }
@@ -140,14 +141,14 @@ fn listen() -> mpsc::Receiver<Signal> {
     signals
 }
 
-/// The kernel's bit set of signals that this process ignores; none where it does not say.
+/// The kernel's bit set of ignored signals; empty where the system has no such file.
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }
 
-fn used_since(before: Option<Usage>) -> Option<Used> {
+fn usage_since(before: Option<Usage>) -> Option<ResourceUsage> {
     let after = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
     let seconds = |usage: &Usage| {
         let of = |time: TimeVal| {
@@ -159,7 +160,7 @@ fn used_since(before: Option<Usage>) -> Option<Used> {
     let (user_before, system_before) = before.as_ref().map_or((0.0, 0.0), seconds);
     // Linux counts kibibytes, macOS bytes.
     let unit = if cfg!(target_os = "macos") { 1 } else { 1_024 };
-    Some(Used {
+    Some(ResourceUsage {
         max_rss: after.max_rss().saturating_mul(unit),
         user_s: user - user_before,
         system_s: system - system_before,

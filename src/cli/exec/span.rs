@@ -1,5 +1,5 @@
-//! A command that ended as a span, by OpenTelemetry's semantic conventions for processes and
-//! pipelines. Values in, a span out.
+//! Makes the span of a command that ended, by OpenTelemetry's semantic conventions for processes and
+//! pipelines. Does no I/O.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -17,10 +17,10 @@ use pacegate_engine::model::span::{
 use pacegate_engine::model::time::Timestamp;
 use pacegate_engine::model::trace::Trace;
 
-/// The service a command belongs to unless the environment names one.
+/// `service.name` of a command, unless the environment names one.
 const SERVICE: &str = "pacegate-exec";
 
-/// Everything known of a command.
+/// The facts about a command.
 pub(super) struct Command<'a> {
     pub parent: Option<SpanId>,
     pub own: TraceParent,
@@ -36,12 +36,12 @@ pub(super) struct Command<'a> {
 }
 
 impl Command<'_> {
-    /// The span; `variable` reads the environment.
+    /// `variable` reads the environment.
     pub(super) fn span(&self, variable: impl Fn(&str) -> Option<String>) -> Span {
         let is_root = self.parent.is_none();
         let program = self.program();
-        let by_itself = if is_root { self.ci.name() } else { None };
-        let name = self.name.clone().or(by_itself).unwrap_or(program);
+        let of_ci = if is_root { self.ci.name() } else { None };
+        let name = self.name.clone().or(of_ci).unwrap_or(program);
         let (start_ns, end_ns) = (nanos(self.started_at), nanos(self.ended_at.max(self.started_at)));
         Span {
             trace_id: self.own.trace_id,
@@ -66,7 +66,7 @@ impl Command<'_> {
     }
 
     fn program(&self) -> String {
-        let program = self.line.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+        let program = self.line.first().map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
         Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or(program)
     }
 
@@ -87,8 +87,8 @@ impl Command<'_> {
             add("process.command", text(&command.to_string_lossy()));
         }
         if self.record_arguments {
-            let words = self.line.iter().map(|word| text(&word.to_string_lossy()));
-            add("process.command_args", AttributeValue::Array(words.collect()));
+            let parts = self.line.iter().map(|part| text(&part.to_string_lossy()));
+            add("process.command_args", AttributeValue::Array(parts.collect()));
         }
         match &self.ended.end {
             End::Exited(code) => {
@@ -121,7 +121,7 @@ impl Command<'_> {
         match &self.ended.end {
             End::Exited(0) => "success",
             End::NotStarted { .. } => "error",
-            _ if self.ended.told_to_stop => "cancellation",
+            _ if self.ended.stop_requested => "cancellation",
             _ => "failure",
         }
     }
@@ -139,8 +139,8 @@ impl Command<'_> {
         }
     }
 
-    /// The status alone, for a command whose parts say what failed.
-    pub(super) fn bare_status(&self) -> SpanStatus {
+    /// For a command whose parts have errors of their own.
+    pub(super) fn status_without_message(&self) -> SpanStatus {
         match self.ended.end {
             End::Exited(0) => SpanStatus::Unset,
             _ => SpanStatus::Error(String::new()),
@@ -160,7 +160,7 @@ impl Command<'_> {
         })
     }
 
-    /// The environment's own word first: of two values of a key the first counts.
+    /// The first value of a key counts, so the values from the environment come first.
     fn resource(&self, variable: impl Fn(&str) -> Option<String>) -> Resource {
         let mut attributes = Attributes::default();
         let mut add = |key: &str, value: String| {
@@ -195,10 +195,10 @@ impl Command<'_> {
     }
 }
 
-/// Whether a run's span names a commit and neither a branch, a tag nor a pull request: it is
-/// measured and never a baseline.
+/// Whether a run's span names a commit, but no branch, tag or pull request. Such a run is measured
+/// and never used as a baseline.
 pub(super) fn names_no_branch(span: &Span) -> bool {
-    // A tag is named like a branch, and is meant to be none.
+    // A tag has a name too, and deliberately has no branch.
     let is_named = span.parent_span_id.is_some() || span.text(&["vcs.ref.head.name"]).is_some();
     let trace = if is_named { None } else { Trace::build(vec![span.clone()]) };
     trace.is_some_and(|trace| {
@@ -233,13 +233,13 @@ pub(super) mod tests {
             ci: &CiRun::default(),
             started_at: Timestamp(0),
             ended_at: Timestamp(1),
-            ended: &Ended { end: End::Exited(0), used: None, told_to_stop: false },
+            ended: &Ended { end: End::Exited(0), used: None, stop_requested: false },
         };
         command.span(|name| (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| resource.to_owned()))
     }
 
     #[test]
-    fn a_run_without_a_branch_is_told_from_one_that_has_one_or_needs_none() {
+    fn missing_branch_is_found_only_where_needed() {
         let commit = "vcs.ref.head.revision=0123456789abcdef0123456789abcdef01234567";
         let above = SpanId::from_bytes(&[3; 8]).ok();
         assert!(names_no_branch(&span(None, commit)));

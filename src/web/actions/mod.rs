@@ -1,6 +1,6 @@
-//! The companion action's fast path: a job proves who it is and is given a grant for some minutes, with
-//! which it uploads what happened inside its steps. Whose run that is, is the verified token's word;
-//! nothing an upload says beside it is followed.
+//! The fast path of the companion action. A CI job authenticates with its OIDC token and gets a
+//! grant for some minutes. With it the job uploads the spans of its steps. The verified token decides
+//! the run; an upload can't name another one.
 
 mod upload;
 
@@ -22,10 +22,10 @@ use pacegate_engine::model::ids::CommitSha;
 use pacegate_github::oidc::{JobToken, OidcError};
 use pacegate_store::{Granted, JobTokenUse, NewGrant, RepositoryRow, TOKEN_PREFIX, Tx};
 
-/// How the counters call this door.
+/// Label in the metrics.
 const INGRESS: &str = "actions";
-/// How long a grant is good: an upload is made at once.
-const GRANT: Duration = Duration::from_mins(15);
+/// How long a grant is valid. Uploads follow at once.
+const GRANT_LIFETIME: Duration = Duration::from_mins(15);
 
 /// Routes below `/api/v1/actions`.
 pub(super) fn routes() -> Router<AppState> {
@@ -35,7 +35,7 @@ pub(super) fn routes() -> Router<AppState> {
         .method_not_allowed_fallback(|| async { WebError::WrongMethod })
 }
 
-/// A grant as it is handed over.
+/// The answer with a new grant.
 #[derive(Serialize)]
 struct Grant {
     #[serde(rename = "grant")]
@@ -51,10 +51,10 @@ struct Grant {
 async fn grants(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, WebError> {
     let granted = exchange(&state, &headers).await;
     if granted.is_err() {
-        Metrics::count(&state.work.metrics.refused_requests, INGRESS, "grant");
+        Metrics::count(&state.context.metrics.refused_requests, INGRESS, "grant");
     }
-    let kept_nowhere = [(header::CACHE_CONTROL, "no-store")];
-    granted.map(|grant| (StatusCode::CREATED, kept_nowhere, Json(grant)).into_response())
+    let no_store = [(header::CACHE_CONTROL, "no-store")];
+    granted.map(|grant| (StatusCode::CREATED, no_store, Json(grant)).into_response())
 }
 
 async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebError> {
@@ -66,11 +66,11 @@ async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebErr
     }
     let Some(verifier) = state.oidc.as_ref().filter(|_| !state.local_mode()) else {
         return Err(WebError::Forbidden(
-            "this service has no GitHub App, so no job can prove to it who it is: send with an ingest token \
+            "this service has no GitHub App, so jobs can't authenticate with OIDC: send with an ingest token \
              (`pacegate token create --repo OWNER/NAME`)",
         ));
     };
-    let Some(audience) = state.work.public_url.as_deref() else {
+    let Some(audience) = state.context.public_url.as_deref() else {
         return Err(WebError::Forbidden(
             "this service does not know its own address, which a job's token has to name: set PACEGATE_PUBLIC_URL",
         ));
@@ -82,7 +82,7 @@ async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebErr
     };
     let job = verifier.verify(&token, audience).await.inspect_err(|error| match error {
         OidcError::Unavailable { .. } | OidcError::Configuration(_) => {}
-        // What it says is not believed, so it is not told.
+        // The token is not verified, so the log does not repeat its claims.
         refused => tracing::info!(reason = %error_chain(refused), "a job's token was refused"),
     })?;
     grant(state, &job).await.inspect_err(|error| {
@@ -95,10 +95,10 @@ async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebErr
 
 /// Exchanges a verified token.
 async fn grant(state: &AppState, job: &JobToken) -> Result<Grant, WebError> {
-    let (work, now) = (&state.work, state.work.clock.now());
-    let mut tx = work.db.write().await?;
+    let (context, now) = (&state.context, state.context.clock.now());
+    let mut tx = context.db.write().await?;
     let repository = installed(&mut tx, job).await?;
-    let expires_at = now.after(GRANT);
+    let expires_at = now.after(GRANT_LIFETIME);
     let new = NewGrant {
         repo: repository.id,
         run_id: job.run_id,
@@ -108,15 +108,13 @@ async fn grant(state: &AppState, job: &JobToken) -> Result<Grant, WebError> {
         expires_at,
     };
     let token = JobTokenUse { id: &job.id, usable_until: job.usable_until };
-    let secret = match tx.create_grant(&new, token, &work.rng, now).await? {
+    let secret = match tx.create_grant(&new, token, &context.rng, now).await? {
         Granted::New(secret) => secret,
         Granted::Replayed => {
             return Err(WebError::Unauthorized("this token was exchanged before; ask GitHub for a new one"));
         }
         Granted::TooMany => {
-            return Err(WebError::Forbidden(
-                "this attempt of the run has had more grants than it can have jobs",
-            ));
+            return Err(WebError::Forbidden("this attempt of the run got more grants than it can have jobs"));
         }
     };
     tx.commit().await?;
@@ -131,7 +129,7 @@ async fn grant(state: &AppState, job: &JobToken) -> Result<Grant, WebError> {
     })
 }
 
-/// The repository of a job, if the App may act on it and the job is not a fork's.
+/// The repository of a job, if the App is installed on it. Jobs of a fork's pull request are refused.
 async fn installed(tx: &mut Tx, job: &JobToken) -> Result<RepositoryRow, WebError> {
     const NOT_INSTALLED: WebError = WebError::Forbidden(
         "the App is not installed on this repository, or is suspended there: install it, or send with an ingest \
@@ -143,15 +141,16 @@ async fn installed(tx: &mut Tx, job: &JobToken) -> Result<RepositoryRow, WebErro
     if let Some(number) = job.pull_request
         && tx.pull_request(repository.id, number).await?.is_some_and(|pull| pull.is_from_fork)
     {
-        // GitHub gives them no token, unless somebody told it to.
+        // GitHub gives them no token, unless it is configured to.
         return Err(WebError::Forbidden(
-            "jobs of a fork's pull request get no grant; their artifact is collected all the same",
+            "jobs of a fork's pull request get no grant; their artifact is still collected",
         ));
     }
     Ok(repository)
 }
 
-/// The commit that a job's run is shown on: of a pull request the token names only the merge.
+/// The commit that a job's run belongs to. For a pull request the token names only the merge commit,
+/// so the head comes from the stored workflow run.
 async fn head_of(
     tx: &mut Tx,
     repository: &RepositoryRow,
@@ -160,6 +159,6 @@ async fn head_of(
     if job.pull_request.is_none() {
         return Ok(Some(job.sha.clone()));
     }
-    let told = tx.workflow_run(repository.id, job.run_id).await?;
-    Ok(told.and_then(|run| run.head_sha.parse().ok()))
+    let stored = tx.workflow_run(repository.id, job.run_id).await?;
+    Ok(stored.and_then(|run| run.head_sha.parse().ok()))
 }

@@ -1,5 +1,6 @@
-//! What a job uploads: admitted as every push, read within the archive's bounds, held against the grant
-//! or the token it came with, and committed before it is answered.
+//! Uploads of CI jobs. They are admitted like every push, read within the archive's bounds, checked
+//! against their grant or token, and committed before the answer. An upload can't choose its
+//! repository.
 
 use std::net::SocketAddr;
 
@@ -14,30 +15,31 @@ use super::INGRESS;
 use crate::web::AppState;
 use crate::web::access::{Sender, pushing_repository, token_of};
 use crate::web::error::WebError;
-use crate::web::ingest::admission::{RateKey, Room};
-use crate::web::ingest::{Prepared, commit, content_type, refused, room_for, whole_as_sent};
+use crate::web::ingest::admission::{MemoryReservation, RateKey};
+use crate::web::ingest::{Prepared, admit, commit, content_type, refused, whole_as_sent};
 use pacegate_engine::model::ids::CommitSha;
 use pacegate_ingest::ci_job::archive::{ARCHIVE_BYTES, ArchiveError, Expected, JobArchive, Manifest};
 use pacegate_ingest::ci_job::ids;
 use pacegate_ingest::ci_job::upload::{JobUpload, RunSource};
 use pacegate_store::{GRANT_PREFIX, GrantRow};
 
-/// What decoding an upload takes is set aside as for a body of this size: what it inflates to is not
-/// known before, and is bounded by the archive's reader.
-const AS_LARGE_AS: usize = 16 << 20;
+/// Decoding an upload reserves memory as for a body of this size. Its inflated size is not known
+/// before; the archive's reader bounds it.
+const DECODING_SIZE: usize = 16 << 20;
 
-/// What became of an upload.
+/// The answer to an accepted upload.
 #[derive(Serialize)]
-struct Taken {
+struct Accepted {
     spans: usize,
     rejected: usize,
     message: Option<String>,
     verdict_url: Option<String>,
 }
 
-/// Who uploads, and for which run if a grant says it.
+/// The authenticated job.
 struct Uploader {
     sender: Sender,
+    /// None with an ingest token. A grant decides the run.
     grant: Option<GrantRow>,
 }
 
@@ -48,8 +50,8 @@ pub(super) async fn traces(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, WebError> {
-    let taken = accept(&state, peer, &headers, body).await.map_err(refused(&state, INGRESS))?;
-    Ok((StatusCode::ACCEPTED, Json(taken)).into_response())
+    let accepted = accept(&state, peer, &headers, body).await.map_err(refused(&state, INGRESS))?;
+    Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
 
 async fn accept(
@@ -57,8 +59,8 @@ async fn accept(
     peer: SocketAddr,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Taken, WebError> {
-    // Before the body is read: who may not upload may not fill our memory either.
+) -> Result<Accepted, WebError> {
+    // Before the body is read: a job without permission must not fill the memory.
     let uploader = uploader(state, headers, peer).await?;
     if content_type(headers) != "application/jsonl" {
         return Err(WebError::UnsupportedMediaType("application/jsonl"));
@@ -67,30 +69,30 @@ async fn accept(
     if !gzip {
         return Err(WebError::NotGzip);
     }
-    let room = room_for(state, &uploader.sender)?;
-    let body = whole_as_sent(room, headers, body, ARCHIVE_BYTES).await;
-    let (room, body) = body.map_err(|error| match error {
+    let reservation = admit(state, &uploader.sender)?;
+    let body = whole_as_sent(reservation, headers, body, ARCHIVE_BYTES).await;
+    let (reservation, body) = body.map_err(|error| match error {
         WebError::TooLarge { .. } => ArchiveError::TooLarge { limit: ARCHIVE_BYTES as u64 }.into(),
         other => other,
     })?;
     if let Some(grant) = &uploader.grant {
-        let mut tx = state.work.db.write().await?;
+        let mut tx = state.context.db.write().await?;
         let counted = tx.count_upload(grant, body.len()).await?;
         tx.commit().await?;
         if !counted {
-            let refusal = WebError::Forbidden("this grant, or its run, has uploaded as much as one may");
-            return Err(told(&uploader, refusal));
+            let refusal = WebError::Forbidden("this grant, or its run, reached its limit of uploads");
+            return Err(log_refusal(&uploader, refusal));
         }
     }
-    let (room, manifest, prepared) = read(state, &uploader, room, body).await?;
+    let (reservation, manifest, prepared) = read(state, &uploader, reservation, body).await?;
     let head_sha = head_of(state, &uploader, &manifest).await?;
-    let (spans, outcome) = commit(state, &uploader.sender, room, INGRESS, prepared).await?;
-    Ok(Taken {
+    let (spans, outcome) = commit(state, &uploader.sender, reservation, INGRESS, prepared).await?;
+    Ok(Accepted {
         spans,
         rejected: outcome.rejected,
         message: outcome.message,
         verdict_url: head_sha.and_then(|sha| {
-            let base = state.work.public_url.as_deref()?.trim_end_matches('/');
+            let base = state.context.public_url.as_deref()?.trim_end_matches('/');
             Some(format!("{base}/api/v1/repos/{}/commits/{sha}/verdict", uploader.sender.repository.name))
         }),
     })
@@ -109,51 +111,52 @@ async fn uploader(state: &AppState, headers: &HeaderMap, peer: SocketAddr) -> Re
         })?;
         return Ok(Uploader { sender, grant: None });
     };
-    let mut tx = state.work.db.read().await?;
+    let mut tx = state.context.db.read().await?;
     let unknown =
-        || WebError::Unauthorized("this grant is unknown or has ended; exchange a new token of the job");
-    let grant = tx.grant(&secret, state.work.clock.now()).await?.ok_or_else(unknown)?;
+        || WebError::Unauthorized("this grant is unknown or expired; exchange a new OIDC token of the job");
+    let grant = tx.grant(&secret, state.context.clock.now()).await?.ok_or_else(unknown)?;
     let repository = tx.repository(grant.repo).await?.ok_or_else(unknown)?;
-    // The App may have been taken away since.
+    // The App may have been uninstalled or suspended since.
     let installation = repository.installation.ok_or_else(unknown)?;
     tx.installation(installation).await?.filter(|found| !found.suspended).ok_or_else(unknown)?;
     let key = RateKey::of_token(&secret);
     Ok(Uploader { sender: Sender { repository, key, was_forwarded: false }, grant: Some(grant) })
 }
 
-/// Decodes and cleans an upload off the async threads.
+/// Decodes and redacts an upload off the async threads.
 async fn read(
     state: &AppState,
     uploader: &Uploader,
-    mut room: Room,
+    mut reservation: MemoryReservation,
     body: Bytes,
-) -> Result<(Room, Manifest, Prepared), WebError> {
+) -> Result<(MemoryReservation, Manifest, Prepared), WebError> {
     state.admission.charge(uploader.sender.key, body.len());
-    room.hold_decoding(AS_LARGE_AS).await?;
-    let at_work = state.admission.at_work().await?;
+    reservation.reserve_decoding(DECODING_SIZE).await?;
+    let processor = state.admission.processor().await?;
     let archive = tokio::task::spawn_blocking(move || {
-        let _at_work = at_work;
+        let _processor = processor;
         JobArchive::from_upload(&body)
     });
     let archive = archive.await.map_err(|e| WebError::Internal(e.into()))?;
-    let archive = archive.map_err(|error| told(uploader, error.into()))?;
-    let source = run_source(state, uploader, &archive.manifest).map_err(|error| told(uploader, error))?;
+    let archive = archive.map_err(|error| log_refusal(uploader, error.into()))?;
+    let source =
+        run_source(state, uploader, &archive.manifest).map_err(|error| log_refusal(uploader, error))?;
     let (name, redactor) =
-        (uploader.sender.repository.name.clone(), state.work.trace_settings.redactor.clone());
+        (uploader.sender.repository.name.clone(), state.context.trace_settings.redactor.clone());
     let forwards = state.forwarder.is_some();
-    let at_work = state.admission.at_work().await?;
+    let processor = state.admission.processor().await?;
     let prepared = tokio::task::spawn_blocking(move || {
-        let _at_work = at_work;
+        let _processor = processor;
         let manifest = archive.manifest.clone();
         let upload = JobUpload::new(archive, &name, source, &redactor);
         let prepared = Prepared::of_job(&upload, &manifest, forwards)?;
-        room.hold(prepared.bytes)?;
-        Ok::<_, WebError>((room, manifest, prepared))
+        reservation.grow_to(prepared.bytes)?;
+        Ok::<_, WebError>((reservation, manifest, prepared))
     });
-    prepared.await.map_err(|e| WebError::Internal(e.into()))?.map_err(|error| told(uploader, error))
+    prepared.await.map_err(|e| WebError::Internal(e.into()))?.map_err(|error| log_refusal(uploader, error))
 }
 
-/// Holds what the manifest says against what is known of its sender, and tells who knows of the run.
+/// Checks the manifest against the sender. Returns the source that describes the run.
 fn run_source(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Result<RunSource, WebError> {
     let repository = &uploader.sender.repository;
     let is_collected = !state.local_mode() && repository.installation.is_some();
@@ -184,7 +187,7 @@ fn run_source(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Res
     if !manifest.repository.is_empty() && !is_ours {
         let name = &repository.name;
         return Err(WebError::BadRequest(format!(
-            "the manifest is of another repository, but the token is for {name}"
+            "the manifest names another repository, but the token is for {name}"
         )));
     }
     if let Some(unusable) = unusable_run(manifest) {
@@ -193,18 +196,18 @@ fn run_source(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Res
     Ok(RunSource::Manifest)
 }
 
-/// Why no run can be made of a manifest that alone tells of it.
+/// Why a manifest that is the only source of a run can't describe one.
 fn unusable_run(manifest: &Manifest) -> Option<&'static str> {
     if manifest.head_sha.parse::<CommitSha>().is_err() {
         return Some(
-            "the manifest's head_sha is no commit (7 to 64 hexadecimal digits), so no run can be made of it",
+            "the manifest's head_sha is not a commit (7 to 64 hexadecimal digits), so no run can be made of it",
         );
     }
     (manifest.ended_at_unix_nano < manifest.started_at_unix_nano)
         .then_some("the manifest's job ended before it began: is the machine's clock set while jobs run?")
 }
 
-/// The commit whose verdict this will be part of, as far as it is known.
+/// The commit whose verdict will include this upload, if it is known.
 async fn head_of(
     state: &AppState,
     uploader: &Uploader,
@@ -213,18 +216,18 @@ async fn head_of(
     if let Some(head_sha) = uploader.grant.as_ref().and_then(|grant| grant.head_sha.clone()) {
         return Ok(Some(head_sha));
     }
-    let mut tx = state.work.db.read().await?;
+    let mut tx = state.context.db.read().await?;
     if let Some(run) = tx.workflow_run(uploader.sender.repository.id, manifest.run_id).await? {
         return Ok(run.head_sha.parse().ok());
     }
-    // Of a pull request that GitHub tells of, the manifest names only the merge.
+    // For a pull request the manifest names only the merge commit.
     let is_collected = !state.local_mode() && uploader.sender.repository.installation.is_some();
     let is_merge = is_collected && manifest.git_ref.starts_with("refs/pull/");
     Ok(manifest.head_sha.parse().ok().filter(|_| !is_merge))
 }
 
-/// Says in the log that an upload was refused.
-fn told(uploader: &Uploader, error: WebError) -> WebError {
+/// Logs that an upload was refused, and returns its error.
+fn log_refusal(uploader: &Uploader, error: WebError) -> WebError {
     let grant = uploader.grant.as_ref();
     tracing::warn!(
         repo = %uploader.sender.repository.name, run = grant.map(|grant| grant.run_id),
@@ -239,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_run_is_made_of_a_manifest_without_a_commit_or_that_ends_before_it_begins() {
+    fn unusable_manifest_makes_no_run() {
         for (head_sha, ended, said) in [
             ("e83c516", "2000", None),
             ("", "2000", Some("head_sha")),

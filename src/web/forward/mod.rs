@@ -1,6 +1,6 @@
-//! Accepted spans go on to another OTLP endpoint, if the operator names one: from a queue in memory,
-//! bounded in bytes, that nobody waits for. What does not fit, is refused or can't be delivered in
-//! time is dropped and counted; what is stored here does not depend on it.
+//! Forwards accepted spans to another OTLP endpoint, if one is configured. They wait in a queue in
+//! memory, bounded in bytes. Spans that do not fit, are refused or can't be delivered in time are
+//! dropped and counted. Storing spans never waits for it.
 
 mod target;
 
@@ -15,58 +15,60 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use self::target::ForwardTarget;
+pub(crate) use self::target::ForwardTarget;
 use crate::metrics::Metrics;
 
-/// Marks what was forwarded: it is not forwarded once more.
-pub const FORWARDED: &str = "x-pacegate-forwarded";
-/// Bytes that wait or are on their way.
+/// The header of forwarded requests, whose spans are not forwarded again.
+pub(super) const FORWARDED: &str = "x-pacegate-forwarded";
+/// Bytes that wait or are being sent.
 const QUEUE_BYTES: usize = 64 << 20;
-/// What a batch takes beside its bytes.
-const BATCH_BYTES: usize = 64;
-/// A request is filled up to this.
+/// Memory of a batch beside its bytes.
+const BATCH_OVERHEAD: usize = 64;
+/// A request gets further batches until it has this size.
 const REQUEST_BYTES: usize = 2 << 20;
-/// How long one attempt may take.
-const ATTEMPT: Duration = Duration::from_secs(10);
-/// How long a request is tried again, pauses summed up.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// Timeout of one attempt.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request is given up when its pauses add up to this.
+const LONGEST_RETRY: Duration = Duration::from_mins(5);
 /// The first pause; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The shortest and the longest pause, whoever asks for it.
+/// Bounds on a pause, also when the endpoint asks for another.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long a stop waits for what is in the queue.
+/// How long a stop waits for the queue.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Losses are logged at most so often.
-const BETWEEN_LOGS: Duration = Duration::from_mins(1);
-/// How the counters call it.
+/// The shortest time between two warnings about lost spans.
+const BETWEEN_WARNINGS: Duration = Duration::from_mins(1);
+/// Label in the metrics.
 const KIND: &str = "otlp_http";
 
-/// The near end of the queue. Cheap to clone.
+/// The sending end of the queue. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Forwarder {
+pub(crate) struct Forwarder {
     queue: mpsc::UnboundedSender<Batch>,
     account: Arc<Account>,
 }
 
-/// A queue that is worked off.
+/// The running worker of the queue.
 #[derive(Debug)]
-pub struct Forwarding {
+pub(crate) struct Forwarding {
     worker: JoinHandle<()>,
     stop: CancellationToken,
 }
 
-/// Spans as they were stored: OTLP protobuf, of which two, one after the other, are one request.
+/// Spans as OTLP protobuf. Concatenated batches are one request.
 #[derive(Debug)]
 struct Batch {
     body: Bytes,
     spans: u64,
 }
 
-/// What is held, and what was lost since it was last told.
+/// Counts of the queue.
 #[derive(Debug)]
 struct Account {
+    /// Bytes that wait or are being sent.
     held: AtomicUsize,
+    /// Spans lost since the last warning.
     lost: AtomicU64,
     was_lost: Notify,
     metrics: Metrics,
@@ -85,13 +87,13 @@ impl Account {
 }
 
 impl Forwarder {
-    /// Starts to forward.
-    ///
-    /// # Errors
-    /// When TLS can't be set up.
-    pub fn start(target: ForwardTarget, metrics: Metrics) -> Result<(Self, Forwarding), reqwest::Error> {
+    /// Starts the worker. Fails when TLS can't be set up.
+    pub(crate) fn start(
+        target: ForwardTarget,
+        metrics: Metrics,
+    ) -> Result<(Self, Forwarding), reqwest::Error> {
         let client = reqwest::Client::builder()
-            .timeout(ATTEMPT)
+            .timeout(ATTEMPT_TIMEOUT)
             .redirect(redirect::Policy::none())
             .user_agent("pacegate")
             .build()?;
@@ -108,9 +110,9 @@ impl Forwarder {
         Ok((Self { queue, account }, Forwarding { worker, stop }))
     }
 
-    /// Passes spans on, or drops them when the queue is full. Never waits.
-    pub fn offer(&self, body: Bytes, spans: u64) {
-        let size = body.len() + BATCH_BYTES;
+    /// Puts spans into the queue, or drops them when it is full. Never waits.
+    pub(super) fn offer(&self, body: Bytes, spans: u64) {
+        let size = body.len() + BATCH_OVERHEAD;
         let hold = |held: usize| held.checked_add(size).filter(|held| *held <= QUEUE_BYTES);
         if self.account.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, hold).is_err() {
             return self.account.lost(spans, "full");
@@ -122,19 +124,19 @@ impl Forwarder {
 }
 
 impl Forwarding {
-    /// Sends what waits, for a few seconds, and ends.
-    pub async fn stop(self) {
+    /// Sends the rest of the queue for at most `DRAIN`, then ends.
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         let _ended = self.worker.await;
     }
 }
 
-/// What an attempt came to.
+/// The result of one attempt to send.
 enum Attempt {
-    Taken,
-    /// Sending it again can't help.
+    Accepted,
+    /// A retry can't help.
     Refused(String),
-    /// It can, after this pause if the endpoint named one.
+    /// A retry may help, after the pause that the endpoint asked for, if any.
     Later(Option<Duration>, String),
 }
 
@@ -152,12 +154,15 @@ impl Worker {
             loop {
                 account.was_lost.notified().await;
                 let spans = account.lost.swap(0, Ordering::Relaxed);
-                tracing::warn!(spans, "spans were not forwarded; pacegate_forwarded_spans_total says why");
-                tokio::time::sleep(BETWEEN_LOGS).await;
+                tracing::warn!(
+                    spans,
+                    "spans were not forwarded; pacegate_forwarded_spans_total counts the reasons"
+                );
+                tokio::time::sleep(BETWEEN_WARNINGS).await;
             }
         });
         tokio::select! {
-            () = self.work_off(&mut batches) => {}
+            () = self.send_all(&mut batches) => {}
             () = async { self.stop.cancelled().await; tokio::time::sleep(DRAIN).await } => {}
         }
         batches.close();
@@ -168,13 +173,13 @@ impl Worker {
         }
         if held > 0 || unsent > 0 {
             self.account.lost(unsent, "unsent");
-            tracing::warn!(bytes = held, "the stop did not wait for all spans to be forwarded");
+            tracing::warn!(bytes = held, "the service stops before all spans are forwarded");
         }
         reporter.abort();
     }
 
-    /// Until the stop, and then until nothing waits.
-    async fn work_off(&self, batches: &mut mpsc::UnboundedReceiver<Batch>) {
+    /// Sends batches until the stop, then until the queue is empty.
+    async fn send_all(&self, batches: &mut mpsc::UnboundedReceiver<Batch>) {
         loop {
             let first = tokio::select! {
                 biased;
@@ -183,13 +188,13 @@ impl Worker {
             };
             let Some(first) = first else { return };
             let (mut bytes, mut spans, mut held) = (first.body.len(), first.spans, 0);
-            held += bytes + BATCH_BYTES;
+            held += bytes + BATCH_OVERHEAD;
             let mut bodies = vec![first.body];
             while bytes < REQUEST_BYTES
                 && let Ok(next) = batches.try_recv()
             {
                 bytes += next.body.len();
-                held += next.body.len() + BATCH_BYTES;
+                held += next.body.len() + BATCH_OVERHEAD;
                 spans += next.spans;
                 bodies.push(next.body);
             }
@@ -198,21 +203,21 @@ impl Worker {
         }
     }
 
-    /// Until it is taken, refused or too late.
+    /// Sends a request until it is accepted, refused or too late.
     async fn deliver(&self, body: Bytes, spans: u64) {
         let (mut pause, mut waited) = (FIRST_PAUSE, Duration::ZERO);
         loop {
             match self.attempt(body.clone()).await {
-                Attempt::Taken => return self.account.forwarded(spans),
+                Attempt::Accepted => return self.account.forwarded(spans),
                 Attempt::Refused(why) => {
-                    tracing::debug!(spans, why, "spans were refused where they are forwarded to");
+                    tracing::debug!(spans, why, "the forwarding endpoint refused spans");
                     return self.account.lost(spans, "refused");
                 }
                 Attempt::Later(after, why) => {
-                    tracing::debug!(spans, why, "spans are forwarded again later");
+                    tracing::debug!(spans, why, "forwarding is tried again later");
                     let this = after.unwrap_or(pause).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
                     waited += this;
-                    if waited > PATIENCE || self.stop.is_cancelled() {
+                    if waited > LONGEST_RETRY || self.stop.is_cancelled() {
                         return self.account.lost(spans, "given_up");
                     }
                     tokio::select! {
@@ -236,12 +241,12 @@ impl Worker {
             .body(body);
         let answer = match request.send().await {
             Ok(answer) => answer,
-            // An address with a token in it must not get into the log.
+            // The address may hold a token, which must not get into the log.
             Err(error) => return Attempt::Later(None, error.without_url().to_string()),
         };
         let status = answer.status();
         if status.is_success() {
-            return Attempt::Taken;
+            return Attempt::Accepted;
         }
         let why = format!("status {}", status.as_u16());
         match status {

@@ -1,33 +1,32 @@
-//! Where spans are forwarded to, as the operator writes it: an address and headers. Nothing a sender
-//! says gets here.
+//! The endpoint that spans are forwarded to: an address and headers from the configuration. No
+//! sender can change them.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-/// An endpoint that takes OTLP over HTTP.
+/// An endpoint for OTLP over HTTP.
 #[derive(Debug, Clone)]
-pub struct ForwardTarget {
-    /// Where to.
+pub(crate) struct ForwardTarget {
     pub url: Url,
-    /// With these; every value is marked as a secret.
+    /// Every value is marked as sensitive.
     pub headers: HeaderMap,
 }
 
 impl ForwardTarget {
-    /// Reads the address, to which `/v1/traces` is added when it has no path, and the headers, written
-    /// `name=value,name=value` as in `OTEL_EXPORTER_OTLP_HEADERS`.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong, without any header's value.
-    pub fn new(url: &str, headers: Option<&SecretString>) -> Result<Self, String> {
+    /// Reads an address and headers. An address without a path gets `/v1/traces`. Headers have the
+    /// form of `OTEL_EXPORTER_OTLP_HEADERS`: `name=value,name=value`. The error is a sentence
+    /// without any header's value.
+    pub(crate) fn new(url: &str, headers: Option<&SecretString>) -> Result<Self, String> {
         let mut url: Url =
             url.trim().parse().map_err(|e| format!("PACEGATE_FORWARD_URL is not an address: {e}"))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err("PACEGATE_FORWARD_URL has to begin with http:// or https:// and a host".to_owned());
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("PACEGATE_FORWARD_URL holds a user: say it in PACEGATE_FORWARD_HEADERS".to_owned());
+            return Err(
+                "PACEGATE_FORWARD_URL holds a user: write it into PACEGATE_FORWARD_HEADERS".to_owned()
+            );
         }
         if matches!(url.path(), "" | "/") {
             url.set_path("/v1/traces");
@@ -43,7 +42,8 @@ fn read_headers(written: Option<&SecretString>) -> Result<HeaderMap, String> {
         let wrong = |what: &str| format!("PACEGATE_FORWARD_HEADERS, header {}: {what}", n + 1);
         let (name, value) = pair.split_once('=').ok_or_else(|| wrong("write NAME=VALUE"))?;
         let name: HeaderName = name.trim().parse().map_err(|_| wrong("this is not a header's name"))?;
-        let value = percent_decoded(value.trim()).ok_or_else(|| wrong("a %XX of its value is not one"))?;
+        let value = percent_decoded(value.trim())
+            .ok_or_else(|| wrong("its value has a % without two hexadecimal digits"))?;
         let mut value =
             HeaderValue::from_bytes(&value).map_err(|_| wrong("a header's value can't hold this"))?;
         value.set_sensitive(true);
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_and_headers_are_read_as_exporters_do() {
+    fn address_and_headers_follow_otlp_exporters() {
         let headers = SecretString::from("authorization=Basic%20YTpi, x-scope-orgid=7 ,");
         let target = ForwardTarget::new("http://tempo:4318", Some(&headers)).expect("a target");
         assert_eq!(target.url.as_str(), "http://tempo:4318/v1/traces");
@@ -89,7 +89,7 @@ mod tests {
             ("http://u:p@tempo", "", "holds a user"),
             ("http://tempo", "a=b,hunter2", "header 2: write NAME=VALUE"),
             ("http://tempo", "a b=c", "not a header's name"),
-            ("http://tempo", "a=%4", "%XX"),
+            ("http://tempo", "a=%4", "a % without"),
             ("http://tempo", "a=x%0ay", "can't hold this"),
         ] {
             let wrong = ForwardTarget::new(url, Some(&headers.into())).map(|_| ()).expect_err(url);

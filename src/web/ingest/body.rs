@@ -1,5 +1,5 @@
-//! A request's body into memory: as it comes, within its place, and inflated off the async
-//! threads. Nothing is reserved because a sender claims a size.
+//! Reads a request's body into memory, within its reservation, and inflates it off the async
+//! threads. Memory is reserved for the bytes that arrived, never for a size that a sender claims.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use axum::http::{HeaderMap, HeaderName, header};
 use http_body_util::BodyExt;
 
 use super::BODY_LIMIT;
-use super::admission::Room;
+use super::admission::MemoryReservation;
 use super::inflate::{Coding, inflate};
 use crate::web::AppState;
 use crate::web::error::{WebError, body_error};
 
-/// How long a sender may say nothing in the middle of a body.
+/// How long a sender may pause in the middle of a body.
 const STALL: Duration = Duration::from_secs(20);
 
-/// The coding that a header names; several in a row are refused.
+/// The coding that a header names. Several codings, one over the other, are refused.
 pub(super) fn coding(headers: &HeaderMap, name: &HeaderName) -> Result<Coding, WebError> {
     let named = headers.get_all(name).iter().collect::<Vec<_>>();
     match named.as_slice() {
@@ -27,7 +27,7 @@ pub(super) fn coding(headers: &HeaderMap, name: &HeaderName) -> Result<Coding, W
     .ok_or(WebError::UnsupportedEncoding)
 }
 
-/// Reads a body bit by bit.
+/// A body that is read step by step.
 pub(super) struct Reader {
     body: Body,
     read: Vec<u8>,
@@ -35,7 +35,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Refuses at once what says itself that it is too large.
+    /// Refuses a body whose `Content-Length` exceeds the limit.
     pub(super) fn new(headers: &HeaderMap, body: Body) -> Result<Self, WebError> {
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: u64| length > BODY_LIMIT as u64) {
@@ -44,11 +44,15 @@ impl Reader {
         Ok(Self { body, read: Vec::new(), ended: false })
     }
 
-    /// Reads until so many bytes are there or the body ends; gives what is there.
-    pub(super) async fn fill(&mut self, room: &mut Room, bytes: usize) -> Result<&[u8], WebError> {
+    /// Reads until `bytes` bytes have arrived or the body ends. Returns all bytes read so far.
+    pub(super) async fn fill(
+        &mut self,
+        reservation: &mut MemoryReservation,
+        bytes: usize,
+    ) -> Result<&[u8], WebError> {
         while self.read.len() < bytes && !self.ended {
-            // What the connection has read ahead is bounded by itself; ours is taken before.
-            room.hold(self.read.len() + 1)?;
+            // The connection's read-ahead has a limit of its own.
+            reservation.grow_to(self.read.len() + 1)?;
             let frame = tokio::time::timeout(STALL, self.body.frame()).await;
             let Some(frame) = frame.map_err(|_| WebError::Stalled)? else {
                 self.ended = true;
@@ -59,38 +63,38 @@ impl Reader {
                 if self.read.len() + data.len() > BODY_LIMIT {
                     return Err(too_large());
                 }
-                room.hold(self.read.len() + data.len())?;
+                reservation.grow_to(self.read.len() + data.len())?;
                 self.read.extend_from_slice(&data);
             }
         }
         Ok(&self.read)
     }
 
-    /// Everything.
-    pub(super) async fn finish(mut self, room: &mut Room) -> Result<Bytes, WebError> {
-        self.fill(room, usize::MAX).await?;
+    /// Reads the rest and returns the whole body.
+    pub(super) async fn finish(mut self, reservation: &mut MemoryReservation) -> Result<Bytes, WebError> {
+        self.fill(reservation, usize::MAX).await?;
         Ok(self.read.into())
     }
 }
 
-/// Inflates a body. Its place becomes as large as what it holds.
+/// Inflates a body. Afterwards the reservation has the inflated size.
 pub(super) async fn inflated(
     state: &AppState,
-    mut room: Room,
+    mut reservation: MemoryReservation,
     coding: Coding,
     body: Bytes,
-) -> Result<(Room, Bytes), WebError> {
+) -> Result<(MemoryReservation, Bytes), WebError> {
     if coding == Coding::Identity {
-        return Ok((room, body));
+        return Ok((reservation, body));
     }
-    let at_work = state.admission.at_work().await?;
+    let processor = state.admission.processor().await?;
     tokio::task::spawn_blocking(move || {
-        let _at_work = at_work;
-        let mut place = room.beside();
-        let inflated = inflate(coding, &body, BODY_LIMIT, |bytes| place.hold(bytes))?;
+        let _processor = processor;
+        let mut second = reservation.second();
+        let inflated = inflate(coding, &body, BODY_LIMIT, |bytes| second.grow_to(bytes))?;
         drop(body);
-        room.replace_with(place);
-        Ok((room, inflated.into()))
+        reservation.replace_with(second);
+        Ok((reservation, inflated.into()))
     })
     .await
     .map_err(|error| WebError::Internal(error.into()))?
@@ -99,24 +103,27 @@ pub(super) async fn inflated(
 /// Reads and inflates an HTTP request's body.
 pub(super) async fn whole(
     state: &AppState,
-    mut room: Room,
+    mut reservation: MemoryReservation,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(Room, Bytes), WebError> {
+) -> Result<(MemoryReservation, Bytes), WebError> {
     let coding = coding(headers, &header::CONTENT_ENCODING)?;
-    let body = Reader::new(headers, body)?.finish(&mut room).await?;
-    inflated(state, room, coding, body).await
+    let body = Reader::new(headers, body)?.finish(&mut reservation).await?;
+    inflated(state, reservation, coding, body).await
 }
 
-/// Reads a body that is compressed in a way of its own, up to a limit.
+/// Reads a body up to `limit` bytes and does not inflate it.
 pub(in crate::web) async fn whole_as_sent(
-    mut room: Room,
+    mut reservation: MemoryReservation,
     headers: &HeaderMap,
     body: Body,
     limit: usize,
-) -> Result<(Room, Bytes), WebError> {
-    let body = Reader::new(headers, body)?.finish(&mut room).await?;
-    if body.len() > limit { Err(WebError::TooLarge { limit_mib: limit >> 20 }) } else { Ok((room, body)) }
+) -> Result<(MemoryReservation, Bytes), WebError> {
+    let body = Reader::new(headers, body)?.finish(&mut reservation).await?;
+    if body.len() > limit {
+        return Err(WebError::TooLarge { limit_mib: limit >> 20 });
+    }
+    Ok((reservation, body))
 }
 
 pub(super) fn too_large() -> WebError {

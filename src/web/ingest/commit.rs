@@ -1,6 +1,6 @@
-//! Requests' spans into the store. What waits together is committed together: one transaction,
-//! one wait for the disk, for every request that came meanwhile. Nothing is answered before its
-//! own spans are committed, and no request fails because of another's.
+//! Commits the spans of requests. Requests that wait at the same time share one transaction, and
+//! so one wait for the disk. Each is answered after its own spans are committed, and none fails
+//! because of another.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,19 +14,21 @@ use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_ingest::Rejected;
 use pacegate_store::{NewTask, OpenTrace, Priority, SpanBatch, StoreError, TraceBounds, Tx};
 
-/// What is kept of one trace: a pipeline with more spans is not a pipeline, and a run is made of
-/// all of its bytes at once.
-const OF_A_TRACE: TraceBounds = TraceBounds { spans: 200_000, bytes: 128 << 20 };
-/// Traces of one repository that are not a run yet. More at once is no CI.
+/// The largest trace. More spans are not a pipeline's, and measuring a run loads all of its bytes.
+const TRACE_BOUNDS: TraceBounds = TraceBounds { spans: 200_000, bytes: 128 << 20 };
+/// Traces of one repository that wait for their root. Above this, the sender is probably not a CI
+/// system.
 const OPEN_TRACES: i64 = 10_000;
-/// Beyond so many, they become runs after everything else: others' checks do not wait for them.
-const MASS: i64 = 500;
-/// Requests in one transaction, and bytes beyond which no further one is added.
-const REQUESTS_TOGETHER: usize = 64;
-const BYTES_TOGETHER: usize = 16 << 20;
-/// Transactions at once: SQLite has one writer, PostgreSQL shares its own waits among more.
-const AT_ONCE_ON_SQLITE: usize = 1;
-const AT_ONCE_ON_POSTGRES: usize = 3;
+/// Above this number of open traces, a repository's runs are collected with low priority, so that
+/// the checks of other repositories do not wait for them.
+const MANY_OPEN_TRACES: i64 = 500;
+const REQUESTS_PER_TRANSACTION: usize = 64;
+/// A transaction with more bytes gets no further request.
+const BYTES_PER_TRANSACTION: usize = 16 << 20;
+/// Concurrent transactions. SQLite has one writer; PostgreSQL shares one wait for the disk among
+/// several.
+const TRANSACTIONS_ON_SQLITE: usize = 1;
+const TRANSACTIONS_ON_POSTGRES: usize = 3;
 
 /// A request that waits to be committed.
 struct Waiting {
@@ -45,15 +47,14 @@ impl Waiting {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
-    /// Tasks that take from it. Each goes on until it finds nothing.
+    /// Tokio tasks that work off the queue. Each ends when the queue is empty.
     committing: usize,
 }
 
-/// Commits requests in groups. Cheap to clone; clones share their groups. How much may wait is
-/// bounded by who admits requests.
+/// Commits requests in groups. Cheap to clone; clones share one queue. Admission bounds the queue.
 #[derive(Clone)]
 pub(crate) struct Committer {
-    work: WorkerContext,
+    context: WorkerContext,
     queue: Arc<Mutex<Queue>>,
 }
 
@@ -64,14 +65,13 @@ impl std::fmt::Debug for Committer {
 }
 
 impl Committer {
-    /// A committer into a process's store.
     #[must_use]
-    pub(crate) fn new(work: WorkerContext) -> Self {
-        Self { work, queue: Arc::default() }
+    pub(crate) fn new(context: WorkerContext) -> Self {
+        Self { context, queue: Arc::default() }
     }
 
-    /// Keeps a request's batches. Returns, once that is committed, the spans of traces that take no
-    /// more. The commit happens even when the caller no longer waits for it.
+    /// Commits a request's batches. Returns the spans that were rejected because their trace is
+    /// full. The commit happens even if the caller stops waiting.
     pub(super) async fn commit(&self, repo: RepoId, batches: Vec<Batch>) -> Result<Rejected, WebError> {
         if batches.is_empty() {
             return Ok(Rejected::default());
@@ -80,8 +80,12 @@ impl Committer {
         let begin = {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             queue.waiting.push_back(Waiting { repo, batches, answer });
-            let most = if self.work.db.has_one_writer() { AT_ONCE_ON_SQLITE } else { AT_ONCE_ON_POSTGRES };
-            let begin = queue.committing < most;
+            let limit = if self.context.db.has_one_writer() {
+                TRANSACTIONS_ON_SQLITE
+            } else {
+                TRANSACTIONS_ON_POSTGRES
+            };
+            let begin = queue.committing < limit;
             queue.committing += usize::from(begin);
             begin
         };
@@ -91,7 +95,7 @@ impl Committer {
         answered.await.map_err(|e| WebError::Internal(e.into()))?
     }
 
-    /// Commits group after group until nothing waits.
+    /// Commits group after group until the queue is empty.
     async fn commit_all(self) {
         loop {
             {
@@ -101,8 +105,8 @@ impl Committer {
                     return;
                 }
             }
-            // First the place among the writers, then the group: what comes meanwhile joins it.
-            let tx = self.work.db.write().await;
+            // Requests that arrive while this waits for the writer join the group.
+            let tx = self.context.db.write().await;
             let group = {
                 let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
                 take_group(&mut queue.waiting)
@@ -111,19 +115,22 @@ impl Committer {
                 continue; // another task took it
             }
             let done = match tx {
-                Ok(tx) => keep(&self.work, tx, &group).await,
+                Ok(tx) => store(&self.context, tx, &group).await,
                 Err(error) => Err(error.into()),
             };
             match done {
                 Ok(results) => {
                     for (waiting, result) in group.into_iter().zip(results) {
-                        // Nobody there: the sender went away, its spans are kept all the same.
+                        // Fails if the sender has left; its spans are stored anyway.
                         let _gone = waiting.answer.send(result);
                     }
                 }
                 Err(error) if group.len() == 1 => answer_all(group, error),
                 Err(error) => {
-                    tracing::debug!(error = %error, requests = group.len(), "a group is committed one by one");
+                    tracing::debug!(
+                        error = %error, requests = group.len(),
+                        "a group of requests failed and is committed one by one"
+                    );
                     for waiting in group {
                         self.commit_alone(waiting).await;
                     }
@@ -134,8 +141,8 @@ impl Committer {
 
     async fn commit_alone(&self, waiting: Waiting) {
         let group = [waiting];
-        let done = match self.work.db.write().await {
-            Ok(tx) => keep(&self.work, tx, &group).await,
+        let done = match self.context.db.write().await {
+            Ok(tx) => store(&self.context, tx, &group).await,
             Err(error) => Err(error.into()),
         };
         let [waiting] = group;
@@ -153,7 +160,7 @@ fn answer_all(group: Vec<Waiting>, error: WebError) {
 
 fn take_group(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let (mut group, mut bytes) = (Vec::new(), 0);
-    while group.len() < REQUESTS_TOGETHER && bytes < BYTES_TOGETHER {
+    while group.len() < REQUESTS_PER_TRANSACTION && bytes < BYTES_PER_TRANSACTION {
         let Some(next) = waiting.pop_front() else { break };
         bytes += next.bytes();
         group.push(next);
@@ -161,15 +168,15 @@ fn take_group(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     group
 }
 
-/// One transaction: every batch, and a job for each trace that has its root. Returns what became
-/// of each request.
-async fn keep(
-    work: &WorkerContext,
+/// One transaction: every batch, and a task for each trace that has its root. Returns one result
+/// for each request.
+async fn store(
+    context: &WorkerContext,
     mut tx: Tx,
     group: &[Waiting],
 ) -> Result<Vec<Result<Rejected, WebError>>, WebError> {
-    let now = work.clock.now();
-    let Flood { refused, masses } = flood(&mut tx, group).await?;
+    let now = context.clock.now();
+    let OpenTraces { refused, crowded } = check_open_traces(&mut tx, group).await?;
     let mut batches = Vec::new();
     let mut of_request = Vec::new();
     for (at, waiting) in group.iter().enumerate().filter(|(at, _)| !refused[*at]) {
@@ -187,19 +194,19 @@ async fn keep(
             });
         }
     }
-    let states = tx.add_span_batches(&batches, OF_A_TRACE, &work.rng, now).await?;
+    let states = tx.add_span_batches(&batches, TRACE_BOUNDS, &context.rng, now).await?;
     let mut results: Vec<Result<Rejected, WebError>> = refused
         .iter()
         .map(|refused| if *refused { Err(WebError::TooManyOpenTraces) } else { Ok(Rejected::default()) })
         .collect();
-    let mut jobs = Vec::new();
+    let mut tasks = Vec::new();
     for ((batch, state), at) in batches.iter().zip(states).zip(of_request) {
         match state {
             Some(open) if open.has_root == 1 => {
                 let (repo, trace, collections) = (batch.repo, batch.trace, open.collections);
-                let job = CollectRun { repo, trace, collections }.to_new_task(now.after(work.settle))?;
-                let priority = if masses.contains(&repo) { Priority::Low } else { Priority::Usual };
-                jobs.push(NewTask { priority, ..job });
+                let task = CollectRun { repo, trace, collections }.to_new_task(now.after(context.settle))?;
+                let priority = if crowded.contains(&repo) { Priority::Low } else { Priority::Usual };
+                tasks.push(NewTask { priority, ..task });
             }
             Some(_) => {}
             None => {
@@ -211,34 +218,34 @@ async fn keep(
             }
         }
     }
-    tx.push_tasks(&jobs, &work.rng, now).await?;
+    tx.push_tasks(&tasks, &context.rng, now).await?;
     tx.commit().await?;
     Ok(results)
 }
 
-/// Repositories with many traces that are not a run yet.
-struct Flood {
-    /// The requests of a group that would add to the traces of one that has too many.
+/// Limits on traces that wait for their root.
+struct OpenTraces {
+    /// For each request of the group: whether it would exceed `OPEN_TRACES`.
     refused: Vec<bool>,
-    /// Those that have many.
-    masses: Vec<RepoId>,
+    /// Repositories with more than `MANY_OPEN_TRACES`.
+    crowded: Vec<RepoId>,
 }
 
-async fn flood(tx: &mut Tx, group: &[Waiting]) -> Result<Flood, StoreError> {
+async fn check_open_traces(tx: &mut Tx, group: &[Waiting]) -> Result<OpenTraces, StoreError> {
     let mut refused = vec![false; group.len()];
-    let mut masses = Vec::new();
+    let mut crowded = Vec::new();
     let mut repos: Vec<RepoId> = group.iter().map(|waiting| waiting.repo).collect();
     repos.sort_unstable();
     repos.dedup();
     for repo in repos {
-        // What brings its root is a run soon, however many others are none.
+        // A trace with its root becomes a run soon, so it does not count.
         let rootless = |waiting: &Waiting| waiting.batches.iter().filter(|batch| !batch.has_root).count();
         let of_repo = || group.iter().enumerate().filter(|(_, waiting)| waiting.repo == repo);
         let more = i64::try_from(of_repo().map(|(_, waiting)| rootless(waiting)).sum::<usize>());
-        // Counted once for all: it takes as long as there are traces.
+        // Counted once for each group: the time grows with the number of traces.
         let mut open = tx.count_open_traces(repo, OPEN_TRACES).await?;
-        if open > MASS {
-            masses.push(repo);
+        if open > MANY_OPEN_TRACES {
+            crowded.push(repo);
         }
         if open.saturating_add(more.unwrap_or(i64::MAX)) <= OPEN_TRACES {
             continue;
@@ -259,14 +266,14 @@ async fn flood(tx: &mut Tx, group: &[Waiting]) -> Result<Flood, StoreError> {
             }
         }
     }
-    Ok(Flood { refused, masses })
+    Ok(OpenTraces { refused, crowded })
 }
 
-/// Why a trace takes no more.
+/// Why a trace accepts no more spans.
 fn reason(trace: TraceId, open: Option<&OpenTrace>) -> String {
     if open.is_some_and(|open| open.swept_at.is_some()) {
         return format!("trace {trace} was completed long ago");
     }
-    let (spans, bytes) = (OF_A_TRACE.spans, OF_A_TRACE.bytes >> 20);
+    let (spans, bytes) = (TRACE_BOUNDS.spans, TRACE_BOUNDS.bytes >> 20);
     format!("trace {trace} holds more than {spans} spans or {bytes} MiB")
 }

@@ -1,5 +1,5 @@
-//! Compressed bodies inflated within a limit that holds while they grow, whatever they claim.
-//! Pure: memory is asked for step by step, and who has none says so.
+//! Inflates compressed bodies. The limit is checked while the result grows, so a wrong claim about
+//! the size has no effect. Pure: the caller reserves memory step by step and can refuse it.
 
 use std::io::{self, BufReader, Read};
 
@@ -8,28 +8,25 @@ use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use super::body::too_large;
 use crate::web::error::WebError;
 
-/// What is inflated at once.
+/// Bytes inflated in one step.
 const STEP: usize = 64 << 10;
-/// The window a zstd frame may ask for, as RFC 9659 has it for HTTP: 8 MiB.
+/// The largest window of a zstd frame: 8 MiB, from RFC 9659 for HTTP.
 const ZSTD_WINDOW_LOG: u32 = 23;
-/// Members of a gzip body: each costs a fresh start, and millions of empty ones fit into a body.
+/// Members of a gzip body. Each needs a new decoder, and a body can hold millions of empty members.
 const GZIP_MEMBERS: usize = 1_000;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// Not at all.
     Identity,
-    /// gzip.
     Gzip,
-    /// zlib, as HTTP calls deflate; without its header too, as some send it.
+    /// HTTP's name for zlib. Some senders leave out zlib's header; both forms are read.
     Deflate,
-    /// zstd.
     Zstd,
 }
 
 impl Coding {
-    /// By the name that HTTP and gRPC have for it.
+    /// From the name in HTTP and gRPC headers.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Some(Self::Identity),
@@ -50,37 +47,37 @@ impl Coding {
     }
 }
 
-/// Inflates a body to at most `limit` bytes. `hold` is asked before the result grows to a size.
+/// Inflates a body to at most `limit` bytes. `reserve` is called before the result grows to a size.
 pub(super) fn inflate(
     coding: Coding,
     body: &[u8],
     limit: usize,
-    hold: impl FnMut(usize) -> Result<(), WebError>,
+    reserve: impl FnMut(usize) -> Result<(), WebError>,
 ) -> Result<Vec<u8>, WebError> {
-    let read = |error: io::Error| {
-        WebError::BadRequest(format!("the body is not {} as it says: {error}", coding.name()))
-    };
+    let read =
+        |error: io::Error| WebError::BadRequest(format!("the body is not valid {}: {error}", coding.name()));
     match coding {
-        Coding::Identity => bounded(body, limit, read, hold),
-        Coding::Gzip => bounded(Members::new(body), limit, read, hold),
-        // The first byte of zlib names its method, 8, and its second makes a multiple of 31.
+        Coding::Identity => bounded(body, limit, read, reserve),
+        Coding::Gzip => bounded(Members::new(body), limit, read, reserve),
+        // The low half of zlib's first byte is the method, 8. Both bytes as one number are a
+        // multiple of 31.
         Coding::Deflate => match body {
             [first, second, ..]
                 if first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)) % 31 == 0 =>
             {
-                bounded(ZlibDecoder::new(body), limit, read, hold)
+                bounded(ZlibDecoder::new(body), limit, read, reserve)
             }
-            _ => bounded(DeflateDecoder::new(body), limit, read, hold),
+            _ => bounded(DeflateDecoder::new(body), limit, read, reserve),
         },
         Coding::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(BufReader::new(body)).map_err(read)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(read)?;
-            bounded(decoder, limit, read, hold)
+            bounded(decoder, limit, read, reserve)
         }
     }
 }
 
-/// The members of a gzip body, one after the other, as many as are allowed.
+/// The members of a gzip body, one after the other, at most `GZIP_MEMBERS`.
 struct Members<'a> {
     member: GzDecoder<&'a [u8]>,
     read: usize,
@@ -114,7 +111,7 @@ fn bounded(
     mut from: impl Read,
     limit: usize,
     failed: impl Fn(io::Error) -> WebError,
-    mut hold: impl FnMut(usize) -> Result<(), WebError>,
+    mut reserve: impl FnMut(usize) -> Result<(), WebError>,
 ) -> Result<Vec<u8>, WebError> {
     let mut step = vec![0; STEP];
     let mut whole = Vec::new();
@@ -128,7 +125,7 @@ fn bounded(
         if whole.len() + read > limit {
             return Err(too_large());
         }
-        hold(whole.len() + read)?;
+        reserve(whole.len() + read)?;
         whole.extend_from_slice(&step[..read]);
     }
 }
@@ -170,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compressed_comes_back_and_what_is_none_is_refused() {
+    fn compressed_text_is_restored_and_other_bytes_refused() {
         let text = b"a span and another span and another span".repeat(10_000);
         for (how, coding) in ALL {
             let body = compressed(how, &text);
@@ -185,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_grows_to_the_limit_and_no_further() {
+    fn bomb_stops_growing_at_limit() {
         let zeros = vec![0; 32 << 20];
         for (how, coding) in ALL {
             let body = compressed(how, &zeros);
@@ -200,12 +197,12 @@ mod tests {
             let refused = inflate(coding, &body, usize::MAX, |bytes| {
                 if bytes > 1 << 20 { Err(WebError::Busy) } else { Ok(()) }
             });
-            assert!(matches!(refused, Err(WebError::Busy)), "{how}: it asks before it grows");
+            assert!(matches!(refused, Err(WebError::Busy)), "{how}: memory is reserved first");
         }
     }
 
     #[test]
-    fn gzip_members_follow_one_another_as_many_as_are_allowed() {
+    fn gzip_members_are_read_up_to_limit() {
         let (text, empty) = (compressed("gzip", b"span"), compressed("gzip", b""));
         let body = [text.clone(), empty.repeat(GZIP_MEMBERS - 2), text].concat();
         assert_eq!(inflate(Coding::Gzip, &body, 100, |_| Ok(())).expect("allowed"), b"spanspan");
@@ -214,8 +211,8 @@ mod tests {
     }
 
     #[test]
-    fn a_window_larger_than_the_standard_s_is_refused() {
-        // A frame's head: magic, no single segment, a window of 2^31 bytes, then an empty last block.
+    fn zstd_window_above_limit_is_refused() {
+        // The head of a frame: magic, no single segment, a window of 2^31 bytes, an empty last block.
         let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0x00, 0x00];
         let error = inflate(Coding::Zstd, &frame, 1 << 20, |_| Ok(())).expect_err("too much memory");
         assert!(matches!(error, WebError::BadRequest(_)), "{error}");

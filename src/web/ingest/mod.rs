@@ -1,25 +1,23 @@
-//! Spans in. Each protocol's own door reads the request and writes the answer; what is between
-//! is the same for all: a request is answered with success only after its spans are committed,
-//! and what is refused gets an answer that says whether sending again can help.
+//! Requests with spans, from any protocol. A request is answered with success only after its spans
+//! are committed. The answer to a refused request shows whether sending it again can help.
 
 pub(super) mod admission;
 mod body;
 pub(super) mod commit;
 pub(super) mod grpc;
+mod http;
 mod inflate;
-mod jaeger_http;
-pub mod jaeger_udp;
-pub(super) mod otlp_http;
-pub mod ports;
+pub(super) mod otlp;
+pub(crate) mod ports;
 mod prepare;
-mod zipkin;
+pub(crate) mod udp;
 
 use std::net::SocketAddr;
 
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 
-use self::admission::Room;
+use self::admission::MemoryReservation;
 pub(super) use self::body::whole_as_sent;
 pub(super) use self::prepare::Prepared;
 use self::prepare::{Batch, prepare};
@@ -30,9 +28,10 @@ use crate::metrics::Metrics;
 use pacegate_ingest::Format;
 use pacegate_ingest::ci_job::archive::ArchiveError;
 
-/// The largest body, after inflation too.
+/// The largest body in bytes, after decompression too.
 const BODY_LIMIT: usize = 64 << 20;
 
+/// The `outcome` label of a refused request.
 fn refusal(error: &WebError) -> &'static str {
     match error {
         WebError::Unauthorized(_) => "unauthorized",
@@ -51,11 +50,11 @@ fn refusal(error: &WebError) -> &'static str {
     }
 }
 
-/// Counts a request that was refused whole, and gives its error on.
-pub(super) fn refused(state: &AppState, door: &'static str) -> impl Fn(WebError) -> WebError {
-    let metrics = state.work.metrics.clone();
+/// For `map_err`: counts a refused request and returns its error.
+pub(super) fn refused(state: &AppState, ingress: &'static str) -> impl Fn(WebError) -> WebError {
+    let metrics = state.context.metrics.clone();
     move |error| {
-        Metrics::count(&metrics.refused_requests, door, refusal(&error));
+        Metrics::count(&metrics.refused_requests, ingress, refusal(&error));
         error
     }
 }
@@ -66,18 +65,18 @@ pub(super) fn content_type(headers: &HeaderMap) -> String {
     value.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// What became of a request's spans.
+/// The result of a request that was accepted.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// Spans that were not taken.
+    /// Number of spans.
     pub(super) rejected: usize,
-    /// Why, or a warning about those that were.
+    /// Why spans were rejected, or a warning about the accepted ones.
     pub(super) message: Option<String>,
 }
 
-/// A place for a sender's request; taken before its body is read.
-pub(super) fn room_for(state: &AppState, sender: &Sender) -> Result<Room, WebError> {
-    state.admission.room(sender.repository.id, sender.key)
+/// Reserves memory for a sender's request, before its body is read.
+pub(super) fn admit(state: &AppState, sender: &Sender) -> Result<MemoryReservation, WebError> {
+    state.admission.admit(sender.repository.id, sender.key)
 }
 
 /// An HTTP request from its headers to its outcome.
@@ -86,72 +85,73 @@ async fn accept(
     peer: SocketAddr,
     headers: &HeaderMap,
     body: Body,
-    door: &'static str,
+    ingress: &'static str,
     format: Format,
 ) -> Result<Outcome, WebError> {
-    // Before the body is read: who may not push may not fill our memory either.
+    // Before the body is read: a sender without permission must not fill the memory.
     let sender = pushing_repository(state, headers, peer).await?;
-    let room = room_for(state, &sender)?;
-    let (room, body) = body::whole(state, room, headers, body).await?;
-    receive(state, &sender, room, door, format, body).await
+    let reservation = admit(state, &sender)?;
+    let (reservation, body) = body::whole(state, reservation, headers, body).await?;
+    receive(state, &sender, reservation, ingress, format, body).await
 }
 
-/// Batches as they are forwarded, with the number of their spans.
+/// The OTLP protobuf of each batch that is forwarded, with its number of spans.
 fn copies(batches: &[Batch]) -> Vec<(Bytes, u64)> {
     let copy = |batch: &Batch| Some((batch.forwarded.clone()?, u64::try_from(batch.spans).unwrap_or(0)));
     batches.iter().filter_map(copy).collect()
 }
 
-/// Decodes, cleans and commits a body that came through a door. The spans are the repository's,
-/// whatever they say.
+/// Decodes, redacts and commits a body. The spans belong to the sender's repository; spans that
+/// name another one are rejected.
 pub(super) async fn receive(
     state: &AppState,
     sender: &Sender,
-    mut room: Room,
-    door: &'static str,
+    mut reservation: MemoryReservation,
+    ingress: &'static str,
     format: Format,
     body: Bytes,
 ) -> Result<Outcome, WebError> {
     let repository = &sender.repository;
     let received = body.len();
     state.admission.charge(sender.key, received);
-    room.hold_decoding(body.len()).await?;
-    let at_work = state.admission.at_work().await?;
-    let (name, redactor) = (repository.name.clone(), state.work.trace_settings.redactor.clone());
-    // Two that forward to each other, or one to itself, would never come to an end.
+    reservation.reserve_decoding(body.len()).await?;
+    let processor = state.admission.processor().await?;
+    let (name, redactor) = (repository.name.clone(), state.context.trace_settings.redactor.clone());
+    // Two services that forward to each other, or one to itself, would forward without end.
     let forwards = state.forwarder.is_some() && !sender.was_forwarded;
-    // The places are the computation's: it can't be called off, whatever becomes of the sender.
-    let (room, prepared) = tokio::task::spawn_blocking(move || {
-        let _at_work = at_work;
-        // A resource is kept with each of its traces: what is stored can be more than what came.
-        let prepared =
-            prepare(&body, format, &name, &redactor, forwards, |stored| room.hold(body.len() + stored));
-        (room, prepared)
+    // The computation owns permit and reservation: it can't be cancelled when the sender leaves.
+    let (reservation, prepared) = tokio::task::spawn_blocking(move || {
+        let _processor = processor;
+        // A resource is stored with each of its traces, so the stored size can exceed the body.
+        let prepared = prepare(&body, format, &name, &redactor, forwards, |stored| {
+            reservation.grow_to(body.len() + stored)
+        });
+        (reservation, prepared)
     })
     .await
     .map_err(|e| WebError::Internal(e.into()))?;
     let prepared = prepared?;
     state.admission.charge(sender.key, prepared.bytes.saturating_sub(received));
-    Ok(commit(state, sender, room, door, prepared).await?.1)
+    Ok(commit(state, sender, reservation, ingress, prepared).await?.1)
 }
 
-/// Commits what was made ready, and passes it on. Returns how many spans were kept, and what is told of
-/// the others.
+/// Commits prepared batches and forwards them. Returns the number of stored spans, and the outcome
+/// for the sender.
 pub(super) async fn commit(
     state: &AppState,
     sender: &Sender,
-    room: Room,
-    door: &'static str,
+    reservation: MemoryReservation,
+    ingress: &'static str,
     prepared: Prepared,
 ) -> Result<(usize, Outcome), WebError> {
     let repository = &sender.repository;
     let mut outcome = prepared.outcome;
-    // Taken before they are given away, and only if somebody wants them.
+    // Copied before the committer takes the batches, and only if spans are forwarded.
     let forwarded = state.forwarder.as_ref().map(|forwarder| (forwarder, copies(&prepared.batches)));
     let (committer, repo) = (state.committer.clone(), repository.id);
-    // And the batches': they wait to be committed even when nobody waits for the answer.
+    // The task owns the reservation: the batches are committed even when the sender has left.
     let full = tokio::spawn(async move {
-        let _room = room;
+        let _reservation = reservation;
         committer.commit(repo, prepared.batches).await
     })
     .await
@@ -162,16 +162,16 @@ pub(super) async fn commit(
         let reason = outcome.message.as_deref().unwrap_or_default();
         tracing::warn!(repo = %repository.name, rejected = outcome.rejected, reason, "spans were rejected");
     }
-    let metrics = &state.work.metrics;
+    let metrics = &state.context.metrics;
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let accepted = prepared.accepted.saturating_sub(full.count);
-    Metrics::count_many(&metrics.spans, door, "accepted", count(accepted));
-    // What was committed, and what a trace that takes no more would have held: nobody sends that again.
+    Metrics::count_many(&metrics.spans, ingress, "accepted", count(accepted));
+    // Forwards the batches of full traces too: their sender does not send them again.
     if let Some((forwarder, batches)) = forwarded.filter(|_| accepted > 0) {
         for (body, spans) in batches {
             forwarder.offer(body, spans);
         }
     }
-    Metrics::count_many(&metrics.spans, door, "rejected", count(outcome.rejected));
+    Metrics::count_many(&metrics.spans, ingress, "rejected", count(outcome.rejected));
     Ok((accepted, outcome))
 }

@@ -1,5 +1,5 @@
-//! A request's spans made ready to be kept: decoded, cleaned, held against the repository they
-//! were pushed for, and grouped by trace. Pure: nothing here knows the database or the sender.
+//! Prepares a request's spans for storage: decodes, redacts, checks the repository that they name,
+//! and groups them by trace. Pure: knows neither the database nor the sender.
 
 use std::collections::BTreeMap;
 
@@ -16,26 +16,27 @@ use pacegate_ingest::otlp::{self, Form, ScannedRequest, TraceBatch};
 use pacegate_ingest::redact::{Redactor, redacted};
 use pacegate_ingest::{Format, IngestError, Limits, span_batch};
 
-/// The most a request may take in the store: a resource is kept with each of its traces.
-pub(in crate::web) const STORED_LIMIT: usize = 64 << 20;
+/// The largest stored size of a request. It can exceed the body, because a resource is stored with
+/// each of its traces.
+const STORED_LIMIT: usize = 64 << 20;
 
-/// Spans of one trace that came in one request.
+/// The spans of one trace in one request.
 pub(in crate::web) struct Batch {
     pub(in crate::web) trace: TraceId,
-    /// As it is stored.
+    /// Compressed, as in the store.
     pub(in crate::web) stored: Box<[u8]>,
-    /// What the manifest of its job states, as it is stored.
+    /// The record of the job's manifest, compressed as in the store.
     pub(in crate::web) manifest: Option<Box<[u8]>>,
-    /// OTLP protobuf, if it goes on to somewhere else.
+    /// OTLP protobuf, if spans are forwarded.
     pub(in crate::web) forwarded: Option<Bytes>,
-    /// Of the OTLP protobuf.
+    /// Size of the OTLP protobuf.
     pub(in crate::web) bytes: i64,
     pub(in crate::web) spans: i64,
     pub(in crate::web) has_root: bool,
     pub(in crate::web) head_sha: Option<CommitSha>,
 }
 
-/// What is to be kept of a request.
+/// The stored part of a request.
 pub(in crate::web) struct Prepared {
     pub(in crate::web) batches: Vec<Batch>,
     pub(in crate::web) accepted: usize,
@@ -44,11 +45,11 @@ pub(in crate::web) struct Prepared {
     pub(in crate::web) outcome: Outcome,
 }
 
-/// A trace, how many spans of it, whether its root is one of them, and the commit one of them names.
-type OfBatch = (TraceId, usize, bool, Option<CommitSha>);
+/// A trace, the number of its spans, whether they include the root, and the commit that they name.
+type BatchFacts = (TraceId, usize, bool, Option<CommitSha>);
 
 impl Batch {
-    fn new(plain: Vec<u8>, (trace, spans, has_root, head_sha): OfBatch, forwarded: bool) -> Self {
+    fn new(plain: Vec<u8>, (trace, spans, has_root, head_sha): BatchFacts, forwarded: bool) -> Self {
         Self {
             trace,
             stored: span_batch::compress(&plain),
@@ -63,10 +64,8 @@ impl Batch {
 }
 
 impl Prepared {
-    /// The upload of one job. Its spans are redacted.
-    ///
-    /// # Errors
-    /// [`WebError::BadRequest`] for spans that take too much.
+    /// Prepares the upload of one job, whose spans are redacted already. Spans larger than
+    /// `STORED_LIMIT` are a [`WebError::BadRequest`].
     pub(in crate::web) fn of_job(
         upload: &JobUpload,
         manifest: &Manifest,
@@ -74,8 +73,8 @@ impl Prepared {
     ) -> Result<Self, WebError> {
         let spans = &upload.spans;
         let plain = if spans.is_empty() { Vec::new() } else { otlp::encode_protobuf(spans) };
-        let stated = upload.record.as_ref().map(JobRecord::to_otlp);
-        let bytes = plain.len() + stated.as_ref().map_or(0, Vec::len);
+        let record = upload.record.as_ref().map(JobRecord::to_otlp);
+        let bytes = plain.len() + record.as_ref().map_or(0, Vec::len);
         if bytes > STORED_LIMIT {
             let limit = STORED_LIMIT >> 20;
             return Err(WebError::BadRequest(format!(
@@ -85,26 +84,26 @@ impl Prepared {
         let message = (!upload.notes.is_empty()).then(|| upload.notes.join("; "));
         let outcome = Outcome { rejected: upload.rejected.count, message };
         let mut batches = Vec::new();
-        if !spans.is_empty() || stated.is_some() {
+        if !spans.is_empty() || record.is_some() {
             // Where GitHub's API describes the run, the upload does not decide its commit.
-            let head_sha = manifest.head_sha.parse().ok().filter(|_| stated.is_some());
-            let of_batch = (manifest.trace_id, spans.len(), stated.is_some(), head_sha);
-            // Protobuf messages that follow each other are one message with the fields of both.
-            let sent_on = [plain.as_slice(), stated.as_deref().unwrap_or_default()].concat();
+            let head_sha = manifest.head_sha.parse().ok().filter(|_| record.is_some());
+            let facts = (manifest.trace_id, spans.len(), record.is_some(), head_sha);
+            // Two concatenated protobuf messages are one message with the fields of both.
+            let with_record = [plain.as_slice(), record.as_deref().unwrap_or_default()].concat();
             batches.push(Batch {
-                forwarded: forwards.then(|| sent_on.into()),
-                manifest: stated.map(|stated| span_batch::compress(&stated)),
+                forwarded: forwards.then(|| with_record.into()),
+                manifest: record.map(|record| span_batch::compress(&record)),
                 bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
-                ..Batch::new(plain, of_batch, false)
+                ..Batch::new(plain, facts, false)
             });
         }
         Ok(Self { batches, accepted: spans.len(), bytes, outcome })
     }
 }
 
-/// What a group or a span says of whose run it is: the repository, if it is not the one that
-/// was pushed for, and the commit.
+/// The repository and the commit that a group or a span names.
 struct Claims {
+    /// None if it is the repository of the token.
     other_repository: Option<String>,
     commit: Option<String>,
 }
@@ -123,16 +122,16 @@ struct OfTrace<'a> {
     commit: Option<String>,
 }
 
-/// Decodes, checks, cleans and groups a request's spans. Pure, and off the async threads. `hold`
-/// is told how many bytes the batches will take, before they do; they are kept twice, as they are
-/// stored and as they were, if they are `forwarded`.
+/// Decodes, checks, redacts and groups a request's spans. Call it off the async threads. `reserve`
+/// gets the size of all batches in bytes before they are built. `forwarded` keeps a second,
+/// uncompressed copy of each batch.
 pub(super) fn prepare(
     body: &[u8],
     format: Format,
     repository: &RepoName,
     redactor: &Redactor,
     forwarded: bool,
-    hold: impl FnOnce(usize) -> Result<(), WebError>,
+    reserve: impl FnOnce(usize) -> Result<(), WebError>,
 ) -> Result<Prepared, WebError> {
     let ScannedRequest { groups, spans, read, mut rejected } = format
         .scan(body, Limits::default(), redactor)
@@ -153,8 +152,8 @@ pub(super) fn prepare(
             }
         };
         let claims = own.as_ref().unwrap_or(&of_groups[span.group]);
-        // The token says whose these are. A payload that names another repository is a
-        // mistake that would spoil a baseline: refused, not guessed.
+        // The token decides the repository. A payload that names another one is a mistake that
+        // would spoil a baseline.
         if let Some(claim) = &claims.other_repository {
             rejected.add(|| format!("it names the repository {claim}, but the token is for {repository}"));
             continue;
@@ -166,24 +165,24 @@ pub(super) fn prepare(
         }
         of_trace.spans.push(&span, &read);
     }
-    // Each trace keeps its resource: many small traces can take more than they came in.
+    // A resource is stored with each trace, and many small traces together can exceed the body's size.
     let bytes: usize = by_trace.values().map(|of_trace| of_trace.spans.size(&groups)).sum();
     if bytes > STORED_LIMIT {
         let limit = STORED_LIMIT >> 20;
-        let sentence = format!("the request's traces take more than {limit} MiB; send smaller batches");
-        return Err(WebError::BadRequest(sentence));
+        let message = format!("the request's traces take more than {limit} MiB; send smaller batches");
+        return Err(WebError::BadRequest(message));
     }
-    hold(bytes)?;
-    let (mut accepted, mut nameless) = (0, false);
+    reserve(bytes)?;
+    let (mut accepted, mut lacks_commit) = (0, false);
     let mut batches = Vec::with_capacity(by_trace.len());
     for (trace, OfTrace { spans, has_root, commit }) in by_trace {
         accepted += spans.len();
-        nameless |= has_root && commit.is_none();
+        lacks_commit |= has_root && commit.is_none();
         let head_sha = commit.and_then(|text| text.parse().ok());
         let batch = Batch::new(spans.write(&groups), (trace, spans.len(), has_root, head_sha), forwarded);
         batches.push(batch);
     }
-    let warning = nameless.then(|| {
+    let warning = lacks_commit.then(|| {
         "accepted, but no span names the commit (resource attribute vcs.ref.head.revision): without it the run \
          can't be measured"
             .to_owned()

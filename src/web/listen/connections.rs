@@ -1,16 +1,16 @@
-//! The connections of a port: how many there are, which of them have a request to answer, and
-//! which one goes when there is no room for another.
+//! The connections of a port: their number, which of them have a request, and which one is closed
+//! when the port is full. Does no I/O.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// What is known of one connection.
+/// State of one connection.
 #[derive(Debug)]
 struct Entry {
     requests: usize,
-    /// When something last began or ended, as a number that only grows.
+    /// The last event of this connection, by `Table::events`.
     active: u64,
     evicted: CancellationToken,
 }
@@ -18,17 +18,18 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Table {
     entries: HashMap<u64, Entry>,
+    /// Counts everything that begins or ends; stands for the time.
     events: u64,
 }
 
-/// All connections of a port. Clones are the same port's.
+/// All connections of a port. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     table: Arc<Mutex<Table>>,
     limit: usize,
 }
 
-/// One connection's place; free again when it is dropped.
+/// One connection, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
     connections: Connections,
@@ -36,7 +37,7 @@ pub(super) struct Connection {
     evicted: CancellationToken,
 }
 
-/// A request that is being answered.
+/// A request that is being answered, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Busy {
     connections: Connections,
@@ -48,8 +49,8 @@ impl Connections {
         Self { table: Arc::default(), limit }
     }
 
-    /// A place for a new connection. When there is none, the connection that was idle for longest
-    /// is told to go; none when every one of them has a request.
+    /// Adds a connection. If the port is full, the connection that was idle for longest is closed.
+    /// None if every connection has a request.
     pub(super) fn enter(&self) -> Option<Connection> {
         self.with(|table| {
             if table.entries.len() >= self.limit {
@@ -82,13 +83,13 @@ impl Connections {
 }
 
 impl Connection {
-    /// A request came; it is answered when what this gives is dropped.
+    /// Marks the start of a request. Dropping the result marks its end.
     pub(super) fn busy(&self) -> Busy {
         self.connections.change(self.number, |entry| entry.requests += 1);
         Busy { connections: self.connections.clone(), number: self.number }
     }
 
-    /// Cancelled when the connection has to make room.
+    /// Cancelled when the connection has to close for another one.
     pub(super) fn evicted(&self) -> CancellationToken {
         self.evicted.clone()
     }
@@ -111,18 +112,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_idle_connection_makes_room_and_a_busy_one_never() {
+    fn longest_idle_connection_is_closed_never_busy_ones() {
         let port = Connections::new(2);
         let first = port.enter().expect("room");
         let second = port.enter().expect("room");
-        // The first one did something since: the second one is idle for longer.
+        // The first one was active since, so the second one is idle for longer.
         drop(first.busy());
-        let third = port.enter().expect("room is made");
+        let third = port.enter().expect("an idle one is closed");
         assert!(second.evicted().is_cancelled() && !first.evicted().is_cancelled());
         let (_one, _two) = (first.busy(), third.busy());
-        assert!(port.enter().is_none(), "everybody has a request");
+        assert!(port.enter().is_none(), "every connection has a request");
         drop(second);
-        assert!(port.enter().is_none(), "who made room has none to give back");
+        assert!(port.enter().is_none(), "the closed connection frees no second place");
         drop(first);
         assert!(port.enter().is_some());
     }

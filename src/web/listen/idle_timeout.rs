@@ -1,5 +1,5 @@
-//! A connection with an end to patience: who says nothing at the beginning, or neither reads nor
-//! writes for long, is gone. HTTP's own limits begin only when its version is known.
+//! Closes a connection that sends nothing at its beginning, or on which no byte moves for long.
+//! HTTP's own timeouts begin only when its version is known.
 
 use std::io;
 use std::pin::Pin;
@@ -9,18 +9,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long the bytes that tell HTTP/1 from HTTP/2 may take.
+/// How long the bytes that decide between HTTP/1 and HTTP/2 may take.
 const FIRST: Duration = Duration::from_secs(10);
-/// How long nothing may move, once or twice: longer than any answer is waited for.
+/// A connection is closed after one to two of these periods without a byte. Longer than any answer
+/// takes.
 const IDLE: Duration = Duration::from_mins(2);
-/// What an HTTP/2 connection begins with.
+/// The first bytes of an HTTP/2 connection.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The stream of a connection, watched.
+/// A stream that fails with `TimedOut` when it is idle.
 pub(super) struct IdleTimeoutStream<S> {
     stream: S,
     timer: Pin<Box<Sleep>>,
-    /// Bytes that were read and are still the preface of HTTP/2; none when the version is known.
+    /// How many bytes of the HTTP/2 preface were read so far. None when the version is known.
     beginning: Option<usize>,
     moved: bool,
     idle: Duration,
@@ -48,9 +49,9 @@ impl<S> IdleTimeoutStream<S> {
     fn watch(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         while self.timer.as_mut().poll(context).is_ready() {
             let moved = std::mem::take(&mut self.moved);
-            // A byte now and then is not a beginning.
+            // A few bytes of the preface are not enough: the version has to be known by now.
             if self.beginning.is_some() || !moved {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing moved for too long"));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "no byte moved for too long"));
             }
             self.timer = Box::pin(sleep(self.idle));
         }
@@ -121,7 +122,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     #[tokio::test]
-    async fn who_does_not_begin_is_gone_and_so_is_who_falls_silent() {
+    async fn silent_connections_time_out() {
         let (soon, never) = (Duration::from_millis(1), Duration::from_hours(1));
         for (begins, first, idle) in [
             (&b""[..], soon, never),
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_version_is_known_at_the_first_byte_that_differs() {
+    async fn version_is_known_at_first_differing_byte() {
         for (parts, known) in [
             (&[&b"G"[..]][..], true),
             (&[b"P", b"OST"], true),

@@ -1,7 +1,6 @@
-//! One way to serve a TCP port: HTTP/1 and HTTP/2 in clear, bounds on connections, headers and
-//! silence, and a stop that lets requests in flight be answered. Knows nothing of what is served.
-//! When a port is full, the connection that has had nothing to do for longest makes room: idle
-//! connections, however many, keep nobody out.
+//! Serves a TCP port: HTTP/1 and HTTP/2 without TLS, with limits on connections, headers and idle
+//! time. A stop answers the requests in flight first. When a port is full, the connection that was
+//! idle for longest is closed, so idle connections keep no sender out. Knows no route.
 
 mod connections;
 mod idle_timeout;
@@ -27,27 +26,28 @@ use self::idle_timeout::IdleTimeoutStream;
 
 /// Connections of one port.
 const CONNECTIONS: usize = 1024;
-/// How long the head of an HTTP/1 request may take, and how long a connection waits for its next.
-const HEAD: Duration = Duration::from_mins(1);
-/// Bytes of an HTTP/1 head, and what is read ahead of a body.
+/// How long the head of an HTTP/1 request may take. Also how long a connection waits for its next
+/// request.
+const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
+/// Bytes of an HTTP/1 head, and of the read-ahead of a body.
 const HEAD_BYTES: usize = 64 << 10;
 /// Bytes of the headers of an HTTP/2 request.
 const HEADERS_BYTES: u32 = 16 << 10;
-/// Requests at once on an HTTP/2 connection.
+/// Concurrent requests on an HTTP/2 connection.
 const STREAMS: u32 = 100;
-/// What HTTP/2 keeps of a body that is not read yet.
+/// Unread bytes of a body that HTTP/2 buffers.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for all requests of a connection.
 const CONNECTION_WINDOW: u32 = 512 << 10;
-/// How often a quiet HTTP/2 connection is asked whether somebody is there, and how long it may
-/// take to say so.
-const PING: (Duration, Duration) = (Duration::from_secs(45), Duration::from_secs(20));
-/// How long to wait when the system gives no more connections: of file handles, usually.
-const OUT_OF_HANDLES: Duration = Duration::from_millis(100);
+/// An idle HTTP/2 connection gets a ping this often.
+const PING_INTERVAL: Duration = Duration::from_secs(45);
+/// A connection is closed when its answer to a ping takes longer.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Pause after a failed accept, which usually means that no file handle is left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then waits for the requests in flight. Whoever drops the future cuts
-/// them off.
-pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) {
+/// Serves until `stop`, then waits for the requests in flight. Dropping the future cuts them off.
+pub(crate) async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) {
     let connections = Connections::new(CONNECTIONS);
     let mut tasks = JoinSet::new();
     loop {
@@ -56,15 +56,15 @@ pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) 
             Some(_ended) = tasks.join_next(), if !tasks.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    // Without room and with nobody idle, the newcomer is who comes again.
+                    // If every connection is busy, the new one is closed; its client tries again.
                     if let Some(connection) = connections.enter() {
-                        tasks.spawn(attend(stream, peer, app.clone(), connection, stop.clone()));
+                        tasks.spawn(serve_connection(stream, peer, app.clone(), connection, stop.clone()));
                     }
                 }
-                // Of a connection that is gone already; or the system has no handle left.
+                // The connection is closed already, or no file handle is left.
                 Err(error) => {
                     tracing::debug!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(OUT_OF_HANDLES).await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
         }
@@ -74,14 +74,14 @@ pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) 
 }
 
 /// One connection, from its first byte to its end.
-async fn attend(
+async fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     app: Router,
     connection: Connection,
     stop: CancellationToken,
 ) {
-    // Answers are small and wait for nothing.
+    // Answers are small and are sent at once.
     let _unsupported = stream.set_nodelay(true);
     let connection = Arc::new(connection);
     let evicted = connection.evicted();
@@ -98,7 +98,7 @@ async fn attend(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES)
         .http2()
         .timer(TokioTimer::new())
@@ -106,8 +106,8 @@ async fn attend(
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .keep_alive_interval(PING.0)
-        .keep_alive_timeout(PING.1);
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
     let stream = TokioIo::new(IdleTimeoutStream::new(stream));
     let serving = builder.serve_connection(stream, TowerToHyperService::new(service));
     let mut serving = std::pin::pin!(serving);

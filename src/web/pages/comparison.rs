@@ -1,9 +1,9 @@
-//! `/OWNER/NAME/comparisons/ID`: one comparison, and exactly what GitHub gets of it.
+//! `/OWNER/NAME/comparisons/ID`: one comparison, with the texts that GitHub gets.
 
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 
-use super::{Page, as_page, at_present_name, site};
+use super::{Page, as_page, at_current_name, site};
 use crate::web::AppState;
 use crate::web::api::repository;
 use crate::web::error::WebError;
@@ -18,8 +18,8 @@ pub(super) async fn comparison(
 ) -> Page {
     as_page(&state, &headers, async {
         let row = repository(&state, &headers, &owner, &repo).await?;
-        at_present_name(&row, &owner, &repo, &format!("/comparisons/{id}"))?;
-        let mut tx = state.work.db.read().await?;
+        at_current_name(&row, &owner, &repo, &format!("/comparisons/{id}"))?;
+        let mut tx = state.context.db.read().await?;
         let found = tx.comparison(row.id, &ComparisonId(id)).await?.ok_or(WebError::NotFound)?;
         let head_sha = &found.comparison.head_sha;
         let candidate = tx.samples(row.id, &found.run).await?;
@@ -27,7 +27,7 @@ pub(super) async fn comparison(
         let is_known = tx.pull_request_of_head(row.id, head_sha).await?.is_some();
         drop(tx);
         let posting = posting(&state, &found, check, is_known && row.installation.is_some());
-        let page = ComparisonPage {
+        Ok(ComparisonPage {
             site: site(&state),
             candidate,
             posting,
@@ -35,14 +35,13 @@ pub(super) async fn comparison(
             run_href: Some(format!("/{}/runs/{}", row.name, found.run)),
             baseline_href: found.baseline_run.as_ref().map(|run| format!("/{}/runs/{run}", row.name)),
             json_href: Some(format!("/api/v1/comparisons/{}", found.id)),
-            report: state.work.report(&row.name, found),
-        };
-        Ok(page.render())
+            report: state.context.report(&row.name, found),
+        })
     })
     .await
 }
 
-fn posting(state: &AppState, found: &ComparisonRow, check: Option<CheckRow>, has_place: bool) -> Posting {
+fn posting(state: &AppState, found: &ComparisonRow, check: Option<CheckRow>, can_be_posted: bool) -> Posting {
     if state.local_mode() {
         return Posting::LocalMode;
     }
@@ -51,7 +50,7 @@ fn posting(state: &AppState, found: &ComparisonRow, check: Option<CheckRow>, has
             Posting::Posted(at)
         }
         Some(CheckRow { comparison: Some(_), .. }) => Posting::Superseded,
-        _ if has_place => Posting::Queued,
+        _ if can_be_posted => Posting::Queued,
         _ => Posting::NoPullRequest,
     }
 }

@@ -1,9 +1,11 @@
-//! The pages: the store's rows into the report's views. No page has a script.
+//! The HTML pages: reads rows and fills the views of `pacegate_report::page`, which render the
+//! templates. No page has a script.
 
 mod comparison;
 mod repositories;
 mod runs;
 
+use askama::Template;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -26,7 +28,7 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/{owner}/{repo}/comparisons/{id}", get(comparison::comparison))
 }
 
-/// Whatever no route takes.
+/// The page for an unknown path.
 pub(super) async fn not_found(State(state): State<AppState>) -> PageError {
     PageError { error: WebError::NotFound, site: site(&state), ask: false }
 }
@@ -37,37 +39,37 @@ fn site(state: &AppState) -> Site {
     Site { local_mode: state.local_mode() }
 }
 
-/// Lets a handler use `?` and still answer with a page. Of a page that is not there for a
-/// reader without a token, a service that keeps pages to itself asks for one.
-async fn as_page<F>(state: &AppState, headers: &HeaderMap, view: F) -> Page
-where
-    F: Future<Output = Result<Result<String, askama::Error>, WebError>>,
-{
+/// Renders a view, and turns its errors into an error page. With `--pages public`, an absent page
+/// makes a browser without a token ask for one.
+async fn as_page<T: Template>(
+    state: &AppState,
+    headers: &HeaderMap,
+    view: impl Future<Output = Result<T, WebError>>,
+) -> Page {
     let failed = |error| {
         let ask = state.pages == PageAccess::Public && !headers.contains_key(header::AUTHORIZATION);
         Err(PageError { error, site: site(state), ask })
     };
-    match view.await {
-        Ok(Ok(html)) => Ok(Html(html)),
-        Ok(Err(error)) => failed(WebError::Internal(error.into())),
+    match view.await.and_then(|page| page.render().map_err(|error| WebError::Internal(error.into()))) {
+        Ok(html) => Ok(Html(html)),
         Err(error) => failed(error),
     }
 }
 
-/// Sends a reader who came by a name the repository had to the present one.
-fn at_present_name(row: &RepositoryRow, owner: &str, repo: &str, rest: &str) -> Result<(), WebError> {
-    let present = row.name.to_string();
-    if present.eq_ignore_ascii_case(&format!("{owner}/{repo}")) {
+/// Redirects from an earlier name of a repository to its current name.
+fn at_current_name(row: &RepositoryRow, owner: &str, repo: &str, rest: &str) -> Result<(), WebError> {
+    let current = row.name.to_string();
+    if current.eq_ignore_ascii_case(&format!("{owner}/{repo}")) {
         return Ok(());
     }
-    Err(WebError::Moved(format!("/{present}{rest}")))
+    Err(WebError::Moved(format!("/{current}{rest}")))
 }
 
 fn start(state: &AppState, repo: &str) -> Start {
-    let address = state.work.public_url.as_deref().unwrap_or("http://127.0.0.1:8080");
+    let address = state.context.public_url.as_deref().unwrap_or("http://127.0.0.1:8080");
     Start { repo: repo.to_owned(), otlp_http: address.trim_end_matches('/').to_owned() }
 }
 
-fn run_verdict(word: &str) -> Option<RunVerdict> {
-    serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
+fn run_verdict(stored: &str) -> Option<RunVerdict> {
+    serde_json::from_value(serde_json::Value::String(stored.to_owned())).ok()
 }

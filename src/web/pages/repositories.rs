@@ -1,4 +1,4 @@
-//! `/`: the repositories a reader may see.
+//! `/`: the repositories that the reader may see.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -15,7 +15,7 @@ const REPOSITORIES: i64 = 500;
 pub(super) async fn repositories(State(state): State<AppState>, headers: HeaderMap) -> Page {
     as_page(&state, &headers, async {
         let of_token = repository_of_reader(&state, &headers).await?;
-        let overviews = state.work.db.read().await?.list_repositories(REPOSITORIES).await?;
+        let overviews = state.context.db.read().await?.list_repositories(REPOSITORIES).await?;
         let exist = !overviews.is_empty();
         let repositories: Vec<RepositoryRow> = overviews
             .into_iter()
@@ -29,10 +29,9 @@ pub(super) async fn repositories(State(state): State<AppState>, headers: HeaderM
             })
             .collect();
         if exist && repositories.is_empty() {
-            return Err(WebError::NotFound); // none for this reader
+            return Err(WebError::NotFound); // this reader may see none of them
         }
-        let page = RepositoriesPage { site: site(&state), repositories, start: start(&state, "OWNER/NAME") };
-        Ok(page.render())
+        Ok(RepositoriesPage { site: site(&state), repositories, start: start(&state, "OWNER/NAME") })
     })
     .await
 }

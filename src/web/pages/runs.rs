@@ -1,11 +1,11 @@
-//! `/OWNER/NAME`: the runs of a repository; `/OWNER/NAME/runs/ID`: one of them.
+//! `/OWNER/NAME`: the runs of a repository. `/OWNER/NAME/runs/ID`: one run.
 
 use std::collections::HashMap;
 
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 
-use super::{Page, as_page, at_present_name, run_verdict, site, start};
+use super::{Page, as_page, at_current_name, run_verdict, site, start};
 use crate::web::AppState;
 use crate::web::api::repository;
 use crate::web::error::WebError;
@@ -13,7 +13,7 @@ use pacegate_engine::model::ids::{ComparisonId, RepoName, RunId};
 use pacegate_report::page::{HistoryProgress, RawTrace, RunPage, RunRow, RunsPage};
 use pacegate_store::RunFilter;
 
-/// Runs on the page.
+/// Runs on one page.
 const RUNS: i64 = 100;
 
 fn comparison_href(repo: &RepoName, id: &ComparisonId) -> String {
@@ -27,10 +27,10 @@ pub(super) async fn runs(
 ) -> Page {
     as_page(&state, &headers, async {
         let row = repository(&state, &headers, &owner, &repo).await?;
-        at_present_name(&row, &owner, &repo, "")?;
-        let mut tx = state.work.db.read().await?;
+        at_current_name(&row, &owner, &repo, "")?;
+        let mut tx = state.context.db.read().await?;
         let stored = tx.list_runs(row.id, &row.name, &RunFilter::All, RUNS).await?;
-        // Newest first: the first one seen of a run is the one that counts.
+        // Newest first: the first comparison of a run is its newest.
         let mut comparisons: HashMap<RunId, (ComparisonId, String)> = HashMap::new();
         for (run, id, verdict) in tx.comparisons_of_runs(row.id, RUNS * 3).await? {
             comparisons.entry(run).or_insert((id, verdict));
@@ -58,7 +58,7 @@ pub(super) async fn runs(
             })
             .collect();
         let start = start(&state, &row.name.to_string());
-        Ok(RunsPage { site: site(&state), repo: row.name, history, runs, older_href: None, start }.render())
+        Ok(RunsPage { site: site(&state), repo: row.name, history, runs, older_href: None, start })
     })
     .await
 }
@@ -70,8 +70,8 @@ pub(super) async fn run(
 ) -> Page {
     as_page(&state, &headers, async {
         let row = repository(&state, &headers, &owner, &repo).await?;
-        at_present_name(&row, &owner, &repo, &format!("/runs/{id}"))?;
-        let mut tx = state.work.db.read().await?;
+        at_current_name(&row, &owner, &repo, &format!("/runs/{id}"))?;
+        let mut tx = state.context.db.read().await?;
         let stored = tx.run(row.id, &row.name, &RunId(id)).await?.ok_or(WebError::NotFound)?;
         let stages = tx.samples(row.id, &stored.run.id).await?;
         let errors = tx.errors(row.id, &stored.run.id).await?;
@@ -84,23 +84,22 @@ pub(super) async fn run(
             Some(kept) if kept.is_dropped || kept.trace.is_none() => RawTrace::Dropped,
             Some(kept) => match (kept.kept_by, kept.stored_at) {
                 (Some(by), _) => RawTrace::KeptBy(by),
-                (None, at) => RawTrace::Until(at.map(|at| at.after(state.work.trace_settings.kept_whole))),
+                (None, at) => RawTrace::Until(at.map(|at| at.after(state.context.trace_settings.kept_whole))),
             },
         };
-        let page = RunPage {
+        Ok(RunPage {
             site: site(&state),
             repo_href: format!("/{}", row.name),
             trace_href: (raw_trace != RawTrace::Dropped)
                 .then(|| format!("/api/v1/repos/{}/runs/{}/trace", row.name, stored.run.id)),
-            trace_url: state.work.trace_url(stored.run.trace_id),
+            trace_url: state.context.trace_url(stored.run.trace_id),
             raw_trace,
             comparison_href: comparison.map(|found| comparison_href(&row.name, &found.id)),
             run: stored.run,
             stages,
             errors,
             critical_path,
-        };
-        Ok(page.render())
+        })
     })
     .await
 }

@@ -1,23 +1,22 @@
-//! The addresses and names an operator types: brought into one form or refused. What a form says
-//! becomes part of a link and of a security policy, so nothing unusual is let through.
+//! Normalizes or refuses the addresses and names that an operator types. They become part of links
+//! and of a security policy, so unusual forms are refused.
 
 use axum::http::HeaderMap;
 
-/// The address the browser used, as far as a proxy tells.
-pub(super) fn address_asked(headers: &HeaderMap) -> String {
+/// The address that the browser used. Behind a proxy it comes from the proxy's headers.
+pub(super) fn address_of_request(headers: &HeaderMap) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let scheme = if text("x-forwarded-proto") == Some("https") { "https" } else { "http" };
     let host = text("x-forwarded-host").or(text("host")).unwrap_or_default();
     public_address(&format!("{scheme}://{host}")).unwrap_or_default()
 }
 
-/// An organisation's login, or none.
+/// Whether the text is an organisation's login, or empty.
 pub(super) fn is_account(text: &str) -> bool {
     text.len() <= 39 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-/// A public address in the form it is kept: scheme, host, perhaps port and path, no slash at
-/// its end.
+/// A public address in normal form: scheme, host, optional port and path, no trailing slash.
 pub(super) fn public_address(text: &str) -> Option<String> {
     let text = text.trim();
     let uri: http::Uri = (text.len() <= 200).then(|| text.parse().ok())??;
@@ -27,7 +26,7 @@ pub(super) fn public_address(text: &str) -> Option<String> {
     plain.then(|| format!("{scheme}://{authority}{}", uri.path().trim_end_matches('/')))
 }
 
-/// Whether an address is of this machine alone.
+/// Whether only this machine can reach the address.
 pub(super) fn is_local(address: &str) -> bool {
     let host = address.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
     let host = host.unwrap_or_default();
@@ -36,7 +35,7 @@ pub(super) fn is_local(address: &str) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
 }
 
-/// Scheme and authority of an address: what a Content-Security-Policy calls a source.
+/// Scheme and authority of an address, as a source for a Content-Security-Policy.
 pub(super) fn origin_of(address: &str) -> String {
     let uri = address.parse::<http::Uri>().unwrap_or_default();
     match (uri.scheme_str(), uri.authority()) {
@@ -50,8 +49,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn public_addresses_are_kept_in_one_form() {
-        for (text, kept) in [
+    fn public_address_is_normalized() {
+        for (text, normal) in [
             ("https://pacegate.example.com/", Some("https://pacegate.example.com")),
             (" http://10.0.0.7:8080 ", Some("http://10.0.0.7:8080")),
             ("https://example.com/pacegate/", Some("https://example.com/pacegate")),
@@ -63,12 +62,12 @@ mod tests {
             ("https://", None),
             ("javascript:alert(1)", None),
         ] {
-            assert_eq!(public_address(text).as_deref(), kept, "{text}");
+            assert_eq!(public_address(text).as_deref(), normal, "{text}");
         }
     }
 
     #[test]
-    fn addresses_of_this_machine_are_told() {
+    fn local_addresses_are_recognized() {
         for (address, local) in [
             ("http://localhost:8080", true),
             ("http://127.0.0.1", true),

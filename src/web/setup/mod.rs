@@ -1,6 +1,6 @@
-//! `/setup`: makes the GitHub App by GitHub's manifest flow. It is there only while no App is
-//! configured, and only for who knows the one-time code of the log: requests that come through
-//! a proxy on this machine look local too, so an address proves nothing.
+//! `/setup`: makes the GitHub App by GitHub's manifest flow. It exists only while no App is
+//! configured, and needs the one-time code from the log. The peer's address proves nothing,
+//! because requests through a proxy on this machine look local too.
 
 mod address;
 mod pending;
@@ -15,9 +15,9 @@ use axum::routing::get;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-pub use self::pending::Setup;
+pub(crate) use self::pending::Setup;
 
-use self::address::{address_asked, is_account, is_local, origin_of, public_address};
+use self::address::{address_of_request, is_account, is_local, origin_of, public_address};
 use self::pending::{Pending, STATE_LIFETIME, digest};
 use super::AppState;
 use super::error::{PageError, WebError};
@@ -25,14 +25,14 @@ use pacegate_github::registration::{self, Choices, Manifest, RegisteredApp, is_c
 use pacegate_report::page::{AppGrant, CreatedApp, SetupDonePage, SetupManifestPage, SetupPage, Site};
 use pacegate_store::app_file::{AppFile, probe};
 
-/// The form is a few hundred bytes.
+/// The form has a few hundred bytes.
 const FORM_LIMIT: usize = 16 << 10;
 const COOKIE: &str = "pacegate_setup";
 
-/// The routes; those of the making answer only while there is something to make.
-pub fn routes() -> Router<AppState> {
+/// Routes of the set-up. They answer 404 once an App exists, except `/setup/done`.
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
-        .route("/setup", get(ask).post(show_manifest).layer(DefaultBodyLimit::max(FORM_LIMIT)))
+        .route("/setup", get(show_form).post(show_manifest).layer(DefaultBodyLimit::max(FORM_LIMIT)))
         .route("/setup/callback", get(callback))
         .route("/setup/done", get(done))
 }
@@ -45,8 +45,8 @@ fn refused(state: &AppState, error: WebError) -> PageError {
     PageError { error, site: site(state), ask: false }
 }
 
-/// The set-up, for who knows its code.
-fn opened<'a>(state: &'a AppState, code: Option<&str>) -> Result<&'a Arc<Setup>, PageError> {
+/// The set-up, if the code is right.
+fn authorized<'a>(state: &'a AppState, code: Option<&str>) -> Result<&'a Arc<Setup>, PageError> {
     let Some(setup) = state.setup.as_ref().filter(|setup| !setup.made.is_cancelled()) else {
         return Err(refused(state, WebError::NotFound));
     };
@@ -56,35 +56,35 @@ fn opened<'a>(state: &'a AppState, code: Option<&str>) -> Result<&'a Arc<Setup>,
     Err(refused(
         state,
         WebError::Forbidden(
-            "the address of this page, with its one-time code, is in the service's log: look for /setup?code=",
+            "this page needs the one-time code from the service's log: look for /setup?code=",
         ),
     ))
 }
 
 #[derive(Deserialize)]
-struct Asking {
+struct CodeQuery {
     code: Option<String>,
 }
 
 /// `GET /setup?code=…`.
-async fn ask(
+async fn show_form(
     State(state): State<AppState>,
     headers: HeaderMap,
-    Query(asking): Query<Asking>,
+    Query(query): Query<CodeQuery>,
 ) -> Result<Response, PageError> {
-    let setup = opened(&state, asking.code.as_deref())?;
-    let public_url = state.work.public_url.clone().filter(|_| state.public_url_is_chosen);
-    let public_url = public_url.unwrap_or_else(|| address_asked(&headers));
-    first_page(&state, setup, public_url, None)
+    let setup = authorized(&state, query.code.as_deref())?;
+    let public_url = state.context.public_url.clone().filter(|_| state.public_url_is_configured);
+    let public_url = public_url.unwrap_or_else(|| address_of_request(&headers));
+    form_page(&state, setup, public_url, None)
 }
 
-fn first_page(
+fn form_page(
     state: &AppState,
     setup: &Setup,
     public_url: String,
     problem: Option<String>,
 ) -> Result<Response, PageError> {
-    // Before GitHub hands over what it hands over only once.
+    // Checked now, because GitHub returns the App's secrets only once.
     probe(&setup.file).map_err(|error| refused(state, error.into()))?;
     let page = SetupPage {
         site: site(state),
@@ -112,13 +112,13 @@ fn answer(
         HeaderValue::from_str(&policy).map_err(|error| refused(state, WebError::Internal(error.into())))?;
     let mut response = Html(html).into_response();
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    // What a page shows here is for one reader and one hour.
+    // The page is for one reader and valid for one hour.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
 #[derive(Deserialize)]
-struct Answers {
+struct SetupForm {
     code: Option<String>,
     #[serde(default)]
     organisation: String,
@@ -128,33 +128,28 @@ struct Answers {
     reruns: Option<String>,
 }
 
-/// `POST /setup`: the answers, for the page whose button goes to GitHub.
+/// `POST /setup`: takes the answers and shows the page with the button to GitHub.
 async fn show_manifest(
     State(state): State<AppState>,
-    Form(answers): Form<Answers>,
+    Form(form): Form<SetupForm>,
 ) -> Result<Response, PageError> {
-    let setup = opened(&state, answers.code.as_deref())?;
-    let organisation = answers.organisation.trim();
-    let Some(public_url) = public_address(&answers.public_url) else {
+    let setup = authorized(&state, form.code.as_deref())?;
+    let organisation = form.organisation.trim();
+    let Some(public_url) = public_address(&form.public_url) else {
         let problem = "The public address has to begin with http:// or https:// and name a host, without user, query or fragment.";
-        return first_page(
-            &state,
-            setup,
-            answers.public_url.chars().take(200).collect(),
-            Some(problem.into()),
-        );
+        return form_page(&state, setup, form.public_url.chars().take(200).collect(), Some(problem.into()));
     };
     if !is_account(organisation) {
         let problem = "An organisation's name has letters, digits, hyphens and underscores, at most 39.";
-        return first_page(&state, setup, public_url, Some(problem.into()));
+        return form_page(&state, setup, public_url, Some(problem.into()));
     }
-    let now = state.work.clock.now();
-    let token = hex::encode(state.work.rng.bytes::<32>());
+    let now = state.context.clock.now();
+    let token = hex::encode(state.context.rng.bytes::<32>());
     setup.remember(&token, Pending { until: now.after(STATE_LIFETIME), public_url: public_url.clone() }, now);
-    let choices = Choices { merge_queues: answers.merge_queues.is_some(), reruns: answers.reruns.is_some() };
-    // Names of Apps are unique on their GitHub; whoever creates it can write another.
+    let choices = Choices { merge_queues: form.merge_queues.is_some(), reruns: form.reruns.is_some() };
+    // Names of Apps are unique on a GitHub. The operator can change this one on GitHub's page.
     let name = match organisation {
-        "" => format!("Pacegate {}", hex::encode(state.work.rng.bytes::<2>())),
+        "" => format!("Pacegate {}", hex::encode(state.context.rng.bytes::<2>())),
         organisation => format!("Pacegate {organisation}"),
     };
     let manifest = Manifest::new(&name, &public_url, choices);
@@ -176,12 +171,12 @@ async fn show_manifest(
         events: choices.events().join(", "),
         webhook: webhook_url(&public_url),
         warning: is_local(&public_url).then(|| {
-            "GitHub can't reach an address of this machine alone: its deliveries need a public address or a tunnel."
+            "GitHub can't reach this local address: its deliveries need a public address or a tunnel."
                 .to_owned()
         }),
     };
     let mut response = answer(&state, page.render(), &origin_of(&github))?;
-    // Lax: GitHub's redirect is a navigation from another site and has to bring it.
+    // Lax, because GitHub's redirect is a navigation from another site and has to send the cookie.
     let secure = if public_url.starts_with("https://") { "; Secure" } else { "" };
     let cookie = format!(
         "{COOKIE}={token}; Path=/setup; Max-Age={}; HttpOnly; SameSite=Lax{secure}",
@@ -190,48 +185,48 @@ async fn show_manifest(
     let cookie =
         HeaderValue::from_str(&cookie).map_err(|error| refused(&state, WebError::Internal(error.into())))?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);
-    // A form to another site says `Origin: null` under the pages' usual policy; this page's own
-    // address holds nothing secret.
+    // Under the usual policy a form to another site sends `Origin: null`. This page's address holds
+    // no secret.
     let policy = (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("strict-origin"));
     response.headers_mut().insert(policy.0, policy.1);
     Ok(response)
 }
 
 #[derive(Deserialize)]
-struct Returned {
+struct CallbackQuery {
     #[serde(default)]
     code: String,
     #[serde(default)]
     state: String,
 }
 
-/// `GET /setup/callback?code=…&state=…`: where GitHub sends the browser back.
+/// `GET /setup/callback?code=…&state=…`: GitHub redirects the browser here.
 async fn callback(
     State(state): State<AppState>,
     headers: HeaderMap,
-    Query(returned): Query<Returned>,
+    Query(query): Query<CallbackQuery>,
 ) -> Result<Response, PageError> {
     let Some(setup) = state.setup.as_ref().filter(|setup| !setup.made.is_cancelled()) else {
         return Err(refused(&state, WebError::NotFound));
     };
-    let now = state.work.clock.now();
-    let is_own = cookie_of(&headers).is_some_and(|cookie| digest(cookie) == digest(&returned.state));
-    let pending = is_own.then(|| setup.take(&returned.state, now)).flatten();
-    let (Some(pending), true) = (pending, is_code(&returned.code)) else {
+    let now = state.context.clock.now();
+    let is_own = cookie_of(&headers).is_some_and(|cookie| digest(cookie) == digest(&query.state));
+    let pending = is_own.then(|| setup.take(&query.state, now)).flatten();
+    let (Some(pending), true) = (pending, is_code(&query.code)) else {
         return Err(refused(
             &state,
             WebError::Forbidden(
-                "this answer of GitHub's was not asked for by this browser within the last hour; begin again at the address in the service's log",
+                "this browser did not start a set-up within the last hour; begin again at the address in the service's log",
             ),
         ));
     };
     let made =
-        registration::exchange(&returned.code, &setup.api_url, setup.timeout, state.work.clock.clone());
+        registration::exchange(&query.code, &setup.api_url, setup.timeout, state.context.clock.clone());
     let app = match made.await {
         Ok(app) => app,
         Err(error) => {
-            // GitHub did not take the code: the same address may be opened again.
-            setup.remember(&returned.state, pending, now);
+            // The exchange failed, so the same address may be opened again.
+            setup.remember(&query.state, pending, now);
             return Err(refused(&state, error.into()));
         }
     };
@@ -253,7 +248,7 @@ fn keep(
         api_url: setup.api_url.clone(),
         public_url: pending.public_url.clone(),
         private_key: app.pem,
-        // A manifest with a webhook has a secret; without one nothing could be trusted.
+        // Without a webhook secret no delivery can be verified.
         webhook_secret: app.webhook_secret.ok_or_else(|| {
             refused(
                 state,
@@ -266,9 +261,9 @@ fn keep(
         client_secret: app.client_secret,
     };
     file.save(&setup.file).map_err(|error| refused(state, error.into()))?;
-    tracing::info!(app = file.slug, id = file.id, file = %setup.file.display(), "the App was made; its secrets are kept");
+    tracing::info!(app = file.slug, id = file.id, file = %setup.file.display(), "the App was made and saved");
     let github = web_url(&setup.api_url);
-    // Only addresses on the GitHub we asked are offered, whatever an answer says.
+    // Links lead only to the configured GitHub, even if its answer names another address.
     let page = if file.html_url.starts_with(&format!("{github}/")) {
         file.html_url.clone()
     } else {
@@ -286,8 +281,8 @@ fn keep(
     })
 }
 
-/// `GET /setup/done`: where GitHub sends people after they installed the App. What its query
-/// says is anybody's word and is not read.
+/// `GET /setup/done`: GitHub sends people here after they installed the App. The query is ignored,
+/// because anyone can write it.
 async fn done(State(state): State<AppState>) -> Result<Response, PageError> {
     if state.local_mode() {
         return Err(refused(&state, WebError::NotFound));

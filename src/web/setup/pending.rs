@@ -1,5 +1,5 @@
-//! The set-up that is under way: its one-time code, and the states of GitHub's pages that are
-//! open. In the memory of one process, bounded, and each state good once.
+//! A set-up in progress: its one-time code, and the `state` values of GitHub pages that are open.
+//! Kept in the memory of one process, bounded. Each state can be used once.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,25 +15,25 @@ use pacegate_engine::model::time::Timestamp;
 
 /// How long GitHub's page may stay open.
 pub(super) const STATE_LIFETIME: Duration = Duration::from_hours(1);
-/// Pages that may be open at once: more than one operator ever needs.
+/// Pages that may be open at the same time: more than one operator needs.
 const STATES: usize = 16;
-/// The set-up of a service without an App. One for a process.
+/// The set-up of a service without an App. One for each process.
 #[derive(Debug)]
-pub struct Setup {
-    /// Opens the page; only in the log.
+pub(crate) struct Setup {
+    /// Opens the page. It is shown only in the log.
     pub code: SecretString,
     /// The API of the GitHub that makes the App.
     pub api_url: String,
-    /// How long its answer may take.
+    /// Timeout of calls to it.
     pub timeout: Duration,
-    /// Where the App is kept.
+    /// Where the App is saved.
     pub file: PathBuf,
-    /// Cancelled when the App is there: the service starts again with it.
+    /// Cancelled when the App is saved; the service then restarts with it.
     pub made: CancellationToken,
     states: Mutex<HashMap<[u8; 32], Pending>>,
 }
 
-/// A page of GitHub's that is open.
+/// An open page of GitHub.
 #[derive(Debug, Clone)]
 pub(super) struct Pending {
     pub(super) until: Timestamp,
@@ -43,12 +43,12 @@ pub(super) struct Pending {
 impl Setup {
     /// A set-up with a new code.
     #[must_use]
-    pub fn new(api_url: String, timeout: Duration, file: PathBuf, rng: &Randomness) -> Self {
+    pub(crate) fn new(api_url: String, timeout: Duration, file: PathBuf, rng: &Randomness) -> Self {
         let code = hex::encode(rng.bytes::<20>()).into();
         Self { code, api_url, timeout, file, made: CancellationToken::new(), states: Mutex::default() }
     }
 
-    /// Compared by hash, so that the time it takes tells nothing of the code.
+    /// Whether the code is right. Compares hashes, so that the time it takes reveals nothing.
     pub(super) fn opens(&self, code: &str) -> bool {
         digest(code) == digest(self.code.expose_secret())
     }
@@ -64,7 +64,7 @@ impl Setup {
         states.insert(digest(state), pending);
     }
 
-    /// Takes a state out: it is good once.
+    /// Removes a state, which can be used once.
     pub(super) fn take(&self, state: &str, now: Timestamp) -> Option<Pending> {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         states.remove(&digest(state)).filter(|pending| pending.until > now)
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_good_once_and_for_an_hour_and_there_are_few() {
+    fn states_expire_and_are_single_use() {
         let setup = Setup::new(String::new(), Duration::ZERO, PathBuf::new(), &Randomness::seeded(1));
         let pending = |until| Pending { until: Timestamp(until), public_url: String::new() };
         setup.remember("a", pending(10), Timestamp(0));
@@ -96,11 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_code_of_the_log_opens_it() {
+    fn only_right_code_opens_setup() {
         let setup = Setup::new(String::new(), Duration::ZERO, PathBuf::new(), &Randomness::seeded(1));
         let code = setup.code.expose_secret().to_owned();
         assert!(setup.opens(&code) && code.len() == 40);
         assert!(!setup.opens("") && !setup.opens(&code[..39]) && !setup.opens(&code.to_uppercase()));
-        assert!(!format!("{setup:?}").contains(&code), "and no log of the state tells it");
+        assert!(!format!("{setup:?}").contains(&code), "Debug output hides the code");
     }
 }

@@ -130,7 +130,7 @@ fn given_context_is_joined_broken_context_is_reported() {
     let seen = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(seen.trim(), format!("00-{trace}-{}-01 a=b", joined["spanId"].as_str().expect("an id")));
     let output = recorded.exec(&prints, &[("TRACEPARENT", "00-nonsense"), ("TRACESTATE", "a=b")]);
-    assert!(stderr(&output).contains("TRACEPARENT is no W3C trace context"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("TRACEPARENT is not a W3C trace context"), "{}", stderr(&output));
     assert_eq!(recorded.spans()[1]["parentSpanId"], "");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("a=b"), "a trace state needs its parent");
 }

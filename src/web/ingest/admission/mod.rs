@@ -1,6 +1,6 @@
-//! How much of what is pushed is held at once: requests, bytes, and what decoding takes. A place
-//! is taken before a body is read and grows with it; what does not fit is asked to come again.
-//! One repository never takes all of it, and webhooks and pages need none.
+//! Limits the requests and the bytes that are in memory at the same time. A reservation is made
+//! before a body is read and grows with it; a request that does not fit is refused for now. One
+//! repository never gets all of it. Webhooks and pages need no reservation.
 
 mod memory;
 mod rate;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use self::memory::memory_of_this_machine;
+pub(crate) use self::memory::default_memory_limit;
 use self::memory::{MemoryGuard, Pressure};
 pub(in crate::web) use self::rate::RateKey;
 use self::rate::Rates;
@@ -19,42 +19,45 @@ use crate::web::error::WebError;
 use pacegate_clock::Clock;
 use pacegate_engine::model::ids::RepoId;
 
-/// Requests held at once, and those of one repository.
-const REQUESTS: (usize, usize) = (512, 128);
-/// Bodies inflated or decoded at once: what takes a processor.
-const AT_WORK: usize = 2;
-/// A place grows by as much.
+/// Requests in memory at the same time.
+const REQUESTS: usize = 512;
+const REQUESTS_PER_REPOSITORY: usize = 128;
+/// Bodies that are inflated or decoded at the same time: this work needs a processor.
+const PROCESSORS: usize = 2;
+/// A reservation grows by at least this number of bytes.
 const STEP: usize = 64 << 10;
-/// What decoding takes beside the body, for each byte of it: spans and the text they are kept as.
-const DECODING: usize = 8;
-/// The least that a body of the largest size needs, compressed and inflated.
-const LEAST_BODIES: usize = 2 * BODY_LIMIT + (16 << 20);
-/// The least for decoding.
-const LEAST_DECODING: usize = 256 << 20;
+/// Bytes that decoding needs for each byte of the body: spans, and the text that they are stored as.
+const DECODING_FACTOR: usize = 8;
+/// The smallest pool for bodies: one of the largest size, compressed and inflated.
+const MIN_BODIES: usize = 2 * BODY_LIMIT + (16 << 20);
+/// The smallest pool for decoding.
+const MIN_DECODING: usize = 256 << 20;
 
-/// What an operator chose.
+/// Limits that an operator can configure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AdmissionLimits {
+pub(crate) struct AdmissionLimits {
     /// Resident memory at which pushes are refused, in bytes.
     pub memory: u64,
     /// Bytes a second of one token; 0: no limit.
     pub token_rate: u64,
-    /// Bytes one token may push at once above its rate.
+    /// Bytes that one token may push at once above its rate.
     pub token_burst: u64,
 }
 
-/// Counts one kind of thing for everybody and for each repository.
+/// One kind of memory, in KiB: the process's pool, and the share of one repository.
 #[derive(Debug, Clone)]
-struct Budget {
+struct Pool {
     all: Arc<Semaphore>,
     share: Arc<Semaphore>,
-    most: usize,
+    /// The size of the share.
+    largest: usize,
 }
 
-/// What is taken of a budget.
+/// Permits of a pool or of the requests. Dropping them returns what they took.
 #[derive(Debug, Default)]
-struct Taken(Vec<OwnedSemaphorePermit>);
+struct Permits(Vec<OwnedSemaphorePermit>);
 
+/// The part of everything that one repository may use.
 #[derive(Debug, Clone)]
 struct Share {
     requests: Arc<Semaphore>,
@@ -68,23 +71,24 @@ pub(in crate::web) struct Admission {
     requests: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     decoding: Arc<Semaphore>,
-    /// Of a repository, in KiB.
-    most: (usize, usize),
-    at_work: Arc<Semaphore>,
+    /// KiB of one repository.
+    bodies_per_repository: usize,
+    decoding_per_repository: usize,
+    processors: Arc<Semaphore>,
     shares: Mutex<HashMap<RepoId, Share>>,
     memory: Arc<MemoryGuard>,
     rates: Rates,
     clock: Clock,
 }
 
-/// A request's place among those that are held in memory; free again when it is dropped.
+/// The memory of one request. Dropping it returns everything.
 #[derive(Debug)]
-pub(in crate::web) struct Room {
-    _request: Taken,
-    bodies: Budget,
-    decoding: Budget,
-    taken: Taken,
-    taken_kib: usize,
+pub(in crate::web) struct MemoryReservation {
+    _request: Permits,
+    bodies: Pool,
+    decoding: Pool,
+    permits: Permits,
+    reserved_kib: usize,
     memory: Arc<MemoryGuard>,
 }
 
@@ -92,40 +96,40 @@ fn kib(bytes: usize) -> usize {
     bytes.div_ceil(1 << 10)
 }
 
-impl Budget {
-    /// Takes so many KiB if they are there.
-    fn try_take(&self, kib: usize) -> Result<Taken, WebError> {
+impl Pool {
+    /// Takes KiB without waiting.
+    fn try_take(&self, kib: usize) -> Result<Permits, WebError> {
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
         let take = |of: &Arc<Semaphore>| of.clone().try_acquire_many_owned(kib).map_err(|_| WebError::Busy);
-        Ok(Taken(vec![take(&self.share)?, take(&self.all)?]))
+        Ok(Permits(vec![take(&self.share)?, take(&self.all)?]))
     }
 
-    /// Waits for so many KiB, or for all a repository may have when it is more. The own share
-    /// first: who has many requests waits for itself.
-    async fn take(&self, kib: usize) -> Result<Taken, WebError> {
-        let kib = u32::try_from(kib.min(self.most)).unwrap_or(u32::MAX);
+    /// Waits for KiB, at most for a whole share. The share comes first: a repository with many
+    /// requests waits for its own.
+    async fn take(&self, kib: usize) -> Result<Permits, WebError> {
+        let kib = u32::try_from(kib.min(self.largest)).unwrap_or(u32::MAX);
         let share = self.share.clone().acquire_many_owned(kib).await.map_err(|_| WebError::Busy)?;
         let all = self.all.clone().acquire_many_owned(kib).await.map_err(|_| WebError::Busy)?;
-        Ok(Taken(vec![share, all]))
+        Ok(Permits(vec![share, all]))
     }
 }
 
 impl Admission {
     pub(in crate::web) fn new(limits: AdmissionLimits, clock: Clock) -> Self {
         let quarter = usize::try_from(limits.memory / 4).unwrap_or(usize::MAX);
-        // Semaphores count to 2^32 of these at most.
+        // `take` counts in `u32`.
         let (bodies, decoding) = (
-            kib(quarter.max(LEAST_BODIES)).min(u32::MAX as usize),
-            kib(quarter.max(LEAST_DECODING)).min(u32::MAX as usize),
+            kib(quarter.max(MIN_BODIES)).min(u32::MAX as usize),
+            kib(quarter.max(MIN_DECODING)).min(u32::MAX as usize),
         );
-        let most = ((bodies / 2).max(kib(LEAST_BODIES)), (decoding / 2).max(kib(LEAST_DECODING) / 2));
-        let semaphore = |places| Arc::new(Semaphore::new(places));
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
         Self {
-            requests: semaphore(REQUESTS.0),
+            requests: semaphore(REQUESTS),
             bodies: semaphore(bodies),
             decoding: semaphore(decoding),
-            most,
-            at_work: semaphore(AT_WORK),
+            bodies_per_repository: (bodies / 2).max(kib(MIN_BODIES)),
+            decoding_per_repository: (decoding / 2).max(kib(MIN_DECODING) / 2),
+            processors: semaphore(PROCESSORS),
             shares: Mutex::default(),
             memory: Arc::new(MemoryGuard::new(limits.memory)),
             rates: Rates::new(limits.token_rate, limits.token_burst),
@@ -133,89 +137,90 @@ impl Admission {
         }
     }
 
-    /// Takes a place before the body is read.
-    pub(in crate::web) fn room(&self, repo: RepoId, key: RateKey) -> Result<Room, WebError> {
+    /// Admits a request before its body is read.
+    pub(in crate::web) fn admit(&self, repo: RepoId, key: RateKey) -> Result<MemoryReservation, WebError> {
         let now = self.clock.now();
         self.rates.admit(key, now).map_err(|wait| WebError::TooFast { wait })?;
         match self.memory.pressure(now) {
             Pressure::None => {}
-            // One at a time: what is held can only become less, and somebody gets on.
-            Pressure::High if self.requests.available_permits() == REQUESTS.0 => {}
+            // One request at a time: memory in use can only fall, and requests still finish.
+            Pressure::High if self.requests.available_permits() == REQUESTS => {}
             Pressure::High | Pressure::Full => return Err(WebError::OutOfMemory),
         }
         let share = self.share(repo);
         let take = |of: &Arc<Semaphore>| of.clone().try_acquire_owned().map_err(|_| WebError::Busy);
-        let request = Taken(vec![take(&share.requests)?, take(&self.requests)?]);
-        Ok(Room {
+        let request = Permits(vec![take(&share.requests)?, take(&self.requests)?]);
+        let pool = |all: &Arc<Semaphore>, share, largest| Pool { all: all.clone(), share, largest };
+        Ok(MemoryReservation {
             _request: request,
-            bodies: Budget { all: self.bodies.clone(), share: share.bodies, most: self.most.0 },
-            decoding: Budget { all: self.decoding.clone(), share: share.decoding, most: self.most.1 },
-            taken: Taken::default(),
-            taken_kib: 0,
+            bodies: pool(&self.bodies, share.bodies, self.bodies_per_repository),
+            decoding: pool(&self.decoding, share.decoding, self.decoding_per_repository),
+            permits: Permits::default(),
+            reserved_kib: 0,
             memory: self.memory.clone(),
         })
     }
 
-    /// Waits for a processor to inflate or decode with.
-    pub(in crate::web) async fn at_work(&self) -> Result<OwnedSemaphorePermit, WebError> {
-        self.at_work.clone().acquire_owned().await.map_err(|_| WebError::Busy)
+    /// Waits for one of the `PROCESSORS` permits to inflate or decode.
+    pub(in crate::web) async fn processor(&self) -> Result<OwnedSemaphorePermit, WebError> {
+        self.processors.clone().acquire_owned().await.map_err(|_| WebError::Busy)
     }
 
-    /// Counts what a token pushed.
+    /// Counts bytes that a token pushed.
     pub(in crate::web) fn charge(&self, key: RateKey, bytes: usize) {
         self.rates.charge(key, u64::try_from(bytes).unwrap_or(u64::MAX), self.clock.now());
     }
 
     fn share(&self, repo: RepoId) -> Share {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        let semaphore = |places| Arc::new(Semaphore::new(places));
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
         let share = shares.entry(repo).or_insert_with(|| Share {
-            requests: semaphore(REQUESTS.1),
-            bodies: semaphore(self.most.0),
-            decoding: semaphore(self.most.1),
+            requests: semaphore(REQUESTS_PER_REPOSITORY),
+            bodies: semaphore(self.bodies_per_repository),
+            decoding: semaphore(self.decoding_per_repository),
         });
         share.clone()
     }
 }
 
-impl Room {
-    /// Makes the place as large as so many bytes, before they are read.
-    pub(in crate::web) fn hold(&mut self, bytes: usize) -> Result<(), WebError> {
+impl MemoryReservation {
+    /// Reserves memory up to a size in bytes, before they are read.
+    pub(in crate::web) fn grow_to(&mut self, bytes: usize) -> Result<(), WebError> {
         let needed = kib(bytes);
-        if needed <= self.taken_kib {
+        if needed <= self.reserved_kib {
             return Ok(());
         }
         if self.memory.is_full() {
             return Err(WebError::OutOfMemory);
         }
-        let more = (needed - self.taken_kib).max(kib(STEP));
-        self.taken.0.extend(self.bodies.try_take(more)?.0);
-        self.taken_kib += more;
+        let more = (needed - self.reserved_kib).max(kib(STEP));
+        self.permits.0.extend(self.bodies.try_take(more)?.0);
+        self.reserved_kib += more;
         Ok(())
     }
 
-    /// A second place of the same request, for what a body becomes when it is inflated.
-    pub(in crate::web) fn beside(&self) -> Self {
+    /// A second, empty reservation of the same request, for the inflated body.
+    pub(in crate::web) fn second(&self) -> Self {
         Self {
-            _request: Taken::default(),
+            _request: Permits::default(),
             bodies: self.bodies.clone(),
             decoding: self.decoding.clone(),
-            taken: Taken::default(),
-            taken_kib: 0,
+            permits: Permits::default(),
+            reserved_kib: 0,
             memory: self.memory.clone(),
         }
     }
 
-    /// Gives the bytes back and keeps those of another place of the same request.
-    pub(in crate::web) fn replace_with(&mut self, other: Self) {
-        self.taken = other.taken;
-        self.taken_kib = other.taken_kib;
+    /// Returns the reserved bytes and takes over those of the second reservation.
+    pub(in crate::web) fn replace_with(&mut self, second: Self) {
+        self.permits = second.permits;
+        self.reserved_kib = second.reserved_kib;
     }
 
-    /// Waits until what decoding so many bytes takes is free, and keeps it.
-    pub(in crate::web) async fn hold_decoding(&mut self, bytes: usize) -> Result<(), WebError> {
-        let taken = self.decoding.take(kib(bytes.saturating_mul(DECODING))).await?;
-        self.taken.0.extend(taken.0);
+    /// Waits for the memory that decoding a body of this size needs.
+    pub(in crate::web) async fn reserve_decoding(&mut self, bytes: usize) -> Result<(), WebError> {
+        let permits = self.decoding.take(kib(bytes.saturating_mul(DECODING_FACTOR))).await?;
+        self.permits.0.extend(permits.0);
         Ok(())
     }
 }
@@ -232,66 +237,68 @@ mod tests {
         Admission::new(limits, Clock::from_fn(|| Timestamp(0)))
     }
 
-    fn room(admission: &Admission, repo: i64) -> Result<Room, WebError> {
-        admission.room(RepoId(repo), RateKey::of_repository(RepoId(repo)))
+    fn admit(admission: &Admission, repo: i64) -> Result<MemoryReservation, WebError> {
+        admission.admit(RepoId(repo), RateKey::of_repository(RepoId(repo)))
     }
 
     #[test]
-    fn the_largest_body_fits_and_a_repository_leaves_room_for_others() {
+    fn largest_bodies_leave_memory_for_other_repositories() {
         let admission = admission(2 << 30);
-        let mut greedy: Vec<Room> = Vec::new();
+        let mut greedy: Vec<MemoryReservation> = Vec::new();
         let full = loop {
-            let mut next = room(&admission, 1).expect("a place");
-            match next.hold(BODY_LIMIT) {
+            let mut next = admit(&admission, 1).expect("admitted");
+            match next.grow_to(BODY_LIMIT) {
                 Ok(()) => greedy.push(next),
                 Err(error) => break error,
             }
         };
         assert!(matches!(full, WebError::Busy) && greedy.len() == 4, "{full} after {}", greedy.len());
-        let mut other = room(&admission, 2).expect("a place");
-        other.hold(BODY_LIMIT).expect("another repository's share is its own");
+        let mut other = admit(&admission, 2).expect("admitted");
+        other.grow_to(BODY_LIMIT).expect("another repository has its own share");
         drop(greedy);
-        let mut again = room(&admission, 1).expect("a place");
-        again.hold(BODY_LIMIT).expect("what was given back is free");
-        let mut inflated = again.beside();
-        inflated.hold(BODY_LIMIT).expect("compressed and inflated");
+        let mut again = admit(&admission, 1).expect("admitted");
+        again.grow_to(BODY_LIMIT).expect("returned memory is free");
+        let mut inflated = again.second();
+        inflated.grow_to(BODY_LIMIT).expect("compressed and inflated");
         again.replace_with(inflated);
     }
 
     #[test]
-    fn a_place_grows_in_steps_and_a_slow_body_holds_what_it_sent() {
+    fn slow_bodies_reserve_only_received_bytes() {
         let admission = admission(2 << 30);
-        let mut rooms: Vec<Room> = (0..100).map(|_| room(&admission, 1).expect("a place")).collect();
-        for room in &mut rooms {
-            room.hold(1).expect("little");
-            room.hold(STEP).expect("the same step");
-            assert_eq!(room.taken_kib, kib(STEP));
+        let mut slow: Vec<MemoryReservation> =
+            (0..100).map(|_| admit(&admission, 1).expect("admitted")).collect();
+        for reservation in &mut slow {
+            reservation.grow_to(1).expect("little");
+            reservation.grow_to(STEP).expect("the same step");
+            assert_eq!(reservation.reserved_kib, kib(STEP));
         }
-        let mut other = room(&admission, 1).expect("a place");
-        other.hold(200 * MIB).expect("a hundred slow ones hold nearly nothing");
+        let mut other = admit(&admission, 1).expect("admitted");
+        other.grow_to(200 * MIB).expect("a hundred slow bodies reserve little");
     }
 
     #[test]
-    fn so_many_requests_of_one_repository_and_no_more() {
+    fn requests_of_one_repository_are_limited() {
         let admission = admission(2 << 30);
-        let held: Vec<Room> = (0..REQUESTS.1).map(|_| room(&admission, 1).expect("a place")).collect();
-        assert!(matches!(room(&admission, 1), Err(WebError::Busy)));
-        assert!(room(&admission, 2).is_ok());
+        let held: Vec<MemoryReservation> =
+            (0..REQUESTS_PER_REPOSITORY).map(|_| admit(&admission, 1).expect("admitted")).collect();
+        assert!(matches!(admit(&admission, 1), Err(WebError::Busy)));
+        assert!(admit(&admission, 2).is_ok());
         drop(held);
-        assert!(room(&admission, 1).is_ok());
+        assert!(admit(&admission, 1).is_ok());
     }
 
     #[tokio::test]
-    async fn decoding_waits_and_more_than_all_is_all() {
+    async fn decoding_waits_and_is_capped_at_share() {
         let small = admission(1 << 20);
-        assert!(matches!(room(&small, 1), Err(WebError::OutOfMemory)), "this process has more than that");
+        assert!(matches!(admit(&small, 1), Err(WebError::OutOfMemory)), "this process uses more than 1 MiB");
         let admission = admission(1 << 40);
-        let mut huge = room(&admission, 1).expect("a place");
-        huge.hold_decoding(usize::MAX).await.expect("clamped");
-        let mut next = room(&admission, 1).expect("a place");
-        let waits = tokio::time::timeout(std::time::Duration::from_millis(1), next.hold_decoding(1)).await;
-        assert!(waits.is_err(), "the share is taken");
+        let mut huge = admit(&admission, 1).expect("admitted");
+        huge.reserve_decoding(usize::MAX).await.expect("capped");
+        let mut next = admit(&admission, 1).expect("admitted");
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(1), next.reserve_decoding(1)).await;
+        assert!(waits.is_err(), "the share is in use");
         drop(huge);
-        next.hold_decoding(1).await.expect("free again");
+        next.reserve_decoding(1).await.expect("free again");
     }
 }

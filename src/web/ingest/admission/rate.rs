@@ -1,5 +1,6 @@
-//! How fast one token may push: a bucket of bytes that fills at a rate. What a request costs is
-//! known when it was read, so a bucket may owe; while it does, nothing more comes in.
+//! Limits the bytes that one token pushes: a token bucket that fills at a rate. A request's cost is
+//! known only after it was read, so a level may fall below zero. Until it recovers, requests of
+//! that token are refused.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +11,10 @@ use sha2::{Digest, Sha256};
 use pacegate_engine::model::ids::RepoId;
 use pacegate_engine::model::time::Timestamp;
 
-/// Buckets that are remembered. A full one need not be.
+/// The largest number of buckets. Full buckets are dropped first.
 const BUCKETS: usize = 10_000;
 
-/// Whose bucket: a token's, by its hash, or a repository's where there is no token.
+/// The owner of a bucket: a token, by its hash, or a repository where there is no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::web) struct RateKey([u8; 16]);
 
@@ -36,7 +37,7 @@ impl RateKey {
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
-    /// Bytes that may come; below zero they are owed.
+    /// Bytes that may still arrive; negative after a request that cost more.
     level: i64,
     at: Timestamp,
 }
@@ -50,13 +51,13 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// Bytes a second, and those above it; a rate of 0 limits nothing.
+    /// `rate` in bytes a second, `burst` in bytes. A rate of 0 disables the limit.
     pub(super) fn new(rate: u64, burst: u64) -> Self {
         let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         Self { rate: signed(rate), burst: signed(burst.max(1)), buckets: Mutex::default() }
     }
 
-    /// Whether a request may come; else how long to wait.
+    /// Accepts a request, or returns how long the sender has to wait.
     pub(super) fn admit(&self, key: RateKey, now: Timestamp) -> Result<(), Duration> {
         if self.rate == 0 {
             return Ok(());
@@ -71,7 +72,7 @@ impl Rates {
         Err(Duration::from_secs(seconds.max(1)))
     }
 
-    /// Takes what a request cost.
+    /// Subtracts a request's bytes.
     pub(super) fn charge(&self, key: RateKey, bytes: u64, now: Timestamp) {
         if self.rate == 0 {
             return;
@@ -89,10 +90,10 @@ impl Rates {
     }
 
     fn filled(&self, bucket: Bucket, now: Timestamp) -> i64 {
-        // A clock that was set back fills nothing.
+        // A clock that was set back adds nothing.
         let elapsed_us = i128::from(now.0.saturating_sub(bucket.at.0).max(0));
-        let came = elapsed_us * i128::from(self.rate) / 1_000_000;
-        let level = (i128::from(bucket.level) + came).min(i128::from(self.burst));
+        let added = elapsed_us * i128::from(self.rate) / 1_000_000;
+        let level = (i128::from(bucket.level) + added).min(i128::from(self.burst));
         i64::try_from(level).unwrap_or(self.burst)
     }
 }
@@ -104,26 +105,26 @@ mod tests {
     const SECOND: i64 = 1_000_000;
 
     #[test]
-    fn a_burst_passes_then_the_rate_holds_and_others_are_not_touched() {
+    fn rate_applies_after_burst_to_one_token() {
         let rates = Rates::new(100, 1000);
         let (one, other) = (RateKey::of_token("one"), RateKey::of_token("other"));
         assert!(rates.admit(one, Timestamp(0)).is_ok());
         rates.charge(one, 999, Timestamp(0));
         assert!(rates.admit(one, Timestamp(0)).is_ok(), "one byte is left");
         rates.charge(one, 301, Timestamp(0));
-        // 300 owed, at 100 a second, and a byte above zero.
+        // The level is -300; at 100 a second it is positive after 4 seconds.
         assert_eq!(rates.admit(one, Timestamp(0)), Err(Duration::from_secs(4)));
         assert_eq!(rates.admit(one, Timestamp(SECOND)), Err(Duration::from_secs(3)));
         assert_eq!(rates.admit(one, Timestamp(-SECOND)), Err(Duration::from_secs(4)), "a clock set back");
         assert!(rates.admit(one, Timestamp(4 * SECOND)).is_ok());
         assert!(rates.admit(other, Timestamp(0)).is_ok());
-        // It never holds more than the burst.
+        // The level never exceeds the burst.
         rates.charge(one, 1001, Timestamp(1_000 * SECOND));
         assert!(rates.admit(one, Timestamp(1_000 * SECOND)).is_err());
     }
 
     #[test]
-    fn no_more_buckets_than_bounded_and_none_at_no_rate() {
+    fn buckets_are_bounded_and_zero_rate_is_unlimited() {
         let rates = Rates::new(1, 10);
         for number in 0..BUCKETS + 100 {
             rates.charge(RateKey::of_token(&number.to_string()), 1000, Timestamp(0));
