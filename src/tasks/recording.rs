@@ -1,5 +1,5 @@
-//! What every way to a measured run shares: the raw trace as it is kept, the line of development
-//! by GitHub's word, and the rows of a run written together.
+//! Stores measured runs from all sources: encodes the raw trace, determines the line of development
+//! from GitHub's data, and writes the rows of a run in one transaction.
 
 use super::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, RepoId, RunId};
@@ -8,28 +8,28 @@ use pacegate_engine::model::span::Span;
 use pacegate_ingest::otlp;
 use pacegate_store::{PullRequestRow, Tx};
 
-/// A run that was written.
+/// A stored run.
 #[derive(Debug)]
 pub(super) struct Recorded {
     pub(super) id: RunId,
-    /// Heads it says something about: its own, and the newest of its pull request.
+    /// Heads whose verdict may change: its own, and the newest of its pull request.
     pub(super) heads: Vec<CommitSha>,
 }
 
-/// Writes a run with its samples and errors; one of the same trace is replaced. On entry its
-/// lineage is what was claimed, on return what counts.
+/// Writes a run with its samples and errors, and replaces a run of the same trace. On entry the lineage
+/// is the spans' claim. On return it is the lineage that counts.
 pub(super) async fn record(
     tx: &mut Tx,
     repo: RepoId,
     measured: &mut MeasuredRun,
     collections: i64,
 ) -> Result<Recorded, TaskError> {
-    // A pull request that becomes known meanwhile either sees this run or is seen by it.
+    // Without the lock, a pull request recorded at the same time and this run could miss each other.
     tx.lock_repository(repo).await?;
     let head_sha = measured.run.head_sha.clone();
     let pull_request =
         tx.pull_request_of_head(repo, &head_sha).await?.filter(|pr| pr.is_open || pr.is_from_fork);
-    // The run of an earlier push is a sample for the newest head as well.
+    // A run of an earlier push is also a sample for the newest head.
     let newest_head =
         pull_request.as_ref().map(|pr| pr.head_sha.clone()).filter(|newest| *newest != head_sha);
     let is_base_branch = match &measured.run.lineage {
@@ -44,7 +44,7 @@ pub(super) async fn record(
 }
 
 impl Recorded {
-    /// Has each head judged that the run says something about.
+    /// Requests a new verdict for each of the heads.
     pub(super) async fn judge(
         &self,
         work: &WorkerContext,
@@ -60,12 +60,11 @@ impl Recorded {
     }
 }
 
-/// Which line of development a run is on: what GitHub says of its commit counts before what its
-/// spans say, because a fork's `main` is not ours.
+/// The line of development of a run. GitHub's data on the commit takes precedence over the spans'
+/// claim, because a fork's `main` is not this repository's.
 fn lineage_of(pull_request: Option<PullRequestRow>, claimed: Lineage, is_base_branch: bool) -> Lineage {
     match (pull_request, claimed) {
-        // A branch of ours that others are merged into stays what it is, even when its commit
-        // is a head too.
+        // A base branch of this repository keeps its lineage, even if its commit is also a head.
         (Some(pr), Lineage::Branch { name }) if !pr.is_from_fork && is_base_branch => {
             Lineage::Branch { name }
         }
@@ -74,7 +73,7 @@ fn lineage_of(pull_request: Option<PullRequestRow>, claimed: Lineage, is_base_br
     }
 }
 
-/// Spans as the object store keeps them: gzip of OTLP JSON.
+/// Encodes spans for the object store: gzip of OTLP JSON.
 pub(super) fn raw(spans: &[Span]) -> Result<Vec<u8>, TaskError> {
     let unreadable = |e: Box<dyn std::error::Error + Send + Sync>| TaskError::Unreadable(e);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

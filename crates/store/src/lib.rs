@@ -2,7 +2,9 @@
 //! store for raw traces. All SQL of the crate is in this folder; each text runs on both
 //! databases, so it keeps to what both understand.
 
+mod api_traces;
 pub mod app_file;
+mod artifact_quota;
 mod backfills;
 mod checks;
 mod chunks;
@@ -17,7 +19,6 @@ mod errors;
 pub mod forgetting;
 mod github_rate_limits;
 mod grants;
-mod job_spans;
 mod kept_traces;
 mod linked_traces;
 mod ownership;
@@ -38,6 +39,8 @@ use std::time::Duration;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::Notify;
 
+pub use api_traces::CollectedTrace;
+pub use artifact_quota::{ArtifactQuota, SentArtifact};
 pub use backfills::{BackfillRow, PageRead};
 pub use checks::CheckRow;
 pub use comparisons::{ComparisonRow, NewComparison};
@@ -46,7 +49,6 @@ pub use contents::{StoredFile, StoredPolicy};
 pub use deliveries::DeliveryRow;
 pub use github_rate_limits::{BudgetsOverview, RateLimitRow};
 pub use grants::{GRANT_PREFIX, GrantRow, Granted, JobTokenUse, NewGrant};
-pub use job_spans::{ArtifactQuota, SentArtifact, ToldTrace};
 pub use kept_traces::{KeptTrace, TraceToDrop};
 pub use linked_traces::PipelineTrace;
 pub use pull_requests::PullRequestRow;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::tasks::evaluation::judge_again;
 use crate::tasks::recording::record;
-use crate::tasks::workflow_run::{Told, branch_of, measure_attempt};
+use crate::tasks::workflow_run::{ApiRun, branch_of, measure_attempt};
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::policy::GatePolicy;
 use pacegate_engine::model::run::Lineage;
@@ -161,14 +161,14 @@ async fn collect(
     run.name = Some(row.name.clone());
     let run_id = run.id;
     let lineage = Lineage::Branch { name: row.branch.clone() };
-    let told = match Told::of(run, listed, Completeness::Required).await? {
-        Ok(told) => told,
+    let api_run = match ApiRun::build(run, listed, Completeness::Required).await? {
+        Ok(api_run) => api_run,
         Err(missing) => {
             tracing::debug!(repo = %repository.name, run = run_id, reason = %missing, "a run of the past is left out");
             return Ok(false);
         }
     };
-    let mut attempt = measure_attempt(work, &repository.name, told, Vec::new(), lineage).await?;
+    let mut attempt = measure_attempt(work, &repository.name, api_run, Vec::new(), lineage).await?;
     // Before the run that refers to it.
     work.traces.put(repository.id, attempt.trace, attempt.raw).await?;
     let mut tx = work.db.write().await?;

@@ -1,6 +1,6 @@
-//! The companion action's fast path: a job proves who it is and is given a grant for some minutes, with
-//! which it uploads what happened inside its steps. Whose run that is, is the verified token's word;
-//! nothing an upload says beside it is followed.
+//! The companion action's direct upload. A job exchanges an OIDC token for a grant of some minutes and
+//! uploads the spans of its steps with it. The verified token alone decides to which run they belong;
+//! an upload that contradicts it is refused.
 
 mod upload;
 
@@ -22,9 +22,9 @@ use pacegate_engine::model::ids::CommitSha;
 use pacegate_github::oidc::{JobToken, OidcError};
 use pacegate_store::{Granted, JobTokenUse, NewGrant, RepositoryRow, TOKEN_PREFIX, Tx};
 
-/// How the counters call this door.
+/// The label of this ingress in metrics.
 const INGRESS: &str = "actions";
-/// How long a grant is good: an upload is made at once.
+/// Lifetime of a grant. The action uploads directly after the exchange.
 const GRANT: Duration = Duration::from_mins(15);
 
 /// Routes below `/api/v1/actions`.
@@ -35,7 +35,7 @@ pub(super) fn routes() -> Router<AppState> {
         .method_not_allowed_fallback(|| async { WebError::WrongMethod })
 }
 
-/// A grant as it is handed over.
+/// The answer with a new grant.
 #[derive(Serialize)]
 struct Grant {
     #[serde(rename = "grant")]
@@ -53,8 +53,8 @@ async fn grants(State(state): State<AppState>, headers: HeaderMap) -> Result<Res
     if granted.is_err() {
         Metrics::count(&state.work.metrics.refused_requests, INGRESS, "grant");
     }
-    let kept_nowhere = [(header::CACHE_CONTROL, "no-store")];
-    granted.map(|grant| (StatusCode::CREATED, kept_nowhere, Json(grant)).into_response())
+    let not_cached = [(header::CACHE_CONTROL, "no-store")];
+    granted.map(|grant| (StatusCode::CREATED, not_cached, Json(grant)).into_response())
 }
 
 async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebError> {
@@ -66,13 +66,13 @@ async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebErr
     }
     let Some(verifier) = state.oidc.as_ref().filter(|_| !state.local_mode()) else {
         return Err(WebError::Forbidden(
-            "this service has no GitHub App, so no job can prove to it who it is: send with an ingest token \
+            "this service has no GitHub App, so it cannot verify OIDC tokens: send with an ingest token \
              (`pacegate token create --repo OWNER/NAME`)",
         ));
     };
     let Some(audience) = state.work.public_url.as_deref() else {
         return Err(WebError::Forbidden(
-            "this service does not know its own address, which a job's token has to name: set PACEGATE_PUBLIC_URL",
+            "this service does not know its public URL, which must be the audience of a job's token: set PACEGATE_PUBLIC_URL",
         ));
     };
     let Some(token) = token_of(headers) else {
@@ -82,7 +82,7 @@ async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebErr
     };
     let job = verifier.verify(&token, audience).await.inspect_err(|error| match error {
         OidcError::Unavailable { .. } | OidcError::Configuration(_) => {}
-        // What it says is not believed, so it is not told.
+        // The claims are not verified, so they are not logged.
         refused => tracing::info!(reason = %error_chain(refused), "a job's token was refused"),
     })?;
     grant(state, &job).await.inspect_err(|error| {
@@ -93,7 +93,7 @@ async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebErr
     })
 }
 
-/// Exchanges a verified token.
+/// Exchanges a verified token for a grant.
 async fn grant(state: &AppState, job: &JobToken) -> Result<Grant, WebError> {
     let (work, now) = (&state.work, state.work.clock.now());
     let mut tx = work.db.write().await?;
@@ -115,7 +115,7 @@ async fn grant(state: &AppState, job: &JobToken) -> Result<Grant, WebError> {
         }
         Granted::TooMany => {
             return Err(WebError::Forbidden(
-                "this attempt of the run has had more grants than it can have jobs",
+                "this attempt of the run has reached the maximum number of grants",
             ));
         }
     };
@@ -131,7 +131,7 @@ async fn grant(state: &AppState, job: &JobToken) -> Result<Grant, WebError> {
     })
 }
 
-/// The repository of a job, if the App may act on it and the job is not a fork's.
+/// The repository of a job. Refuses repositories without an active installation, and jobs of forks.
 async fn installed(tx: &mut Tx, job: &JobToken) -> Result<RepositoryRow, WebError> {
     const NOT_INSTALLED: WebError = WebError::Forbidden(
         "the App is not installed on this repository, or is suspended there: install it, or send with an ingest \
@@ -143,15 +143,16 @@ async fn installed(tx: &mut Tx, job: &JobToken) -> Result<RepositoryRow, WebErro
     if let Some(number) = job.pull_request
         && tx.pull_request(repository.id, number).await?.is_some_and(|pull| pull.is_from_fork)
     {
-        // GitHub gives them no token, unless somebody told it to.
+        // GitHub issues no token to these jobs by default, but a setting can allow it.
         return Err(WebError::Forbidden(
-            "jobs of a fork's pull request get no grant; their artifact is collected all the same",
+            "jobs of a fork's pull request get no grant; their artifact is collected instead",
         ));
     }
     Ok(repository)
 }
 
-/// The commit that a job's run is shown on: of a pull request the token names only the merge.
+/// The head commit of the job's run. For a pull request the token names only the merge commit, so the
+/// head comes from the stored workflow run.
 async fn head_of(
     tx: &mut Tx,
     repository: &RepositoryRow,
@@ -160,6 +161,6 @@ async fn head_of(
     if job.pull_request.is_none() {
         return Ok(Some(job.sha.clone()));
     }
-    let told = tx.workflow_run(repository.id, job.run_id).await?;
-    Ok(told.and_then(|run| run.head_sha.parse().ok()))
+    let stored = tx.workflow_run(repository.id, job.run_id).await?;
+    Ok(stored.and_then(|run| run.head_sha.parse().ok()))
 }

@@ -1,5 +1,6 @@
-//! What a job uploads: admitted as every push, read within the archive's bounds, held against the grant
-//! or the token it came with, and committed before it is answered.
+//! Receives the upload of a job: admission as for every push, the archive's limits, a comparison of the
+//! manifest with the grant or token, then a commit before the answer. Refuses an upload that
+//! contradicts its sender.
 
 use std::net::SocketAddr;
 
@@ -22,20 +23,20 @@ use pacegate_ingest::ci_job::ids;
 use pacegate_ingest::ci_job::upload::{JobUpload, RunSource};
 use pacegate_store::{GRANT_PREFIX, GrantRow};
 
-/// What decoding an upload takes is set aside as for a body of this size: what it inflates to is not
-/// known before, and is bounded by the archive's reader.
-const AS_LARGE_AS: usize = 16 << 20;
+/// Decoding reserves memory as for a body of this size. The inflated size is not known in advance; the
+/// archive's reader limits it.
+const RESERVED_BODY_BYTES: usize = 16 << 20;
 
-/// What became of an upload.
+/// The answer to an accepted upload.
 #[derive(Serialize)]
-struct Taken {
+struct Receipt {
     spans: usize,
     rejected: usize,
     message: Option<String>,
     verdict_url: Option<String>,
 }
 
-/// Who uploads, and for which run if a grant says it.
+/// The sender of an upload. A grant also fixes its run.
 struct Uploader {
     sender: Sender,
     grant: Option<GrantRow>,
@@ -48,8 +49,8 @@ pub(super) async fn traces(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, WebError> {
-    let taken = accept(&state, peer, &headers, body).await.map_err(refused(&state, INGRESS))?;
-    Ok((StatusCode::ACCEPTED, Json(taken)).into_response())
+    let receipt = accept(&state, peer, &headers, body).await.map_err(refused(&state, INGRESS))?;
+    Ok((StatusCode::ACCEPTED, Json(receipt)).into_response())
 }
 
 async fn accept(
@@ -57,8 +58,8 @@ async fn accept(
     peer: SocketAddr,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Taken, WebError> {
-    // Before the body is read: who may not upload may not fill our memory either.
+) -> Result<Receipt, WebError> {
+    // Authorization comes before the body is read, so that others cannot fill the memory.
     let uploader = uploader(state, headers, peer).await?;
     if content_type(headers) != "application/jsonl" {
         return Err(WebError::UnsupportedMediaType("application/jsonl"));
@@ -78,14 +79,14 @@ async fn accept(
         let counted = tx.count_upload(grant, body.len()).await?;
         tx.commit().await?;
         if !counted {
-            let refusal = WebError::Forbidden("this grant, or its run, has uploaded as much as one may");
-            return Err(told(&uploader, refusal));
+            let refusal = WebError::Forbidden("the upload limit of this grant or of its run is reached");
+            return Err(log_refusal(&uploader, refusal));
         }
     }
     let (room, manifest, prepared) = read(state, &uploader, room, body).await?;
     let head_sha = head_of(state, &uploader, &manifest).await?;
     let (spans, outcome) = commit(state, &uploader.sender, room, INGRESS, prepared).await?;
-    Ok(Taken {
+    Ok(Receipt {
         spans,
         rejected: outcome.rejected,
         message: outcome.message,
@@ -114,14 +115,14 @@ async fn uploader(state: &AppState, headers: &HeaderMap, peer: SocketAddr) -> Re
         || WebError::Unauthorized("this grant is unknown or has ended; exchange a new token of the job");
     let grant = tx.grant(&secret, state.work.clock.now()).await?.ok_or_else(unknown)?;
     let repository = tx.repository(grant.repo).await?.ok_or_else(unknown)?;
-    // The App may have been taken away since.
+    // The App may have been uninstalled since the exchange.
     let installation = repository.installation.ok_or_else(unknown)?;
     tx.installation(installation).await?.filter(|found| !found.suspended).ok_or_else(unknown)?;
     let key = RateKey::of_token(&secret);
     Ok(Uploader { sender: Sender { repository, key, was_forwarded: false }, grant: Some(grant) })
 }
 
-/// Decodes and cleans an upload off the async threads.
+/// Decodes and redacts an upload on a blocking thread.
 async fn read(
     state: &AppState,
     uploader: &Uploader,
@@ -129,15 +130,16 @@ async fn read(
     body: Bytes,
 ) -> Result<(Room, Manifest, Prepared), WebError> {
     state.admission.charge(uploader.sender.key, body.len());
-    room.hold_decoding(AS_LARGE_AS).await?;
+    room.hold_decoding(RESERVED_BODY_BYTES).await?;
     let at_work = state.admission.at_work().await?;
     let archive = tokio::task::spawn_blocking(move || {
         let _at_work = at_work;
         JobArchive::from_upload(&body)
     });
     let archive = archive.await.map_err(|e| WebError::Internal(e.into()))?;
-    let archive = archive.map_err(|error| told(uploader, error.into()))?;
-    let source = run_source(state, uploader, &archive.manifest).map_err(|error| told(uploader, error))?;
+    let archive = archive.map_err(|error| log_refusal(uploader, error.into()))?;
+    let source =
+        check_manifest(state, uploader, &archive.manifest).map_err(|error| log_refusal(uploader, error))?;
     let (name, redactor) =
         (uploader.sender.repository.name.clone(), state.work.trace_settings.redactor.clone());
     let forwards = state.forwarder.is_some();
@@ -150,11 +152,11 @@ async fn read(
         room.hold(prepared.bytes)?;
         Ok::<_, WebError>((room, manifest, prepared))
     });
-    prepared.await.map_err(|e| WebError::Internal(e.into()))?.map_err(|error| told(uploader, error))
+    prepared.await.map_err(|e| WebError::Internal(e.into()))?.map_err(|error| log_refusal(uploader, error))
 }
 
-/// Holds what the manifest says against what is known of its sender, and tells who knows of the run.
-fn run_source(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Result<RunSource, WebError> {
+/// Compares the manifest with what is known about its sender, and returns the source of the run's span.
+fn check_manifest(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Result<RunSource, WebError> {
     let repository = &uploader.sender.repository;
     let is_collected = !state.local_mode() && repository.installation.is_some();
     let grant = uploader.grant.as_ref();
@@ -174,8 +176,8 @@ fn run_source(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Res
         return Err(WebError::BadRequest(format!("the manifest contradicts its sender: {contradiction}")));
     }
     if manifest.check_run_id.is_some_and(|id| ids::job_span_id(id) != manifest.job_span_id) {
-        let what = "the manifest contradicts itself: its job_span_id is not that of its check_run_id";
-        return Err(WebError::BadRequest(what.to_owned()));
+        let reason = "the manifest contradicts itself: its job_span_id does not match its check_run_id";
+        return Err(WebError::BadRequest(reason.to_owned()));
     }
     if is_collected {
         return Ok(RunSource::Api(check_run_id));
@@ -184,7 +186,7 @@ fn run_source(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Res
     if !manifest.repository.is_empty() && !is_ours {
         let name = &repository.name;
         return Err(WebError::BadRequest(format!(
-            "the manifest is of another repository, but the token is for {name}"
+            "the manifest names another repository, but the token is for {name}"
         )));
     }
     if let Some(unusable) = unusable_run(manifest) {
@@ -193,18 +195,19 @@ fn run_source(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Res
     Ok(RunSource::Manifest)
 }
 
-/// Why no run can be made of a manifest that alone tells of it.
+/// Why a manifest cannot be the only source of a run.
 fn unusable_run(manifest: &Manifest) -> Option<&'static str> {
     if manifest.head_sha.parse::<CommitSha>().is_err() {
         return Some(
-            "the manifest's head_sha is no commit (7 to 64 hexadecimal digits), so no run can be made of it",
+            "the manifest's head_sha is not a commit (7 to 64 hexadecimal digits), so it cannot become a run",
         );
     }
-    (manifest.ended_at_unix_nano < manifest.started_at_unix_nano)
-        .then_some("the manifest's job ended before it began: is the machine's clock set while jobs run?")
+    (manifest.ended_at_unix_nano < manifest.started_at_unix_nano).then_some(
+        "the manifest's job ended before it began: check whether the runner's clock changes during jobs",
+    )
 }
 
-/// The commit whose verdict this will be part of, as far as it is known.
+/// The commit whose verdict will include this upload, if it is known.
 async fn head_of(
     state: &AppState,
     uploader: &Uploader,
@@ -217,14 +220,14 @@ async fn head_of(
     if let Some(run) = tx.workflow_run(uploader.sender.repository.id, manifest.run_id).await? {
         return Ok(run.head_sha.parse().ok());
     }
-    // Of a pull request that GitHub tells of, the manifest names only the merge.
+    // For a pull request the manifest names the merge commit, and the verdict is on the head.
     let is_collected = !state.local_mode() && uploader.sender.repository.installation.is_some();
     let is_merge = is_collected && manifest.git_ref.starts_with("refs/pull/");
     Ok(manifest.head_sha.parse().ok().filter(|_| !is_merge))
 }
 
-/// Says in the log that an upload was refused.
-fn told(uploader: &Uploader, error: WebError) -> WebError {
+/// Logs that an upload was refused, and returns the error.
+fn log_refusal(uploader: &Uploader, error: WebError) -> WebError {
     let grant = uploader.grant.as_ref();
     tracing::warn!(
         repo = %uploader.sender.repository.name, run = grant.map(|grant| grant.run_id),
@@ -239,8 +242,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_run_is_made_of_a_manifest_without_a_commit_or_that_ends_before_it_begins() {
-        for (head_sha, ended, said) in [
+    fn manifest_without_commit_or_duration_is_unusable() {
+        for (head_sha, ended, reason) in [
             ("e83c516", "2000", None),
             ("", "2000", Some("head_sha")),
             ("zz", "2000", Some("head_sha")),
@@ -253,8 +256,11 @@ mod tests {
                 "files": [],
             });
             let unusable = unusable_run(&serde_json::from_value(manifest).expect("a manifest"));
-            assert_eq!(unusable.is_some(), said.is_some(), "{head_sha:?} {ended}");
-            assert!(said.is_none_or(|said| unusable.is_some_and(|text| text.contains(said))), "{unusable:?}");
+            assert_eq!(unusable.is_some(), reason.is_some(), "{head_sha:?} {ended}");
+            assert!(
+                reason.is_none_or(|part| unusable.is_some_and(|text| text.contains(part))),
+                "{unusable:?}"
+            );
         }
     }
 }

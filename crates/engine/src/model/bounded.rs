@@ -1,5 +1,5 @@
-//! How texts and lists of Actions are read: cut at a bound, so that whoever names a job or a
-//! branch can't make us keep more. GitHub cuts most names at 100 characters itself.
+//! Deserializers for texts and lists from GitHub's Actions API. They cut long values, so that the name
+//! of a job or a branch cannot take unlimited memory. GitHub cuts most names at 100 characters.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 /// Characters kept of a text.
 const TEXT: usize = 500;
-/// Elements kept of a list within an answer: more than GitHub's largest page and its limits.
+/// Elements kept of a list. GitHub's pages and limits are smaller.
 const LIST: usize = 1_000;
 /// Labels kept of a job.
 const TEXTS: usize = 20;
@@ -22,24 +22,23 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// A text.
+/// A text, empty for `null`.
 pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(optional_text(deserializer)?.unwrap_or_default())
 }
 
-/// A text or null.
 pub fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.map(cut))
 }
 
-/// A short list of texts, or null.
+/// A short list of texts, empty for `null`.
 pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let mut texts: Vec<String> = list(deserializer)?;
     texts.truncate(TEXTS);
     Ok(texts.into_iter().map(cut).collect())
 }
 
-/// A list or null; elements beyond the bound are passed over without being kept.
+/// A list, empty for `null`. Elements beyond the limit are skipped without being parsed.
 pub fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     struct List<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_cut_and_what_is_null_is_empty() {
+    fn long_values_are_cut_and_null_is_empty() {
         let long = read(&format!(r#"{{"text":"{}","list":[{}0]}}"#, "é".repeat(9_000), "1,".repeat(5_000)));
         assert_eq!((long.text.chars().count(), long.list.len()), (super::TEXT, super::LIST));
         assert_eq!(read(r#"{"text":null,"list":null}"#), read("{}"));
