@@ -237,7 +237,7 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// Replaces the runs of the single traces by the joint run, in one transaction. Returns the traces of
+    /// Replaces the runs of the single traces with the joint run, in one transaction. Returns the traces of
     /// the replaced runs.
     async fn write(
         &self,

@@ -56,7 +56,7 @@ async fn collect(work: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) 
         if may_retry {
             return Err(TaskError::TooEarly(RETRY_DELAY));
         }
-        tracing::warn!(repo = %repository.name, run = run_id, attempt, "GitHub reports a completed workflow run as running");
+        tracing::warn!(repo = %repository.name, run = run_id, attempt, "a workflow run was delivered as completed but is still running");
         return Ok(()); // a webhook delivery reports its end
     }
     let listed = actions.jobs_of_attempt(run_id, attempt).await?;

@@ -1,6 +1,6 @@
 //! The companion action's direct upload. A job exchanges an OIDC token for a grant of some minutes and
-//! uploads the spans of its steps with it. The verified token alone decides to which run they belong;
-//! an upload that contradicts it is refused.
+//! uploads the spans of its steps with it. The run of a grant comes from the verified token alone.
+//! Refuses tokens of forks and of repositories without an active installation.
 
 mod upload;
 

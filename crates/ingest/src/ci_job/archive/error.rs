@@ -21,7 +21,7 @@ pub enum ArchiveError {
     UnknownFile(String),
     #[error("it holds {0} twice")]
     Twice(&'static str),
-    /// The manifest lists the file, or it is the manifest.
+    /// A file that the manifest lists, or the manifest.
     #[error("{0} is missing")]
     Missing(&'static str),
     #[error("{0} is not in the manifest's list of files")]
