@@ -1,6 +1,6 @@
-//! Workflow runs, their jobs and steps, as GitHub answers them: what it knows of a pipeline
-//! without anybody sending spans. Every list and every text is bounded; what is left out is
-//! counted. Makes no trace of it (`actions_trace`).
+//! Requests workflows, workflow runs and their jobs from GitHub's Actions API. Every list and every
+//! text is cut at a limit, and jobs beyond it are counted. Does not build traces: see
+//! `pacegate_ingest::ci_job::api_trace`.
 
 use serde::Deserialize;
 
@@ -10,37 +10,34 @@ use pacegate_engine::model::workflow_run::{JobsOfAttempt, MAX_JOBS, WorkflowJob,
 
 /// GitHub's largest page.
 const PAGE: usize = 100;
-/// Workflows of one repository that are read.
+/// Most workflows read of one repository.
 const MAX_WORKFLOWS: usize = 500;
 
-/// A workflow.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Workflow {
-    /// GitHub's number.
     pub id: i64,
     /// Its name, or its path where it has none.
     #[serde(deserialize_with = "bounded::text")]
     pub name: String,
-    /// Its file.
+    /// The workflow's file.
     #[serde(deserialize_with = "bounded::text")]
     pub path: String,
-    /// `active`, or why it is not.
+    /// `active`, or the reason why it is inactive.
     #[serde(deserialize_with = "bounded::text")]
     pub state: String,
 }
 
-/// Which runs are asked for; what is none is not asked for.
+/// A filter and a page of workflow runs. `None` does not filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunQuery<'a> {
-    /// Of this workflow alone.
+    /// The workflow's number.
     pub workflow: Option<i64>,
-    /// On a branch of this name, in whatever repository.
+    /// The name of a branch, in this repository or in a fork.
     pub branch: Option<&'a str>,
-    /// With this status or conclusion.
+    /// A status or a conclusion.
     pub status: Option<&'a str>,
-    /// Of this commit.
     pub head_sha: Option<&'a str>,
-    /// Created in this range, such as `>=2026-01-31`.
+    /// A range of dates of creation, such as `>=2026-01-31`.
     pub created: Option<&'a str>,
     /// Runs on a page, at most 100.
     pub per_page: usize,
@@ -51,30 +48,28 @@ pub struct RunQuery<'a> {
 /// A page of runs, newest first.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct RunPage {
-    /// How many there are on all pages; GitHub shows at most 1,000 of them.
+    /// On all pages. GitHub returns at most 1,000 of them.
     pub total_count: usize,
-    /// Those of this page.
     #[serde(deserialize_with = "bounded::list")]
     pub workflow_runs: Vec<WorkflowRun>,
 }
 
 impl RepoClient {
-    /// A run, in its newest attempt.
+    /// The newest attempt of a run.
     pub async fn workflow_run(&self, run_id: i64) -> Result<WorkflowRun, GitHubError> {
         self.transport.get(&format!("/repos/{}/actions/runs/{run_id}", self.repo)).await
     }
 
-    /// One attempt of a run.
     pub async fn workflow_run_attempt(&self, run_id: i64, attempt: u32) -> Result<WorkflowRun, GitHubError> {
         self.transport.get(&format!("/repos/{}/actions/runs/{run_id}/attempts/{attempt}", self.repo)).await
     }
 
-    /// Runs a job again, and what depends on it: a further attempt of its run.
+    /// Runs a job and the jobs that depend on it again, as a new attempt of the run.
     pub async fn rerun_job(&self, job_id: i64) -> Result<(), GitHubError> {
         self.transport.post_nothing(&format!("/repos/{}/actions/jobs/{job_id}/rerun", self.repo)).await
     }
 
-    /// The jobs of an attempt, on all pages.
+    /// Reads all pages, up to [`MAX_JOBS`] jobs.
     pub async fn jobs_of_attempt(&self, run_id: i64, attempt: u32) -> Result<JobsOfAttempt, GitHubError> {
         #[derive(Deserialize)]
         struct Answer {
@@ -100,7 +95,7 @@ impl RepoClient {
         Ok(found)
     }
 
-    /// The active workflows that have a file.
+    /// Lists the active workflows that are files of the repository.
     pub async fn workflows(&self) -> Result<Vec<Workflow>, GitHubError> {
         #[derive(Deserialize)]
         struct Answer {
@@ -122,17 +117,17 @@ impl RepoClient {
     }
 
     /// A page of runs, newest first.
-    pub async fn workflow_runs(&self, asked: &RunQuery<'_>) -> Result<RunPage, GitHubError> {
-        let (per_page, page) = (asked.per_page.to_string(), asked.page.to_string());
+    pub async fn workflow_runs(&self, wanted: &RunQuery<'_>) -> Result<RunPage, GitHubError> {
+        let (per_page, page) = (wanted.per_page.to_string(), wanted.page.to_string());
         let mut parameters = vec![("per_page", per_page.as_str()), ("page", page.as_str())];
         let optional = [
-            ("branch", asked.branch),
-            ("status", asked.status),
-            ("head_sha", asked.head_sha),
-            ("created", asked.created),
+            ("branch", wanted.branch),
+            ("status", wanted.status),
+            ("head_sha", wanted.head_sha),
+            ("created", wanted.created),
         ];
         parameters.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        let of_workflow = asked.workflow.map_or(String::new(), |id| format!("/workflows/{id}"));
+        let of_workflow = wanted.workflow.map_or(String::new(), |id| format!("/workflows/{id}"));
         let route = format!("/repos/{}/actions{of_workflow}/runs?{}", self.repo, query(&parameters));
         self.transport.get(&route).await
     }

@@ -7,8 +7,8 @@ pub mod app_file;
 mod chunks;
 mod connect;
 mod github;
-mod job_spans;
 mod queue;
+mod quotas;
 mod repositories;
 mod runs;
 pub mod traces;
@@ -25,11 +25,13 @@ pub use github::{
     BackfillRow, BudgetsOverview, CheckRow, DeliveryRow, DeliverySweep, FailedDelivery, MergeGroupRow,
     PageRead, PullRequestRow, RateLimitRow, StoredFile, StoredPolicy, TraceOfAttempt, WorkflowRunRow,
 };
-pub use job_spans::{ArtifactQuota, SentArtifact, ToldTrace};
 pub use queue::{Attempt, ClaimedTask, DeadTask, LeaseToken, NewTask, Priority, Settlement, TaskCounts};
+pub use quotas::{ArtifactQuota, SentArtifact};
 pub use repositories::{InstallationRow, RepositoryFacts, RepositoryOverview, RepositoryRow, forgetting};
 pub use runs::{ComparisonRow, NewComparison, RunFilter, StoredRun};
-pub use traces::{KeptTrace, OpenTrace, PipelineTrace, SpanBatch, StoredBatch, TraceBounds, TraceToDrop};
+pub use traces::{
+    CollectedTrace, KeptTrace, OpenTrace, PipelineTrace, SpanBatch, StoredBatch, TraceBounds, TraceToDrop,
+};
 
 /// A commit schedules a notification for a task that is due within this time. Polling finds tasks
 /// that are due later.

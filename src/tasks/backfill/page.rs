@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::backfill_workflow::BackfillWorkflow;
 use crate::tasks::collect::recording::record;
-use crate::tasks::collect::workflow_run::{Told, branch_of, measure_attempt};
+use crate::tasks::collect::workflow_run::{ApiRun, branch_of, measure_attempt};
 use crate::tasks::evaluate::evaluation::judge_again;
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::policy::GatePolicy;
@@ -162,7 +162,7 @@ async fn collect(
     run.name = Some(row.name.clone());
     let run_id = run.id;
     let lineage = Lineage::Branch { name: row.branch.clone() };
-    let api_run = match Told::of(run, listed, Completeness::Required).await? {
+    let api_run = match ApiRun::build(run, listed, Completeness::Required).await? {
         Ok(api_run) => api_run,
         Err(missing) => {
             tracing::debug!(repo = %repository.name, run = run_id, reason = %missing, "a run of the history is left out");

@@ -1,5 +1,6 @@
-//! Spans that were pushed become a run: once the root is there and the trace has been quiet.
-//! Spans that come later make the run again from all of them, and so do linked traces.
+//! Builds a run from pushed spans, once the root span has arrived and the trace has been quiet. Later
+//! spans and linked traces rebuild the run from all spans. Refuses traces without a commit, and
+//! spans that come too late or too often.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::job_spans::{attempt_of_trace, read_again};
 use super::linked_traces::{Group, Member, Statement};
 use super::recording::{raw, record};
-use super::stored_spans::{StoredSpans, room};
+use super::stored_spans::{StoredSpans, reserve_memory};
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::gate::measure::identity::{RunIdentity, names_commit, names_pipeline};
 use pacegate_engine::gate::measure::{Provenance, measure};
@@ -21,17 +22,17 @@ use pacegate_ingest::ci_job::manifest_run::{ManifestJobs, add_stated};
 use pacegate_ingest::sampling::Sampling;
 use pacegate_store::{OpenTrace, RepositoryRow, StoredBatch, Tx};
 
-/// A run may begin so much later than now by this machine's clock.
-const CLOCKS_DIFFER: Duration = Duration::from_hours(1);
-/// Late spans make a run again at most so often.
+/// A run may begin at most this long after the present, by this service's clock.
+const MAX_CLOCK_LEAD: Duration = Duration::from_hours(1);
+/// Late spans rebuild a run at most this often.
 const COLLECTIONS: i64 = 20;
-/// Each further job of which only its manifest tells makes its run again, as many jobs as a matrix of
-/// GitHub's may have.
+/// Each further job that only a manifest describes may rebuild its run once more. The limit is the size
+/// of GitHub's largest matrix.
 const JOBS: i64 = 256;
-/// Linked traces that are never quiet are waited for so many times as long as a trace has to be.
-const OTHERS_WAIT: u32 = 10;
-/// When it is tried again if more came while a run was made.
-const AGAIN: Duration = Duration::from_millis(100);
+/// Linked traces are awaited at most this many times the settling time, even if they are never quiet.
+const LINKED_WAIT: u32 = 10;
+/// Delay before the next try if more spans arrived during the collection.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 const LEFT_OUT: &str = "spans came too late, or too often, to be added to this run: they were left out";
 const INCOMPLETE: &str = "its root span never came (the sender may have crashed): the run is incomplete";
@@ -70,7 +71,7 @@ async fn collect_run(work: &WorkerContext, repo: RepoId, trace_id: TraceId) -> R
         return Ok(()); // swept, or the repository was removed
     };
     if open.swept_at.is_some() || tx.is_collected(repo, trace_id).await? {
-        return Ok(()); // with another trace, or by this job before it was ended
+        return Ok(()); // collected with another trace, or by this task before a crash
     }
     not_before(work, quiet_at(work, &open))?;
     if open.collections >= COLLECTIONS + JOBS {
@@ -80,36 +81,36 @@ async fn collect_run(work: &WorkerContext, repo: RepoId, trace_id: TraceId) -> R
     if repository.installation.is_some()
         && let Some(attempt) = attempt_of_trace(&mut tx, repo, trace_id, work.clock.now()).await?
     {
-        // A part of a run that GitHub tells of: never one of its own.
+        // The trace belongs to a workflow run from GitHub's API, so it is not a run of its own.
         drop(tx);
         return read_again(work, repo, attempt).await;
     }
     if open.has_root == 0 && tx.run_of_trace(repo, trace_id).await?.is_some() {
-        // A run that GitHub told of, of whose trace these are a part.
+        // The spans belong to the trace of a run that was measured from GitHub's API.
         drop(tx);
         return pass_over(work, repo, (trace_id, open)).await;
     }
-    // Kept until the run is written: a few large traces at once would fill the memory.
+    // Held until the run is written, because a few large traces at once would fill the memory.
     drop(tx);
-    let mut held = room(work, open.bytes).await?;
+    let mut held = reserve_memory(work, open.bytes).await?;
     let mut tx = work.db.read().await?;
     let batches = tx.span_batches(repo, trace_id).await?;
     drop(tx);
     let sampling = work.trace_settings.sampling.clone();
     let read = tokio::task::spawn_blocking({
         let sampling = sampling.clone();
-        move || Read::alone(&batches, &sampling)
+        move || ReadTrace::alone(&batches, &sampling)
     });
     let Some(alone) = read.await?? else { return Ok(()) };
     let own = (trace_id, open);
     if open.collections >= most_collections(alone.jobs) {
         return leave_out(work, repo, own).await;
     }
-    let enough = quiet_at(work, &open).after(work.settle.saturating_mul(OTHERS_WAIT));
+    let enough = quiet_at(work, &open).after(work.settle.saturating_mul(LINKED_WAIT));
     let mut tx = work.db.read().await?;
     let group = Group::of(&mut tx, repo, own, &alone.statement).await?;
     if group.all().iter().any(|(_, member)| member.swept_at.is_some()) {
-        // What the run was made of is gone: it can't be made again with this.
+        // The spans of the run were deleted, so it cannot be rebuilt with the new ones.
         drop(tx);
         return leave_out(work, repo, own).await;
     }
@@ -119,7 +120,7 @@ async fn collect_run(work: &WorkerContext, repo: RepoId, trace_id: TraceId) -> R
     } else {
         drop(tx);
         drop(held);
-        held = room(work, group.members.iter().map(|(_, member)| member.bytes).sum()).await?;
+        held = reserve_memory(work, group.members.iter().map(|(_, member)| member.bytes).sum()).await?;
         let mut tx = work.db.read().await?;
         let mut batches = Vec::new();
         for (trace, member) in &group.members {
@@ -128,7 +129,7 @@ async fn collect_run(work: &WorkerContext, repo: RepoId, trace_id: TraceId) -> R
         }
         drop(tx);
         let statement = alone.statement;
-        tokio::task::spawn_blocking(move || Read::linked(&batches, statement, &sampling)).await??
+        tokio::task::spawn_blocking(move || ReadTrace::linked(&batches, statement, &sampling)).await??
     };
     let done = match read {
         Some(read) => {
@@ -141,7 +142,7 @@ async fn collect_run(work: &WorkerContext, repo: RepoId, trace_id: TraceId) -> R
     done
 }
 
-/// How often a run with such jobs is made. The first of them is one of the usual times.
+/// How often a run with these jobs may be collected. The first job does not add to the limit.
 fn most_collections(jobs: ManifestJobs) -> i64 {
     COLLECTIONS + i64::try_from(jobs.count.saturating_sub(1)).unwrap_or(JOBS).min(JOBS)
 }
@@ -155,21 +156,21 @@ fn not_before(work: &WorkerContext, time: Timestamp) -> Result<(), TaskError> {
     if now < time { Err(TaskError::TooEarly(time.since(now))) } else { Ok(()) }
 }
 
-/// Spans as a tree, and what they say.
-struct Read {
+/// A trace and the facts that its spans state.
+struct ReadTrace {
     trace: Trace,
     identity: RunIdentity,
-    /// Of the trace whose turn it is, by itself.
+    /// The statement of the collected trace without its linked traces.
     statement: Statement,
-    /// The policy that keeps its raw trace.
+    /// The sampling policy that keeps its raw trace.
     kept_by: Option<String>,
-    /// What was left out, for people.
+    /// A note for the run's page on spans that were left out.
     note: Option<String>,
-    /// Those of which only their manifests tell.
+    /// Jobs that only their manifests describe.
     jobs: ManifestJobs,
 }
 
-impl Read {
+impl ReadTrace {
     fn alone(batches: &[StoredBatch], sampling: &Sampling) -> Result<Option<Self>, TaskError> {
         let StoredSpans { spans, records, note } = StoredSpans::read(batches)?;
         let (spans, jobs) = add_stated(spans, records);
@@ -199,28 +200,28 @@ impl Read {
     }
 }
 
-/// Traces that are about to be a run.
+/// The collection of a group of traces as one run.
 struct Collection<'a> {
     work: &'a WorkerContext,
     repository: &'a RepositoryRow,
-    /// The one whose turn it is.
+    /// The trace of this task.
     own: Member,
     group: Group,
-    /// Others may have got more since they were read: their own jobs add it.
+    /// If true, other traces may have received more spans since they were read. Their own tasks add these.
     waited_enough: bool,
 }
 
 impl Collection<'_> {
-    async fn finish(self, read: Read) -> Result<(), TaskError> {
+    async fn finish(self, read: ReadTrace) -> Result<(), TaskError> {
         let (work, repo) = (self.work, self.repository.id);
-        let Read { trace, identity, statement, kept_by, note, jobs } = read;
+        let ReadTrace { trace, identity, statement, kept_by, note, jobs } = read;
         let principal = trace.id();
         let is_incomplete =
             self.group.members.iter().any(|(id, open)| *id == principal && open.has_root == 0);
         let reason = if identity.head_sha.is_none() {
             Some("it names no commit: set vcs.ref.head.revision in OTEL_RESOURCE_ATTRIBUTES")
         } else if is_incomplete && !names_pipeline(&trace) {
-            Some("its root span never came, and no other names the pipeline")
+            Some("its root span never came, and no other span names the pipeline")
         } else {
             None
         };
@@ -245,15 +246,14 @@ impl Collection<'_> {
         }
         measured.run.notes.extend(self.group.note());
         measured.run.notes.extend(note.into_iter().chain(jobs.note()));
-        if measured.run.started_at > now.after(CLOCKS_DIFFER) {
-            // A run of the future would be the newest for ever.
+        if measured.run.started_at > now.after(MAX_CLOCK_LEAD) {
+            // A run in the future would stay the newest run of its branch.
             measured.run.started_at = now;
-            measured
-                .run
-                .notes
-                .push("its clock is ahead of this service's: taken as begun when it was received".to_owned());
+            measured.run.notes.push(
+                "its clock is ahead of this service's: its start was set to the time of receipt".to_owned(),
+            );
         }
-        // Before the run that refers to it.
+        // The raw trace must exist before a run refers to it.
         work.traces.put(repo, principal, raw).await?;
         let merged = self.write(&mut measured, &statement, kept_by.as_deref()).await?;
         for part in merged {
@@ -262,8 +262,8 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// One transaction: the run, instead of those that its parts were. Returns the traces of
-    /// those.
+    /// Replaces the runs of the single traces with the joint run, in one transaction. Returns the traces of
+    /// the replaced runs.
     async fn write(
         &self,
         measured: &mut MeasuredRun,
@@ -272,8 +272,8 @@ impl Collection<'_> {
     ) -> Result<Vec<TraceId>, TaskError> {
         let (work, repo) = (self.work, self.repository.id);
         let mut tx = work.db.write().await?;
-        // A pull request, or a linked trace, that becomes known meanwhile either sees this run or
-        // is seen by it.
+        // Without the lock, this run and a pull request or linked trace recorded at the same time could
+        // miss each other.
         tx.lock_repository(repo).await?;
         let collections = self.mark(&mut tx, statement).await?;
         let recorded = record(&mut tx, repo, measured, collections).await?;
@@ -288,7 +288,7 @@ impl Collection<'_> {
         if measured.run.lineage == Lineage::Unknown {
             tracing::warn!(
                 repo = %self.repository.name, trace = %self.own.0,
-                "a run names no branch (vcs.ref.head.name): it is measured, but is no baseline"
+                "a run names no branch (vcs.ref.head.name): it is measured, but it is not part of a baseline"
             );
         }
         recorded.judge(work, &mut tx, repo, &collections.to_string()).await?;
@@ -296,50 +296,50 @@ impl Collection<'_> {
         Ok(merged)
     }
 
-    /// Marks every trace as collected and keeps what this one said; returns how often they were
-    /// collected altogether. Too early when anything changed since they were read, unless the others
-    /// were waited for long enough.
+    /// Marks all traces as collected and stores the statement of this task's trace. Returns the sum of
+    /// their collections. Fails with [`TaskError::TooEarly`] if a trace changed since it was read.
+    /// Changes of other traces are accepted after the waiting time.
     async fn mark(&self, tx: &mut Tx, statement: &Statement) -> Result<i64, TaskError> {
         let repo = self.repository.id;
         tx.lock_repository(repo).await?;
         let now = Group::of(tx, repo, self.own, statement).await?;
-        if now != self.group && !(self.waited_enough && now.is_of_the_same(&self.group)) {
-            return Err(TaskError::TooEarly(AGAIN));
+        if now != self.group && !(self.waited_enough && now.has_same_traces(&self.group)) {
+            return Err(TaskError::TooEarly(RETRY_DELAY));
         }
         let mut collections = 0_i64;
         for (trace, open) in self.group.all() {
             let times = match tx.mark_member_collected(repo, trace, open).await? {
                 Some(times) => times,
                 None if self.waited_enough && trace != self.own.0 => open.collections,
-                None => return Err(TaskError::TooEarly(AGAIN)),
+                None => return Err(TaskError::TooEarly(RETRY_DELAY)),
             };
             collections = collections.saturating_add(times);
         }
-        if let Some(said) = &statement.of_run {
-            tx.record_pipeline_trace(repo, said, &statement.linked, self.work.clock.now()).await?;
+        if let Some(of_run) = &statement.of_run {
+            tx.record_pipeline_trace(repo, of_run, &statement.linked, self.work.clock.now()).await?;
         }
         Ok(collections)
     }
 }
 
-/// What came is no part of any run.
+/// Marks spans as collected that are not part of any run.
 async fn pass_over(work: &WorkerContext, repo: RepoId, (trace, open): Member) -> Result<(), TaskError> {
     let mut tx = work.db.write().await?;
-    tx.mark_member_collected(repo, trace, open).await?.ok_or(TaskError::TooEarly(AGAIN))?;
+    tx.mark_member_collected(repo, trace, open).await?.ok_or(TaskError::TooEarly(RETRY_DELAY))?;
     tx.commit().await?;
     Ok(())
 }
 
-/// What came is no longer added to its run, which says so.
+/// Leaves late spans out, and adds a note to their run.
 async fn leave_out(work: &WorkerContext, repo: RepoId, own: Member) -> Result<(), TaskError> {
     tracing::warn!(repo = %repo.0, trace = %own.0, "late spans are no longer added to this run");
     let mut tx = work.db.write().await?;
-    tx.mark_member_collected(repo, own.0, own.1).await?.ok_or(TaskError::TooEarly(AGAIN))?;
+    tx.mark_member_collected(repo, own.0, own.1).await?.ok_or(TaskError::TooEarly(RETRY_DELAY))?;
     let mut traces = vec![own.0];
     if let Some(key) = tx.run_key_of(repo, own.0).await? {
         let of_run = tx.pipeline_traces(repo, &key).await?.into_iter();
-        let said = of_run.map(|(said, _)| said).find(|said| said.trace == own.0);
-        let group = Group::of(&mut tx, repo, own, &Statement { of_run: said, linked: Vec::new() }).await?;
+        let of_run = of_run.map(|(known, _)| known).find(|known| known.trace == own.0);
+        let group = Group::of(&mut tx, repo, own, &Statement { of_run, linked: Vec::new() }).await?;
         traces.extend(group.members.into_iter().map(|(trace, _)| trace));
     }
     for trace in traces {
@@ -354,7 +354,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_further_job_makes_its_run_once_more_and_not_for_ever() {
+    fn each_further_job_adds_one_bounded_collection() {
         let most = |count| most_collections(ManifestJobs { count, silent: 0 });
         assert_eq!([0, 1, 2, 30, 257, 100_000].map(most), [20, 20, 21, 49, 276, 276]);
     }

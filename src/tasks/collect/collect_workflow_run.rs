@@ -1,6 +1,6 @@
-//! Reads an attempt of a workflow run that ended, as GitHub tells it now, and makes a run of it.
-//! A second time changes nothing: the same attempt is the same trace. What its jobs sent is a part
-//! of it, as far as GitHub's word allows.
+//! Collects a completed attempt of a workflow run: reads it from GitHub's API, adds the data that its
+//! jobs sent, and stores it as a run. Idempotent, because an attempt always has the same trace.
+//! Leaves out data that contradicts GitHub.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::collect_run::CollectRun;
-use super::job_spans::{Asked, Sent};
+use super::job_spans::{AttemptFetcher, JobUploads};
 use super::recording::record;
-use super::workflow_run::{Told, branch_of, measure_attempt};
+use super::workflow_run::{ApiRun, branch_of, measure_attempt};
 use crate::tasks::evaluate::evaluation::judge_again;
 use crate::tasks::github_client::client;
 use crate::tasks::queue::missing_permission::allow_missing_permission;
@@ -23,10 +23,10 @@ use pacegate_github::app_auth::Purpose;
 use pacegate_ingest::ci_job::api_trace::Completeness;
 use pacegate_store::RepositoryRow;
 
-/// When GitHub is asked again for what it does not tell yet.
-const AGAIN: Duration = Duration::from_secs(5);
-/// How long after the run's last change it is.
-const PATIENCE: Duration = Duration::from_mins(20);
+/// Delay before incomplete data is requested again.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
+/// Incomplete data is requested again until this long after the run's last change.
+const RETRY_PERIOD: Duration = Duration::from_mins(20);
 
 /// `attempt` counts from 1.
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,55 +67,57 @@ async fn collect(work: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) 
         return Ok(());
     }
     if !run.has_workflow_file() {
-        return pass_over(work, repo, &run, attempt, "it is of GitHub's own").await;
+        return pass_over(work, repo, &run, attempt, "its workflow is not a file of the repository").await;
     }
     if run.awaits_approval() {
-        return Ok(()); // its end has a delivery of its own
+        return Ok(()); // a webhook delivery reports its end
     }
-    let patient =
-        Timestamp::parse_rfc3339(&run.updated_at).is_some_and(|t| work.clock.now() < t.after(PATIENCE));
+    let may_retry =
+        Timestamp::parse_rfc3339(&run.updated_at).is_some_and(|t| work.clock.now() < t.after(RETRY_PERIOD));
     if !run.is_completed() {
-        if patient {
-            return Err(TaskError::TooEarly(AGAIN));
+        if may_retry {
+            return Err(TaskError::TooEarly(RETRY_DELAY));
         }
-        tracing::warn!(repo = %repository.name, run = run_id, attempt, "a workflow run that was said to have ended goes on");
-        return Ok(()); // its end has a delivery of its own
+        tracing::warn!(repo = %repository.name, run = run_id, attempt, "a workflow run was delivered as completed but is still running");
+        return Ok(()); // a webhook delivery reports its end
     }
     let listed = actions.jobs_of_attempt(run_id, attempt).await?;
-    let completeness = if patient { Completeness::Required } else { Completeness::AsFarAsKnown };
-    // Before what was sent is fetched: that is much, and asked again it would be fetched again.
-    let told = match Told::of(run, listed, completeness).await? {
-        Ok(told) => told,
+    let completeness = if may_retry { Completeness::Required } else { Completeness::BestEffort };
+    // This check comes before the artifacts are fetched: they are large, and a retry would fetch them
+    // again.
+    let api_run = match ApiRun::build(run, listed, completeness).await? {
+        Ok(api_run) => api_run,
         Err(missing) => {
-            tracing::debug!(repo = %repository.name, run = run_id, attempt, reason = %missing, "asked again soon");
-            return Err(TaskError::TooEarly(AGAIN));
+            tracing::debug!(repo = %repository.name, run = run_id, attempt, reason = %missing, "incomplete data is requested again soon");
+            return Err(TaskError::TooEarly(RETRY_DELAY));
         }
     };
-    let lineage = lineage(work, &repository, &told.run).await?;
-    let head_sha = told.run.head_sha.clone();
-    let asked = Asked {
+    let lineage = lineage(work, &repository, &api_run.run).await?;
+    let head_sha = api_run.run.head_sha.clone();
+    let fetcher = AttemptFetcher {
         work,
         repository: &repository,
         actions: &actions,
-        run: &told.run,
+        run: &api_run.run,
         attempt,
-        listed: &told.listed,
-        patient,
+        listed: &api_run.listed,
+        may_retry,
     };
-    let Some(sent) = asked.sent().await? else { return Ok(()) };
-    let Sent { jobs, notes, batches_read, held } = sent;
-    let mut collected = measure_attempt(work, &repository.name, told, jobs, lineage).await?;
+    let Some(uploads) = fetcher.fetch().await? else { return Ok(()) };
+    let JobUploads { jobs, notes, batches_read, held } = uploads;
+    let mut collected = measure_attempt(work, &repository.name, api_run, jobs, lineage).await?;
     collected.measured.run.notes.extend(notes);
-    // The same content has the same cause: a head is not judged again for it.
+    // Equal content gives an equal cause, so the head is not judged again for it.
     let content = hex::encode(&Sha256::digest(&collected.raw)[..8]);
-    // Before the run that refers to it.
+    // The raw trace must exist before a run refers to it.
     work.traces.put(repo, collected.trace, collected.raw).await?;
     let mut tx = work.db.write().await?;
     let now = work.clock.now();
-    let told = tx.mark_told_trace_collected(repo, collected.trace, batches_read, now).await?;
-    if told.has_more {
-        // Sent while this was measured: not waited for, or whoever sends on and on would hold it up.
-        let more = CollectRun { repo, trace: collected.trace, collections: told.collections };
+    let marked = tx.mark_api_trace_collected(repo, collected.trace, batches_read, now).await?;
+    if marked.has_more {
+        // Jobs sent more during the measurement. A later task adds it, so that a sender that never stops
+        // cannot delay this run.
+        let more = CollectRun { repo, trace: collected.trace, collections: marked.collections };
         more.push(&mut tx, now.after(work.settle), &work.rng, now).await?;
     }
     let recorded = record(&mut tx, repo, &mut collected.measured, 1).await?;
@@ -128,7 +130,7 @@ async fn collect(work: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) 
     Ok(())
 }
 
-/// There is nothing to be read in it: no check waits for it any more.
+/// Marks a run as collected without measuring it, so that no check waits for it.
 async fn pass_over(
     work: &WorkerContext,
     repo: RepoId,
@@ -145,7 +147,7 @@ async fn pass_over(
     Ok(())
 }
 
-/// The line of development a run is on, before what is stored of its commit is asked.
+/// The line of development according to the run's event. Stored data on the commit can override it.
 async fn lineage(
     work: &WorkerContext,
     repository: &RepositoryRow,
@@ -161,8 +163,10 @@ async fn lineage(
     Ok(number.map_or(Lineage::Unknown, |number| Lineage::PullRequest { number }))
 }
 
-/// The pull request of a run: by its commit, as stored; else as the run names it, if that one is
-/// to be merged here; else, for a fork's, the one that GitHub lists for the branch.
+/// Finds the pull request of a run. Sources in order:
+/// - the stored pull request with this head commit
+/// - the run's own list, if the base is this repository
+/// - for a fork, GitHub's list of open pull requests for the branch
 async fn pull_request_of(
     work: &WorkerContext,
     repository: &RepositoryRow,
@@ -174,18 +178,18 @@ async fn pull_request_of(
     if let Some(stored) = stored {
         return Ok(Some(stored.number));
     }
-    let here =
+    let is_here =
         |side: &pacegate_engine::model::workflow_run::RunPullRequestSide| side.repo.id == run.repository.id;
-    if let Some(named) = run.pull_requests.iter().find(|pr| here(&pr.base)) {
+    if let Some(named) = run.pull_requests.iter().find(|pr| is_here(&pr.base)) {
         return Ok(Some(PrNumber(named.number)));
     }
     let (Some(head), Some(branch)) = (&run.head_repository, &run.head_branch) else { return Ok(None) };
     let Some((_, pulls)) = client(work, repository.id, Purpose::ReadPullRequests).await? else {
         return Ok(None);
     };
-    let is_its = |pull: &pacegate_github::pulls::PullRequest, sha: &CommitSha| {
+    let matches = |pull: &pacegate_github::pulls::PullRequest, sha: &CommitSha| {
         pull.head.sha == *sha && pull.head.repo.as_ref().is_some_and(|repo| repo.id == head.id)
     };
     let open = pulls.open_pull_requests_from(head.owner(), branch).await?;
-    Ok(open.iter().find(|pull| is_its(pull, &run.head_sha)).map(|pull| PrNumber(pull.number)))
+    Ok(open.iter().find(|pull| matches(pull, &run.head_sha)).map(|pull| PrNumber(pull.number)))
 }

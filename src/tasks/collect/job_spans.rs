@@ -1,11 +1,11 @@
-//! What the jobs of a workflow run sent: artifacts that the action shipped and spans that were
-//! pushed under the run's trace. Held against GitHub's word on the run and cleaned; what can't be
-//! used is told and never loses the run.
+//! Collects the data that the jobs of a workflow run sent: artifacts of the action, and spans pushed
+//! into the run's trace. Compares it with GitHub's data on the run and redacts it. Unusable data is
+//! left out with a note, and the run is measured without it.
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::collect_workflow_run::CollectWorkflowRun;
-use super::stored_spans::{StoredSpans, room};
+use super::stored_spans::{StoredSpans, reserve_memory};
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_engine::model::span::{AttributeValue, Span};
@@ -18,46 +18,47 @@ use pacegate_ingest::ci_job::ids::{job_span_id, trace_id};
 use pacegate_ingest::ci_job::placement::{JobClaim, JobSpans};
 use pacegate_store::{ArtifactQuota, RepositoryRow, SentArtifact, Tx};
 
-/// Bytes of all artifacts of one attempt.
+/// Most bytes of all artifacts of one attempt.
 const ARTIFACT_BYTES: u64 = 128 << 20;
-/// What they and their spans take beside their own bytes, at least so many times.
+/// An artifact and its decoded spans take at least this many times the artifact's size.
 const GROWTH: u64 = 4;
-/// Spans of one attempt that its jobs sent, and their values.
+/// Most spans that the jobs of one attempt add.
 const SPANS: usize = 200_000;
+/// Most values of these spans.
 const VALUES: usize = 4_000_000;
-/// What one fork may send in a day.
-const OF_A_FORK: ArtifactQuota = ArtifactQuota { artifacts: 200, bytes: 256 << 20 };
-/// Late spans are added to runs that GitHub reported within this time.
+/// Daily quota of one fork.
+const FORK_QUOTA: ArtifactQuota = ArtifactQuota { artifacts: 200, bytes: 256 << 20 };
+/// A trace can belong to a run that changed within this time.
 const RECENT: std::time::Duration = std::time::Duration::from_hours(7 * 24);
-/// Notes on artifacts that are kept.
+/// Most notes on the jobs' data.
 const NOTES: usize = 20;
 
-/// What was sent.
-pub(super) struct Sent {
+/// The data that the jobs of an attempt sent.
+pub(super) struct JobUploads {
     pub(super) jobs: Vec<JobSpans>,
     pub(super) notes: Vec<String>,
-    /// Of the spans that were pushed.
+    /// Number of batches of pushed spans.
     pub(super) batches_read: i64,
-    /// Memory, held until the run is written.
+    /// Reserved memory. The caller holds it until the run is written.
     pub(super) held: Option<OwnedSemaphorePermit>,
 }
 
-/// Who asks, and for which attempt.
-pub(super) struct Asked<'a> {
+/// Fetches the data that the jobs of one attempt sent.
+pub(super) struct AttemptFetcher<'a> {
     pub(super) work: &'a WorkerContext,
     pub(super) repository: &'a RepositoryRow,
     pub(super) actions: &'a RepoClient,
     pub(super) run: &'a WorkflowRun,
     pub(super) attempt: u32,
     pub(super) listed: &'a JobsOfAttempt,
-    /// An answer that may be better soon is waited for.
-    pub(super) patient: bool,
+    /// Whether a failed request may fail the task, so that it is tried again. Otherwise the data is left
+    /// out.
+    pub(super) may_retry: bool,
 }
 
-impl Asked<'_> {
-    /// Everything that was sent of the attempt. None: it was read before, and what it was made of
-    /// is gone.
-    pub(super) async fn sent(&self) -> Result<Option<Sent>, TaskError> {
+impl AttemptFetcher<'_> {
+    /// Returns `None` if the attempt was collected before and its stored batches were deleted since.
+    pub(super) async fn fetch(&self) -> Result<Option<JobUploads>, TaskError> {
         let trace = trace_id(self.run.id, self.attempt);
         let mut tx = self.work.db.read().await?;
         let open = tx.open_trace(self.repository.id, trace).await?;
@@ -66,60 +67,61 @@ impl Asked<'_> {
             return Ok(None);
         }
         drop(tx);
-        let mut sent = Sent { jobs: Vec::new(), notes: Vec::new(), batches_read: 0, held: None };
-        let artifacts = self.artifacts(&mut sent.notes).await?;
+        let mut uploads = JobUploads { jobs: Vec::new(), notes: Vec::new(), batches_read: 0, held: None };
+        let artifacts = self.artifacts(&mut uploads.notes).await?;
         let pushed = open.map_or(0, |open| open.bytes);
         let bytes = artifacts.iter().fold(0, |sum, artifact| sum + artifact.size_in_bytes * GROWTH);
         if pushed == 0 && artifacts.is_empty() {
-            return Ok(Some(sent));
+            return Ok(Some(uploads));
         }
-        sent.held =
-            Some(room(self.work, pushed.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX))).await?);
-        let mut gathered = Gathered::default();
+        let bytes = pushed.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        uploads.held = Some(reserve_memory(self.work, bytes).await?);
+        let mut jobs = BoundedJobs::default();
         if pushed > 0 {
             let batches = self.work.db.read().await?.span_batches(self.repository.id, trace).await?;
-            sent.batches_read = i64::try_from(batches.len()).unwrap_or(i64::MAX);
+            uploads.batches_read = i64::try_from(batches.len()).unwrap_or(i64::MAX);
             let read = tokio::task::spawn_blocking(move || StoredSpans::read(&batches)).await??;
-            sent.notes.extend(read.note);
-            gathered.add(JobSpans { spans: read.spans, ..JobSpans::default() });
+            uploads.notes.extend(read.note);
+            jobs.add(JobSpans { spans: read.spans, ..JobSpans::default() });
         }
         for artifact in artifacts {
             match self.archive(&artifact, trace).await? {
                 Ok(archive) => {
-                    sent.notes.extend(
+                    uploads.notes.extend(
                         archive.notes.iter().map(|note| format!("job {}: {note}", archive.manifest.job)),
                     );
-                    gathered.add(of_archive(archive));
+                    jobs.add(of_archive(archive));
                 }
                 Err(reason) => {
                     tracing::warn!(repo = %self.repository.name, run = self.run.id, artifact = artifact.id, reason,
                         "an artifact is not used");
-                    sent.notes
-                        .push(format!("what the artifact {} holds was left out: {reason}", artifact.name));
+                    uploads.notes.push(format!("the artifact {} was left out: {reason}", artifact.name));
                 }
             }
         }
-        if gathered.left_out > 0 {
-            let left_out = gathered.left_out;
-            sent.notes.push(format!("{left_out} spans that jobs sent were too many for one run: left out"));
+        if jobs.left_out > 0 {
+            let left_out = jobs.left_out;
+            uploads
+                .notes
+                .push(format!("{left_out} spans that jobs sent exceeded the limit of one run: left out"));
         }
-        sent.jobs = gathered.jobs;
-        let more = sent.notes.len().saturating_sub(NOTES);
+        uploads.jobs = jobs.jobs;
+        let more = uploads.notes.len().saturating_sub(NOTES);
         if more > 0 {
-            sent.notes.truncate(NOTES);
-            sent.notes.push(format!("{more} more notes on what its jobs sent were left out"));
+            uploads.notes.truncate(NOTES);
+            uploads.notes.push(format!("{more} more notes on its jobs' data were left out"));
         }
-        Ok(Some(sent))
+        Ok(Some(uploads))
     }
 
-    /// The artifacts that may be read.
+    /// Lists the artifacts of the attempt that belong to it and fit into the limits.
     async fn artifacts(&self, notes: &mut Vec<String>) -> Result<Vec<Artifact>, TaskError> {
         let listed = match self.actions.artifacts_of_run(self.run.id).await {
             Ok(listed) => listed,
-            Err(error) if self.may_be_better_soon(&error) => return Err(error.into()),
+            Err(error) if self.should_retry(&error) => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(repo = %self.repository.name, run = self.run.id, error = %error, "artifacts can't be listed");
-                notes.push(format!("what its jobs shipped as artifacts could not be read: {error}"));
+                notes.push(format!("the artifacts of its jobs could not be listed: {error}"));
                 return Ok(Vec::new());
             }
         };
@@ -127,28 +129,28 @@ impl Asked<'_> {
         for reason in selection.refused {
             tracing::warn!(repo = %self.repository.name, run = self.run.id, reason, "an artifact is not used");
         }
-        let (mut chosen, mut room) = (Vec::new(), ARTIFACT_BYTES);
+        let (mut chosen, mut remaining) = (Vec::new(), ARTIFACT_BYTES);
         for artifact in selection.chosen {
-            let refused = if artifact.size_in_bytes > room {
+            let refused = if artifact.size_in_bytes > remaining {
                 Some("the artifacts of this run are too large together")
             } else if !self.has_quota(&artifact).await? {
-                Some("its fork has sent too much today")
+                Some("the daily quota of its fork is used up")
             } else {
                 None
             };
             if let Some(reason) = refused {
                 tracing::warn!(repo = %self.repository.name, run = self.run.id, artifact = artifact.id, reason,
                     "an artifact is not used");
-                notes.push(format!("what the artifact {} holds was left out: {reason}", artifact.name));
+                notes.push(format!("the artifact {} was left out: {reason}", artifact.name));
                 continue;
             }
-            room -= artifact.size_in_bytes;
+            remaining -= artifact.size_in_bytes;
             chosen.push(artifact);
         }
         Ok(chosen)
     }
 
-    /// Whoever opens a pull request may send: of a fork only so much is taken.
+    /// Anyone can open a pull request from a fork, so a fork has a daily quota.
     async fn has_quota(&self, artifact: &Artifact) -> Result<bool, TaskError> {
         if self.run.is_of_own_branch() {
             return Ok(true);
@@ -158,12 +160,12 @@ impl Asked<'_> {
         let bytes = i64::try_from(artifact.size_in_bytes).unwrap_or(i64::MAX);
         let artifact = SentArtifact { id: artifact.id, bytes };
         let mut tx = self.work.db.write().await?;
-        let is_left = tx.take_artifact_quota(self.repository.id, key, artifact, OF_A_FORK).await?;
+        let is_left = tx.take_artifact_quota(self.repository.id, key, artifact, FORK_QUOTA).await?;
         tx.commit().await?;
         Ok(is_left)
     }
 
-    /// One artifact, or why it is not used.
+    /// Downloads and reads one artifact. The inner error is the reason why it is not used.
     async fn archive(
         &self,
         artifact: &Artifact,
@@ -171,7 +173,7 @@ impl Asked<'_> {
     ) -> Result<Result<JobArchive, String>, TaskError> {
         let bytes = match self.actions.artifact_zip(artifact, ARCHIVE_BYTES).await {
             Ok(bytes) => bytes,
-            Err(DownloadError::GitHub(error)) if self.may_be_better_soon(&error) => return Err(error.into()),
+            Err(DownloadError::GitHub(error)) if self.should_retry(&error) => return Err(error.into()),
             Err(error) => return Ok(Err(error.to_string())),
         };
         // The spans are redacted once, with all others of the run.
@@ -179,46 +181,47 @@ impl Asked<'_> {
             Ok(archive) => archive,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        // On other events GITHUB_SHA is another commit than the run is shown on.
-        let is_its_commit =
+        // On other events GITHUB_SHA differs from the run's head commit.
+        let has_head_sha =
             matches!(self.run.event.as_str(), "push" | "pull_request" | "schedule" | "workflow_dispatch");
         let contradiction = archive.manifest.contradiction(&Expected {
             repository_id: Some(self.run.repository.id),
             run_id: self.run.id,
             run_attempt: i64::from(self.attempt),
             check_run_id: None,
-            head_sha: is_its_commit.then(|| self.run.head_sha.as_str()),
+            head_sha: has_head_sha.then(|| self.run.head_sha.as_str()),
             trace_id: trace,
         });
-        let of_no_job = |manifest: &Manifest| {
+        let unknown_job = |manifest: &Manifest| {
             let job = manifest.check_run_id.filter(|id| !self.listed.jobs.iter().any(|job| job.id == *id))?;
-            Some(format!("it says that it is of job {job}, which this run does not have"))
+            Some(format!("it names job {job}, which this run does not have"))
         };
-        Ok(match contradiction.or_else(|| of_no_job(&archive.manifest)) {
+        Ok(match contradiction.or_else(|| unknown_job(&archive.manifest)) {
             Some(reason) => Err(reason),
             None => Ok(archive),
         })
     }
 
-    fn may_be_better_soon(&self, error: &GitHubError) -> bool {
+    fn should_retry(&self, error: &GitHubError) -> bool {
         match error.retry_class() {
             RetryClass::After(_) | RetryClass::At(_) => true,
-            RetryClass::Outage | RetryClass::Backoff => self.patient,
+            RetryClass::Outage | RetryClass::Backoff => self.may_retry,
             RetryClass::Never => false,
         }
     }
 }
 
-/// What was sent so far, within bounds for all of it.
+/// The jobs' data, limited to [`SPANS`] and [`VALUES`] together.
 #[derive(Default)]
-struct Gathered {
+struct BoundedJobs {
     jobs: Vec<JobSpans>,
     spans: usize,
     values: usize,
+    /// Spans beyond the limits.
     left_out: usize,
 }
 
-impl Gathered {
+impl BoundedJobs {
     fn add(&mut self, mut sent: JobSpans) {
         let values = sent.spans.iter().map(Span::values).sum::<usize>();
         if self.spans + sent.spans.len() > SPANS || self.values + values > VALUES {
@@ -242,8 +245,8 @@ fn of_archive(archive: JobArchive) -> JobSpans {
     JobSpans { job, spans: archive.spans, recorded, facts: facts(&manifest) }
 }
 
-/// What the manifest says of the job and its machine, as attributes of the job. Nothing that
-/// would name a stage, or say how it ended.
+/// Attributes of the job's span from the manifest: facts about the job and its runner. None of them may
+/// name a stage or set a result.
 fn facts(manifest: &Manifest) -> Vec<(String, AttributeValue)> {
     const OF_RUNNERS: [&str; 3] = ["host.", "os.", "runner."];
     let mut facts = manifest.runner_attributes();
@@ -253,8 +256,8 @@ fn facts(manifest: &Manifest) -> Vec<(String, AttributeValue)> {
     }
     let of_matrix = manifest.matrix_attributes().into_iter();
     facts.extend(of_matrix.map(|(key, value)| (format!("github.matrix.{key}"), value)));
-    // Each by its name, and never as the job's own state: who could say for a job of GitHub's that its
-    // cache missed could excuse whatever is slower in it.
+    // The state of each cache has an attribute of its own and never sets the job's cache state. Otherwise a
+    // job could claim a cache miss, which would explain any slowdown in it.
     let named = manifest.caches().into_iter().map(|(name, state)| {
         (format!("pacegate.cache.{name}"), AttributeValue::String(state.as_str().to_owned()))
     });
@@ -266,12 +269,12 @@ fn facts(manifest: &Manifest) -> Vec<(String, AttributeValue)> {
     facts
 }
 
-/// Days since the epoch.
+/// The day in days since the epoch.
 pub(in crate::tasks) fn day(now: Timestamp) -> i64 {
     now.as_secs().div_euclid(86_400)
 }
 
-/// The attempt of a workflow run whose trace this is, of those that GitHub told of lately.
+/// Finds the recent workflow run and attempt of a trace.
 pub(super) async fn attempt_of_trace(
     tx: &mut Tx,
     repo: RepoId,
@@ -281,8 +284,8 @@ pub(super) async fn attempt_of_trace(
     Ok(tx.attempt_of_trace(repo, trace, now.before(RECENT), trace_id).await?)
 }
 
-/// Has an attempt that was read before read again, because its jobs sent more. One that goes on
-/// is read at its end.
+/// Requests that a collected attempt is collected again, because its jobs sent more. An attempt that is
+/// still running is collected at its end.
 pub(super) async fn read_again(
     work: &WorkerContext,
     repo: RepoId,

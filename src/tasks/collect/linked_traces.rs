@@ -1,5 +1,6 @@
-//! Which traces are collected together: those of one pipeline run that links connect. Never those
-//! of different runs, commits, branches, pull requests or repositories, and only so many.
+//! Selects the traces that are collected together: traces of one pipeline run that links connect.
+//! Refuses to join different runs, commits, branches, pull requests or repositories, and limits the
+//! size of a group.
 
 use std::collections::BTreeSet;
 
@@ -11,18 +12,19 @@ use pacegate_engine::model::run::Lineage;
 use pacegate_engine::model::trace::Trace;
 use pacegate_store::{OpenTrace, PipelineTrace, Tx};
 
-/// Traces of one run that are collected together.
+/// Most traces of one run.
 const MAX_TRACES: usize = 50;
-/// And so many spans, and bytes of them: a run is made of all of them at once.
+/// Most spans of one run. All of them are in memory at once.
 const MAX_SPANS: i64 = 200_000;
+/// Most stored bytes of these spans.
 const MAX_BYTES: i64 = 128 << 20;
 
-/// What a trace says of the run it is of.
+/// The run that a trace names, and its links.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Statement {
-    /// None when it names no run: then it is a run by itself.
+    /// `None` if it names no run. Then the trace is a run of its own.
     pub(super) of_run: Option<PipelineTrace>,
-    /// The traces its links name.
+    /// The traces that its links name.
     pub(super) linked: Vec<TraceId>,
 }
 
@@ -39,43 +41,43 @@ impl Statement {
     }
 }
 
-/// A trace and the state it was read in.
+/// A trace and its state when it was read.
 pub(super) type Member = (TraceId, OpenTrace);
 
-/// Traces that are one run.
+/// The traces of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Group {
-    /// Those it is made of, the earliest first.
+    /// The traces that form the run, earliest first.
     pub(super) members: Vec<Member>,
-    /// Those that are too many.
+    /// Traces beyond the limits.
     pub(super) left_out: Vec<Member>,
 }
 
 impl Group {
-    /// The traces that are collected together with one.
+    /// Finds the traces that are collected together with `own`.
     pub(super) async fn of(
         tx: &mut Tx,
         repo: RepoId,
         own: Member,
         statement: &Statement,
     ) -> Result<Self, TaskError> {
-        let Some(said) = &statement.of_run else {
+        let Some(own_run) = &statement.of_run else {
             return Ok(Self { members: vec![own], left_out: Vec::new() });
         };
-        let mut links = tx.links_of_run(repo, &said.run_key).await?;
+        let mut links = tx.links_of_run(repo, &own_run.run_key).await?;
         links.extend(statement.linked.iter().map(|other| (own.0, *other)));
         if !links.iter().any(|(from, to)| *from == own.0 || *to == own.0) {
             return Ok(Self { members: vec![own], left_out: Vec::new() });
         }
-        let mut known = tx.pipeline_traces(repo, &said.run_key).await?;
-        known.retain(|(other, _)| other.trace != own.0 && fit(said, other));
-        known.push((said.clone(), own.1));
+        let mut known = tx.pipeline_traces(repo, &own_run.run_key).await?;
+        known.retain(|(other, _)| other.trace != own.0 && fit(own_run, other));
+        known.push((own_run.clone(), own.1));
         retain_connected(&mut known, own.0, &mut links);
-        retain_unanimous(&mut known, said);
-        // Not through one that was dropped.
+        retain_unanimous(&mut known, own_run);
+        // A dropped trace must not connect the others.
         retain_connected(&mut known, own.0, &mut links);
-        known.sort_by_key(|(said, _)| (said.started_ns, said.trace));
-        Ok(Self::within_limits(known.into_iter().map(|(said, open)| (said.trace, open)).collect()))
+        known.sort_by_key(|(trace, _)| (trace.started_ns, trace.trace));
+        Ok(Self::within_limits(known.into_iter().map(|(trace, open)| (trace.trace, open)).collect()))
     }
 
     fn within_limits(all: Vec<Member>) -> Self {
@@ -95,20 +97,20 @@ impl Group {
         group
     }
 
-    /// All of them, in the order in which their rows are locked: senders do it by trace too.
+    /// All traces, sorted by id. Senders lock the rows in the same order, which prevents deadlocks.
     pub(super) fn all(&self) -> Vec<Member> {
         let mut all: Vec<Member> = self.members.iter().chain(&self.left_out).copied().collect();
         all.sort_by_key(|(trace, _)| *trace);
         all
     }
 
-    /// Whether it is of the same traces, in whatever state they are.
-    pub(super) fn is_of_the_same(&self, other: &Self) -> bool {
+    /// Whether both groups have the same traces, regardless of their states.
+    pub(super) fn has_same_traces(&self, other: &Self) -> bool {
         let ids = |members: &[Member]| members.iter().map(|(trace, _)| *trace).collect::<Vec<_>>();
         ids(&self.members) == ids(&other.members) && ids(&self.left_out) == ids(&other.left_out)
     }
 
-    /// A sentence if traces were too many.
+    /// A note on the run if traces were left out.
     pub(super) fn note(&self) -> Option<String> {
         (!self.left_out.is_empty()).then(|| {
             format!(
@@ -123,35 +125,37 @@ impl Group {
 type Known = (PipelineTrace, OpenTrace);
 
 fn retain_connected(known: &mut Vec<Known>, with: TraceId, links: &mut Vec<(TraceId, TraceId)>) {
-    let of_run: BTreeSet<TraceId> = known.iter().map(|(said, _)| said.trace).collect();
+    let of_run: BTreeSet<TraceId> = known.iter().map(|(trace, _)| trace.trace).collect();
     links.retain(|(from, to)| of_run.contains(from) && of_run.contains(to));
     let connected = connected(with, links);
-    known.retain(|(said, _)| connected.contains(&said.trace));
+    known.retain(|(trace, _)| connected.contains(&trace.trace));
 }
 
-/// Of commits, or lines of development, that are connected through a trace that names none, one
-/// counts: the trace's own, then that of those that name a commit, then the earliest.
+/// Keeps traces of one commit and one line of development. A trace that names neither can connect
+/// traces that differ. In this case the own trace decides, then traces that name a commit, then the
+/// earliest.
 fn retain_unanimous(known: &mut Vec<Known>, own: &PipelineTrace) {
-    known.sort_by_key(|(said, _)| {
-        (said.trace != own.trace, said.head_sha.is_none(), said.started_ns, said.trace)
+    known.sort_by_key(|(trace, _)| {
+        (trace.trace != own.trace, trace.head_sha.is_none(), trace.started_ns, trace.trace)
     });
     let mut whole = own.clone();
-    known.retain(|(said, _)| {
-        let fits = fit(&whole, said);
+    known.retain(|(trace, _)| {
+        let fits = fit(&whole, trace);
         if fits {
-            whole.head_sha = whole.head_sha.take().or_else(|| said.head_sha.clone());
+            whole.head_sha = whole.head_sha.take().or_else(|| trace.head_sha.clone());
             if whole.lineage == Lineage::Unknown {
-                whole.lineage = said.lineage.clone();
+                whole.lineage = trace.lineage.clone();
             }
         }
         fits
     });
 }
 
-/// Whether two traces may be of one commit and one line of development: a consumer often knows
-/// neither. A branch and a pull request are two, though it may be the pull request's branch.
+/// Whether two traces can have the same commit and line of development. Consumers of messages often
+/// know neither, so unknown values fit. A branch and a pull request differ, even if the branch is the
+/// pull request's head.
 fn fit(one: &PipelineTrace, other: &PipelineTrace) -> bool {
-    let is_unknown = |said: &PipelineTrace| said.lineage == Lineage::Unknown;
+    let is_unknown = |trace: &PipelineTrace| trace.lineage == Lineage::Unknown;
     one.head_sha.as_ref().zip(other.head_sha.as_ref()).is_none_or(|(one, other)| one == other)
         && (is_unknown(one) || is_unknown(other) || one.lineage == other.lineage)
 }

@@ -31,7 +31,7 @@ pub(in crate::tasks) async fn record(
     let head_sha = measured.run.head_sha.clone();
     let pull_request =
         tx.pull_request_of_head(repo, &head_sha).await?.filter(|pr| pr.is_open || pr.is_from_fork);
-    // The run of an earlier push is a sample for the newest head as well.
+    // A run of an earlier push is also a sample for the newest head.
     let newest_head =
         pull_request.as_ref().map(|pr| pr.head_sha.clone()).filter(|newest| *newest != head_sha);
     let is_base_branch = match &measured.run.lineage {

@@ -1,5 +1,5 @@
-//! Stored batches of a trace as spans. All collections of a process share one bound on memory,
-//! and one run holds a bounded number of values.
+//! Decodes the stored batches of a trace. All collections of a process share one memory limit, and one
+//! run holds a limited number of values. Batches beyond it are left out.
 
 use std::sync::Arc;
 
@@ -12,29 +12,32 @@ use pacegate_ingest::ci_job::manifest_run::{JobRecord, stored_record};
 use pacegate_ingest::{IngestError, Limits, otlp, span_batch};
 use pacegate_store::StoredBatch;
 
-/// Most attributes, events, links and nested values of one run. A small one takes ten times its
-/// bytes in memory, and the limits of each request do not bound their sum.
+/// Most attributes, events, links and nested values of one run. A small value takes ten times its
+/// encoded size in memory, and the limits of each request do not bound their sum.
 const VALUES: usize = 4_000_000;
 
-/// Reserves memory for this many stored bytes, or all there is for more.
-pub(super) async fn room(work: &WorkerContext, bytes: i64) -> Result<OwnedSemaphorePermit, TaskError> {
+/// Reserves memory for this many stored bytes, at most the whole limit. Waits until it is free.
+pub(super) async fn reserve_memory(
+    work: &WorkerContext,
+    bytes: i64,
+) -> Result<OwnedSemaphorePermit, TaskError> {
     let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).saturating_add(1).min(COLLECTING_MIB);
-    let room = work.collecting.clone().acquire_many_owned(mebibytes).await;
-    room.map_err(|e| TaskError::Unreadable(Box::new(e)))
+    let permit = work.collecting.clone().acquire_many_owned(mebibytes).await;
+    permit.map_err(|e| TaskError::Unreadable(Box::new(e)))
 }
 
 /// The spans of one run.
 #[derive(Debug, Default)]
 pub(super) struct StoredSpans {
     pub(super) spans: Vec<Span>,
-    /// Of the jobs whose run no GitHub App reports.
+    /// Records of jobs whose run no GitHub App reports.
     pub(super) records: Vec<JobRecord>,
-    /// What was left out, for people.
+    /// A note for the run's page on batches that were left out.
     pub(super) note: Option<String>,
 }
 
 impl StoredSpans {
-    /// Reads batches in their order until their values reach the bound.
+    /// Reads batches in their order. A batch that would exceed the limit is left out.
     pub(super) fn read(batches: &[StoredBatch]) -> Result<Self, TaskError> {
         Self::within(batches, VALUES)
     }
@@ -44,7 +47,7 @@ impl StoredSpans {
             (Self::default(), Resources::default(), values, 0);
         for batch in batches {
             let plain = span_batch::plain(&batch.body).map_err(|e| TaskError::Unreadable(Box::new(e)))?;
-            // Spans were counted when they were accepted, for the whole trace.
+            // The number of spans was limited when they were accepted.
             let limits = Limits { spans: usize::MAX, values: left };
             let mut decoded = match otlp::decode(&plain, limits) {
                 Ok(decoded) => decoded,
@@ -74,11 +77,11 @@ impl StoredSpans {
     }
 }
 
-/// Resources of the batches of one trace. Most are equal, and equal ones are kept once.
+/// Deduplicates the resources of one trace's batches, because most of them are equal.
 #[derive(Default)]
 struct Resources(Vec<Arc<Resource>>);
 
-/// Most resources that a new one is compared with.
+/// A new resource is compared with at most this many.
 const RESOURCES: usize = 64;
 
 impl Resources {
@@ -122,7 +125,7 @@ mod tests {
     #[test]
     fn batches_beyond_the_bound_are_left_out() {
         let batches = [batch(5), batch(6), batch(5)];
-        // Beside its attributes a request holds a group and a scope.
+        // A request holds two more values than attributes: a group and a scope.
         let all = StoredSpans::within(&batches, 20).expect("readable");
         assert_eq!((all.spans.len(), all.note), (3, None));
         let some = StoredSpans::within(&batches, 12).expect("readable");

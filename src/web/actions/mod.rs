@@ -72,7 +72,7 @@ async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebErr
     };
     let Some(audience) = state.context.public_url.as_deref() else {
         return Err(WebError::Forbidden(
-            "this service does not know its own address, which a job's token has to name: set PACEGATE_PUBLIC_URL",
+            "this service does not know its public URL, which must be the audience of a job's token: set PACEGATE_PUBLIC_URL",
         ));
     };
     let Some(token) = token_of(headers) else {
@@ -93,7 +93,7 @@ async fn exchange(state: &AppState, headers: &HeaderMap) -> Result<Grant, WebErr
     })
 }
 
-/// Exchanges a verified token.
+/// Exchanges a verified token for a grant.
 async fn grant(state: &AppState, job: &JobToken) -> Result<Grant, WebError> {
     let (context, now) = (&state.context, state.context.clock.now());
     let mut tx = context.db.write().await?;

@@ -177,8 +177,8 @@ fn run_source(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Res
         return Err(WebError::BadRequest(format!("the manifest contradicts its sender: {contradiction}")));
     }
     if manifest.check_run_id.is_some_and(|id| ids::job_span_id(id) != manifest.job_span_id) {
-        let what = "the manifest contradicts itself: its job_span_id is not that of its check_run_id";
-        return Err(WebError::BadRequest(what.to_owned()));
+        let reason = "the manifest contradicts itself: its job_span_id does not match its check_run_id";
+        return Err(WebError::BadRequest(reason.to_owned()));
     }
     if is_collected {
         return Ok(RunSource::Api(check_run_id));
@@ -203,8 +203,9 @@ fn unusable_run(manifest: &Manifest) -> Option<&'static str> {
             "the manifest's head_sha is not a commit (7 to 64 hexadecimal digits), so no run can be made of it",
         );
     }
-    (manifest.ended_at_unix_nano < manifest.started_at_unix_nano)
-        .then_some("the manifest's job ended before it began: is the machine's clock set while jobs run?")
+    (manifest.ended_at_unix_nano < manifest.started_at_unix_nano).then_some(
+        "the manifest's job ended before it began: check whether the runner's clock changes during jobs",
+    )
 }
 
 /// The commit whose verdict will include this upload, if it is known.
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn unusable_manifest_makes_no_run() {
-        for (head_sha, ended, said) in [
+        for (head_sha, ended, reason) in [
             ("e83c516", "2000", None),
             ("", "2000", Some("head_sha")),
             ("zz", "2000", Some("head_sha")),
@@ -256,8 +257,11 @@ mod tests {
                 "files": [],
             });
             let unusable = unusable_run(&serde_json::from_value(manifest).expect("a manifest"));
-            assert_eq!(unusable.is_some(), said.is_some(), "{head_sha:?} {ended}");
-            assert!(said.is_none_or(|said| unusable.is_some_and(|text| text.contains(said))), "{unusable:?}");
+            assert_eq!(unusable.is_some(), reason.is_some(), "{head_sha:?} {ended}");
+            assert!(
+                reason.is_none_or(|part| unusable.is_some_and(|text| text.contains(part))),
+                "{unusable:?}"
+            );
         }
     }
 }

@@ -153,14 +153,14 @@ async fn adversarial_fork_artifacts_are_refused_and_run_measured(database: Datab
     let end = directory.len() - 22;
     directory[end + 8..end + 12].copy_from_slice(&[0xa0, 0x86, 0xa0, 0x86]);
     let attacks = [
-        ("run", evil(&json!({ "run_id": "5002" })), "it says that it is of run"),
-        ("repository", evil(&json!({ "repository_id": "7" })), "it says that it is of repository"),
-        ("attempt", evil(&json!({ "run_attempt": 2 })), "it says that it is of attempt"),
+        ("run", evil(&json!({ "run_id": "5002" })), "it names run"),
+        ("repository", evil(&json!({ "repository_id": "7" })), "it names repository"),
+        ("attempt", evil(&json!({ "run_attempt": 2 })), "it names attempt"),
         ("job", evil(&json!({ "check_run_id": "7" })), "which this run does not have"),
         ("bomb", zip(&[("manifest.json", &vec![b' '; 64 << 20])]), "larger than"),
         ("path", zip(&[("../../etc/passwd", b"")]), "which the action does not write"),
         ("directory", directory, "34464 files"),
-        ("page", b"<html>".to_vec(), "no zip"),
+        ("page", b"<html>".to_vec(), "not a readable zip"),
         ("digest", good.clone(), "SHA-256"),
         ("elsewhere", good.clone(), "not https"),
     ];

@@ -2,7 +2,7 @@
 //! fork.
 
 use pacegate_engine::model::ids::TraceId;
-use pacegate_store::{ArtifactQuota, SentArtifact, SpanBatch, ToldTrace, TraceBounds};
+use pacegate_store::{ArtifactQuota, CollectedTrace, SentArtifact, SpanBatch, TraceBounds};
 
 use super::{Outcome, Store, at, store_test};
 
@@ -25,16 +25,16 @@ store_test!(collected_run_accepts_later_spans_of_jobs, async |store: &Store| -> 
         };
         tx.add_span_batches(&vec![batch; sent_before], BOUNDS, &store.rng, at(1)).await?;
         let read = i64::try_from(sent_before).expect("small");
-        let collected = tx.mark_told_trace_collected(repo, trace, read, at(2)).await?;
-        assert_eq!(collected, ToldTrace { collections: 1, has_more: false });
+        let told = tx.mark_api_trace_collected(repo, trace, read, at(2)).await?;
+        assert_eq!(told, CollectedTrace { collections: 1, has_more: false });
         assert!(tx.is_collected(repo, trace).await?);
         let later = tx.add_span_batches(&[batch], BOUNDS, &store.rng, at(3)).await?;
         assert_eq!(later[0].map(|open| open.has_root), Some(1), "what comes later is collected soon");
         assert!(!tx.is_collected(repo, trace).await?);
-        let collected = tx.mark_told_trace_collected(repo, trace, read, at(4)).await?;
-        assert_eq!(collected, ToldTrace { collections: 2, has_more: true }, "it came while others were read");
-        let collected = tx.mark_told_trace_collected(repo, trace, read + 1, at(5)).await?;
-        assert_eq!(collected, ToldTrace { collections: 3, has_more: false });
+        let told = tx.mark_api_trace_collected(repo, trace, read, at(4)).await?;
+        assert_eq!(told, CollectedTrace { collections: 2, has_more: true }, "it came while others were read");
+        let told = tx.mark_api_trace_collected(repo, trace, read + 1, at(5)).await?;
+        assert_eq!(told, CollectedTrace { collections: 3, has_more: false });
     }
     assert_eq!(tx.sweep_open_traces(at(9), at(0), at(0), at(10)).await?, 0, "none of them lacks a root");
     tx.commit().await

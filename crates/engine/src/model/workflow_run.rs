@@ -1,5 +1,5 @@
-//! A workflow run, its jobs and steps in the form of GitHub's REST API. Every list and every text is
-//! cut at a limit while it is read.
+//! A workflow run, its jobs and steps, as GitHub's REST API describes them. Times are RFC 3339. Every
+//! list and every text is cut at a limit while it is read.
 
 use serde::Deserialize;
 
@@ -18,7 +18,7 @@ pub struct WorkflowRun {
     #[serde(default, deserialize_with = "bounded::optional_text")]
     pub name: Option<String>,
     pub workflow_id: i64,
-    /// The workflow's file. GitHub's own workflows have no file and begin with `dynamic/`.
+    /// The workflow's file. For GitHub's own workflows it is not a file and begins with `dynamic/`.
     #[serde(default, deserialize_with = "bounded::text")]
     pub path: String,
     /// `push`, `pull_request` and others.
@@ -33,29 +33,28 @@ pub struct WorkflowRun {
     /// A branch of `head_repository`, or the name of a tag.
     #[serde(default, deserialize_with = "bounded::optional_text")]
     pub head_branch: Option<String>,
-    /// The repository of the commit. None when it was deleted.
+    /// The repository of the commit. `None` if it was deleted.
     #[serde(default)]
     pub head_repository: Option<RunRepository>,
-    /// The repository in which the workflow ran.
     pub repository: RunRepository,
-    /// Counts the runs of the workflow.
+    /// The ordinal of the run within its workflow.
     #[serde(default)]
     pub run_number: i64,
-    /// From 1, increased by each rerun.
+    /// From 1. Each rerun adds 1.
     #[serde(default = "first_attempt")]
     pub run_attempt: u32,
-    /// When this attempt was requested, RFC 3339.
+    /// When this attempt was requested.
     #[serde(default, deserialize_with = "bounded::optional_text")]
     pub run_started_at: Option<String>,
-    /// When the first attempt was requested, RFC 3339.
+    /// When the first attempt was requested.
     #[serde(deserialize_with = "bounded::text")]
     pub created_at: String,
-    /// The last change of the run, which may be long after its end.
+    /// The time of the last change, which may be long after the run's end.
     #[serde(deserialize_with = "bounded::text")]
     pub updated_at: String,
     #[serde(default, deserialize_with = "bounded::text")]
     pub html_url: String,
-    /// Pull requests with this head. Empty for a head in a fork.
+    /// Pull requests with this head. GitHub lists none for a fork's run.
     #[serde(default, deserialize_with = "bounded::list")]
     pub pull_requests: Vec<RunPullRequest>,
 }
@@ -64,7 +63,6 @@ fn first_attempt() -> u32 {
     1
 }
 
-/// The repository of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RunRepository {
     pub id: i64,
@@ -80,108 +78,98 @@ impl RunRepository {
     }
 }
 
-/// A pull request of a run. It may be in another repository.
+/// A pull request in the data of a run. It may belong to another repository.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RunPullRequest {
-    /// The number in the base's repository.
+    /// The number within the base's repository.
     pub number: i64,
-    pub head: RunPullRequestSide,
     pub base: RunPullRequestSide,
 }
 
-/// The head or the base of a pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RunPullRequestSide {
-    pub sha: CommitSha,
     pub repo: RunPullRequestRepository,
 }
 
-/// A repository, by its id only.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RunPullRequestRepository {
     pub id: i64,
 }
 
 impl WorkflowRun {
-    /// Whether this attempt has ended.
     #[must_use]
     pub fn is_completed(&self) -> bool {
         self.status.as_deref() == Some("completed")
     }
 
-    /// Whether the run is of a fork and awaits approval. GitHub reports such a run as completed, with
-    /// the conclusion `action_required`.
+    /// Whether a fork's run waits for approval before it starts. GitHub reports such a run as completed,
+    /// with the conclusion `action_required`.
     #[must_use]
     pub fn awaits_approval(&self) -> bool {
         self.is_completed() && self.conclusion.as_deref() == Some("action_required")
     }
 
-    /// Whether the commit is in this repository, not in a fork.
+    /// Whether the commit is in this repository and not in a fork.
     #[must_use]
     pub fn is_of_own_branch(&self) -> bool {
         self.head_repository.as_ref().is_some_and(|head| head.id == self.repository.id)
     }
 
-    /// Whether the workflow is a file of the repository. GitHub's own workflows are not (Pages,
-    /// Dependabot, the default setup of code scanning).
+    /// Whether the workflow is a file of the repository. GitHub's own workflows have none: Pages,
+    /// Dependabot, the default setup of code scanning.
     #[must_use]
     pub fn has_workflow_file(&self) -> bool {
         is_file(&self.path) && self.event != "dynamic"
     }
 }
 
-/// Whether a workflow's path names a file of the repository.
+/// Whether a workflow's path is a file of the repository.
 #[must_use]
 pub fn is_file(path: &str) -> bool {
     !path.is_empty() && !path.starts_with("dynamic/")
 }
 
-/// A job of an attempt.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct WorkflowJob {
-    /// Also the id of its check run.
+    /// Also the number of its check run.
     pub id: i64,
     pub run_id: i64,
     /// GitHub cuts it at 100 characters.
     #[serde(deserialize_with = "bounded::text")]
     pub name: String,
-    #[serde(default, deserialize_with = "bounded::optional_text")]
-    pub workflow_name: Option<String>,
     /// `queued`, `in_progress`, `completed` and others.
     #[serde(deserialize_with = "bounded::text")]
     pub status: String,
     #[serde(default, deserialize_with = "bounded::optional_text")]
     pub conclusion: Option<String>,
-    /// When the job was queued. Absent on old Enterprise Servers.
+    /// When it was ready to run. Old GitHub Enterprise Servers do not provide it.
     #[serde(default, deserialize_with = "bounded::optional_text")]
     pub created_at: Option<String>,
-    /// When a runner took the job.
+    /// When a runner picked it up.
     #[serde(default, deserialize_with = "bounded::optional_text")]
     pub started_at: Option<String>,
     #[serde(default, deserialize_with = "bounded::optional_text")]
     pub completed_at: Option<String>,
     #[serde(default, deserialize_with = "bounded::optional_text")]
     pub html_url: Option<String>,
-    /// The labels that the job requires of its runner.
+    /// The labels that it requests of a runner.
     #[serde(default, deserialize_with = "bounded::texts")]
     pub labels: Vec<String>,
-    /// None or empty when no runner took the job.
+    /// `None` or empty if no runner picked it up.
     #[serde(default, deserialize_with = "bounded::optional_text")]
     pub runner_name: Option<String>,
     #[serde(default, deserialize_with = "bounded::optional_text")]
     pub runner_group_name: Option<String>,
-    /// In any order.
+    /// The order is not specified.
     #[serde(default, deserialize_with = "bounded::list")]
     pub steps: Vec<WorkflowStep>,
 }
 
-/// A step of a job.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct WorkflowStep {
-    /// The author's or GitHub's name for it.
     #[serde(deserialize_with = "bounded::text")]
     pub name: String,
-    /// The position in the job. Numbers may be missing.
+    /// The position in the job. There are gaps.
     pub number: i64,
     /// `queued`, `in_progress`, `completed` and others.
     #[serde(default, deserialize_with = "bounded::text")]
@@ -196,11 +184,10 @@ pub struct WorkflowStep {
     pub completed_at: Option<String>,
 }
 
-/// The jobs of an attempt.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct JobsOfAttempt {
     /// At most [`MAX_JOBS`].
     pub jobs: Vec<WorkflowJob>,
-    /// The number of further jobs.
+    /// Number of jobs beyond the limit.
     pub left_out: usize,
 }

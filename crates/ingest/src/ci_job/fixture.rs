@@ -3,7 +3,7 @@
 use pacegate_engine::model::ids::{SpanId, TraceId};
 use pacegate_engine::model::span::{AttributeValue, Span, SpanKind, SpanStatus};
 
-/// Builds one span of a fixed trace. Without more it lasts the first second.
+/// Builds one span of a fixed trace. By default it lasts from 0 s to 1 s.
 #[derive(Debug, Clone)]
 pub(super) struct SpanBuilder(Span);
 

@@ -1,6 +1,9 @@
-//! The run and job spans where no GitHub App reports the run. Each uploaded manifest states its
-//! job and its run. The statements of all jobs are kept beside their spans and combined here when
-//! the run is collected: earliest start, latest end, worst result.
+//! The run and job spans where no GitHub App reports the run. Each uploaded manifest describes its
+//! job and its run. These records are stored beside the spans. When the run is collected, they are
+//! combined here: earliest start, latest end, worst result.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,21 +21,21 @@ use crate::redact::Redactor;
 use crate::{IngestError, Limits, otlp, span_batch};
 
 const RUN_RESULT: &str = "cicd.pipeline.result";
-/// Version 0.1.0 stored the two spans among those the job sent, with this attribute.
+/// Version 0.1.0 stored the two spans among the job's own spans and marked them with this attribute.
 const LEGACY_MARK: &str = "pacegate.manifest";
 
-/// What one job's manifest states, as the two spans it stands for.
+/// One job's manifest as two spans.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobRecord {
-    /// The run, as this job knows it: its times are the job's.
-    pub run: Span,
-    /// The job, below the run.
-    pub job: Span,
-    /// Whether the job sent spans. Without any, nothing says whether it failed.
-    pub sent_spans: bool,
+    /// The run as this job describes it. Its times are the job's.
+    pub(super) run: Span,
+    /// Child of `run`.
+    pub(super) job: Span,
+    /// Without spans the job's result is unknown.
+    pub(super) sent_spans: bool,
 }
 
-/// How many jobs stated the run, and how many of them sent no span.
+/// Counts of the jobs whose manifests describe a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ManifestJobs {
     pub count: usize,
@@ -41,12 +44,12 @@ pub struct ManifestJobs {
 }
 
 impl ManifestJobs {
-    /// For people: a green run may not be green.
+    /// A note on the run: jobs without spans count as green although they may have failed.
     #[must_use]
     pub fn note(self) -> Option<String> {
         (self.silent > 0).then(|| {
             format!(
-                "{} of {} sent no span, so nobody told whether it failed: it counts as green",
+                "{} of {} sent no span: the result is unknown and counts as green",
                 self.silent,
                 counted(self.count, "job")
             )
@@ -55,41 +58,38 @@ impl ManifestJobs {
 }
 
 impl JobRecord {
-    /// The record of a manifest whose job sent these spans, below `run_span`.
+    /// `sent` are the spans of this job, `run_span` is the id of the run's span.
     #[must_use]
-    pub fn new(manifest: &Manifest, repository: &RepoName, run_span: SpanId, sent: &[Span]) -> Self {
+    pub(super) fn new(manifest: &Manifest, repository: &RepoName, run_span: SpanId, sent: &[Span]) -> Self {
         let failed = failed(sent, manifest.job_span_id);
         let [run, job] = stated(manifest, repository, run_span, failed);
         Self { run, job, sent_spans: !sent.is_empty() }
     }
 
-    /// The record without secrets, in the spans and in their resource.
+    /// Redacts secrets in the spans and in their resource.
     #[must_use]
-    pub fn redacted(self, redactor: &Redactor) -> Self {
+    pub(super) fn redacted(self, redactor: &Redactor) -> Self {
         let mut spans = [self.run, self.job];
         redactor.redact(&mut spans);
         let [run, job] = spans;
         Self { run, job, sent_spans: self.sent_spans }
     }
 
-    /// The two spans as OTLP protobuf.
+    /// The record for storage: OTLP protobuf.
     #[must_use]
     pub fn to_otlp(&self) -> Vec<u8> {
         otlp::encode_protobuf(&[self.run.clone(), self.job.clone()])
     }
 
-    /// Reads what was stored of [`Self::to_otlp`]. `None`: it does not hold a run and its job.
-    ///
-    /// # Errors
-    /// [`IngestError`] for bytes that are not OTLP.
-    pub fn from_otlp(bytes: &[u8], sent_spans: bool) -> Result<Option<Self>, IngestError> {
+    /// Reverses [`Self::to_otlp`]. `None` if the run or the job is missing.
+    fn from_otlp(bytes: &[u8], sent_spans: bool) -> Result<Option<Self>, IngestError> {
         let spans = otlp::decode_protobuf(bytes, Limits::default())?.spans;
         let (mut runs, mut jobs): (Vec<Span>, Vec<Span>) =
             spans.into_iter().partition(|span| span.parent_span_id.is_none());
         Ok(runs.pop().zip(jobs.pop()).map(|(run, job)| Self { run, job, sent_spans }))
     }
 
-    /// Takes the two marked spans out of a batch that version 0.1.0 stored.
+    /// Removes the two marked spans from a batch that version 0.1.0 stored, and returns them.
     pub fn take_legacy(spans: &mut Vec<Span>) -> Option<Self> {
         let marked = |span: &Span| span.attributes.get(LEGACY_MARK).is_some();
         if spans.iter().filter(|span| marked(span)).count() != 2 {
@@ -106,8 +106,8 @@ impl JobRecord {
     }
 }
 
-/// Adds the runs and jobs that the records state to the spans that jobs sent. A span that was
-/// sent with the id of such a run is dropped.
+/// Adds the runs and jobs of the records to the spans that jobs sent. A sent span with the id of
+/// such a run is dropped.
 #[must_use]
 pub fn add_stated(mut spans: Vec<Span>, records: Vec<JobRecord>) -> (Vec<Span>, ManifestJobs) {
     let mut silent: HashMap<(TraceId, SpanId), bool> = HashMap::new();
@@ -129,7 +129,7 @@ fn id(span: &Span) -> (TraceId, SpanId) {
 }
 
 struct StatedRun {
-    /// The statement of the job that began first: its attributes are the run's.
+    /// The record of the job that began first. Its attributes become the run's.
     first: Span,
     start_ns: i64,
     end_ns: i64,
@@ -165,14 +165,14 @@ impl StatedRun {
     }
 }
 
-/// Orders statements of one run so that the choice does not depend on their order of arrival.
+/// Sort key of the records of one run, independent of their order of arrival.
 fn rank(span: &Span) -> (i64, i64, Vec<u8>) {
     (span.start_ns, span.end_ns, otlp::encode_protobuf(std::slice::from_ref(span)))
 }
 
-/// Whether a job failed as far as its spans show: a span right below it failed, or a test or a
-/// command anywhere did. A test that passed when it was retried did not fail. Other operations
-/// fail within a green job too: a retried request, an expected error.
+/// Whether a job failed according to its spans: a direct child failed, or a test or command at any
+/// depth failed. A test that passed on retry did not fail. Other operations also fail in green
+/// jobs, for example a retried request or an expected error.
 fn failed(spans: &[Span], job: SpanId) -> bool {
     let test_failed = |span: &Span| {
         span.failed() || span.attributes.text(TEST_RESULT).is_some_and(|result| result == "fail")
@@ -194,10 +194,10 @@ fn failed(spans: &[Span], job: SpanId) -> bool {
 
 const TEST: &str = "test.case.name";
 const TEST_RESULT: &str = "test.case.result.status";
-/// A command's span has one of these.
+/// A command's span has one of these attributes.
 const COMMAND_ENDS: [&str; 2] = ["process.exit.code", "process.exit.signal"];
 
-/// The run's span and the job's span.
+/// Returns the run's span and the job's span.
 fn stated(manifest: &Manifest, repository: &RepoName, run: SpanId, failed: bool) -> [Span; 2] {
     let text = |text: &str| AttributeValue::String(text.to_owned());
     let git_ref = manifest.git_ref.as_str();
@@ -238,173 +238,25 @@ fn stated(manifest: &Manifest, repository: &RepoName, run: SpanId, failed: bool)
     ]
 }
 
-/// GitHub's name for a job of a matrix: `test (ubuntu, 18)`.
+/// The name as GitHub shows it. A matrix job's name has its values: `test (ubuntu, 18)`.
 fn job_name(manifest: &Manifest) -> String {
     let values: Vec<String> =
         manifest.matrix_attributes().into_iter().filter_map(|(_, value)| value.to_text()).collect();
     if values.is_empty() { manifest.job.clone() } else { format!("{} ({})", manifest.job, values.join(", ")) }
 }
 
-/// Reads a stored record; see [`JobRecord::from_otlp`].
+/// Reads a stored record: compressed [`JobRecord::to_otlp`]. `None` if the run or the job is missing.
 ///
 /// # Errors
-/// [`IngestError`] for bytes that are not OTLP.
+/// [`RecordError`] for damaged bytes.
 pub fn stored_record(stored: &[u8], sent_spans: bool) -> Result<Option<JobRecord>, RecordError> {
     Ok(JobRecord::from_otlp(&span_batch::plain(stored)?, sent_spans)?)
 }
 
-/// Why a stored record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     #[error(transparent)]
     Compression(#[from] span_batch::SpanBatchError),
     #[error("a stored manifest can't be read: the database is damaged, restore it from a backup")]
     Otlp(#[from] IngestError),
-}
-
-#[cfg(test)]
-mod tests {
-    use pacegate_engine::model::span::SpanStatus;
-    use pacegate_engine::model::trace::Trace;
-
-    use super::super::fixture::SpanBuilder;
-    use super::super::ids;
-    use super::*;
-
-    const SHA: &str = "e83c5163316f89bfbde7d9ab23ca2e25604af290";
-
-    fn manifest() -> Manifest {
-        let manifest = serde_json::json!({
-            "schema": 1, "repository": "acme/app", "repository_id": "7", "run_id": "5", "run_attempt": 1,
-            "job": "test", "head_sha": SHA, "workflow": "CI", "ref": "refs/pull/7/merge",
-            "trace_id": ids::trace_id(5, 1), "job_span_id": "00000000000000aa", "matrix": {},
-            "started_at_unix_nano": "1000", "ended_at_unix_nano": "9000",
-            "runner": { "os.type": "linux", "api.key": "hunter2" },
-            "caches": { "cargo": "hit", "npm": "miss" }, "files": [],
-        });
-        // GitHub writes a matrix in the workflow's order, which is not the alphabet's.
-        let text = manifest.to_string().replace(r#""matrix":{}"#, r#""matrix":{"os":"linux","node":18}"#);
-        serde_json::from_str(&text).expect("a manifest")
-    }
-
-    fn record(sent: &[Span]) -> JobRecord {
-        let repository = "acme/app".parse().expect("a name");
-        JobRecord::new(&manifest(), &repository, ids::root_span_id(5, 1), sent)
-    }
-
-    fn stating(
-        job: u32,
-        (start_ns, end_ns): (i64, i64),
-        result: Option<&str>,
-        sent_spans: bool,
-    ) -> JobRecord {
-        let timed = |mut span: Span| {
-            (span.start_ns, span.end_ns) = (start_ns, end_ns);
-            span
-        };
-        let mut run = timed(SpanBuilder::new(1, "RUN").build());
-        let result = result.map(|text| (RUN_RESULT.to_owned(), AttributeValue::String(text.to_owned())));
-        run.attributes.0.extend(result);
-        JobRecord { run, job: timed(SpanBuilder::new(job, "job").parent(1).build()), sent_spans }
-    }
-
-    #[test]
-    fn run_combines_all_jobs_in_any_order() {
-        let records = [
-            stating(2, (100, 200), Some("failure"), true),
-            stating(3, (300, 500), None, false),
-            stating(4, (150, 250), None, true),
-        ];
-        let mut reversed = records.to_vec();
-        reversed.reverse();
-        let mut roots = Vec::new();
-        for records in [records.to_vec(), reversed] {
-            let sent_as_the_run = SpanBuilder::new(1, "sent").ms(0, 9).build();
-            let (spans, jobs) = add_stated(vec![sent_as_the_run], records);
-            assert_eq!(jobs, ManifestJobs { count: 3, silent: 1 });
-            let trace = Trace::build(spans).expect("a trace");
-            let root = trace.span(trace.root());
-            assert_eq!((root.start_ns, root.end_ns), (100, 500));
-            assert_eq!(root_result(root), RunResult::Failure, "a later green job does not make it green");
-            assert_eq!(trace.spans().len(), 4, "the run and its three jobs");
-            roots.push(root.clone());
-        }
-        assert_eq!(roots[0], roots[1]);
-    }
-
-    #[test]
-    fn spans_without_records_stay_unchanged() {
-        let spans = vec![SpanBuilder::new(1, "a").build(), SpanBuilder::new(2, "b").parent(1).build()];
-        assert_eq!(add_stated(spans.clone(), Vec::new()), (spans, ManifestJobs::default()));
-    }
-
-    #[test]
-    fn one_job_uploaded_twice_counts_once() {
-        let twice = [stating(2, (0, 9), None, false), stating(2, (0, 9), None, true)];
-        let (_, jobs) = add_stated(Vec::new(), twice.to_vec());
-        assert_eq!(jobs, ManifestJobs { count: 1, silent: 0 });
-    }
-
-    #[test]
-    fn manifest_becomes_run_and_job() {
-        let JobRecord { run, job, sent_spans } = record(&[]);
-        assert_eq!((run.parent_span_id, job.parent_span_id), (None, Some(run.span_id)));
-        assert_eq!((run.name.as_str(), job.name.as_str()), ("RUN CI", "test (linux, 18)"));
-        assert_eq!(run.text(&["vcs.change.id"]).as_deref(), Some("7"));
-        assert_eq!(run.text(&["vcs.ref.head.revision"]).as_deref(), Some(SHA));
-        assert_eq!(job.text(&["pacegate.cache"]).as_deref(), Some("miss"), "the worst of its caches");
-        assert_eq!(run.text(&["os.type"]).as_deref(), Some("linux"));
-        assert_eq!((run.start_ns, run.end_ns), (1_000, 9_000));
-        assert!(!sent_spans);
-    }
-
-    #[test]
-    fn job_fails_by_its_tests_commands_and_children() {
-        let ended = |parent: u32, start_ns: i64, attribute: &str, failed: bool| {
-            let status = if failed { SpanStatus::Error(String::new()) } else { SpanStatus::Unset };
-            let built = SpanBuilder::new(9, "name").parent(parent).status(status);
-            Span { start_ns, ..built.attributes(&[(attribute, "1")]).build() }
-        };
-        let below = |span: Span| Span { parent_span_id: Some(manifest().job_span_id), ..span };
-        let failing_test = ended(7, 2_000, TEST, true);
-        for (sent, result) in [
-            (Vec::new(), None),
-            (vec![below(ended(7, 0, "http.route", true))], Some("failure")),
-            (vec![ended(7, 0, "http.route", true)], None),
-            (vec![ended(7, 0, "process.exit.code", true)], Some("failure")),
-            (vec![failing_test.clone()], Some("failure")),
-            (vec![failing_test.clone(), ended(7, 1_000, TEST, false)], Some("failure")),
-            (vec![failing_test, ended(7, 3_000, TEST, false)], None),
-        ] {
-            let JobRecord { run, job, .. } = record(&sent);
-            assert_eq!(run.text(&[RUN_RESULT]).as_deref(), result);
-            assert_eq!(job.text(&["cicd.pipeline.task.run.result"]).as_deref(), result);
-        }
-    }
-
-    #[test]
-    fn stored_record_is_redacted_and_read_back() {
-        let record = record(&[SpanBuilder::new(3, "sent").build()]).redacted(&Redactor::default());
-        assert_eq!(record.run.text(&["api.key"]).as_deref(), Some("[redacted]"));
-        let stored = span_batch::compress(&record.to_otlp());
-        assert_eq!(stored_record(&stored, true).expect("readable"), Some(record));
-        assert!(stored_record(b"not OTLP", true).is_err());
-        assert_eq!(stored_record(b"", true).expect("readable"), None);
-    }
-
-    #[test]
-    fn batch_of_version_0_1_0_yields_its_record() {
-        let JobRecord { mut run, mut job, .. } = record(&[]);
-        let (plain_run, plain_job) = (run.clone(), job.clone());
-        let mark = |text: &str| (LEGACY_MARK.to_owned(), AttributeValue::String(text.to_owned()));
-        run.attributes.0.push(mark("run"));
-        job.attributes.0.push(mark("silent job"));
-        let mut batch = vec![run, job];
-        let expected = JobRecord { run: plain_run, job: plain_job, sent_spans: false };
-        assert_eq!(JobRecord::take_legacy(&mut batch), Some(expected));
-        assert!(batch.is_empty());
-        let mut unmarked = vec![SpanBuilder::new(3, "sent").build()];
-        assert_eq!(JobRecord::take_legacy(&mut unmarked), None);
-        assert_eq!(unmarked.len(), 1);
-    }
 }

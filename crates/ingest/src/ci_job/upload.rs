@@ -1,4 +1,4 @@
-//! What a job uploaded, placed below its job. Where GitHub reports the run, no uploaded span may
+//! Places one job's uploaded spans below the job. If GitHub reports the run, no uploaded span may
 //! be the run, a job or a root. Otherwise the manifest also becomes a [`JobRecord`].
 
 use pacegate_engine::gate::measure::identity::repository_claim;
@@ -11,31 +11,31 @@ use super::manifest_run::JobRecord;
 use crate::Rejected;
 use crate::redact::{Redactor, redacted};
 
-/// Notes of an archive that the sender gets back.
+/// Most archive notes in the answer to the sender.
 const NOTES: usize = 5;
 
-/// Which source describes the run of an upload.
+/// The source of the run's own span and its jobs' spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunSource {
-    /// GitHub's API. The job's number, where it is known.
+    /// GitHub's API, with the job's number if it is known.
     Api(Option<i64>),
     /// Only the manifest.
     Manifest,
 }
 
-/// A redacted upload.
+/// An upload after redaction.
 #[derive(Debug)]
 pub struct JobUpload {
     pub spans: Vec<Span>,
     /// Only where the manifest is the run's source.
     pub record: Option<JobRecord>,
     pub rejected: Rejected,
-    /// What was rejected or left out, for the sender.
+    /// For the sender: data that was rejected or left out.
     pub notes: Vec<String>,
 }
 
 impl JobUpload {
-    /// Redacts an archive's spans and hangs those without a parent below their job.
+    /// Redacts the archive's spans. Spans without a parent become children of the job.
     #[must_use]
     pub fn new(archive: JobArchive, repository: &RepoName, source: RunSource, redactor: &Redactor) -> Self {
         let JobArchive { manifest, mut spans, notes } = archive;
@@ -56,7 +56,8 @@ impl JobUpload {
             if let Some(claim) =
                 repository_claim(span).filter(|claim| !claim.eq_ignore_ascii_case(&repository.to_string()))
             {
-                rejected.add(|| format!("it names the repository {claim}, but the job is of {repository}"));
+                rejected
+                    .add(|| format!("it names the repository {claim}, but the job belongs to {repository}"));
                 return false;
             }
             if span.parent_span_id.is_none_or(|parent| parent == manifest.job_span_id) {

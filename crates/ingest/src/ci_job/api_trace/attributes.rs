@@ -1,5 +1,5 @@
-//! Attributes of the spans: OpenTelemetry's semantic conventions for CI/CD and version control,
-//! and below `github.` what leads from a span back to the workflow file.
+//! Attributes of the spans. They follow OpenTelemetry's semantic conventions for CI/CD and version
+//! control. Attributes below `github.` lead from a span back to the workflow file.
 
 use super::conclusion::{Failure, result_of};
 use super::runner::{Kind, sorted};
@@ -9,9 +9,7 @@ use pacegate_engine::model::workflow_run::{WorkflowJob, WorkflowRun, WorkflowSte
 
 /// Attributes of a span, and the message of its error status if it failed.
 pub(super) struct Attributed {
-    /// Key and value.
     pub attributes: Attributes,
-    /// A few words.
     pub failure: Option<String>,
 }
 
@@ -20,7 +18,7 @@ pub(super) fn pipeline(run: &WorkflowRun) -> &str {
     run.name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(file(run))
 }
 
-/// The workflow's file without the commit it was read at.
+/// The workflow's file, without the `@REF` suffix.
 fn file(run: &WorkflowRun) -> &str {
     run.path.split('@').next().unwrap_or_default()
 }
@@ -32,7 +30,7 @@ impl List {
         Self(Vec::new())
     }
 
-    /// Nothing is said of what is empty.
+    /// Adds nothing for an empty text.
     fn text(mut self, key: &str, value: impl Into<Option<String>>) -> Self {
         if let Some(value) = value.into().filter(|value| !value.is_empty()) {
             self.0.push((key.to_owned(), AttributeValue::String(value)));
@@ -53,7 +51,7 @@ impl List {
         self
     }
 
-    /// A name that reads like a wait for a runner: it is a job or a step all the same.
+    /// Marks a job or step as work if its name looks like the name of a wait for a runner.
     fn work(self, name: &str) -> Self {
         self.text("pacegate.stage.kind", name.starts_with("queue-").then(|| "work".to_owned()))
     }
@@ -64,7 +62,7 @@ impl List {
     }
 }
 
-/// What holds for the whole run.
+/// Attributes of the whole run.
 pub(super) fn of_resource(run: &WorkflowRun, runner: &Kind) -> Resource {
     let (owner, name) = run.repository.full_name.split_once('/').unwrap_or_default();
     let repository_url = run.html_url.split("/actions/").next().unwrap_or_default();
@@ -82,7 +80,6 @@ pub(super) fn of_resource(run: &WorkflowRun, runner: &Kind) -> Resource {
     Resource { attributes: Attributes(list.0), dropped_attributes: 0 }
 }
 
-/// Of the run.
 pub(super) fn of_run(run: &WorkflowRun, result: RunResult, failure: Option<&Failure>) -> Attributed {
     List::new()
         .text("cicd.pipeline.name", pipeline(run).to_owned())
@@ -99,7 +96,6 @@ pub(super) fn of_run(run: &WorkflowRun, result: RunResult, failure: Option<&Fail
         .done(failure)
 }
 
-/// Of a job.
 pub(super) fn of_job(
     run: &WorkflowRun,
     job: &WorkflowJob,
@@ -121,7 +117,6 @@ pub(super) fn of_job(
         .done(failure)
 }
 
-/// Of a job's wait.
 pub(super) fn of_queue(run: &WorkflowRun, job: &WorkflowJob) -> Attributed {
     List::new()
         .text("pacegate.stage.kind", "queue".to_owned())
@@ -130,7 +125,7 @@ pub(super) fn of_queue(run: &WorkflowRun, job: &WorkflowJob) -> Attributed {
         .done(None)
 }
 
-/// Of a step; `task` is its name without what varies.
+/// `task` is the step's name without the parts that vary between runs.
 pub(super) fn of_step(run: &WorkflowRun, job: &WorkflowJob, step: &WorkflowStep, task: &str) -> Attributed {
     let result = step.conclusion.as_deref().map_or(RunResult::Cancellation, result_of);
     List::new()
@@ -143,8 +138,8 @@ pub(super) fn of_step(run: &WorkflowRun, job: &WorkflowJob, step: &WorkflowStep,
         .done(Failure::of(step.conclusion.as_deref()).as_ref())
 }
 
-/// What a job is for, where the first word of its name is one of the conventions' own.
+/// The job's type, if the first word of its name is a type in the conventions.
 fn task_type(name: &str) -> Option<&'static str> {
-    let word = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_ascii_lowercase();
-    ["build", "test", "deploy"].into_iter().find(|known| word == *known || word == format!("{known}s"))
+    let first = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_ascii_lowercase();
+    ["build", "test", "deploy"].into_iter().find(|known| first == *known || first == format!("{known}s"))
 }

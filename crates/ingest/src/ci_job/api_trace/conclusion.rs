@@ -1,31 +1,29 @@
-//! How something ended: GitHub's conclusions in the words of the semantic conventions, and what
-//! a failure is called.
+//! Maps GitHub's conclusions of runs, jobs and steps to the results of the semantic conventions,
+//! and to the error type and message of a failure.
 
 use pacegate_engine::model::run::RunResult;
 
-/// GitHub's conclusion as a result.
 pub(super) fn result_of(conclusion: &str) -> RunResult {
     match conclusion {
-        // Nothing ran: somebody has to approve it first.
+        // Nothing ran: the run waits for approval.
         "action_required" => RunResult::Skip,
-        // Given up by GitHub because nothing took it.
+        // GitHub gave it up because no runner picked it up.
         "stale" => RunResult::Cancellation,
-        word => RunResult::parse(word).unwrap_or(RunResult::Error),
+        other => RunResult::parse(other).unwrap_or(RunResult::Error),
     }
 }
 
-/// A failure as a span tells it. What a step failed with, its job and run repeat, so that it is
-/// one error.
+/// The error of a span. A job and its run repeat the failure of the step, so that it counts as one
+/// error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// GitHub's own word.
+    /// GitHub's conclusion.
     pub error_type: String,
-    /// A few words.
     pub message: &'static str,
 }
 
 impl Failure {
-    /// Of a conclusion; none when it is no failure.
+    /// `None` if the conclusion is not a failure.
     pub(super) fn of(conclusion: Option<&str>) -> Option<Self> {
         let conclusion = conclusion?;
         let message = match result_of(conclusion) {
@@ -55,7 +53,7 @@ mod tests {
             ("stale", Cancellation, false),
             ("skipped", Skip, false),
             ("action_required", Skip, false),
-            ("a word of next year", Error, true),
+            ("an unknown conclusion", Error, true),
         ] {
             assert_eq!(result_of(conclusion), expected, "{conclusion}");
             assert_eq!(super::Failure::of(Some(conclusion)).is_some(), fails, "{conclusion}");

@@ -1,9 +1,10 @@
-//! What GitHub knows of a workflow run, as a trace: the run, its jobs with the wait of each for
-//! a runner, their steps. Pure, and the same whatever order jobs come in. What GitHub's times
-//! can't say (skipped, cancelled, carried over) is marked or left out, never measured.
+//! The trace of a workflow run from GitHub's API data: the run, its jobs, each job's wait for a
+//! runner, and the steps. Pure, and independent of the order of the listed jobs.
+//! Refuses to measure times that mean nothing: skipped, cancelled and carried-over work is marked
+//! or left out.
 //!
-//! Times are whole seconds; steps are shifted by nanoseconds so that neighbours that share one
-//! keep their order.
+//! GitHub's times are whole seconds. Steps are shifted by nanoseconds so that steps that share a
+//! second keep their order.
 
 mod attributes;
 mod conclusion;
@@ -26,43 +27,42 @@ use pacegate_engine::model::workflow_run::{JobsOfAttempt, WorkflowJob, WorkflowR
 
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// A run as spans.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ActionsTrace {
     /// The root first.
     pub spans: Vec<Span>,
-    /// What was left out, for people.
+    /// For the run's page: data that was left out.
     pub notes: Vec<String>,
 }
 
-/// GitHub's answer lags behind its event: asked again a little later it will be whole.
+/// GitHub's answer lags behind its webhook. A request a little later gets all data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("GitHub does not tell all of the run yet: {0}")]
-pub struct NotComplete(String);
+#[error("GitHub's data on the run is incomplete: {0}")]
+pub struct Incomplete(String);
 
-/// What is done with a run that is not told whole.
+/// How to treat a run whose data is incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Completeness {
-    /// It is refused.
+    /// Refuse the run.
     Required,
-    /// What there is is taken, and a note says so.
-    AsFarAsKnown,
+    /// Use the available data and add a note.
+    BestEffort,
 }
 
-/// Makes the trace of one attempt.
+/// Builds the trace of one attempt.
 ///
 /// # Errors
-/// [`NotComplete`] under [`Completeness::Required`].
+/// [`Incomplete`] under [`Completeness::Required`].
 pub fn trace_of(
     run: &WorkflowRun,
     listed: &JobsOfAttempt,
     completeness: Completeness,
-) -> Result<ActionsTrace, NotComplete> {
+) -> Result<ActionsTrace, Incomplete> {
     let mut notes = Vec::new();
-    if let Err(missing) = is_complete(run, listed) {
+    if let Err(missing) = check_complete(run, listed) {
         match completeness {
             Completeness::Required => return Err(missing),
-            Completeness::AsFarAsKnown => notes.push(format!("{missing}; what it told is measured")),
+            Completeness::BestEffort => notes.push(format!("{missing}; the available part is measured")),
         }
     }
     if listed.left_out > 0 {
@@ -76,10 +76,10 @@ pub fn trace_of(
             "{carried_over} of its jobs ran in an earlier attempt and are measured there, not here"
         ));
     }
-    jobs.sort_by_key(|job| (job.begins, job.told.id));
+    jobs.sort_by_key(|times| (times.begins, times.job.id));
 
     let trace = trace_id(run.id, run.run_attempt);
-    let resource = Arc::new(of_resource(run, &runner::of_run(jobs.iter().map(|job| job.told))));
+    let resource = Arc::new(of_resource(run, &runner::of_run(jobs.iter().map(|times| times.job))));
     let builder = Builder { trace, resource };
     let root = root_span_id(run.id, run.run_attempt);
     let result = run.conclusion.as_deref().map_or(RunResult::Cancellation, result_of);
@@ -102,11 +102,11 @@ pub fn trace_of(
     Ok(ActionsTrace { spans, notes })
 }
 
-/// Whether GitHub told all of it. "Completed" comes before the last job's end does.
-fn is_complete(run: &WorkflowRun, listed: &JobsOfAttempt) -> Result<(), NotComplete> {
-    let missing = |what: String| Err(NotComplete(what));
+/// GitHub may report a run as completed before it reports the end of the last job.
+fn check_complete(run: &WorkflowRun, listed: &JobsOfAttempt) -> Result<(), Incomplete> {
+    let missing = |what: String| Err(Incomplete(what));
     if !run.is_completed() {
-        return missing(format!("it says `{}`", run.status.as_deref().unwrap_or("nothing")));
+        return missing(format!("its status is `{}`", run.status.as_deref().unwrap_or("missing")));
     }
     let nothing_ran = |conclusion: &str| !matches!(conclusion, "success" | "failure" | "timed_out");
     if listed.jobs.is_empty() && !run.conclusion.as_deref().is_some_and(nothing_ran) {
@@ -121,7 +121,7 @@ fn is_complete(run: &WorkflowRun, listed: &JobsOfAttempt) -> Result<(), NotCompl
     Ok(())
 }
 
-/// A check run that a step attached looks like a job that asked for no runner and had none.
+/// Whether an entry is a check run that a step created. It has no labels and no runner.
 fn is_phantom(job: &WorkflowJob) -> bool {
     job.labels.is_empty() && !has_runner(job)
 }
@@ -130,29 +130,29 @@ fn has_runner(job: &WorkflowJob) -> bool {
     job.runner_name.as_deref().is_some_and(|name| !name.is_empty())
 }
 
-/// Nanoseconds since the epoch; none for GitHub's zero times.
+/// Nanoseconds since the epoch; none for GitHub's zero times (`0001-01-01T00:00:00Z`).
 fn time(text: Option<&str>) -> Option<i64> {
     let micros = Timestamp::parse_rfc3339(text?)?.0;
     (micros > 0).then(|| micros.saturating_mul(1_000))
 }
 
-/// A job with times that can be relied on.
+/// A job with corrected times, nanoseconds since the epoch.
 struct JobTimes<'a> {
-    told: &'a WorkflowJob,
+    job: &'a WorkflowJob,
     result: RunResult,
-    /// When it could have begun.
+    /// When it was ready to run.
     begins: i64,
-    /// When a runner took it; none when none did.
-    works: Option<i64>,
+    /// When a runner picked it up.
+    picked_up: Option<i64>,
     ends: i64,
 }
 
 impl JobTimes<'_> {
-    /// Why it failed: its first failed step, else its own word.
+    /// The failure of its first failed step, else its own conclusion.
     fn failure(&self) -> Option<Failure> {
-        let own = Failure::of(self.told.conclusion.as_deref())?;
+        let own = Failure::of(self.job.conclusion.as_deref())?;
         let mut failed: Vec<(i64, Failure)> = self
-            .told
+            .job
             .steps
             .iter()
             .filter_map(|step| Some((step.number, Failure::of(step.conclusion.as_deref())?)))
@@ -162,8 +162,8 @@ impl JobTimes<'_> {
     }
 }
 
-/// The jobs that belong to this attempt, and how many were carried over from an earlier one: a
-/// rerun of the failed jobs lists the others with their old times.
+/// The jobs that ran in this attempt, and the number of jobs carried over from an earlier attempt.
+/// A rerun of the failed jobs also lists the other jobs, with their old times.
 fn own_jobs<'a>(run: &WorkflowRun, listed: &'a JobsOfAttempt, began: i64) -> (Vec<JobTimes<'a>>, usize) {
     let mut carried_over = 0;
     let mut jobs = Vec::with_capacity(listed.jobs.len());
@@ -182,20 +182,20 @@ fn times_of(job: &WorkflowJob, began: i64) -> JobTimes<'_> {
     let created = time(job.created_at.as_deref());
     let (started, completed) = (time(job.started_at.as_deref()), time(job.completed_at.as_deref()));
     if result == RunResult::Skip {
-        // Its times may be reversed or zero: it is a moment, not a duration.
+        // The times of a skipped job may be reversed or zero, so it has no duration.
         let at = completed.or(started).or(created).unwrap_or(began).max(began);
-        return JobTimes { told: job, result, begins: at, works: None, ends: at };
+        return JobTimes { job, result, begins: at, picked_up: None, ends: at };
     }
     let begins = created.or(started).unwrap_or(began).max(began);
     let steps = || job.steps.iter().filter(|step| !is_skipped(step));
-    // GitHub notes the start of a job up to a second after that of its first step.
+    // GitHub reports the start of a job up to one second after the start of its first step.
     let first_step = steps().filter_map(|step| time(step.started_at.as_deref())).min();
-    let works = started.filter(|_| has_runner(job)).map(|started| {
+    let picked_up = started.filter(|_| has_runner(job)).map(|started| {
         first_step.map_or(started, |first| first.clamp(started - SECOND_NS, started)).max(begins)
     });
     let last_step = steps().filter_map(|step| time(step.completed_at.as_deref())).max();
-    let ends = completed.or(last_step).unwrap_or(begins).max(works.unwrap_or(begins));
-    JobTimes { told: job, result, begins, works, ends }
+    let ends = completed.or(last_step).unwrap_or(begins).max(picked_up.unwrap_or(begins));
+    JobTimes { job, result, begins, picked_up, ends }
 }
 
 fn is_skipped(step: &WorkflowStep) -> bool {
@@ -224,38 +224,38 @@ impl Builder {
         }
     }
 
-    fn job(&self, spans: &mut Vec<Span>, root: SpanId, run: &WorkflowRun, job: &JobTimes) {
-        let (told, id) = (job.told, job_span_id(job.told.id));
+    fn job(&self, spans: &mut Vec<Span>, root: SpanId, run: &WorkflowRun, times: &JobTimes) {
+        let (job, id) = (times.job, job_span_id(times.job.id));
         let at = spans.len();
-        let attributes = of_job(run, told, job.result, job.failure().as_ref());
-        spans.push(self.span((id, Some(root)), told.name.clone(), (job.begins, job.ends), attributes));
-        if job.result == RunResult::Skip {
+        let attributes = of_job(run, job, times.result, times.failure().as_ref());
+        spans.push(self.span((id, Some(root)), job.name.clone(), (times.begins, times.ends), attributes));
+        if times.result == RunResult::Skip {
             return;
         }
-        // From the first moment a runner could have taken it: never a part of the work.
-        let queue = (job.begins, job.works.unwrap_or(job.ends));
-        let name = format!("queue-{}", told.name);
-        spans.push(self.span((queue_span_id(told.id), Some(id)), name, queue, of_queue(run, told)));
-        let Some(works) = job.works else { return };
-        let mut steps: Vec<&WorkflowStep> = told.steps.iter().collect();
+        // The wait for a runner has a stage of its own and is not part of the work.
+        let queue = (times.begins, times.picked_up.unwrap_or(times.ends));
+        let name = format!("queue-{}", job.name);
+        spans.push(self.span((queue_span_id(job.id), Some(id)), name, queue, of_queue(run, job)));
+        let Some(picked_up) = times.picked_up else { return };
+        let mut steps: Vec<&WorkflowStep> = job.steps.iter().collect();
         steps.sort_by_key(|step| step.number);
         let names = step_names(steps.iter().map(|step| step.name.as_str()));
         for (shift, (step, name)) in (1_i64..).zip(steps.iter().zip(names)) {
-            let (start, end) = step_times(step, (works, job.ends));
-            let times = (start.saturating_add(shift), end.saturating_add(shift));
-            let attributes = of_step(run, told, step, &name.task);
-            let span_id = step_span_id(told.id, &name.unique);
-            spans.push(self.span((span_id, Some(id)), step.name.clone(), times, attributes));
-            spans[at].end_ns = spans[at].end_ns.max(times.1);
+            let (start, end) = step_times(step, (picked_up, times.ends));
+            let shifted = (start.saturating_add(shift), end.saturating_add(shift));
+            let attributes = of_step(run, job, step, &name.task);
+            let span_id = step_span_id(job.id, &name.unique);
+            spans.push(self.span((span_id, Some(id)), step.name.clone(), shifted, attributes));
+            spans[at].end_ns = spans[at].end_ns.max(shifted.1);
         }
         spans[0].end_ns = spans[0].end_ns.max(spans[at].end_ns);
     }
 }
 
-/// A step within its job. One that was skipped is a moment; one without an end ended with the
-/// job.
-fn step_times(step: &WorkflowStep, (works, ends): (i64, i64)) -> (i64, i64) {
-    let within = |at: i64| at.clamp(works, ends);
+/// Start and end of a step, clamped to its job. A skipped step has no duration. A step without an
+/// end ends with the job.
+fn step_times(step: &WorkflowStep, (picked_up, ends): (i64, i64)) -> (i64, i64) {
+    let within = |at: i64| at.clamp(picked_up, ends);
     let completed = time(step.completed_at.as_deref()).map(within);
     let start = time(step.started_at.as_deref()).map(within).or(completed).unwrap_or(ends);
     if is_skipped(step) {

@@ -1,18 +1,18 @@
-//! Names of steps: stable when an action is pinned to another commit, and one for each step of a
-//! job although two may be called the same.
+//! Names of steps. They do not change when an action is pinned to another commit, and each step of
+//! a job has its own name even if two steps are named alike.
 
 use std::collections::HashMap;
 
-/// What a step is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StepName {
-    /// For its stage: without the action's version, told apart by its ordinal.
+    /// The stage's name: without the action's version, and with an ordinal if it is repeated.
     pub task: String,
-    /// For its span's identifier: GitHub's own, told apart as the Collector's receiver does.
+    /// For the span's identifier: GitHub's name, with a suffix as in the Collector's receiver if it is
+    /// repeated.
     pub unique: String,
 }
 
-/// The names of a job's steps, which come in their order.
+/// `steps` are GitHub's names in the order of the steps.
 pub(super) fn step_names<'a>(steps: impl Iterator<Item = &'a str>) -> Vec<StepName> {
     let (mut tasks, mut names) = (HashMap::<String, usize>::new(), HashMap::<&str, usize>::new());
     steps
@@ -20,7 +20,7 @@ pub(super) fn step_names<'a>(steps: impl Iterator<Item = &'a str>) -> Vec<StepNa
             let task = without_version(name);
             let before = tasks.entry(task.clone()).or_default();
             *before += 1;
-            // Not `-2`, which would be taken for a part that varies from run to run.
+            // A suffix like `-2` would be removed later as a part that varies between runs.
             let task = if *before == 1 { task } else { format!("{task} ({before})") };
             let before = names.entry(name).or_default();
             let unique = if *before == 0 { name.to_owned() } else { format!("{name}-{before}") };
@@ -30,17 +30,17 @@ pub(super) fn step_names<'a>(steps: impl Iterator<Item = &'a str>) -> Vec<StepNa
         .collect()
 }
 
-/// `Run actions/checkout@v4` is `Run actions/checkout`, whatever it is pinned to; the phases
-/// `Pre Run` and `Post Run` stay apart.
+/// Returns `Run actions/checkout` for `Run actions/checkout@v4`. The phases `Pre Run` and `Post Run`
+/// keep their own names.
 fn without_version(name: &str) -> String {
     let phases = ["Run ", "Pre Run ", "Post Run ", "Pre ", "Post "];
     let Some((phase, rest)) = phases.iter().find_map(|phase| Some((phase, name.strip_prefix(phase)?))) else {
         return name.to_owned();
     };
-    let word = rest.split(char::is_whitespace).next().unwrap_or_default();
-    match word.split_once('@') {
+    let first = rest.split(char::is_whitespace).next().unwrap_or_default();
+    match first.split_once('@') {
         Some((action, version))
-            if word.len() == rest.len() && action.contains('/') && !version.is_empty() =>
+            if first.len() == rest.len() && action.contains('/') && !version.is_empty() =>
         {
             format!("{phase}{action}")
         }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pinned_action_keeps_its_name_and_a_command_too() {
+    fn version_is_removed_from_actions_only() {
         for (name, expected) in [
             ("Run actions/checkout@v4", "Run actions/checkout"),
             (
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_names_are_told_apart_by_their_order() {
+    fn repeated_names_get_an_ordinal() {
         let names = step_names(["Run a/b@v1", "Run x", "Run a/b@v2", "Run x"].into_iter());
         let tasks: Vec<&str> = names.iter().map(|n| n.task.as_str()).collect();
         let unique: Vec<&str> = names.iter().map(|n| n.unique.as_str()).collect();

@@ -1,11 +1,10 @@
-//! What kind of runner a run is on: the labels that most of its jobs ask for, so that a job more
-//! or less changes nothing. Never a runner's name, which is new each time.
+//! The kind of runner of a run: the labels that most of its jobs request, so that one job more or
+//! less changes nothing. A runner's name is never used, because it differs in each run.
 
 use std::collections::BTreeMap;
 
 use pacegate_engine::model::workflow_run::WorkflowJob;
 
-/// The kind of a run's runners.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Kind {
     /// Sorted.
@@ -16,19 +15,19 @@ pub(super) struct Kind {
     pub arch: Option<&'static str>,
 }
 
-/// Of a run's jobs, the labels of the most; of several such the first in order of text.
+/// Uses the labels that most jobs request. A tie goes to the first in alphabetical order.
 pub(super) fn of_run<'a>(jobs: impl Iterator<Item = &'a WorkflowJob>) -> Kind {
-    let mut asked: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+    let mut requested: BTreeMap<Vec<String>, usize> = BTreeMap::new();
     for job in jobs.filter(|job| !job.labels.is_empty()) {
-        *asked.entry(sorted(&job.labels)).or_default() += 1;
+        *requested.entry(sorted(&job.labels)).or_default() += 1;
     }
-    let most = asked.values().max().copied();
+    let most = requested.values().max().copied();
     let labels =
-        asked.into_iter().find(|(_, jobs)| Some(*jobs) == most).map_or(Vec::new(), |(labels, _)| labels);
+        requested.into_iter().find(|(_, jobs)| Some(*jobs) == most).map_or(Vec::new(), |(labels, _)| labels);
     Kind { os: os(&labels), arch: arch(&labels), labels }
 }
 
-/// Labels in order, each once.
+/// Sorted labels without duplicates.
 pub(super) fn sorted(labels: &[String]) -> Vec<String> {
     let mut labels = labels.to_vec();
     labels.sort();
@@ -50,7 +49,7 @@ fn os(labels: &[String]) -> Option<&'static str> {
 }
 
 fn arch(labels: &[String]) -> Option<&'static str> {
-    let said = labels.iter().find_map(|label| {
+    let explicit = labels.iter().find_map(|label| {
         let label = label.to_ascii_lowercase();
         let parts = || label.split(['-', '.', '_']);
         if parts().any(|part| matches!(part, "arm" | "arm64" | "aarch64")) {
@@ -61,10 +60,11 @@ fn arch(labels: &[String]) -> Option<&'static str> {
             None
         }
     });
-    said.or_else(|| labels.iter().find_map(|label| of_hosted(label)))
+    explicit.or_else(|| labels.iter().find_map(|label| of_hosted(label)))
 }
 
-/// GitHub's own labels, where they say nothing of it: macOS is on Arm since 14.
+/// The architecture behind labels of GitHub-hosted runners that do not name it. macOS 14 and later
+/// run on Arm.
 fn of_hosted(label: &str) -> Option<&'static str> {
     let (family, rest) = label.split_once('-')?;
     let version = rest.split(['-', '.']).next().unwrap_or_default();
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_say_what_a_runner_is() {
+    fn labels_give_os_and_architecture() {
         for (labels, expected_os, expected_arch) in [
             (&["ubuntu-24.04"][..], Some("linux"), Some("amd64")),
             (&["ubuntu-24.04-arm"], Some("linux"), Some("arm64")),

@@ -1,4 +1,4 @@
-//! What GitHub's times can't say, caveat by caveat: each on answers as GitHub gives them.
+//! The caveats of GitHub's times, each with answers in GitHub's format.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use pacegate_engine::gate::measure::identity::RunIdentity;
 use pacegate_engine::model::stage::StageKind;
 use pacegate_engine::model::trace::Trace;
 
-/// So many seconds after noon.
+/// RFC 3339, seconds after a fixed time.
 fn at(seconds: i64) -> String {
     Timestamp(1_790_000_000_000_000 + seconds * 1_000_000).to_rfc3339()
 }
@@ -83,7 +83,7 @@ fn row(path: &str, seconds: i64, result: RunResult) -> (String, i64, RunResult) 
 use RunResult::{Cancellation, Failure as Failed, Skip, Success};
 
 #[test]
-fn a_run_its_jobs_their_waits_and_steps_become_stages() {
+fn run_jobs_waits_and_steps_become_stages() {
     let list = [job(
         7,
         "test",
@@ -97,7 +97,7 @@ fn a_run_its_jobs_their_waits_and_steps_become_stages() {
         row("CI / test / Set up job", 2, Success),
         row("CI / test / Run npm test", 78, Success),
     ];
-    assert_eq!(stages(&run(json!({})), &list), expected, "waiting is no part of the work");
+    assert_eq!(stages(&run(json!({})), &list), expected, "the wait is not part of the work");
     let kinds: Vec<StageKind> = measured(&run(json!({})), &list).stages.iter().map(|s| s.kind).collect();
     assert_eq!(kinds.iter().filter(|kind| **kind == StageKind::Queue).count(), 1);
     let trace = Trace::build(traced(&run(json!({})), &list).spans).expect("a trace");
@@ -129,7 +129,7 @@ fn neighbours_that_share_a_second_keep_their_order() {
 }
 
 #[test]
-fn what_was_skipped_or_cancelled_has_no_duration_that_counts() {
+fn skipped_or_cancelled_work_is_not_measured() {
     let skipped = changed(
         job(8, "deploy (${{ matrix.region }})", (90, 95, 90), &[("Run x", "skipped", 95, 90)]),
         json!({ "conclusion": "skipped", "runner_name": null }),
@@ -159,7 +159,7 @@ fn what_was_skipped_or_cancelled_has_no_duration_that_counts() {
 }
 
 #[test]
-fn a_job_may_seem_to_start_after_its_first_step() {
+fn job_starts_no_later_than_its_first_step() {
     let list =
         [job(7, "test", (0, 21, 100), &[("Set up job", "success", 20, 22), ("Run x", "success", 22, 100)])];
     let stages = stages(&run(json!({})), &list);
@@ -169,7 +169,7 @@ fn a_job_may_seem_to_start_after_its_first_step() {
 }
 
 #[test]
-fn a_rerun_does_not_measure_what_it_carried_over() {
+fn rerun_leaves_out_carried_over_jobs() {
     let rerun = run(json!({ "run_attempt": 2, "run_started_at": at(1_000) }));
     let list = [
         job(17, "build", (0, 10, 60), &[]),
@@ -184,7 +184,7 @@ fn a_rerun_does_not_measure_what_it_carried_over() {
 }
 
 #[test]
-fn a_check_run_of_a_step_is_no_job() {
+fn check_run_of_a_step_is_ignored() {
     let phantom = changed(
         job(99, "Test report", (0, 30, 3_000), &[]),
         json!({ "labels": [], "runner_name": null, "status": "in_progress", "completed_at": null }),
@@ -200,7 +200,7 @@ fn a_check_run_of_a_step_is_no_job() {
 }
 
 #[test]
-fn what_is_not_told_yet_is_asked_for_again() {
+fn incomplete_run_is_refused_unless_best_effort() {
     let green = job(7, "test", (0, 0, 50), &[]);
     let late = changed(green.clone(), json!({ "completed_at": null }));
     let running =
@@ -213,7 +213,7 @@ fn what_is_not_told_yet_is_asked_for_again() {
     ] {
         let missing = trace_of(&run, &jobs(&list), Completeness::Required).expect_err(part);
         assert!(missing.to_string().contains(part), "{missing}");
-        let taken = trace_of(&run, &jobs(&list), Completeness::AsFarAsKnown).expect("what there is");
+        let taken = trace_of(&run, &jobs(&list), Completeness::BestEffort).expect("the available part");
         assert!(taken.notes[0].contains(part), "{:?}", taken.notes);
     }
     let nothing_ran = run(json!({ "conclusion": "startup_failure" }));
@@ -221,13 +221,13 @@ fn what_is_not_told_yet_is_asked_for_again() {
 }
 
 #[test]
-fn a_run_ends_with_its_last_job() {
+fn run_ends_with_its_last_job() {
     let list = [job(7, "test", (0, 0, 50), &[]), job(8, "lint", (0, 0, 30), &[])];
     assert_eq!(stages(&run(json!({ "updated_at": at(90_000) })), &list)[0], row("CI", 50, Success));
 }
 
 #[test]
-fn the_order_of_jobs_changes_nothing() {
+fn order_of_jobs_changes_nothing() {
     let names: Vec<String> =
         (0..4).map(|n| format!("{} / test ({n}, {})", "call ".repeat(18), "x".repeat(20))).collect();
     let mut list: Vec<Value> =
@@ -236,11 +236,11 @@ fn the_order_of_jobs_changes_nothing() {
     list.reverse();
     assert_eq!(traced(&run(json!({})), &list), forth);
     let of_jobs = measured(&run(json!({})), &list).stages;
-    assert!(of_jobs.iter().all(|s| s.path.len() <= 3), "a slash in a name is no further level");
+    assert!(of_jobs.iter().all(|s| s.path.len() <= 3), "a slash in a name adds no level");
 }
 
 #[test]
-fn a_failed_step_is_one_error() {
+fn failed_step_is_one_error() {
     let steps = [("Set up job", "success", 0, 1), ("Run tests", "failure", 1, 9), ("Clean", "failure", 9, 9)];
     let red = changed(job(7, "test", (0, 0, 9), &steps[..2]), json!({ "conclusion": "failure" }));
     let timed_out = changed(
@@ -259,14 +259,14 @@ fn a_failed_step_is_one_error() {
 }
 
 #[test]
-fn more_jobs_than_are_read_are_told() {
+fn jobs_beyond_the_limit_are_noted() {
     let listed = JobsOfAttempt { left_out: 12, ..jobs(&[job(7, "test", (0, 0, 5), &[])]) };
     let traced = trace_of(&run(json!({})), &listed, Completeness::Required).expect("complete");
     assert_eq!(traced.notes, ["12 jobs beyond the first 1 were left out"]);
 }
 
 #[test]
-fn one_job_on_another_runner_does_not_change_the_kind_of_the_run() {
+fn one_job_elsewhere_keeps_the_runner_kind() {
     let other = changed(job(9, "mac", (0, 0, 5), &[]), json!({ "labels": ["macos-15"] }));
     let most = [job(7, "a", (0, 0, 5), &[]), job(8, "b", (0, 0, 5), &[]), other];
     let kind = |list: &[Value]| {
@@ -278,7 +278,7 @@ fn one_job_on_another_runner_does_not_change_the_kind_of_the_run() {
     assert_eq!(kind(&most[2..]), "darwin arm64 macos-15");
 }
 
-/// The description's own example of a job.
+/// The example of a job in GitHub's API description.
 #[test]
 fn times_with_an_offset_are_read() {
     let mut example = job(399_444_496, "build", (0, 0, 0), &[]);

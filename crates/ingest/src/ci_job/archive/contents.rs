@@ -1,6 +1,6 @@
-//! The files beside the manifest: held against their digests, inflated line by line within one
-//! bound for all of them, and read as spans and reports. A line that can't be read is told and
-//! left out; bytes that are not the manifest's are refused.
+//! Reads the files beside the manifest: checks their digests, inflates them line by line within one
+//! shared limit, and decodes spans and reports. An unreadable line is left out with a note. Refuses
+//! bytes that do not match the manifest.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -8,16 +8,15 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::error::cut;
-use super::report_files::{OfJob, ReportFiles};
+use super::report_files::{JobContext, ReportFiles};
 use super::{ArchiveError, INFLATED_BYTES, JobArchive, Manifest, REPORTS_FILE, SPANS_FILE};
 use crate::otlp;
 use crate::{IngestError, Limits, Rejected};
 use pacegate_engine::model::span::Span;
 
-/// Bytes of a line: a request of a tracer, or a report.
+/// Most bytes of a line. A line is one request of a tracer, or one report.
 const LINE_BYTES: u64 = 32 << 20;
 
-/// Reads the spans and reports of a manifest.
 pub(super) fn read(
     manifest: Manifest,
     spans: Option<&[u8]>,
@@ -34,12 +33,12 @@ pub(super) fn read(
     }
     let Reading { mut spans, rejected, mut notes, left_out, .. } = reading;
     let job = manifest.job_span_id;
-    // Under whatever trace it came: it was sent to this job's receiver.
+    // The spans came through this job's receiver, even if they name another trace.
     for span in &mut spans {
         span.trace_id = manifest.trace_id;
     }
     spans.retain(|span| span.span_id != job);
-    let (of_reports, report_notes) = files.spans(&OfJob {
+    let (of_reports, report_notes) = files.spans(&JobContext {
         trace: manifest.trace_id,
         span: job,
         began_ns: manifest.started_at_unix_nano,
@@ -57,13 +56,13 @@ pub(super) fn read(
     notes.extend(report_notes);
     if inflated == 0 {
         let limit = INFLATED_BYTES >> 20;
-        notes.push(format!("what lies beyond the first {limit} MiB of its spans and reports was left out"));
+        notes.push(format!("its spans and reports beyond the first {limit} MiB were left out"));
     }
     notes.extend(dropped(&manifest));
     Ok(JobArchive { manifest, spans, notes })
 }
 
-/// What the action itself left out.
+/// Notes on data that the action itself left out.
 fn dropped(manifest: &Manifest) -> Vec<String> {
     let mut notes = Vec::new();
     if manifest.dropped.spans > 0 || manifest.dropped.bytes > 0 {
@@ -79,7 +78,7 @@ fn dropped(manifest: &Manifest) -> Vec<String> {
     notes
 }
 
-/// A file's bytes, if they are those that the manifest was written for.
+/// Returns a file's bytes after a check of their size and digest in the manifest.
 fn listed<'a>(
     manifest: &Manifest,
     file: &'static str,
@@ -100,8 +99,8 @@ fn listed<'a>(
     Ok(Some(bytes))
 }
 
-/// Hands out line by line until nothing is left of what may be inflated. More than the manifest
-/// says is a lie.
+/// Passes the lines of a file to `each` until the limit `inflated` is used up. The limit is shared by
+/// all files. A file that inflates to more than the manifest states is refused.
 fn lines(
     manifest: &Manifest,
     file: &'static str,
@@ -109,58 +108,58 @@ fn lines(
     inflated: &mut u64,
     mut each: impl FnMut(usize, &[u8]),
 ) -> Result<(), ArchiveError> {
-    let said = manifest.file(file).and_then(|entry| u64::try_from(entry.inflated_bytes?).ok());
-    let room = (*inflated).min(said.unwrap_or(u64::MAX).saturating_add(1));
-    let mut reader = BufReader::with_capacity(64 << 10, MultiGzDecoder::new(bytes).take(room));
-    let (mut line, mut in_all) = (Vec::new(), 0_u64);
+    let stated = manifest.file(file).and_then(|entry| u64::try_from(entry.inflated_bytes?).ok());
+    let limit = (*inflated).min(stated.unwrap_or(u64::MAX).saturating_add(1));
+    let mut reader = BufReader::with_capacity(64 << 10, MultiGzDecoder::new(bytes).take(limit));
+    let (mut line, mut total) = (Vec::new(), 0_u64);
     for number in 1.. {
         line.clear();
         let read = (&mut reader).take(LINE_BYTES + 1).read_until(b'\n', &mut line);
         let read = read.map_err(|e| ArchiveError::Gzip { file, reason: cut(&e.to_string()) })? as u64;
-        in_all += read;
+        total += read;
         if read == 0 {
             break;
         }
         if read > LINE_BYTES {
             return Err(ArchiveError::LongLine { file, line: number, limit: LINE_BYTES });
         }
-        let is_cut_off = in_all == room && !line.ends_with(b"\n");
+        let is_cut_off = total == limit && !line.ends_with(b"\n");
         if !line.trim_ascii().is_empty() && !is_cut_off {
             each(number, line.trim_ascii());
         }
     }
-    *inflated = inflated.saturating_sub(in_all);
-    if said.is_some_and(|said| in_all > said) {
+    *inflated = inflated.saturating_sub(total);
+    if stated.is_some_and(|stated| total > stated) {
         return Err(ArchiveError::Altered { file, what: "inflated size" });
     }
     Ok(())
 }
 
-/// What was read so far of the spans.
+/// The spans that were read so far.
 struct Reading {
     spans: Vec<Span>,
     rejected: Rejected,
     notes: Vec<String>,
-    /// Requests that found no room.
+    /// Requests beyond the limits.
     left_out: usize,
-    room: Limits,
+    remaining: Limits,
 }
 
 impl Default for Reading {
     fn default() -> Self {
         let (spans, notes) = (Vec::new(), Vec::new());
-        Self { spans, rejected: Rejected::default(), notes, left_out: 0, room: Limits::default() }
+        Self { spans, rejected: Rejected::default(), notes, left_out: 0, remaining: Limits::default() }
     }
 }
 
 impl Reading {
     fn spans_of(&mut self, line: usize, text: &[u8]) {
-        match otlp::decode_json(text, self.room) {
+        match otlp::decode_json(text, self.remaining) {
             Ok(decoded) => {
                 let values = text.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
-                self.room.values = self.room.values.saturating_sub(values);
-                self.room.spans =
-                    self.room.spans.saturating_sub(decoded.spans.len() + decoded.rejected.count);
+                self.remaining.values = self.remaining.values.saturating_sub(values);
+                self.remaining.spans =
+                    self.remaining.spans.saturating_sub(decoded.spans.len() + decoded.rejected.count);
                 let rejected = decoded.rejected;
                 self.rejected.add_many(rejected.count, || rejected.first_reason.unwrap_or_default());
                 self.spans.extend(decoded.spans);

@@ -1,5 +1,6 @@
-//! The manifest: what the action says of the job, its runner and the files beside it. Texts are
-//! cut, lists are bounded, what is unknown is passed over. All of it is the sender's word.
+//! The manifest: the action's description of the job, its runner and the files beside it. All of it
+//! is an unverified claim of the sender. Texts are cut, lists are bounded, unknown fields are
+//! ignored.
 
 use std::fmt::Formatter;
 
@@ -14,12 +15,13 @@ use pacegate_engine::model::ids::{SpanId, TraceId};
 use pacegate_engine::model::span::AttributeValue;
 use pacegate_engine::model::stage::CacheState;
 
-/// Characters kept of a text, and entries of a list.
+/// Characters kept of a text.
 const TEXT: usize = 500;
+/// Entries kept of a list or an object.
 const ENTRIES: usize = 64;
 const SCHEMA: i64 = 1;
 
-/// What the action says of a job.
+/// Numbers are GitHub's. Times are nanoseconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(expecting = "an object as the action writes it")]
 pub struct Manifest {
@@ -28,124 +30,108 @@ pub struct Manifest {
     /// `OWNER/NAME`.
     #[serde(deserialize_with = "text")]
     pub repository: String,
-    /// GitHub's number of it.
     #[serde(deserialize_with = "integer")]
     pub repository_id: i64,
-    /// GitHub's number of the workflow run.
     #[serde(deserialize_with = "integer")]
     pub run_id: i64,
     /// From 1.
     #[serde(deserialize_with = "integer")]
     pub run_attempt: i64,
-    /// Its identifier in the workflow file.
+    /// The job's key in the workflow file.
     #[serde(deserialize_with = "text")]
     pub job: String,
-    /// The number that GitHub's API gives the job; a server that is older doesn't tell.
+    /// The job's number in GitHub's API. Old GitHub Enterprise Servers do not provide it.
     #[serde(default, deserialize_with = "optional_integer")]
     pub check_run_id: Option<i64>,
-    /// `GITHUB_SHA`: for a pull request the merge of it, which is not its head.
+    /// `GITHUB_SHA`: for a pull request its merge commit, not its head.
     #[serde(deserialize_with = "text")]
     pub head_sha: String,
-    /// The workflow's name.
     #[serde(default, deserialize_with = "text")]
     pub workflow: String,
-    /// What started it.
-    #[serde(default, deserialize_with = "text")]
-    pub event_name: String,
     /// `refs/heads/…`, `refs/pull/…`.
     #[serde(default, rename = "ref", deserialize_with = "text")]
     pub git_ref: String,
-    /// The trace that its steps were told.
+    /// The trace id that the steps received.
     pub trace_id: TraceId,
-    /// The span that its steps were told as their parent.
+    /// The parent span id that the steps received.
     pub job_span_id: SpanId,
-    /// The machine's.
     #[serde(default, deserialize_with = "text")]
     pub runner_name: String,
-    /// The values of the job's matrix, in the workflow's order: GitHub calls the job by it.
+    /// In the workflow's order, because GitHub's name of the job has the values in this order.
     #[serde(default, deserialize_with = "entries")]
     matrix: Vec<(String, Value)>,
-    /// What the job's own service is called.
+    /// The service name for the spans of reports.
     #[serde(default, deserialize_with = "optional_text")]
     pub service_name: Option<String>,
-    /// When the action began, nanoseconds since the epoch.
+    /// When the action began.
     #[serde(deserialize_with = "integer")]
     pub started_at_unix_nano: i64,
-    /// When it packed.
+    /// When the action packed the archive.
     #[serde(deserialize_with = "integer")]
     pub ended_at_unix_nano: i64,
-    /// Facts of the runner by OpenTelemetry's names.
+    /// Facts about the runner, named as in OpenTelemetry's conventions.
     #[serde(default, deserialize_with = "object")]
     runner: Vec<(String, Value)>,
     #[serde(default, deserialize_with = "object")]
     caches: Vec<(String, Value)>,
-    /// How fast the processor was.
     #[serde(default)]
     pub calibration: Option<Calibration>,
-    /// The files beside it.
     #[serde(deserialize_with = "few")]
     files: Vec<FileEntry>,
-    /// What the action left out.
     #[serde(default)]
-    pub dropped: LeftOut,
+    pub(super) dropped: LeftOut,
 }
 
-/// How long two pieces of work took on the runner.
+/// The durations of two fixed pieces of work on the runner, as a measure of its speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Calibration {
-    /// Arithmetic, nanoseconds.
+    /// Arithmetic.
     #[serde(deserialize_with = "integer")]
     pub integer_ns: i64,
-    /// Reading and writing of memory, nanoseconds.
+    /// Reading and writing of memory.
     #[serde(deserialize_with = "integer")]
     pub memory_ns: i64,
 }
 
 /// A file beside the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct FileEntry {
-    /// One of two.
+pub(super) struct FileEntry {
     #[serde(deserialize_with = "text")]
     pub name: String,
     /// Hexadecimal.
     #[serde(deserialize_with = "text")]
     pub sha256: String,
-    /// As it is shipped.
+    /// Compressed size.
     #[serde(deserialize_with = "integer")]
     pub bytes: i64,
-    /// When it is inflated; none where nobody said.
+    /// `None` if the sender does not state it.
     #[serde(default, deserialize_with = "optional_integer")]
     pub inflated_bytes: Option<i64>,
 }
 
-/// What the action left out because it was too much or could not be read.
+/// Data that the action left out because it was too large or unreadable.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub struct LeftOut {
-    /// Spans.
+pub(super) struct LeftOut {
     #[serde(default, deserialize_with = "integer")]
     pub spans: i64,
-    /// Bytes of them.
+    /// Size of these spans.
     #[serde(default, deserialize_with = "integer")]
     pub bytes: i64,
-    /// Reports, each with the reason.
+    /// Each with the reason.
     #[serde(default, deserialize_with = "few_texts")]
     pub reports: Vec<String>,
 }
 
-/// What a manifest has to agree with, by GitHub's word or a verified grant. None: nobody knows.
+/// The values that a manifest must have, from GitHub's API or a verified grant. `None` is unknown
+/// and not compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected<'a> {
-    /// GitHub's number of the repository.
     pub repository_id: Option<i64>,
-    /// GitHub's number of the run.
     pub run_id: i64,
-    /// The attempt.
     pub run_attempt: i64,
-    /// The job, where it is known which.
     pub check_run_id: Option<i64>,
-    /// `GITHUB_SHA`. Not the head that GitHub's API names for a pull request.
+    /// `GITHUB_SHA`. For a pull request this is not the head in GitHub's API.
     pub head_sha: Option<&'a str>,
-    /// The trace of that attempt.
     pub trace_id: TraceId,
 }
 
@@ -156,7 +142,7 @@ impl Manifest {
         read.checked()
     }
 
-    /// What a reader of fields can't see.
+    /// Checks the schema and the list of files.
     pub(super) fn checked(self) -> Result<Self, ArchiveError> {
         if self.schema != SCHEMA {
             return Err(ArchiveError::Schema(self.schema));
@@ -174,45 +160,43 @@ impl Manifest {
         Ok(self)
     }
 
-    /// What the manifest says of a file.
     pub(super) fn file(&self, name: &str) -> Option<&FileEntry> {
         self.files.iter().find(|entry| entry.name == name)
     }
 
-    /// A sentence if the manifest is of something else than what is known of its sender.
+    /// A sentence about the first value that differs from the expected one.
     #[must_use]
     pub fn contradiction(&self, expected: &Expected<'_>) -> Option<String> {
-        let differs = |what: &str, said: &str, known: &str| {
-            (said != known)
-                .then(|| format!("it says that it is of {what} {:?}, but it is of {known}", cut(said)))
+        let differs = |what: &str, stated: &str, known: &str| {
+            (stated != known).then(|| format!("it names {what} {:?}, but belongs to {known}", cut(stated)))
         };
-        let numbers = |what: &str, said: i64, known: Option<i64>| {
-            differs(what, &said.to_string(), &known.unwrap_or(said).to_string())
+        let numbers = |what: &str, stated: i64, known: Option<i64>| {
+            differs(what, &stated.to_string(), &known.unwrap_or(stated).to_string())
         };
         numbers("repository", self.repository_id, expected.repository_id)
             .or_else(|| numbers("run", self.run_id, Some(expected.run_id)))
             .or_else(|| numbers("attempt", self.run_attempt, Some(expected.run_attempt)))
             .or_else(|| {
-                let (said, known) = self.check_run_id.zip(expected.check_run_id)?;
-                numbers("job", said, Some(known))
+                let (stated, known) = self.check_run_id.zip(expected.check_run_id)?;
+                numbers("job", stated, Some(known))
             })
             .or_else(|| differs("commit", &self.head_sha, expected.head_sha.unwrap_or(&self.head_sha)))
             .or_else(|| differs("trace", &self.trace_id.to_string(), &expected.trace_id.to_string()))
     }
 
-    /// Facts of the runner as attributes: texts, numbers and truths.
+    /// Facts about the runner as attributes. Only strings, numbers and booleans are kept.
     #[must_use]
     pub fn runner_attributes(&self) -> Vec<(String, AttributeValue)> {
         scalars(&self.runner)
     }
 
-    /// The matrix as attributes: texts, numbers and truths.
+    /// The matrix as attributes, in the workflow's order. Only strings, numbers and booleans are kept.
     #[must_use]
     pub fn matrix_attributes(&self) -> Vec<(String, AttributeValue)> {
         scalars(&self.matrix)
     }
 
-    /// Each cache that was asked, and whether it had what was wanted.
+    /// The state of each cache by its name. Unknown states are ignored.
     #[must_use]
     pub fn caches(&self) -> Vec<(String, CacheState)> {
         let state = |value: &Value| CacheState::parse(value.as_str()?);
@@ -224,7 +208,7 @@ fn scalars(entries: &[(String, Value)]) -> Vec<(String, AttributeValue)> {
     let scalar = |value: &Value| {
         Some(match value {
             Value::String(text) => AttributeValue::String(shortened(text)),
-            Value::Bool(truth) => AttributeValue::Bool(*truth),
+            Value::Bool(value) => AttributeValue::Bool(*value),
             Value::Number(number) => match number.as_i64() {
                 Some(integer) => AttributeValue::Int(integer),
                 None => AttributeValue::Double(number.as_f64()?),
@@ -251,7 +235,7 @@ fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<St
 
 fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     let Integer(number) = Integer::deserialize(deserializer)?;
-    if number < 0 { Err(D::Error::custom("a number that is not negative is expected")) } else { Ok(number) }
+    if number < 0 { Err(D::Error::custom("expected a number that is not negative")) } else { Ok(number) }
 }
 
 fn optional_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
@@ -260,20 +244,22 @@ fn optional_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
         .filter(|number| *number > 0))
 }
 
-/// The manifest's own bound keeps what is passed over small.
+/// The entries of an object, or none for `null`. Ignored entries cannot be large, because the manifest's
+/// size is limited.
 fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, Value)>, D::Error> {
     let Entries(entries) = Option::deserialize(deserializer)?.unwrap_or_default();
     Ok(entries)
 }
 
-/// The same in an order that does not depend on the writer's.
+/// As [`entries`], sorted by key.
 fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, Value)>, D::Error> {
     let mut entries = entries(deserializer)?;
     entries.sort_by(|(one, _), (other, _)| one.cmp(other));
     Ok(entries)
 }
 
-/// An object's first entries as they are written; of two of one key the first.
+/// The first [`ENTRIES`] entries of an object in their order. Of entries with the same key the first is
+/// kept.
 #[derive(Default)]
 struct Entries(Vec<(String, Value)>);
 

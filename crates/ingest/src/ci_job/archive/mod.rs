@@ -1,7 +1,7 @@
-//! What the companion action ships of one job: a manifest, spans and reports, as the zip that
-//! GitHub serves of an artifact or as the body of an upload. Hostile: every bound is held while
-//! it is read, digests have to be the manifest's, and everything that is said is a claim until
-//! somebody holds it against GitHub's word. Spans come out as they were sent: not redacted.
+//! Reads one job's archive from the companion action: a manifest, spans and reports. It is the zip
+//! of an artifact or the body of an upload. The input may be hostile: limits hold while it is read,
+//! digests must match the manifest, and the manifest is a claim until it is compared with GitHub.
+//! Does not redact the spans.
 
 mod container;
 mod contents;
@@ -13,29 +13,27 @@ mod tests;
 mod upload;
 
 pub use self::error::ArchiveError;
-pub use self::manifest::{Calibration, Expected, FileEntry, LeftOut, Manifest};
+pub use self::manifest::{Calibration, Expected, Manifest};
 use pacegate_engine::model::span::Span;
 
-/// Bytes of an archive as it is shipped.
+/// Most bytes of an archive, compressed.
 pub const ARCHIVE_BYTES: usize = 32 << 20;
-/// Bytes of all it holds when they are inflated; lines beyond are left out.
+/// Most bytes of all spans and reports of an archive, inflated. Later lines are left out.
 const INFLATED_BYTES: u64 = 128 << 20;
-/// Bytes of the manifest.
+/// Most bytes of the manifest, inflated.
 const MANIFEST_BYTES: usize = 256 << 10;
 
 const MANIFEST_FILE: &str = "manifest.json";
 const SPANS_FILE: &str = "spans.jsonl.gz";
 const REPORTS_FILE: &str = "reports.jsonl.gz";
 
-/// What a job shipped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobArchive {
-    /// What it says of itself.
     pub manifest: Manifest,
-    /// Spans of the job and of its reports, all in the manifest's trace; none of them is the
-    /// job's own.
+    /// Spans of the job and of its reports, all in the manifest's trace. The job's own span is not
+    /// among them.
     pub spans: Vec<Span>,
-    /// What was left out, for people.
+    /// For the run's page or the sender: data that was left out.
     pub notes: Vec<String>,
 }
 
@@ -43,18 +41,18 @@ impl JobArchive {
     /// Reads the zip of an artifact.
     ///
     /// # Errors
-    /// [`ArchiveError`]: nothing of it may be used.
+    /// [`ArchiveError`] if the whole archive is refused.
     pub fn from_zip(bytes: &[u8]) -> Result<Self, ArchiveError> {
         let files = container::files(bytes)?;
         let manifest = Manifest::read(&files.manifest)?;
         contents::read(manifest, files.spans.as_deref(), files.reports.as_deref())
     }
 
-    /// Reads the body of an upload: gzip members, of the line with the manifest, of the spans
-    /// and of the reports.
+    /// Reads the body of an upload. It consists of gzip members: a line with the manifest, the spans,
+    /// and the reports.
     ///
     /// # Errors
-    /// [`ArchiveError`]: nothing of it may be used.
+    /// [`ArchiveError`] if the whole archive is refused.
     pub fn from_upload(body: &[u8]) -> Result<Self, ArchiveError> {
         let (manifest, rest) = upload::manifest(body)?;
         let (spans, reports) = upload::files(&manifest, rest)?;

@@ -1,5 +1,6 @@
-//! The reports of a job: each was in a file that was last written at a moment, so what it tells
-//! of had ended by then. Bounded in number and size; one that can't be read is told.
+//! Reads the reports of a job. The work in a report ended before its file was last written, so this
+//! time ends the report's spans. Number and size are limited. An unreadable report is left out with
+//! a note.
 
 use std::sync::Arc;
 
@@ -13,11 +14,12 @@ use crate::reports::Reports;
 use pacegate_engine::model::ids::{SpanId, TraceId};
 use pacegate_engine::model::span::{AttributeValue, Attributes, Resource, Span};
 
-/// Reports of a job, and bytes of one.
+/// Most reports of a job.
 const REPORTS: usize = 500;
+/// Most bytes of a report.
 const REPORT_BYTES: usize = 16 << 20;
-/// Reports of which it is told that they could not be read.
-const TOLD: usize = 5;
+/// Most notes on unreadable reports.
+const NOTES: usize = 5;
 
 #[derive(Deserialize)]
 struct Line<'a> {
@@ -36,27 +38,27 @@ struct File<'a> {
     content_base64: std::borrow::Cow<'a, str>,
 }
 
-/// The job that the reports are of.
-pub(super) struct OfJob<'a> {
+/// The job that wrote the reports.
+pub(super) struct JobContext<'a> {
     pub trace: TraceId,
+    /// The job's span, the parent of the reports' spans.
     pub span: SpanId,
     pub began_ns: i64,
     pub ended_ns: i64,
     pub service_name: Option<&'a str>,
 }
 
-/// Reports that were read.
 #[derive(Default)]
 pub(super) struct ReportFiles {
     reports: Reports,
-    /// Of each, when its file was last written.
+    /// Of each report, when its file was last written.
     modified_at: Vec<i64>,
     problems: Vec<String>,
     lines: usize,
 }
 
 impl ReportFiles {
-    /// Reads a line.
+    /// Reads one line of the reports file.
     pub(super) fn add(&mut self, line: &[u8]) {
         self.lines += 1;
         if self.lines > REPORTS {
@@ -78,23 +80,23 @@ impl ReportFiles {
         }
     }
 
-    /// Spans below the job, and what was left out.
-    pub(super) fn spans(self, job: &OfJob<'_>) -> (Vec<Span>, Vec<String>) {
-        let parent = span_of(job);
+    /// Returns spans below the job, and notes on reports that were left out.
+    pub(super) fn spans(self, job: &JobContext<'_>) -> (Vec<Span>, Vec<String>) {
+        let parent = parent_span(job);
         let modified_at = self.modified_at;
         let (spans, left_out) = self.reports.into_spans(|at, report, seed| {
             let written = modified_at.get(at).copied().unwrap_or(job.ended_ns);
             report.spans_until(&parent, written.clamp(job.began_ns, job.ended_ns.max(job.began_ns)), seed)
         });
-        let told = self.problems.len().min(TOLD);
-        let more = self.problems.len() - told + self.lines.saturating_sub(REPORTS);
-        let mut notes: Vec<String> = self.problems.into_iter().take(told).collect();
+        let noted = self.problems.len().min(NOTES);
+        let more = self.problems.len() - noted + self.lines.saturating_sub(REPORTS);
+        let mut notes: Vec<String> = self.problems.into_iter().take(noted).collect();
         if more > 0 {
             notes.push(format!("{more} more reports were left out"));
         }
         if left_out > 0 {
             notes.push(format!(
-                "{left_out} parts of its reports were left out; the suites, what failed and the slowest were kept"
+                "{left_out} parts of its reports were left out; suites, failures and the slowest parts were kept"
             ));
         }
         (spans, notes)
@@ -102,20 +104,20 @@ impl ReportFiles {
 }
 
 fn content(file: &File<'_>) -> Result<Vec<u8>, String> {
-    // Four characters stand for three bytes.
+    // Base64 uses four characters for three bytes.
     if file.content_base64.len() > REPORT_BYTES / 3 * 4 + 4 {
         return Err(format!("it is larger than {} MiB", REPORT_BYTES >> 20));
     }
     let bytes = base64::engine::general_purpose::STANDARD.decode(file.content_base64.as_bytes());
-    let bytes = bytes.map_err(|error| format!("it is no base64: {error}"))?;
+    let bytes = bytes.map_err(|error| format!("it is not base64: {error}"))?;
     if !file.sha256.eq_ignore_ascii_case(&hex::encode(Sha256::digest(&bytes))) {
         return Err("its SHA-256 differs".to_owned());
     }
     Ok(bytes)
 }
 
-/// The job's span, which the spans of its reports hang below; it is not one of them.
-fn span_of(job: &OfJob<'_>) -> Span {
+/// The parent of the reports' spans. It is not added to the archive's spans.
+fn parent_span(job: &JobContext<'_>) -> Span {
     let name = |name: &str| ("service.name".to_owned(), AttributeValue::String(name.to_owned()));
     let resource = Resource {
         attributes: Attributes(job.service_name.map(name).into_iter().collect()),

@@ -1,4 +1,4 @@
-//! Archives as the action writes them, and as somebody would who wants to do harm.
+//! Valid archives of the action, and adversarial ones.
 
 use std::io::{Cursor, Write};
 
@@ -46,7 +46,7 @@ fn entry(name: &str, bytes: &[u8], inflated: usize) -> Value {
             "inflated_bytes": inflated, "lines": 1, "spans": 1 })
 }
 
-/// A manifest of a job from 10 s to 100 s after the epoch, with what is to be different.
+/// A manifest of a job from 10 s to 100 s after the epoch. `change` replaces fields.
 fn manifest(files: &[Value], change: &Value) -> Value {
     let mut manifest = json!({
         "schema": 1, "repository": "acme/my-app", "repository_id": "1296269", "run_id": "29679449", "run_attempt": 1,
@@ -71,7 +71,7 @@ struct Shipped {
 }
 
 fn shipped(change: &Value) -> Shipped {
-    // The second is of a program that knew of no parent, the third poses as the job.
+    // The second request is from a program without the trace context. The third reuses the job's id.
     let lines = [
         request(TRACE, 1, JOB),
         request("00000000000000000000000000000001", 2, ""),
@@ -111,27 +111,30 @@ impl Shipped {
 }
 
 #[test]
-fn a_zip_and_an_upload_are_read_the_same() {
+fn zip_and_upload_are_read_alike() {
     let shipped = shipped(&json!({}));
     let archive = JobArchive::from_zip(&shipped.zip()).expect("an archive");
     assert_eq!(JobArchive::from_upload(&shipped.body()).expect("an upload"), archive);
     let names: Vec<(&str, i64, i64)> =
         archive.spans.iter().map(|s| (s.name.as_str(), s.start_ns / SECOND, s.end_ns / SECOND)).collect();
     let expected = [("step", 20, 30), ("step", 20, 30), ("suite", 55, 60), ("a", 55, 57), ("b", 57, 60)];
-    assert_eq!(names, expected, "a report had ended when its file was written");
+    assert_eq!(names, expected, "a report ends when its file was written");
     assert!(archive.spans.iter().all(|span| span.trace_id.to_string() == TRACE));
-    assert!(archive.spans.iter().all(|span| span.span_id.to_string() != JOB), "the job's own is GitHub's");
+    assert!(
+        archive.spans.iter().all(|span| span.span_id.to_string() != JOB),
+        "the job's own span comes from GitHub"
+    );
     let manifest = archive.manifest;
     assert_eq!((manifest.run_id, manifest.check_run_id), (29_679_449, Some(7)));
     assert_eq!(manifest.caches(), [("cargo".to_owned(), CacheState::Miss)]);
     assert_eq!(manifest.runner_attributes()[0], ("host.cpu.count".to_owned(), AttributeValue::Int(4)));
     let matrix: Vec<String> = manifest.matrix_attributes().into_iter().map(|(key, _)| key).collect();
-    assert_eq!(matrix, ["node", "os"], "what is no scalar is passed over");
+    assert_eq!(matrix, ["node", "os"], "only scalars are kept");
     assert!(archive.notes.is_empty(), "{:?}", archive.notes);
 }
 
 #[test]
-fn what_is_no_archive_of_the_action_is_refused() {
+fn invalid_zip_is_refused() {
     let good = shipped(&json!({}));
     let text = good.manifest.to_string();
     let with = |files: &[(&str, &[u8])]| {
@@ -170,9 +173,9 @@ fn what_is_no_archive_of_the_action_is_refused() {
     let at = zip64.len() - 10;
     zip64[at..at + 4].copy_from_slice(&size.to_le_bytes());
     for (what, bytes, reason) in [
-        ("nothing", Vec::new(), "no zip"),
-        ("a page", b"<html>an artifact that has expired</html>".to_vec(), "no zip"),
-        ("a comment", with_comment, "no zip"),
+        ("nothing", Vec::new(), "not a readable zip"),
+        ("a page", b"<html>an artifact that has expired</html>".to_vec(), "not a readable zip"),
+        ("a comment", with_comment, "not a readable zip"),
         ("60,000 files", thousands, "60000 files"),
         ("65,535 claimed", claims_many, "65535 files"),
         ("16 more", with(&many), "19 files"),
@@ -181,11 +184,11 @@ fn what_is_no_archive_of_the_action_is_refused() {
         ("an absolute path", zip(&[("/manifest.json", b"{}")]), "\"/manifest.json\""),
         ("a folder", zip(&[("spans.jsonl.gz/", b"")]), "does not write"),
         ("a link", link.finish().expect("memory").into_inner(), "does not write"),
-        ("one name twice", twice, "one name"),
+        ("one name twice", twice, "the same name"),
         ("no manifest", zip(&[(SPANS_FILE, &good.spans)]), "manifest.json is missing"),
         ("no spans", zip(&[(MANIFEST_FILE, text.as_bytes())]), "spans.jsonl.gz is missing"),
         ("a manifest of a megabyte", zip(&[(MANIFEST_FILE, &vec![b' '; 1 << 20])]), "larger than 256 KiB"),
-        ("a manifest that is none", zip(&[(MANIFEST_FILE, b"[]")]), "manifest can't be read"),
+        ("a manifest of another type", zip(&[(MANIFEST_FILE, b"[]")]), "manifest can't be read"),
         (
             "a deep manifest",
             zip(&[(MANIFEST_FILE, &b"{\"matrix\":".repeat(1_000))]),
@@ -199,7 +202,7 @@ fn what_is_no_archive_of_the_action_is_refused() {
 }
 
 #[test]
-fn files_are_those_of_their_manifest() {
+fn file_that_differs_from_its_manifest_is_refused() {
     let other = gzip(request(TRACE, 9, JOB).as_bytes());
     let bomb = gzip(&vec![b'0'; 40 << 20]);
     let listed = |bytes: &[u8], inflated: usize| json!({ "files": [entry(SPANS_FILE, bytes, inflated)] });
@@ -212,10 +215,10 @@ fn files_are_those_of_their_manifest() {
             other.clone(),
             "its SHA-256 differs",
         ),
-        ("more than it says", listed(&other, 10), other.clone(), "inflated size differs"),
-        ("a bomb that says little", listed(&bomb, 100), bomb.clone(), "inflated size differs"),
+        ("more than it states", listed(&other, 10), other.clone(), "inflated size differs"),
+        ("a bomb with a small stated size", listed(&bomb, 100), bomb.clone(), "inflated size differs"),
         ("a bomb", listed(&bomb, 40 << 20), bomb.clone(), "longer than 32 MiB"),
-        ("what is no gzip", listed(b"plain", 5), b"plain".to_vec(), "can't be inflated"),
+        ("not gzip", listed(b"plain", 5), b"plain".to_vec(), "can't be inflated"),
         ("another schema", json!({ "schema": 2 }), good.spans.clone(), "schema 2"),
         (
             "another file",
@@ -241,7 +244,7 @@ fn files_are_those_of_their_manifest() {
 }
 
 #[test]
-fn lines_that_cannot_be_used_are_told() {
+fn unusable_lines_are_left_out_with_notes() {
     let bad_report = report_line("a.xml", "no report", 0);
     let altered = report_line("b.xml", JUNIT, 0).replace("b.xml\",\"sha256\":\"", "b.xml\",\"sha256\":\"00");
     let many = (0..50_001).map(|_| "{}").collect::<Vec<_>>().join(",");
@@ -254,7 +257,7 @@ fn lines_that_cannot_be_used_are_told() {
     let dropped = json!({ "dropped": { "spans": 3, "bytes": 9, "reports": ["big.xml: too large"] } });
     let manifest = manifest(&files, &dropped).to_string();
     let bytes = zip(&[(MANIFEST_FILE, manifest.as_bytes()), (SPANS_FILE, &spans), (REPORTS_FILE, &reports)]);
-    let archive = JobArchive::from_zip(&bytes).expect("what can be read is read");
+    let archive = JobArchive::from_zip(&bytes).expect("the readable lines are read");
     assert_eq!(archive.spans.len(), 1);
     for part in [
         "line 1 of spans.jsonl.gz was left out",
@@ -271,7 +274,7 @@ fn lines_that_cannot_be_used_are_told() {
 }
 
 #[test]
-fn a_manifest_of_something_else_is_told() {
+fn manifest_of_another_run_is_a_contradiction() {
     let archive = JobArchive::from_zip(&shipped(&json!({})).zip()).expect("an archive");
     let own = Expected {
         repository_id: Some(1_296_269),
@@ -283,7 +286,11 @@ fn a_manifest_of_something_else_is_told() {
     };
     let check = |expected: Expected| archive.manifest.contradiction(&expected);
     assert_eq!(check(own), None);
-    assert_eq!(check(Expected { check_run_id: None, repository_id: None, ..own }), None, "nobody knows");
+    assert_eq!(
+        check(Expected { check_run_id: None, repository_id: None, ..own }),
+        None,
+        "unknown values are not compared"
+    );
     for (part, other) in [
         ("repository \"1296269\"", Expected { repository_id: Some(1), ..own }),
         ("run \"29679449\"", Expected { run_id: 1, ..own }),

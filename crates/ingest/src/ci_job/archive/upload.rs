@@ -1,5 +1,5 @@
-//! The body of an upload taken apart: its first gzip member is the line of the manifest, and the
-//! files that this one lists follow as they are.
+//! Splits the body of an upload. Its first gzip member is a line with the manifest. The files of the
+//! manifest follow unchanged. Refuses bytes after the last file.
 
 use std::io::Read;
 
@@ -7,17 +7,16 @@ use flate2::bufread::GzDecoder;
 use serde::Deserialize;
 
 use super::error::cut;
-use super::{
-    ARCHIVE_BYTES, ArchiveError, FileEntry, MANIFEST_BYTES, MANIFEST_FILE, Manifest, REPORTS_FILE, SPANS_FILE,
-};
+use super::manifest::FileEntry;
+use super::{ARCHIVE_BYTES, ArchiveError, MANIFEST_BYTES, MANIFEST_FILE, Manifest, REPORTS_FILE, SPANS_FILE};
 
 #[derive(Deserialize)]
-#[serde(expecting = "the line {\"manifest\": {...}} is expected first")]
+#[serde(expecting = "the first line to be {\"manifest\": {...}}")]
 struct Line {
     manifest: Manifest,
 }
 
-/// The manifest and what follows its member.
+/// Returns the manifest and the bytes after its gzip member.
 pub(super) fn manifest(body: &[u8]) -> Result<(Manifest, &[u8]), ArchiveError> {
     if body.len() > ARCHIVE_BYTES {
         return Err(ArchiveError::TooLarge { limit: ARCHIVE_BYTES as u64 });
@@ -35,11 +34,11 @@ pub(super) fn manifest(body: &[u8]) -> Result<(Manifest, &[u8]), ArchiveError> {
     Ok((read.manifest.checked()?, rest))
 }
 
-/// The bytes of the spans and of the reports.
-type OfFiles<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+/// The bytes of the spans file and of the reports file.
+type FileSlices<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
-/// The files, whose lengths are the manifest's.
-pub(super) fn files<'a>(manifest: &Manifest, rest: &'a [u8]) -> Result<OfFiles<'a>, ArchiveError> {
+/// Splits `rest` by the file sizes in the manifest.
+pub(super) fn files<'a>(manifest: &Manifest, rest: &'a [u8]) -> Result<FileSlices<'a>, ArchiveError> {
     let (spans, rest) = file(manifest.file(SPANS_FILE), SPANS_FILE, rest)?;
     let (reports, rest) = file(manifest.file(REPORTS_FILE), REPORTS_FILE, rest)?;
     if rest.is_empty() { Ok((spans, reports)) } else { Err(ArchiveError::TrailingBytes(rest.len())) }

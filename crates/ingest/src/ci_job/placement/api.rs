@@ -1,4 +1,5 @@
-//! The spans that GitHub's API told of a run, and where its jobs and steps are among them.
+//! Index of the spans from GitHub's API: finds jobs by span, by runner and by time. Only adds facts to
+//! a job's span, and never changes a value of GitHub's.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,40 +8,38 @@ use pacegate_engine::model::ids::SpanId;
 use pacegate_engine::model::run::RunResult;
 use pacegate_engine::model::span::{AttributeValue, Span};
 
-/// GitHub's times are whole seconds: an end may be so much later.
-pub(crate) const GRAIN_NS: i64 = 1_000_000_000;
+/// GitHub's times are whole seconds: an actual end may be up to this much later.
+pub(crate) const RESOLUTION_NS: i64 = 1_000_000_000;
 
 /// A step that ran.
 #[derive(Debug)]
 pub(crate) struct ApiStep {
     pub id: SpanId,
     pub start_ns: i64,
-    /// As it is told, in whole seconds.
+    /// In whole seconds.
     pub end_ns: i64,
-    /// Whether the runner added it: nothing of a workflow's own runs in it.
-    pub is_the_runners: bool,
+    /// Whether the runner added the step. No command of the workflow runs in it.
+    pub is_runner_step: bool,
 }
 
-/// A job.
 #[derive(Debug)]
 pub(crate) struct ApiJob {
     pub id: SpanId,
     pub name: String,
-    /// From when a runner had it.
+    /// The earliest time at which a runner can have started it.
     pub start_ns: i64,
     pub end_ns: i64,
-    /// Until when it waited for that, by GitHub's word.
+    /// The end of its wait for a runner, in whole seconds.
     pub waited_until_ns: i64,
-    /// In their order.
+    /// Steps that ran, in order of time.
     pub steps: Vec<ApiStep>,
-    /// Names of the stages right below it, which are GitHub's.
+    /// Names of the stages directly below it. Sent spans must not use them there.
     pub stage_names: HashSet<String>,
     runner: Option<String>,
-    /// Where its span is.
+    /// Index of its span.
     at: usize,
 }
 
-/// What GitHub told of a run.
 #[derive(Debug, Default)]
 pub(crate) struct ApiTrace {
     pub spans: Vec<Span>,
@@ -79,8 +78,8 @@ impl ApiTrace {
             let job = &mut jobs[job];
             job.stage_names.insert(stage_name(span));
             if span.attributes.get("github.step.number").is_none() {
-                // Its wait for a runner, which it may have had for so much less.
-                job.start_ns = job.start_ns.max(span.end_ns.saturating_sub(GRAIN_NS));
+                // The wait for a runner. It may have ended up to a second earlier.
+                job.start_ns = job.start_ns.max(span.end_ns.saturating_sub(RESOLUTION_NS));
                 job.waited_until_ns = job.waited_until_ns.max(span.end_ns);
             } else if span.attributes.text("cicd.pipeline.task.run.result").as_deref()
                 != Some(RunResult::Skip.as_str())
@@ -89,7 +88,7 @@ impl ApiTrace {
                     id: span.span_id,
                     start_ns: span.start_ns,
                     end_ns: span.end_ns,
-                    is_the_runners: is_the_runners(&span.name),
+                    is_runner_step: is_runner_step(&span.name),
                 });
             }
         }
@@ -99,39 +98,43 @@ impl ApiTrace {
         Self { spans, jobs, ids, by_span }
     }
 
-    /// Whether a span is one of GitHub's own.
     pub(crate) fn is_known(&self, id: SpanId) -> bool {
         self.ids.contains(&id)
     }
 
-    /// The job that a span of GitHub's is, or is a part of.
+    /// The job of one of GitHub's spans: the span is the job, its wait or its step.
     pub(crate) fn job_of_span(&self, id: SpanId) -> Option<usize> {
         self.by_span.get(&id).copied()
     }
 
-    /// Of the jobs on a machine the one in whose time most of an interval lies.
+    /// The job on a runner with the largest overlap with an interval. Without an interval, the runner's
+    /// only job.
     pub(crate) fn job_on_runner(&self, name: &str, interval: Option<(i64, i64)>) -> Option<usize> {
-        let on_it = || self.jobs.iter().enumerate().filter(|(_, job)| job.runner.as_deref() == Some(name));
+        let on_runner =
+            || self.jobs.iter().enumerate().filter(|(_, job)| job.runner.as_deref() == Some(name));
         match interval {
-            Some(interval) => on_it()
-                .map(|(at, job)| (overlap(interval, (job.start_ns, job.end_ns.saturating_add(GRAIN_NS))), at))
+            Some(interval) => on_runner()
+                .map(|(at, job)| {
+                    (overlap(interval, (job.start_ns, job.end_ns.saturating_add(RESOLUTION_NS))), at)
+                })
                 .filter(|(shared, _)| *shared > 0)
                 .max_by_key(|(shared, at)| (*shared, std::cmp::Reverse(*at)))
                 .map(|(_, at)| at),
-            None => on_it().map(|(at, _)| at).next().filter(|_| on_it().count() == 1),
+            None => on_runner().map(|(at, _)| at).next().filter(|_| on_runner().count() == 1),
         }
     }
 
-    /// The job in whose time an interval lies, if it is the only one.
+    /// The job whose time contains an interval, if there is exactly one.
     pub(crate) fn only_job_around(&self, (from, to): (i64, i64)) -> Option<usize> {
         let mut around = self.jobs.iter().enumerate().filter(|(_, job)| {
-            from >= job.start_ns.saturating_sub(GRAIN_NS) && to <= job.end_ns.saturating_add(2 * GRAIN_NS)
+            from >= job.start_ns.saturating_sub(RESOLUTION_NS)
+                && to <= job.end_ns.saturating_add(2 * RESOLUTION_NS)
         });
         let first = around.next().map(|(at, _)| at);
         first.filter(|_| around.next().is_none())
     }
 
-    /// Adds what is known of a job to its span. What GitHub said stays.
+    /// Adds facts to a job's span. Existing attributes stay unchanged.
     pub(crate) fn add_facts(&mut self, job: usize, facts: BTreeMap<String, AttributeValue>) {
         let attributes = &mut self.spans[self.jobs[job].at].attributes;
         for (key, value) in facts {
@@ -142,13 +145,13 @@ impl ApiTrace {
     }
 }
 
-/// GitHub's names for what it does around a workflow's own steps.
-fn is_the_runners(name: &str) -> bool {
+/// Matches GitHub's names of the steps that the runner adds around a workflow's steps.
+fn is_runner_step(name: &str) -> bool {
     matches!(name, "Set up job" | "Initialize containers" | "Stop containers" | "Complete job")
         || name.starts_with("Post ")
 }
 
-/// How much two intervals share.
+/// Length of the intersection of two intervals.
 pub(crate) fn overlap(a: (i64, i64), b: (i64, i64)) -> i64 {
     a.1.min(b.1).saturating_sub(a.0.max(b.0)).max(0)
 }

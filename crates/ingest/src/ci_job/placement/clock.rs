@@ -1,39 +1,40 @@
-//! Whether what a job sent can have happened while GitHub saw the job run. A machine's clock may
-//! be wrong by a constant, which is estimated from when it began and ended to record; what lies
-//! outside all the same contradicts GitHub.
+//! Checks whether a job's spans fit into the job's time on GitHub. A runner's clock may be wrong by a
+//! constant. It is estimated from the start and end of the recording. Spans that still lie outside
+//! contradict GitHub.
 
-use super::api::{ApiJob, GRAIN_NS};
+use super::api::{ApiJob, RESOLUTION_NS};
 use super::extent;
 use pacegate_engine::model::span::Span;
 
-/// How far outside of a job's time a span may lie.
-const TOLERANCE_NS: i64 = 2 * GRAIN_NS;
-/// A machine's clock is not further off than this.
-const LARGEST_SHIFT_NS: i64 = 600 * GRAIN_NS;
-/// Where nobody says when it recorded.
-const LARGEST_UNTOLD_SHIFT_NS: i64 = 30 * GRAIN_NS;
+/// Spans may lie this far outside of the job's time.
+const TOLERANCE_NS: i64 = 2 * RESOLUTION_NS;
+/// Largest accepted error of a runner's clock.
+const MAX_SHIFT_NS: i64 = 600 * RESOLUTION_NS;
+/// The same if the times of the recording are not known.
+const MAX_SHIFT_WITHOUT_RECORDING_NS: i64 = 30 * RESOLUTION_NS;
 
-/// How spans lie in their job's time.
+/// Result of [`fit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// In it, once so many nanoseconds are added.
+    /// The spans fit after a shift by this many nanoseconds.
     Within(i64),
-    /// Not in it, with whatever clock.
+    /// No accepted shift makes them fit.
     Contradiction,
 }
 
-/// Holds a job's spans against its time.
+/// Compares spans with their job's time on GitHub. `recorded` is the time of the recording by the
+/// runner's clock.
 pub(crate) fn fit(job: &ApiJob, spans: &[Span], recorded: Option<(i64, i64)>) -> Fit {
     let Some(sent) = extent(spans) else { return Fit::Within(0) };
-    let window = (job.start_ns, job.end_ns.saturating_add(GRAIN_NS));
+    let window = (job.start_ns, job.end_ns.saturating_add(RESOLUTION_NS));
     if is_within(sent, window, 0) && recorded.is_none_or(|recorded| is_within(recorded, window, 0)) {
         return Fit::Within(0);
     }
-    // What it recorded ended when it packed, and began when the action did: that tells its clock.
-    // A few spans alone could be put anywhere.
+    // The recording covers most of the job, so its times show the clock's error. A few spans alone
+    // could fit in many places, so without a recording the shift must be small.
     let (shift, largest) = match recorded {
-        Some(recorded) => (estimate(recorded, window), LARGEST_SHIFT_NS),
-        None => (nearest(sent, window), LARGEST_UNTOLD_SHIFT_NS),
+        Some(recorded) => (estimate(recorded, window), MAX_SHIFT_NS),
+        None => (nearest(sent, window), MAX_SHIFT_WITHOUT_RECORDING_NS),
     };
     if shift.abs() > largest || !is_within(sent, window, shift) {
         return Fit::Contradiction;
@@ -46,8 +47,8 @@ fn is_within((from, to): (i64, i64), window: (i64, i64), shift: i64) -> bool {
         && to.saturating_add(shift) <= window.1.saturating_add(TOLERANCE_NS)
 }
 
-/// The shift that puts an interval into another: the middle of those that do; of one that is too
-/// long, the middle of both.
+/// The shift that moves an interval into `window`: zero if that fits, else the middle of all that
+/// fit. An interval that is too long is centered.
 fn estimate((from, to): (i64, i64), window: (i64, i64)) -> i64 {
     let (earliest, latest) = (window.0.saturating_sub(from), window.1.saturating_sub(to));
     if (earliest.min(latest)..=earliest.max(latest)).contains(&0) && earliest <= latest {
@@ -56,13 +57,14 @@ fn estimate((from, to): (i64, i64), window: (i64, i64)) -> i64 {
     i64::midpoint(earliest, latest)
 }
 
-/// The smallest shift that puts an interval into another, or its beginning there.
+/// The smallest shift that moves an interval into `window`. For an interval that is too long, the shift
+/// that aligns its start.
 fn nearest((from, to): (i64, i64), window: (i64, i64)) -> i64 {
     let (earliest, latest) = (window.0.saturating_sub(from), window.1.saturating_sub(to));
     if earliest > 0 { earliest } else { latest.min(0).max(earliest) }
 }
 
-/// Moves a span in time.
+/// Moves a span and its events in time.
 pub(crate) fn shift(span: &mut Span, by: i64) {
     span.start_ns = span.start_ns.saturating_add(by);
     span.end_ns = span.end_ns.saturating_add(by);
@@ -71,13 +73,12 @@ pub(crate) fn shift(span: &mut Span, by: i64) {
     }
 }
 
-/// In words.
+/// A note on the run about a shifted clock.
 pub(crate) fn note(job: &str, shift: i64) -> String {
     let tenths = shift.unsigned_abs() / 100_000_000;
     let way = if shift > 0 { "behind" } else { "ahead" };
     format!(
-        "the clock of the machine of job {job} was about {}.{} s {way}: what it sent was shifted, durations are \
-         unchanged",
+        "the clock of the runner of job {job} was about {}.{} s {way}: its spans were shifted, durations are unchanged",
         tenths / 10,
         tenths % 10
     )

@@ -1,7 +1,7 @@
-//! What the steps of jobs sent, made part of the trace that GitHub's API told of their run: each
-//! part below the step in whose time it lies. GitHub's word stays what it is: nothing that was
-//! sent takes the place of a run's, a job's or a step's span, lengthens it, fails it or says that
-//! it waited. Pure, and the same in whatever order things come.
+//! Adds the spans that jobs sent to the trace from GitHub's API. Each tree of spans becomes a child
+//! of the step during which it ran. Pure, and independent of the order of its input.
+//! GitHub's spans never change: a sent span cannot replace the span of a run, a job or a step,
+//! lengthen it, fail it, or mark it as a wait.
 
 mod api;
 mod clock;
@@ -19,31 +19,30 @@ use pacegate_engine::model::ids::SpanId;
 use pacegate_engine::model::run::CONTRADICTED;
 use pacegate_engine::model::span::{AttributeValue, Span};
 
-/// Most spans of one run that jobs add.
-const MOST_SPANS: usize = 200_000;
+/// Most spans that jobs add to one run.
+const MAX_SPANS: usize = 200_000;
 
-/// What one job sent.
+/// The spans and facts that one job sent.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct JobSpans {
-    /// The job, where it is known which: GitHub's own, or the one that its runner and times mean.
     pub job: JobClaim,
-    /// Under the run's trace. Their parents are each other, the job or nobody.
+    /// In the run's trace. A parent is another sent span, the job, or missing.
     pub spans: Vec<Span>,
-    /// When the machine says that it began and ended to record, nanoseconds since the epoch.
+    /// Start and end of the recording by the runner's clock, nanoseconds since the epoch.
     pub recorded: Option<(i64, i64)>,
-    /// What is known of the machine and the job, for the job's span.
+    /// Attributes for the job's span: facts about the runner and the job.
     pub facts: Vec<(String, AttributeValue)>,
 }
 
-/// How a job that sent spans is found.
+/// How to find the job that sent spans.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum JobClaim {
-    /// By the span that its steps were told as their parent.
+    /// By the parent span id that its steps received.
     Span(SpanId),
-    /// By its machine's name: of those on it the one in whose time most of it lies. The other is
-    /// what its steps were told as their parent.
+    /// By the runner's name: of its jobs, the one with the largest overlap in time. The id is the parent
+    /// span id that the steps received.
     Runner(String, SpanId),
-    /// Each span by its ancestors, else by its time.
+    /// For each span by its ancestors, else by its time.
     #[default]
     Unknown,
 }
@@ -51,43 +50,46 @@ pub enum JobClaim {
 /// A run's spans with those of its jobs.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Merged {
-    /// Those of the API first, in their order.
+    /// The API's spans in their order, then the added spans.
     pub spans: Vec<Span>,
-    /// What was left out, for people. One begins with [`CONTRADICTED`] if GitHub's times are
-    /// contradicted.
+    /// Notes for the run's page on data that was left out. A note begins with [`CONTRADICTED`] if sent
+    /// times contradict GitHub's.
     pub notes: Vec<String>,
 }
 
-/// Adds what jobs sent to the spans that the API's answers are. All are spans of one trace.
+/// Adds sent spans to the API's spans. All must be spans of one trace.
 #[must_use]
 pub fn merge(api: Vec<Span>, sent: Vec<JobSpans>) -> Merged {
     let api = ApiTrace::of(api);
-    let mut gathered = Gathered::default();
-    for of_job in sent {
-        gathered.add(&api, of_job);
+    let mut assignment = Assignment::default();
+    for job_spans in sent {
+        assignment.add(&api, job_spans);
     }
-    gathered.finish(api)
+    assignment.finish(api)
 }
 
-/// What one job sent, all of it.
+/// All data that was sent for one job.
 #[derive(Default)]
-struct OfJob {
+struct JobData {
     spans: Vec<Span>,
     recorded: Option<(i64, i64)>,
     facts: BTreeMap<String, AttributeValue>,
-    /// Facts that were told in two ways.
+    /// Keys of facts that were sent with different values.
     disputed: HashSet<String>,
 }
 
+/// The assignment of sent spans to the API's jobs.
 #[derive(Default)]
-struct Gathered {
-    by_job: BTreeMap<usize, OfJob>,
-    nowhere: usize,
+struct Assignment {
+    by_job: BTreeMap<usize, JobData>,
+    /// Spans without a job.
+    without_job: usize,
+    /// Spans with the id of one of GitHub's spans.
     protected: usize,
 }
 
-impl Gathered {
-    /// Finds the job of everything that was sent together.
+impl Assignment {
+    /// Assigns spans that were sent together to one job.
     fn add(&mut self, api: &ApiTrace, mut sent: JobSpans) {
         let before = sent.spans.len();
         sent.spans.retain(|span| !api.is_known(span.span_id));
@@ -100,29 +102,29 @@ impl Gathered {
             JobClaim::Unknown => return self.add_each(api, sent.spans),
         };
         let Some(job) = job else {
-            self.nowhere += sent.spans.len();
+            self.without_job += sent.spans.len();
             return;
         };
-        let of_job = self.by_job.entry(job).or_default();
-        of_job.spans.extend(sent.spans);
-        of_job.recorded = match (of_job.recorded, sent.recorded) {
+        let data = self.by_job.entry(job).or_default();
+        data.spans.extend(sent.spans);
+        data.recorded = match (data.recorded, sent.recorded) {
             (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
             (a, b) => a.or(b),
         };
         for (key, value) in sent.facts {
-            match of_job.facts.get(&key) {
+            match data.facts.get(&key) {
                 Some(known) if *known != value => {
-                    of_job.disputed.insert(key);
+                    data.disputed.insert(key);
                 }
                 Some(_) => {}
                 None => {
-                    of_job.facts.insert(key, value);
+                    data.facts.insert(key, value);
                 }
             }
         }
     }
 
-    /// Spans that were sent without a word on their job.
+    /// Assigns spans whose job is not known, tree by tree.
     fn add_each(&mut self, api: &ApiTrace, spans: Vec<Span>) {
         let parents: HashMap<SpanId, SpanId> =
             spans.iter().filter_map(|span| Some((span.span_id, span.parent_span_id?))).collect();
@@ -140,7 +142,7 @@ impl Gathered {
             });
             match job {
                 Some(job) => self.by_job.entry(job).or_default().spans.push(span),
-                None => self.nowhere += 1,
+                None => self.without_job += 1,
             }
         }
     }
@@ -148,9 +150,9 @@ impl Gathered {
     fn finish(self, mut api: ApiTrace) -> Merged {
         let mut notes = Vec::new();
         let mut added = Vec::new();
-        let (mut crowded, mut homeless, mut beside) = (0, 0, placing::MOST_BESIDE_STEPS);
-        for (at, of_job) in self.by_job {
-            let OfJob { mut spans, recorded, mut facts, disputed } = of_job;
+        let (mut over_limit, mut unplaced, mut job_level) = (0, 0, placing::MAX_JOB_LEVEL_SPANS);
+        for (at, data) in self.by_job {
+            let JobData { mut spans, recorded, mut facts, disputed } = data;
             put_in_order(&mut spans);
             let job = &api.jobs[at];
             let shift = match clock::fit(job, &spans, recorded) {
@@ -166,22 +168,26 @@ impl Gathered {
                     clock::shift(span, shift);
                 }
             }
-            let room = MOST_SPANS.saturating_sub(added.len());
-            crowded += spans.len().saturating_sub(room);
-            spans.truncate(room);
-            homeless += placing::place(job, &mut spans, &mut beside);
+            let remaining = MAX_SPANS.saturating_sub(added.len());
+            over_limit += spans.len().saturating_sub(remaining);
+            spans.truncate(remaining);
+            unplaced += placing::place(job, &mut spans, &mut job_level);
             facts.retain(|key, _| !disputed.contains(key));
             if !disputed.is_empty() {
-                notes.push(format!("job {} told {} in two ways", job.name, counted(disputed.len(), "fact")));
+                let facts = counted(disputed.len(), "fact");
+                notes.push(format!("job {} sent different values for {facts}", job.name));
             }
             api.add_facts(at, facts);
             added.extend(spans);
         }
         for (count, why) in [
-            (self.nowhere, "belong to no job of this run: left out"),
-            (self.protected, "posed as the run's, a job's or a step's own: left out"),
-            (crowded, "were too many for one run: left out"),
-            (homeless, "lie in no step's time, and were too many, too early or named like a step: left out"),
+            (self.without_job, "belong to no job of this run: left out"),
+            (self.protected, "reused the id of the run, a job or a step: left out"),
+            (over_limit, "exceeded the limit of one run: left out"),
+            (
+                unplaced,
+                "ran outside of all steps, and were too many, too early or named like a step: left out",
+            ),
         ] {
             if count > 0 {
                 notes.push(format!("{} that jobs sent {why}", counted(count, "span")));
@@ -193,7 +199,8 @@ impl Gathered {
     }
 }
 
-/// Earliest first; of two copies of a span the one that says more. Ties are broken by what they are.
+/// Removes copies of a span and sorts by start. Of two copies the one with more attributes, events and
+/// links is kept. Ties depend only on the content.
 fn put_in_order(spans: &mut Vec<Span>) {
     let weight = |span: &Span| (span.attributes.0.len(), span.events.len(), span.links.len());
     spans.sort_by(|a, b| {
@@ -209,32 +216,33 @@ fn put_in_order(spans: &mut Vec<Span>) {
     spans.sort_by_key(|span| (span.start_ns, span.span_id));
 }
 
-/// Of each span the first ancestor that was not sent with them, else the last one that was; in a
-/// circle the smallest of it. Linear.
+/// The root of each span: its nearest ancestor that was not sent with these spans, or the topmost
+/// sent one. In a cycle it is the smallest id of the cycle. Takes linear time.
 fn topmost(spans: &[Span], parents: &HashMap<SpanId, SpanId>) -> HashMap<SpanId, SpanId> {
     let mut root_of: HashMap<SpanId, SpanId> = HashMap::with_capacity(spans.len());
     for span in spans {
-        let (mut way, mut on_it) = (Vec::new(), HashMap::new());
+        let (mut path, mut on_path) = (Vec::new(), HashMap::new());
         let mut at = span.span_id;
         let root = loop {
             if let Some(known) = root_of.get(&at) {
                 break *known;
             }
-            if let Some(from) = on_it.insert(at, way.len()) {
-                let circle: &[SpanId] = &way[from..];
-                break circle.iter().copied().min().unwrap_or(at);
+            if let Some(from) = on_path.insert(at, path.len()) {
+                let cycle: &[SpanId] = &path[from..];
+                break cycle.iter().copied().min().unwrap_or(at);
             }
-            way.push(at);
+            path.push(at);
             match parents.get(&at) {
                 Some(parent) => at = *parent,
                 None => break at,
             }
         };
-        root_of.extend(way.into_iter().map(|id| (id, root)));
+        root_of.extend(path.into_iter().map(|id| (id, root)));
     }
     root_of
 }
 
+/// Earliest start and latest end.
 fn extent(spans: &[Span]) -> Option<(i64, i64)> {
     let first = spans.iter().map(|span| span.start_ns).min()?;
     Some((first, spans.iter().map(|span| span.end_ns.max(span.start_ns)).max()?))
@@ -242,8 +250,8 @@ fn extent(spans: &[Span]) -> Option<(i64, i64)> {
 
 fn contradiction(job: &ApiJob, spans: usize) -> String {
     format!(
-        "{CONTRADICTED} what job {} sent ({}) lies outside of the time in which GitHub saw it run; it was left out, \
-         and only GitHub's own times were judged",
+        "{CONTRADICTED} the data of job {} ({}) lies outside of the job's time on GitHub; it was left out, and only \
+         GitHub's own times were judged",
         job.name,
         counted(spans, "span")
     )

@@ -1,4 +1,4 @@
-//! Where sent spans hang, whose clock is believed, and the law that GitHub's word stays what it is.
+//! Tests of parents, clock shifts, and the property that GitHub's spans never change.
 
 use proptest::prelude::*;
 
@@ -13,8 +13,8 @@ use pacegate_engine::model::trace::Trace;
 const SECOND: i64 = 1_000_000_000;
 const JOB: u32 = 10;
 
-/// A run with a job from 20 s to 100 s: steps `setup` to 22 s, `tests` to 90 s, the runner's own for a
-/// second and `post`, and a job beside it.
+/// A run with two jobs. The job `test` runs from 20 s to 100 s. Its steps are `setup` to 22 s, `tests` to
+/// 90 s, a step of the runner for one second, and `post` from 95 s.
 fn api() -> Vec<Span> {
     let of_job = |id: u32, parent: u32, name: &str, from: i64, to: i64| {
         SpanBuilder::new(id, name)
@@ -63,7 +63,7 @@ fn stages(merged: &Merged) -> Vec<StageSample> {
     extract(&Trace::build(merged.spans.clone()).expect("a trace")).stages
 }
 
-/// Paths of the stages that were sent.
+/// Paths of the stages of sent spans.
 fn sent_paths(merged: &Merged) -> Vec<String> {
     let of_github: Vec<String> =
         stages(&merge(api(), Vec::new())).iter().map(|s| s.path.join(" / ")).collect();
@@ -72,29 +72,25 @@ fn sent_paths(merged: &Merged) -> Vec<String> {
 }
 
 #[test]
-fn a_span_hangs_below_the_step_in_whose_time_most_of_it_lies() {
+fn span_is_placed_below_the_overlapping_step() {
     for (what, sent, expected) in [
         ("in a step", vec![span(50, "a", 30_000, 40_000)], "CI / test / tests / a"),
         ("below the job's", vec![span(50, "a", 30_000, 40_000).parent(JOB)], "CI / test / tests / a"),
-        ("below an unknown one", vec![span(50, "a", 30_000, 40_000).parent(99)], "CI / test / tests / a"),
+        ("below an unknown span", vec![span(50, "a", 30_000, 40_000).parent(99)], "CI / test / tests / a"),
         ("across a boundary", vec![span(50, "a", 20_500, 40_000)], "CI / test / tests / a"),
-        ("in the second that both share", vec![span(50, "a", 22_100, 22_200)], "CI / test / tests / a"),
+        ("in a second shared by two steps", vec![span(50, "a", 22_100, 22_200)], "CI / test / tests / a"),
         ("in a step's last second", vec![span(50, "a", 90_300, 90_800)], "CI / test / tests / a"),
-        ("a moment", vec![span(50, "a", 96_000, 96_000)], "CI / test / post / a"),
-        ("between two", vec![span(50, "a", 92_000, 94_000)], "CI / test / a"),
+        ("without duration", vec![span(50, "a", 96_000, 96_000)], "CI / test / post / a"),
+        ("between two steps", vec![span(50, "a", 92_000, 94_000)], "CI / test / a"),
+        ("with a step as parent", vec![span(50, "a", 30_000, 31_000).parent(12)], "CI / test / setup / a"),
+        ("not below a skipped step", vec![span(50, "a", 50_000, 50_000)], "CI / test / tests / a"),
         (
-            "below a step that it names",
-            vec![span(50, "a", 30_000, 31_000).parent(12)],
-            "CI / test / setup / a",
-        ),
-        ("not below a step that was skipped", vec![span(50, "a", 50_000, 50_000)], "CI / test / tests / a"),
-        (
-            "with what is below it, wherever that lies",
+            "with its descendants at any time",
             vec![span(50, "a", 30_000, 89_000), span(51, "b", 90_500, 96_000).parent(50)],
             "CI / test / tests / a|CI / test / tests / a / b",
         ),
         (
-            "in a circle the earliest",
+            "in a cycle the earliest",
             vec![span(51, "b", 31_000, 32_000).parent(50), span(50, "a", 30_000, 40_000).parent(51)],
             "CI / test / tests / a|CI / test / tests / a / b",
         ),
@@ -102,14 +98,14 @@ fn a_span_hangs_below_the_step_in_whose_time_most_of_it_lies() {
         let merged = merge(api(), vec![of_job(sent.into_iter().map(SpanBuilder::build).collect())]);
         assert_eq!(sent_paths(&merged).join("|"), expected, "{what}: {:?}", merged.notes);
         assert!(merged.notes.is_empty(), "{what}: {:?}", merged.notes);
-        // The raw trace is read again where it is shown.
+        // Pages build the trace again from the stored raw trace.
         let trace = Trace::build(merged.spans).expect("a trace");
         assert_eq!(trace.repairs().notes(), Vec::<String>::new(), "{what}");
     }
 }
 
 #[test]
-fn a_job_is_found_by_its_machine_or_its_time() {
+fn job_is_found_by_runner_or_time() {
     let sent = || vec![span(50, "a", 30_000, 40_000).build()];
     let runner = |name: &str| JobClaim::Runner(name.to_owned(), id(77));
     for (claim, expected) in [
@@ -121,13 +117,13 @@ fn a_job_is_found_by_its_machine_or_its_time() {
     ] {
         let merged = merge(api(), vec![JobSpans { job: claim.clone(), ..of_job(sent()) }]);
         assert_eq!(sent_paths(&merged).join("|"), expected, "{claim:?}");
-        let is_told = merged.notes.iter().any(|note| note.contains("belong to no job"));
-        assert_eq!(is_told, expected.is_empty(), "{:?}", merged.notes);
+        let is_noted = merged.notes.iter().any(|note| note.contains("belong to no job"));
+        assert_eq!(is_noted, expected.is_empty(), "{:?}", merged.notes);
     }
 }
 
 #[test]
-fn a_clock_that_is_off_is_put_right_and_other_times_are_no_evidence() {
+fn clock_offset_is_corrected_and_impossible_times_refused() {
     for (what, times_ms, recorded_s, expected) in [
         ("right", (30_000, 40_000), Some((21, 99)), Ok(30)),
         ("a little early", (18_500, 19_500), Some((21, 99)), Ok(18)),
@@ -137,8 +133,8 @@ fn a_clock_that_is_off_is_put_right_and_other_times_are_no_evidence() {
         ("before the job", (5_000, 15_000), Some((21, 99)), Err(())),
         ("longer than the job", (0, 130_000), Some((21, 99)), Err(())),
         ("an hour off", (3_630_000, 3_640_000), Some((3_621, 3_699)), Err(())),
-        ("a few seconds off, untold", (15_000, 80_000), None, Ok(19)),
-        ("an hour off, untold", (3_630_000, 3_640_000), None, Err(())),
+        ("a few seconds off, no recording", (15_000, 80_000), None, Ok(19)),
+        ("an hour off, no recording", (3_630_000, 3_640_000), None, Err(())),
     ] {
         let sent = vec![span(50, "a", times_ms.0, times_ms.1).build()];
         let recorded = recorded_s.map(|(from, to)| (from * SECOND, to * SECOND));
@@ -151,7 +147,7 @@ fn a_clock_that_is_off_is_put_right_and_other_times_are_no_evidence() {
 }
 
 #[test]
-fn nothing_poses_as_github_s_own() {
+fn sent_span_cannot_replace_one_of_github() {
     let merged = merge(
         api(),
         vec![of_job(vec![
@@ -164,9 +160,9 @@ fn nothing_poses_as_github_s_own() {
         ])],
     );
     assert_eq!(sent_paths(&merged), ["CI / test / tests / queue-tests", "CI / test / tests / wait"]);
-    assert!(merged.notes.iter().any(|note| note.contains("posed as")), "{:?}", merged.notes);
+    assert!(merged.notes.iter().any(|note| note.contains("reused the id")), "{:?}", merged.notes);
     assert!(merged.notes.iter().any(|note| note.contains("named like a step")), "{:?}", merged.notes);
-    // Beside the last second of a wait, in a job without steps.
+    // In parallel to the last second of a wait, in a job without steps.
     let early = JobSpans {
         job: JobClaim::Unknown,
         ..of_job(vec![span(60, "early", 109_500, 111_000).parent(20).build()])
@@ -176,7 +172,7 @@ fn nothing_poses_as_github_s_own() {
 }
 
 #[test]
-fn facts_of_a_job_stand_on_its_span() {
+fn facts_become_attributes_of_the_job() {
     let fact = |key: &str, value: &str| (key.to_owned(), AttributeValue::String(value.to_owned()));
     let sent = |facts| JobSpans { facts, ..of_job(Vec::new()) };
     let merged = merge(
@@ -191,9 +187,13 @@ fn facts_of_a_job_stand_on_its_span() {
         ],
     );
     let job = &merged.spans[1].attributes;
-    let told = ["host.cpu.model.name", "host.arch", "github.job.name"].map(|key| job.text(key));
-    assert_eq!(told, [Some("EPYC".to_owned()), None, Some("x".to_owned())], "disputed, or GitHub's");
-    assert!(merged.notes[0].contains("1 fact in two ways"), "{:?}", merged.notes);
+    let facts = ["host.cpu.model.name", "host.arch", "github.job.name"].map(|key| job.text(key));
+    assert_eq!(
+        facts,
+        [Some("EPYC".to_owned()), None, Some("x".to_owned())],
+        "disputed facts are dropped, GitHub's stay"
+    );
+    assert!(merged.notes[0].contains("different values for 1 fact"), "{:?}", merged.notes);
 }
 
 fn any_span() -> impl Strategy<Value = Span> {
@@ -238,8 +238,8 @@ fn any_span() -> impl Strategy<Value = Span> {
 
 proptest! {
     #[test]
-    fn github_s_stages_stay_what_they_are(sent in prop::collection::vec(any_span(), 0..12), untold in any::<bool>()) {
-        let claim = if untold { JobClaim::Unknown } else { JobClaim::Span(id(JOB)) };
+    fn github_s_stages_never_change(sent in prop::collection::vec(any_span(), 0..12), unclaimed in any::<bool>()) {
+        let claim = if unclaimed { JobClaim::Unknown } else { JobClaim::Span(id(JOB)) };
         let merged = merge(api(), vec![JobSpans { job: claim, ..of_job(sent) }]);
         let all = stages(&merged);
         for own in stages(&merge(api(), Vec::new())) {
@@ -261,15 +261,15 @@ proptest! {
 }
 
 #[test]
-fn a_step_that_is_named_like_a_wait_stays_work() {
-    let mut told = api();
-    let warm = told.iter_mut().find(|span| span.span_id == id(13)).expect("a step");
+fn step_named_like_a_wait_stays_work() {
+    let mut spans = api();
+    let warm = spans.iter_mut().find(|span| span.span_id == id(13)).expect("a step");
     "queue-warm".clone_into(&mut warm.name);
-    // As `actions_trace` marks it.
+    // `api_trace` marks such a step the same way.
     let kind = AttributeValue::String("work".to_owned());
     warm.attributes.0.push(("pacegate.stage.kind".to_owned(), kind));
-    let before = stages(&merge(told.clone(), Vec::new()));
-    let after = stages(&merge(told, vec![of_job(vec![span(50, "warm", 92_000, 94_000).build()])]));
+    let before = stages(&merge(spans.clone(), Vec::new()));
+    let after = stages(&merge(spans, vec![of_job(vec![span(50, "warm", 92_000, 94_000).build()])]));
     for stage in &before {
         let same = after.iter().find(|other| other.key == stage.key).expect("it is there");
         assert_eq!((same.kind, same.duration_ns), (stage.kind, stage.duration_ns), "{:?}", stage.path);
