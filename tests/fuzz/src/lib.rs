@@ -2,7 +2,6 @@
 //! Redaction stays within its bounds, and a second pass changes nothing. A template of a stage name
 //! is its own template. Nothing here needs a database or network.
 
-use pacegate_engine::gate;
 use pacegate_engine::model::span::{AttributeValue, Attributes, Span, SpanStatus};
 use pacegate_ingest::ci_job::archive::{ArchiveError, JobArchive};
 use pacegate_ingest::{Decoded, IngestError, Limits, otlp, redact::redact};
@@ -42,7 +41,7 @@ pub fn redacts_once(decoded: Result<Decoded, IngestError>) {
 
 /// The template of a stage name is bounded, on one line, and its own template.
 pub fn template_is_stable(name: &str) {
-    use gate::stage_key::{MAX_NAME_CHARS, stable_name};
+    use pacegate_engine::gate::measure::stage_key::{MAX_NAME_CHARS, stable_name};
     let stable = stable_name(name);
     assert!(!stable.is_empty() && stable.chars().count() <= MAX_NAME_CHARS, "{stable:?}");
     assert!(!stable.contains('\n'), "{stable:?}");
