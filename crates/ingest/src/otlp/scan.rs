@@ -78,7 +78,7 @@ impl ScannedRequest<'_> {
             let shared = (Arc::as_ptr(&span.resource), Arc::as_ptr(&span.scope));
             let group = *group_of.entry(shared).or_insert_with(|| {
                 let resource = redactor.redacted_resource(&span.resource);
-                let scope = redactor.redacted_scope(&span.scope);
+                let scope = Redactor::redacted_scope(&span.scope);
                 groups.push(Group {
                     resource: resource_bytes(&resource).into(),
                     scope: scope_bytes(&scope),
@@ -168,7 +168,7 @@ impl Scanner<'_> {
         let mut fields = Fields::new(message);
         while let Some((number, value)) = fields.next()? {
             let (2, Some(scope_spans)) = (number, value.bytes()) else { continue };
-            let scope = self.redactor.redacted_scope(&*protobuf::read_scope(scope_spans, &mut self.left)?);
+            let scope = Redactor::redacted_scope(&*protobuf::read_scope(scope_spans, &mut self.left)?);
             let group = into.groups.len();
             into.groups.push(Group {
                 resource: resource_bytes.clone(),
@@ -236,10 +236,10 @@ impl Scanner<'_> {
                 (2, Value::Bytes(bytes)) => seen.id(bytes, |seen| &mut seen.span_id),
                 (3, Value::Bytes(_)) => {
                     let text = value.text()?.unwrap_or_default();
-                    seen.has_to_change |= !self.redactor.leaves_text(text, PLAIN_TRACE_STATE);
+                    seen.has_to_change |= !Redactor::leaves_text(text, PLAIN_TRACE_STATE);
                 }
                 (4, Value::Bytes(bytes)) => seen.id(bytes, |seen| &mut seen.parent_span_id),
-                (5, Value::Bytes(_)) => self.text(value, &mut seen)?,
+                (5, Value::Bytes(_)) => Self::text(value, &mut seen)?,
                 (6 | 10 | 12 | 14, Value::Varint(_)) | (7 | 8, Value::Fixed64(_)) | (16, Value::Fixed32) => {}
                 (9, Value::Bytes(pair)) => {
                     seen.attributes += 1;
@@ -257,7 +257,7 @@ impl Scanner<'_> {
                     let mut fields = Fields::new(status);
                     while let Some((number, value)) = fields.next()? {
                         match (number, value) {
-                            (2, Value::Bytes(_)) => self.text(value, &mut seen)?,
+                            (2, Value::Bytes(_)) => Self::text(value, &mut seen)?,
                             (3, Value::Varint(_)) => {}
                             _ => seen.has_to_change = true,
                         }
@@ -285,7 +285,7 @@ impl Scanner<'_> {
                     count += 1;
                     self.attribute(pair, seen)?;
                 }
-                Value::Bytes(_) if Some(number) == name => self.text(value, seen)?,
+                Value::Bytes(_) if Some(number) == name => Self::text(value, seen)?,
                 // A link's ids are bytes, and its trace state is never kept.
                 Value::Bytes(id) if name.is_none() && number <= 2 => {
                     // Bytes of another length are not an id and may be a secret.
@@ -299,9 +299,9 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn text(&self, value: Value<'_>, seen: &mut Inspection<'_>) -> Result<(), WireError> {
+    fn text(value: Value<'_>, seen: &mut Inspection<'_>) -> Result<(), WireError> {
         let text = value.text()?.unwrap_or_default();
-        seen.has_to_change |= !self.redactor.leaves_text(text, TEXT_KEPT);
+        seen.has_to_change |= !Redactor::leaves_text(text, TEXT_KEPT);
         Ok(())
     }
 
@@ -326,7 +326,7 @@ impl Scanner<'_> {
         let mut fields = Fields::new(any);
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
-                (1, Value::Bytes(_)) => self.text(value, seen)?,
+                (1, Value::Bytes(_)) => Self::text(value, seen)?,
                 (2 | 3, Value::Varint(_)) | (4, Value::Fixed64(_)) => {}
                 (5, Value::Bytes(list)) if may_be_list => {
                     let (mut elements, mut count) = (Fields::new(list), 0);

@@ -73,7 +73,7 @@ impl Redactor {
         let mut scopes = Shared::default();
         for span in spans {
             span.resource = resources.redacted(&span.resource, |resource| self.redacted_resource(resource));
-            span.scope = scopes.redacted(&span.scope, |scope| self.redacted_scope(scope));
+            span.scope = scopes.redacted(&span.scope, Self::redacted_scope);
             self.redact_span(span);
         }
     }
@@ -81,12 +81,12 @@ impl Redactor {
     /// `true` if redaction changes neither this key nor the value under it because of the key.
     #[must_use]
     pub(crate) fn leaves_key(&self, key: &str) -> bool {
-        !self.keys.contains(key) && self.leaves_text(key, TEXT_KEPT)
+        !self.keys.contains(key) && Self::leaves_text(key, TEXT_KEPT)
     }
 
     /// `true` if a text has no secret and at most `bytes` bytes.
     #[must_use]
-    pub(crate) fn leaves_text(&self, text: &str, bytes: usize) -> bool {
+    pub(crate) fn leaves_text(text: &str, bytes: usize) -> bool {
         text.len() <= bytes && !has_secret(text)
     }
 
@@ -99,7 +99,7 @@ impl Redactor {
     }
 
     #[must_use]
-    pub(crate) fn redacted_scope(&self, scope: &Scope) -> Scope {
+    pub(crate) fn redacted_scope(scope: &Scope) -> Scope {
         Scope { name: redacted(scope.name.clone()), version: redacted(scope.version.clone()) }
     }
 

@@ -211,6 +211,7 @@ fn span_result(span: &Span) -> RunResult {
 }
 
 /// The severity of a result, from 0.
+#[must_use]
 pub fn severity(result: RunResult) -> u8 {
     match result {
         RunResult::Success => 0,
