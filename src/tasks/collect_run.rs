@@ -12,6 +12,7 @@ use pacegate_engine::gate::measure::identity::{RunIdentity, names_commit, names_
 use pacegate_engine::gate::measure::{Provenance, measure};
 use pacegate_engine::model::ids::{RepoId, RunId, TraceId};
 use pacegate_engine::model::linked_traces::principal;
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::run::{Lineage, MeasuredRun, RunResult};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_engine::model::trace::Trace;
@@ -30,9 +31,6 @@ const JOBS: i64 = 256;
 const OTHERS_WAIT: u32 = 10;
 /// When it is tried again if more came while a run was made.
 const AGAIN: Duration = Duration::from_millis(100);
-
-const LEFT_OUT: &str = "spans came too late, or too often, to be added to this run: they were left out";
-const INCOMPLETE: &str = "its root span never came (the sender may have crashed): the run is incomplete";
 
 pub(super) async fn collect_run(
     work: &WorkerContext,
@@ -138,8 +136,8 @@ struct Read {
     statement: Statement,
     /// The policy that keeps its raw trace.
     kept_by: Option<String>,
-    /// What was left out, for people.
-    note: Option<String>,
+    /// What was left out.
+    note: Option<Note>,
     /// Those of which only their manifests tell.
     jobs: ManifestJobs,
 }
@@ -216,17 +214,14 @@ impl Collection<'_> {
         .await??;
         if is_incomplete {
             measured.run.result = RunResult::Error;
-            measured.run.notes.insert(0, INCOMPLETE.to_owned());
+            measured.run.notes.insert(0, Note::RootMissing);
         }
         measured.run.notes.extend(self.group.note());
         measured.run.notes.extend(note.into_iter().chain(jobs.note()));
         if measured.run.started_at > now.after(CLOCKS_DIFFER) {
             // A run of the future would be the newest for ever.
             measured.run.started_at = now;
-            measured
-                .run
-                .notes
-                .push("its clock is ahead of this service's: taken as begun when it was received".to_owned());
+            measured.run.notes.push(Note::ClockAhead);
         }
         // Before the run that refers to it.
         work.traces.put(repo, principal, raw).await?;
@@ -318,7 +313,7 @@ async fn leave_out(work: &WorkerContext, repo: RepoId, own: Member) -> Result<()
         traces.extend(group.members.into_iter().map(|(trace, _)| trace));
     }
     for trace in traces {
-        tx.add_run_note(repo, trace, LEFT_OUT).await?;
+        tx.add_run_note(repo, trace, &Note::LateSpansLeftOut).await?;
     }
     tx.commit().await?;
     Ok(())

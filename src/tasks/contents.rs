@@ -12,10 +12,6 @@ use pacegate_github::{GitHubError, RepoClient};
 /// else.
 pub(super) const NOT_TEXT: &str = "\u{fffd}";
 
-/// What is told where the installation does not let us read files.
-pub(super) const NOT_GRANTED: &str = "the App may not read this repository's files: its permission contents:read is \
-                                      missing, so the default policy applies and findings have no line in a workflow";
-
 /// Whether files can be read.
 pub(super) enum Access {
     /// They can.

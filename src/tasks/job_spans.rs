@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::stored_spans::{StoredSpans, room};
 use super::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{RepoId, TraceId};
+use pacegate_engine::model::note::{JobSpanProblem, Note};
 use pacegate_engine::model::span::{AttributeValue, Span};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_engine::model::workflow_run::{JobsOfAttempt, WorkflowRun};
@@ -38,7 +39,7 @@ const NOTES: usize = 20;
 /// What was sent.
 pub(super) struct Sent {
     pub(super) jobs: Vec<JobSpans>,
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Note>,
     /// Of the spans that were pushed.
     pub(super) batches_read: i64,
     /// Memory, held until the run is written.
@@ -89,40 +90,40 @@ impl Asked<'_> {
         for artifact in artifacts {
             match self.archive(&artifact, trace).await? {
                 Ok(archive) => {
-                    sent.notes.extend(
-                        archive.notes.iter().map(|note| format!("job {}: {note}", archive.manifest.job)),
-                    );
+                    let job = &archive.manifest.job;
+                    let note =
+                        |problem: &String| Note::JobArchive { job: job.clone(), problem: problem.clone() };
+                    sent.notes.extend(archive.notes.iter().map(note));
                     gathered.add(of_archive(archive));
                 }
                 Err(reason) => {
                     tracing::warn!(repo = %self.repository.name, run = self.run.id, artifact = artifact.id, reason,
                         "an artifact is not used");
-                    sent.notes
-                        .push(format!("what the artifact {} holds was left out: {reason}", artifact.name));
+                    sent.notes.push(Note::ArtifactLeftOut { artifact: artifact.name, problem: reason });
                 }
             }
         }
         if gathered.left_out > 0 {
-            let left_out = gathered.left_out;
-            sent.notes.push(format!("{left_out} spans that jobs sent were too many for one run: left out"));
+            let spans = gathered.left_out;
+            sent.notes.push(Note::JobSpansLeftOut { why: JobSpanProblem::TooMany, spans });
         }
         sent.jobs = gathered.jobs;
         let more = sent.notes.len().saturating_sub(NOTES);
         if more > 0 {
             sent.notes.truncate(NOTES);
-            sent.notes.push(format!("{more} more notes on what its jobs sent were left out"));
+            sent.notes.push(Note::MoreJobNotes { notes: more });
         }
         Ok(Some(sent))
     }
 
     /// The artifacts that may be read.
-    async fn artifacts(&self, notes: &mut Vec<String>) -> Result<Vec<Artifact>, TaskError> {
+    async fn artifacts(&self, notes: &mut Vec<Note>) -> Result<Vec<Artifact>, TaskError> {
         let listed = match self.actions.artifacts_of_run(self.run.id).await {
             Ok(listed) => listed,
             Err(error) if self.may_be_better_soon(&error) => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(repo = %self.repository.name, run = self.run.id, error = %error, "artifacts can't be listed");
-                notes.push(format!("what its jobs shipped as artifacts could not be read: {error}"));
+                notes.push(Note::ArtifactsUnreadable { problem: error.to_string() });
                 return Ok(Vec::new());
             }
         };
@@ -142,7 +143,7 @@ impl Asked<'_> {
             if let Some(reason) = refused {
                 tracing::warn!(repo = %self.repository.name, run = self.run.id, artifact = artifact.id, reason,
                     "an artifact is not used");
-                notes.push(format!("what the artifact {} holds was left out: {reason}", artifact.name));
+                notes.push(Note::ArtifactLeftOut { artifact: artifact.name, problem: reason.to_owned() });
                 continue;
             }
             room -= artifact.size_in_bytes;

@@ -7,6 +7,7 @@ use super::TaskError;
 use pacegate_engine::gate::measure::identity::RunIdentity;
 use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_engine::model::linked_traces::{connected, linked};
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::run::Lineage;
 use pacegate_engine::model::trace::Trace;
 use pacegate_store::{OpenTrace, PipelineTrace, Tx};
@@ -108,14 +109,12 @@ impl Group {
         ids(&self.members) == ids(&other.members) && ids(&self.left_out) == ids(&other.left_out)
     }
 
-    /// A sentence if traces were too many.
-    pub(super) fn note(&self) -> Option<String> {
-        (!self.left_out.is_empty()).then(|| {
-            format!(
-                "{} more linked traces of this run were left out: a run is made of at most {MAX_TRACES} traces with \
-                 {MAX_SPANS} spans",
-                self.left_out.len()
-            )
+    /// The note if traces were too many.
+    pub(super) fn note(&self) -> Option<Note> {
+        (!self.left_out.is_empty()).then_some(Note::LinkedTracesLeftOut {
+            traces: self.left_out.len(),
+            max_traces: MAX_TRACES,
+            max_spans: MAX_SPANS,
         })
     }
 }

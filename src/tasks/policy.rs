@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use super::contents::{Access, Lookup, NOT_GRANTED, NOT_TEXT, access, fetch, file_at};
+use super::contents::{Access, Lookup, NOT_TEXT, access, fetch, file_at};
 use super::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, RepoId};
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::policy::{
     GatePolicy, Mistake, PolicyError, PolicyFacts, PolicySource, UnusablePolicy,
 };
@@ -26,7 +27,7 @@ pub(super) struct Governing {
     /// What is kept of that.
     pub facts: PolicyFacts,
     /// What a reader has to know of it.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     text: Option<String>,
 }
 
@@ -54,7 +55,7 @@ pub(super) async fn governing(
     let Some(branch) = base_branch else { return Ok(defaults(vec![])) };
     let base = match of_branch(work, repo, branch, head.is_some()).await? {
         BranchPolicy::Known(file) => file,
-        BranchPolicy::NotGranted => return Ok(defaults(vec![NOT_GRANTED.to_owned()])),
+        BranchPolicy::NotGranted => return Ok(defaults(vec![Note::FilesWithheld])),
         BranchPolicy::NoGitHub => return Ok(defaults(vec![])),
     };
     let mut governing =
@@ -81,7 +82,7 @@ pub(super) async fn governing(
 }
 
 /// Without a file that could be asked for.
-fn defaults(notes: Vec<String>) -> Governing {
+fn defaults(notes: Vec<Note>) -> Governing {
     let facts = PolicyFacts { source: PolicySource::Defaults, ..PolicyFacts::default() };
     Governing { facts, notes, ..Governing::default() }
 }
@@ -98,13 +99,8 @@ fn tell_difference(
     }
     // A change that has not taken in the newest base branch differs without an edit of its own.
     let note = match (base, own) {
-        (_, Some(own)) => format!(
-            "{} of this change is not that of {branch}: an edit of it takes effect after the merge",
-            own.path
-        ),
-        (Some(base), None) => {
-            format!("this change has no {}: its removal takes effect after the merge", base.path)
-        }
+        (_, Some(own)) => Note::PolicyDiffers { path: own.path.clone(), branch: branch.to_owned() },
+        (Some(base), None) => Note::PolicyRemoved { path: base.path.clone() },
         (None, None) => return,
     };
     governing.notes.push(note);

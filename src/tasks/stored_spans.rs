@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::worker_context::COLLECTING_MIB;
 use super::{TaskError, WorkerContext};
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::span::{Resource, Span};
 use pacegate_ingest::ci_job::manifest_run::{JobRecord, stored_record};
 use pacegate_ingest::{IngestError, Limits, otlp, span_batch};
@@ -29,8 +30,8 @@ pub(super) struct StoredSpans {
     pub(super) spans: Vec<Span>,
     /// Of the jobs whose run no GitHub App reports.
     pub(super) records: Vec<JobRecord>,
-    /// What was left out, for people.
-    pub(super) note: Option<String>,
+    /// What was left out.
+    pub(super) note: Option<Note>,
 }
 
 impl StoredSpans {
@@ -63,13 +64,8 @@ impl StoredSpans {
             resources.share(&mut decoded.spans);
             read.spans.extend(decoded.spans);
         }
-        read.note = (left_out > 0).then(|| {
-            format!(
-                "its spans hold more than {values} attributes, events and values: {left_out} of {} requests with spans \
-                 were left out; send fewer attributes",
-                batches.len()
-            )
-        });
+        let (requests, of) = (left_out, batches.len());
+        read.note = (left_out > 0).then_some(Note::RequestsLeftOut { values, requests, of });
         Ok(read)
     }
 }
@@ -127,7 +123,10 @@ mod tests {
         assert_eq!((all.spans.len(), all.note), (3, None));
         let some = StoredSpans::within(&batches, 12).expect("readable");
         assert_eq!(some.spans.iter().map(|span| span.attributes.0.len()).collect::<Vec<_>>(), [5, 5]);
-        let note = some.note.expect("a note");
-        assert!(note.contains("1 of 3 requests"), "{note}");
+        assert!(
+            matches!(some.note, Some(Note::RequestsLeftOut { requests: 1, of: 3, .. })),
+            "{:?}",
+            some.note
+        );
     }
 }

@@ -55,7 +55,8 @@ pub struct Decision {
 }
 
 /// How far a decision about a stage goes.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Extent {
     /// It got slower than its past.
     Slower {

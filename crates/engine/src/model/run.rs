@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::environment::RunnerClass;
 use super::ids::{CommitSha, PrNumber, RepoName, RunId, TraceId};
+use super::note::Note;
 use super::stage::{StageError, StageSample};
 use super::time::Timestamp;
 
@@ -72,10 +73,6 @@ pub enum Lineage {
     Unknown,
 }
 
-/// How the note of a run begins of whose jobs one sent what can't be true by GitHub's own times.
-/// Its durations are GitHub's; that nothing in it got slower is not believed.
-pub const CONTRADICTED: &str = "What was sent contradicts GitHub:";
-
 /// One run of one pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineRun {
@@ -107,8 +104,8 @@ pub struct PipelineRun {
     /// is no workflow of GitHub Actions.
     #[serde(default)]
     pub workflow_path: Option<String>,
-    /// What had to be put right in its trace, for people ("1 span ended before it began").
-    pub notes: Vec<String>,
+    /// What was put right or left out.
+    pub notes: Vec<Note>,
 }
 
 /// A run with everything that was measured in it: what the decision works on.

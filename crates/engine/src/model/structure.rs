@@ -40,8 +40,8 @@ pub enum Change {
     Renamed {
         /// The path it had.
         from: Vec<String>,
-        /// Why they look the same, a few words each.
-        evidence: Vec<String>,
+        /// Why they look the same.
+        evidence: Vec<RenameEvidence>,
         /// What keeps its history, in the policy; none when no policy can say these names.
         alias: Option<Alias>,
     },
@@ -58,6 +58,23 @@ pub enum Change {
     },
     /// It runs more or less often than in any run of the baseline.
     Repeated(Repetition),
+}
+
+/// One reason to take two stages for the same work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum RenameEvidence {
+    /// They stand at the same place among their siblings.
+    SamePlace,
+    /// Share of their parts' names that both have, 0 to 1.
+    SharedParts { share: f64 },
+    /// They take about as long.
+    SameTime { took_s: f64, usual_s: f64 },
+    /// Similarity of their names, 0 to 1.
+    SimilarNames { similarity: f64 },
+    /// A reason that a version without facts stored.
+    #[serde(untagged)]
+    Text(String),
 }
 
 /// On which side of a sibling a stage runs.
@@ -84,6 +101,23 @@ pub struct Repetition {
     pub usual_each_s: f64,
     /// How the time of each compares.
     pub each: EachTime,
+}
+
+/// Shorter times are not told apart, seconds.
+pub const SHORTEST_S: f64 = 0.001;
+
+impl Repetition {
+    /// How many times as often as usual it ran.
+    #[must_use]
+    pub fn count_ratio(&self) -> f64 {
+        f64::from(self.count) / self.usual_count
+    }
+
+    /// How many times as long as usual each took.
+    #[must_use]
+    pub fn time_ratio(&self) -> f64 {
+        self.each_s.max(SHORTEST_S) / self.usual_each_s.max(SHORTEST_S)
+    }
 }
 
 /// How the time of one repetition compares with the baseline.

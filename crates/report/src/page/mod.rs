@@ -18,7 +18,7 @@ use pacegate_engine::model::comparison::RunVerdict;
 use pacegate_engine::model::run::Lineage;
 use pacegate_engine::model::time::Timestamp;
 
-use super::{escape, format, headline};
+use super::{escape, headline, number_format};
 
 /// What every page shows around its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,7 +118,7 @@ impl RepositoryRow {
     }
 
     fn count(&self) -> String {
-        format::number(self.runs)
+        number_format::number(self.runs)
     }
 
     fn last(&self) -> String {
@@ -128,7 +128,7 @@ impl RepositoryRow {
 
 /// `2026-11-22 12:05`, UTC; the column's heading says so.
 fn when(time: Timestamp) -> String {
-    let text = format::minute(time);
+    let text = number_format::minute(time);
     text.strip_suffix(" UTC").unwrap_or(&text).to_owned()
 }
 

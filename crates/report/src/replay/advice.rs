@@ -1,7 +1,7 @@
 //! What a replay advises: gate or advisory, and how to see more. Sentences, each with the
 //! number it stands on.
 
-use super::{format, percent};
+use super::{number_format, percent};
 use pacegate_engine::gate::replay::summary::Replay;
 use pacegate_engine::gate::replay::{MIN_SLOWED_S, SIZES};
 
@@ -25,7 +25,7 @@ pub(super) fn advice(replay: &Replay) -> Vec<String> {
         format!(
             "- Begin with `mode: advisory`: {} independent pull requests can't tell {rate} from {}. Replay again when \
              the history is longer.",
-            format::number(replay.independent),
+            number_format::number(replay.independent),
             percent(Some(replay.alarm_interval.1))
         )
     } else if alarms > RARE {

@@ -7,7 +7,6 @@ mod segments;
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::gate::verdict::number_format;
 use crate::model::history::{
     AcceptedChange, ChangeKind, HistoryChange, HistoryRun, SeriesPoint, StageSeries,
 };
@@ -121,31 +120,6 @@ fn parents(series: &[StageSeries]) -> HashMap<&StageKey, &StageKey> {
         .iter()
         .filter_map(|s| s.parent.as_ref().filter(|parent| shorter(s, parent)).map(|parent| (&s.key, parent)))
         .collect()
-}
-
-impl HistoryChange {
-    /// The change in one sentence without its full stop, as plain text: names are as they were
-    /// sent, so what shows it escapes it.
-    #[must_use]
-    pub fn sentence(&self) -> String {
-        let name = match &self.path[..] {
-            [_, parts @ ..] if !parts.is_empty() => parts.join(" / "),
-            path => path.join(" / "),
-        };
-        let (factor, direction) =
-            if self.ratio < 1.0 { (1.0 / self.ratio, "faster") } else { (self.ratio, "slower") };
-        let (factor, seconds) = (number_format::ratio(factor), number_format::change(self.increase_s()));
-        let (from, to) = (self.from_sha.short(), self.to_sha.short());
-        let runs = number_format::counted(self.runs, "run");
-        match self.kind {
-            ChangeKind::Step => {
-                format!("{name} got {factor} {direction} ({seconds}) between {from} and {to}, {runs} ago")
-            }
-            ChangeKind::Drift => {
-                format!("{name} drifted {factor} {direction} ({seconds}) from {from} to {to}, over {runs}")
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tests of a branch's history: which changes are told, in which words, and who is responsible.
+//! Tests of a branch's history: which changes are found, where, and which stage is responsible.
 
 use super::*;
 use crate::model::time::Timestamp;
@@ -35,10 +35,21 @@ fn from(run: usize, factor: f64) -> impl Fn(usize) -> f64 {
     move |at| if at < run { 0.0 } else { factor.ln() }
 }
 
-/// The sentences, with the deeper stage that explains them.
-fn told(changes: &[HistoryChange]) -> Vec<String> {
-    let because = |c: &HistoryChange| c.explained_by.as_ref().map(|k| format!(" <- {}", &k.as_str()[3..]));
-    changes.iter().map(|c| c.sentence() + &because(c).unwrap_or_default()).collect()
+/// Stage, kind, ratio, seconds, commits and runs of each change in a line.
+fn lines(changes: &[HistoryChange]) -> Vec<String> {
+    let line = |c: &HistoryChange| {
+        format!(
+            "{} {:?} {:.2}x {:+.1} s {}..{} {}",
+            c.path.join(" / "),
+            c.kind,
+            c.ratio,
+            c.increase_s(),
+            c.from_sha.short(),
+            c.to_sha.short(),
+            c.runs
+        )
+    };
+    changes.iter().map(line).collect()
 }
 
 fn key(text: &str) -> StageKey {
@@ -49,12 +60,12 @@ fn key(text: &str) -> StageKey {
 fn a_step_says_by_how_much_where_and_since_when() {
     let found = changes(&[stage("ci / build", 100.0, 100, from(65, 1.31))], &runs(100), &[]);
     // 100 * .31
-    assert_eq!(told(&found), ["build got 1.31x slower (+31.0 s) between 0000040 and 0000041, 34 runs ago"]);
+    assert_eq!(lines(&found), ["ci / build Step 1.31x +31.0 s 0000040..0000041 34"]);
     let change = &found[0];
     assert_eq!((change.kind, change.since), (ChangeKind::Step, run(65).started_at));
     assert!((change.before_s - 100.0).abs() < 1.1 && change.p < 1e-9, "{change:?}");
     let faster = changes(&[stage("ci", 100.0, 60, from(30, 0.5))], &runs(60), &[]);
-    assert_eq!(told(&faster), ["ci got 2.00x faster (-50.0 s) between 000001d and 000001e, 29 runs ago"]);
+    assert_eq!(lines(&faster), ["ci Step 0.50x -50.0 s 000001d..000001e 29"]);
 }
 
 #[test]
@@ -70,7 +81,7 @@ fn many_small_steps_are_a_drift() {
     let slope = |run: usize| 0.0012 * f64::from(u32::try_from(run).expect("a small number"));
     let found = changes(&[stage("ci / lint", 50.0, 100, slope)], &runs(100), &[]);
     // The medians of runs 80 to 99 and 0 to 19 lie 80 runs apart: exp(.0012 * 80)
-    assert_eq!(told(&found), ["lint drifted 1.10x slower (+5.1 s) from 0000000 to 0000063, over 99 runs"]);
+    assert_eq!(lines(&found), ["ci / lint Drift 1.10x +5.1 s 0000000..0000063 99"]);
     assert_eq!(changes(&[stage("ci / lint", 50.0, 60, slope)], &runs(60), &[]), []);
 }
 
@@ -82,7 +93,7 @@ fn runs_without_the_stage_and_points_without_a_run_are_absent() {
     build.points.push(SeriesPoint { run: 70, residual: f64::NAN });
     build.points.reverse();
     let found = changes(&[build], &runs(100), &[]);
-    assert_eq!(told(&found), ["build got 1.50x slower (+50.0 s) between 000002c and 0000038, 43 runs ago"]);
+    assert_eq!(lines(&found), ["ci / build Step 1.50x +50.0 s 000002c..0000038 43"]);
     assert_eq!(changes(&[stage("ci", 1.0, 50, from(25, 2.0))], &[], &[]), []);
 }
 

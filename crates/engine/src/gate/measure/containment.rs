@@ -3,7 +3,7 @@
 //! not looked at beyond that.
 
 use super::stage_state::Queues;
-use crate::gate::verdict::number_format::counted;
+use crate::model::note::Note;
 use crate::model::span::{Span, SpanKind};
 use crate::model::stage::StageKind;
 use crate::model::trace::{Node, Trace};
@@ -11,22 +11,19 @@ use crate::model::trace::{Node, Trace};
 /// Attributes that make a span a stage.
 const STAGE_KEYS: [&str; 2] = ["stage.name", "cicd.pipeline.task.name"];
 
-/// The trace with each such operation below its stage, and a sentence if there were any.
+/// The trace with each such operation below its stage, and a note if there were any.
 ///
 /// An operation is moved if it lies wholly inside exactly one sibling that says it is a stage, of
 /// the same service (and thread, where both name theirs), and doesn't say that it is one itself.
 /// What waits for a runner or was started by a message stays. Linear in the spans, times a
 /// logarithm.
 #[must_use]
-pub(crate) fn place_operations(trace: Trace) -> (Trace, Option<String>) {
+pub(crate) fn place_operations(trace: Trace) -> (Trace, Option<Note>) {
     let moves = moves(&trace);
     if moves.is_empty() {
         return (trace, None);
     }
-    let note = format!(
-        "{} lay beside the stage in which they ran: placed below it by their times",
-        counted(moves.len(), "span")
-    );
+    let note = Note::MovedBelowStage { spans: moves.len() };
     (trace.moved(&moves), Some(note))
 }
 

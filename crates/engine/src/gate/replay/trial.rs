@@ -132,7 +132,7 @@ impl Plan<'_> {
         for k in 1..=pushes.len() {
             let Some(comparison) = self.comparison(fitted, &pushes[..k]) else { continue };
             for stage in comparison.stages.iter().filter(|s| s.explained_by.is_none()) {
-                flags = flags.with(&stage.verdict);
+                flags = flags.with(stage.verdict);
                 if stage.verdict == StageVerdict::Regressed {
                     let new = Finding::of(stage, position + k - 1);
                     match findings.iter_mut().find(|f| f.key == new.key) {
@@ -153,7 +153,7 @@ impl Plan<'_> {
         for k in 1..=slow.len() {
             let comparison = self.comparison(fitted, &slow[..k]);
             let stage = comparison.iter().flat_map(|c| &c.stages).find(|s| s.key == *key);
-            flags = stage.map_or(flags, |stage| flags.with(&stage.verdict));
+            flags = stage.map_or(flags, |stage| flags.with(stage.verdict));
             if flags.confirmed {
                 break; // nothing later takes it back
             }
@@ -210,9 +210,9 @@ impl Plan<'_> {
 }
 
 impl Flags {
-    fn with(self, verdict: &StageVerdict) -> Self {
-        let confirmed = *verdict == StageVerdict::Regressed;
-        let single = confirmed || *verdict == StageVerdict::Suspect;
+    fn with(self, verdict: StageVerdict) -> Self {
+        let confirmed = verdict == StageVerdict::Regressed;
+        let single = confirmed || verdict == StageVerdict::Suspect;
         Self { single: self.single || single, confirmed: self.confirmed || confirmed }
     }
 }

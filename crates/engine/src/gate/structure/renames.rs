@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use super::usual::{Usual, each_s, log_ratio};
-use crate::gate::verdict::number_format::duration;
 use crate::model::stage::StageSample;
+use crate::model::structure::RenameEvidence;
 use crate::stats::count;
 
 /// Pairs under one parent that are all looked at; of more, each stage only meets [`WINDOW`] of
@@ -64,8 +64,7 @@ pub(super) struct Rename {
     pub gone: usize,
     /// Among those that came.
     pub came: usize,
-    /// A few words each.
-    pub evidence: Vec<String>,
+    pub evidence: Vec<RenameEvidence>,
 }
 
 /// Two stages that may be the same work.
@@ -79,7 +78,7 @@ struct Scored {
     /// Enough for a proposal. What would only be enough at the same place still makes another
     /// pair doubtful: jobs that run side by side begin in any order.
     is_enough: bool,
-    evidence: Vec<String>,
+    evidence: Vec<RenameEvidence>,
 }
 
 impl Scored {
@@ -185,24 +184,20 @@ fn resemblance(old: &Gone<'_>, new: &Came<'_>, names: impl Fn() -> f64, runner: 
         old.side.place.after == new.side.place.after || old.side.place.before == new.side.place.before;
     let mut evidence = Vec::new();
     if same_place {
-        evidence.push("at the same place".to_owned());
+        evidence.push(RenameEvidence::SamePlace);
     }
     if let Some(share) = parts.filter(|share| *share > 0.0) {
-        evidence.push(format!("{} of their parts have the same names", percent(share)));
+        evidence.push(RenameEvidence::SharedParts { share });
     }
     if takes_as_long {
-        evidence.push(format!("it takes {}, usually {}", duration(took), duration(usual.each_s)));
+        evidence.push(RenameEvidence::SameTime { took_s: took, usual_s: usual.each_s });
     }
     if names >= ALIKE {
-        evidence.push(format!("the names are {} alike", percent(names)));
+        evidence.push(RenameEvidence::SimilarNames { similarity: names });
     }
     let time = if takes_as_long { 0.5 * (1.0 - 0.5 * off / limit) } else { 0.0 };
     let likeness = names + time + parts.unwrap_or(0.0);
     Some(Scored { gone: 0, came: 0, likeness, same_place, is_enough: enough(same_place), evidence })
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0}%", share * 100.0)
 }
 
 /// Jaccard's index of two sets of names: how many of all they share. None when neither has any.

@@ -12,7 +12,9 @@ use crate::gate::verdict::aggregate::conclude;
 use crate::gate::verdict::compare::compare;
 use crate::model::comparison::{RunComparison, RunVerdict, StageComparison, StageVerdict};
 use crate::model::environment::RunnerClass;
+use crate::model::note::Note;
 use crate::model::policy::GatePolicy;
+use crate::model::reason::{Confirmation, StageFact};
 use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::StageKey;
 use crate::stats::robust::median_of;
@@ -49,8 +51,9 @@ fn a_confirmed_slowdown_is_one_finding_at_its_stage() {
     assert_eq!((&culprit.verdict, culprit.samples, culprit.critical), (&StageVerdict::Regressed, 2, true));
     assert!((1.35..1.9).contains(&culprit.ratio.expect("judged")), "{culprit:?}");
     assert!(culprit.score > culprit.threshold);
-    assert!(culprit.reason.contains("the expected time (40 comparable runs)"), "{}", culprit.reason);
-    assert!(culprit.reason.contains("seen in 2 runs of this change"), "{}", culprit.reason);
+    let [StageFact::Judged(summary)] = &culprit.reason[..] else { panic!("{culprit:?}") };
+    assert_eq!((culprit.baseline_samples, summary.samples), (40, 2));
+    assert_eq!(summary.confirmation, Confirmation::Confirmed);
     assert_eq!((culprit.history_s.len(), culprit.history_candidates), (42, 2));
     assert_eq!(find(&comparison, "ci / test").explained_by.as_ref(), Some(&culprit.key));
     let findings =
@@ -126,7 +129,7 @@ fn a_short_history_suspects_and_confirms_nothing() {
         let candidate = [pipeline(90, &mut rng, 1.0, slow), pipeline(91, &mut rng, 1.0, slow)];
         let comparison = judged(&fitted, &candidate, "");
         let culprit = find(&comparison, "test-integration");
-        assert_eq!(culprit.verdict, expected, "{runs} runs: {}", culprit.reason);
+        assert_eq!(culprit.verdict, expected, "{runs} runs: {:?}", culprit.reason);
     }
 }
 
@@ -139,8 +142,10 @@ fn too_little_history_is_said_and_never_a_pass() {
         let comparison = judged(&fitted, &candidate, "");
         assert_eq!(comparison.verdict, RunVerdict::Inconclusive);
         let stage = find(&comparison, "test-integration");
-        let StageVerdict::Inconclusive(why) = &stage.verdict else { panic!("{stage:?}") };
-        assert!(why.starts_with(&format!("{runs} comparable run")), "{why}");
+        let [StageFact::ShortHistory { runs: counted, needed: 10, .. }] = stage.reason[..] else {
+            panic!("{stage:?}")
+        };
+        assert_eq!((stage.verdict, counted), (StageVerdict::Inconclusive, runs as usize));
         assert_eq!(stage.ratio.is_some(), runs > 0, "the ratio is shown all the same");
     }
 }
@@ -195,11 +200,11 @@ fn order_of_stages_and_of_loading_changes_nothing() {
     past.reverse();
     past.iter_mut().chain(&mut candidate).for_each(|r| r.stages.reverse());
     let after = judged(&fit(&Baseline::of_files(past), &GatePolicy::default()), &candidate, "");
-    let essence = |c: &RunComparison| -> Vec<(String, String, Option<String>, String)> {
+    let essence = |c: &RunComparison| -> Vec<(String, StageVerdict, Option<String>, String)> {
         let by = |s: &StageComparison| s.explained_by.as_ref().map(ToString::to_string);
         c.stages
             .iter()
-            .map(|s| (s.key.to_string(), s.verdict.as_str().to_owned(), by(s), s.reason.clone()))
+            .map(|s| (s.key.to_string(), s.verdict, by(s), format!("{:.3?} {:.3?}", s.ratio, s.reason)))
             .collect()
     };
     assert_eq!(essence(&before), essence(&after));
@@ -276,18 +281,17 @@ fn the_policy_ignores_budgets_and_raises_floors() {
         "stages: [{match: \"ci\", ignore: true}, {match: \"ci / test\", ignore: true}, {match: \"ci / test / **\", ignore: true}]",
     );
     assert_eq!(ignored.verdict, RunVerdict::Pass);
-    assert!(ignored.notes.iter().any(|n| n.contains("ignored by the policy")), "{:?}", ignored.notes);
+    assert!(matches!(ignored.notes[..], [Note::StagesIgnored { .. }]), "{:?}", ignored.notes);
     let floors = judged(&fitted, &slow, "defaults: {min_ratio: 3.0}");
     assert_eq!(floors.verdict, RunVerdict::Pass);
     let normal = [pipeline(92, &mut rng, 1.0, &[]), pipeline(93, &mut rng, 1.0, &[])];
     let budget = "stages: [{match: \"ci / build / build-compile\", budget: 10s}]";
     let over = judged(&fitted, &normal, budget);
     assert_eq!(over.verdict, RunVerdict::Regressed);
-    assert!(
-        over.stages[0].reason.contains("its budget is 10.0 s; seen in 2 runs"),
-        "{}",
-        over.stages[0].reason
-    );
+    let [StageFact::OverBudget { budget_s, samples, .. }] = over.stages[0].reason[..] else {
+        panic!("{:?}", over.stages[0].reason)
+    };
+    assert_eq!((budget_s, samples), (10.0, 2));
     assert_eq!(judged(&fitted, &normal[1..], budget).verdict, RunVerdict::Suspect);
     let nobody_knows = judged(
         &crate::gate::duration_model::fit::fit(&Baseline::default(), &GatePolicy::default()),
@@ -333,14 +337,14 @@ fn pipelines_of_one_commit_are_joined() {
     let slow = judged(&fitted, &[pipeline(90, &mut rng, 1.0, SLOW), pipeline(91, &mut rng, 1.0, SLOW)], "");
     let empty = fit(&Baseline::default(), &GatePolicy::default());
     let mut other = run(92, vec![stage("docs", 0.0, 3.0)]);
-    other.run.notes.push("1 span was late".into());
+    other.run.notes.push(Note::TailSampled);
     let unknown = judged(&empty, &[other], "");
     let joined = conclude(vec![unknown.clone(), slow.clone()]).expect("has some");
     assert_eq!((joined.verdict, joined.baseline.runs), (RunVerdict::Regressed, 40));
     assert_eq!(joined.stages.len(), slow.stages.len() + 1);
     assert_eq!(joined.stages[0].key, slow.stages[0].key);
     assert_eq!(joined.wall_clock, slow.wall_clock);
-    assert_eq!(joined.notes, ["1 span was late"]);
+    assert_eq!(joined.notes, [Note::TailSampled]);
     assert_eq!(conclude(vec![]), None);
 }
 

@@ -44,7 +44,7 @@ pub fn sort_stages(stages: &mut [StageComparison]) {
         (StageVerdict::New | StageVerdict::Removed, _) => 4,
         _ => 5,
     };
-    let place = |stage: &StageComparison| (rank(stage), flag(&stage.verdict) > 0 && !stage.critical);
+    let place = |stage: &StageComparison| (rank(stage), flag(stage.verdict) > 0 && !stage.critical);
     stages.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.path.cmp(&b.path)));
 }
 
@@ -89,7 +89,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::run::CONTRADICTED;
+    use crate::model::note::Note;
 
     #[test]
     fn where_a_job_contradicts_github_nothing_passes_and_what_is_slower_counts() {
@@ -100,7 +100,7 @@ mod tests {
             ("suspect", Suspect, Suspect),
             ("regressed", Regressed, Regressed),
         ] {
-            let of = |notes: &[String]| -> RunComparison {
+            let of = |notes: &[Note]| -> RunComparison {
                 serde_json::from_value(json!({
                     "verdict": "pass", "repo": "acme/my-app", "head_sha": "a".repeat(40), "candidate_runs": 1,
                     "baseline": { "runs": 9, "from_sha": null, "to_sha": null, "excluded": [] }, "runner_factor": 1.0,
@@ -115,7 +115,7 @@ mod tests {
                 }))
                 .expect("a comparison")
             };
-            let note = format!("{CONTRADICTED} what job test sent");
+            let note = Note::ContradictsGitHub { job: "test".into(), spans: 3 };
             let verdicts = [&[][..], &[note]].map(|notes| run_verdict(&of(notes), true));
             assert_eq!(verdicts, [alone, contradicted], "{stage}");
         }

@@ -11,7 +11,7 @@ pub(crate) const EXPLAINED_SHARE: f64 = 0.6;
 
 /// How serious a flag is; 0 is none.
 #[must_use]
-pub fn flag(verdict: &StageVerdict) -> u8 {
+pub fn flag(verdict: StageVerdict) -> u8 {
     match verdict {
         StageVerdict::Regressed => 2,
         StageVerdict::Suspect => 1,
@@ -32,7 +32,7 @@ pub fn explain(stages: &mut [StageComparison], own_finding: &[bool]) {
     // For each stage its nearest flagged parts: (increase, part).
     let mut parts: Vec<Vec<(f64, usize)>> = vec![Vec::new(); stages.len()];
     for (i, stage) in stages.iter().enumerate() {
-        let (own, increase) = (flag(&stage.verdict), stage.increase_s.unwrap_or(0.0));
+        let (own, increase) = (flag(stage.verdict), stage.increase_s.unwrap_or(0.0));
         if own == 0 || increase <= 0.0 {
             continue;
         }
@@ -40,7 +40,7 @@ pub fn explain(stages: &mut [StageComparison], own_finding: &[bool]) {
         let mut between = 0;
         let mut at = parents[i];
         while let Some(above) = at {
-            let flagged = flag(&stages[above].verdict);
+            let flagged = flag(stages[above].verdict);
             if flagged > between && flagged <= own {
                 parts[above].push((increase, i));
             }
@@ -119,7 +119,7 @@ mod tests {
             critical: false,
             explained_by: None,
             decision: None,
-            reason: String::new(),
+            reason: Vec::new(),
             location: None,
             history_s: vec![],
             history_candidates: 0,

@@ -7,7 +7,6 @@ use super::aggregate::{run_verdict, sort_stages};
 use super::attribute::{critical_path, explain};
 use super::errors::judge_errors;
 use super::judge::{Judgement, Observed, judge};
-use super::number_format::counted;
 use super::queue::{long_waits, waiting};
 use crate::gate::baseline::columns::seconds;
 use crate::gate::duration_model::Deviations;
@@ -16,7 +15,9 @@ use crate::gate::duration_model::multiple_testing::MAX_SAMPLES;
 use crate::gate::structure;
 use crate::model::comparison::{RunComparison, RunVerdict, StageComparison, StageVerdict, WallClock};
 use crate::model::ids::RepoName;
+use crate::model::note::Note;
 use crate::model::policy::{GatePolicy, PolicyFacts};
+use crate::model::reason::StageFact;
 use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::{StageKey, StageKind, StageSample};
 use crate::stats::evidence::MAX_BLOCK;
@@ -36,11 +37,7 @@ pub fn compare(
         |run: &&MeasuredRun| fitted.runner.as_ref().is_none_or(|class| *class == run.run.runner);
     let comparable: Vec<&MeasuredRun> = candidate.iter().filter(same_runner).collect();
     if comparable.len() < candidate.len() {
-        let n = candidate.len() - comparable.len();
-        notes.push(format!(
-            "{} of this change used another kind of runner than the baseline",
-            counted(n, "run")
-        ));
+        notes.push(Note::OtherRunner { runs: candidate.len() - comparable.len() });
     }
     let scene = Scene {
         fitted,
@@ -139,7 +136,7 @@ impl Scene<'_> {
         largest.zip(place).and_then(|(block, place)| block.get(place)).map_or(1.0, |run| run.machine.exp())
     }
 
-    fn present_stages(&self, notes: &mut Vec<String>) -> Vec<(StageComparison, bool)> {
+    fn present_stages(&self, notes: &mut Vec<Note>) -> Vec<(StageComparison, bool)> {
         let mut ignored = 0;
         let mut judged = Vec::with_capacity(self.newest.stages.len());
         for stage in &self.newest.stages {
@@ -152,8 +149,7 @@ impl Scene<'_> {
             }
         }
         if ignored > 0 {
-            let are = if ignored == 1 { "is" } else { "are" };
-            notes.push(format!("{} {are} ignored by the policy", counted(ignored, "stage")));
+            notes.push(Note::StagesIgnored { stages: ignored });
         }
         judged
     }
@@ -176,10 +172,7 @@ impl Scene<'_> {
         let refused = if self.newest_is_comparable {
             incomplete(sample.result)
         } else {
-            Some(format!(
-                "it ran on another kind of runner ({}) than the baseline",
-                self.newest.run.runner.describe()
-            ))
+            Some(StageFact::OtherRunner { runner: self.newest.run.runner.clone() })
         };
         let mut comparison = blank(&sample.key, &sample.path, sample.parent.as_ref(), fitted);
         comparison.samples = observed.len();
@@ -187,8 +180,8 @@ impl Scene<'_> {
         comparison.history_s.extend(observed.iter().map(|s| s.seconds));
         comparison.candidate_s = Some(sample.seconds());
         if let Some(why) = refused {
-            comparison.reason.clone_from(&why);
-            comparison.verdict = StageVerdict::NotComparable(why);
+            comparison.reason.push(why);
+            comparison.verdict = StageVerdict::NotComparable;
             return (comparison, false);
         }
         let judgement = judge(self.fitted, fitted, &observed, self.policy, self.policy.stage(&sample.path));
@@ -205,11 +198,10 @@ impl Scene<'_> {
             let mut comparison = blank(key, &stage.path, stage.parent.as_ref(), Some(stage));
             if self.newest.run.result == RunResult::Success {
                 comparison.verdict = StageVerdict::Removed;
-                "in the baseline, not in this change".clone_into(&mut comparison.reason);
+                comparison.reason.push(StageFact::Absent);
             } else {
-                let why = "it was not reached: the run did not succeed".to_owned();
-                comparison.reason.clone_from(&why);
-                comparison.verdict = StageVerdict::NotComparable(why);
+                comparison.verdict = StageVerdict::NotComparable;
+                comparison.reason.push(StageFact::NotReached);
             }
             (comparison, false)
         };
@@ -242,7 +234,7 @@ pub(crate) fn blank(
         critical: false,
         explained_by: None,
         decision: None,
-        reason: String::new(),
+        reason: Vec::new(),
         location: None,
         history_s: fitted.map(|f| f.history_s.clone()).unwrap_or_default(),
         history_candidates: 0,
@@ -263,13 +255,6 @@ fn apply(mut comparison: StageComparison, judgement: Judgement) -> StageComparis
 }
 
 /// Why a stage's duration is not that of a complete one.
-fn incomplete(result: RunResult) -> Option<String> {
-    let why = match result {
-        RunResult::Success => return None,
-        RunResult::Failure | RunResult::Error => "it failed, and what fails stops early",
-        RunResult::Timeout => "it timed out",
-        RunResult::Cancellation => "it was cancelled",
-        RunResult::Skip => "it was skipped",
-    };
-    Some(why.to_owned())
+fn incomplete(result: RunResult) -> Option<StageFact> {
+    (result != RunResult::Success).then_some(StageFact::Incomplete { result })
 }

@@ -1,15 +1,15 @@
 //! Whether an error is new: its signature against those of the base branch, failed runs
 //! included. One sighting never proves anything, nor does the absence from a short history.
-//! The words for it are made here too; the numbers come from `stats::rate`.
+//! The probabilities come from `stats::rate`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::number_format::{counted, number};
 use crate::gate::baseline::Baseline;
 use crate::gate::baseline::columns::renamed;
 use crate::gate::measure::propagation::{placed, signature};
 use crate::model::comparison::{ErrorComparison, ErrorVerdict};
 use crate::model::policy::GatePolicy;
+use crate::model::reason::ErrorReason;
 use crate::model::run::MeasuredRun;
 use crate::model::stage::{Frame, StageError, StageKey};
 use crate::stats::rate::{Occurrences, holm, predicted_tail, unseen_chance};
@@ -139,7 +139,7 @@ pub fn judge_errors(
                 candidate_runs: counts.here,
                 baseline_runs_with: counts.before,
                 baseline_runs: counts.history,
-                reason,
+                reason: Some(reason),
                 decision: None,
                 location: error.frame.as_ref().and_then(Frame::location),
             }
@@ -193,62 +193,37 @@ impl Counts {
     }
 
     /// The verdict and its reason. `chance` is adjusted for all errors that were asked.
-    fn judge(self, chance: Option<f64>, unseen_chance: Option<f64>) -> (ErrorVerdict, String) {
+    fn judge(self, chance: Option<f64>, unseen_chance: Option<f64>) -> (ErrorVerdict, ErrorReason) {
         let Self { here, of, before, history } = self;
         if before == 0 {
             return self.judge_unseen(unseen_chance);
         }
-        let seen = format!("in {} of {} of the base branch", number(before), counted(history, "run"));
         match chance {
-            Some(p) if p <= RATE_ALPHA && here >= CONFIRMED => (
-                ErrorVerdict::Suspect,
-                format!(
-                    "{} of {} before, {} of {} here: far more often than chance ({})",
-                    number(before),
-                    counted(history, "run"),
-                    number(here),
-                    number(of),
-                    rarity(p)
-                ),
-            ),
+            Some(probability) if probability <= RATE_ALPHA && here >= CONFIRMED => {
+                (ErrorVerdict::Suspect, ErrorReason::MoreOften { of, probability })
+            }
             // More than 20% of the runs.
-            _ if before * 5 > history => (ErrorVerdict::Known, format!("known: {seen}")),
-            _ => (ErrorVerdict::Flaky, format!("flaky: {seen}")),
+            _ if before * 5 > history => (ErrorVerdict::Known, ErrorReason::SeenBefore),
+            _ => (ErrorVerdict::Flaky, ErrorReason::SeenBefore),
         }
     }
 
-    fn judge_unseen(self, unseen_chance: Option<f64>) -> (ErrorVerdict, String) {
-        let here = format!("in {} of this change", counted(self.here, "run"));
+    fn judge_unseen(self, unseen_chance: Option<f64>) -> (ErrorVerdict, ErrorReason) {
         if self.history == 0 {
-            return (ErrorVerdict::Suspect, format!("{here}; no run of the base branch to compare with"));
+            return (ErrorVerdict::Suspect, ErrorReason::NoHistory);
         }
-        let never = format!("never in {} of the base branch, {here}", counted(self.history, "run"));
         if self.history < MIN_HISTORY {
-            let least = number(MIN_HISTORY);
-            return (ErrorVerdict::Suspect, format!("{never}; it takes {least} to call an error new"));
+            return (ErrorVerdict::Suspect, ErrorReason::ShortHistory { needed: MIN_HISTORY });
         }
         if self.here >= CONFIRMED {
-            return (ErrorVerdict::New, never);
+            return (ErrorVerdict::New, ErrorReason::Unseen);
         }
-        let caution = unseen_chance.filter(|p| *p >= MANY_SEEN_ONCE).map_or_else(String::new, |p| {
-            format!(
-                "; that alone means little: of the base branch's own errors, {:.0}% occurred only once",
-                p * 100.0
-            )
-        });
-        (ErrorVerdict::Suspect, never + &caution)
+        let reason = match unseen_chance.filter(|p| *p >= MANY_SEEN_ONCE) {
+            Some(share) => ErrorReason::OftenSeenOnce { share },
+            None => ErrorReason::Unseen,
+        };
+        (ErrorVerdict::Suspect, reason)
     }
-}
-
-/// `once in 7,400`: two digits, and no more than a million, which no model is good for.
-fn rarity(p: f64) -> String {
-    let times = if p > 0.0 { (1.0 / p).min(1e6) } else { 1e6 };
-    if times >= 1e6 {
-        return "less than once in a million".to_owned();
-    }
-    let unit = 10_f64.powf(times.log10().floor() - 1.0).max(1.0);
-    let rounded = format!("{:.0}", (times / unit).round() * unit);
-    format!("once in {}", rounded.parse().map_or(rounded, number))
 }
 
 /// New, then suspect, flaky, known; each by path.

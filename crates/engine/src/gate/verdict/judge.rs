@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use super::number_format::{change, counted, duration, ratio};
-use super::sentence::{Told, sentence};
 use crate::gate::duration_model::fit::{FittedBaseline, FittedStage, MIN_SAMPLES, MIN_TO_CONFIRM};
 use crate::gate::duration_model::multiple_testing::{Finding, MAX_SAMPLES};
 use crate::gate::duration_model::{Direction, DurationModel};
 use crate::model::comparison::{StageVerdict, Workings};
 use crate::model::policy::{Floors, GatePolicy, StagePolicy};
-use crate::stats::evidence::MAX_BLOCK;
+use crate::model::reason::{Confirmation, FindingSummary, SlowModeSummary, StageFact};
+use crate::stats::evidence::{MAX_BLOCK, SlowMode};
 use crate::stats::robust::median_of;
 
 /// One candidate sample of a stage.
@@ -29,7 +28,7 @@ pub(crate) struct Observed {
 #[derive(Debug, Clone)]
 pub(crate) struct Judgement {
     pub verdict: StageVerdict,
-    pub reason: String,
+    pub reason: Vec<StageFact>,
     /// Median of the samples the verdict stands on, seconds.
     pub candidate_s: f64,
     pub ratio: Option<f64>,
@@ -56,7 +55,9 @@ pub(crate) fn judge(
             against_the_past(fitted, stage, samples, confirm, rule.floors)
         }
         Some(stage) => too_short(stage.samples, Some(stage.median_s), samples),
-        None if fitted.summary.runs >= MIN_SAMPLES => unknown(samples),
+        None if fitted.summary.runs >= MIN_SAMPLES => {
+            unjudged(StageVerdict::New, StageFact::NotInBaseline, samples)
+        }
         None => too_short(0, None, samples),
     };
     if let Some(budget) = rule.budget {
@@ -65,11 +66,11 @@ pub(crate) fn judge(
     judgement
 }
 
-fn unjudged(verdict: StageVerdict, reason: String, samples: &[Observed]) -> Judgement {
+fn unjudged(verdict: StageVerdict, reason: StageFact, samples: &[Observed]) -> Judgement {
     let candidate_s = samples.last().map_or(0.0, |s| s.seconds);
     Judgement {
         verdict,
-        reason,
+        reason: vec![reason],
         candidate_s,
         ratio: None,
         increase_s: None,
@@ -79,34 +80,18 @@ fn unjudged(verdict: StageVerdict, reason: String, samples: &[Observed]) -> Judg
     }
 }
 
-fn unknown(samples: &[Observed]) -> Judgement {
-    let reason = "not in the baseline: it is judged once it has a history".to_owned();
-    unjudged(StageVerdict::New, reason, samples)
-}
-
-/// Without enough history a change is shown and named large, and never judged.
+/// Without enough history a large change is named as one, and never judged.
 const LARGE_RATIO: f64 = 2.0;
 const LARGE_S: f64 = 30.0;
 
-fn too_short(n: usize, median_s: Option<f64>, samples: &[Observed]) -> Judgement {
-    let mut why = format!("{} so far, {MIN_SAMPLES} are needed", counted(n, "comparable run"));
+fn too_short(runs: usize, median_s: Option<f64>, samples: &[Observed]) -> Judgement {
     let newest_s = samples.last().map_or(0.0, |s| s.seconds);
-    let change_s = median_s.map(|median_s| newest_s - median_s);
-    if let (Some(median_s), Some(by_s)) = (median_s.filter(|m| *m > 0.0), change_s)
-        && by_s >= LARGE_S
-        && newest_s >= LARGE_RATIO * median_s
-    {
-        why = format!(
-            "a large change ({} their median, {}), but {why}",
-            ratio(newest_s / median_s),
-            change(by_s)
-        );
-    }
-    let mut judgement = unjudged(StageVerdict::Inconclusive(why.clone()), why, samples);
-    if let Some(median_s) = median_s.filter(|m| *m > 0.0) {
-        judgement.ratio = Some(newest_s / median_s);
-        judgement.increase_s = change_s;
-    }
+    let median_s = median_s.filter(|m| *m > 0.0);
+    let is_large = median_s.is_some_and(|m| newest_s - m >= LARGE_S && newest_s >= LARGE_RATIO * m);
+    let why = StageFact::ShortHistory { runs, needed: MIN_SAMPLES, is_large };
+    let mut judgement = unjudged(StageVerdict::Inconclusive, why, samples);
+    judgement.ratio = median_s.map(|median_s| newest_s / median_s);
+    judgement.increase_s = median_s.map(|median_s| newest_s - median_s);
     judgement
 }
 
@@ -198,7 +183,7 @@ impl Case<'_> {
             predicted_s: self.predicted_s,
             seconds: judged.iter().map(|sample| sample.seconds).collect(),
             deviations: judged.iter().map(|sample| sample.deviations[block.size - 1]).collect(),
-            machine: judged.iter().map(|sample| sample.runner_factor).collect(),
+            runner_factors: judged.iter().map(|sample| sample.runner_factor).collect(),
             degrees_of_freedom: noise.degrees.value(),
             scale: noise.scale,
             ln_scale_deviation: noise.ln_scale_deviation,
@@ -232,13 +217,11 @@ fn against_the_past(
     floors: Floors,
 ) -> Judgement {
     let Some(column) = stage.column.map(|column| column.at) else {
-        let why = "the pipeline has too many different stages for this one to be judged".to_owned();
-        return unjudged(StageVerdict::Inconclusive(why.clone()), why, samples);
+        return unjudged(StageVerdict::Inconclusive, StageFact::TooManyStages, samples);
     };
     let newest = samples.last().and_then(|sample| sample.deviations.first()).copied().unwrap_or(f64::NAN);
     if newest.is_nan() {
-        let why = "its cache was in a state that the baseline has seen too seldom to compare with".to_owned();
-        return unjudged(StageVerdict::NotComparable(why.clone()), why, samples);
+        return unjudged(StageVerdict::NotComparable, StageFact::RareCacheState, samples);
     }
     let predicted_s = fitted.model.predicted_s(column);
     let case = Case { fitted, samples, column, predicted_s, median_s: stage.median_s, floors, confirm };
@@ -262,28 +245,46 @@ fn against_the_past(
     let finding = block
         .map(|block| block.finding)
         .or_else(|| fitted.family.judge(&fitted.model, column, &[newest], Direction::Slower));
-    let told = Told {
-        verdict: &verdict,
-        ratio: shift.exp(),
-        increase_s: predicted_s * shift.exp_m1(),
-        baseline_samples: stage.samples,
+    let (ratio, increase_s) = (shift.exp(), predicted_s * shift.exp_m1());
+    let confirmation = match verdict {
+        StageVerdict::Regressed | StageVerdict::Improved => Confirmation::Confirmed,
+        StageVerdict::Suspect if stage.samples < MIN_TO_CONFIRM => Confirmation::NeedsHistory(MIN_TO_CONFIRM),
+        StageVerdict::Suspect => Confirmation::NeedsSamples(confirm),
+        _ => Confirmation::Unchanged,
+    };
+    let summary = FindingSummary {
         samples: size,
-        confirm,
-        runner: median_of(judged.iter().map(|s| s.runner_factor)).unwrap_or(1.0),
-        probability: block.map(|block| block.finding.probability),
-        slow: fitted.model.noise(column).slow,
-        predicted_s,
+        confirmation,
+        runner_factor: median_of(judged.iter().map(|s| s.runner_factor)).unwrap_or(1.0),
+        slow_mode: slow_mode(fitted.model.noise(column).slow, verdict, ratio, predicted_s),
     };
     Judgement {
-        reason: sentence(&told),
+        reason: vec![StageFact::Judged(summary)],
         candidate_s: median_of(judged.iter().map(|s| s.seconds)).unwrap_or_default(),
-        ratio: Some(told.ratio),
-        increase_s: Some(told.increase_s),
+        ratio: Some(ratio),
+        increase_s: Some(increase_s),
         verdict,
         workings: block.map(|block| case.workings(&block)),
         finding,
         over_budget: false,
     }
+}
+
+/// The rare slow mode where it matters: the sample may be in it, or a finding allowed for it.
+fn slow_mode(
+    slow: Option<SlowMode>,
+    verdict: StageVerdict,
+    ratio: f64,
+    predicted_s: f64,
+) -> Option<SlowModeSummary> {
+    let slow = slow?;
+    let matters = match verdict {
+        StageVerdict::Pass => ratio.ln() > 0.5 * slow.shift,
+        StageVerdict::Suspect | StageVerdict::Regressed => true,
+        _ => false,
+    };
+    let increase_s = predicted_s * slow.shift.exp_m1();
+    matters.then_some(SlowModeSummary { share: slow.share, increase_s })
 }
 
 /// A stage over its budget is a finding by itself, confirmed as any other.
@@ -292,14 +293,12 @@ fn hold_to_budget(judgement: &mut Judgement, samples: &[Observed], budget: Durat
     let over: Vec<f64> = samples.iter().rev().map(|s| s.seconds).take_while(|s| *s > limit).collect();
     let Some(took) = median_of(over.iter().copied()) else { return };
     let confirmed = over.len() >= confirm;
-    let because = format!(
-        "took {}, its budget is {}; seen in {}",
-        duration(took),
-        duration(limit),
-        counted(over.len(), "run")
-    );
+    let over_budget = StageFact::OverBudget { took_s: took, budget_s: limit, samples: over.len() };
     let flagged = matches!(judgement.verdict, StageVerdict::Regressed | StageVerdict::Suspect);
-    judgement.reason = if flagged { format!("{}; {because}", judgement.reason) } else { because };
+    if !flagged {
+        judgement.reason.clear();
+    }
+    judgement.reason.push(over_budget);
     if confirmed {
         judgement.verdict = StageVerdict::Regressed;
     } else if !flagged {

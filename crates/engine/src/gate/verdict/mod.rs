@@ -6,7 +6,5 @@ pub mod attribute;
 pub mod compare;
 pub mod errors;
 mod judge;
-pub mod number_format;
 pub mod overrides;
 mod queue;
-mod sentence;

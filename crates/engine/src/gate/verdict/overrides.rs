@@ -5,6 +5,7 @@
 use super::aggregate::run_verdict;
 use crate::model::comparison::{ErrorVerdict, RunComparison, StageComparison, StageVerdict};
 use crate::model::decision::{DecisionKind, Extent, StandingDecision};
+use crate::model::note::Note;
 use crate::model::policy::GatePolicy;
 use crate::model::stage::StageKey;
 
@@ -23,14 +24,14 @@ pub struct Subject {
 /// whatever is told. What a deeper stage explains, or was decided about before, is not asked again.
 #[must_use]
 pub fn subjects(comparison: &RunComparison, kind: DecisionKind) -> Vec<Subject> {
-    let told = |verdict: &StageVerdict| match kind {
-        DecisionKind::Accepted => *verdict == StageVerdict::Regressed,
+    let told = |verdict: StageVerdict| match kind {
+        DecisionKind::Accepted => verdict == StageVerdict::Regressed,
         DecisionKind::Muted => matches!(verdict, StageVerdict::Regressed | StageVerdict::Suspect),
     };
     let stages = comparison
         .stages
         .iter()
-        .filter(|stage| told(&stage.verdict) && stage.explained_by.is_none() && stage.decision.is_none())
+        .filter(|stage| told(stage.verdict) && stage.explained_by.is_none() && stage.decision.is_none())
         .filter_map(|stage| {
             Some(Subject { stage: stage.key.clone(), signature: None, extent: Some(extent(stage)?) })
         });
@@ -110,20 +111,14 @@ fn reaches(stage: &StageComparison, decided: Option<Extent>, policy: &GatePolicy
     }
 }
 
-fn outgrown_note(stage: &StageComparison, standing: &StandingDecision) -> String {
-    let name = stage.path.last().map_or("a stage", String::as_str);
-    let words = |extent: Option<Extent>| match extent {
-        Some(Extent::Slower { ratio, .. }) => format!("{ratio:.2}x"),
-        Some(Extent::Took { seconds }) => format!("{seconds:.1} s"),
-        None => "an unknown extent".to_owned(),
-    };
-    format!(
-        "{name} was {} at {} by {}; at {} it is worse than that, and a finding again",
-        standing.decision.kind.as_str(),
-        words(standing.extent),
-        standing.decision.by,
-        words(extent(stage))
-    )
+fn outgrown_note(stage: &StageComparison, standing: &StandingDecision) -> Note {
+    Note::DecisionOutgrown {
+        stage: stage.path.last().cloned().unwrap_or_default(),
+        kind: standing.decision.kind,
+        by: standing.decision.by.clone(),
+        decided: standing.extent,
+        now: extent(stage),
+    }
 }
 
 #[cfg(test)]
@@ -157,7 +152,7 @@ mod tests {
             critical: false,
             explained_by: None,
             decision: None,
-            reason: String::new(),
+            reason: Vec::new(),
             location: None,
             history_s: Vec::new(),
             history_candidates: 0,

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use self::parents::Parents;
 use super::ids::TraceId;
+use super::note::{Note, Repair};
 use super::span::Span;
 
 pub use self::clock_skew::ClockShift;
@@ -35,44 +36,37 @@ pub struct Repairs {
     pub shifted: Vec<ClockShift>,
 }
 
-/// Clocks that differ by less are put right without a word: those of well-kept machines do.
-const TOLD_SHIFT_NS: u64 = 100_000_000;
-/// So many of them are told one by one.
-const TOLD_SHIFTS: usize = 5;
+/// Smaller differences are put right without a note: the clocks of well-kept machines have them.
+const NOTED_SHIFT_NS: u64 = 100_000_000;
+/// This many of them get a note each.
+const NOTED_SHIFTS: usize = 5;
 
 impl Repairs {
-    /// One sentence for each kind of repair that was made.
+    /// One note for each kind of repair that was made.
     #[must_use]
-    pub fn notes(&self) -> Vec<String> {
-        let spans = |n: usize| if n == 1 { "1 span".to_owned() } else { format!("{n} spans") };
+    pub fn notes(&self) -> Vec<Note> {
         let counted = [
-            (self.duplicates, "sent more than once with different contents: the most complete copy was kept"),
-            (self.reversed, "ended before beginning: taken as of zero length"),
-            (self.orphans, "named a parent that never came: placed under the root"),
-            (self.cycles, "formed a circle of parents: the circle was cut"),
-            (self.too_deep, "nested deeper than 64 levels: placed at that depth"),
-            (self.second_roots, "had no parent beside the root: placed under the root"),
+            (self.duplicates, Repair::Duplicate),
+            (self.reversed, Repair::Reversed),
+            (self.orphans, Repair::Orphan),
+            (self.cycles, Repair::Cycle),
+            (self.too_deep, Repair::TooDeep),
+            (self.second_roots, Repair::SecondRoot),
         ];
-        let counted =
-            counted.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", spans(n)));
+        let counted = counted
+            .into_iter()
+            .filter(|(spans, _)| *spans > 0)
+            .map(|(spans, repair)| Note::Repaired { repair, spans });
         counted.chain(self.shift_notes()).collect()
     }
 
-    fn shift_notes(&self) -> impl Iterator<Item = String> {
-        let told = self.shifted.iter().filter(|shift| shift.ahead_ns.unsigned_abs() >= TOLD_SHIFT_NS);
-        let more = told.clone().count().saturating_sub(TOLD_SHIFTS);
-        let more = (more > 0).then(|| format!("the clocks of {more} more machines differed likewise"));
-        told.take(TOLD_SHIFTS)
-            .map(|shift| {
-                let tenths = shift.ahead_ns.unsigned_abs() / 100_000_000;
-                let way = if shift.ahead_ns > 0 { "ahead" } else { "behind" };
-                let who = if shift.producer.is_empty() { "an unnamed machine" } else { &shift.producer };
-                format!(
-                    "the clock of {who} was {}.{} s {way}: its spans were shifted, their durations are unchanged",
-                    tenths / 10,
-                    tenths % 10
-                )
-            })
+    fn shift_notes(&self) -> impl Iterator<Item = Note> {
+        let noted = self.shifted.iter().filter(|shift| shift.ahead_ns.unsigned_abs() >= NOTED_SHIFT_NS);
+        let producers = noted.clone().count().saturating_sub(NOTED_SHIFTS);
+        let more = (producers > 0).then_some(Note::MoreClocksShifted { producers });
+        noted
+            .take(NOTED_SHIFTS)
+            .map(|shift| Note::ClockShifted { producer: shift.producer.clone(), ahead_ns: shift.ahead_ns })
             .chain(more)
     }
 }

@@ -12,11 +12,10 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use self::api::{ApiJob, ApiTrace};
+use self::api::ApiTrace;
 use self::clock::Fit;
-use pacegate_engine::gate::verdict::number_format::counted;
 use pacegate_engine::model::ids::SpanId;
-use pacegate_engine::model::run::CONTRADICTED;
+use pacegate_engine::model::note::{JobSpanProblem, Note};
 use pacegate_engine::model::span::{AttributeValue, Span};
 
 /// Most spans of one run that jobs add.
@@ -53,9 +52,8 @@ pub enum JobClaim {
 pub struct Merged {
     /// Those of the API first, in their order.
     pub spans: Vec<Span>,
-    /// What was left out, for people. One begins with [`CONTRADICTED`] if GitHub's times are
-    /// contradicted.
-    pub notes: Vec<String>,
+    /// What was left out or shifted.
+    pub notes: Vec<Note>,
 }
 
 /// Adds what jobs sent to the spans that the API's answers are. All are spans of one trace.
@@ -156,12 +154,12 @@ impl Gathered {
             let shift = match clock::fit(job, &spans, recorded) {
                 Fit::Within(shift) => shift,
                 Fit::Contradiction => {
-                    notes.push(contradiction(job, spans.len()));
+                    notes.push(Note::ContradictsGitHub { job: job.name.clone(), spans: spans.len() });
                     continue;
                 }
             };
             if shift != 0 {
-                notes.push(clock::note(&job.name, shift));
+                notes.push(Note::JobClockShifted { job: job.name.clone(), behind_ns: shift });
                 for span in &mut spans {
                     clock::shift(span, shift);
                 }
@@ -172,19 +170,19 @@ impl Gathered {
             homeless += placing::place(job, &mut spans, &mut beside);
             facts.retain(|key, _| !disputed.contains(key));
             if !disputed.is_empty() {
-                notes.push(format!("job {} told {} in two ways", job.name, counted(disputed.len(), "fact")));
+                notes.push(Note::DisputedFacts { job: job.name.clone(), facts: disputed.len() });
             }
             api.add_facts(at, facts);
             added.extend(spans);
         }
-        for (count, why) in [
-            (self.nowhere, "belong to no job of this run: left out"),
-            (self.protected, "posed as the run's, a job's or a step's own: left out"),
-            (crowded, "were too many for one run: left out"),
-            (homeless, "lie in no step's time, and were too many, too early or named like a step: left out"),
+        for (spans, why) in [
+            (self.nowhere, JobSpanProblem::NoJob),
+            (self.protected, JobSpanProblem::TakenId),
+            (crowded, JobSpanProblem::TooMany),
+            (homeless, JobSpanProblem::NoStep),
         ] {
-            if count > 0 {
-                notes.push(format!("{} that jobs sent {why}", counted(count, "span")));
+            if spans > 0 {
+                notes.push(Note::JobSpansLeftOut { why, spans });
             }
         }
         let mut spans = api.spans;
@@ -238,13 +236,4 @@ fn topmost(spans: &[Span], parents: &HashMap<SpanId, SpanId>) -> HashMap<SpanId,
 fn extent(spans: &[Span]) -> Option<(i64, i64)> {
     let first = spans.iter().map(|span| span.start_ns).min()?;
     Some((first, spans.iter().map(|span| span.end_ns.max(span.start_ns)).max()?))
-}
-
-fn contradiction(job: &ApiJob, spans: usize) -> String {
-    format!(
-        "{CONTRADICTED} what job {} sent ({}) lies outside of the time in which GitHub saw it run; it was left out, \
-         and only GitHub's own times were judged",
-        job.name,
-        counted(spans, "span")
-    )
 }

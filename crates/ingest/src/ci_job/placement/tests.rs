@@ -6,6 +6,7 @@ use super::super::fixture::SpanBuilder;
 use super::*;
 use pacegate_engine::gate::measure::extract::extract;
 use pacegate_engine::gate::measure::stage_state::CACHE_KEYS;
+
 use pacegate_engine::model::span::{SpanKind, SpanStatus};
 use pacegate_engine::model::stage::StageSample;
 use pacegate_engine::model::trace::Trace;
@@ -104,7 +105,7 @@ fn a_span_hangs_below_the_step_in_whose_time_most_of_it_lies() {
         assert!(merged.notes.is_empty(), "{what}: {:?}", merged.notes);
         // The raw trace is read again where it is shown.
         let trace = Trace::build(merged.spans).expect("a trace");
-        assert_eq!(trace.repairs().notes(), Vec::<String>::new(), "{what}");
+        assert_eq!(trace.repairs().notes(), Vec::<Note>::new(), "{what}");
     }
 }
 
@@ -121,7 +122,7 @@ fn a_job_is_found_by_its_machine_or_its_time() {
     ] {
         let merged = merge(api(), vec![JobSpans { job: claim.clone(), ..of_job(sent()) }]);
         assert_eq!(sent_paths(&merged).join("|"), expected, "{claim:?}");
-        let is_told = merged.notes.iter().any(|note| note.contains("belong to no job"));
+        let is_told = merged.notes == [Note::JobSpansLeftOut { why: JobSpanProblem::NoJob, spans: 1 }];
         assert_eq!(is_told, expected.is_empty(), "{:?}", merged.notes);
     }
 }
@@ -145,7 +146,7 @@ fn a_clock_that_is_off_is_put_right_and_other_times_are_no_evidence() {
         let merged = merge(api(), vec![JobSpans { recorded, ..of_job(sent) }]);
         let begins = merged.spans.iter().find(|span| span.name == "a").map(|span| span.start_ns / SECOND);
         assert_eq!(begins, expected.ok(), "{what}: {:?}", merged.notes);
-        let contradicts = merged.notes.iter().any(|note| note.starts_with(CONTRADICTED));
+        let contradicts = merged.notes.iter().any(Note::contradicts_github);
         assert_eq!(contradicts, expected.is_err(), "{what}: {:?}", merged.notes);
     }
 }
@@ -164,8 +165,9 @@ fn nothing_poses_as_github_s_own() {
         ])],
     );
     assert_eq!(sent_paths(&merged), ["CI / test / tests / queue-tests", "CI / test / tests / wait"]);
-    assert!(merged.notes.iter().any(|note| note.contains("posed as")), "{:?}", merged.notes);
-    assert!(merged.notes.iter().any(|note| note.contains("named like a step")), "{:?}", merged.notes);
+    for why in [JobSpanProblem::TakenId, JobSpanProblem::NoStep] {
+        assert!(merged.notes.contains(&Note::JobSpansLeftOut { why, spans: 1 }), "{:?}", merged.notes);
+    }
     // Beside the last second of a wait, in a job without steps.
     let early = JobSpans {
         job: JobClaim::Unknown,
@@ -193,7 +195,7 @@ fn facts_of_a_job_stand_on_its_span() {
     let job = &merged.spans[1].attributes;
     let told = ["host.cpu.model.name", "host.arch", "github.job.name"].map(|key| job.text(key));
     assert_eq!(told, [Some("EPYC".to_owned()), None, Some("x".to_owned())], "disputed, or GitHub's");
-    assert!(merged.notes[0].contains("1 fact in two ways"), "{:?}", merged.notes);
+    assert_eq!(merged.notes, [Note::DisputedFacts { job: "test".into(), facts: 1 }]);
 }
 
 fn any_span() -> impl Strategy<Value = Span> {

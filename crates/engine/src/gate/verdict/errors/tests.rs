@@ -39,12 +39,15 @@ fn novelty_needs_two_runs_and_a_history() {
     let short = ErrorHistory::default();
     let runs = [one(), one()];
     let judged = judge_errors(&short, &runs.iter().collect::<Vec<_>>(), &GatePolicy::default());
-    assert_eq!((judged[0].verdict, judged[0].seen().as_str()), (ErrorVerdict::Suspect, "0 of 0 runs"));
+    assert_eq!(
+        (judged[0].verdict, &judged[0].reason),
+        (ErrorVerdict::Suspect, &Some(ErrorReason::NoHistory))
+    );
 }
 
 /// A history of runs of which the first so many had the error, and as many had one each of
 /// their own; then what is said of the error in so many of the candidate's runs.
-fn reason(history: u32, with: u32, alone: u32, of_candidate: &[bool]) -> (ErrorVerdict, String) {
+fn reason(history: u32, with: u32, alone: u32, of_candidate: &[bool]) -> (ErrorVerdict, ErrorReason) {
     let past = (0..history).map(|n| {
         let mut run = if n < with { with_error(n, "ci / unit", "port 1 busy") } else { run(n, vec![]) };
         if n < alone {
@@ -61,57 +64,31 @@ fn reason(history: u32, with: u32, alone: u32, of_candidate: &[bool]) -> (ErrorV
     let policy = GatePolicy::default();
     let judged =
         judge_errors(&ErrorHistory::of(&baseline, &policy), &candidate.iter().collect::<Vec<_>>(), &policy);
-    (judged[0].verdict, judged[0].reason.clone())
+    (judged[0].verdict, judged[0].reason.clone().expect("a reason"))
 }
 
 #[test]
 fn every_verdict_has_its_reason() {
+    use ErrorReason::{MoreOften, NoHistory, OftenSeenOnce, SeenBefore, ShortHistory, Unseen};
     use ErrorVerdict::{Flaky, Known, New, Suspect};
-    for (made, verdict, wanted) in [
-        (
-            reason(143, 0, 0, &[true]),
-            Suspect,
-            "never in 143 runs of the base branch, in 1 run of this change",
-        ),
-        (
-            reason(143, 0, 0, &[true, true]),
-            New,
-            "never in 143 runs of the base branch, in 2 runs of this change",
-        ),
-        (
-            reason(9, 0, 0, &[true, true]),
-            Suspect,
-            "never in 9 runs of the base branch, in 2 runs of this change; it takes 10 to call an error new",
-        ),
-        (
-            reason(0, 0, 0, &[true]),
-            Suspect,
-            "in 1 run of this change; no run of the base branch to compare with",
-        ),
-        // statistics of the base branch: 6 of 6 + 0 sightings occurred once
-        (
-            reason(143, 0, 6, &[true]),
-            Suspect,
-            "never in 143 runs of the base branch, in 1 run of this change; that alone means little: \
-             of the base branch's own errors, 100% occurred only once",
-        ),
-        (reason(143, 6, 0, &[true]), Flaky, "flaky: in 6 of 143 runs of the base branch"),
-        (reason(143, 60, 0, &[true, true]), Known, "known: in 60 of 143 runs of the base branch"),
-        // betabinom.pmf(range(3, 4), 3, 6.5, 137.5).sum() = 1 / 7357
-        (
-            reason(143, 6, 0, &[true, true, true]),
-            Suspect,
-            "6 of 143 runs before, 3 of 3 here: far more often than chance (once in 7,400)",
-        ),
+    for (made, verdict, expected) in [
+        (reason(143, 0, 0, &[true]), Suspect, Unseen),
+        (reason(143, 0, 0, &[true, true]), New, Unseen),
+        (reason(9, 0, 0, &[true, true]), Suspect, ShortHistory { needed: 10 }),
+        (reason(0, 0, 0, &[true]), Suspect, NoHistory),
+        // 6 of 6 + 0 sightings on the base branch occurred once
+        (reason(143, 0, 6, &[true]), Suspect, OftenSeenOnce { share: 1.0 }),
+        (reason(143, 6, 0, &[true]), Flaky, SeenBefore),
+        (reason(143, 60, 0, &[true, true]), Known, SeenBefore),
         // betabinom.pmf(range(2, 5), 4, 6.5, 137.5).sum() = 0.0128
-        (
-            reason(143, 6, 0, &[true, false, true, false, true][1..]),
-            Flaky,
-            "flaky: in 6 of 143 runs of the base branch",
-        ),
+        (reason(143, 6, 0, &[true, false, true, false, true][1..]), Flaky, SeenBefore),
     ] {
-        assert_eq!(made, (verdict, wanted.to_owned()));
+        assert_eq!(made, (verdict, expected));
     }
+    // betabinom.pmf(range(3, 4), 3, 6.5, 137.5).sum() = 1 / 7357
+    let (verdict, often) = reason(143, 6, 0, &[true, true, true]);
+    let MoreOften { of: 3, probability } = often else { panic!("{often:?}") };
+    assert_eq!((verdict, (1.0 / probability).round()), (Suspect, 7_357.0));
 }
 
 #[test]
