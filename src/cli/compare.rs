@@ -145,7 +145,7 @@ fn judge(
             Some(comparison)
         })
         .collect();
-    aggregate::conclude(comparisons)
+    aggregate::aggregate(comparisons)
 }
 
 /// Runs by pipeline, oldest first in each.

@@ -282,5 +282,5 @@ fn judge(
             Some(comparison)
         })
         .collect();
-    (aggregate::conclude(comparisons), baselines)
+    (aggregate::aggregate(comparisons), baselines)
 }

@@ -183,8 +183,8 @@ pub fn exclusion(reason: &ExclusionReason) -> String {
 /// A difference of both ratios from 1 below this is the same work.
 const SAME_WORK: f64 = 0.1;
 
-/// What a repetition means, as the end of a sentence about its stage: `ran 9 times, usually 4;
-/// ...: more work, not slower work`.
+/// A repetition as the end of a sentence about its stage: `ran 9 times, usually 4; ...: more work, not
+/// slower work`.
 #[must_use]
 pub fn repetition(repetition: &Repetition) -> String {
     let Repetition { count, usual_count, each_s, usual_each_s, each } = *repetition;

@@ -1,5 +1,5 @@
-//! What a reader of a run or a comparison has to know besides its durations and verdicts, as
-//! facts. `report` words them. Every note that a program makes has a variant here.
+//! Notes on a run or a comparison, besides durations and verdicts, as facts. `report` words them. Every
+//! note has a variant here: no other text is stored.
 
 use serde::{Deserialize, Serialize};
 
@@ -86,8 +86,8 @@ pub enum Note {
         /// At most five names.
         jobs: Vec<String>,
     },
-    /// What a job sent lies outside of the time in which GitHub saw the job run. The run's
-    /// durations are GitHub's. It can't pass: the job may have hidden a slowdown.
+    /// A job sent spans outside of the time in which GitHub saw it run, so they were left out. The run's
+    /// durations are GitHub's own. Its pass is not trusted: it is inconclusive at best.
     ContradictsGitHub {
         job: String,
         spans: usize,
@@ -184,7 +184,7 @@ pub enum Note {
     Text(String),
 }
 
-/// What was wrong with spans before they became a tree.
+/// Defects of spans that were repaired to get a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Repair {

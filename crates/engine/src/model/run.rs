@@ -20,14 +20,14 @@ pub enum RunResult {
     Error,
     /// It took too long and was ended.
     Timeout,
-    /// Somebody ended it.
+    /// It was cancelled.
     Cancellation,
     /// It did not run.
     Skip,
 }
 
 impl RunResult {
-    /// The word used on the wire and in the store.
+    /// Value on the wire and in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ impl RunResult {
         }
     }
 
-    /// From the words of the semantic conventions, of older conventions and of GitHub.
+    /// Parses the values of the semantic conventions, of older conventions and of GitHub.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word.to_ascii_lowercase().as_str() {
@@ -69,7 +69,7 @@ pub enum Lineage {
         /// Its number, as GitHub or the tokened producer says.
         number: PrNumber,
     },
-    /// The producer named neither: it is measured, but is nobody's baseline.
+    /// The producer named neither: it is measured, but never a baseline.
     Unknown,
 }
 
@@ -94,17 +94,15 @@ pub struct PipelineRun {
     pub lineage: Lineage,
     /// How it ended.
     pub result: RunResult,
-    /// What it ran on.
     pub runner: RunnerClass,
     /// When its root span began.
     pub started_at: Timestamp,
     /// Wall-clock length of its root span in nanoseconds, never negative.
     pub duration_ns: i64,
-    /// The file its workflow is written in, from the repository's root; none of a pipeline that
-    /// is no workflow of GitHub Actions.
+    /// Path of its workflow file from the repository's root; none outside of GitHub Actions.
     #[serde(default)]
     pub workflow_path: Option<String>,
-    /// What was put right or left out.
+    /// Facts about repairs and omissions.
     pub notes: Vec<Note>,
 }
 

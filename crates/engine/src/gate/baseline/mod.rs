@@ -1,5 +1,5 @@
-//! Which past runs are comparable with a candidate, and why the others are not. Only green
-//! first attempts of the base branch can be a baseline: data of a pull request never is.
+//! Selects the past runs that are comparable with a candidate, with the reason for each run that is
+//! not. Only successful first attempts of the base branch are selected, never runs of a pull request.
 
 pub(crate) mod columns;
 pub(crate) mod rebase_level;
@@ -16,28 +16,27 @@ use crate::model::time::Timestamp;
 /// Runs of a pull request that are judged together: its newest pushes and their reruns.
 pub const CANDIDATE_RUNS: usize = 8;
 
-/// Of the base branch, so many runs more than the policy's are looked at: room for those that
-/// turn out not to be comparable (failed ones, reruns).
+/// Runs of the base branch that are read beyond the policy's number, because some turn out not to
+/// be comparable: failed runs, reruns.
 pub const ROOM_FOR_OTHERS: u32 = 100;
 
-/// The comparable past.
 #[derive(Debug, Clone, Default)]
 pub struct Baseline {
     /// Comparable runs, oldest first.
     pub runs: Vec<MeasuredRun>,
-    /// Further runs whose errors count as seen before, though their durations are not
-    /// comparable: a base run that failed proves that its error is old.
+    /// Further runs whose errors count as known, although their durations are not comparable: a
+    /// failed run of the base branch proves that its error is old.
     pub error_history: Vec<MeasuredRun>,
-    /// Slowdowns that were accepted: what came before them teaches scatter, not level.
+    /// Slowdowns that were accepted. Samples from before them are used for scatter, not for level.
     pub accepted: Vec<AcceptedChange>,
     /// Runs that could not be a baseline, the most frequent reason first.
     pub excluded: Vec<Exclusion>,
 }
 
 impl Baseline {
-    /// For comparing files: every run was given as baseline, so its branch, age and kind of
-    /// runner are not asked. Failed runs and later attempts are still left out. Runs of one
-    /// pipeline are expected; they may come in any order.
+    /// The baseline of a comparison of files. Every run was given as baseline, so branch, age and kind
+    /// of runner are not checked. Failed runs and later attempts are still left out. The runs are of
+    /// one pipeline, in any order.
     #[must_use]
     pub fn of_files(runs: Vec<MeasuredRun>) -> Self {
         let mut sorting = Sorting::default();
@@ -50,8 +49,7 @@ impl Baseline {
         sorting.finish(usize::MAX)
     }
 
-    /// The one run that stands for the baseline where people look at one: the newest of the base
-    /// commit, else the newest of all.
+    /// The run to show as the baseline: the newest of the base commit, else the newest of all.
     #[must_use]
     pub fn standing_for(&self, base_sha: Option<&CommitSha>) -> Option<&PipelineRun> {
         let newest_first = || self.runs.iter().rev().map(|measured| &measured.run);
@@ -70,7 +68,6 @@ impl Baseline {
         })
     }
 
-    /// What is told of it.
     #[must_use]
     pub fn summary(&self) -> BaselineSummary {
         let sha = |run: Option<&MeasuredRun>| run.map(|r| r.run.head_sha.clone());
@@ -83,10 +80,13 @@ impl Baseline {
     }
 }
 
-/// Chooses a candidate's baseline from `history`: green first attempts of the same pipeline on
-/// the same kind of runner and on `base_branch` (on `main` or `master` when it isn't known), not
-/// of the candidate's own commit, started no later than `as_of` and within the policy's days;
-/// of those the newest, as many as the policy says.
+/// Chooses a candidate's baseline from `history`: the newest of these runs, as many as the policy
+/// says:
+/// - successful first attempts of the same pipeline,
+/// - on the same kind of runner,
+/// - on `base_branch`, or on `main` or `master` when it isn't known,
+/// - of another commit than the candidate's,
+/// - started no later than `as_of` and within the policy's days.
 #[must_use]
 pub fn choose(
     history: Vec<MeasuredRun>,
@@ -119,7 +119,7 @@ pub fn choose(
     sorting.finish(rule.runs as usize)
 }
 
-/// Why a run says nothing about the base branch's past, not even by its errors.
+/// Why a run is not part of the base branch's past, not even its errors.
 fn not_of_the_base(
     past: &PipelineRun,
     candidate: &PipelineRun,
@@ -144,7 +144,7 @@ fn not_of_the_base(
     }
 }
 
-/// Why the durations of a run are not those of a complete first attempt.
+/// Why a run is not a complete first attempt.
 fn unfinished(run: &PipelineRun) -> Option<ExclusionReason> {
     match run.result {
         RunResult::Success => (run.attempt > 1).then_some(ExclusionReason::Rerun),
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn each_run_that_is_left_out_has_its_reason() {
+    fn excluded_run_has_reason() {
         let branch = |name: &str| Lineage::Branch { name: name.to_owned() };
         let arm = RunnerClass { os: Some("linux".into()), arch: Some("arm64".into()), labels: vec![] };
         let runner = arm.clone();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_are_kept_oldest_first_whatever_the_order() {
+    fn newest_runs_are_kept_oldest_first() {
         let history = [4_003, 4_001, 4_004, 4_002].map(|n| past(n, |_| {})).to_vec();
         let baseline = chosen(history, Some("main"), "baseline: {runs: 3, days: 90}");
         let ids: Vec<&str> = baseline.runs.iter().map(|r| r.run.id.0.as_str()).collect();
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_known_base_main_and_master_are_meant() {
+    fn unknown_base_branch_means_main_or_master() {
         let on = |n, name: &str| past(n, |r| r.lineage = Lineage::Branch { name: name.to_owned() });
         let history = || vec![on(4_000, "main"), on(4_001, "master"), on(4_002, "develop")];
         assert_eq!(chosen(history(), None, "").runs.len(), 2);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_failed_base_runs_are_history_and_those_of_pull_requests_are_not() {
+    fn only_base_runs_contribute_error_history() {
         let history = vec![
             past(4_000, |r| r.result = RunResult::Failure),
             past(4_001, |r| r.lineage = Lineage::PullRequest { number: PrNumber(2) }),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unmeasured_base_commit_has_a_stand_in_that_is_named() {
+    fn unmeasured_base_commit_gets_named_stand_in() {
         let baseline = chosen(vec![past(4_000, |_| {}), past(4_001, |_| {})], Some("main"), "");
         let measured = baseline.runs[0].run.head_sha.clone();
         assert_eq!(baseline.stand_in(&measured), None);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_taken_whatever_their_branch() {
+    fn files_are_accepted_from_any_branch() {
         let files =
             vec![past(2, |r| r.lineage = Lineage::Unknown), past(1, |_| {}), past(3, |r| r.attempt = 2)];
         let baseline = Baseline::of_files(files);

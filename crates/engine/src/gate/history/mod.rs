@@ -1,6 +1,5 @@
-//! What lastingly changed on a branch: steps and drift of each stage, between which commits, and
-//! which stage is responsible. Looks at residuals with the machine's speed already taken out;
-//! judges no pull request.
+//! Finds the lasting changes of a branch: steps and drift of each stage, their commits, and the
+//! responsible stage. It reads residuals without the runner's speed and judges no pull request.
 
 mod explain;
 mod segments;
@@ -20,17 +19,17 @@ pub use segments::{Segment, newest_segment, segments};
 /// Smallest drift: a factor of 1.10, as a logarithm.
 const MIN_DRIFT: f64 = 0.095_310_179_804_324_87;
 
-/// How much of the stages' variance is slow wander, learned from all of them. [`segments`] of one
-/// stage takes it, because one stage's history is too short to tell.
+/// How much of the stages' variance is slow wander, estimated from all of them: the history of one
+/// stage is too short. [`segments`] takes it.
 #[must_use]
 pub fn slow_share(series: &[StageSeries]) -> SlowShare {
     let all: Vec<Vec<f64>> = series.iter().map(|s| residuals(&usable(&s.points, usize::MAX))).collect();
     SlowShare::pooled(all.iter().map(Vec::as_slice))
 }
 
-/// The lasting changes of all stages, newest first, then by their seconds. `runs` are the runs
-/// that the points' positions mean, oldest first. An accepted change divides its stage and what
-/// holds it, and is not told again.
+/// The lasting changes of all stages, newest first, then by their seconds. `runs` are oldest first;
+/// the points' positions are positions in it. An accepted change divides its stage and the stage's
+/// parents, and is not reported again.
 #[must_use]
 pub fn changes(
     series: &[StageSeries],
@@ -112,7 +111,7 @@ fn changes_of(
     found
 }
 
-/// Each stage's parent, where that one has a series and a shorter path, so that walking up ends.
+/// Each stage's parent, if it has a series. The parent's path is shorter, so that walking up ends.
 fn parents(series: &[StageSeries]) -> HashMap<&StageKey, &StageKey> {
     let depth: HashMap<&StageKey, usize> = series.iter().map(|s| (&s.key, s.path.len())).collect();
     let shorter = |s: &StageSeries, parent: &StageKey| depth.get(parent).is_some_and(|d| *d < s.path.len());

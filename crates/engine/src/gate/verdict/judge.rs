@@ -1,5 +1,5 @@
-//! One stage's samples against its fitted past and the policy: verdict and reason. What other
-//! stages do, and which of them is responsible, is not known here.
+//! Judges one stage's samples against its fitted baseline and the policy: verdict and reason. It does
+//! not know other stages, nor which stage is responsible.
 
 use std::time::Duration;
 
@@ -15,32 +15,31 @@ use crate::stats::robust::median_of;
 /// One candidate sample of a stage.
 #[derive(Debug, Clone)]
 pub(crate) struct Observed {
-    /// Its duration.
     pub seconds: f64,
-    /// ln of the ratio to the prediction by the number of runs that are judged together: the
-    /// first for this run and those after it, if this is the first of them; NaN without one.
+    /// ln of the ratio to the prediction, by the number of newest runs that are judged together, minus
+    /// one. NaN where that block does not contain this run.
     pub deviations: Vec<f64>,
-    /// How many times slower than usual its machine was.
+    /// How many times slower than usual its runner was.
     pub runner_factor: f64,
 }
 
-/// What one stage's samples say.
+/// The result for one stage.
 #[derive(Debug, Clone)]
 pub(crate) struct Judgement {
     pub verdict: StageVerdict,
     pub reason: Vec<StageFact>,
-    /// Median of the samples the verdict stands on, seconds.
+    /// Median of the samples on which the verdict rests, seconds.
     pub candidate_s: f64,
     pub ratio: Option<f64>,
     pub increase_s: Option<f64>,
     pub finding: Option<Finding>,
-    /// Of a stage that got slower or faster.
+    /// Only for a stage that got slower or faster.
     pub workings: Option<Workings>,
-    /// Over its budget, which no other stage explains away.
+    /// It exceeds its budget, which no other stage can explain.
     pub over_budget: bool,
 }
 
-/// Judges samples of one stage, oldest first, at least one.
+/// Judges at least one sample of one stage, oldest first.
 #[must_use]
 pub(crate) fn judge(
     fitted: &FittedBaseline,
@@ -80,7 +79,7 @@ fn unjudged(verdict: StageVerdict, reason: StageFact, samples: &[Observed]) -> J
     }
 }
 
-/// Without enough history a large change is named as one, and never judged.
+/// From this size on a change is called large where the history is too short to judge it.
 const LARGE_RATIO: f64 = 2.0;
 const LARGE_S: f64 = 30.0;
 
@@ -95,32 +94,32 @@ fn too_short(runs: usize, median_s: Option<f64>, samples: &[Observed]) -> Judgem
     judgement
 }
 
-/// The newest samples, so many, and what they come to.
+/// A number of newest samples and their result.
 #[derive(Clone, Copy)]
 struct Block {
     size: usize,
     finding: Finding,
 }
 
-/// A stage with what its samples are held against.
-struct Case<'a> {
+/// A stage's samples with everything against which they are evaluated.
+struct StageEvaluation<'a> {
     fitted: &'a FittedBaseline,
     samples: &'a [Observed],
     column: usize,
-    /// Seconds that were predicted.
     predicted_s: f64,
     median_s: f64,
     floors: Floors,
-    /// Samples that have to agree.
+    /// Samples that are needed to confirm.
     confirm: usize,
 }
 
-impl Case<'_> {
+impl StageEvaluation<'_> {
     fn model(&self) -> &DurationModel {
         &self.fitted.model
     }
 
-    /// The newest `size` samples judged together; none when they, or the newest, are missing.
+    /// The newest `size` samples judged together. None without a finding, or when one of them is
+    /// missing.
     fn block(&self, size: usize, direction: Direction) -> Option<Block> {
         let newest = self.samples.len().checked_sub(size)?;
         let deviations: Vec<f64> = self.samples[newest..]
@@ -132,26 +131,28 @@ impl Case<'_> {
         if finite.len() < size {
             return None;
         }
-        let machine = self.machine(size);
-        let finding = self.fitted.family.judge_on(self.model(), self.column, &finite, direction, machine)?;
-        // Each of the samples that are needed has to say so itself, the newest among them: one
-        // wild sample proves nothing, and a newer one that isn't slow has answered it.
+        let speed = self.runner_speed(size);
+        let finding =
+            self.fitted.hypotheses.judge_on(self.model(), self.column, &finite, direction, speed)?;
+        // Each of the samples that are needed has to show the change, also the newest. One outlying
+        // sample is not enough, and a newer sample without the change contradicts it.
         let sign = if direction == Direction::Slower { 1.0 } else { -1.0 };
-        let says_so = |deviation: &f64| sign * deviation >= 0.5 * finding.evidence.shift;
+        let shows_it = |deviation: &f64| sign * deviation >= 0.5 * finding.evidence.shift;
         let agrees =
-            says_so(newest) && finite.iter().filter(|d| says_so(d)).count() >= self.confirm.min(size);
+            shows_it(newest) && finite.iter().filter(|d| shows_it(d)).count() >= self.confirm.min(size);
         (finding.is_rare() && agrees && self.is_relevant(size, &finding, direction))
             .then_some(Block { size, finding })
     }
 
-    /// How far the machines of the newest `size` samples were from the usual one, at most.
-    fn machine(&self, size: usize) -> f64 {
+    /// The largest distance of the newest `size` samples' runners from the usual one, ln of a factor.
+    fn runner_speed(&self, size: usize) -> f64 {
         let factors = self.samples.iter().rev().take(size).map(|sample| sample.runner_factor);
         factors.map(|factor| factor.max(f64::MIN_POSITIVE).ln().abs()).fold(0.0, f64::max)
     }
 
-    /// Both floors, and a change by the clock too: on a machine that slows everything, what stayed
-    /// as it was looks fast, and on one that is faster it looks slow.
+    /// Whether the change exceeds both floors and is visible in the raw durations too. On a runner that
+    /// slows everything, a stage with an unchanged duration looks fast; on a faster runner it looks
+    /// slow.
     fn is_relevant(&self, size: usize, finding: &Finding, direction: Direction) -> bool {
         let ratio = finding.evidence.shift.exp();
         let least_s = self.floors.min_increase.as_secs_f64();
@@ -165,8 +166,8 @@ impl Case<'_> {
                 by_the_clock >= self.confirm.min(size) && self.predicted_s * (ratio - 1.0) >= least_s
             }
             Direction::Faster => {
-                // Half of it: where few stages testify, a slow one passes for the machine of all
-                // others, which then look fast.
+                // Half of it: with few reference stages, one slow stage is taken for a slow runner, and
+                // then all others look fast.
                 let gained = self.median_s * (-0.5 * finding.evidence.shift).exp();
                 let by_the_clock = self.samples.iter().rev().take(size).all(|sample| sample.seconds < gained);
                 by_the_clock && self.predicted_s * (1.0 - 1.0 / ratio) >= least_s
@@ -176,7 +177,7 @@ impl Case<'_> {
 
     fn workings(&self, block: &Block) -> Workings {
         let judged = &self.samples[self.samples.len() - block.size..];
-        let noise = self.model().noise_of_new(self.column, self.machine(block.size));
+        let noise = self.model().noise_of_new(self.column, self.runner_speed(block.size));
         let ((tail_start, tail_slope, tail_rate), (stages, decisions, share)) =
             (block.finding.tail, block.finding.tests);
         Workings {
@@ -200,7 +201,7 @@ impl Case<'_> {
         }
     }
 
-    /// Of all blocks of at least `least` samples the rarest.
+    /// The block of at least `least` samples with the smallest probability.
     fn rarest(&self, least: usize, direction: Direction) -> Option<Block> {
         let most = MAX_SAMPLES.max(least).min(self.samples.len()).min(MAX_BLOCK);
         (least..=most)
@@ -224,17 +225,18 @@ fn against_the_past(
         return unjudged(StageVerdict::NotComparable, StageFact::RareCacheState, samples);
     }
     let predicted_s = fitted.model.predicted_s(column);
-    let case = Case { fitted, samples, column, predicted_s, median_s: stage.median_s, floors, confirm };
-    // What may be a regression if there is enough history and enough samples; else a suspicion.
-    let joint = case.rarest(2, Direction::Slower);
-    let confirmed = case.rarest(confirm, Direction::Slower).filter(|_| stage.samples >= MIN_TO_CONFIRM);
-    let single = case.block(1, Direction::Slower);
+    let evaluation =
+        StageEvaluation { fitted, samples, column, predicted_s, median_s: stage.median_s, floors, confirm };
+    // Two samples are suspect together even where the policy or the history needs more to confirm.
+    let joint = evaluation.rarest(2, Direction::Slower);
+    let confirmed = evaluation.rarest(confirm, Direction::Slower).filter(|_| stage.samples >= MIN_TO_CONFIRM);
+    let single = evaluation.block(1, Direction::Slower);
     let (verdict, block, shift) = if let Some(block) = confirmed {
         (StageVerdict::Regressed, Some(block), block.finding.evidence.shift)
     } else if let Some(block) = joint.or(single) {
         (StageVerdict::Suspect, Some(block), block.finding.evidence.shift)
     } else if let Some(block) =
-        case.rarest(confirm, Direction::Faster).filter(|_| stage.samples >= MIN_TO_CONFIRM)
+        evaluation.rarest(confirm, Direction::Faster).filter(|_| stage.samples >= MIN_TO_CONFIRM)
     {
         (StageVerdict::Improved, Some(block), -block.finding.evidence.shift)
     } else {
@@ -244,7 +246,7 @@ fn against_the_past(
     let judged = &samples[samples.len() - size..];
     let finding = block
         .map(|block| block.finding)
-        .or_else(|| fitted.family.judge(&fitted.model, column, &[newest], Direction::Slower));
+        .or_else(|| fitted.hypotheses.judge(&fitted.model, column, &[newest], Direction::Slower));
     let (ratio, increase_s) = (shift.exp(), predicted_s * shift.exp_m1());
     let confirmation = match verdict {
         StageVerdict::Regressed | StageVerdict::Improved => Confirmation::Confirmed,
@@ -264,13 +266,13 @@ fn against_the_past(
         ratio: Some(ratio),
         increase_s: Some(increase_s),
         verdict,
-        workings: block.map(|block| case.workings(&block)),
+        workings: block.map(|block| evaluation.workings(&block)),
         finding,
         over_budget: false,
     }
 }
 
-/// The rare slow mode where it matters: the sample may be in it, or a finding allowed for it.
+/// The rare slow mode where it matters: a passed sample may be in it, a finding takes it into account.
 fn slow_mode(
     slow: Option<SlowMode>,
     verdict: StageVerdict,
@@ -287,7 +289,7 @@ fn slow_mode(
     matters.then_some(SlowModeSummary { share: slow.share, increase_s })
 }
 
-/// A stage over its budget is a finding by itself, confirmed as any other.
+/// A stage over its budget is a finding of its own, with the same number of samples to confirm it.
 fn hold_to_budget(judgement: &mut Judgement, samples: &[Observed], budget: Duration, confirm: usize) {
     let limit = budget.as_secs_f64();
     let over: Vec<f64> = samples.iter().rev().map(|s| s.seconds).take_while(|s| *s > limit).collect();
@@ -306,7 +308,7 @@ fn hold_to_budget(judgement: &mut Judgement, samples: &[Observed], budget: Durat
     }
     if !flagged {
         judgement.candidate_s = took;
-        // It is not slower than it was: no ratio may say so.
+        // It is not slower than before, so it has no ratio.
         (judgement.ratio, judgement.increase_s) = (None, None);
     }
     judgement.over_budget = true;

@@ -1,5 +1,5 @@
-//! From a fitted baseline and a candidate's runs to a verdict: compare stages and errors, name
-//! the responsible stage, aggregate pipelines, apply what people decided.
+//! Turns a fitted baseline and a candidate's runs into a verdict: compares stages and errors, names
+//! the responsible stage, aggregates pipelines, applies people's decisions. It words nothing.
 
 pub mod aggregate;
 pub mod attribute;

@@ -1,5 +1,5 @@
-//! Waiting for a runner: it is shown beside the stages and told when it was long, and it never
-//! says anything about the change.
+//! Waits for a runner: they are shown beside the stages, with a note when one was long. They are never
+//! judged, because the change does not cause them.
 
 use super::compare::blank;
 use crate::gate::structure::{BaselineStructure, UsualStage};
@@ -9,13 +9,13 @@ use crate::model::reason::StageFact;
 use crate::model::stage::{StageKind, StageSample};
 use crate::stats::robust::median_of;
 
-/// A wait is told when it is longer than usual by this factor and by so many seconds, of so
-/// many runs.
+/// A wait is noted when it is longer than usual by this factor and this number of seconds, and when
+/// the baseline has enough waits to know the usual one.
 const LONG_RATIO: f64 = 2.0;
 const LONG_S: f64 = 30.0;
 const MIN_RUNS: usize = 5;
 
-/// A stage that is a wait, as it is shown.
+/// The comparison of a stage that is a wait.
 #[must_use]
 pub(crate) fn waiting(sample: &StageSample, usual: &BaselineStructure) -> StageComparison {
     let mut shown = blank(&sample.key, &sample.path, sample.parent.as_ref(), None);
