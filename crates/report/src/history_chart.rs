@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::{escape, number_format};
 
-/// What is drawn. Durations are seconds.
+/// The content of a chart. Durations are seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct HistoryChart<'a> {
     pub title: &'a str,

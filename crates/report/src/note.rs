@@ -48,7 +48,7 @@ pub fn sentence(note: &Note) -> String {
             "its root span never came (the sender may have crashed): the run is incomplete".to_owned()
         }
         Note::ClockAhead => {
-            "its clock is ahead of this service's: taken as begun when it was received".to_owned()
+            "its clock is ahead of this service's: its start was set to the time of receipt".to_owned()
         }
         Note::LateSpansLeftOut => {
             "spans came too late, or too often, to be added to this run: they were left out".to_owned()
@@ -79,20 +79,20 @@ pub fn sentence(note: &Note) -> String {
         ),
         Note::RanAgain { attempt, jobs } => format!("attempt {attempt} ran {} again", jobs.join(", ")),
         Note::ContradictsGitHub { job, spans } => format!(
-            "What was sent contradicts GitHub: what job {job} sent ({}) lies outside of the time in which GitHub saw \
-             it run; it was left out, and only GitHub's own times were judged",
+            "What was sent contradicts GitHub: the data of job {job} ({}) lies outside of the job's time on GitHub; it \
+             was left out, and only GitHub's own times were judged",
             counted(*spans, "span")
         ),
         Note::JobClockShifted { job, behind_ns } => {
             let way = if *behind_ns > 0 { "behind" } else { "ahead" };
             let by = tenths(*behind_ns);
             format!(
-                "the clock of the machine of job {job} was about {by} {way}: what it sent was shifted, durations are \
+                "the clock of the runner of job {job} was about {by} {way}: its spans were shifted, durations are \
                  unchanged"
             )
         }
         Note::DisputedFacts { job, facts } => {
-            format!("job {job} stated {} in two different ways: left out", counted(*facts, "fact"))
+            format!("job {job} sent different values for {}: left out", counted(*facts, "fact"))
         }
         Note::JobSpansLeftOut { why, spans } => job_spans_left_out(*why, *spans),
         Note::SilentJobs { silent, jobs } => format!(
@@ -104,13 +104,13 @@ pub fn sentence(note: &Note) -> String {
         ),
         Note::JobArchive { job, problem } => format!("job {job}: {problem}"),
         Note::ArtifactLeftOut { artifact, problem } => {
-            format!("what the artifact {artifact} holds was left out: {problem}")
+            format!("the artifact {artifact} was left out: {problem}")
         }
         Note::ArtifactsUnreadable { problem } => {
-            format!("what its jobs shipped as artifacts could not be read: {problem}")
+            format!("the artifacts of its jobs could not be listed: {problem}")
         }
         Note::MoreJobNotes { notes } => {
-            format!("{} on what its jobs sent {} left out", counted(*notes, "more note"), were(*notes))
+            format!("{} on the data of its jobs {} left out", counted(*notes, "more note"), were(*notes))
         }
         Note::OtherRunner { runs } => {
             format!("{} of this change used another kind of runner than the baseline", counted(*runs, "run"))
@@ -200,9 +200,11 @@ fn parts_left_out(part: SpanPart, spans: u64, left_out: u64) -> String {
 fn job_spans_left_out(why: JobSpanProblem, spans: usize) -> String {
     let why = match why {
         JobSpanProblem::NoJob => "belong to no job of this run",
-        JobSpanProblem::TakenId => "have the id of the run, a job or a step",
-        JobSpanProblem::TooMany => "were too many for one run",
-        JobSpanProblem::NoStep => "lie in no step's time, and were too many, too early or named like a step",
+        JobSpanProblem::TakenId => "reused the id of the run, a job or a step",
+        JobSpanProblem::TooMany => "exceeded the limit of one run",
+        JobSpanProblem::NoStep => {
+            "ran outside of all steps, and were too many, too early or named like a step"
+        }
     };
     format!("{} that jobs sent {why}: left out", counted(spans, "span"))
 }

@@ -38,7 +38,7 @@ pub(super) async fn locate(
         match tokio::task::spawn_blocking(move || WorkflowFile::parse(&text)).await? {
             Ok(file) => files.insert(pipeline, path, file),
             Err(error) => {
-                tracing::debug!(%path, commit = %head_sha, %error, "findings of a workflow file have no lines: the file can't be parsed")
+                tracing::debug!(%path, commit = %head_sha, %error, "findings of a workflow file have no lines: the file can't be parsed");
             }
         }
     }

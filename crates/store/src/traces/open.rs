@@ -43,7 +43,7 @@ pub struct SpanBatch<'a> {
     pub has_root: bool,
     /// The commit that a span names.
     pub head_sha: Option<&'a CommitSha>,
-    /// What the manifest of the sending job states about its run and itself.
+    /// The statement of the sending job's manifest about its run and itself.
     pub manifest: Option<&'a [u8]>,
 }
 
