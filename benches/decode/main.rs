@@ -30,7 +30,7 @@ fn main() {
     match &arguments[..] {
         [] => print_figures(),
         [folder, count] => {
-            write_requests(&PathBuf::from(folder), count.parse().expect("a number of requests"))
+            write_requests(&PathBuf::from(folder), count.parse().expect("a number of requests"));
         }
         _ => print_line("either no arguments, or a folder and how many requests are written to it"),
     }

@@ -51,14 +51,6 @@ impl Task for EvaluateHead {
     }
 }
 
-async fn push_alone(context: &WorkerContext, task: impl Task) -> Result<(), TaskError> {
-    let now = context.clock.now();
-    let mut tx = context.db.write().await?;
-    task.push(&mut tx, now, &context.rng, now).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
 async fn evaluate_head(
     context: &WorkerContext,
     repo: RepoId,
@@ -96,8 +88,10 @@ async fn evaluate_head(
     let newest = pipelines.iter().filter_map(|p| p.candidate.last()).max_by_key(|m| m.run.started_at);
     let Some(newest) = newest else {
         // Nothing is measured yet, or there was nothing to measure.
-        let show = ShowAwaited { repo, head_sha: head_sha.clone(), evaluation, slot: now.0 };
-        return if target.is_some() { push_alone(context, show).await } else { Ok(()) };
+        return match target {
+            Some(_) => show_awaited(context, repo, head_sha, evaluation).await,
+            None => Ok(()),
+        };
     };
     let newest_run = newest.run.id.clone();
     let pull_request = target.as_ref().and_then(Target::number).or_else(|| claimed_pull_request(newest));
@@ -163,6 +157,20 @@ async fn evaluate_head(
     }
     tx.commit().await?;
     Metrics::count(&context.metrics.comparisons, "head", comparison.verdict.as_str());
+    Ok(())
+}
+
+async fn show_awaited(
+    context: &WorkerContext,
+    repo: RepoId,
+    head_sha: &CommitSha,
+    evaluation: i64,
+) -> Result<(), TaskError> {
+    let now = context.clock.now();
+    let mut tx = context.db.write().await?;
+    let show = ShowAwaited { repo, head_sha: head_sha.clone(), evaluation, slot: now.0 };
+    show.push(&mut tx, now, &context.rng, now).await?;
+    tx.commit().await?;
     Ok(())
 }
 

@@ -48,8 +48,8 @@ impl Matcher {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// 403. With `retry-after` in seconds it is the secondary limit. Without, it is a plain refusal
-    /// that waiting does not resolve.
+    /// Status 403. With `retry-after` in seconds it is the secondary limit. Without, it is a plain
+    /// refusal that waiting does not resolve.
     Forbidden { retry_after: Option<u64> },
     /// 429 of the secondary limit, without a hint when to retry.
     SecondaryLimit,

@@ -50,7 +50,7 @@ struct Incoming {
     bearer: Option<String>,
     body: Option<Value>,
     has_user_agent: bool,
-    /// The ETag of the answer that the client has already.
+    /// The `ETag` of the answer that the client has already.
     if_none_match: Option<String>,
     installation: Option<u64>,
 }
@@ -280,7 +280,7 @@ fn finish(shared: &Shared, index: usize, incoming: &Incoming, mut reply: Reply) 
     response.body(Body::from(text)).expect("a response")
 }
 
-/// A weak ETag, as GitHub's are. Equal pages have equal ETags.
+/// A weak `ETag`, as GitHub's are. Equal pages have equal ones.
 fn etag_of(reply: &Reply) -> String {
     let links: Vec<_> = reply.headers.iter().filter(|(name, _)| *name == "link").collect();
     format!("W/\"{}\"", sha_of(format!("{} {links:?}", reply.body).as_bytes()))

@@ -87,6 +87,9 @@ fn facts_are_joined_in_their_order() {
 
 #[test]
 fn error_reasons_have_their_counts() {
+    use ErrorReason::{MoreOften, NoHistory, OftenSeenOnce, SeenBefore, ShortHistory, Unseen};
+    use ErrorVerdict::{Flaky, Known, New, Suspect};
+
     let of = |verdict, here, before, history, reason| {
         let counts = ErrorComparison {
             candidate_runs: here,
@@ -97,8 +100,6 @@ fn error_reasons_have_their_counts() {
         };
         error_reason(&counts).expect("a reason")
     };
-    use ErrorReason::{MoreOften, NoHistory, OftenSeenOnce, SeenBefore, ShortHistory, Unseen};
-    use ErrorVerdict::{Flaky, Known, New, Suspect};
     for (made, expected) in [
         (of(New, 2, 0, 143, Unseen), "never in 143 runs of the base branch, in 2 runs of this change"),
         (
