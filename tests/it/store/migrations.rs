@@ -12,7 +12,7 @@ use super::workflow_runs::{find, run};
 use super::{Store, at, sha};
 use crate::postgres::fresh_database;
 
-/// The newest migration before workflow_run_traces and jobs.repo_id.
+/// The newest migration before `workflow_run_traces` and `jobs.repo_id`.
 const BEFORE: i64 = 20_261_123_000_020;
 
 /// A connection beside the store, to write rows as an older version did.

@@ -130,12 +130,13 @@ fn error_reasons_have_their_counts() {
 
 #[test]
 fn repetition_tells_more_work_from_slower_work() {
+    use EachTime::{AsBefore, Longer, Shorter};
+
     let of = |count, each_s, each| {
         repetition(&Repetition { count, usual_count: 4.0, each_s, usual_each_s: 2.0, each })
     };
     let ending =
         |count, each_s, each| of(count, each_s, each).rsplit(": ").next().unwrap_or_default().to_owned();
-    use EachTime::{AsBefore, Longer, Shorter};
     for (count, each_s, each, expected) in [
         (9, 3.0, Longer, "more work, and slower work"),
         (8, 1.0, Shorter, "the same work in more parts"),

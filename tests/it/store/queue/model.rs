@@ -145,7 +145,7 @@ impl Model {
                 task.attempts -= 1;
             }
             Settlement::Retry(after, _) if task.attempts < task.max_attempts => {
-                task.visible = now.after(*after)
+                task.visible = now.after(*after);
             }
             Settlement::Retry(..) | Settlement::Dead(_) => task.state = State::Dead,
         }
