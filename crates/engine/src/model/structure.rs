@@ -100,7 +100,7 @@ pub struct Repetition {
     pub each: EachTime,
 }
 
-/// Shorter times are not told apart, seconds.
+/// Shorter times count as equal, seconds.
 pub const SHORTEST_S: f64 = 0.001;
 
 impl Repetition {
