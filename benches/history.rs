@@ -1,7 +1,7 @@
-//! How often a change of the default branch is found, and how often one that is none: steps and
-//! drifts in made-up histories, with heavy tails, slow wander and machines of three speeds.
-//! `cargo bench --bench history` prints Markdown tables with Wilson's 95% intervals. Seeds are
-//! fixed: the same build prints the same tables.
+//! Measures recall and false alarms for changes of the default branch: steps and drifts in simulated
+//! histories with heavy tails, slow wander and runners of three speeds. `cargo bench --bench history`
+//! prints Markdown tables with Wilson's 95% intervals. Seeds are fixed: the same build prints the same
+//! tables.
 
 use pacegate_engine::stats::change_point::{ChangePoint, Settings, change_points};
 use pacegate_engine::stats::count;
@@ -11,15 +11,15 @@ use pacegate_engine::stats::robust::median_of;
 
 /// Stages in all the pipelines of a cell.
 const ALL_STAGES: usize = 2000;
-/// Stages of a pipeline where nothing else is said.
+/// Default number of stages of a pipeline.
 const STAGES: usize = 100;
 const RUNS: usize = 200;
-/// Where a change begins in the tables of what is found.
+/// The run at which a change begins.
 const PLACE: usize = 120;
-/// A step counts as found when it is placed this close to where it is.
+/// A step counts as found when it is placed at most this many runs off.
 const CLOSE: usize = 5;
 
-/// A small linear congruential generator (Knuth's MMIX constants): the same numbers everywhere.
+/// A linear congruential generator with Knuth's MMIX constants: the same numbers on every platform.
 struct Lcg(u64);
 
 impl Lcg {
@@ -31,7 +31,7 @@ impl Lcg {
         rng
     }
 
-    /// In 0..1, both ends excluded.
+    /// Uniform in 0..1, both ends excluded.
     fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (f64::from(u32::try_from(self.0 >> 32).expect("32 bits")) + 0.5) / (f64::from(u32::MAX) + 1.0)
@@ -49,15 +49,15 @@ impl Lcg {
     }
 }
 
-/// Residuals by stage: as measured, and with the machine's speed taken out.
+/// Residuals by stage: as measured, and without the runner's speed.
 struct History {
     measured: Vec<Vec<f64>>,
     without_speed: Vec<Vec<f64>>,
 }
 
-/// Stages that scatter by 6% (2% to 25%), seven in ten of them as fast as the machine, the rest a
-/// fifth of that; machines slower by 0, 12 or 32%. `slow` is the slow wander's share of a stage's
-/// own variance (a first-order autoregression, .9), or [`DIFFERING`].
+/// Stages that scatter by 6% (2% to 25%). Seven in ten depend fully on the runner's speed, the rest by a
+/// fifth. Runners are slower by 0, 12 or 32%. `slow` is the slow wander's share of a stage's own
+/// variance (a first-order autoregression, .9), or [`DIFFERING`].
 fn history(rng: &mut Lcg, stages: usize, slow: f64) -> History {
     let scatter: Vec<f64> =
         (0..stages).map(|_| (0.06_f64.ln() + 0.5 * rng.normal()).exp().clamp(0.02, 0.25)).collect();
@@ -89,10 +89,10 @@ fn history(rng: &mut Lcg, stages: usize, slow: f64) -> History {
     }
     let mut without_speed = measured.clone();
     for run in 0..RUNS {
-        let witnesses: Vec<(f64, f64)> = (0..stages)
+        let references: Vec<(f64, f64)> = (0..stages)
             .map(|s| (measured[s][run] / exposure[s].max(0.3), (exposure[s] / scatter[s]).powi(2)))
             .collect();
-        let speed = weighted_median(&witnesses).unwrap_or(0.0);
+        let speed = weighted_median(&references).unwrap_or(0.0);
         for (series, exposure) in without_speed.iter_mut().zip(&exposure) {
             series[run] -= exposure * speed;
         }
@@ -100,14 +100,14 @@ fn history(rng: &mut Lcg, stages: usize, slow: f64) -> History {
     History { measured, without_speed }
 }
 
-/// How serial correlation is allowed for.
+/// Correction for serial correlation.
 #[derive(Clone, Copy)]
 enum Allowance {
-    /// As in the product: learned from all stages, more for one that wanders more.
+    /// As in the product: learned from all stages, larger for a stage that wanders more.
     Learned,
     /// Learned from all stages.
     Pooled,
-    /// Not at all, as in Otava's test.
+    /// No correction, as in Otava's test.
     None,
 }
 
@@ -136,12 +136,12 @@ fn drifts(series: &[f64], steps: &[ChangePoint], of_all: SlowShare) -> Option<Dr
     drift(&series[steps.last().map_or(0, |step| step.at)..], of_all, 1.1_f64.ln())
 }
 
-/// What is put on a series from [`PLACE`] on.
+/// A change of a series from [`PLACE`] on.
 #[derive(Clone, Copy)]
 enum Change {
-    /// A factor, at once.
+    /// One factor for all runs.
     Step(f64),
-    /// A factor for each run, so many times.
+    /// A factor for each run, over this number of runs.
     Slope(f64, u32),
 }
 
@@ -155,7 +155,7 @@ impl Change {
                 (steps, Box::new(move |i| factor.ln() * count((i + 1).min(steps))))
             }
         };
-        // The beginning is left out, not the end: each row has as long a history as the others.
+        // The series ends `after` runs past the change; its beginning is the same for each row.
         let end = (PLACE + last + after).min(series.len());
         let mut changed = series[..end].to_vec();
         changed[PLACE..].iter_mut().enumerate().for_each(|(i, x)| *x += shift(i));
@@ -202,7 +202,7 @@ fn table(title: &str, head: &[&str]) {
 }
 
 const SLOW: [(&str, f64); 4] = [("none", 0.0), ("20%", 0.2), ("50%", 0.5), ("0 to 60%", DIFFERING)];
-/// Each stage has a share of its own, up to 60%.
+/// Each stage has its own share, up to 60%.
 const DIFFERING: f64 = -1.0;
 
 fn histories(stages: usize, slow: f64) -> impl Iterator<Item = History> {
@@ -281,7 +281,7 @@ fn found() {
     }
 }
 
-/// How far from its place a step is placed, of those that are found.
+/// Distance of found steps from their true place.
 fn places() {
     table(
         "How far off a found step is placed, 20 runs after it, slow wander 20%, speed taken out, percent",
@@ -302,7 +302,7 @@ fn places() {
     }
 }
 
-/// What window, p and allowance do: the choice behind `Settings::default`.
+/// Effect of window, p and correction: the choice behind `Settings::default`.
 fn tried() {
     table(
         "What was tried: unchanged stages of 200 runs with a step, and +10% / +20% found 10 runs after it, percent, speed taken out",

@@ -1,9 +1,10 @@
-//! How long one decision takes: fitting a baseline, learning what chance does, judging two runs
-//! against it; on measured runs as the service has them, and on the bare table of numbers.
-//! `cargo bench --profile release --bench compare` (the build that is shipped: the usual one for
-//! benchmarks leaves calls between files standing) prints Markdown tables: medians of repeated runs
-//! on one core, in brackets the fastest and the slowest; `-- 500x200` measures that size alone.
-//! Printed, never judged: a timing is no test.
+//! Measures the time of one decision: fitting a baseline, learning the tails, judging two runs. It does
+//! so on measured runs, as in the service, and on the bare table of numbers.
+//!
+//! `cargo bench --profile release --bench compare` uses the build that is shipped; the profile `bench`
+//! keeps calls between files that it inlines. It prints Markdown tables: medians of repeated runs on
+//! one core, with the fastest and the slowest in brackets. `-- 500x200` measures that size only. The
+//! timings are printed and not tested.
 
 #[path = "../detection/generator.rs"]
 #[allow(dead_code, reason = "the other benchmark's histories, of which this uses a part")]
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use pacegate_engine::gate::duration_model::ablation::Ablation;
 use pacegate_engine::gate::duration_model::fit::fit;
-use pacegate_engine::gate::duration_model::multiple_testing::Family;
+use pacegate_engine::gate::duration_model::multiple_testing::HypothesisFamily;
 use pacegate_engine::gate::duration_model::runner_speed::ReferenceStages;
 use pacegate_engine::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
 use pacegate_engine::gate::verdict::compare::compare;
@@ -28,7 +29,7 @@ use pacegate_engine::stats::matrix::Matrix;
 use generator::{History, Rng, Setting};
 use ours::Runs;
 
-/// A cell is repeated for so long, and at least so often.
+/// Limits on the repetitions of a cell.
 const LONG_ENOUGH: Duration = Duration::from_secs(2);
 const AT_LEAST: usize = 5;
 const AT_MOST: usize = 200;
@@ -53,14 +54,14 @@ impl Times {
     /// Repeats `once`, which returns the milliseconds of each of its steps.
     fn of(mut once: impl FnMut() -> Vec<f64>) -> Self {
         let (begin, mut all) = (now(), Vec::new());
-        once(); // what is loaded and grown the first time is not measured
+        once(); // the first repetition fills caches and buffers
         while all.len() < AT_LEAST || (begin.elapsed() < LONG_ENOUGH && all.len() < AT_MOST) {
             all.push(once());
         }
         Self(all)
     }
 
-    /// Of each step, then of their sum: the median, the fastest and the slowest.
+    /// Median, fastest and slowest of each step, then of their sum.
     fn cells(&self) -> Vec<String> {
         let steps = self.0.first().map_or(0, Vec::len);
         let of_step = |step: usize| cell(self.0.iter().map(|times| times[step]).collect());
@@ -89,7 +90,7 @@ fn setting(stages: usize, baseline: usize) -> Setting {
     Setting { baseline, stages, ..Setting::USUAL }
 }
 
-/// Fit, the first comparison with what it learns, and a further one.
+/// Fit, the first comparison, which learns the tails, and a further one.
 fn on_runs(stages: usize, baseline: usize) -> Vec<String> {
     let setting = setting(stages, baseline);
     let history = History::new(&mut Rng::new(1), &setting);
@@ -112,7 +113,7 @@ fn on_runs(stages: usize, baseline: usize) -> Vec<String> {
     times.cells()
 }
 
-/// Fit, chance for one and for two samples, and the two samples' deviations and evidence.
+/// Fit, the tails for one and for two samples, and the two samples' deviations and evidence.
 fn on_the_table(stages: usize, baseline: usize) -> Vec<String> {
     let setting = setting(stages, baseline);
     let history = History::new(&mut Rng::new(1), &setting);
@@ -128,7 +129,7 @@ fn on_the_table(stages: usize, baseline: usize) -> Vec<String> {
         logs,
         clock_s: vec![1.0; stages],
         rare_state: (0..stages).map(|stage| Some(state(stage))).collect(),
-        witnesses: ReferenceStages::new(&vec![true; stages], &vec![None; stages], &within),
+        reference_stages: ReferenceStages::new(&vec![true; stages], &vec![None; stages], &within),
         ablation: Ablation::ALL,
     };
     let new_run = |push: usize| NewRun {
@@ -141,9 +142,9 @@ fn on_the_table(stages: usize, baseline: usize) -> Vec<String> {
     let times = Times::of(|| {
         let begin = now();
         let model = DurationModel::fit(black_box(&observations));
-        let family = Family::new(&model, (0..stages).collect());
+        let family = HypothesisFamily::new(&model, (0..stages).collect());
         let fit_ms = milliseconds(begin);
-        // What chance does is learned when it is first asked for.
+        // A tail is learned at first use.
         let learned = |size: usize| {
             let begin = now();
             black_box(family.judge(&model, 0, &vec![0.1; size], Direction::Slower));
@@ -172,7 +173,7 @@ fn table(title: &str, head: &[&str], sizes: &[(usize, usize)], cells: fn(usize, 
     }
 }
 
-/// The sizes that were asked for, such as `500x200`; all where none was.
+/// The sizes of the arguments, such as `500x200`; all sizes without arguments.
 fn sizes() -> Vec<(usize, usize)> {
     let size = |argument: String| {
         let (stages, runs) = argument.split_once('x')?;
@@ -189,7 +190,7 @@ fn main() {
         &[
             "stages x runs",
             "`fit`",
-            "first `compare`, which learns chance",
+            "first `compare`, which learns the tails",
             "a further `compare`",
             "all three",
         ],
@@ -198,7 +199,7 @@ fn main() {
     );
     table(
         "The same on the bare table of numbers, milliseconds",
-        &["stages x runs", "fit", "chance, one sample", "chance, two samples", "two samples judged", "sum"],
+        &["stages x runs", "fit", "tail, one sample", "tail, two samples", "two samples judged", "sum"],
         &sizes,
         on_the_table,
     );

@@ -1,9 +1,14 @@
-//! Made-up histories of a pipeline: medians from 4 s to 10 minutes, stages that follow the
-//! machine fully or hardly at all, slow wander, heavy tails, caches that miss one by one and all
-//! together, a clock of whole seconds. What is unusual about them is a [`Family`].
+//! Simulates histories of a pipeline:
+//! - stage medians from 4 s to 10 minutes,
+//! - stages that depend on the runner's speed fully or hardly,
+//! - slow wander and heavy tails,
+//! - caches that miss alone or all together,
+//! - a clock of whole seconds.
+//!
+//! A [`Disturbance`] selects the noise and further changes.
 
-/// The generator xoshiro256** 1.0 of Blackman and Vigna, seeded by `SplitMix64`: the same numbers
-/// everywhere, whatever becomes of a library's.
+/// The generator xoshiro256** 1.0 of Blackman and Vigna, seeded by `SplitMix64`: the same numbers with
+/// every version of every library.
 pub(crate) struct Rng {
     state: [u64; 4],
     spare: Option<f64>,
@@ -34,7 +39,7 @@ impl Rng {
         result
     }
 
-    /// In 0..1, both ends excluded.
+    /// Uniform in 0..1, both ends excluded.
     pub(crate) fn uniform(&mut self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
         let bits = (self.next() >> 11) as f64;
@@ -45,12 +50,13 @@ impl Rng {
         low + (high - low) * self.uniform()
     }
 
-    /// A position among so many, at least one.
+    /// Uniform in 0..n; `n` is at least 1.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         usize::try_from((u128::from(self.next()) * n as u128) >> 64).unwrap_or(0)
     }
 
-    fn chance(&mut self, p: f64) -> bool {
+    /// True with probability `p`.
+    fn bernoulli(&mut self, p: f64) -> bool {
         self.uniform() < p
     }
 
@@ -72,9 +78,9 @@ impl Rng {
     }
 }
 
-/// What the noise is like, and what else befell the baseline.
+/// The distribution of the noise, or a further change of the baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
+pub(crate) enum Disturbance {
     /// Student's t with 4 degrees of freedom.
     HeavyTail,
     /// Normal, one in ten three times as wide.
@@ -91,7 +97,7 @@ pub(crate) enum Family {
     Outliers,
 }
 
-impl Family {
+impl Disturbance {
     pub(crate) const ALL: [(Self, &str); 7] = [
         (Self::HeavyTail, "heavy tail (t4)"),
         (Self::LognormalMixture, "lognormal mixture"),
@@ -103,30 +109,30 @@ impl Family {
     ];
 }
 
-/// Which histories are made.
+/// Parameters of the simulated histories.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
     /// Runs of the baseline.
     pub baseline: usize,
     pub stages: usize,
-    /// Machines of a run; each has a contiguous part of the stages.
+    /// Runners of a run; each has a contiguous part of the stages.
     pub machines: usize,
-    /// The stages' paths tell on which machine they ran.
+    /// The stages' paths contain the job, and so the runner.
     pub jobs_known: bool,
-    /// Each sample tells whether its cache missed.
+    /// Each sample states whether its cache missed.
     pub states_known: bool,
-    pub family: Family,
+    pub disturbance: Disturbance,
 }
 
 impl Setting {
-    /// 40 stages, 60 runs, one machine, known cache states.
+    /// 40 stages, 60 runs, one runner, known cache states.
     pub(crate) const USUAL: Self = Self {
         baseline: 60,
         stages: 40,
         machines: 1,
         jobs_known: false,
         states_known: true,
-        family: Family::HeavyTail,
+        disturbance: Disturbance::HeavyTail,
     };
 }
 
@@ -136,13 +142,13 @@ pub(crate) const PUSHES: usize = 4;
 /// A baseline and the runs of an unchanged pull request after it.
 pub(crate) struct History {
     pub stages: usize,
-    /// Of the baseline; the pull request's come after them.
+    /// Runs of the baseline; those of the pull request come after them.
     pub baseline: usize,
-    /// By stage: the median on the fastest machine, seconds.
+    /// By stage: the median on the fastest runner, seconds.
     pub median_s: Vec<f64>,
-    /// By stage: its machine.
+    /// By stage: its runner.
     pub machine: Vec<usize>,
-    /// ln seconds before the clock rounds them, run by run.
+    /// ln seconds before rounding to the clock, run by run.
     ln_seconds: Vec<f64>,
     missed: Vec<bool>,
 }
@@ -163,29 +169,29 @@ impl History {
         };
         for run in 0..runs {
             let speed: Vec<f64> = (0..setting.machines).map(|_| machine(rng)).collect();
-            let lock_file_changed = rng.chance(0.08);
+            let lock_file_changed = rng.bernoulli(0.08);
             for (i, stage) in stages.iter().enumerate() {
                 if run > 0 {
                     wander[i] = 0.9 * wander[i] + (1.0 - 0.81_f64).sqrt() * rng.normal();
                 }
-                let missed = stage.has_cache && (rng.chance(stage.miss) || lock_file_changed);
-                let own = stage.scatter * (0.5 * wander[i] + noise(rng, setting.family));
-                let of_family = match setting.family {
-                    Family::Trends => stage.trend * pacegate_engine::stats::count(run),
-                    Family::EarlyShift | Family::RecentShift => shift.of(i, run),
-                    Family::Outliers if rng.chance(0.01) => rng.between(1.0, 2.5),
+                let missed = stage.has_cache && (rng.bernoulli(stage.miss) || lock_file_changed);
+                let own = stage.scatter * (0.5 * wander[i] + noise(rng, setting.disturbance));
+                let extra = match setting.disturbance {
+                    Disturbance::Trends => stage.trend * pacegate_engine::stats::count(run),
+                    Disturbance::EarlyShift | Disturbance::RecentShift => shift.of(i, run),
+                    Disturbance::Outliers if rng.bernoulli(0.01) => rng.between(1.0, 2.5),
                     _ => 0.0,
                 };
                 let of_cache = if missed { stage.ln_miss_factor } else { 0.0 };
                 let of_machine = stage.exposure * speed[history.machine[i]];
-                history.ln_seconds.push(stage.ln_median + own + of_machine + of_cache + of_family);
+                history.ln_seconds.push(stage.ln_median + own + of_machine + of_cache + extra);
                 history.missed.push(missed);
             }
         }
         history
     }
 
-    /// What the clock shows of a stage that is slower by `factor`: whole seconds, at least one.
+    /// The measured duration of a stage that is slower by `factor`: whole seconds, at least one.
     pub(crate) fn seconds(&self, run: usize, stage: usize, factor: f64) -> f64 {
         (self.ln_seconds[run * self.stages + stage] + factor.ln()).exp().round().max(1.0)
     }
@@ -195,13 +201,13 @@ impl History {
     }
 }
 
-/// What doesn't change about a stage.
+/// The constant properties of a stage.
 struct Stage {
     ln_median: f64,
     scatter: f64,
     exposure: f64,
     has_cache: bool,
-    /// Chance of a miss of its own.
+    /// Probability of a miss of this cache alone.
     miss: f64,
     ln_miss_factor: f64,
     trend: f64,
@@ -212,8 +218,8 @@ impl Stage {
         Self {
             ln_median: rng.between(4.0_f64.ln(), 600.0_f64.ln()),
             scatter: (0.06_f64.ln() + 0.5 * rng.normal()).exp().clamp(0.02, 0.25),
-            exposure: if rng.chance(0.7) { 1.0 } else { 0.2 },
-            has_cache: rng.chance(0.25),
+            exposure: if rng.bernoulli(0.7) { 1.0 } else { 0.2 },
+            has_cache: rng.bernoulli(0.25),
             miss: 0.7 * rng.between(0.08, 0.3),
             ln_miss_factor: rng.between(1.5, 4.0).ln(),
             trend: rng.between(-0.002, 0.002),
@@ -221,7 +227,7 @@ impl Stage {
     }
 }
 
-/// ln of how much slower a machine is: three kinds, and a little of its own.
+/// ln of the slowdown of a runner: one of three kinds, with a little scatter.
 fn machine(rng: &mut Rng) -> f64 {
     let kind = match rng.uniform() {
         u if u < 0.5 => 0.0,
@@ -231,13 +237,13 @@ fn machine(rng: &mut Rng) -> f64 {
     kind + 0.04 * rng.normal()
 }
 
-fn noise(rng: &mut Rng, family: Family) -> f64 {
-    match family {
-        Family::LognormalMixture => {
-            let width = if rng.chance(0.1) { 3.0 } else { 0.75 };
+fn noise(rng: &mut Rng, disturbance: Disturbance) -> f64 {
+    match disturbance {
+        Disturbance::LognormalMixture => {
+            let width = if rng.bernoulli(0.1) { 3.0 } else { 0.75 };
             width * rng.normal()
         }
-        Family::Gamma => {
+        Disturbance::Gamma => {
             let gamma = -(rng.uniform() * rng.uniform()).ln();
             (gamma - 2.0) / 2.0_f64.sqrt()
         }
@@ -245,7 +251,7 @@ fn noise(rng: &mut Rng, family: Family) -> f64 {
     }
 }
 
-/// A stage that becomes slower for good.
+/// A stage that becomes slower permanently.
 struct Shift {
     stage: usize,
     from: usize,
@@ -255,8 +261,8 @@ struct Shift {
 impl Shift {
     fn new(rng: &mut Rng, setting: &Setting) -> Self {
         let runs = setting.baseline;
-        let from = match setting.family {
-            Family::RecentShift => runs.saturating_sub(5 + rng.below(10)),
+        let from = match setting.disturbance {
+            Disturbance::RecentShift => runs.saturating_sub(5 + rng.below(10)),
             _ => runs * 2 / 5 + rng.below((runs * 3 / 10).max(1)),
         };
         Self { stage: rng.below(setting.stages), from, by: rng.between(0.2, 0.5) }

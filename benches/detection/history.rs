@@ -1,5 +1,5 @@
-//! A real history replayed: what the library's back-test says of it with pull requests of two
-//! and of four pushes. Nobody knows which of its changes were real: each counts as an alarm.
+//! Replays a real history with the library's back-test, with pull requests of two and of four pushes.
+//! The history is unlabelled: a real change counts as an alarm too.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! What other tools would have said of the same history: the three limits that the replay knows
-//! too, and the rank test of Mann and Whitney with the correction of Benjamini and Hochberg.
+//! The rules of other tools on the same history: the replay's three limits, and the rank test of Mann and
+//! Whitney. The test has the correction of Benjamini and Hochberg.
 
 use std::cmp::Ordering;
 
@@ -10,7 +10,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use crate::generator::{History, PUSHES};
 use crate::ours::Slowed;
 
-/// The false discovery rate that Benjamini and Hochberg are asked to hold.
+/// False discovery rate of the Benjamini-Hochberg correction.
 pub(crate) const FALSE_DISCOVERIES: f64 = 0.05;
 
 /// The incumbents on one history.
@@ -30,8 +30,8 @@ impl<'a> Incumbents<'a> {
         Self { history, past, summary, limits }
     }
 
-    /// How far over its limit a rule sees the pull request, on any stage: at one push, or at
-    /// `size` pushes in a row. More than 1 is an alarm.
+    /// The largest strength of a rule on any stage of the pull request, at `size` pushes in a row. More
+    /// than 1 is an alarm.
     pub(crate) fn limit_alarm(&self, rule: Rule, size: usize) -> f64 {
         let stages = (0..self.history.stages).map(|stage| {
             let each: Vec<f64> = (0..PUSHES).map(|push| self.strength(rule, stage, push, 1.0)).collect();
@@ -41,7 +41,7 @@ impl<'a> Incumbents<'a> {
         stages.fold(0.0, f64::max)
     }
 
-    /// The same of one slowed stage at the first `size` pushes.
+    /// The same for one slowed stage at the first `size` pushes.
     pub(crate) fn limit_finds(&self, rule: Rule, stage: usize, factor: f64, size: usize) -> f64 {
         (0..size).map(|push| self.strength(rule, stage, push, factor)).fold(f64::INFINITY, f64::min)
     }
@@ -57,7 +57,7 @@ impl<'a> Incumbents<'a> {
         windows.flatten().map(|p| -p.ln()).fold(0.0, f64::max)
     }
 
-    /// The same of one slowed stage at the first `size` pushes.
+    /// The same for one slowed stage at the first `size` pushes.
     pub(crate) fn rank_finds(&self, stage: usize, factor: f64, size: usize) -> f64 {
         -self.corrected(0, size, Some((stage, factor)))[stage].ln()
     }
@@ -73,8 +73,9 @@ impl<'a> Incumbents<'a> {
     }
 }
 
-/// One-sided p of "new is greater than past", normal approximation with the corrections for ties and
-/// continuity: scipy.stats.mannwhitneyu(new, past, alternative="greater", method="asymptotic").
+/// One-sided p of "new is greater than past", by the normal approximation with the corrections for ties
+/// and continuity. It equals `scipy.stats.mannwhitneyu(new, past, alternative="greater",
+/// method="asymptotic")`.
 fn greater(new: &[f64], past: &[f64]) -> f64 {
     let (n, m) = (count(new.len()), count(past.len()));
     let wins = |x: &f64| -> f64 {
@@ -97,8 +98,8 @@ fn greater(new: &[f64], past: &[f64]) -> f64 {
     Normal::standard().sf((u - n * m / 2.0 - 0.5) / variance.sqrt())
 }
 
-/// Each p so corrected that those below a rate are the discoveries at that rate (Benjamini and
-/// Hochberg, "Controlling the false discovery rate", J. R. Stat. Soc. B 57 (1995) 289-300).
+/// The adjusted p values: those below a rate are the discoveries at that rate (Benjamini and Hochberg,
+/// "Controlling the false discovery rate", J. R. Stat. Soc. B 57 (1995) 289-300).
 fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|a, b| p[*b].total_cmp(&p[*a]));

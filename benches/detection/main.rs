@@ -1,8 +1,10 @@
-//! How many slowed stages are found and how many unchanged pull requests are alarmed about: by
-//! the gate, by the rules of other tools, and by the gate without each of its parts.
-//! `cargo bench --bench detection` prints Markdown tables on made-up histories of fixed seeds;
-//! `-- bar incumbents sizes noise ablation blocks` chooses tables, `--trials N` how many pull
-//! requests each row stands on, `--history FILE.csv` replays a real history instead.
+//! Measures recall and false alarms of the gate, of other tools' rules, and of the gate without each of
+//! its parts. `cargo bench --bench detection` prints Markdown tables on simulated histories with fixed
+//! seeds.
+//!
+//! - `-- bar incumbents sizes noise ablation blocks` selects tables.
+//! - `--trials N` sets the number of pull requests for each row.
+//! - `--history FILE.csv` replays a real history instead.
 
 mod generator;
 mod history;
@@ -27,12 +29,12 @@ struct Arguments {
     /// Replays this history instead
     #[arg(long)]
     history: Option<PathBuf>,
-    /// Cargo says it to every benchmark
+    /// Cargo passes it to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// A table's name, what prints it, and its pull requests where nobody says how many.
+/// A table's name, the function that prints it, and its default number of pull requests.
 type Section = (&'static str, fn(usize), usize);
 
 const SECTIONS: [Section; 6] = [

@@ -1,6 +1,5 @@
-//! The gate itself on a made-up history: its runs go through `gate::fit`, its decisions are the
-//! fitted model's and family's, with the rules of `gate::judge` on top; the service's own answer
-//! is `gate::compare`'s.
+//! The gate on a simulated history. `fit` gets the runs. Decisions on single blocks come from the
+//! fitted model with the rules of `judge` on top; the service's own decision comes from `compare`.
 
 use pacegate_engine::gate::baseline::Baseline;
 use pacegate_engine::gate::duration_model::ablation::Ablation;
@@ -17,13 +16,13 @@ use pacegate_engine::model::time::Timestamp;
 
 use crate::generator::{History, PUSHES, Setting};
 
-/// The floors of a policy that says nothing.
+/// The default floors of a policy.
 const MIN_RATIO: f64 = 1.1;
 const MIN_INCREASE_S: f64 = 2.0;
-/// Samples that have to agree.
+/// Samples that are needed to confirm.
 const CONFIRM: usize = 2;
 
-/// A slowed stage, and by which factor.
+/// A slowed stage with its factor.
 pub(crate) type Slowed = Option<(usize, f64)>;
 
 /// A history as measured runs.
@@ -51,7 +50,7 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// One run, a stage of it slowed.
+    /// One run, with a stage slowed.
     pub(crate) fn run(&self, run: usize, slowed: Slowed) -> MeasuredRun {
         let stage = |i: usize| {
             let factor = slowed.filter(|(stage, _)| *stage == i).map_or(1.0, |(_, factor)| factor);
@@ -127,8 +126,8 @@ impl<'a> Gate<'a> {
         Self { runs, fitted, policy, columns }
     }
 
-    /// How rare the rarest block of `size` consecutive pushes is, of any stage: minus ln of its
-    /// probability; 0 when nothing is worth reporting.
+    /// Minus ln of the smallest probability of any stage's block of `size` consecutive pushes; 0 without
+    /// a finding.
     pub(crate) fn alarm(&self, pushes: &[MeasuredRun], size: usize) -> f64 {
         let blocks = pushes.windows(size).map(|block| {
             let deviations = self.deviations(block);
@@ -137,7 +136,7 @@ impl<'a> Gate<'a> {
         blocks.fold(0.0, f64::max)
     }
 
-    /// The same of one stage in the first `size` pushes.
+    /// The same for one stage in the first `size` pushes.
     pub(crate) fn finds(&self, pushes: &[MeasuredRun], stage: usize, size: usize) -> f64 {
         self.score(&self.deviations(&pushes[..size]), stage)
     }
@@ -154,20 +153,21 @@ impl<'a> Gate<'a> {
             return 0.0;
         }
         let model = &self.fitted.model;
-        let Some(finding) = self.fitted.family.judge(model, column, &deviations, Direction::Slower) else {
+        let Some(finding) = self.fitted.hypotheses.judge(model, column, &deviations, Direction::Slower)
+        else {
             return 0.0;
         };
         let shift = finding.evidence.shift;
-        let says_so = |deviation: &&f64| **deviation >= 0.5 * shift;
-        let agrees = deviations.last().is_some_and(|newest| says_so(&newest))
-            && deviations.iter().filter(says_so).count() >= CONFIRM.min(deviations.len());
+        let shows_it = |deviation: &&f64| **deviation >= 0.5 * shift;
+        let agrees = deviations.last().is_some_and(|newest| shows_it(&newest))
+            && deviations.iter().filter(shows_it).count() >= CONFIRM.min(deviations.len());
         let is_relevant =
             shift.exp() >= MIN_RATIO && model.predicted_s(column) * shift.exp_m1() >= MIN_INCREASE_S;
         if agrees && is_relevant { -finding.probability.ln() } else { 0.0 }
     }
 
-    /// The first push, counted from 1, at which the service says "regressed" of any stage (of
-    /// `stage` alone, if one is given).
+    /// The first push, counted from 1, at which the service's verdict on any stage is "regressed". With
+    /// `stage`, only that stage counts.
     pub(crate) fn first_confirmed(&self, pushes: &[MeasuredRun], stage: Option<usize>) -> Option<usize> {
         let key = stage.map(|stage| &self.runs.keys[stage]);
         (CONFIRM..=pushes.len()).find(|push| {

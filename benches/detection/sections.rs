@@ -1,17 +1,17 @@
-//! The tables of the benchmark: which histories are made and what is told of them.
+//! The tables of the benchmark: their histories and their columns.
 
 use pacegate_engine::gate::duration_model::ablation::Ablation;
 use pacegate_engine::gate::replay::incumbents::{Rule, StudentLimits};
 
-use crate::generator::{Family, PUSHES, Setting};
+use crate::generator::{Disturbance, PUSHES, Setting};
 use crate::incumbents::{FALSE_DISCOVERIES, Incumbents};
 use crate::ours::{Gate, Runs};
 use crate::table::{FACTORS, Score, Tally, begin_table, print_row};
 use crate::trials::{Trials, by_rule, progress, rare_enough, scores_of};
 
-/// Where the seeds of what is measured and never tuned on begin.
+/// First seed of the histories that are measured and never used for tuning.
 const FROZEN: u64 = 1_000_000;
-/// Room between the seeds of two rows.
+/// Distance between the seeds of two rows.
 const APART: u64 = 100_000;
 const HEAD: [&str; 4] = ["history", "alarms % (95%)", RECALL, "the same, alarms matched at 2%"];
 const RECALL: &str = "recall % at +10 / +20 / +30 / +50 / +100%";
@@ -28,7 +28,7 @@ fn states(setting: &Setting) -> &'static str {
     if setting.states_known { "known" } else { "unknown" }
 }
 
-/// What was to be reached, and what is.
+/// Required against measured recall.
 pub(crate) fn bar(trials: usize) {
     let rows: [(&str, Setting, [f64; 4]); 6] = [
         ("40 stages, 60 runs, states known", USUAL, [0.45, 0.72, 0.90, 0.99]),
@@ -149,7 +149,7 @@ fn both(name: &str, setting: Setting) -> [(String, Setting); 2] {
 /// Longer and shorter baselines, more and fewer stages.
 pub(crate) fn sizes(trials: usize) {
     let runs = [12, 25, 60, 200].into_iter().flat_map(|baseline| {
-        // The gate itself never confirms what so short a baseline says.
+        // The gate never confirms a finding on so short a baseline.
         let note = if baseline < 25 { " (suspect at most)" } else { "" };
         both(&format!("40 stages, {baseline} runs{note}"), Setting { baseline, ..USUAL })
     });
@@ -159,13 +159,15 @@ pub(crate) fn sizes(trials: usize) {
     grid(3, "Runs and stages", runs.chain(stages).collect(), trials);
 }
 
-/// Other noise, other machines, a past that changed.
+/// Other noise, several runners, baselines that changed.
 pub(crate) fn noise(trials: usize) {
-    let families = Family::ALL.into_iter().flat_map(|(family, name)| both(name, Setting { family, ..USUAL }));
+    let kinds = Disturbance::ALL
+        .into_iter()
+        .flat_map(|(disturbance, name)| both(name, Setting { disturbance, ..USUAL }));
     let machines = [(true, "known"), (false, "unknown")].into_iter().flat_map(|(jobs_known, jobs)| {
         both(&format!("two machines, jobs {jobs}"), Setting { machines: 2, jobs_known, ..USUAL })
     });
-    grid(4, "Noise families, 40 stages, 60 runs", families.chain(machines).collect(), trials);
+    grid(4, "Noise and disturbances, 40 stages, 60 runs", kinds.chain(machines).collect(), trials);
 }
 
 /// The method without each of its parts.
@@ -173,7 +175,7 @@ pub(crate) fn ablation(trials: usize) {
     type Without = fn(&mut Ablation);
     let ablation: [(&str, Without); 13] = [
         ("nothing", |_| {}),
-        ("machine", |p| p.machine = false),
+        ("runner_speed", |p| p.runner_speed = false),
         ("jobs", |p| p.jobs = false),
         ("exposure", |p| p.exposure = false),
         ("cache_state", |p| p.cache_state = false),
@@ -184,13 +186,13 @@ pub(crate) fn ablation(trials: usize) {
         ("uncertainty", |p| p.uncertainty = false),
         ("optimism", |p| p.optimism = false),
         ("rates", |p| p.rates = false),
-        ("budget", |p| p.budget = false),
+        ("allocation", |p| p.allocation = false),
     ];
     let settings = [
         ("states known", USUAL),
         ("states unknown", UNKNOWN),
         ("two machines, jobs known", MACHINES),
-        ("level shift, recent", Setting { family: Family::RecentShift, ..USUAL }),
+        ("level shift, recent", Setting { disturbance: Disturbance::RecentShift, ..USUAL }),
     ];
     for (row, (name, setting)) in settings.into_iter().enumerate() {
         begin_table(
@@ -202,7 +204,7 @@ pub(crate) fn ablation(trials: usize) {
         for (without, switch) in ablation {
             let mut ablation = Ablation::ALL;
             switch(&mut ablation);
-            // The same histories for each: what differs is the method.
+            // All variants of the method get the same histories.
             for tally in row_of(5, row, trials).ours(&setting, &[2], ablation) {
                 print_row([without.to_owned()].into_iter().chain(tally.cells()));
             }
@@ -210,7 +212,7 @@ pub(crate) fn ablation(trials: usize) {
     }
 }
 
-/// As the service decides: at each push, all blocks of the newest samples.
+/// The service's decisions: at each push, all blocks of the newest samples.
 pub(crate) fn blocks(trials: usize) {
     begin_table(
         &format!(
@@ -231,7 +233,7 @@ pub(crate) fn blocks(trials: usize) {
         ("40 stages, 200 runs, states known", Setting { baseline: 200, ..USUAL }),
         ("100 stages, 60 runs, states known", Setting { stages: 100, ..USUAL }),
         ("two machines, jobs known", MACHINES),
-        ("level shift, recent", Setting { family: Family::RecentShift, ..USUAL }),
+        ("level shift, recent", Setting { disturbance: Disturbance::RecentShift, ..USUAL }),
     ];
     for (row, (name, setting)) in settings.into_iter().enumerate() {
         progress(name);

@@ -1,20 +1,20 @@
-//! Scores of many trials added up: alarms with their interval, recall, and both again at the
-//! threshold at which a rule alarms about 2% of unchanged pull requests; as Markdown.
+//! Aggregates the scores of many trials as Markdown: alarms with their interval, recall, and both at
+//! the threshold at which a rule alarms on 2% of unchanged pull requests.
 
 use pacegate_engine::stats::count;
 use pacegate_engine::stats::proportion::wilson;
 
-/// How much longer the slowed stage takes.
+/// Factors by which a stage is slowed.
 pub(crate) const FACTORS: [f64; 5] = [1.1, 1.2, 1.3, 1.5, 2.0];
 /// The share of alarms at which rules are compared.
 const MATCHED: f64 = 0.02;
 
-/// What a rule scored in one trial.
+/// The scores of a rule in one trial.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Score {
     /// On the unchanged pull request.
     pub alarm: f64,
-    /// By factor, on the slowed stage; none when no stage was long enough.
+    /// By factor, on the slowed stage; none when no stage is long enough.
     pub found: Option<[f64; FACTORS.len()]>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Of a rule that alarms above a threshold.
+    /// The tally of a rule that alarms above a threshold.
     pub(crate) fn new(threshold: f64, scores: Vec<Score>) -> Self {
         Self { threshold, scores }
     }
@@ -69,8 +69,8 @@ impl Tally {
         [percent(self.alarms(threshold)), recall_cell(&self.recall_above(threshold))]
     }
 
-    /// The gate's own chance of a false alarm at which it would be matched, and recall there to
-    /// a tenth of a percent.
+    /// The gate's nominal probability of a false alarm at the matched threshold, and recall there to a
+    /// tenth of a percent.
     pub(crate) fn matched_level(&self) -> [String; 2] {
         let threshold = self.matched_threshold();
         let recall = self.recall_above(threshold).map(percent);
@@ -83,7 +83,7 @@ impl Tally {
         [self.alarms_cell(), self.recall_cell(), matched]
     }
 
-    /// Whether no more than [`MATCHED`] of the trials are alarmed about.
+    /// Whether at most [`MATCHED`] of the trials have an alarm.
     pub(crate) fn is_quiet(&self) -> bool {
         self.alarms(self.threshold) <= MATCHED
     }

@@ -1,5 +1,5 @@
-//! Many made-up histories judged on all cores. A trial is its seed: the order in which they are
-//! done makes no difference.
+//! Judges many simulated histories on all cores. A trial depends only on its seed, so the order of
+//! execution does not matter.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +11,9 @@ use crate::generator::{History, Rng, Setting};
 use crate::ours::{Gate, Runs};
 use crate::table::{FACTORS, Score, Tally};
 
-/// Only stages with a median so long are slowed, seconds.
+/// Smallest median of a stage that is slowed, seconds.
 const MIN_SLOWED_S: f64 = 20.0;
 
-/// Which trials.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trials {
     pub number: usize,
@@ -22,7 +21,7 @@ pub(crate) struct Trials {
 }
 
 impl Trials {
-    /// Does them all; `work` gets a history and the stage of it that is to be slowed.
+    /// Runs all trials; `work` gets a history and the stage to slow.
     pub(crate) fn run<T: Send>(
         self,
         setting: &Setting,
@@ -56,7 +55,7 @@ impl Trials {
         done.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// The gate's decisions on blocks of so many samples, one tally for each size.
+    /// The gate's decisions on blocks of these sizes, one tally for each size.
     pub(crate) fn ours(self, setting: &Setting, sizes: &[usize], ablation: Ablation) -> Vec<Tally> {
         progress(&format!("{setting:?} {sizes:?}"));
         let scores = self.run(setting, |history, stage| {
@@ -68,7 +67,7 @@ impl Trials {
     }
 }
 
-/// The gate's score that is an alarm.
+/// Above this score the gate alarms.
 pub(crate) fn rare_enough() -> f64 {
     -ALPHA.ln()
 }
@@ -86,15 +85,15 @@ pub(crate) fn scores_of(gate: &Gate, runs: &Runs, stage: Option<usize>, sizes: &
     sizes.iter().map(score).collect()
 }
 
-/// Trials of several rules turned into a tally for each rule.
+/// Turns trials of several rules into a tally for each rule.
 pub(crate) fn by_rule(trials: &[Vec<Score>], threshold: impl Fn(usize) -> f64) -> Vec<Tally> {
     let rules = trials.first().map_or(0, Vec::len);
     let of_rule = |rule: usize| trials.iter().map(|scores| scores[rule]).collect();
     (0..rules).map(|rule| Tally::new(threshold(rule), of_rule(rule))).collect()
 }
 
-/// Says what is being done, for whoever waits.
-#[expect(clippy::print_stderr, reason = "progress is no result")]
+/// Prints the progress.
+#[expect(clippy::print_stderr, reason = "progress is not a result")]
 pub(crate) fn progress(what: &str) {
     eprintln!("{what}");
 }

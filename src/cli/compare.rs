@@ -15,10 +15,10 @@ use pacegate_engine::gate::baseline::Baseline;
 use pacegate_engine::gate::duration_model::fit;
 use pacegate_engine::gate::measure::identity::RunIdentity;
 use pacegate_engine::gate::measure::{Provenance, measure};
-use pacegate_engine::gate::verdict::number_format::counted;
 use pacegate_engine::gate::verdict::{aggregate, compare};
 use pacegate_engine::model::comparison::{RunComparison, RunVerdict};
 use pacegate_engine::model::ids::{CommitSha, RepoName, RunId, TraceId};
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::policy::GatePolicy;
 use pacegate_engine::model::run::MeasuredRun;
 use pacegate_engine::model::span::Span;
@@ -29,6 +29,7 @@ use pacegate_ingest::Limits;
 use pacegate_ingest::file::read;
 use pacegate_ingest::redact::redact;
 use pacegate_report::json::VerdictJson;
+use pacegate_report::number_format::counted;
 use pacegate_report::terminal::Colour;
 use pacegate_report::{Report, ReportContext};
 
@@ -140,15 +141,12 @@ fn judge(
             let repo = runs.last()?.run.repo.clone();
             let mut comparison = compare::compare(&fitted, &runs, &repo, policy)?;
             if is_new {
-                let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
-                comparison.notes.push(format!(
-                    "the baseline holds no run of the pipeline `{pipeline}`; its other pipelines: {others}"
-                ));
+                comparison.notes.push(Note::PipelineNotInBaseline { pipeline, others });
             }
             Some(comparison)
         })
         .collect();
-    aggregate::conclude(comparisons)
+    aggregate::aggregate(comparisons)
 }
 
 /// Runs by pipeline, oldest first.

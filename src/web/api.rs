@@ -19,6 +19,7 @@ use pacegate_engine::model::ids::{CommitSha, ComparisonId, RepoId, RepoName, Run
 use pacegate_engine::model::run::MeasuredRun;
 use pacegate_report::comment::Comment;
 use pacegate_report::json::VerdictJson;
+use pacegate_report::note::with_sentences;
 use pacegate_store::{KeptTrace, RepositoryRow, RunFilter};
 
 /// The longest wait for a verdict.
@@ -185,7 +186,7 @@ async fn runs(
         None => RunFilter::All,
     };
     let runs = state.context.db.read().await?.list_runs(row.id, &row.name, &filter, RUNS).await?;
-    let runs: Vec<_> = runs.into_iter().map(|stored| stored.run).collect();
+    let runs: Vec<_> = runs.into_iter().map(|stored| with_sentences(stored.run)).collect();
     Ok(Json(serde_json::json!({ "runs": runs })).into_response())
 }
 
@@ -203,7 +204,8 @@ async fn run(
     drop(tx);
     let url = state.context.trace_url(stored.run.trace_id);
     let trace = RunTrace::of(kept, url);
-    Ok(Json(RunAnswer { measured: MeasuredRun { run: stored.run, stages, errors }, trace }).into_response())
+    Ok(Json(RunAnswer { measured: MeasuredRun { run: with_sentences(stored.run), stages, errors }, trace })
+        .into_response())
 }
 
 /// A run, and whether its raw trace is kept.

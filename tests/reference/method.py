@@ -516,7 +516,7 @@ def judge_case(case):
     - `clock_s`: resolution of the clock in seconds, by stage
     - `rare_state`: by stage, null or a list with 1, 0 or null for each run
     - `new_rare_state`: by run and stage
-    - `is_witness`: by stage, whether it is a reference stage
+    - `is_reference`: by stage, whether it is a reference stage
     - `job`: by stage, null or a number
     - `within`: by stage, the leaves that it is or contains
     - `members`: stages that can become findings
@@ -524,7 +524,7 @@ def judge_case(case):
     """
     logs = table(case["logs"])
     states = [None if s is None else table([s])[0] for s in case["rare_state"]]
-    references = choose_reference_stages(case["is_witness"], case["job"], case["within"], logs)
+    references = choose_reference_stages(case["is_reference"], case["job"], case["within"], logs)
     model = Model(logs, np.array(case["clock_s"]), states, references)
     deviations, machine = model.deviations(table(case["new_logs"]), table(case["new_rare_state"]))
     members = case["members"]

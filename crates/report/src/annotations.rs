@@ -7,7 +7,8 @@ use pacegate_engine::model::comparison::{
 use pacegate_engine::model::policy::Mode;
 
 use super::headline::{Suspicion, certainty, error_reason, leaf, suspicion, unversioned};
-use super::{Report, escape, format};
+use super::sentence::stage_reason;
+use super::{Report, escape, number_format};
 
 /// Annotations that are sent at most: four requests.
 pub const LIMIT: usize = 200;
@@ -90,7 +91,7 @@ fn at(location: &Location, level: Level, title: &str, message: String) -> Option
 fn stage_title(stage: &StageComparison) -> String {
     let name = escape::plain(leaf(stage));
     match stage.ratio {
-        Some(ratio) if ratio >= 1.005 => format!("{name}: {} slower", format::short_ratio(ratio)),
+        Some(ratio) if ratio >= 1.005 => format!("{name}: {} slower", number_format::short_ratio(ratio)),
         _ => format!("{name}: slower"),
     }
 }
@@ -98,15 +99,16 @@ fn stage_title(stage: &StageComparison) -> String {
 fn stage_message(stage: &StageComparison) -> String {
     let numbers = match (stage.baseline_median_s, stage.candidate_s) {
         (Some(before), Some(now)) => {
-            format!("{} before, {} now; ", format::duration(before), format::duration(now))
+            format!("{} before, {} now; ", number_format::duration(before), number_format::duration(now))
         }
         _ => String::new(),
     };
     // The reason contains the certainty.
-    if stage.reason.is_empty() {
+    let reason = stage_reason(stage);
+    if reason.is_empty() {
         format!("{numbers}{}.", certainty(stage))
     } else {
-        format!("{numbers}{}", escape::plain_sentence(&stage.reason))
+        format!("{numbers}{}", escape::plain_sentence(&reason))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{escape, format};
+use super::{escape, number_format};
 
 const WIDTH: f64 = 160.0;
 const HEIGHT: f64 = 32.0;
@@ -45,9 +45,9 @@ pub fn sparkline(history_s: &[f64], candidates: usize, label: &str) -> String {
     format!(
         r#"<svg class="spark" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img"><title>{}: {} to {}, {}</title><path class="spark-line" d="{path}"/>{marks}</svg>"#,
         escape::html(label),
-        format::duration(low),
-        format::duration(high),
-        format::count(history_s.len(), "run", "runs"),
+        number_format::duration(low),
+        number_format::duration(high),
+        number_format::count(history_s.len(), "run", "runs"),
     )
 }
 
@@ -93,7 +93,7 @@ pub fn bars(history_s: &[f64], candidates: usize) -> Option<Bars> {
         text.push('▸');
         text.extend(now.iter().map(bar));
     }
-    Some(Bars { text, low: format::duration(low), high: format::duration(high) })
+    Some(Bars { text, low: number_format::duration(low), high: number_format::duration(high) })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a picture has fewer than 2^52 points")]

@@ -11,7 +11,7 @@ use super::markdown::{
     stages_table, structure,
 };
 use super::structure::HEADING;
-use super::{Report, escape, format, policy};
+use super::{Report, escape, number_format, policy};
 
 /// First line of each of our comments, for finding an earlier one. No escaped name can form it, and the
 /// author is checked as well.
@@ -59,10 +59,10 @@ impl Report {
             RunVerdict::Inconclusive => "⚪",
             RunVerdict::Pass | RunVerdict::Improved => "🟢",
         };
-        let stages = format::count(comparison.stages.len(), "stage", "stages");
+        let stages = number_format::count(comparison.stages.len(), "stage", "stages");
         let runs = match comparison.baseline.runs {
             0 => "Baseline: none yet".to_owned(),
-            n => format!("Baseline: {}", format::count(n, "run", "runs")),
+            n => format!("Baseline: {}", number_format::count(n, "run", "runs")),
         };
         let judged_by = policy_line(self);
         let runs = if judged_by.is_empty() { runs } else { format!("{runs}, and the policy") };
@@ -82,12 +82,12 @@ impl Report {
             fold("History and evidence".to_owned(), evidence(self, limits)),
             self.decided_fold(limits),
             fold(
-                format!("{HEADING} ({})", format::number(comparison.structure.len())),
+                format!("{HEADING} ({})", number_format::number(comparison.structure.len())),
                 structure(self, limits),
             ),
             folded(&format!("All {stages}"), &paragraphs([stages_table(self, limits), known_errors(self)])),
             folded(&runs, &paragraphs([baseline(self, limits), judged_by])),
-            fold(format!("Notes ({})", format::number(comparison.notes.len())), notes),
+            fold(format!("Notes ({})", number_format::number(comparison.notes.len())), notes),
             self.footer(),
         ])
     }
@@ -95,7 +95,7 @@ impl Report {
     fn decided_fold(&self, limits: &Limits) -> String {
         match decided_count(self) {
             0 => String::new(),
-            n => folded(&format!("{DECIDED} ({})", format::number(n)), &decided(self, limits)),
+            n => folded(&format!("{DECIDED} ({})", number_format::number(n)), &decided(self, limits)),
         }
     }
 

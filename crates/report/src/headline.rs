@@ -7,7 +7,7 @@ use pacegate_engine::model::comparison::{
 
 use pacegate_engine::model::decision::Decision;
 
-use super::{Report, format};
+use super::{Report, number_format, sentence};
 
 /// The stage's own name: the last part of its path.
 #[must_use]
@@ -40,19 +40,19 @@ pub fn certainty(stage: &StageComparison) -> String {
 /// The two parts of [`certainty`]. The second is missing if the probability is not small.
 #[must_use]
 pub fn seen_and_chance(stage: &StageComparison) -> (String, Option<String>) {
-    let seen = match (&stage.verdict, stage.samples) {
+    let seen = match (stage.verdict, stage.samples) {
         (StageVerdict::Regressed | StageVerdict::Improved, 2..) => {
-            format!("confirmed in {} runs", format::number(stage.samples))
+            format!("confirmed in {} runs", number_format::number(stage.samples))
         }
         (StageVerdict::Regressed | StageVerdict::Improved, _) => "confirmed".to_owned(),
         _ => match (judged_together(stage), stage.samples) {
-            (judged @ 2.., _) => format!("seen in {} runs, not confirmed", format::number(judged)),
-            (_, all @ 2..) => format!("seen in the newest of {} runs", format::number(all)),
+            (judged @ 2.., _) => format!("seen in {} runs, not confirmed", number_format::number(judged)),
+            (_, all @ 2..) => format!("seen in the newest of {} runs", number_format::number(all)),
             _ => "seen once".to_owned(),
         },
     };
     let chance = stage.probability.filter(|probability| *probability < RARE);
-    (seen, chance.map(|probability| format!("by chance {}", format::once_in(probability))))
+    (seen, chance.map(|probability| format!("by chance {}", number_format::once_in(probability))))
 }
 
 /// Number of samples that the verdict is based on; 0 if it is not known.
@@ -88,14 +88,13 @@ pub fn suspicion(error: &ErrorComparison) -> Suspicion {
 /// comparisons have no reason; for them it is made from the counts.
 #[must_use]
 pub fn error_reason(error: &ErrorComparison) -> String {
-    if !error.reason.is_empty() {
-        return error.reason.clone();
-    }
-    let here = match error.candidate_runs {
-        0 | 1 => "seen once".to_owned(),
-        n => format!("in {} runs of this change", format::number(n)),
-    };
-    format!("{here}, before in {}", error.seen())
+    sentence::error_reason(error).unwrap_or_else(|| {
+        let here = match error.candidate_runs {
+            0 | 1 => "seen once".to_owned(),
+            n => format!("in {} runs of this change", number_format::number(n)),
+        };
+        format!("{here}, before in {}", sentence::seen_before(error))
+    })
 }
 
 /// The verdict on one stage, in one to four words.
@@ -111,8 +110,8 @@ pub fn outcome(stage: &StageComparison) -> &'static str {
         StageVerdict::Improved => "faster",
         StageVerdict::New => "new",
         StageVerdict::Removed => "gone",
-        StageVerdict::Inconclusive(_) => "can't say",
-        StageVerdict::NotComparable(_) => "not comparable",
+        StageVerdict::Inconclusive => "can't say",
+        StageVerdict::NotComparable => "not comparable",
     }
 }
 
@@ -138,7 +137,7 @@ pub fn runner(factor: Option<f64>) -> Option<String> {
         let (times, direction) = if factor > 1.0 { (factor, "slower") } else { (1.0 / factor, "faster") };
         format!(
             "The runner was {} {direction} than usual; the ratios are corrected for it.",
-            format::ratio(times)
+            number_format::ratio(times)
         )
     })
 }
@@ -148,18 +147,19 @@ pub fn runner(factor: Option<f64>) -> Option<String> {
 #[must_use]
 pub fn decided(decision: &Decision, name: fn(&str) -> String, text: fn(&str) -> String) -> String {
     let (what, by) = (decision.kind.as_str(), name(&decision.by));
-    let until = decision.until.map_or_else(String::new, |until| format!(", until {}", format::minute(until)));
+    let until =
+        decision.until.map_or_else(String::new, |until| format!(", until {}", number_format::minute(until)));
     let why = match decision.reason.trim() {
         "" => String::new(),
         reason => format!(": {}", text(reason)),
     };
-    format!("{what} by {by} on {}{until}{why}", format::minute(decision.at))
+    format!("{what} by {by} on {}{until}{why}", number_format::minute(decision.at))
 }
 
 /// The baseline in a sentence. `sha` formats a commit for the medium.
 #[must_use]
 pub fn baseline(baseline: &BaselineSummary, sha: fn(&str) -> String) -> String {
-    let runs = format::count(baseline.runs, "comparable run", "comparable runs");
+    let runs = number_format::count(baseline.runs, "comparable run", "comparable runs");
     match (baseline.runs, &baseline.from_sha, &baseline.to_sha) {
         (0, _, _) => "There is no comparable earlier run.".to_owned(),
         (_, Some(from), Some(to)) => {
@@ -178,7 +178,7 @@ pub fn headline(report: &Report, name: fn(&str) -> String) -> String {
     }
     let decided = report.decided().count() + report.decided_errors().count();
     if decided > 0 {
-        parts.push(format!("{} accepted or muted", format::number(decided)));
+        parts.push(format!("{} accepted or muted", number_format::number(decided)));
     }
     parts.join("; ")
 }
@@ -193,12 +193,15 @@ fn slower_parts(report: &Report, name: fn(&str) -> String) -> Vec<String> {
         let (slower, over): (Vec<_>, Vec<_>) = regressed.clone().partition(|stage| stage.ratio.is_some());
         for (stages, what) in [(slower, "slower"), (over, "over budget")] {
             if !stages.is_empty() {
-                parts.push(format!("{} {what}", format::count(stages.len(), "more stage", "more stages")));
+                parts.push(format!(
+                    "{} {what}",
+                    number_format::count(stages.len(), "more stage", "more stages")
+                ));
             }
         }
     }
     if new_errors > 0 {
-        parts.push(format::count(new_errors, "new error", "new errors"));
+        parts.push(number_format::count(new_errors, "new error", "new errors"));
     }
     if regressed.len() == 0
         && report.regressed().len() == 0
@@ -209,11 +212,11 @@ fn slower_parts(report: &Report, name: fn(&str) -> String) -> Vec<String> {
         if suspects.len() > 0 {
             parts.push(format!(
                 "{} seen slower once",
-                format::count(suspects.len(), "more stage", "more stages")
+                number_format::count(suspects.len(), "more stage", "more stages")
             ));
         }
     } else if suspects.len() > 0 {
-        parts.push(format!("{} seen slower once", format::count(suspects.len(), "stage", "stages")));
+        parts.push(format!("{} seen slower once", number_format::count(suspects.len(), "stage", "stages")));
     }
     for (suspicion, one, many, after) in [
         (Suspicion::SeenOnce, "unknown error", "unknown errors", " seen once"),
@@ -222,7 +225,7 @@ fn slower_parts(report: &Report, name: fn(&str) -> String) -> Vec<String> {
     ] {
         let n = report.errors(ErrorVerdict::Suspect).filter(|e| self::suspicion(e) == suspicion).count();
         if n > 0 {
-            parts.push(format!("{}{after}", format::count(n, one, many)));
+            parts.push(format!("{}{after}", number_format::count(n, one, many)));
         }
     }
     parts
@@ -233,15 +236,15 @@ fn change(stage: &StageComparison, name: fn(&str) -> String) -> String {
     let by = stage.increase_s.filter(|s| s.is_finite());
     match (stage.ratio.filter(|r| r.is_finite()), by, stage.candidate_s) {
         (Some(ratio), by, _) if ratio >= 1.005 => {
-            let by = by.map_or_else(String::new, |s| format!(" ({})", format::change(s)));
-            format!("{name} {} slower{by}", format::short_ratio(ratio))
+            let by = by.map_or_else(String::new, |s| format!(" ({})", number_format::change(s)));
+            format!("{name} {} slower{by}", number_format::short_ratio(ratio))
         }
         (Some(ratio), by, _) if ratio > 0.0 && stage.verdict == StageVerdict::Improved => {
-            let by = by.map_or_else(String::new, |s| format!(" ({})", format::change(s)));
-            format!("{name} {} faster{by}", format::short_ratio(1.0 / ratio))
+            let by = by.map_or_else(String::new, |s| format!(" ({})", number_format::change(s)));
+            format!("{name} {} faster{by}", number_format::short_ratio(1.0 / ratio))
         }
         // Slow by the policy's budget, not by its history.
-        (_, _, Some(took)) => format!("{name} took {}, over its budget", format::duration(took)),
+        (_, _, Some(took)) => format!("{name} took {}, over its budget", number_format::duration(took)),
         _ => format!("{name} slower"),
     }
 }
@@ -252,20 +255,20 @@ fn quiet(report: &Report, name: fn(&str) -> String) -> String {
     let passed = comparison.stages.iter().filter(|s| s.verdict == StageVerdict::Pass).count();
     // Pipelines without a history, when another pipeline of the commit has a history.
     let is_new = |s: &&StageComparison| {
-        s.parent.is_none() && matches!(s.verdict, StageVerdict::New | StageVerdict::Inconclusive(_))
+        s.parent.is_none() && matches!(s.verdict, StageVerdict::New | StageVerdict::Inconclusive)
     };
     let waiting: Vec<&StageComparison> = comparison.stages.iter().filter(is_new).collect();
     match comparison.verdict {
         RunVerdict::Pass => match passed {
             0 => "No slowdown found".to_owned(),
-            n => format!("No slowdown in {}", format::count(n, "stage", "stages")),
+            n => format!("No slowdown in {}", number_format::count(n, "stage", "stages")),
         },
         RunVerdict::Improved => {
             let mut improved = report.improved();
             let first = improved.next().map_or_else(|| "Faster than usual".to_owned(), |s| change(s, name));
             match improved.len() {
                 0 => first,
-                n => format!("{first}; {} faster", format::count(n, "more stage", "more stages")),
+                n => format!("{first}; {} faster", number_format::count(n, "more stage", "more stages")),
             }
         }
         RunVerdict::Inconclusive if comparison.contradicts_github() => {
@@ -277,11 +280,11 @@ fn quiet(report: &Report, name: fn(&str) -> String) -> String {
                 1 => String::new(),
                 n => format!(" and {} more", n - 1),
             };
-            let judged = format::count(passed, "stage", "stages");
+            let judged = number_format::count(passed, "stage", "stages");
             format!("No slowdown in {judged}; can't say yet about {}{more}", name(leaf(waiting[0])))
         }
         RunVerdict::Inconclusive => {
-            format!("Can't say yet: compared with {}", format::count(runs, "run", "runs"))
+            format!("Can't say yet: compared with {}", number_format::count(runs, "run", "runs"))
         }
         // Only a stored comparison has one of these verdicts without a finding.
         RunVerdict::Suspect => "A stage was slower, seen once".to_owned(),

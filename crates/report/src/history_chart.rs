@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{escape, format};
+use super::{escape, number_format};
 
 /// What is drawn. Durations are seconds.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +77,7 @@ impl HistoryChart<'_> {
                 WIDTH - RIGHT,
                 LEFT - 8.0,
                 at + 4.0,
-                format::duration(tick),
+                number_format::duration(tick),
             );
             tick += step;
         }
@@ -105,7 +105,7 @@ impl HistoryChart<'_> {
         let _ = write!(
             svg,
             r#"<text class="soft" x="{LEFT}" y="{foot}">{}, oldest first</text><text class="{class}" x="{:.1}" y="{foot}" text-anchor="end">{}</text></svg>"#,
-            format::count(self.baseline_s.len(), "baseline run", "baseline runs"),
+            number_format::count(self.baseline_s.len(), "baseline run", "baseline runs"),
             WIDTH - RIGHT,
             escape::html(self.verdict),
             foot = HEIGHT - 14.0,

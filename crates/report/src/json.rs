@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::headline::error_reason;
 use pacegate_engine::model::comparison::{
-    ErrorComparison, Exclusion, Location, RunComparison, StageComparison, StageVerdict, Workings,
+    ErrorComparison, Exclusion, Location, RunComparison, StageComparison, Workings,
 };
 use pacegate_engine::model::decision::Decision;
 use pacegate_engine::model::policy::Alias;
 use pacegate_engine::model::structure::{Change, Side, StructuralChange};
 use pacegate_engine::model::time::Timestamp;
 
+use super::note;
+use super::sentence::{exclusion, rename_evidence, seen_before, stage_reason};
 use super::structure::{Medium, sentence};
 
 /// Version of the document. New fields may be added without a new version.
@@ -50,7 +52,21 @@ pub struct BaselineJson {
     /// Commit of the newest run.
     pub to_sha: Option<String>,
     /// Runs that were left out, by reason.
-    pub excluded: Vec<Exclusion>,
+    pub excluded: Vec<ExclusionJson>,
+}
+
+/// One of `excluded`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExclusionJson {
+    /// In words.
+    pub reason: String,
+    pub runs: usize,
+}
+
+impl From<&Exclusion> for ExclusionJson {
+    fn from(excluded: &Exclusion) -> Self {
+        Self { reason: exclusion(&excluded.reason), runs: excluded.runs }
+    }
 }
 
 /// `wall_clock`.
@@ -204,7 +220,7 @@ impl From<&RunComparison> for VerdictJson {
                 runs: baseline.runs,
                 from_sha: baseline.from_sha.as_ref().map(ToString::to_string),
                 to_sha: baseline.to_sha.as_ref().map(ToString::to_string),
-                excluded: baseline.excluded.clone(),
+                excluded: baseline.excluded.iter().map(ExclusionJson::from).collect(),
             },
             runner_factor: comparison.runner_factor.and_then(tidy),
             wall_clock: WallClockJson {
@@ -215,7 +231,7 @@ impl From<&RunComparison> for VerdictJson {
             stages: comparison.stages.iter().map(StageJson::from).collect(),
             errors: comparison.errors.iter().map(ErrorJson::from).collect(),
             structure: comparison.structure.iter().map(ChangeJson::from).collect(),
-            notes: comparison.notes.clone(),
+            notes: comparison.notes.iter().map(note::sentence).collect(),
         }
     }
 }
@@ -227,7 +243,7 @@ fn rounded(workings: &Workings) -> Workings {
         predicted_s: round(workings.predicted_s),
         seconds: workings.seconds.iter().copied().map(round).collect(),
         deviations: workings.deviations.iter().copied().map(round).collect(),
-        machine: workings.machine.iter().copied().map(round).collect(),
+        runner_factors: workings.runner_factors.iter().copied().map(round).collect(),
         scale: round(workings.scale),
         ln_scale_deviation: round(workings.ln_scale_deviation),
         level_deviation: round(workings.level_deviation),
@@ -249,12 +265,6 @@ fn three_digits(value: f64) -> f64 {
 
 impl From<&StageComparison> for StageJson {
     fn from(stage: &StageComparison) -> Self {
-        let reason = match &stage.verdict {
-            StageVerdict::Inconclusive(why) | StageVerdict::NotComparable(why) if stage.reason.is_empty() => {
-                why
-            }
-            _ => &stage.reason,
-        };
         Self {
             key: stage.key.to_string(),
             path: stage.path.clone(),
@@ -272,7 +282,7 @@ impl From<&StageComparison> for StageJson {
             critical: stage.critical,
             explained_by: stage.explained_by.as_ref().map(ToString::to_string),
             decision: stage.decision.as_ref().map(DecisionJson::from),
-            reason: reason.clone(),
+            reason: stage_reason(stage),
             location: stage.location.clone(),
         }
     }
@@ -286,7 +296,7 @@ impl From<&ErrorComparison> for ErrorJson {
             error_type: error.error_type.clone(),
             message: error.message.clone(),
             verdict: error.verdict.as_str().to_owned(),
-            seen: error.seen(),
+            seen: seen_before(error),
             decision: error.decision.as_ref().map(DecisionJson::from),
             reason: error_reason(error),
             location: error.location.clone(),
@@ -323,7 +333,7 @@ impl From<&StructuralChange> for ChangeJson {
             }
             Change::Renamed { from, evidence, alias } => {
                 json.from = Some(from.clone());
-                (json.evidence, json.alias) = (evidence.clone(), alias.clone());
+                (json.evidence, json.alias) = (evidence.iter().map(rename_evidence).collect(), alias.clone());
                 "renamed"
             }
             Change::Reordered { sibling, now, .. } => {

@@ -5,7 +5,7 @@ use pacegate_engine::model::policy::{Mode, PolicySource, UnusablePolicy};
 
 use super::annotations::{Annotation, Level};
 use super::structure::Medium;
-use super::{Report, escape, format};
+use super::{Report, escape, number_format};
 
 /// The policy that applied, as a phrase without a full stop: its file and mode, or the defaults. None if
 /// it is not known.
@@ -68,7 +68,7 @@ fn warning(file: &UnusablePolicy, sentence: String, medium: Medium, limit: usize
         file.mistakes.iter().take(limit).map(|m| (medium.text)(&m.to_string())).collect();
     let left_out = file.mistakes.len().saturating_sub(limit);
     if left_out > 0 {
-        mistakes.push(format::count(left_out, "more mistake", "more mistakes"));
+        mistakes.push(number_format::count(left_out, "more mistake", "more mistakes"));
     }
     Warning { sentence, mistakes }
 }

@@ -1,10 +1,10 @@
 //! Changes in the structure of a pipeline, as sentences without a full stop. Callers pass how their
 //! medium escapes names and texts; every untrusted part passes through that.
 
-use pacegate_engine::gate::structure;
 use pacegate_engine::model::structure::{Change, Side, StructuralChange};
 
-use super::format;
+use super::number_format;
+use super::sentence::{rename_evidence, repetition};
 
 /// Heading of this part in all media.
 pub const HEADING: &str = "What changed in the pipeline";
@@ -23,19 +23,19 @@ pub struct Medium {
 /// The sentence for one change.
 #[must_use]
 pub fn sentence(change: &StructuralChange, medium: Medium) -> String {
-    let path = |path: &[String]| (medium.name)(&format::tail(&path.join(" / "), PATH_WIDTH));
+    let path = |path: &[String]| (medium.name)(&number_format::tail(&path.join(" / "), PATH_WIDTH));
     let stage = path(&change.path);
     match &change.change {
         Change::Added { seconds, within } => {
-            format!("{stage} is new{}: it took {}", holding(*within), format::duration(*seconds))
+            format!("{stage} is new{}: it took {}", holding(*within), number_format::duration(*seconds))
         }
         Change::Removed { usual_s, within } => {
-            let usually =
-                usual_s.map_or_else(String::new, |s| format!(": it usually took {}", format::duration(s)));
+            let usually = usual_s
+                .map_or_else(String::new, |s| format!(": it usually took {}", number_format::duration(s)));
             format!("{stage} is gone{}{usually}", holding(*within))
         }
         Change::Renamed { from, evidence, .. } => {
-            let why = (medium.text)(&evidence.join("; "));
+            let why = (medium.text)(&evidence.iter().map(rename_evidence).collect::<Vec<_>>().join("; "));
             format!("{stage} looks like {} under a new name: {why}", path(from))
         }
         Change::Reordered { sibling, now, runs, of } => {
@@ -44,14 +44,14 @@ pub fn sentence(change: &StructuralChange, medium: Medium) -> String {
                 Side::After => ("after", "before"),
             };
             let sibling = (medium.name)(sibling.last().map_or("", String::as_str));
-            let runs = format::number(*runs);
+            let runs = number_format::number(*runs);
             format!(
                 "{stage} now runs {now} {sibling}; it ran {then} it in {runs} of {} runs",
-                format::number(*of)
+                number_format::number(*of)
             )
         }
         Change::Repeated(repetition) => {
-            format!("{stage} {}", (medium.text)(&structure::sentence(repetition)))
+            format!("{stage} {}", (medium.text)(&self::repetition(repetition)))
         }
     }
 }
@@ -68,6 +68,6 @@ pub fn alias_line(change: &StructuralChange) -> Option<String> {
 fn holding(within: usize) -> String {
     match within {
         0 => String::new(),
-        n => format!(" with {} in it", format::count(n, "stage", "stages")),
+        n => format!(" with {} in it", number_format::count(n, "stage", "stages")),
     }
 }

@@ -5,8 +5,9 @@ use pacegate_engine::model::comparison::{ErrorComparison, RunVerdict, StageCompa
 
 use super::headline::{certainty, error_reason, headline, runner};
 use super::markdown::known_errors;
+use super::sentence::exclusion;
 use super::structure::{HEADING, Medium, alias_line, sentence};
-use super::{Report, escape, format};
+use super::{Report, escape, note, number_format};
 
 /// Whether the text has escape sequences for colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +72,11 @@ impl Report {
             blocks.push(known);
         }
         blocks.push(colour.paint(Paint::Dim, &self.tally()));
-        let notes: Vec<String> =
-            comparison.notes.iter().map(|n| format!("note: {}", escape::readable(n))).collect();
+        let notes: Vec<String> = comparison
+            .notes
+            .iter()
+            .map(|n| format!("note: {}", escape::readable(&note::sentence(n))))
+            .collect();
         if !notes.is_empty() {
             blocks.push(notes.join("\n"));
         }
@@ -81,9 +85,9 @@ impl Report {
 
     fn terminal_lead(&self) -> String {
         let comparison = self.comparison();
-        let took = format::duration(comparison.wall_clock.candidate_s);
+        let took = number_format::duration(comparison.wall_clock.candidate_s);
         let mut lines = vec![match comparison.wall_clock.baseline_median_s {
-            Some(usual) => format!("The pipeline took {took}, usually {}.", format::duration(usual)),
+            Some(usual) => format!("The pipeline took {took}, usually {}.", number_format::duration(usual)),
             None => format!("The pipeline took {took}."),
         }];
         lines.extend(runner(comparison.runner_factor));
@@ -91,14 +95,16 @@ impl Report {
             .baseline
             .excluded
             .iter()
-            .map(|e| format!("{} ({})", format::number(e.runs), escape::readable(&e.reason)))
+            .map(|e| {
+                format!("{} ({})", number_format::number(e.runs), escape::readable(&exclusion(&e.reason)))
+            })
             .collect();
         let left_out =
             if excluded.is_empty() { String::new() } else { format!("; left out: {}", excluded.join(", ")) };
         lines.push(format!(
             "{} against {}{left_out}.",
-            format::count(comparison.candidate_runs, "candidate run", "candidate runs"),
-            format::count(comparison.baseline.runs, "baseline run", "baseline runs"),
+            number_format::count(comparison.candidate_runs, "candidate run", "candidate runs"),
+            number_format::count(comparison.baseline.runs, "baseline run", "baseline runs"),
         ));
         lines.join("\n")
     }
@@ -113,7 +119,7 @@ impl Report {
             lines.extend(alias.map(|line| format!("    to keep its history: {line}")));
         }
         if changes.len() > CHANGES {
-            lines.push(format!("  and {}", format::count(changes.len() - CHANGES, "more", "more")));
+            lines.push(format!("  and {}", number_format::count(changes.len() - CHANGES, "more", "more")));
         }
         lines.join("\n")
     }
@@ -121,23 +127,23 @@ impl Report {
     /// Number of stages by verdict, in one line.
     fn tally(&self) -> String {
         let stages = &self.comparison().stages;
-        let of = |test: fn(&StageVerdict) -> bool| stages.iter().filter(|s| test(&s.verdict)).count();
+        let of = |verdict| stages.iter().filter(|s| s.verdict == verdict).count();
         let counts = [
-            (of(|v| *v == StageVerdict::Regressed), "slower"),
-            (of(|v| *v == StageVerdict::Suspect), "seen slower once"),
-            (of(|v| *v == StageVerdict::Improved), "faster"),
-            (of(|v| *v == StageVerdict::Pass), "as usual"),
-            (of(|v| *v == StageVerdict::New), "new"),
-            (of(|v| *v == StageVerdict::Removed), "gone"),
-            (of(|v| matches!(v, StageVerdict::Inconclusive(_))), "can't say"),
-            (of(|v| matches!(v, StageVerdict::NotComparable(_))), "not comparable"),
+            (of(StageVerdict::Regressed), "slower"),
+            (of(StageVerdict::Suspect), "seen slower once"),
+            (of(StageVerdict::Improved), "faster"),
+            (of(StageVerdict::Pass), "as usual"),
+            (of(StageVerdict::New), "new"),
+            (of(StageVerdict::Removed), "gone"),
+            (of(StageVerdict::Inconclusive), "can't say"),
+            (of(StageVerdict::NotComparable), "not comparable"),
         ];
         let parts: Vec<String> = counts
             .iter()
             .filter(|(n, _)| *n > 0)
-            .map(|(n, outcome)| format!("{} {outcome}", format::number(*n)))
+            .map(|(n, outcome)| format!("{} {outcome}", number_format::number(*n)))
             .collect();
-        let total = format::count(stages.len(), "stage", "stages");
+        let total = number_format::count(stages.len(), "stage", "stages");
         if parts.is_empty() { total } else { format!("{total}: {}", parts.join(", ")) }
     }
 }
@@ -171,11 +177,11 @@ fn table(stages: &[&StageComparison], colour: Colour) -> String {
         .map(|stage| {
             let critical = if stage.critical { ", critical path" } else { "" };
             [
-                format::tail(&escape::readable(&stage.path.join(" / ")), PATH_WIDTH),
-                format::or_dash(stage.baseline_median_s, format::duration),
-                format::or_dash(stage.candidate_s, format::duration),
-                format::or_dash(stage.ratio, format::ratio),
-                format::or_dash(stage.increase_s, format::change),
+                number_format::tail(&escape::readable(&stage.path.join(" / ")), PATH_WIDTH),
+                number_format::or_dash(stage.baseline_median_s, number_format::duration),
+                number_format::or_dash(stage.candidate_s, number_format::duration),
+                number_format::or_dash(stage.ratio, number_format::ratio),
+                number_format::or_dash(stage.increase_s, number_format::change),
                 format!("{}{critical}", certainty(stage)),
             ]
         })

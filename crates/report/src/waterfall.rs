@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use pacegate_engine::model::run::RunResult;
 use pacegate_engine::model::stage::{StageKey, StageKind, StageSample};
 
-use super::{escape, format};
+use super::{escape, number_format};
 
 /// Rows that are drawn at most.
 pub const ROWS: usize = 80;
@@ -54,8 +54,8 @@ pub fn waterfall(stages: &[StageSample], marks: Marks<'_>) -> String {
 
     let mut svg = format!(
         r#"<svg class="waterfall" viewBox="0 0 {WIDTH} {height}" role="img"><title>When each stage ran: {} over {}</title>"#,
-        format::count(stages.len(), "stage", "stages"),
-        format::duration(span / 1e9)
+        number_format::count(stages.len(), "stage", "stages"),
+        number_format::duration(span / 1e9)
     );
     for tick in 0..=TICKS {
         let part = f64::from(tick) / f64::from(TICKS);
@@ -63,7 +63,7 @@ pub fn waterfall(stages: &[StageSample], marks: Marks<'_>) -> String {
         let _ = write!(
             svg,
             r#"<path class="grid" d="M{at:.1} {TOP}V{bottom}"/><text class="tick" x="{at:.1}" y="16" text-anchor="middle">{}</text>"#,
-            format::duration((part * span + as_f64(begin)) / 1e9)
+            number_format::duration((part * span + as_f64(begin)) / 1e9)
         );
     }
     for (i, row) in drawn.iter().enumerate() {
@@ -74,7 +74,7 @@ pub fn waterfall(stages: &[StageSample], marks: Marks<'_>) -> String {
             svg,
             r#"<text class="tick" x="4" y="{:.1}">{} not drawn</text>"#,
             bottom + 16.0,
-            format::count(left_out, "shorter stage", "shorter stages")
+            number_format::count(left_out, "shorter stage", "shorter stages")
         );
     }
     svg + "</svg>"
@@ -93,7 +93,7 @@ fn bar(row: &Row<'_>, y: f64, marks: Marks<'_>, x: impl Fn(i64) -> f64) -> Strin
     };
     let count = if stage.count > 1 { format!(" ({}x)", stage.count) } else { String::new() };
     let name = stage.path.last().map_or(stage.key.as_str(), String::as_str);
-    let took = format::duration(stage.seconds());
+    let took = number_format::duration(stage.seconds());
     let about = [
         slower.then_some("slower than usual"),
         critical.then_some("on the critical path"),

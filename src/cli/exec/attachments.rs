@@ -7,10 +7,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use globset::{GlobBuilder, GlobMatcher};
 
 use crate::cli::input::bytes_of_regular;
-use pacegate_engine::gate::verdict::number_format::counted;
 use pacegate_engine::model::span::Span;
 use pacegate_engine::model::time::Timestamp;
 use pacegate_ingest::reports::{Reports, extensions};
+use pacegate_report::number_format::counted;
 
 const FILE_BYTES: u64 = 128 << 20;
 /// Files of one command.

@@ -15,6 +15,7 @@ use pacegate_engine::gate::measure::identity::{RunIdentity, names_commit, names_
 use pacegate_engine::gate::measure::{Provenance, measure};
 use pacegate_engine::model::ids::{RepoId, RunId, TraceId};
 use pacegate_engine::model::linked_traces::principal;
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::run::{Lineage, MeasuredRun, RunResult};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_engine::model::trace::Trace;
@@ -33,9 +34,6 @@ const JOBS: i64 = 256;
 const LINKED_WAIT: u32 = 10;
 /// Delay before the next try if more spans arrived during the collection.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
-
-const LEFT_OUT: &str = "spans came too late, or too often, to be added to this run: they were left out";
-const INCOMPLETE: &str = "its root span never came (the sender may have crashed): the run is incomplete";
 
 /// Collects a pushed trace as a run. Late spans collect it again.
 #[derive(Debug, Serialize, Deserialize)]
@@ -164,8 +162,8 @@ struct ReadTrace {
     statement: Statement,
     /// The sampling policy that keeps its raw trace.
     kept_by: Option<String>,
-    /// A note for the run's page on spans that were left out.
-    note: Option<String>,
+    /// Set when spans were left out.
+    note: Option<Note>,
     /// Jobs that only their manifests describe.
     jobs: ManifestJobs,
 }
@@ -242,16 +240,14 @@ impl Collection<'_> {
         .await??;
         if is_incomplete {
             measured.run.result = RunResult::Error;
-            measured.run.notes.insert(0, INCOMPLETE.to_owned());
+            measured.run.notes.insert(0, Note::RootMissing);
         }
         measured.run.notes.extend(self.group.note());
         measured.run.notes.extend(note.into_iter().chain(jobs.note()));
         if measured.run.started_at > now.after(MAX_CLOCK_LEAD) {
             // A run in the future would stay the newest run of its branch.
             measured.run.started_at = now;
-            measured.run.notes.push(
-                "its clock is ahead of this service's: its start was set to the time of receipt".to_owned(),
-            );
+            measured.run.notes.push(Note::ClockAhead);
         }
         // The raw trace must exist before a run refers to it.
         work.traces.put(repo, principal, raw).await?;
@@ -343,7 +339,7 @@ async fn leave_out(work: &WorkerContext, repo: RepoId, own: Member) -> Result<()
         traces.extend(group.members.into_iter().map(|(trace, _)| trace));
     }
     for trace in traces {
-        tx.add_run_note(repo, trace, LEFT_OUT).await?;
+        tx.add_run_note(repo, trace, &Note::LateSpansLeftOut).await?;
     }
     tx.commit().await?;
     Ok(())

@@ -8,6 +8,7 @@ use super::collect_workflow_run::CollectWorkflowRun;
 use super::stored_spans::{StoredSpans, reserve_memory};
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{RepoId, TraceId};
+use pacegate_engine::model::note::{JobSpanProblem, Note};
 use pacegate_engine::model::span::{AttributeValue, Span};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_engine::model::workflow_run::{JobsOfAttempt, WorkflowRun};
@@ -36,7 +37,7 @@ const NOTES: usize = 20;
 /// The data that the jobs of an attempt sent.
 pub(super) struct JobUploads {
     pub(super) jobs: Vec<JobSpans>,
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Note>,
     /// Number of batches of pushed spans.
     pub(super) batches_read: i64,
     /// Reserved memory. The caller holds it until the run is written.
@@ -87,41 +88,40 @@ impl AttemptFetcher<'_> {
         for artifact in artifacts {
             match self.archive(&artifact, trace).await? {
                 Ok(archive) => {
-                    uploads.notes.extend(
-                        archive.notes.iter().map(|note| format!("job {}: {note}", archive.manifest.job)),
-                    );
+                    let job = &archive.manifest.job;
+                    let note =
+                        |problem: &String| Note::JobArchive { job: job.clone(), problem: problem.clone() };
+                    uploads.notes.extend(archive.notes.iter().map(note));
                     jobs.add(of_archive(archive));
                 }
                 Err(reason) => {
                     tracing::warn!(repo = %self.repository.name, run = self.run.id, artifact = artifact.id, reason,
                         "an artifact is not used");
-                    uploads.notes.push(format!("the artifact {} was left out: {reason}", artifact.name));
+                    uploads.notes.push(Note::ArtifactLeftOut { artifact: artifact.name, problem: reason });
                 }
             }
         }
         if jobs.left_out > 0 {
-            let left_out = jobs.left_out;
-            uploads
-                .notes
-                .push(format!("{left_out} spans that jobs sent exceeded the limit of one run: left out"));
+            let spans = jobs.left_out;
+            uploads.notes.push(Note::JobSpansLeftOut { why: JobSpanProblem::TooMany, spans });
         }
         uploads.jobs = jobs.jobs;
         let more = uploads.notes.len().saturating_sub(NOTES);
         if more > 0 {
             uploads.notes.truncate(NOTES);
-            uploads.notes.push(format!("{more} more notes on its jobs' data were left out"));
+            uploads.notes.push(Note::MoreJobNotes { notes: more });
         }
         Ok(Some(uploads))
     }
 
     /// Lists the artifacts of the attempt that belong to it and fit into the limits.
-    async fn artifacts(&self, notes: &mut Vec<String>) -> Result<Vec<Artifact>, TaskError> {
+    async fn artifacts(&self, notes: &mut Vec<Note>) -> Result<Vec<Artifact>, TaskError> {
         let listed = match self.actions.artifacts_of_run(self.run.id).await {
             Ok(listed) => listed,
             Err(error) if self.should_retry(&error) => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(repo = %self.repository.name, run = self.run.id, error = %error, "artifacts can't be listed");
-                notes.push(format!("the artifacts of its jobs could not be listed: {error}"));
+                notes.push(Note::ArtifactsUnreadable { problem: error.to_string() });
                 return Ok(Vec::new());
             }
         };
@@ -141,7 +141,7 @@ impl AttemptFetcher<'_> {
             if let Some(reason) = refused {
                 tracing::warn!(repo = %self.repository.name, run = self.run.id, artifact = artifact.id, reason,
                     "an artifact is not used");
-                notes.push(format!("the artifact {} was left out: {reason}", artifact.name));
+                notes.push(Note::ArtifactLeftOut { artifact: artifact.name, problem: reason.to_owned() });
                 continue;
             }
             remaining -= artifact.size_in_bytes;

@@ -8,6 +8,7 @@ use crate::tasks::TaskError;
 use pacegate_engine::gate::measure::identity::RunIdentity;
 use pacegate_engine::model::ids::{RepoId, TraceId};
 use pacegate_engine::model::linked_traces::{connected, linked};
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::run::Lineage;
 use pacegate_engine::model::trace::Trace;
 use pacegate_store::{OpenTrace, PipelineTrace, Tx};
@@ -111,13 +112,11 @@ impl Group {
     }
 
     /// A note on the run if traces were left out.
-    pub(super) fn note(&self) -> Option<String> {
-        (!self.left_out.is_empty()).then(|| {
-            format!(
-                "{} more linked traces of this run were left out: a run is made of at most {MAX_TRACES} traces with \
-                 {MAX_SPANS} spans",
-                self.left_out.len()
-            )
+    pub(super) fn note(&self) -> Option<Note> {
+        (!self.left_out.is_empty()).then_some(Note::LinkedTracesLeftOut {
+            traces: self.left_out.len(),
+            max_traces: MAX_TRACES,
+            max_spans: MAX_SPANS,
         })
     }
 }

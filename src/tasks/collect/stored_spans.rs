@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::tasks::worker_context::COLLECTING_MIB;
 use crate::tasks::{TaskError, WorkerContext};
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::span::{Resource, Span};
 use pacegate_ingest::ci_job::manifest_run::{JobRecord, stored_record};
 use pacegate_ingest::{IngestError, Limits, otlp, span_batch};
@@ -32,8 +33,8 @@ pub(super) struct StoredSpans {
     pub(super) spans: Vec<Span>,
     /// Records of jobs whose run no GitHub App reports.
     pub(super) records: Vec<JobRecord>,
-    /// A note for the run's page on batches that were left out.
-    pub(super) note: Option<String>,
+    /// Set when batches were left out.
+    pub(super) note: Option<Note>,
 }
 
 impl StoredSpans {
@@ -66,13 +67,8 @@ impl StoredSpans {
             resources.share(&mut decoded.spans);
             read.spans.extend(decoded.spans);
         }
-        read.note = (left_out > 0).then(|| {
-            format!(
-                "its spans hold more than {values} attributes, events and values: {left_out} of {} requests with spans \
-                 were left out; send fewer attributes",
-                batches.len()
-            )
-        });
+        let (requests, of) = (left_out, batches.len());
+        read.note = (left_out > 0).then_some(Note::RequestsLeftOut { values, requests, of });
         Ok(read)
     }
 }
@@ -130,7 +126,10 @@ mod tests {
         assert_eq!((all.spans.len(), all.note), (3, None));
         let some = StoredSpans::within(&batches, 12).expect("readable");
         assert_eq!(some.spans.iter().map(|span| span.attributes.0.len()).collect::<Vec<_>>(), [5, 5]);
-        let note = some.note.expect("a note");
-        assert!(note.contains("1 of 3 requests"), "{note}");
+        assert!(
+            matches!(some.note, Some(Note::RequestsLeftOut { requests: 1, of: 3, .. })),
+            "{:?}",
+            some.note
+        );
     }
 }

@@ -12,10 +12,6 @@ use pacegate_github::{GitHubError, RepoClient};
 /// whole text.
 pub(super) const NOT_TEXT: &str = "\u{fffd}";
 
-/// Note of a comparison whose repository does not grant `contents: read`.
-pub(super) const NOT_GRANTED: &str = "the App may not read this repository's files: its permission contents:read is \
-                                      missing, so the default policy applies and findings have no line in a workflow";
-
 /// Whether files can be read.
 pub(super) enum Access {
     Granted(Box<RepoClient>),

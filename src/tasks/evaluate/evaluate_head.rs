@@ -202,5 +202,5 @@ fn compare(
             Some(comparison)
         })
         .collect();
-    (aggregate::conclude(comparisons), baselines)
+    (aggregate::aggregate(comparisons), baselines)
 }

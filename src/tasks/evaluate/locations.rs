@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::contents::{Lookup, NOT_GRANTED, NOT_TEXT, file_at};
+use super::contents::{Lookup, NOT_TEXT, file_at};
 use crate::tasks::{TaskError, WorkerContext};
 use pacegate_engine::gate::workflow_file::WorkflowFile;
 use pacegate_engine::gate::workflow_file::locations::{
@@ -11,6 +11,7 @@ use pacegate_engine::gate::workflow_file::locations::{
 };
 use pacegate_engine::model::comparison::RunComparison;
 use pacegate_engine::model::ids::{CommitSha, RepoId};
+use pacegate_engine::model::note::Note;
 
 /// Adds lines to findings. `paths` maps a pipeline to its workflow file.
 pub(super) async fn locate(
@@ -41,8 +42,8 @@ pub(super) async fn locate(
             }
         }
     }
-    if !is_granted && !comparison.notes.iter().any(|note| note == NOT_GRANTED) {
-        comparison.notes.push(NOT_GRANTED.to_owned());
+    if !is_granted && !comparison.notes.contains(&Note::FilesWithheld) {
+        comparison.notes.push(Note::FilesWithheld);
     }
     locate_findings(comparison, &files);
     Ok(())

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::contents::{Access, Lookup, NOT_GRANTED, NOT_TEXT, access, fetch, file_at};
+use super::contents::{Access, Lookup, NOT_TEXT, access, fetch, file_at};
 use crate::tasks::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, RepoId};
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::policy::{
     GatePolicy, Mistake, PolicyError, PolicyFacts, PolicySource, UnusablePolicy,
 };
@@ -27,7 +28,7 @@ pub(super) struct Governing {
     /// Stored with the comparison.
     pub facts: PolicyFacts,
     /// Shown with the comparison.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     text: Option<String>,
 }
 
@@ -56,7 +57,7 @@ pub(super) async fn governing(
     let Some(branch) = base_branch else { return Ok(defaults(vec![])) };
     let base = match of_branch(context, repo, branch, head.is_some()).await? {
         BranchPolicy::Known(file) => file,
-        BranchPolicy::NotGranted => return Ok(defaults(vec![NOT_GRANTED.to_owned()])),
+        BranchPolicy::NotGranted => return Ok(defaults(vec![Note::FilesWithheld])),
         BranchPolicy::NoGitHub => return Ok(defaults(vec![])),
     };
     let mut governing =
@@ -82,7 +83,7 @@ pub(super) async fn governing(
     Ok(governing)
 }
 
-fn defaults(notes: Vec<String>) -> Governing {
+fn defaults(notes: Vec<Note>) -> Governing {
     let facts = PolicyFacts { source: PolicySource::Defaults, ..PolicyFacts::default() };
     Governing { facts, notes, ..Governing::default() }
 }
@@ -99,13 +100,8 @@ fn note_difference(
     }
     // A change that is behind its base branch may differ without an edit of its own.
     let note = match (base, own) {
-        (_, Some(own)) => format!(
-            "{} of this change differs from {branch}: an edit of it takes effect after the merge",
-            own.path
-        ),
-        (Some(base), None) => {
-            format!("this change has no {}: its removal takes effect after the merge", base.path)
-        }
+        (_, Some(own)) => Note::PolicyDiffers { path: own.path.clone(), branch: branch.to_owned() },
+        (Some(base), None) => Note::PolicyRemoved { path: base.path.clone() },
         (None, None) => return,
     };
     governing.notes.push(note);

@@ -1,5 +1,5 @@
-//! The engine against `tests/reference/method.py`, the same method written a second time with
-//! numpy: on made-up histories both have to come to the same numbers, whichever of them changed.
+//! Compares the engine with `tests/reference/method.py`, an independent implementation of the same
+//! method with numpy. Both must give the same numbers on simulated histories.
 
 mod simulate;
 
@@ -8,14 +8,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use pacegate_engine::gate::duration_model::ablation::Ablation;
-use pacegate_engine::gate::duration_model::multiple_testing::Family;
+use pacegate_engine::gate::duration_model::multiple_testing::HypothesisFamily;
 use pacegate_engine::gate::duration_model::runner_speed::ReferenceStages;
 use pacegate_engine::gate::duration_model::{Direction, DurationModel, NewRun, Observations};
 use pacegate_engine::stats::matrix::Matrix;
 use serde::Deserialize;
-use simulate::{Case, Kind};
+use simulate::{Kind, SimulatedCase};
 
-/// What the reference says of a case.
+/// The reference's results for a case.
 #[derive(Deserialize)]
 struct Answer {
     degrees: f64,
@@ -40,7 +40,7 @@ struct Findings {
 #[derive(Deserialize)]
 struct Finding {
     evidence: f64,
-    /// Any of these has the largest likelihood: of two samples each explains the other as well.
+    /// All shifts of largest likelihood: with two samples there may be two of them.
     shifts: Vec<f64>,
     probability_of_stage: f64,
     probability: f64,
@@ -48,8 +48,8 @@ struct Finding {
     is_rare: bool,
 }
 
-/// Asks the reference. Its Python is the one that `make setup-tests` makes.
-fn ask(cases: &[Case]) -> Vec<Answer> {
+/// Runs the reference with the Python that `make setup-tests` installs.
+fn ask(cases: &[SimulatedCase]) -> Vec<Answer> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut python = Command::new(root.join("target/reference/bin/python"))
         .arg(root.join("tests/reference/method.py"))
@@ -58,10 +58,10 @@ fn ask(cases: &[Case]) -> Vec<Answer> {
         .spawn()
         .expect("Python with numpy is under target/reference: run `make setup-tests`");
     let question = serde_json::to_vec(cases).expect("cases are JSON");
-    // Dropped after the write, which is how the reference knows that this is all.
+    // Dropping the pipe after the write is the end of the input.
     python.stdin.take().expect("a pipe").write_all(&question).expect("the reference reads");
     let output = python.wait_with_output().expect("the reference ends");
-    assert!(output.status.success(), "the reference failed: its words are above");
+    assert!(output.status.success(), "the reference failed: its error output is above");
     serde_json::from_slice(&output.stdout).expect("the reference's answer")
 }
 
@@ -71,14 +71,14 @@ fn matrix(rows: &[Vec<f64>]) -> Matrix {
     matrix
 }
 
-fn fit(case: &Case) -> DurationModel {
+fn fit(case: &SimulatedCase) -> DurationModel {
     let logs = matrix(&case.logs);
-    let witnesses = ReferenceStages::choose(&case.is_witness, &case.job, &case.within, &logs);
+    let reference_stages = ReferenceStages::choose(&case.is_reference, &case.job, &case.within, &logs);
     let (clock_s, rare_state) = (case.clock_s.clone(), case.rare_state.clone());
-    DurationModel::fit(&Observations { logs, clock_s, rare_state, witnesses, ablation: Ablation::ALL })
+    DurationModel::fit(&Observations { logs, clock_s, rare_state, reference_stages, ablation: Ablation::ALL })
 }
 
-/// Where a case differs, in words.
+/// The differences of a case.
 struct Differences<'a> {
     case: &'a str,
     compared: usize,
@@ -104,8 +104,8 @@ impl Differences<'_> {
     }
 }
 
-/// How many findings were rare, so that a test knows that it has seen some.
-fn compare(case: &Case, answer: &Answer, differences: &mut Differences) -> usize {
+/// Compares a case. Returns the number of rare findings, so that the test can require some.
+fn compare(case: &SimulatedCase, answer: &Answer, differences: &mut Differences) -> usize {
     let model = fit(case);
     let stages = || 0..model.stages();
     let (degrees, dynamics) = model.shape();
@@ -129,18 +129,22 @@ fn compare(case: &Case, answer: &Answer, differences: &mut Differences) -> usize
     let new: Vec<NewRun> =
         new.map(|(logs, state)| NewRun { logs: logs.clone(), rare_state: state.clone() }).collect();
     let deviations = model.deviations(&new);
-    differences.numbers("machine", deviations.iter().map(|run| run.machine), answer.machine.iter().copied());
+    differences.numbers(
+        "machine",
+        deviations.iter().map(|run| run.runner_speed),
+        answer.machine.iter().copied(),
+    );
     differences.numbers(
         "deviation",
         deviations.iter().flat_map(|run| run.of_stages.clone()),
         answer.deviations.iter().flatten().map(|deviation| deviation.unwrap_or(f64::NAN)),
     );
-    let family = Family::new(&model, case.members.clone());
+    let family = HypothesisFamily::new(&model, case.members.clone());
     let mut rare = 0;
     for findings in &answer.findings {
         let slower = findings.direction == "slower";
         let direction = if slower { Direction::Slower } else { Direction::Faster };
-        let tail = model.chance(&case.members, findings.size, direction);
+        let tail = model.null_tail(&case.members, findings.size, direction);
         for (place, (column, theirs)) in case.members.iter().zip(&findings.stages).enumerate() {
             let samples: Vec<f64> =
                 deviations[..findings.size].iter().map(|run| run.of_stages[*column]).collect();
@@ -161,7 +165,12 @@ fn compare(case: &Case, answer: &Answer, differences: &mut Differences) -> usize
                 nearest.expect("there is always 0"),
             );
             let of_stage = tail.probability(place, evidence);
-            differences.number(&what("chance"), *column, of_stage, theirs.probability_of_stage);
+            differences.number(
+                &what("probability of the stage"),
+                *column,
+                of_stage,
+                theirs.probability_of_stage,
+            );
             differences.number(&what("probability"), *column, ours.probability, theirs.probability);
             differences.number(&what("threshold"), *column, ours.threshold, theirs.threshold);
             let flag = |is_rare: bool| f64::from(u8::from(is_rare));
@@ -173,8 +182,8 @@ fn compare(case: &Case, answer: &Answer, differences: &mut Differences) -> usize
 }
 
 #[test]
-fn both_come_to_the_same_numbers() {
-    let cases: Vec<Case> = [
+fn engine_and_reference_agree() {
+    let cases: Vec<SimulatedCase> = [
         (10, 12, Kind::SharedMachine),
         (10, 25, Kind::KnownCaches),
         (10, 60, Kind::OwnMachines),
@@ -191,7 +200,7 @@ fn both_come_to_the_same_numbers() {
     ]
     .into_iter()
     .zip(1..)
-    .map(|((stages, runs, kind), seed)| Case::simulate(stages, runs, kind, seed))
+    .map(|((stages, runs, kind), seed)| SimulatedCase::new(stages, runs, kind, seed))
     .collect();
     let answers = ask(&cases);
     assert_eq!(answers.len(), cases.len());

@@ -1,27 +1,27 @@
-//! Made-up histories with all that real ones have: heavy tails, levels that wander, machines,
-//! caches that miss, a clock of whole seconds, stages that are missing or hold others.
+//! Simulated histories with the properties of real ones: heavy tails, wandering levels, runner speeds,
+//! cache misses, a clock of whole seconds, missing stages, parents.
 
 use serde::Serialize;
 
-/// What the machines and caches are like.
+/// Runners and caches of a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// One machine runs all jobs; nothing is said of caches.
+    /// One runner for all jobs; unknown cache states.
     SharedMachine,
-    /// A machine for each job; nothing is said of caches.
+    /// A runner for each job; unknown cache states.
     OwnMachines,
-    /// One machine; half of the caches say whether they hit.
+    /// One runner; known states of half of the caches.
     KnownCaches,
 }
 
-/// One history with four new runs, as the reference reads it; NaN is written as null.
+/// One history with four new runs, in the JSON that the reference reads; NaN is written as null.
 #[derive(Serialize)]
-pub(super) struct Case {
+pub(super) struct SimulatedCase {
     pub name: String,
     pub logs: Vec<Vec<f64>>,
     pub clock_s: Vec<f64>,
     pub rare_state: Vec<Option<Vec<f64>>>,
-    pub is_witness: Vec<bool>,
+    pub is_reference: Vec<bool>,
     pub job: Vec<Option<usize>>,
     pub within: Vec<Vec<usize>>,
     pub new_logs: Vec<Vec<f64>>,
@@ -32,11 +32,11 @@ pub(super) struct Case {
 
 const NEW_RUNS: usize = 4;
 
-/// Sebastiano Vigna's `splitmix64`: the same numbers everywhere.
-struct Chance(u64);
+/// Sebastiano Vigna's `splitmix64`: the same numbers on every platform.
+struct Rng(u64);
 
-impl Chance {
-    /// In 0..1, never 0.
+impl Rng {
+    /// Uniform in 0..1, never 0.
     fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -63,7 +63,7 @@ impl Chance {
     }
 }
 
-/// What a leaf is like.
+/// Properties of a leaf.
 struct Leaf {
     usual_s: f64,
     exposure: f64,
@@ -74,17 +74,17 @@ struct Leaf {
     slowdown: f64,
 }
 
-impl Case {
-    /// About so many stages: leaves in jobs, the jobs, a group in the first job, and the root.
-    pub(super) fn simulate(stages: usize, runs: usize, kind: Kind, seed: u64) -> Self {
-        let mut chance = Chance(seed);
+impl SimulatedCase {
+    /// A case of `stages` stages: leaves in jobs, the jobs, a group in the first job, and the root.
+    pub(super) fn new(stages: usize, runs: usize, kind: Kind, seed: u64) -> Self {
+        let mut rng = Rng(seed);
         let jobs = (stages / 12).max(2);
         let count = stages - jobs - 2;
         let mut leaves: Vec<Leaf> = (0..count)
             .map(|i| Leaf {
-                usual_s: chance.between(1.0, 6.0).exp(),
+                usual_s: rng.between(1.0, 6.0).exp(),
                 exposure: if i % 4 == 3 { 0.2 } else { 1.0 },
-                scale: chance.between(0.02, 0.15),
+                scale: rng.between(0.02, 0.15),
                 job: i * jobs / count,
                 misses: i % 5 == 0,
                 wandering: 0.0,
@@ -97,21 +97,20 @@ impl Case {
         let known = |i: usize| kind == Kind::KnownCaches && i.is_multiple_of(10);
         let (mut table, mut states) = (Vec::new(), Vec::new());
         for run in 0..runs + NEW_RUNS {
-            let speed = 0.12 * chance.normal();
+            let speed = 0.12 * rng.normal();
             let machines: Vec<f64> = (0..jobs)
-                .map(|_| if kind == Kind::OwnMachines { 0.12 * chance.normal() } else { speed })
+                .map(|_| if kind == Kind::OwnMachines { 0.12 * rng.normal() } else { speed })
                 .collect();
             let (mut row, mut missed) = (Vec::new(), Vec::new());
             for leaf in &mut leaves {
-                leaf.wandering = 0.8 * leaf.wandering + 0.3 * leaf.scale * chance.normal();
-                let miss = leaf.misses && chance.uniform() < 0.2;
+                leaf.wandering = 0.8 * leaf.wandering + 0.3 * leaf.scale * rng.normal();
+                let miss = leaf.misses && rng.uniform() < 0.2;
                 let mut seconds = leaf.usual_s
-                    * (leaf.exposure * machines[leaf.job] + leaf.wandering + leaf.scale * chance.heavy())
-                        .exp();
+                    * (leaf.exposure * machines[leaf.job] + leaf.wandering + leaf.scale * rng.heavy()).exp();
                 seconds *= if miss { 1.8 } else { 1.0 };
                 seconds *= if run >= runs { leaf.slowdown } else { 1.0 };
                 row.push(seconds);
-                missed.push(if chance.uniform() < 0.05 { f64::NAN } else { f64::from(u8::from(miss)) });
+                missed.push(if rng.uniform() < 0.05 { f64::NAN } else { f64::from(u8::from(miss)) });
             }
             for holder in &holders {
                 row.push(holder.iter().map(|leaf| row[*leaf]).sum());
@@ -124,7 +123,7 @@ impl Case {
         for row in &mut table {
             for (seconds, clock) in row.iter_mut().zip(&clock_s) {
                 let whole = if *clock < 1.0 { *seconds } else { seconds.round() };
-                *seconds = if chance.uniform() < 0.03 { f64::NAN } else { whole.max(*clock).ln() };
+                *seconds = if rng.uniform() < 0.03 { f64::NAN } else { whole.max(*clock).ln() };
             }
         }
         let new_logs = table.split_off(runs);
@@ -141,7 +140,7 @@ impl Case {
             rare_state: (0..columns)
                 .map(|i| (known(i) && i < count).then(|| states.iter().map(|run| run[i]).collect()))
                 .collect(),
-            is_witness: (0..columns).map(|i| i < count).collect(),
+            is_reference: (0..columns).map(|i| i < count).collect(),
             job: jobs_of.chain((0..jobs).map(|_| None)).chain([Some(0), None]).collect(),
             within: leaf_or_parts.collect(),
             new_rare_state: new_states.iter().map(of_new).collect(),

@@ -3,6 +3,7 @@
 
 use pacegate_engine::model::environment::RunnerClass;
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId, RunId, TraceId};
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::run::{Lineage, PipelineRun, RunResult};
 use pacegate_engine::model::time::Timestamp;
 use pacegate_store::PullRequestRow;
@@ -71,7 +72,10 @@ store_test!(run_is_read_as_written, async |store: &Store| -> Outcome {
             },
             duration_ns: i64::MAX,
             workflow_path: Some(".github/workflows/ci.yml".into()),
-            notes: vec!["1 span \"ended\" before\n\u{0} beginning".into(), "ünïcödé 🐢".into()],
+            notes: vec![
+                Note::ContradictsGitHub { job: "a \"job\"\n\u{0}".into(), spans: 3 },
+                Note::Text("ünïcödé 🐢".into()),
+            ],
             ..run_of(&format!("r{n}"), Some(trace(n)), sha('a'), at(i64::from(n)))
         };
         assert_eq!(tx.record_run(repo.id, &run, 3).await?, run.id);
@@ -95,7 +99,7 @@ store_test!(trace_collected_again_is_the_same_run, async |store: &Store| -> Outc
         lineage: Lineage::PullRequest { number: PrNumber(3) },
         result: RunResult::Failure,
         duration_ns: 2,
-        notes: vec!["late".into()],
+        notes: vec![Note::LateSpansLeftOut],
         ..run_of("r2", Some(trace(1)), sha('b'), at(2))
     };
     assert_eq!(tx.record_run(repo.id, &again, 2).await?, RunId("r1".into()));

@@ -5,7 +5,9 @@ use pacegate_engine::model::comparison::{
     StageComparison, StageVerdict, WallClock,
 };
 use pacegate_engine::model::ids::{ComparisonId, PrNumber, RepoId, RunId};
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::policy::{CommentRule, Mistake, Mode, PolicyFacts, PolicySource, UnusablePolicy};
+use pacegate_engine::model::reason::{ErrorReason, ExclusionReason, StageFact};
 use pacegate_engine::model::stage::StageKey;
 use pacegate_engine::model::structure::{Change, EachTime, Repetition, StructuralChange};
 use pacegate_store::{CheckRow, ComparisonRow, NewComparison, StoreError, Tx};
@@ -32,7 +34,7 @@ fn stage(name: &str, verdict: StageVerdict) -> StageComparison {
         critical: true,
         explained_by: None,
         decision: None,
-        reason: "slower by \"0.3 s\"".into(),
+        reason: vec![StageFact::Renamed { from: "a \"stage\"".into() }],
         location: Some(Location { path: ".github/workflows/ci.yml".into(), line: 12 }),
         history_s: vec![0.1, 0.2, 0.3],
         history_candidates: 1,
@@ -48,8 +50,8 @@ pub(super) fn comparison(head: char) -> RunComparison {
         StageVerdict::Improved,
         StageVerdict::New,
         StageVerdict::Removed,
-        StageVerdict::Inconclusive("1 sample".into()),
-        StageVerdict::NotComparable("failed".into()),
+        StageVerdict::Inconclusive,
+        StageVerdict::NotComparable,
     ];
     RunComparison {
         verdict: RunVerdict::Pass,
@@ -60,11 +62,11 @@ pub(super) fn comparison(head: char) -> RunComparison {
             runs: 30,
             from_sha: Some(sha('0')),
             to_sha: None,
-            excluded: vec![Exclusion { reason: "failed".into(), runs: 2 }],
+            excluded: vec![Exclusion { reason: ExclusionReason::Failed, runs: 2 }],
         },
         runner_factor: Some(1.02),
         wall_clock: WallClock { candidate_s: 61.5, baseline_median_s: None, critical_path: Vec::new() },
-        stages: verdicts.into_iter().map(|verdict| stage(verdict.as_str(), verdict.clone())).collect(),
+        stages: verdicts.into_iter().map(|verdict| stage(verdict.as_str(), verdict)).collect(),
         errors: vec![ErrorComparison {
             stage: StageKey::from_path(&["build".into()]),
             path: vec!["build".into()],
@@ -75,7 +77,7 @@ pub(super) fn comparison(head: char) -> RunComparison {
             candidate_runs: 1,
             baseline_runs_with: 2,
             baseline_runs: 30,
-            reason: "flaky: in 2 of 30 runs of the base branch".into(),
+            reason: Some(ErrorReason::SeenBefore),
             decision: None,
             location: None,
         }],
@@ -101,7 +103,7 @@ pub(super) fn comparison(head: char) -> RunComparison {
             }),
             unusable_edit: None,
         },
-        notes: vec!["one".into()],
+        notes: vec![Note::FilesWithheld],
     }
 }
 

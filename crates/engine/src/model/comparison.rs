@@ -1,41 +1,42 @@
-//! What the gate says: verdicts and everything a reader needs to follow them. Made by
-//! `gate/`, stored as it is, shown by `report/`.
+//! The result of a comparison: verdicts, and the numbers and facts that they rest on. `gate/`
+//! makes it, the store keeps it, `report/` words and shows it. It contains no sentence.
 
 use serde::{Deserialize, Serialize};
 
 use super::decision::Decision;
 use super::ids::{CommitSha, RepoName};
+use super::note::Note;
 use super::policy::PolicyFacts;
-use super::run::CONTRADICTED;
+use super::reason::{ErrorReason, ExclusionReason, StageFact, error_reason, stage_facts};
 use super::stage::StageKey;
 use super::structure::StructuralChange;
 
 /// The verdict on one stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "verdict", content = "why")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StageVerdict {
-    /// Nothing that evidence and the floors together support.
+    /// No change that evidence and floors together support.
     Pass,
-    /// One sample says slower: never blocks.
+    /// Slower in too few samples, or against too short a baseline. Never blocks.
     Suspect,
-    /// Enough samples together say slower.
+    /// Enough samples together are slower.
     Regressed,
-    /// Enough samples together say faster.
+    /// Enough samples together are faster.
     Improved,
-    /// The baseline has not seen it.
+    /// The baseline does not have the stage.
     New,
-    /// The baseline has it, the candidate has not.
+    /// The baseline has the stage, the candidate does not.
     Removed,
-    /// Too little data to say, with the reason.
-    Inconclusive(String),
-    /// The data can't be compared, with the reason (failed, skipped, another kind of runner).
-    NotComparable(String),
+    /// There is too little data.
+    Inconclusive,
+    /// The data can't be compared: it failed, was skipped, ran on another kind of runner.
+    NotComparable,
 }
 
 impl StageVerdict {
-    /// The contract's word.
+    /// Value in the JSON API.
     #[must_use]
-    pub fn as_str(&self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
             Self::Suspect => "suspect",
@@ -43,13 +44,13 @@ impl StageVerdict {
             Self::Improved => "improved",
             Self::New => "new",
             Self::Removed => "removed",
-            Self::Inconclusive(_) => "inconclusive",
-            Self::NotComparable(_) => "not_comparable",
+            Self::Inconclusive => "inconclusive",
+            Self::NotComparable => "not_comparable",
         }
     }
 }
 
-/// The verdict on a run, or on a head with several.
+/// The verdict on a run, or on a head with several. The order is from the mildest to the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunVerdict {
@@ -57,16 +58,16 @@ pub enum RunVerdict {
     Pass,
     /// A stage got faster and none slower.
     Improved,
-    /// There was too little to say anything.
+    /// There was too little data.
     Inconclusive,
-    /// One sample says slower, or an error was seen once.
+    /// A stage was slower but not confirmed, or an error is unknown but not confirmed.
     Suspect,
     /// Confirmed: slower, or a gated new error.
     Regressed,
 }
 
 impl RunVerdict {
-    /// The contract's word.
+    /// Value in the JSON API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -79,34 +80,31 @@ impl RunVerdict {
     }
 }
 
-/// A place in the repository that a reader would change.
+/// A line in the repository that a reader would change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Location {
     /// Path from the repository's root.
     pub path: String,
-    /// Line, from 1.
+    /// Counted from 1.
     pub line: u32,
 }
 
-/// Runs that could not be a baseline, and why.
+/// Runs that could not be a baseline for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exclusion {
-    /// In words: "failed", "on another branch".
-    pub reason: String,
-    /// How many.
+    pub reason: ExclusionReason,
     pub runs: usize,
 }
 
-/// Which past runs the candidate was held against.
+/// The past runs with which the candidate was compared.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BaselineSummary {
-    /// How many.
     pub runs: usize,
     /// Commit of the oldest.
     pub from_sha: Option<CommitSha>,
     /// Commit of the newest.
     pub to_sha: Option<CommitSha>,
-    /// Those that were left out.
+    /// The most frequent reason first.
     pub excluded: Vec<Exclusion>,
 }
 
@@ -117,96 +115,91 @@ pub struct WallClock {
     pub candidate_s: f64,
     /// Median of the baseline, seconds; none without a baseline.
     pub baseline_median_s: Option<f64>,
-    /// The stages that decided when the candidate ended, outermost first.
+    /// The stages that determined the end of the candidate, outermost first.
     pub critical_path: Vec<StageKey>,
 }
 
-/// The numbers a verdict was calculated from, so that it can be calculated again by hand
-/// (`docs/statistics.md` does it once). Durations are ln seconds or ratios of such.
+/// The numbers from which a verdict was calculated, so that it can be calculated again by hand.
+/// `docs/statistics.md` does it once. Durations are ln seconds, or ratios of such.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Workings {
-    /// Duration that was predicted on a usual machine, seconds.
+    /// Predicted duration on a usual runner, seconds.
     pub predicted_s: f64,
-    /// Of the samples that were judged together, oldest first: how long they took, seconds.
+    /// Durations of the samples that were judged together, oldest first, seconds.
     pub seconds: Vec<f64>,
-    /// Of the same samples: ln of the ratio to the prediction, the machine taken out.
+    /// Of the same samples: ln of the ratio to the prediction, without the runner's speed.
     pub deviations: Vec<f64>,
-    /// Of the same samples: how many times slower than usual the machine was.
-    pub machine: Vec<f64>,
-    /// The noise: degrees of freedom of Student's t.
+    /// Of the same samples: how many times slower than usual the runner was.
+    #[serde(rename = "machine")]
+    pub runner_factors: Vec<f64>,
+    /// The noise is Student's t with these degrees of freedom.
     pub degrees_of_freedom: f64,
-    /// Its scale.
+    /// Scale of the noise.
     pub scale: f64,
-    /// Standard deviation of ln scale: how unsure that is.
+    /// Standard deviation of ln scale.
     pub ln_scale_deviation: f64,
     /// Standard deviation of the prediction.
     pub level_deviation: f64,
-    /// The stage's rare slow mode, if it has one: how far above the usual it lies.
+    /// How far the stage's rare slow mode lies above its usual level; none without a slow mode.
     pub slow_shift: Option<f64>,
-    /// Its scale.
     pub slow_scale: Option<f64>,
-    /// Share of the runs that are in it.
+    /// Share of the runs that are in the slow mode.
     pub slow_share: Option<f64>,
-    /// Evidence at which the tail of what chance does begins.
+    /// Evidence at which the tail of the null distribution begins.
     pub tail_start: f64,
     /// P(evidence > start + h) = rate x exp(-slope x h).
     pub tail_slope: f64,
-    /// How often this stage reaches the tail by chance.
+    /// How often an unchanged stage reaches the tail.
     pub tail_rate: f64,
     /// Stages that could have become a finding.
     pub stages: usize,
-    /// Decisions of this kind that a pull request of four pushes gets, as they are weighed: 4, 3, 8
-    /// and 8 for 1, 2, 3 and 4 samples.
+    /// Weighted number of decisions of this kind in a pull request of four pushes: 4, 3, 8 and 8
+    /// for 1, 2, 3 and 4 samples.
     pub decisions: f64,
-    /// This stage's share of the allowed chance; 1 is an equal part.
+    /// This stage's share of the allowed false alarms; 1 is an equal share.
     pub share: f64,
 }
 
 /// One stage against its baseline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageComparison {
-    /// Identity.
     pub key: StageKey,
-    /// For people, pipeline first.
+    /// Names, pipeline first.
     pub path: Vec<String>,
-    /// The stage that holds it.
     pub parent: Option<StageKey>,
-    /// The verdict, with its reason where it has one of its own.
-    #[serde(flatten)]
     pub verdict: StageVerdict,
     /// Median of the candidate's samples that were judged, seconds; none when removed.
     pub candidate_s: Option<f64>,
     /// Median of the baseline, seconds; none when new.
     pub baseline_median_s: Option<f64>,
-    /// How many times as long as its prediction (after the runner's speed is taken out).
+    /// Ratio to the prediction, without the runner's speed.
     pub ratio: Option<f64>,
-    /// Candidate minus baseline, seconds, at the runner's speed taken out.
+    /// Candidate minus prediction, seconds, without the runner's speed.
     pub increase_s: Option<f64>,
-    /// ln of the likelihood ratio of "slower by a constant" to "unchanged", over all samples
-    /// that were judged; comparable with `threshold`.
+    /// ln of the likelihood ratio of "slower by a constant" to "unchanged", over all samples that
+    /// were judged.
     pub score: Option<f64>,
-    /// What the score has to exceed, learned from the baseline's own past.
+    /// The score has to exceed it; learned from the baseline.
     pub threshold: Option<f64>,
-    /// The chance that a pull request in which nothing changed shows as much on any stage.
+    /// Probability that an unchanged pull request shows as much on any stage.
     #[serde(default)]
     pub probability: Option<f64>,
-    /// What that was calculated from; only of a stage that got slower or faster.
+    /// Only of a stage that got slower or faster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workings: Option<Box<Workings>>,
     /// Candidate samples that were judged.
     pub samples: usize,
-    /// Baseline samples.
     pub baseline_samples: usize,
     /// On the candidate's critical path.
     pub critical: bool,
-    /// The deeper stage that is responsible for this one's slowdown.
+    /// The deeper stage that is responsible for this stage's slowdown.
     pub explained_by: Option<StageKey>,
-    /// What somebody decided about this finding: it counts for nothing.
+    /// A decision that covers this finding, which then does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
-    /// One sentence a developer understands.
-    pub reason: String,
-    /// The line a reader would change.
+    /// The facts on which the verdict rests, in the order in which they are worded.
+    #[serde(deserialize_with = "stage_facts")]
+    pub reason: Vec<StageFact>,
     pub location: Option<Location>,
     /// Baseline durations oldest first, then the candidate's, seconds: for a sparkline. At
     /// most the newest 60 and all candidate samples; see `history_candidates`.
@@ -221,17 +214,17 @@ pub struct StageComparison {
 pub enum ErrorVerdict {
     /// In two or more samples of the change and never in the baseline.
     New,
-    /// Often in the baseline.
+    /// In more than 20% of the baseline's runs.
     Known,
-    /// Now and then in the baseline.
+    /// In some runs of the baseline.
     Flaky,
-    /// Never in the baseline, and once in the change or against too short a history; or in the
+    /// Never in the baseline, and once in the change or against too short a history. Or in the
     /// baseline, and far more often in the change. Never blocks.
     Suspect,
 }
 
 impl ErrorVerdict {
-    /// The contract's word.
+    /// Value in the JSON API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -244,11 +237,10 @@ impl ErrorVerdict {
 }
 
 /// One error signature against the baseline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorComparison {
-    /// Where it was seen.
     pub stage: StageKey,
-    /// For people.
+    /// Names, pipeline first.
     pub path: Vec<String>,
     /// Identity.
     pub signature: String,
@@ -256,31 +248,23 @@ pub struct ErrorComparison {
     pub error_type: String,
     /// As sent by the newest sample.
     pub message: String,
-    /// The verdict.
     pub verdict: ErrorVerdict,
-    /// In how many candidate samples.
+    /// Candidate samples that had it.
     pub candidate_runs: usize,
-    /// In how many baseline runs.
+    /// Baseline runs that had it.
     pub baseline_runs_with: usize,
-    /// Out of how many.
+    /// All baseline runs.
     pub baseline_runs: usize,
-    /// One sentence a developer understands; empty in comparisons of before there was one.
-    #[serde(default)]
-    pub reason: String,
-    /// What somebody decided about it: it counts for nothing.
+    /// None in comparisons that were stored without one.
+    #[serde(default, deserialize_with = "error_reason")]
+    pub reason: Option<ErrorReason>,
+    /// A decision that covers this finding, which then does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
-    /// The line a reader would change.
     pub location: Option<Location>,
 }
 
 impl ErrorComparison {
-    /// The contract's `seen`: "0 of 143 runs".
-    #[must_use]
-    pub fn seen(&self) -> String {
-        format!("{} of {} runs", self.baseline_runs_with, self.baseline_runs)
-    }
-
     /// Whether the baseline never had it.
     #[must_use]
     pub fn is_unseen(&self) -> bool {
@@ -288,33 +272,29 @@ impl ErrorComparison {
     }
 }
 
-/// Everything the gate says about one candidate.
+/// The result of one comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunComparison {
     /// The worst of stages and errors.
     pub verdict: RunVerdict,
-    /// The repository.
     pub repo: RepoName,
     /// The candidate's newest commit.
     pub head_sha: CommitSha,
     /// How many runs of the change were judged together.
     pub candidate_runs: usize,
-    /// What it was held against.
     pub baseline: BaselineSummary,
-    /// How many times as long as usual everything took on this runner; none without baseline.
+    /// How many times slower than usual the runner was; none without a baseline.
     pub runner_factor: Option<f64>,
-    /// The whole run.
     pub wall_clock: WallClock,
     /// Every stage: findings first, then by path.
     pub stages: Vec<StageComparison>,
     /// Every error of the candidate.
     pub errors: Vec<ErrorComparison>,
-    /// What changed in the shape of the pipeline, the most telling first.
+    /// Changes in the shape of the pipeline, the most important first.
     #[serde(default)]
     pub structure: Vec<StructuralChange>,
-    /// What else a reader has to know.
-    pub notes: Vec<String>,
-    /// What it was judged by; the defaults in comparisons of before it was kept.
+    pub notes: Vec<Note>,
+    /// The defaults in comparisons that were stored without one.
     #[serde(default)]
     pub policy: PolicyFacts,
 }
@@ -323,6 +303,9 @@ impl RunComparison {
     /// Whether a job of the newest run sent what can't be true by GitHub's own times.
     #[must_use]
     pub fn contradicts_github(&self) -> bool {
-        self.notes.iter().any(|note| note.starts_with(CONTRADICTED))
+        self.notes.iter().any(Note::contradicts_github)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,8 @@ pub struct Decision {
 }
 
 /// The size of the finding that a decision about a stage covers.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Extent {
     /// The stage became slower than its baseline.
     Slower {

@@ -1,31 +1,30 @@
 //! Notes on how much of a run's spans was left out. They don't distinguish the sender's limits
 //! from ours: both are counted together.
 
+use super::note::{Note, SpanPart};
 use super::span::Span;
 
 /// One note for each kind of data that was left out of the spans. Empty when they are complete.
 #[must_use]
-pub fn notes(spans: &[Span]) -> Vec<String> {
+pub fn notes(spans: &[Span]) -> Vec<Note> {
     let attributes = |span: &Span| {
         let of_events = span.events.iter().map(|event| u64::from(event.dropped_attributes)).sum::<u64>();
         u64::from(span.dropped.attributes) + of_events
     };
     [
-        note(spans.iter().map(attributes), "attribute", "attributes"),
-        note(spans.iter().map(|span| u64::from(span.dropped.events)), "event", "events"),
-        note(spans.iter().map(|span| u64::from(span.dropped.links)), "link", "links"),
+        note(spans.iter().map(attributes), SpanPart::Attribute),
+        note(spans.iter().map(|span| u64::from(span.dropped.events)), SpanPart::Event),
+        note(spans.iter().map(|span| u64::from(span.dropped.links)), SpanPart::Link),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-fn note(dropped: impl Iterator<Item = u64>, one: &str, many: &str) -> Option<String> {
+fn note(dropped: impl Iterator<Item = u64>, part: SpanPart) -> Option<Note> {
     let (spans, left_out) =
         dropped.filter(|n| *n > 0).fold((0_u64, 0_u64), |(spans, sum), n| (spans + 1, sum.saturating_add(n)));
-    let had = if spans == 1 { "1 span had".to_owned() } else { format!("{spans} spans had") };
-    let kind = if left_out == 1 { one } else { many };
-    (spans > 0).then(|| format!("{had} more {many} than are kept: {left_out} {kind} left out"))
+    (spans > 0).then_some(Note::PartsLeftOut { part, spans, left_out })
 }
 
 #[cfg(test)]
@@ -44,8 +43,8 @@ mod tests {
         assert_eq!(
             notes(&[cut(1, 0), cut(0, 0), cut(11, 1)]),
             [
-                "2 spans had more attributes than are kept: 12 attributes left out",
-                "1 span had more events than are kept: 1 event left out"
+                Note::PartsLeftOut { part: SpanPart::Attribute, spans: 2, left_out: 12 },
+                Note::PartsLeftOut { part: SpanPart::Event, spans: 1, left_out: 1 },
             ]
         );
     }

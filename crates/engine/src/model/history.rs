@@ -1,5 +1,5 @@
-//! What happened to a stage over the runs of a branch: the series that is looked at, and the
-//! lasting changes that are found in it. Made by `gate/history.rs`.
+//! A stage over the runs of a branch: its series, and the lasting changes that `gate/history` finds in
+//! it.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,36 +21,32 @@ pub struct HistoryRun {
 pub struct SeriesPoint {
     /// Position of the run, 0 for the oldest.
     pub run: usize,
-    /// ln of how many times as long as usual it took, the machine's speed taken out.
+    /// ln of the ratio to the usual duration, without the runner's speed.
     pub residual: f64,
 }
 
 /// One stage over the history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageSeries {
-    /// Identity.
     pub key: StageKey,
-    /// For people, pipeline first.
+    /// Names, pipeline first.
     pub path: Vec<String>,
-    /// The stage that holds it.
     pub parent: Option<StageKey>,
     /// The duration whose residual is 0, seconds.
     pub usual_s: f64,
-    /// Of the runs that have it, oldest first; a run without it is simply absent.
+    /// From the runs that have it, oldest first.
     pub points: Vec<SeriesPoint>,
 }
 
-/// A change somebody decided to live with: from then on the stage is held against what it was
-/// after it.
+/// A change that was accepted: from then on the stage is compared with its level after the change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptedChange {
-    /// The stage; what holds it changed with it.
+    /// The stage; its parents changed with it.
     pub stage: StageKey,
     /// Start of the first run with the change ([`HistoryChange::since`]).
     pub since: Timestamp,
 }
 
-/// How a stage changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
@@ -63,17 +59,15 @@ pub enum ChangeKind {
 /// A lasting change of one stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HistoryChange {
-    /// The stage.
     pub stage: StageKey,
-    /// For people, pipeline first.
+    /// Names, pipeline first.
     pub path: Vec<String>,
-    /// Step or drift.
     pub kind: ChangeKind,
-    /// How many times as long it takes now; below 1 it got faster.
+    /// Duration after to duration before; below 1 it got faster.
     pub ratio: f64,
-    /// Its usual duration before, seconds, at the usual speed of the machine.
+    /// Usual duration before the change on a usual runner, seconds.
     pub before_s: f64,
-    /// The same afterwards.
+    /// Usual duration after the change on a usual runner, seconds.
     pub after_s: f64,
     /// Step: the last commit measured before. Drift: the first one of the anchor.
     pub from_sha: CommitSha,
@@ -84,7 +78,7 @@ pub struct HistoryChange {
     /// Step: runs that have come after the first one with the change. Drift: runs from the anchor's
     /// first to the newest.
     pub runs: usize,
-    /// Of the test that found it, at a place that was searched for: to order by, not to believe.
+    /// p of the test that found it. The place was searched for, so it is only good for ordering.
     pub p: f64,
     /// The deeper stage that is responsible for this one's change.
     pub explained_by: Option<StageKey>,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::environment::RunnerClass;
 use super::ids::{CommitSha, PrNumber, RepoName, RunId, TraceId};
+use super::note::Note;
 use super::stage::{StageError, StageSample};
 use super::time::Timestamp;
 
@@ -69,10 +70,6 @@ pub enum Lineage {
     Unknown,
 }
 
-/// Prefix of a note on a run with a job whose spans contradict GitHub's own times. The run's
-/// durations are GitHub's. Its comparison must not claim that nothing became slower.
-pub const CONTRADICTED: &str = "What was sent contradicts GitHub:";
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineRun {
     pub id: RunId,
@@ -99,8 +96,8 @@ pub struct PipelineRun {
     /// GitHub Actions.
     #[serde(default)]
     pub workflow_path: Option<String>,
-    /// Corrections of its trace, as text ("1 span ended before beginning: ...").
-    pub notes: Vec<String>,
+    /// Facts about repairs and omissions.
+    pub notes: Vec<Note>,
 }
 
 /// A run with its measurements: the input of the decision.

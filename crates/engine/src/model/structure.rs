@@ -39,8 +39,8 @@ pub enum Change {
     Renamed {
         /// The old path.
         from: Vec<String>,
-        /// The reasons why they look the same, a few words each.
-        evidence: Vec<String>,
+        /// Why they look the same.
+        evidence: Vec<RenameEvidence>,
         /// The policy entry that keeps the stage's history. None when a policy can't express these
         /// names.
         alias: Option<Alias>,
@@ -56,6 +56,23 @@ pub enum Change {
     },
     /// The stage runs more or less often than in any run of the baseline.
     Repeated(Repetition),
+}
+
+/// One reason to take two stages for the same work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum RenameEvidence {
+    /// They stand at the same place among their siblings.
+    SamePlace,
+    /// Share of their parts' names that both have, 0 to 1.
+    SharedParts { share: f64 },
+    /// They take about as long.
+    SameTime { took_s: f64, usual_s: f64 },
+    /// Similarity of their names, 0 to 1.
+    SimilarNames { similarity: f64 },
+    /// A reason that a version without facts stored.
+    #[serde(untagged)]
+    Text(String),
 }
 
 /// The side of a sibling on which a stage runs.
@@ -81,6 +98,23 @@ pub struct Repetition {
     /// Median of the baseline's mean times, seconds.
     pub usual_each_s: f64,
     pub each: EachTime,
+}
+
+/// Shorter times are not told apart, seconds.
+pub const SHORTEST_S: f64 = 0.001;
+
+impl Repetition {
+    /// How many times as often as usual it ran.
+    #[must_use]
+    pub fn count_ratio(&self) -> f64 {
+        f64::from(self.count) / self.usual_count
+    }
+
+    /// How many times as long as usual each took.
+    #[must_use]
+    pub fn time_ratio(&self) -> f64 {
+        self.each_s.max(SHORTEST_S) / self.usual_each_s.max(SHORTEST_S)
+    }
 }
 
 /// How the time of one repetition compares with the baseline.

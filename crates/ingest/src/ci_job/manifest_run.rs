@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use pacegate_engine::gate::measure::extract::severity;
 use pacegate_engine::gate::measure::identity::root_result;
-use pacegate_engine::gate::verdict::number_format::counted;
 use pacegate_engine::model::ids::{RepoName, SpanId, TraceId};
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::run::RunResult;
 use pacegate_engine::model::span::{AttributeValue, Attributes, Resource, Span, SpanKind};
 use pacegate_engine::model::stage::CacheState;
@@ -46,14 +46,8 @@ pub struct ManifestJobs {
 impl ManifestJobs {
     /// A note on the run: jobs without spans count as green although they may have failed.
     #[must_use]
-    pub fn note(self) -> Option<String> {
-        (self.silent > 0).then(|| {
-            format!(
-                "{} of {} sent no span: the result is unknown and counts as green",
-                self.silent,
-                counted(self.count, "job")
-            )
-        })
+    pub fn note(self) -> Option<Note> {
+        (self.silent > 0).then_some(Note::SilentJobs { silent: self.silent, jobs: self.count })
     }
 }
 

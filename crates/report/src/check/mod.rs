@@ -19,8 +19,9 @@ use super::markdown::{
     findings_table, fitted, folded, further_errors, known_error_list, lead, notes, paragraphs, places,
     policy_line, stages_table, structure,
 };
+use super::sentence::stage_reason;
 use super::structure::HEADING;
-use super::{Conclusion, Report, escape, format, policy};
+use super::{Conclusion, Report, escape, number_format, policy};
 
 /// GitHub's limit for a title, characters.
 pub(crate) const TITLE_CAP: usize = 255;
@@ -49,7 +50,7 @@ impl CheckOutput {
         let named: Vec<String> = runs.iter().take(UNREAD).map(|name| escape::code(name)).collect();
         let more = match runs.len().saturating_sub(UNREAD) {
             0 => String::new(),
-            more => format!(" and {} more", format::number(more)),
+            more => format!(" and {} more", number_format::number(more)),
         };
         let plain: Vec<String> =
             runs.iter().take(UNREAD).map(|name| escape::plain_within(name, 60)).collect();
@@ -100,14 +101,16 @@ impl Report {
             error_list(self, 0..VISIBLE.errors),
             match decided_count(self) {
                 0 => String::new(),
-                n => format!("{}: {}, listed below.", DECIDED, format::count(n, "finding", "findings")),
+                n => {
+                    format!("{}: {}, listed below.", DECIDED, number_format::count(n, "finding", "findings"))
+                }
             },
             if more.is_empty() { more } else { format!("_In the details below: {more}._") },
             match annotations_left_out {
                 0 => String::new(),
                 n => format!(
                     "_Left out here: {}, the least important._",
-                    format::count(n, "annotation", "annotations")
+                    number_format::count(n, "annotation", "annotations")
                 ),
             },
             self.context().links().join(" · "),
@@ -119,7 +122,7 @@ impl Report {
         let total = findings.clone().count();
         let mut blocks: Vec<String> = findings.take(limits.findings).map(evidence).collect();
         if total > limits.findings {
-            let rest = format::count(total - limits.findings, "stage", "stages");
+            let rest = number_format::count(total - limits.findings, "stage", "stages");
             blocks.push(format!("_Left out here: the evidence of {rest}._"));
         }
         let decided = decided(self, limits);
@@ -155,11 +158,15 @@ fn evidence(stage: &StageComparison) -> String {
         facts.push(format!("in {}", escape::code(&parents)));
     }
     if let (Some(before), Some(now)) = (stage.baseline_median_s, stage.candidate_s) {
-        facts.push(format!("{} before, {} now", format::duration(before), format::duration(now)));
+        facts.push(format!(
+            "{} before, {} now",
+            number_format::duration(before),
+            number_format::duration(now)
+        ));
     }
     if let Some(ratio) = stage.ratio {
-        let by = stage.increase_s.map_or_else(String::new, |s| format!(" ({})", format::change(s)));
-        facts.push(format!("{}{by}, corrected for runner speed", format::ratio(ratio)));
+        let by = stage.increase_s.map_or_else(String::new, |s| format!(" ({})", number_format::change(s)));
+        facts.push(format!("{}{by}, corrected for runner speed", number_format::ratio(ratio)));
     }
     facts.push(format!("{}, against {} of the baseline", certainty(stage), samples(stage.baseline_samples)));
     if let (Some(score), Some(threshold)) = (stage.score, stage.threshold) {
@@ -172,13 +179,14 @@ fn evidence(stage: &StageComparison) -> String {
         facts.push(format!("{} line {line}", escape::code(path)));
     }
     let facts: Vec<String> = facts.into_iter().map(|fact| format!("- {fact}")).collect();
-    let reason = if stage.reason.is_empty() { String::new() } else { escape::prose(&stage.reason) };
+    let reason = stage_reason(stage);
+    let reason = if reason.is_empty() { reason } else { escape::prose(&reason) };
     let heading = format!("### {}: {}", escape::code(leaf(stage)), outcome(stage));
     paragraphs([heading, reason, facts.join("\n")])
 }
 
 fn samples(n: usize) -> String {
-    format::count(n, "run", "runs")
+    number_format::count(n, "run", "runs")
 }
 
 fn title(headline: &str) -> String {

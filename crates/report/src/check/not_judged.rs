@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{Conclusion, escape, format};
+use crate::{Conclusion, escape, number_format};
 use pacegate_engine::model::ids::CommitSha;
 
 use super::waiting::listed;
@@ -51,7 +51,7 @@ impl NotJudged {
         match self {
             Self::NoTrace { .. } => format!("Not judged: no trace of {} arrived", head.short()),
             Self::StillRunning { runs, .. } => {
-                let runs = format::count(runs.len(), "workflow run", "workflow runs");
+                let runs = number_format::count(runs.len(), "workflow run", "workflow runs");
                 format!("Not judged: {runs} of {} did not end in time", head.short())
             }
             Self::NothingRan => format!("Not judged: no workflow ran for {}", head.short()),
@@ -64,7 +64,7 @@ impl NotJudged {
     }
 
     fn explanation(&self) -> String {
-        let waited = |within: &Duration| format::duration(within.as_secs_f64());
+        let waited = |within: &Duration| number_format::duration(within.as_secs_f64());
         match self {
             Self::NoTrace { within } => format!(
                 "No complete trace of this commit arrived within {}. Does its pipeline send spans here, with \
@@ -74,7 +74,7 @@ impl NotJudged {
             Self::StillRunning { runs, within } => {
                 let mut names: Vec<String> = runs.iter().take(NAMED).map(|name| escape::code(name)).collect();
                 if runs.len() > NAMED {
-                    names.push(format!("{} more", format::number(runs.len() - NAMED)));
+                    names.push(format!("{} more", number_format::number(runs.len() - NAMED)));
                 }
                 let had = if runs.len() == 1 { "has" } else { "have" };
                 format!("After {}, {} {had} not ended.", waited(within), listed(&names))

@@ -1,7 +1,7 @@
 //! The check before there is a verdict: the workflow runs that it waits for, those that it has read,
 //! the next step and the time limit. Decides nothing: tasks know the runs and end the waiting.
 
-use crate::{escape, format};
+use crate::{escape, number_format};
 use pacegate_engine::model::ids::CommitSha;
 use pacegate_engine::model::time::Timestamp;
 
@@ -85,21 +85,28 @@ impl Waiting {
             return format!("Waiting for the trace of {}", head.short());
         }
         if self.runs.is_empty() {
-            return format!("Comparing: {} read", format::count(read, "workflow run", "workflow runs"));
+            return format!(
+                "Comparing: {} read",
+                number_format::count(read, "workflow run", "workflow runs")
+            );
         }
         // Cut, so that a title shows the beginnings of two long names.
         let names = self.runs.iter().take(NAMED).map(|run| escape::plain_within(&run.name, 60));
         let mut names: Vec<String> = names.collect();
         if self.runs.len() > NAMED {
-            names.push(format!("{} more", format::number(self.runs.len() - NAMED)));
+            names.push(format!("{} more", number_format::number(self.runs.len() - NAMED)));
         }
         let all = listed(&names);
-        format!("Waiting for {all} ({} of {} read)", format::number(read), format::number(total))
+        format!(
+            "Waiting for {all} ({} of {} read)",
+            number_format::number(read),
+            number_format::number(total)
+        )
     }
 
     fn summary(&self, head: &CommitSha) -> String {
         let head = format!("`{}`", head.short());
-        let until = self.until.map(format::minute);
+        let until = self.until.map(number_format::minute);
         if self.total() == 0 {
             let none = until.map_or("none arrives".to_owned(), |at| format!("none has arrived by {at}"));
             return format!(
@@ -117,7 +124,7 @@ impl Waiting {
                 .map(|(name, phrase)| format!("- {} {phrase}", escape::code(name))),
         );
         if self.total() > LISTED {
-            let rest = format::count(self.total() - LISTED, "run", "runs");
+            let rest = number_format::count(self.total() - LISTED, "run", "runs");
             lines.extend([String::new(), format!("_Left out here: {rest}._")]);
         }
         let next = if self.runs.is_empty() {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use pacegate_engine::model::comparison::{ErrorComparison, ErrorVerdict};
 
 use super::super::headline::{error_reason, unversioned};
-use super::super::{Report, escape, format};
+use super::super::{Report, escape, number_format};
 use super::findings::line_of;
 use super::{Limits, VISIBLE, paragraphs, rest, with_rest};
 
@@ -59,8 +59,8 @@ pub(super) fn error_stage(error: &ErrorComparison) -> &str {
 pub fn known_errors(report: &Report) -> String {
     let known = report.errors(ErrorVerdict::Known).count();
     let flaky = report.errors(ErrorVerdict::Flaky).count();
-    let known = (known > 0).then(|| format::count(known, "known error", "known errors"));
-    let flaky = (flaky > 0).then(|| format::count(flaky, "flaky error", "flaky errors"));
+    let known = (known > 0).then(|| number_format::count(known, "known error", "known errors"));
+    let flaky = (flaky > 0).then(|| number_format::count(flaky, "flaky error", "flaky errors"));
     let all: Vec<String> = known.into_iter().chain(flaky).collect();
     if all.is_empty() { String::new() } else { format!("Also seen, as before: {}.", all.join(" and ")) }
 }

@@ -7,7 +7,8 @@ use pacegate_engine::model::comparison::{Location, StageComparison, StageVerdict
 
 use super::super::chart::bars;
 use super::super::headline::{leaf, outcome, parents, seen_and_chance, unversioned};
-use super::super::{Report, escape, format};
+use super::super::sentence::stage_reason;
+use super::super::{Report, escape, number_format};
 use super::{Limits, VISIBLE, further_errors, paragraphs, rest, with_rest};
 
 /// The first table of a report: the slower stages in range `which`. Empty if there are none.
@@ -22,7 +23,7 @@ pub fn findings_table(report: &Report, which: Range<usize>) -> String {
 }
 
 fn finding_row(stage: &StageComparison) -> String {
-    let seconds = |value| unbroken(&format::or_dash(value, format::duration));
+    let seconds = |value| unbroken(&number_format::or_dash(value, number_format::duration));
     let (before, now) = (seconds(stage.baseline_median_s), seconds(stage.candidate_s));
     let sure = match seen_and_chance(stage) {
         (seen, Some(chance)) => format!("{seen}<br><sub>{chance}</sub>"),
@@ -51,7 +52,7 @@ pub fn places(report: &Report) -> String {
 
 /// A place as text. A link would need the host's address.
 pub(super) fn line_of(place: &Location) -> String {
-    format!("{} line {}", escape::code(&format::tail(&place.path, 80)), place.line.max(1))
+    format!("{} line {}", escape::code(&number_format::tail(&place.path, 80)), place.line.max(1))
 }
 
 /// Keeps a number on one line with its unit in a narrow column.
@@ -62,10 +63,10 @@ fn unbroken(text: &str) -> String {
 pub(super) fn ratio_cell(stage: &StageComparison) -> String {
     match (stage.ratio, stage.increase_s) {
         (Some(ratio), Some(by)) => {
-            format!("**{}** ({})", format::ratio(ratio), unbroken(&format::change(by)))
+            format!("**{}** ({})", number_format::ratio(ratio), unbroken(&number_format::change(by)))
         }
-        (Some(ratio), None) => format!("**{}**", format::ratio(ratio)),
-        (None, Some(by)) => unbroken(&format::change(by)),
+        (Some(ratio), None) => format!("**{}**", number_format::ratio(ratio)),
+        (None, Some(by)) => unbroken(&number_format::change(by)),
         (None, None) => "-".to_owned(),
     }
 }
@@ -75,7 +76,7 @@ fn stage_cell(stage: &StageComparison, bold: bool) -> String {
     let name = if bold { format!("**{name}**") } else { name };
     match parents(&stage.path) {
         // On GitHub the lines of wrapped small text overlap, so it is cut to one line.
-        Some(parents) => format!("{name}<br><sub>{}</sub>", escape::code(&format::tail(&parents, 48))),
+        Some(parents) => format!("{name}<br><sub>{}</sub>", escape::code(&number_format::tail(&parents, 48))),
         None => name,
     }
 }
@@ -95,11 +96,12 @@ fn finding_evidence(stage: &StageComparison) -> String {
         None => format!("**{}**", escape::code(leaf(stage))),
     }];
     lines.extend(bars(&stage.history_s, stage.history_candidates).map(|bars| {
-        let runs = format::count(stage.history_candidates, "run", "runs");
+        let runs = number_format::count(stage.history_candidates, "run", "runs");
         format!("`{}` from {} to {}; after ▸, {runs} of this change", bars.text, bars.low, bars.high)
     }));
-    if !stage.reason.is_empty() {
-        lines.push(escape::prose(&stage.reason));
+    let reason = stage_reason(stage);
+    if !reason.is_empty() {
+        lines.push(escape::prose(&reason));
     }
     lines.extend(stage.location.as_ref().map(line_of));
     lines.join("<br>\n")
@@ -110,8 +112,9 @@ fn finding_evidence(stage: &StageComparison) -> String {
 pub fn beyond_the_visible(report: &Report) -> String {
     let stages = report.slower().count().saturating_sub(VISIBLE.findings);
     let errors = report.unfamiliar_errors().count().saturating_sub(VISIBLE.errors);
-    let stages = (stages > 0).then(|| format::count(stages, "more slower stage", "more slower stages"));
-    let errors = (errors > 0).then(|| format::count(errors, "more error", "more errors"));
+    let stages =
+        (stages > 0).then(|| number_format::count(stages, "more slower stage", "more slower stages"));
+    let errors = (errors > 0).then(|| number_format::count(errors, "more error", "more errors"));
     stages.into_iter().chain(errors).collect::<Vec<_>>().join(" and ")
 }
 
@@ -132,7 +135,7 @@ pub fn stages_table(report: &Report, limits: &Limits) -> String {
     if limits.stages == 0 {
         return format!(
             "The list of {} is left out: it is too long.",
-            format::count(stages.len(), "stage", "stages")
+            number_format::count(stages.len(), "stage", "stages")
         );
     }
     let mut lines = vec![
@@ -144,11 +147,11 @@ pub fn stages_table(report: &Report, limits: &Limits) -> String {
             "| {} | {} | {} | {} | {} | {} of {} |",
             stage_cell(stage, false),
             outcome_cell(stage),
-            format::or_dash(stage.baseline_median_s, format::duration),
-            format::or_dash(stage.candidate_s, format::duration),
-            format::or_dash(stage.ratio, format::ratio),
-            format::number(stage.samples),
-            format::number(stage.baseline_samples),
+            number_format::or_dash(stage.baseline_median_s, number_format::duration),
+            number_format::or_dash(stage.candidate_s, number_format::duration),
+            number_format::or_dash(stage.ratio, number_format::ratio),
+            number_format::number(stage.samples),
+            number_format::number(stage.baseline_samples),
         )
     }));
     with_rest(lines, stages.len(), limits.stages, "stage", "stages")
@@ -156,9 +159,9 @@ pub fn stages_table(report: &Report, limits: &Limits) -> String {
 
 fn outcome_cell(stage: &StageComparison) -> String {
     let outcome = outcome(stage);
-    match (&stage.verdict, &stage.explained_by) {
-        (StageVerdict::Inconclusive(why) | StageVerdict::NotComparable(why), _) => {
-            format!("{outcome}: {}", escape::prose(why))
+    match (stage.verdict, &stage.explained_by) {
+        (StageVerdict::Inconclusive | StageVerdict::NotComparable, _) => {
+            format!("{outcome}: {}", escape::prose(&stage_reason(stage)))
         }
         (_, Some(by)) => {
             let by = unversioned(by.as_str());

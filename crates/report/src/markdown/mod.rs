@@ -11,8 +11,8 @@ pub use errors::{error_list, further_errors, known_error_list, known_errors};
 pub use findings::{beyond_the_visible, evidence, findings_table, further_findings, places, stages_table};
 
 use super::headline::runner;
-use super::structure::{Medium, alias_line, sentence};
-use super::{Report, escape, format, headline, policy};
+use super::structure::{self, Medium, alias_line};
+use super::{Report, escape, headline, note, number_format, policy, sentence};
 
 /// GitHub refuses texts of more than 65,535 characters. This limit is in bytes, which are never fewer,
 /// and leaves room for a marker.
@@ -62,16 +62,16 @@ pub fn fitted(render: impl Fn(&Limits) -> String) -> String {
 #[must_use]
 pub fn lead(report: &Report) -> String {
     let comparison = report.comparison();
-    let took = format::duration(comparison.wall_clock.candidate_s);
+    let took = number_format::duration(comparison.wall_clock.candidate_s);
     let wall_clock = match comparison.wall_clock.baseline_median_s {
-        Some(usual) => format!("The pipeline took **{took}**, usually {}.", format::duration(usual)),
+        Some(usual) => format!("The pipeline took **{took}**, usually {}.", number_format::duration(usual)),
         None => format!("The pipeline took **{took}**."),
     };
     let compared = (comparison.baseline.runs > 0).then(|| {
         format!(
             "Compared {} of this change with {}.",
-            format::count(comparison.candidate_runs, "run", "runs"),
-            format::count(comparison.baseline.runs, "earlier run", "earlier runs")
+            number_format::count(comparison.candidate_runs, "run", "runs"),
+            number_format::count(comparison.baseline.runs, "earlier run", "earlier runs")
         )
     });
     let sentences = [Some(wall_clock), compared, runner(comparison.runner_factor)];
@@ -88,8 +88,8 @@ pub fn baseline(report: &Report, limits: &Limits) -> String {
         lines.extend(baseline.excluded.iter().take(limits.sentences).map(|exclusion| {
             format!(
                 "- {}: {}",
-                format::count(exclusion.runs, "run", "runs"),
-                escape::prose(&exclusion.reason)
+                number_format::count(exclusion.runs, "run", "runs"),
+                escape::prose(&sentence::exclusion(&exclusion.reason))
             )
         }));
     }
@@ -107,7 +107,11 @@ pub fn policy_line(report: &Report) -> String {
 #[must_use]
 pub fn notes(report: &Report, limits: &Limits) -> String {
     let notes = &report.comparison().notes;
-    let lines = notes.iter().take(limits.sentences).map(|n| format!("- {}", escape::prose(n))).collect();
+    let lines = notes
+        .iter()
+        .take(limits.sentences)
+        .map(|n| format!("- {}", escape::prose(&note::sentence(n))))
+        .collect();
     with_rest(lines, notes.len(), limits.sentences, "note", "notes")
 }
 
@@ -119,7 +123,7 @@ pub fn structure(report: &Report, limits: &Limits) -> String {
     let lines = changes.iter().take(limits.sentences).map(|change| {
         let alias = alias_line(change).and_then(|line| escape::verbatim(&line));
         let keep = alias.map_or_else(String::new, |a| format!(". To keep its history, the policy needs {a}"));
-        format!("- {}{keep}", sentence(change, medium))
+        format!("- {}{keep}", structure::sentence(change, medium))
     });
     with_rest(lines.collect(), changes.len(), limits.sentences, "change", "changes")
 }
@@ -148,5 +152,5 @@ fn rest(total: usize, shown: usize, one: &str, many: &str) -> String {
     if total <= shown {
         return String::new();
     }
-    format!("_Left out here: {}._", format::count(total - shown, one, many))
+    format!("_Left out here: {}._", number_format::count(total - shown, one, many))
 }

@@ -6,8 +6,9 @@ use super::{Badge, Site, when};
 use crate::check::CheckOutput;
 use crate::comment::Comment;
 use crate::policy::{Warning, judged_by, warnings};
+use crate::sentence::{exclusion, stage_reason};
 use crate::structure::{HEADING, Medium, alias_line, sentence};
-use crate::{Report, chart, escape, format, headline, waterfall};
+use crate::{Report, chart, escape, headline, note, number_format, waterfall};
 use pacegate_engine::model::comparison::{ErrorComparison, Location, StageComparison, StageVerdict};
 use pacegate_engine::model::decision::Decision;
 use pacegate_engine::model::stage::{StageKey, StageSample};
@@ -87,7 +88,7 @@ impl ComparisonPage {
 
     fn wall_clock(&self) -> (String, Option<String>) {
         let clock = &self.report.comparison().wall_clock;
-        (format::duration(clock.candidate_s), clock.baseline_median_s.map(format::duration))
+        (number_format::duration(clock.candidate_s), clock.baseline_median_s.map(number_format::duration))
     }
 
     fn runner(&self) -> Option<String> {
@@ -125,7 +126,11 @@ impl ComparisonPage {
 
     fn excluded(&self) -> Vec<String> {
         let line = |e: &pacegate_engine::model::comparison::Exclusion| {
-            format!("{}: {}", format::count(e.runs, "run", "runs"), escape::readable(&e.reason))
+            format!(
+                "{}: {}",
+                number_format::count(e.runs, "run", "runs"),
+                escape::readable(&exclusion(&e.reason))
+            )
         };
         self.report.comparison().baseline.excluded.iter().map(line).collect()
     }
@@ -139,7 +144,7 @@ impl ComparisonPage {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.report.comparison().notes.iter().map(|n| escape::readable(n)).collect()
+        self.report.comparison().notes.iter().map(|n| escape::readable(&note::sentence(n))).collect()
     }
 
     /// Changes of the pipeline: the heading, and a sentence for each. A renamed stage also has its policy
@@ -210,25 +215,28 @@ impl From<&StageComparison> for StageView {
             let by = headline::unversioned(by.as_str());
             format!(", because of {}", escape::readable(by.rsplit(" / ").next().unwrap_or(by)))
         });
-        let why = match &stage.verdict {
-            StageVerdict::Inconclusive(why) | StageVerdict::NotComparable(why) => {
-                format!(": {}", escape::readable(why))
-            }
+        let reason = escape::readable(&stage_reason(stage));
+        let why = match stage.verdict {
+            StageVerdict::Inconclusive | StageVerdict::NotComparable => format!(": {reason}"),
             _ => because.unwrap_or_default(),
         };
         Self {
             parents: headline::parents(&stage.path).map(|p| escape::readable(&p)),
             class: stage.verdict.as_str(),
             outcome: format!("{}{why}", headline::outcome(stage)),
-            before: format::or_dash(stage.baseline_median_s, format::duration),
-            now: format::or_dash(stage.candidate_s, format::duration),
-            ratio: format::or_dash(stage.ratio, format::ratio),
-            change: format::or_dash(stage.increase_s, format::change),
+            before: number_format::or_dash(stage.baseline_median_s, number_format::duration),
+            now: number_format::or_dash(stage.candidate_s, number_format::duration),
+            ratio: number_format::or_dash(stage.ratio, number_format::ratio),
+            change: number_format::or_dash(stage.increase_s, number_format::change),
             sure: headline::certainty(stage),
             critical: stage.critical,
-            reason: if stage.reason.is_empty() { String::new() } else { escape::readable(&stage.reason) },
+            reason,
             place: stage.location.as_ref().map(place),
-            runs: format!("{} of {}", format::number(stage.samples), format::number(stage.baseline_samples)),
+            runs: format!(
+                "{} of {}",
+                number_format::number(stage.samples),
+                number_format::number(stage.baseline_samples)
+            ),
             spark: chart::sparkline(&stage.history_s, stage.history_candidates, &name),
             name,
         }

@@ -17,7 +17,7 @@ use pacegate_engine::model::comparison::RunVerdict;
 use pacegate_engine::model::run::Lineage;
 use pacegate_engine::model::time::Timestamp;
 
-use super::{escape, format, headline};
+use super::{escape, headline, number_format};
 
 /// Values for the frame of every page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -114,7 +114,7 @@ impl RepositoryRow {
     }
 
     fn count(&self) -> String {
-        format::number(self.runs)
+        number_format::number(self.runs)
     }
 
     fn last(&self) -> String {
@@ -124,7 +124,7 @@ impl RepositoryRow {
 
 /// `2026-11-22 12:05`, in UTC. The column's heading says UTC.
 fn when(time: Timestamp) -> String {
-    let text = format::minute(time);
+    let text = number_format::minute(time);
     text.strip_suffix(" UTC").unwrap_or(&text).to_owned()
 }
 

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::{Site, lineage, when};
-use crate::{escape, format, waterfall};
+use crate::{escape, note, number_format, waterfall};
 use pacegate_engine::model::run::PipelineRun;
 use pacegate_engine::model::stage::{Frame, StageError, StageKey, StageSample};
 use pacegate_engine::model::time::Timestamp;
@@ -51,7 +51,7 @@ impl RunPage {
     fn facts(&self) -> Vec<(&'static str, String)> {
         vec![
             ("Result", self.run.result.as_str().to_owned()),
-            ("Took", format::duration_ns(self.run.duration_ns)),
+            ("Took", number_format::duration_ns(self.run.duration_ns)),
             ("Started (UTC)", when(self.run.started_at)),
             ("Branch or PR", lineage(&self.run.lineage)),
             ("Commit", self.run.head_sha.short().to_owned()),
@@ -66,7 +66,7 @@ impl RunPage {
             RawTrace::KeptBy(by) if by == "reported" => "kept: its comparison was reported".to_owned(),
             RawTrace::KeptBy(by) => format!("kept by the policy {}", escape::readable(by)),
             RawTrace::Until(None) => "kept for its first days".to_owned(),
-            RawTrace::Until(Some(time)) => format!("kept until {}", format::minute(*time)),
+            RawTrace::Until(Some(time)) => format!("kept until {}", number_format::minute(*time)),
             RawTrace::Dropped => "deleted; the measured durations are kept".to_owned(),
         }
     }
@@ -85,6 +85,6 @@ impl RunPage {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.run.notes.iter().map(|note| escape::readable(note)).collect()
+        self.run.notes.iter().map(|note| escape::readable(&note::sentence(note))).collect()
     }
 }

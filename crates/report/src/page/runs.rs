@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::{Badge, Site, Start, lineage, when};
-use crate::{chart, escape, format};
+use crate::{chart, escape, number_format};
 use pacegate_engine::model::comparison::RunVerdict;
 use pacegate_engine::model::ids::RepoName;
 use pacegate_engine::model::run::{PipelineRun, RunResult};
@@ -103,7 +103,7 @@ impl RunRow {
     }
 
     fn took(&self) -> String {
-        format::duration_ns(self.run.duration_ns)
+        number_format::duration_ns(self.run.duration_ns)
     }
 
     fn badge(&self) -> Option<Badge> {

@@ -1,7 +1,7 @@
 //! The advice of a replay: which mode to use, and how to find smaller slowdowns. Each sentence has the
 //! number it is based on.
 
-use super::{format, percent};
+use super::{number_format, percent};
 use pacegate_engine::gate::replay::summary::Replay;
 use pacegate_engine::gate::replay::{MIN_SLOWED_S, SIZES};
 
@@ -25,7 +25,7 @@ pub(super) fn advice(replay: &Replay) -> Vec<String> {
         format!(
             "- Begin with `mode: advisory`: {} independent pull requests can't distinguish {rate} from {}. Replay again \
              when the history is longer.",
-            format::number(replay.independent),
+            number_format::number(replay.independent),
             percent(Some(replay.alarm_interval.1))
         )
     } else if alarms > RARE {

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::stage_name;
+use crate::sentence::history_change;
 use pacegate_engine::gate::replay::SIZES;
 use pacegate_engine::gate::replay::incumbents::Rule;
 use pacegate_engine::gate::replay::summary::{Change, Matched, Performance, Rates, Replay};
@@ -75,7 +76,7 @@ impl From<&HistoryChange> for LastingChangeJson {
             to_sha: change.to_sha.to_string(),
             since: change.since.to_rfc3339(),
             runs: change.runs,
-            sentence: change.sentence(),
+            sentence: history_change(change),
         }
     }
 }

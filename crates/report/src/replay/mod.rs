@@ -6,7 +6,8 @@ pub mod json;
 #[cfg(test)]
 mod tests;
 
-use super::{escape, format};
+use super::sentence::history_change;
+use super::{escape, number_format};
 use pacegate_engine::gate::replay::incumbents::Rule;
 use pacegate_engine::gate::replay::outlook::MAX_RATIO;
 use pacegate_engine::gate::replay::summary::{Performance, Rates, Replay};
@@ -45,7 +46,11 @@ pub fn text(pipeline: &str, replay: &Replay) -> String {
         blocks.push(format!("Advice\n{}", advice::advice(replay).join("\n")));
     }
     let title = escape::readable(pipeline);
-    format!("Replay of {title}: {}\n\n{}\n", format::count(replay.runs, "run", "runs"), blocks.join("\n\n"))
+    format!(
+        "Replay of {title}: {}\n\n{}\n",
+        number_format::count(replay.runs, "run", "runs"),
+        blocks.join("\n\n")
+    )
 }
 
 /// A share in percent, with a decimal below ten.
@@ -66,7 +71,7 @@ fn too_short(replay: &Replay) -> String {
             replay.settings.commits,
             match replay.missing_runs {
                 1 => "1 is".to_owned(),
-                n => format!("{} are", format::number(n)),
+                n => format!("{} are", number_format::number(n)),
             },
         );
     }
@@ -85,7 +90,7 @@ fn headline(replay: &Replay) -> String {
     format!(
         "On this history Pacegate would have raised {confirmed} of {}; the rule \"25% above the mean\", which one run can \
          break, would have alarmed on {}.",
-        format::count(replay.replayed, "unchanged pull request", "unchanged pull requests"),
+        number_format::count(replay.replayed, "unchanged pull request", "unchanged pull requests"),
         percent(percent_25.single),
     )
 }
@@ -96,13 +101,13 @@ fn caveats(replay: &Replay) -> String {
     let mut lines = vec![
         format!(
             "Each pull request consists of {} in a row, compared with the history before them.",
-            format::count(replay.settings.commits, "run", "runs")
+            number_format::count(replay.settings.commits, "run", "runs")
         ),
         "This history has no labels: a real slowdown counts as an alarm here, for every rule.".to_owned(),
         if replay.independent < replay.replayed {
             format!(
                 "Neighbouring pull requests share runs. The {} that do not put Pacegate's rate {range}.",
-                format::number(replay.independent)
+                number_format::number(replay.independent)
             )
         } else {
             format!("These pull requests put Pacegate's rate {range}.")
@@ -112,14 +117,14 @@ fn caveats(replay: &Replay) -> String {
     if tried < replay.possible {
         lines.push(format!(
             "{} pull requests were tried of {} that are possible, evenly spread (`--limit`).",
-            format::number(tried),
-            format::number(replay.possible)
+            number_format::number(tried),
+            number_format::number(replay.possible)
         ));
     }
     if replay.skipped > 0 {
         lines.push(format!(
             "{} left out: fewer than {WARM_UP} comparable runs are before them, within the days that the policy allows.",
-            format::count(replay.skipped, "pull request was", "pull requests were"),
+            number_format::count(replay.skipped, "pull request was", "pull requests were"),
         ));
     }
     if replay.settings.commits < 2 {
@@ -160,7 +165,7 @@ fn rules(replay: &Replay) -> String {
     format!(
         "ALARMS: the share of unchanged pull requests. +10% and so on: of {} in which one stage was made slower \
          by this much, the share in which it was found.\n{}",
-        format::number(replay.slowed),
+        number_format::number(replay.slowed),
         table(&rows)
     )
 }
@@ -173,12 +178,12 @@ fn alarms(replay: &Replay) -> String {
         vec![["STAGE", "SLOWER", "BY", "CONFIRMED AT", "RUN", "PULL REQUESTS"].map(str::to_owned).to_vec()];
     rows.extend(replay.changes.iter().take(ALARMS_SHOWN).map(|change| {
         vec![
-            format::tail(&escape::readable(&stage_name(&change.finding.path)), NAME_WIDTH),
-            format::ratio(change.finding.ratio),
-            format::change(change.finding.increase_s),
+            number_format::tail(&escape::readable(&stage_name(&change.finding.path)), NAME_WIDTH),
+            number_format::ratio(change.finding.ratio),
+            number_format::change(change.finding.increase_s),
             change.at.to_rfc3339(),
-            format::tail(&escape::readable(&change.run.0), 24),
-            format::number(change.pull_requests),
+            number_format::tail(&escape::readable(&change.run.0), 24),
+            number_format::number(change.pull_requests),
         ]
     }));
     let shown = if replay.changes.len() > ALARMS_SHOWN {
@@ -188,7 +193,7 @@ fn alarms(replay: &Replay) -> String {
     };
     format!(
         "What raised confirmed alarms ({}{shown}): was it real?\n{}",
-        format::count(replay.changes.len(), "place", "places"),
+        number_format::count(replay.changes.len(), "place", "places"),
         table(&rows)
     )
 }
@@ -202,7 +207,7 @@ fn history(replay: &Replay) -> Option<String> {
         .history
         .iter()
         .take(CHANGES_SHOWN)
-        .map(|change| format!("  {}", escape::readable(&change.sentence())))
+        .map(|change| format!("  {}", escape::readable(&history_change(change))))
         .collect();
     let shown = if replay.history.len() > CHANGES_SHOWN {
         format!("; the newest {CHANGES_SHOWN}")
@@ -211,7 +216,7 @@ fn history(replay: &Replay) -> Option<String> {
     };
     Some(format!(
         "Lasting changes on this branch ({}{shown})\n{}",
-        format::count(replay.history.len(), "change", "changes"),
+        number_format::count(replay.history.len(), "change", "changes"),
         lines.join("\n")
     ))
 }
@@ -223,17 +228,17 @@ fn stages(replay: &Replay) -> Option<String> {
     let mut rows = vec![["STAGE", "MEDIAN", "RUNS", "FOUND FROM", "THAT IS"].map(str::to_owned).to_vec()];
     rows.extend(replay.stages.iter().take(STAGES_SHOWN).map(|stage| {
         vec![
-            format::tail(&escape::readable(&stage_name(&stage.path)), NAME_WIDTH),
-            format::duration(stage.median_s),
-            format::number(stage.runs),
-            format::or_dash(stage.detectable_ratio, format::ratio),
-            format::or_dash(stage.detectable_increase_s, format::change),
+            number_format::tail(&escape::readable(&stage_name(&stage.path)), NAME_WIDTH),
+            number_format::duration(stage.median_s),
+            number_format::number(stage.runs),
+            number_format::or_dash(stage.detectable_ratio, number_format::ratio),
+            number_format::or_dash(stage.detectable_increase_s, number_format::change),
         ]
     }));
     let shown = if replay.stages.len() > STAGES_SHOWN {
-        format!("the {STAGES_SHOWN} longest of {} stages", format::number(replay.stages.len()))
+        format!("the {STAGES_SHOWN} longest of {} stages", number_format::number(replay.stages.len()))
     } else {
-        format::count(replay.stages.len(), "stage", "stages")
+        number_format::count(replay.stages.len(), "stage", "stages")
     };
     Some(format!(
         "The smallest slowdown that two usual runs would confirm today ({shown}; -: none up to {MAX_RATIO:.0}x)\n{}",

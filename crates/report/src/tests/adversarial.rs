@@ -7,6 +7,8 @@ use pulldown_cmark::{Event, Options, Parser, Tag};
 use super::*;
 use crate::check::{NotJudged, WaitedRun, WaitedState, Waiting, gave_up, pending};
 use crate::comment::{Comment, MARKER};
+use pacegate_engine::model::note::Note;
+use pacegate_engine::model::reason::{ErrorReason, ExclusionReason, StageFact};
 
 /// Known attacks, and syntax that only GitHub has.
 const FRAGMENTS: [&str; 56] = [
@@ -171,19 +173,19 @@ fn named(name: &str) -> RunComparison {
     let mut comparison = comparison();
     for stage in &mut comparison.stages {
         stage.path = path(&[name, name, name]);
-        stage.reason = name.into();
+        stage.reason = vec![StageFact::Text(name.into())];
         stage.location = Some(Location { path: name.into(), line: 3 });
     }
-    comparison.stages[5].verdict = StageVerdict::NotComparable(name.into());
+    comparison.stages[5].verdict = StageVerdict::NotComparable;
     for error in &mut comparison.errors {
         error.path = path(&[name]);
         error.error_type = name.into();
         error.message = name.into();
-        error.reason = name.into();
+        error.reason = Some(ErrorReason::Text(name.into()));
         error.location = Some(Location { path: name.into(), line: 3 });
     }
-    comparison.baseline.excluded[0].reason = name.into();
-    comparison.notes = vec![name.into()];
+    comparison.baseline.excluded[0].reason = ExclusionReason::Text(name.into());
+    comparison.notes = vec![Note::Text(name.into())];
     comparison.structure = structure::changes(name);
     comparison.policy.source = PolicySource::File { path: name.into(), branch: name.into() };
     comparison

@@ -8,6 +8,8 @@ use insta::assert_snapshot;
 use super::*;
 use crate::annotations::Annotation;
 use crate::check::{NotJudged, WaitedRun, WaitedState, Waiting, gave_up, pending};
+use pacegate_engine::model::note::Note;
+use pacegate_engine::model::reason::{ErrorReason, ExclusionReason, StageFact};
 
 /// A mention, a reference, a comment, a table cell, a code span, a link and a direction mark.
 const NAME: &str = "@octocat #1 <!-- | `x` [y](http://e.example) \u{202e}\n";
@@ -18,7 +20,7 @@ fn adversarial_report() -> Report {
     comparison.stages.truncate(3);
     for stage in &mut comparison.stages {
         stage.path = path(&[NAME, NAME]);
-        stage.reason = NAME.into();
+        stage.reason = vec![StageFact::Text(NAME.into())];
         stage.location = Some(Location { path: NAME.trim_end().into(), line: 3 });
     }
     comparison.stages[0].decision = Some(decided::accepted(NAME, NAME));
@@ -27,12 +29,12 @@ fn adversarial_report() -> Report {
         error.path = path(&[NAME]);
         error.error_type = NAME.into();
         error.message = NAME.into();
-        error.reason = NAME.into();
+        error.reason = Some(ErrorReason::Text(NAME.into()));
         error.location = Some(Location { path: NAME.trim_end().into(), line: 3 });
     }
     comparison.baseline.excluded.truncate(1);
-    comparison.baseline.excluded[0].reason = NAME.into();
-    comparison.notes = vec![NAME.into()];
+    comparison.baseline.excluded[0].reason = ExclusionReason::Text(NAME.into());
+    comparison.notes = vec![Note::Text(NAME.into())];
     comparison.policy.source = PolicySource::File { path: NAME.into(), branch: NAME.into() };
     report(comparison)
 }

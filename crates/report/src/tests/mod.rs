@@ -11,7 +11,10 @@ mod structure;
 
 use super::*;
 use pacegate_engine::model::comparison::{BaselineSummary, Exclusion, Location, WallClock};
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::policy::{PolicyFacts, PolicySource};
+use pacegate_engine::model::reason::{ErrorReason, ExclusionReason, StageFact};
+use pacegate_engine::model::run::RunResult;
 
 pub(super) fn key(parts: &[&str]) -> StageKey {
     StageKey::from_path(&path(parts))
@@ -43,7 +46,7 @@ pub(super) fn stage(parts: &[&str], verdict: StageVerdict, before: f64, ratio: f
         critical: false,
         explained_by: None,
         decision: None,
-        reason: String::new(),
+        reason: Vec::new(),
         location: None,
         history_s,
         history_candidates: 2,
@@ -59,15 +62,16 @@ pub(super) fn error(parts: &[&str], verdict: ErrorVerdict) -> ErrorComparison {
         message: "Connection refused: db:5432".into(),
         verdict,
         candidate_runs: if verdict == ErrorVerdict::New { 2 } else { 1 },
-        baseline_runs_with: if verdict == ErrorVerdict::Flaky { 6 } else { 0 },
+        baseline_runs_with: match verdict {
+            ErrorVerdict::Flaky => 6,
+            ErrorVerdict::Known => 60,
+            ErrorVerdict::New | ErrorVerdict::Suspect => 0,
+        },
         baseline_runs: 143,
-        reason: match verdict {
-            ErrorVerdict::New => "never in 143 runs of the base branch, in 2 runs of this change",
-            ErrorVerdict::Suspect => "never in 143 runs of the base branch, in 1 run of this change",
-            ErrorVerdict::Flaky => "flaky: in 6 of 143 runs of the base branch",
-            ErrorVerdict::Known => "known: in 60 of 143 runs of the base branch",
-        }
-        .into(),
+        reason: Some(match verdict {
+            ErrorVerdict::New | ErrorVerdict::Suspect => ErrorReason::Unseen,
+            ErrorVerdict::Flaky | ErrorVerdict::Known => ErrorReason::SeenBefore,
+        }),
         decision: None,
         location: None,
     }
@@ -77,7 +81,8 @@ pub(super) fn error(parts: &[&str], verdict: ErrorVerdict) -> ErrorComparison {
 pub(super) fn comparison() -> RunComparison {
     let mut test = stage(&["CI", "test", "Integration tests"], StageVerdict::Regressed, 20.7, 1.6);
     test.critical = true;
-    test.reason = "Both runs of this change were slower than 60 of 60 earlier runs.".into();
+    test.reason =
+        vec![StageFact::Text("Both runs of this change were slower than 60 of 60 earlier runs.".into())];
     test.location = Some(Location { path: ".github/workflows/ci.yml".into(), line: 41 });
     let mut job = stage(&["CI", "test"], StageVerdict::Regressed, 95.0, 1.13);
     job.critical = true;
@@ -97,7 +102,8 @@ pub(super) fn comparison() -> RunComparison {
     };
     let mut refused = error(&["CI", "test", "Integration tests"], ErrorVerdict::New);
     refused.location = Some(Location { path: "src/orders.py".into(), line: 88 });
-    let skipped = StageVerdict::NotComparable("it was skipped".into());
+    let mut skipped = stage(&["CI", "deploy"], StageVerdict::NotComparable, 9.0, 1.0);
+    skipped.reason = vec![StageFact::Incomplete { result: RunResult::Skip }];
     RunComparison {
         verdict: RunVerdict::Regressed,
         repo: "acme/shop".parse().expect("a name"),
@@ -108,8 +114,8 @@ pub(super) fn comparison() -> RunComparison {
             from_sha: "1111111aaaa".parse().ok(),
             to_sha: "2222222bbbb".parse().ok(),
             excluded: vec![
-                Exclusion { reason: "failed".into(), runs: 3 },
-                Exclusion { reason: "another kind of runner".into(), runs: 1 },
+                Exclusion { reason: ExclusionReason::Failed, runs: 3 },
+                Exclusion { reason: ExclusionReason::Text("another kind of runner".into()), runs: 1 },
             ],
         },
         runner_factor: Some(1.04),
@@ -124,12 +130,12 @@ pub(super) fn comparison() -> RunComparison {
             test,
             stage(&["CI", "build"], StageVerdict::Improved, 40.0, 0.8),
             stage(&["CI", "build", "Compile"], StageVerdict::Pass, 21.0, 1.01),
-            stage(&["CI", "deploy"], skipped, 9.0, 1.0),
+            skipped,
             new,
         ],
         errors: vec![error(&["CI", "lint", "Run clippy"], ErrorVerdict::Flaky), refused],
         structure: vec![],
-        notes: vec!["The base commit has no run; its nearest measured ancestor was used.".into()],
+        notes: vec![Note::Text("The base commit has no run; its nearest measured ancestor was used.".into())],
         policy: PolicyFacts {
             source: PolicySource::File { path: ".github/pacegate.yml".into(), branch: "main".into() },
             ..PolicyFacts::default()
@@ -169,19 +175,19 @@ pub(super) fn adversarial() -> RunComparison {
     let mut comparison = comparison();
     for stage in &mut comparison.stages {
         stage.path = path(&[ADVERSARIAL_NAME, ADVERSARIAL_NAME, ADVERSARIAL_NAME]);
-        stage.reason = ADVERSARIAL_NAME.into();
+        stage.reason = vec![StageFact::Text(ADVERSARIAL_NAME.into())];
         stage.explained_by = None;
     }
-    comparison.stages[5].verdict = StageVerdict::NotComparable(ADVERSARIAL_NAME.into());
+    comparison.stages[5].verdict = StageVerdict::NotComparable;
     for error in &mut comparison.errors {
         error.path = path(&[ADVERSARIAL_NAME]);
         error.error_type = ADVERSARIAL_NAME.into();
         error.message = ADVERSARIAL_NAME.into();
-        error.reason = ADVERSARIAL_NAME.into();
+        error.reason = Some(ErrorReason::Text(ADVERSARIAL_NAME.into()));
         error.location = Some(Location { path: "../../etc/passwd".into(), line: 0 });
     }
-    comparison.baseline.excluded[0].reason = ADVERSARIAL_NAME.into();
-    comparison.notes = vec![ADVERSARIAL_NAME.into()];
+    comparison.baseline.excluded[0].reason = ExclusionReason::Text(ADVERSARIAL_NAME.into());
+    comparison.notes = vec![Note::Text(ADVERSARIAL_NAME.into())];
     comparison.structure = structure::changes(ADVERSARIAL_NAME);
     comparison
 }
@@ -202,7 +208,7 @@ pub(super) fn overflowing() -> RunComparison {
             );
             stage.key = StageKey::from_stored(format!("v1|{i}"));
             stage.path = names.to_vec();
-            stage.reason.clone_from(&long);
+            stage.reason = vec![StageFact::Text(long.clone())];
             stage.location = Some(Location { path: "ci.yml".into(), line: 1 });
             stage
         })
@@ -212,15 +218,15 @@ pub(super) fn overflowing() -> RunComparison {
             let mut error = error(&["a"], ErrorVerdict::New);
             error.error_type.clone_from(&long);
             error.message.clone_from(&long);
-            error.reason.clone_from(&long);
+            error.reason = Some(ErrorReason::Text(long.clone()));
             error.location = Some(Location { path: long.clone(), line: 1 });
             error.path = vec![long.clone()];
             error
         })
         .collect();
-    comparison.notes = vec![long.clone(); 500];
+    comparison.notes = vec![Note::Text(long.clone()); 500];
     comparison.structure = (0..100).flat_map(|_| structure::changes(&long)).collect();
-    comparison.baseline.excluded = vec![Exclusion { reason: long, runs: 1 }; 500];
+    comparison.baseline.excluded = vec![Exclusion { reason: ExclusionReason::Text(long), runs: 1 }; 500];
     comparison
 }
 

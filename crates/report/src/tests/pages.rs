@@ -8,6 +8,7 @@ use crate::page::{
 };
 use pacegate_engine::model::environment::RunnerClass;
 use pacegate_engine::model::ids::RunId;
+use pacegate_engine::model::note::{Note, Repair};
 use pacegate_engine::model::run::{Lineage, PipelineRun, RunResult};
 use pacegate_engine::model::stage::{StageError, StageKind, StageSample};
 use pacegate_engine::model::time::Timestamp;
@@ -33,7 +34,7 @@ fn run(i: i64, result: RunResult, lineage: Lineage, pipeline: &str) -> PipelineR
         started_at: Timestamp(NOW.0 - i * 3_700_000_000),
         duration_ns: 131_000_000_000 + (i * 7 % 5) * 2_000_000_000,
         workflow_path: None,
-        notes: vec!["1 span ended before beginning: taken as of zero length".into()],
+        notes: vec![Note::Repaired { repair: Repair::Reversed, spans: 1 }],
     }
 }
 

@@ -7,6 +7,7 @@ use crate::comment::Comment;
 use crate::json::VerdictJson;
 use crate::terminal::Colour;
 use pacegate_engine::model::policy::Alias;
+use pacegate_engine::model::structure::RenameEvidence;
 use pacegate_engine::model::structure::{Change, EachTime, Repetition, Side, StructuralChange};
 
 /// One change of each kind, with stages of this name.
@@ -14,7 +15,7 @@ pub(super) fn changes(name: &str) -> Vec<StructuralChange> {
     let made = |parts: &[&str], change| StructuralChange { key: key(parts), path: path(parts), change };
     let renamed = Change::Renamed {
         from: path(&["CI", "unit"]),
-        evidence: vec!["at the same place".into(), format!("looks like {name}")],
+        evidence: vec![RenameEvidence::SamePlace, RenameEvidence::Text(format!("looks like {name}"))],
         alias: Some(Alias { from: "CI / unit".into(), to: format!("CI / {name}") }),
     };
     let moved = Change::Reordered { sibling: path(&["CI", name]), now: Side::After, runs: 58, of: 60 };

@@ -3,6 +3,7 @@
 
 use crate::{StoreError, Tx, on_db};
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId, RunId, TraceId};
+use pacegate_engine::model::note::Note;
 
 impl Tx {
     /// Assigns the runs of a pull request's head to it, even if they name another branch or pull
@@ -98,7 +99,7 @@ impl Tx {
         &mut self,
         repo: RepoId,
         trace: TraceId,
-        note: &str,
+        note: &Note,
     ) -> Result<bool, StoreError> {
         let unreadable = |e| StoreError::unreadable("a run's notes", e);
         let found: Option<String> = on_db!(self, conn => {
@@ -109,11 +110,11 @@ impl Tx {
                 .await?
         });
         let Some(found) = found else { return Ok(false) };
-        let mut notes: Vec<String> = serde_json::from_str(&found).map_err(unreadable)?;
-        if notes.iter().any(|known| known == note) {
+        let mut notes: Vec<Note> = serde_json::from_str(&found).map_err(unreadable)?;
+        if notes.contains(note) {
             return Ok(true);
         }
-        notes.push(note.to_owned());
+        notes.push(note.clone());
         let notes = serde_json::to_string(&notes).map_err(unreadable)?;
         on_db!(self, conn => {
             sqlx::query("UPDATE runs SET notes = $1 WHERE repo_id = $2 AND trace_id = $3")

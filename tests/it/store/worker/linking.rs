@@ -3,6 +3,7 @@
 
 use std::sync::atomic::AtomicU8;
 
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::run::{Lineage, RunResult};
 use pacegate_engine::model::span::SpanLink;
 use pacegate_store::{RunFilter, StoredRun};
@@ -265,7 +266,11 @@ store_test!(sixty_linked_traces_are_one_run_of_fifty, async |store: &Store| -> O
     .await;
     let runs = runs(store, repo).await?;
     assert_eq!(runs.len(), 1);
-    assert!(runs[0].run.notes.iter().any(|note| note.contains("10 more linked traces")), "{:?}", runs[0].run);
+    assert!(
+        matches!(runs[0].run.notes[..], [Note::LinkedTracesLeftOut { traces: 10, .. }]),
+        "{:?}",
+        runs[0].run
+    );
     let samples = store.read().await?.samples(repo, &runs[0].run.id).await?;
     let spans: u32 = samples.iter().map(|sample| sample.count).sum();
     assert_eq!(spans, 150);
@@ -288,14 +293,14 @@ store_test!(trace_without_root_becomes_incomplete_run, async |store: &Store| -> 
     .await;
     let incomplete = runs(store, repo).await?.remove(0).run;
     assert_eq!((incomplete.pipeline.as_str(), incomplete.result), ("build", RunResult::Error));
-    assert!(incomplete.notes[0].contains("root span never came"), "{:?}", incomplete.notes);
+    assert_eq!(incomplete.notes[0], Note::RootMissing);
     bench.push(repo, spans).await?;
     bench.pass(SETTLE);
     bench.drained().await?;
     let whole = runs(store, repo).await?;
     assert_eq!(whole.len(), 1);
     assert_eq!((&whole[0].run.id, whole[0].run.result), (&incomplete.id, RunResult::Success));
-    assert_eq!(whole[0].run.notes, Vec::<String>::new());
+    assert_eq!(whole[0].run.notes, []);
     worker.stop().await;
     Ok(())
 });
@@ -333,7 +338,7 @@ store_test!(too_frequent_spans_are_noted_as_left_out, async |store: &Store| -> O
     bench.drained().await?;
     let run = runs(store, repo).await?.remove(0);
     assert_eq!(run.collections, 20);
-    let notes = run.run.notes.iter().filter(|note| note.contains("were left out")).count();
+    let notes = run.run.notes.iter().filter(|note| **note == Note::LateSpansLeftOut).count();
     assert_eq!(notes, 1, "{:?}", run.run.notes);
     worker.stop().await;
     Ok(())

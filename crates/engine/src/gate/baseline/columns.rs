@@ -1,5 +1,5 @@
-//! The baseline turned from runs into stages: for each stage its samples over the runs. Sparse,
-//! because a stage may be in few runs. Renamed stages are joined to their new name here.
+//! The baseline's runs turned into columns: for each stage its samples over the runs. A column is
+//! sparse, because a stage may be in few runs. Renamed stages get their new name here.
 
 use std::collections::HashMap;
 
@@ -9,34 +9,32 @@ use crate::model::stage::{CacheState, StageKey, StageKind};
 
 /// One stage over the runs.
 pub(crate) struct Column {
-    /// Identity.
     pub key: StageKey,
-    /// What people read.
+    /// Names, pipeline first.
     pub path: Vec<String>,
-    /// The stage that holds it.
     pub parent: Option<StageKey>,
-    /// Of the runs in which it succeeded.
+    /// From the runs in which it succeeded.
     pub samples: Vec<ColumnSample>,
-    /// Positions of all runs that have it, however it ended.
+    /// Positions of all runs that have it, with any result.
     pub present: Vec<usize>,
-    /// It holds no other stage.
+    /// It has no children.
     pub is_leaf: bool,
     /// Started by a message.
     pub asynchronous: bool,
-    /// Of a workflow of GitHub Actions: its run, jobs and steps are GitHub's word, and what is
-    /// below its steps was sent by the jobs.
+    /// It belongs to a GitHub Actions workflow: GitHub stated its run, jobs and steps, and the
+    /// jobs sent everything below the steps.
     pub of_workflow: bool,
 }
 
-/// A step's place in the path of a workflow's stage: pipeline, job, step.
+/// Length of a step's path: pipeline, job, step.
 const STEP_DEPTH: usize = 3;
 
 impl Column {
-    /// Whether it tells how fast its machine was. A leaf does; of a workflow, if `by_steps`, a step
-    /// does, as GitHub saw it, and never its parts: a hundred test cases of one step are no hundred
-    /// witnesses, and who runs them could speak for all of the machine.
+    /// Whether runner speed is estimated from it. A leaf is used. With `by_steps`, a workflow's steps
+    /// are used with GitHub's own times, and nothing below them. A hundred test cases of one step are
+    /// not a hundred independent measurements, and the job that sent them could set the estimate.
     #[must_use]
-    pub(crate) fn tells_of_the_machine(&self, by_steps: bool) -> bool {
+    pub(crate) fn indicates_runner_speed(&self, by_steps: bool) -> bool {
         let stands_alone =
             if by_steps { !self.is_part_of_step() && (self.is_leaf || self.is_step()) } else { self.is_leaf };
         !self.asynchronous && stands_alone
@@ -60,9 +58,8 @@ impl Column {
 pub(crate) struct ColumnSample {
     /// Position of the run.
     pub run: usize,
-    /// How long it took.
     pub seconds: f64,
-    /// What its cache had, where that was said.
+    /// Whether its cache hit; none where its spans do not state it.
     pub cache: Option<CacheState>,
 }
 
@@ -70,7 +67,6 @@ pub(crate) struct ColumnSample {
 pub(crate) struct Columns {
     /// In order of first appearance.
     pub list: Vec<Column>,
-    /// How many runs there are.
     pub runs: usize,
     place: HashMap<StageKey, usize>,
 }
@@ -95,12 +91,12 @@ pub(crate) fn renamed(path: &[String], policy: &GatePolicy) -> Option<Vec<String
 }
 
 impl Columns {
-    /// Of runs oldest first.
+    /// The columns of runs, which are oldest first.
     #[must_use]
     pub(crate) fn of(runs: &[MeasuredRun], policy: &GatePolicy) -> Self {
         let mut columns = Self { list: Vec::new(), runs: runs.len(), place: HashMap::new() };
         for (at, run) in runs.iter().enumerate() {
-            // Waiting for a runner is neither judged nor a witness of the runner's speed.
+            // Waiting for a runner is not judged, and no runner speed is estimated from it.
             for sample in run.stages.iter().filter(|s| s.kind == StageKind::Work) {
                 let new_path = renamed(&sample.path, policy);
                 let (key, path, parent) = match new_path {
@@ -124,7 +120,7 @@ impl Columns {
                     columns.list.len() - 1
                 });
                 let column = &mut columns.list[i];
-                // A rename may meet the new name in the same run: the first one counts.
+                // The same run may also have the new name: the first one counts.
                 if column.present.last() == Some(&at) {
                     continue;
                 }
@@ -144,8 +140,7 @@ impl Columns {
         columns
     }
 
-    /// Position of the stage that holds a stage: one with a shorter path, so that walking up
-    /// always ends.
+    /// Position of a stage's parent. The parent's path is shorter, so that walking up always ends.
     #[must_use]
     pub(crate) fn parent_of(&self, i: usize) -> Option<usize> {
         let parent = *self.place.get(self.list[i].parent.as_ref()?)?;
@@ -159,7 +154,7 @@ mod tests {
     use crate::gate::tests::fixture::{path, run, stage};
 
     #[test]
-    fn a_renamed_stage_and_what_it_holds_keep_their_history() {
+    fn renamed_stage_and_children_keep_history() {
         let policy =
             GatePolicy::from_yaml("aliases: [{from: \"ci / unit\", to: \"ci / test\"}]").expect("a policy");
         let old = run(
@@ -181,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_stages_are_present_and_no_samples() {
+    fn failed_stages_are_present_without_samples() {
         let mut failed = stage("ci", 0.0, 5.0);
         failed.result = RunResult::Failure;
         let columns = Columns::of(&[run(1, vec![failed])], &GatePolicy::default());

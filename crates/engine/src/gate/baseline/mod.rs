@@ -1,5 +1,5 @@
-//! Which past runs are comparable with a candidate, and why the others are not. Only green
-//! first attempts of the base branch can be a baseline: data of a pull request never is.
+//! Selects the past runs that are comparable with a candidate, with the reason for each run that is
+//! not. Only successful first attempts of the base branch are selected, never runs of a pull request.
 
 pub(crate) mod columns;
 pub(crate) mod rebase_level;
@@ -7,35 +7,36 @@ pub(crate) mod rebase_level;
 use crate::model::comparison::{BaselineSummary, Exclusion};
 use crate::model::history::AcceptedChange;
 use crate::model::ids::CommitSha;
+use crate::model::note::Note;
 use crate::model::policy::GatePolicy;
+use crate::model::reason::ExclusionReason;
 use crate::model::run::{Lineage, MeasuredRun, PipelineRun, RunResult};
 use crate::model::time::Timestamp;
 
 /// Runs of a pull request that are judged together: its newest pushes and their reruns.
 pub const CANDIDATE_RUNS: usize = 8;
 
-/// Of the base branch, so many runs more than the policy's are looked at: room for those that
-/// turn out not to be comparable (failed ones, reruns).
+/// Runs of the base branch that are read beyond the policy's number, because some turn out not to
+/// be comparable: failed runs, reruns.
 pub const ROOM_FOR_OTHERS: u32 = 100;
 
-/// The comparable past.
 #[derive(Debug, Clone, Default)]
 pub struct Baseline {
     /// Comparable runs, oldest first.
     pub runs: Vec<MeasuredRun>,
-    /// Further runs whose errors count as seen before, though their durations are not
-    /// comparable: a base run that failed proves that its error is old.
+    /// Further runs whose errors count as known, although their durations are not comparable: a
+    /// failed run of the base branch proves that its error is old.
     pub error_history: Vec<MeasuredRun>,
-    /// Slowdowns that were accepted: what came before them teaches scatter, not level.
+    /// Slowdowns that were accepted. Samples from before them are used for scatter, not for level.
     pub accepted: Vec<AcceptedChange>,
     /// Runs that could not be a baseline, the most frequent reason first.
     pub excluded: Vec<Exclusion>,
 }
 
 impl Baseline {
-    /// For comparing files: every run was given as baseline, so its branch, age and kind of
-    /// runner are not asked. Failed runs and later attempts are still left out. Runs of one
-    /// pipeline are expected; they may come in any order.
+    /// The baseline of a comparison of files. Every run was given as baseline, so branch, age and kind
+    /// of runner are not checked. Failed runs and later attempts are still left out. The runs are of
+    /// one pipeline, in any order.
     #[must_use]
     pub fn of_files(runs: Vec<MeasuredRun>) -> Self {
         let mut sorting = Sorting::default();
@@ -48,30 +49,25 @@ impl Baseline {
         sorting.finish(usize::MAX)
     }
 
-    /// The one run that stands for the baseline where people look at one: the newest of the base
-    /// commit, else the newest of all.
+    /// The run to show as the baseline: the newest of the base commit, else the newest of all.
     #[must_use]
     pub fn standing_for(&self, base_sha: Option<&CommitSha>) -> Option<&PipelineRun> {
         let newest_first = || self.runs.iter().rev().map(|measured| &measured.run);
         newest_first().find(|run| Some(&run.head_sha) == base_sha).or_else(|| newest_first().next())
     }
 
-    /// A sentence when the commit that a change is to be merged into was not measured: the newest
+    /// The note when the commit into which a change is to be merged was not measured: the newest
     /// comparable run before the change stands in for it.
     #[must_use]
-    pub fn stand_in(&self, base_sha: &CommitSha) -> Option<String> {
+    pub fn stand_in(&self, base_sha: &CommitSha) -> Option<Note> {
         let newest = self.runs.last()?;
         let is_measured = self.runs.iter().any(|run| run.run.head_sha == *base_sha);
-        (!is_measured).then(|| {
-            format!(
-                "the base commit {} has no comparable run; the newest measured one before the change is {}",
-                base_sha.short(),
-                newest.run.head_sha.short()
-            )
+        (!is_measured).then(|| Note::BaseCommitUnmeasured {
+            base: base_sha.clone(),
+            newest: newest.run.head_sha.clone(),
         })
     }
 
-    /// What is told of it.
     #[must_use]
     pub fn summary(&self) -> BaselineSummary {
         let sha = |run: Option<&MeasuredRun>| run.map(|r| r.run.head_sha.clone());
@@ -84,10 +80,13 @@ impl Baseline {
     }
 }
 
-/// Chooses a candidate's baseline from `history`: green first attempts of the same pipeline on
-/// the same kind of runner and on `base_branch` (on `main` or `master` when it isn't known), not
-/// of the candidate's own commit, started no later than `as_of` and within the policy's days;
-/// of those the newest, as many as the policy says.
+/// Chooses a candidate's baseline from `history`: the newest of these runs, as many as the policy
+/// says:
+/// - successful first attempts of the same pipeline,
+/// - on the same kind of runner,
+/// - on `base_branch`, or on `main` or `master` when it isn't known,
+/// - of another commit than the candidate's,
+/// - started no later than `as_of` and within the policy's days.
 #[must_use]
 pub fn choose(
     history: Vec<MeasuredRun>,
@@ -104,20 +103,15 @@ pub fn choose(
         if past.id == candidate.id {
             continue;
         }
-        let elsewhere = not_of_the_base(past, candidate, base_branch, as_of).or_else(|| {
-            (past.started_at < oldest).then(|| {
-                format!(
-                    "older than {}",
-                    crate::gate::verdict::number_format::counted(rule.days as usize, "day")
-                )
-            })
-        });
+        let elsewhere = not_of_the_base(past, candidate, base_branch, as_of)
+            .or_else(|| (past.started_at < oldest).then_some(ExclusionReason::TooOld { days: rule.days }));
         if let Some(reason) = elsewhere {
             sorting.exclude(reason, None);
         } else if let Some(reason) = unfinished(past) {
             sorting.exclude(reason, Some(run));
         } else if past.runner != candidate.runner {
-            sorting.exclude(format!("on another kind of runner ({})", past.runner.describe()), Some(run));
+            let runner = past.runner.clone();
+            sorting.exclude(ExclusionReason::OtherRunner { runner }, Some(run));
         } else {
             sorting.baseline.runs.push(run);
         }
@@ -125,44 +119,40 @@ pub fn choose(
     sorting.finish(rule.runs as usize)
 }
 
-/// Why a run says nothing about the base branch's past, not even by its errors.
+/// Why a run is not part of the base branch's past, not even its errors.
 fn not_of_the_base(
     past: &PipelineRun,
     candidate: &PipelineRun,
     base_branch: Option<&str>,
     as_of: Timestamp,
-) -> Option<String> {
+) -> Option<ExclusionReason> {
     let on_base = |name: &str| match base_branch {
         Some(base) => name == base,
         None => matches!(name, "main" | "master"),
     };
-    let reason = if past.pipeline != candidate.pipeline {
-        "of another pipeline"
-    } else if past.head_sha == candidate.head_sha {
-        "of the commit that is judged"
-    } else {
-        match &past.lineage {
-            Lineage::PullRequest { .. } => "of a pull request",
-            Lineage::Unknown => "named no branch (set vcs.ref.head.name)",
-            Lineage::Branch { name } if !on_base(name) => "on another branch",
-            Lineage::Branch { .. } if past.started_at > as_of => "later than the change",
-            Lineage::Branch { .. } => return None,
-        }
-    };
-    Some(reason.to_owned())
+    if past.pipeline != candidate.pipeline {
+        return Some(ExclusionReason::OtherPipeline);
+    }
+    if past.head_sha == candidate.head_sha {
+        return Some(ExclusionReason::JudgedCommit);
+    }
+    match &past.lineage {
+        Lineage::PullRequest { .. } => Some(ExclusionReason::OfPullRequest),
+        Lineage::Unknown => Some(ExclusionReason::NoBranch),
+        Lineage::Branch { name } if !on_base(name) => Some(ExclusionReason::OtherBranch),
+        Lineage::Branch { .. } => (past.started_at > as_of).then_some(ExclusionReason::LaterThanChange),
+    }
 }
 
-/// Why the durations of a run are not those of a complete first attempt.
-fn unfinished(run: &PipelineRun) -> Option<String> {
-    let reason = match run.result {
-        RunResult::Success if run.attempt > 1 => "a rerun (attempt 2 or later)",
-        RunResult::Success => return None,
-        RunResult::Failure | RunResult::Error => "failed",
-        RunResult::Timeout => "timed out",
-        RunResult::Cancellation => "cancelled",
-        RunResult::Skip => "skipped",
-    };
-    Some(reason.to_owned())
+/// Why a run is not a complete first attempt.
+fn unfinished(run: &PipelineRun) -> Option<ExclusionReason> {
+    match run.result {
+        RunResult::Success => (run.attempt > 1).then_some(ExclusionReason::Rerun),
+        RunResult::Failure | RunResult::Error => Some(ExclusionReason::Failed),
+        RunResult::Timeout => Some(ExclusionReason::TimedOut),
+        RunResult::Cancellation => Some(ExclusionReason::Cancelled),
+        RunResult::Skip => Some(ExclusionReason::Skipped),
+    }
 }
 
 #[derive(Default)]
@@ -171,7 +161,7 @@ struct Sorting {
 }
 
 impl Sorting {
-    fn exclude(&mut self, reason: String, still_for_errors: Option<MeasuredRun>) {
+    fn exclude(&mut self, reason: ExclusionReason, still_for_errors: Option<MeasuredRun>) {
         let excluded = &mut self.baseline.excluded;
         match excluded.iter_mut().find(|e| e.reason == reason) {
             Some(exclusion) => exclusion.runs += 1,
@@ -185,7 +175,7 @@ impl Sorting {
         self.baseline.runs.sort_by(|a, b| (a.run.started_at, &a.run.id).cmp(&(b.run.started_at, &b.run.id)));
         let surplus = self.baseline.runs.len().saturating_sub(limit);
         for run in self.baseline.runs.drain(..surplus).collect::<Vec<_>>() {
-            self.exclude(format!("beyond the newest {limit}"), Some(run));
+            self.exclude(ExclusionReason::BeyondNewest { runs: limit }, Some(run));
         }
         self.baseline.excluded.sort_by(|a, b| (b.runs, &a.reason).cmp(&(a.runs, &b.reason)));
         self.baseline
@@ -216,48 +206,50 @@ mod tests {
     }
 
     #[test]
-    fn each_run_that_is_left_out_has_its_reason() {
+    fn excluded_run_has_reason() {
         let branch = |name: &str| Lineage::Branch { name: name.to_owned() };
-        let cases: Vec<(&str, Change)> = vec![
-            ("failed", Box::new(|r| r.result = RunResult::Failure)),
-            ("timed out", Box::new(|r| r.result = RunResult::Timeout)),
-            ("cancelled", Box::new(|r| r.result = RunResult::Cancellation)),
-            ("a rerun (attempt 2 or later)", Box::new(|r| r.attempt = 2)),
-            ("on another branch", Box::new(move |r| r.lineage = branch("feature"))),
-            ("of a pull request", Box::new(|r| r.lineage = Lineage::PullRequest { number: PrNumber(3) })),
-            ("named no branch (set vcs.ref.head.name)", Box::new(|r| r.lineage = Lineage::Unknown)),
+        let arm = RunnerClass { os: Some("linux".into()), arch: Some("arm64".into()), labels: vec![] };
+        let runner = arm.clone();
+        let cases: Vec<(ExclusionReason, Change)> = vec![
+            (ExclusionReason::Failed, Box::new(|r| r.result = RunResult::Failure)),
+            (ExclusionReason::TimedOut, Box::new(|r| r.result = RunResult::Timeout)),
+            (ExclusionReason::Cancelled, Box::new(|r| r.result = RunResult::Cancellation)),
+            (ExclusionReason::Rerun, Box::new(|r| r.attempt = 2)),
+            (ExclusionReason::OtherBranch, Box::new(move |r| r.lineage = branch("feature"))),
             (
-                "on another kind of runner (linux arm64)",
-                Box::new(|r| {
-                    r.runner =
-                        RunnerClass { os: Some("linux".into()), arch: Some("arm64".into()), labels: vec![] };
-                }),
+                ExclusionReason::OfPullRequest,
+                Box::new(|r| r.lineage = Lineage::PullRequest { number: PrNumber(3) }),
             ),
-            ("of another pipeline", Box::new(|r| r.pipeline = "other".into())),
-            ("of the commit that is judged", Box::new(|r| r.head_sha = past(CANDIDATE, |_| {}).run.head_sha)),
-            ("later than the change", Box::new(|r| r.started_at = Timestamp(i64::MAX))),
-            ("older than 90 days", Box::new(|r| r.started_at = Timestamp(0))),
+            (ExclusionReason::NoBranch, Box::new(|r| r.lineage = Lineage::Unknown)),
+            (ExclusionReason::OtherRunner { runner: arm.clone() }, Box::new(|r| r.runner = runner)),
+            (ExclusionReason::OtherPipeline, Box::new(|r| r.pipeline = "other".into())),
+            (ExclusionReason::JudgedCommit, Box::new(|r| r.head_sha = past(CANDIDATE, |_| {}).run.head_sha)),
+            (ExclusionReason::LaterThanChange, Box::new(|r| r.started_at = Timestamp(i64::MAX))),
+            (ExclusionReason::TooOld { days: 90 }, Box::new(|r| r.started_at = Timestamp(0))),
         ];
         for (reason, change) in cases {
             let baseline = chosen(vec![past(4_000, |_| {}), past(4_001, change)], Some("main"), "");
-            assert_eq!(baseline.runs.len(), 1, "{reason}");
-            assert_eq!(baseline.excluded, [Exclusion { reason: reason.to_owned(), runs: 1 }]);
+            assert_eq!(baseline.runs.len(), 1, "{reason:?}");
+            assert_eq!(baseline.excluded, [Exclusion { reason, runs: 1 }]);
         }
     }
 
     #[test]
-    fn the_newest_are_kept_oldest_first_whatever_the_order() {
+    fn newest_runs_are_kept_oldest_first() {
         let history = [4_003, 4_001, 4_004, 4_002].map(|n| past(n, |_| {})).to_vec();
         let baseline = chosen(history, Some("main"), "baseline: {runs: 3, days: 90}");
         let ids: Vec<&str> = baseline.runs.iter().map(|r| r.run.id.0.as_str()).collect();
         assert_eq!(ids, ["run-04002", "run-04003", "run-04004"]);
-        assert_eq!(baseline.excluded, [Exclusion { reason: "beyond the newest 3".into(), runs: 1 }]);
+        assert_eq!(
+            baseline.excluded,
+            [Exclusion { reason: ExclusionReason::BeyondNewest { runs: 3 }, runs: 1 }]
+        );
         let summary = baseline.summary();
         assert_eq!((summary.runs, summary.to_sha), (3, Some(past(4_004, |_| {}).run.head_sha)));
     }
 
     #[test]
-    fn without_a_known_base_main_and_master_are_meant() {
+    fn unknown_base_branch_means_main_or_master() {
         let on = |n, name: &str| past(n, |r| r.lineage = Lineage::Branch { name: name.to_owned() });
         let history = || vec![on(4_000, "main"), on(4_001, "master"), on(4_002, "develop")];
         assert_eq!(chosen(history(), None, "").runs.len(), 2);
@@ -265,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_failed_base_runs_are_history_and_those_of_pull_requests_are_not() {
+    fn only_base_runs_contribute_error_history() {
         let history = vec![
             past(4_000, |r| r.result = RunResult::Failure),
             past(4_001, |r| r.lineage = Lineage::PullRequest { number: PrNumber(2) }),
@@ -275,19 +267,21 @@ mod tests {
     }
 
     #[test]
-    fn an_unmeasured_base_commit_has_a_stand_in_that_is_named() {
+    fn unmeasured_base_commit_gets_named_stand_in() {
         let baseline = chosen(vec![past(4_000, |_| {}), past(4_001, |_| {})], Some("main"), "");
         let measured = baseline.runs[0].run.head_sha.clone();
         assert_eq!(baseline.stand_in(&measured), None);
         let elsewhere = "f".repeat(40).parse().expect("a commit");
-        let sentence = baseline.stand_in(&elsewhere).expect("not measured");
-        assert!(sentence.starts_with("the base commit fffffff has no comparable run"), "{sentence}");
-        assert!(sentence.ends_with(&baseline.runs[1].run.head_sha.short().to_string()), "{sentence}");
+        let newest = baseline.runs[1].run.head_sha.clone();
+        assert_eq!(
+            baseline.stand_in(&elsewhere),
+            Some(Note::BaseCommitUnmeasured { base: elsewhere.clone(), newest })
+        );
         assert_eq!(Baseline::default().stand_in(&elsewhere), None, "there is none at all");
     }
 
     #[test]
-    fn files_are_taken_whatever_their_branch() {
+    fn files_are_accepted_from_any_branch() {
         let files =
             vec![past(2, |r| r.lineage = Lineage::Unknown), past(1, |_| {}), past(3, |r| r.attempt = 2)];
         let baseline = Baseline::of_files(files);

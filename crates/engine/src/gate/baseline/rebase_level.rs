@@ -1,6 +1,6 @@
-//! A baseline whose stages changed for good is brought to their present level: samples from
-//! before a lasting change, found or accepted, are moved by its size. They go on teaching how
-//! much the stage scatters, and no longer where it stands.
+//! Brings a baseline with lasting changes to the stages' present level: samples from before a
+//! lasting change, found or accepted, are moved by its size. Such samples still count for the
+//! stage's scatter, and no longer for its level.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::model::history::StageSeries;
 use crate::model::stage::StageKey;
 use crate::stats::matrix::Matrix;
 
-/// The table with earlier samples moved, `series` being its columns; none when nothing changed.
+/// The table with earlier samples moved; none when nothing changed. `series` are its columns.
 #[must_use]
 pub(crate) fn rebase_level(series: &[StageSeries], logs: &Matrix, baseline: &Baseline) -> Option<Matrix> {
     let accepted = accepted_runs(series, baseline);
@@ -32,7 +32,7 @@ pub(crate) fn rebase_level(series: &[StageSeries], logs: &Matrix, baseline: &Bas
     moved
 }
 
-/// By stage the first runs with a change that was accepted: its own, and of what it holds it up.
+/// By stage, the first runs with an accepted change of the stage or of a stage below it.
 fn accepted_runs<'a>(series: &'a [StageSeries], baseline: &Baseline) -> HashMap<&'a StageKey, Vec<usize>> {
     let by_key: HashMap<&StageKey, &StageSeries> = series.iter().map(|stage| (&stage.key, stage)).collect();
     let mut runs: HashMap<&StageKey, Vec<usize>> = HashMap::new();
@@ -54,7 +54,7 @@ mod tests {
     use crate::gate::tests::fixture::{path, run};
     use crate::model::history::{AcceptedChange, SeriesPoint};
 
-    /// A stage that took longer by `shift` (a logarithm) from run 20 of 24 on: too short to be found.
+    /// A stage that took longer by `shift` (a logarithm) from run 20 of 24 on: too short to be detected.
     fn stage(name: &str, shift: f64) -> StageSeries {
         let path = path(name);
         let residual =
@@ -69,13 +69,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_accepted_moves_the_past_of_the_stage_and_of_what_holds_it() {
+    fn accepted_change_moves_past_of_stage_and_parents() {
         let series = [stage("ci", 0.1), stage("ci / a", 0.4), stage("ci / b", 0.4)];
         let mut logs = Matrix::filled(24, 3, 1.0);
         logs.set(3, 1, f64::NAN);
         let mut baseline =
             Baseline { runs: (0..24).map(|n| run(n, vec![])).collect(), ..Baseline::default() };
-        assert_eq!(rebase_level(&series, &logs, &baseline), None, "four runs are no lasting change");
+        assert_eq!(
+            rebase_level(&series, &logs, &baseline),
+            None,
+            "four runs are too few for a lasting change"
+        );
         let since = baseline.runs[20].run.started_at;
         baseline.accepted.push(AcceptedChange { stage: series[1].key.clone(), since });
         let moved = rebase_level(&series, &logs, &baseline).expect("moved");

@@ -1,40 +1,39 @@
-//! The parts the method is made of, each with its own switch. The gate always uses all of them;
-//! the benchmark takes one away at a time, to show what it is for.
+//! The parts of the method, each with a switch. The gate always uses all of them. The benchmark
+//! switches off one at a time to show its effect.
 
-/// Which parts are in use.
+/// The parts that are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, for the benchmark alone")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, for the benchmark only")]
 pub struct Ablation {
-    /// The machine's speed is taken out.
-    pub machine: bool,
-    /// A job with its own machine is measured by itself.
+    /// Durations are adjusted for the runner's speed.
+    pub runner_speed: bool,
+    /// The runner speed of a job with enough stages is estimated from that job only.
     pub jobs: bool,
-    /// Each stage follows the machine as strongly as it does, not fully.
+    /// Each stage has its own exposure to the runner's speed, instead of 1.
     pub exposure: bool,
-    /// Known cache states are taken out.
+    /// Durations are adjusted for known cache states.
     pub cache_state: bool,
-    /// Where they are unknown, gross slow samples form a rare slow mode.
+    /// Where cache states are unknown, much slower samples form a rare slow mode.
     pub slow_mode: bool,
-    /// The prediction follows where the stage stands lately.
+    /// The prediction follows the stage's recent level.
     pub level: bool,
     /// Lasting changes of the baseline are moved to the present level.
     pub segments: bool,
     /// Scales are shrunk towards each other.
     pub shrinkage: bool,
-    /// The evidence is averaged over what is not known of scale and level.
+    /// The evidence is averaged over the uncertainty of scale and level.
     pub uncertainty: bool,
     /// New samples are expected to scatter more than those that were fitted.
     pub optimism: bool,
     /// Each stage has its own rate of reaching the tail.
     pub rates: bool,
-    /// The chance of a false alarm is spread by what can be found.
-    pub budget: bool,
+    /// The allowed false alarms are allocated to stages by what can be detected on them.
+    pub allocation: bool,
 }
 
 impl Ablation {
-    /// The method.
     pub const ALL: Self = Self {
-        machine: true,
+        runner_speed: true,
         jobs: true,
         exposure: true,
         cache_state: true,
@@ -45,6 +44,6 @@ impl Ablation {
         uncertainty: true,
         optimism: true,
         rates: true,
-        budget: true,
+        allocation: true,
     };
 }

@@ -1,48 +1,48 @@
-//! How the chance of a false alarm is spread over the stages: less to those on which a slowdown
-//! worth reporting is obvious anyway or invisible anyway, more to those in between. Looks at a
-//! stage's noise alone, never at a candidate, so that the shares together stay what was allowed.
+//! Allocates the allowed false alarms to the stages. Stages on which a relevant slowdown is obvious
+//! or undetectable get less, stages in between get more. It reads a stage's noise only, never a
+//! candidate, so that the shares add up to what is allowed.
 
 use statrs::function::erf::erfc;
 
 use crate::stats::count;
 
-/// Slowdowns that are worth finding, each with the same weight.
-const WORTH_FINDING: [f64; 3] = [1.2, 1.3, 1.5];
-/// No stage gets less than this share of an equal part.
+/// Relevant slowdowns, with equal weights.
+const RELEVANT: [f64; 3] = [1.2, 1.3, 1.5];
+/// Smallest share of a stage, as a multiple of an equal share.
 const LEAST: f64 = 0.1;
-/// A standardised effect beyond this is as obvious as any.
+/// Larger standardised effects are treated as this one.
 const OBVIOUS: f64 = 20.0;
 
-/// Each stage's share of the chance `alpha`, as a multiple of an equal part: the mean is 1.
-/// `deviations` are the standard deviations of the mean of a block of samples. The weights of
-/// Wasserman and Roeder, "Weighted hypothesis testing" (2006), arXiv:math/0604172, section 4:
-/// they maximise the average power at a known size, here averaged over three sizes.
+/// Each stage's share of the probability `alpha`, as a multiple of an equal share: the mean is 1.
+/// `deviations` are the standard deviations of the mean of a block of samples. These are the weights
+/// of Wasserman and Roeder, "Weighted hypothesis testing" (2006), arXiv:math/0604172, section 4.
+/// They maximise the average power at a known effect size, here averaged over three sizes.
 #[must_use]
 pub(crate) fn shares(deviations: &[f64], alpha: f64) -> Vec<f64> {
     let stages = count(deviations.len());
     let mut shares = vec![LEAST; deviations.len()];
-    for slowdown in WORTH_FINDING {
+    for slowdown in RELEVANT {
         let size: Vec<f64> =
             deviations.iter().map(|deviation| (slowdown.ln() / deviation).min(OBVIOUS)).collect();
         let c = constant(&size, alpha);
         let parts: Vec<f64> = size.iter().map(|size| part(*size, c)).collect();
         let total: f64 = parts.iter().sum();
         for (share, part) in shares.iter_mut().zip(&parts) {
-            *share += (1.0 - LEAST) / count(WORTH_FINDING.len()) * part * stages / total;
+            *share += (1.0 - LEAST) / count(RELEVANT.len()) * part * stages / total;
         }
     }
     shares
 }
 
-/// The chance that a stage with standardised effect `size` gets.
+/// The probability that is allocated to a stage with standardised effect `size`.
 fn part(size: f64, c: f64) -> f64 {
     0.5 * erfc((size / 2.0 + c / size) / std::f64::consts::SQRT_2)
 }
 
-/// The constant at which the parts add up to `alpha`: they fall as it grows. Where there is more
-/// than enough for all, it is 0.
+/// The constant at which the parts, which fall as it grows, add up to `alpha`. It is 0 where the
+/// parts add up to less at any constant.
 fn constant(size: &[f64], alpha: f64) -> f64 {
-    // c / size is more than any chance needs for every size up to `OBVIOUS`.
+    // At the upper end, c / size is large enough for every size up to `OBVIOUS`.
     let (mut low, mut high) = (0.0, 200.0);
     for _ in 0..40 {
         let middle = 0.5 * (low + high);
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_gets_most_and_the_mean_is_one() {
+    fn middle_effects_get_most_and_mean_is_one() {
         let deviations = [0.001, 0.04, 0.06, 0.08, 2.0];
         let shares = shares(&deviations, 1e-4);
         assert!((shares.iter().sum::<f64>() / 5.0 - 1.0).abs() < 1e-6, "{shares:?}");
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_stages_get_equal_parts_whatever_their_noise() {
+    fn equal_stages_get_equal_shares() {
         for deviation in [1e-3, 0.1, 3.0] {
             assert!(shares(&[deviation; 7], 0.02).iter().all(|s| (s - 1.0).abs() < 1e-6));
         }

@@ -1,6 +1,6 @@
-//! The fit of the duration model in turns: cache state, machine, exposure, usual duration, level
-//! and scale are each estimated with the others held, five times over. Every step is robust, so
-//! that neither a wild run nor a rare slow mode pulls it.
+//! Fits the duration model by backfitting: cache state, runner speed, exposure, usual duration,
+//! level and scale are each estimated with the others held fixed, in five rounds. Every step is
+//! robust: neither an outlying run nor a rare slow mode distorts it.
 
 use super::Observations;
 use super::runner_speed::ReferenceStages;
@@ -11,81 +11,80 @@ use crate::stats::matrix::{Matrix, medians};
 use crate::stats::robust::{MAD_TO_DEVIATION, median_in_place};
 use crate::stats::student::{self, Degrees, robust_weight};
 
-/// Everything in turn, so often.
 const ROUNDS: usize = 5;
-/// Rounds in which the level's dynamics and the noise's shape are chosen anew.
+/// Rounds in which the dynamics of the levels and the shape of the noise are chosen again.
 const CHOOSING: [usize; 2] = [1, 3];
-/// EM steps on the way; the last round's scales start from the ones before.
+/// EM steps in each round; a round starts from the scales of the round before.
 const EM_STEPS: usize = 5;
-/// Shape and dynamics are the pipeline's: so many numbers tell them, more only take longer.
+/// Shape and dynamics are the whole pipeline's. This number of samples is enough to choose them, more
+/// only take longer.
 const ENOUGH_TO_CHOOSE: usize = 12_000;
-/// The smallest scale that is believed, in clock ticks: a rounding error has a standard deviation
-/// of 0.29 ticks, and a duration has two ends.
+/// Lower bound of a scale, in clock ticks: a rounding error has a standard deviation of 0.29 ticks,
+/// and a duration has two ends.
 const CLOCK_SHARE: f64 = 0.35;
-/// The smallest scale that is believed of any stage.
+/// Lower bound of the scale of any stage.
 const MIN_SCALE: f64 = 0.003;
-/// A sample above its prediction by this ratio and so many scales may be of a slow mode.
+/// A sample above its prediction by this ratio and this number of scales may be in a slow mode.
 const SLOW_RATIO: f64 = 1.15;
 const SLOW_SCALES: f64 = 5.0;
-/// What more of the samples do is no rare mode.
+/// Largest share of samples in a rare mode.
 const RARE: f64 = 0.4;
-/// A shift between known cache states needs so many samples of each.
+/// Samples of each cache state that are needed to estimate the shift between them.
 const MIN_OF_STATE: usize = 3;
-/// Exposure: weight of the machine-bound stage's 1, as a share of the machine's variation.
+/// Weight of the prior exposure 1, as a share of the variation of runner speed.
 const EXPOSURE_PRIOR: f64 = 0.05;
 const MAX_EXPOSURE: f64 = 1.3;
 
-/// The model's parameters, and what it leaves of the past.
+/// The model's parameters, and the residuals of the baseline.
 #[derive(Debug, Clone)]
 pub(crate) struct Fitted {
     pub degrees: Degrees,
     pub dynamics: Dynamics,
-    /// By stage: ln of the usual duration on a usual machine.
+    /// By stage: ln of the usual duration on a usual runner.
     pub usual: Vec<f64>,
-    /// By stage: how strongly it follows the machine.
+    /// By stage: how strongly it depends on the runner's speed, 0 to [`MAX_EXPOSURE`].
     pub exposure: Vec<f64>,
-    /// By stage: the sum of the squared machine levels that its exposure was learned from.
+    /// By stage: the sum of the squared runner speeds from which its exposure was estimated.
     pub variation: Vec<f64>,
     /// By stage: scale of the noise, and the standard deviation of its ln.
     pub scale: Vec<f64>,
     pub ln_scale_deviation: Vec<f64>,
     /// By stage: the level after the newest run.
     pub level: Vec<f64>,
-    /// By stage, where cache states are known: ln ratio of the rarer one; NaN where too few of
-    /// one state were seen to know it.
+    /// By stage, where cache states are known: ln ratio of the rarer state to the usual one. NaN where
+    /// one state has too few samples.
     pub state_shift: Vec<Option<f64>>,
-    /// What is left without usual duration, machine and cache state.
+    /// Residuals without usual duration, runner speed and cache state.
     pub residuals: Matrix,
-    /// Of that, what the level predicted.
+    /// The part of the residuals that the level predicted.
     pub predicted: Matrix,
-    /// 1 where a sample is of a slow mode, else 0.
+    /// 1 where a sample is in a slow mode, else 0.
     slow: Matrix,
 }
 
-/// Fits in turns.
 #[must_use]
-pub(crate) fn alternate(observations: &Observations) -> Fitted {
-    let Observations { logs, rare_state, witnesses, ablation, .. } = observations;
+pub(crate) fn backfit(observations: &Observations) -> Fitted {
+    let Observations { logs, rare_state, reference_stages, ablation, .. } = observations;
     let mut fit = Fitted::begin(observations);
     let (stages, step) = (logs.columns(), (logs.rows() * logs.columns()).div_ceil(ENOUGH_TO_CHOOSE).max(1));
     let some: Vec<usize> = (0..stages).step_by(step).collect();
     let mut adjusted = logs.clone();
-    let mut machine = fit.first_machine(logs);
+    let mut speed = fit.initial_speed(logs);
     let mut floors = fit.floors(observations);
-    fit.scale = fit.first_scales(logs, &machine, &floors);
+    fit.scale = fit.first_scales(logs, &speed, &floors);
     let mut raw_scale = fit.scale.clone();
     for round in 0..ROUNDS {
-        fit.take_states_out(logs, rare_state, &machine, &mut adjusted);
+        fit.remove_cache_states(logs, rare_state, &speed, &mut adjusted);
         if round == 0 {
             fit.usual = medians(&adjusted);
             floors = fit.floors(observations);
         }
-        machine = fit.machine(&adjusted, witnesses);
+        speed = fit.runner_speed(&adjusted, reference_stages);
         if ablation.exposure {
-            let noise = witnesses.level_noise(&fit.exposure, &fit.scale);
-            fit.expose(&adjusted, &machine, noise);
+            let noise = reference_stages.level_noise(&fit.exposure, &fit.scale);
+            fit.estimate_exposure(&adjusted, &speed, noise);
         }
-        let clean = fit.take_machine_out(&adjusted, &machine);
+        let clean = fit.remove_runner_speed(&adjusted, &speed);
         if round > 0 && ablation.level {
             if CHOOSING.contains(&round) {
                 let scale: Vec<f64> = some.iter().map(|i| fit.scale[*i]).collect();
@@ -138,38 +137,38 @@ impl Fitted {
         ticks.map(|(usual, clock)| (CLOCK_SHARE * clock / usual.exp()).max(MIN_SCALE)).collect()
     }
 
-    /// The median stage of each run tells the machine until the witnesses can.
-    fn first_machine(&self, logs: &Matrix) -> Matrix {
-        let mut machine = Matrix::filled(logs.rows(), logs.columns(), 0.0);
+    /// First estimate of runner speed: each run's median stage. The reference stages need scales.
+    fn initial_speed(&self, logs: &Matrix) -> Matrix {
+        let mut speed = Matrix::filled(logs.rows(), logs.columns(), 0.0);
         let mut row = Vec::with_capacity(logs.columns());
         for run in 0..logs.rows() {
             row.clear();
             row.extend(logs.row(run).iter().zip(&self.usual).map(|(y, usual)| y - usual));
             row.retain(|e| e.is_finite());
-            machine.row_mut(run).fill(median_in_place(&mut row).unwrap_or(0.0));
+            speed.row_mut(run).fill(median_in_place(&mut row).unwrap_or(0.0));
         }
-        machine
+        speed
     }
 
-    fn first_scales(&self, logs: &Matrix, machine: &Matrix, floors: &[f64]) -> Vec<f64> {
-        let mut left = logs.minus(machine);
+    fn first_scales(&self, logs: &Matrix, speed: &Matrix, floors: &[f64]) -> Vec<f64> {
+        let mut left = logs.minus(speed);
         left.subtract_from_rows(&self.usual);
         student::first_scales(&left, floors)
     }
 
-    /// Known cache states: the shift between them, and the table without it.
-    fn take_states_out(
+    /// Estimates the shift between known cache states and writes the table without it.
+    fn remove_cache_states(
         &mut self,
         logs: &Matrix,
         states: &[Option<Vec<f64>>],
-        machine: &Matrix,
+        speed: &Matrix,
         adjusted: &mut Matrix,
     ) {
         for (i, states) in states.iter().enumerate() {
             let Some(states) = states else { continue };
             let (mut rare, mut usual) = (Vec::new(), Vec::new());
             for (t, state) in states.iter().enumerate() {
-                let residual = logs.get(t, i) - self.usual[i] - self.exposure[i] * machine.get(t, i);
+                let residual = logs.get(t, i) - self.usual[i] - self.exposure[i] * speed.get(t, i);
                 if residual.is_finite() && !state.is_nan() {
                     if *state > 0.0 { rare.push(residual) } else { usual.push(residual) }
                 }
@@ -187,11 +186,11 @@ impl Fitted {
         }
     }
 
-    fn machine(&self, adjusted: &Matrix, witnesses: &ReferenceStages) -> Matrix {
+    fn runner_speed(&self, adjusted: &Matrix, reference_stages: &ReferenceStages) -> Matrix {
         let mut e = adjusted.minus(&self.predicted);
         e.subtract_from_rows(&self.usual);
         self.without_slow(&mut e);
-        witnesses.levels(&e, &self.exposure, &self.scale)
+        reference_stages.levels(&e, &self.exposure, &self.scale)
     }
 
     fn without_slow(&self, table: &mut Matrix) {
@@ -202,15 +201,16 @@ impl Fitted {
         }
     }
 
-    /// How strongly each stage follows the machine: a robust regression, shrunk to 1; more so where
-    /// the machine's level hardly varied beyond its own noise (a variance for each run), since what
-    /// never moved can't teach that a stage ignores it (errors in variables).
-    fn expose(&mut self, adjusted: &Matrix, machine: &Matrix, level_noise: f64) {
+    /// Each stage's exposure by a robust regression on runner speed, shrunk towards 1. `level_noise` is
+    /// the variance of the estimated speed. The shrinkage is stronger where the speed hardly varied
+    /// beyond that noise: a speed that never changed can't show that a stage does not depend on it
+    /// (errors in variables).
+    fn estimate_exposure(&mut self, adjusted: &Matrix, speed: &Matrix, level_noise: f64) {
         let stages = adjusted.columns();
         let (mut product, mut square, mut variation) =
             (vec![0.0; stages], vec![0.0; stages], vec![1e-9; stages]);
         for t in 0..adjusted.rows() {
-            let (y, g, slow) = (adjusted.row(t), machine.row(t), self.slow.row(t));
+            let (y, g, slow) = (adjusted.row(t), speed.row(t), self.slow.row(t));
             for i in 0..stages {
                 let limit = 3.0 * self.scale[i] + 0.5;
                 let e = (y[i] - self.usual[i]).clamp(-limit, limit);
@@ -230,12 +230,12 @@ impl Fitted {
         }
     }
 
-    /// Takes machine and usual duration out, which is centred anew; returns the residuals
-    /// without those of slow modes.
-    fn take_machine_out(&mut self, adjusted: &Matrix, machine: &Matrix) -> Matrix {
+    /// Subtracts runner speed and usual duration, and centres the usual duration again. Returns the
+    /// residuals without the samples of slow modes.
+    fn remove_runner_speed(&mut self, adjusted: &Matrix, speed: &Matrix) -> Matrix {
         for t in 0..adjusted.rows() {
             let row = self.residuals.row_mut(t).iter_mut();
-            let terms = adjusted.row(t).iter().zip(machine.row(t)).zip(&self.exposure).zip(&self.usual);
+            let terms = adjusted.row(t).iter().zip(speed.row(t)).zip(&self.exposure).zip(&self.usual);
             for (residual, (((y, g), exposure), usual)) in row.zip(terms) {
                 *residual = y - usual - exposure * g;
             }
@@ -251,7 +251,7 @@ impl Fitted {
         clean
     }
 
-    /// The shape under which some of the stages are most likely, each with its own best scale.
+    /// Chooses the shape of largest likelihood over some of the stages, each with its best scale.
     fn choose_degrees(&mut self, left: &Matrix, some: &[usize], scale: &[f64], floors: &[f64]) {
         let pick = |from: &[f64]| -> Vec<f64> { some.iter().map(|i| from[*i]).collect() };
         let (left, floors, start) = (left.columns_at(some), pick(floors), pick(scale));
@@ -267,7 +267,7 @@ impl Fitted {
         }
     }
 
-    /// Where cache states are unknown, gross slow samples form a rare slow mode.
+    /// Finds the samples of rare slow modes, in stages whose cache states are unknown.
     fn find_slow_modes(&mut self, states: &[Option<Vec<f64>>]) {
         let runs = self.residuals.rows();
         let limit: Vec<f64> =
@@ -288,7 +288,7 @@ impl Fitted {
         }
     }
 
-    /// Each stage's noise; `level_deviation` is the prediction's own, by stage.
+    /// Each stage's noise; `level_deviation` is the standard deviation of its prediction.
     #[must_use]
     pub(crate) fn noise(&self, level_deviation: impl Fn(usize) -> f64) -> Vec<Noise> {
         let observed = student::observed(&self.residuals);

@@ -1,11 +1,10 @@
-//! A baseline as a fitted model, made once and used by every decision on it: the runs as a table
-//! of stages, what each stage usually takes, and what can be said of a new run against it.
-//! Judges nothing.
+//! Fits the duration model to a baseline, once for all decisions on it: turns runs into a table of
+//! stages, and new runs into deviations from the predictions. It judges nothing.
 
 use std::collections::BTreeMap;
 
 use super::ablation::Ablation;
-use super::multiple_testing::Family;
+use super::multiple_testing::HypothesisFamily;
 use super::runner_speed::ReferenceStages;
 use super::{Deviations, DurationModel, NewRun, Observations};
 use crate::gate::baseline::Baseline;
@@ -22,37 +21,36 @@ use crate::model::stage::{CacheState, StageKey, StageKind, StageSample};
 use crate::stats::matrix::Matrix;
 use crate::stats::robust::median_of;
 
-/// A stage needs so many samples to be judged.
+/// Baseline samples that a stage needs to be judged.
 pub const MIN_SAMPLES: usize = 10;
-/// With fewer, what looks confirmed stays a suspicion: scale and chance are not yet known well
-/// enough to block anybody.
+/// Baseline samples that a stage needs for a confirmed finding. With fewer it stays suspect: scale
+/// and tail are not known well enough to block a merge.
 pub const MIN_TO_CONFIRM: usize = 25;
-/// With fewer, a stage tells nothing of the machine either.
+/// Samples that a stage needs to be in the model.
 const MIN_MODELLED: usize = 3;
-/// Most stages of the model, those with the most samples: names that change with every run could
-/// be any number.
+/// Most stages of the model; those with the most samples are kept. Names that change with every run
+/// could be any number.
 const MAX_MODELLED: usize = 10_000;
-/// Baseline durations that are kept to be drawn.
+/// Baseline durations that are kept for the sparkline.
 const MAX_HISTORY: usize = 60;
-/// Shortest duration that is told apart: spans are timed to the nanosecond, the work around
-/// them isn't. Where all durations are whole seconds, the clock ticks seconds.
+/// Resolution of durations, seconds: spans are timed to the nanosecond, but the work around them is
+/// not. Where all durations are whole seconds, the resolution is a second.
 const CLOCK_S: f64 = 0.001;
-/// Shorter leaves say more of the clock than of the machine.
+/// Shorter leaves depend more on the clock than on the runner, seconds.
 const MIN_LEAF_S: f64 = 0.01;
-/// A step so long is timed well enough by a clock of whole seconds.
+/// From this length on, whole seconds are precise enough for a step.
 const LONG_STEP_S: f64 = 10.0;
-/// So many of them tell the machine's speed without their parts.
+/// With this many long steps, runner speed is estimated from steps and not from their parts.
 const LONG_STEPS: usize = 3;
-/// A stage that would have to be slower by more than this factor to reach its floor can't become
-/// a finding: it is left out of the family, where it would only cost the others.
+/// A stage that has to be slower by more than this factor to reach its floor can't become a finding.
+/// It is left out of the family of hypotheses, where it would only reduce the other stages' shares.
 const MAX_FACTOR: f64 = 20.0;
 
-/// What the baseline taught about one stage.
+/// One stage of a fitted baseline.
 #[derive(Debug, Clone)]
 pub struct FittedStage {
-    /// What people read.
+    /// Names, pipeline first.
     pub path: Vec<String>,
-    /// The stage that holds it.
     pub parent: Option<StageKey>,
     /// Successful samples.
     pub samples: usize,
@@ -62,31 +60,28 @@ pub struct FittedStage {
     pub history_s: Vec<f64>,
     /// Present in at least half of the ten newest runs.
     pub expected: bool,
-    /// Its column of the model, with what its samples need to become one of its row.
+    /// Its column of the model; none when the model does not have it.
     pub column: Option<ColumnOfStage>,
 }
 
-/// How a stage's samples become numbers of the model.
+/// How a stage's samples become values of the model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ColumnOfStage {
     /// Position in the model.
     pub at: usize,
-    /// Shortest duration that is told apart, seconds.
+    /// Shortest duration that the clock resolves, seconds.
     clock_s: f64,
-    /// The state of the cache that was rarer; none when nothing is known of a cache.
+    /// The rarer state of the cache; none when its states are unknown.
     rare: Option<CacheState>,
 }
 
 /// A baseline that is ready for comparisons.
 #[derive(Debug, Clone)]
 pub struct FittedBaseline {
-    /// Stages by key.
     pub stages: BTreeMap<StageKey, FittedStage>,
-    /// What durations are predicted.
     pub model: DurationModel,
-    /// What chance does.
-    pub family: Family,
-    /// What is told of the baseline.
+    /// The stages that can become findings.
+    pub hypotheses: HypothesisFamily,
     pub summary: BaselineSummary,
     /// Median wall-clock time, seconds.
     pub wall_median_s: Option<f64>,
@@ -98,14 +93,14 @@ pub struct FittedBaseline {
     pub structure: BaselineStructure,
 }
 
-/// Fits the model. Cost is about linear in the number of samples; a baseline of any size, even
-/// an empty one, has a fit.
+/// Fits the model to a baseline of any size, even an empty one. The cost is about linear in the number
+/// of samples.
 #[must_use]
 pub fn fit(baseline: &Baseline, policy: &GatePolicy) -> FittedBaseline {
     fit_with(baseline, policy, Ablation::ALL)
 }
 
-/// The same with parts of the method left out: for its benchmark.
+/// The same with parts of the method switched off, for the benchmark.
 #[must_use]
 pub fn fit_with(baseline: &Baseline, policy: &GatePolicy, ablation: Ablation) -> FittedBaseline {
     let columns = Columns::of(&baseline.runs, policy);
@@ -134,7 +129,7 @@ pub fn fit_with(baseline: &Baseline, policy: &GatePolicy, ablation: Ablation) ->
     let keys = columns.list.into_iter().map(|c| c.key);
     FittedBaseline {
         stages: keys.zip(stages).collect(),
-        family: Family::new(&model, members),
+        hypotheses: HypothesisFamily::new(&model, members),
         model,
         summary: baseline.summary(),
         wall_median_s: median_of(baseline.runs.iter().map(|r| seconds(r.run.duration_ns))),
@@ -144,7 +139,7 @@ pub fn fit_with(baseline: &Baseline, policy: &GatePolicy, ablation: Ablation) ->
     }
 }
 
-/// The columns that the model knows, by key, so that no order of stages makes a difference.
+/// The columns of the model, ordered by key so that the order of stages does not matter.
 fn modelled(columns: &Columns) -> Vec<usize> {
     let mut modelled: Vec<usize> =
         (0..columns.list.len()).filter(|i| columns.list[*i].samples.len() >= MIN_MODELLED).collect();
@@ -179,7 +174,7 @@ fn column_of(at: usize, column: &Column) -> ColumnOfStage {
     ColumnOfStage {
         at,
         clock_s: if in_whole_seconds { 1.0 } else { CLOCK_S },
-        // A state that is seldom said explains nothing.
+        // A state that is rarely stated explains nothing.
         rare: (2 * (hits + misses) >= column.samples.len()).then_some(rare),
     }
 }
@@ -198,7 +193,7 @@ impl ColumnOfStage {
     }
 }
 
-/// The table of the model, and who tells the machine's speed.
+/// The table of the model, with the reference stages of runner speed.
 fn observe(
     columns: &Columns,
     modelled: &[usize],
@@ -221,26 +216,27 @@ fn observe(
         clock_s.push(of_stage.clock_s);
         rare_state.push(states.filter(|_| ablation.cache_state));
     }
-    // Steps of a few seconds say nothing that GitHub's whole seconds leave: where there are hardly
-    // longer ones, all leaves tell, whoever sent them.
+    // GitHub times steps in whole seconds, too coarse for steps of a few seconds. Where there are too
+    // few longer steps, all leaves are used, from any sender.
     let is_long = |i: &&usize| columns.list[**i].is_step() && stages[**i].median_s >= LONG_STEP_S;
     let by_steps = modelled.iter().filter(is_long).count() >= LONG_STEPS;
-    let tells = |i: &usize| {
-        let tells = columns.list[*i].tells_of_the_machine(by_steps);
-        ablation.machine && tells && stages[*i].median_s >= MIN_LEAF_S
+    let is_reference = |i: &usize| {
+        ablation.runner_speed
+            && columns.list[*i].indicates_runner_speed(by_steps)
+            && stages[*i].median_s >= MIN_LEAF_S
     };
-    let is_witness: Vec<bool> = modelled.iter().map(tells).collect();
+    let is_reference: Vec<bool> = modelled.iter().map(is_reference).collect();
     let mut within: Vec<Vec<usize>> = vec![Vec::new(); modelled.len()];
     for (at, i) in modelled.iter().enumerate() {
-        // A part of a step is in the step's time: that one is no other witness for it.
+        // The time of a step contains its parts: the step is not an independent reference for them.
         let mut step = (by_steps && columns.list[*i].is_part_of_step()).then_some(*i);
         while let Some(holder) = step.and_then(|i| columns.parent_of(i)) {
             step = Some(holder);
-            if let Some(holder) = place[holder].filter(|holder| is_witness[*holder]) {
+            if let Some(holder) = place[holder].filter(|holder| is_reference[*holder]) {
                 within[at].push(holder);
             }
         }
-        let mut up = is_witness[at].then_some(*i);
+        let mut up = is_reference[at].then_some(*i);
         // A parent's path is shorter than its child's, so the walk ends.
         while let Some(holder) = up {
             if let Some(holder) = place[holder] {
@@ -250,11 +246,11 @@ fn observe(
         }
     }
     let jobs = if ablation.jobs { jobs(columns, modelled) } else { vec![None; modelled.len()] };
-    let witnesses = ReferenceStages::choose(&is_witness, &jobs, &within, &logs);
-    Observations { logs, clock_s, rare_state, witnesses, ablation }
+    let reference_stages = ReferenceStages::choose(&is_reference, &jobs, &within, &logs);
+    Observations { logs, clock_s, rare_state, reference_stages, ablation }
 }
 
-/// By column the job it belongs to: the part of the pipeline below its root.
+/// By column: the job it belongs to, which is the second name of its path.
 fn jobs(columns: &Columns, modelled: &[usize]) -> Vec<Option<usize>> {
     let mut known: BTreeMap<&str, usize> = BTreeMap::new();
     let job = |i: &usize| {
@@ -265,7 +261,7 @@ fn jobs(columns: &Columns, modelled: &[usize]) -> Vec<Option<usize>> {
     modelled.iter().map(job).collect()
 }
 
-/// Each modelled stage over the runs, the machine's speed taken out.
+/// Each modelled stage over the runs, without the runner's speed.
 fn series(columns: &Columns, modelled: &[usize], model: &DurationModel) -> Vec<StageSeries> {
     let of_column = |(at, i): (usize, &usize)| {
         let column = &columns.list[*i];
@@ -282,8 +278,7 @@ fn series(columns: &Columns, modelled: &[usize], model: &DurationModel) -> Vec<S
     modelled.iter().enumerate().map(of_column).collect()
 }
 
-/// Each stage over runs, oldest first, the machine's speed taken out: what the history of a
-/// branch is read from.
+/// Each stage over runs, oldest first, without the runner's speed: the input of `history`.
 #[must_use]
 pub fn series_of(baseline: &Baseline, policy: &GatePolicy) -> Vec<StageSeries> {
     let columns = Columns::of(&baseline.runs, policy);
@@ -297,7 +292,7 @@ pub fn series_of(baseline: &Baseline, policy: &GatePolicy) -> Vec<StageSeries> {
 }
 
 impl FittedBaseline {
-    /// A run's successful stages as the model takes them.
+    /// A run's successful stages as a row of the table.
     fn row(&self, run: &MeasuredRun) -> NewRun {
         let missing = vec![f64::NAN; self.model.stages()];
         let mut row = NewRun { logs: missing.clone(), rare_state: missing };
@@ -311,8 +306,7 @@ impl FittedBaseline {
         row
     }
 
-    /// How far runs, oldest first, are from what the model predicts of them, one after the other
-    /// from the baseline's end on.
+    /// The deviations of runs, oldest first, from the predictions. The first run follows the baseline.
     #[must_use]
     pub fn deviations(&self, runs: &[&MeasuredRun]) -> Vec<Deviations> {
         self.model.deviations(&runs.iter().map(|run| self.row(run)).collect::<Vec<_>>())

@@ -1,6 +1,6 @@
-//! From one stage's evidence to the chance that a pull request in which nothing changed shows as
-//! much anywhere: over all its stages and all the decisions made while it is open. What counts
-//! as rare is one number for everybody, `ALPHA`.
+//! Turns one stage's evidence into a probability: that an unchanged pull request shows as much on any
+//! stage, at any of the decisions made while it is open. The limit on it, `ALPHA`, is the same for
+//! every repository.
 
 use std::sync::OnceLock;
 
@@ -10,18 +10,18 @@ use crate::stats::count;
 use crate::stats::evidence::{Evidence, MAX_BLOCK};
 use crate::stats::tail::Tail;
 
-/// Nominal chance of a false alarm in a pull request of four pushes. It was set by measurement:
+/// Nominal probability of a false alarm in a pull request of four pushes. It was set by measurement:
 /// at this value at most one unchanged pull request in fifty is flagged by two samples together
 /// (`cargo bench --bench detection`).
 pub const ALPHA: f64 = 0.025;
 
-/// Samples of a change that are judged together at most: of what is older, newer ones tell more.
+/// Most samples of a change that are judged together; older samples are less informative.
 pub const MAX_SAMPLES: usize = 4;
 
-/// What the chance of one decision is multiplied by: how often a pull request of four pushes is
-/// judged by so many samples, and for 3 and 4 samples four and eight times that. Two samples are
-/// the first that can confirm anything and get most of what is allowed; that the longer blocks are
-/// tried as well then adds next to nothing to the false alarms (`cargo bench --bench detection`).
+/// Factor on the probability of one decision: how often a pull request of four pushes is judged by
+/// this number of samples; for 3 and 4 samples four and eight times that. Two samples are the first
+/// that can confirm a finding, so they get most of what is allowed. Longer blocks then add almost
+/// nothing to the false alarms (`cargo bench --bench detection`).
 fn decisions(samples: usize) -> f64 {
     match samples {
         0 | 1 => 4.0,
@@ -30,46 +30,46 @@ fn decisions(samples: usize) -> f64 {
     }
 }
 
-/// The stages that can become findings, and what chance does among them. What is learned from
-/// the past is learned when first asked for, and kept.
+/// The stages that can become findings: the family of hypotheses over which false alarms are
+/// controlled. Tails of the null distribution are learned at first use and kept.
 #[derive(Debug, Clone)]
-pub struct Family {
+pub struct HypothesisFamily {
     /// Columns of the model.
     members: Vec<usize>,
-    /// By column: its place among the members.
+    /// By column: its position among the members.
     place: Vec<Option<usize>>,
-    /// By member: its share of the allowed chance.
+    /// By member: its share of the allowed false alarms; 1 is an equal share.
     shares: Vec<f64>,
     slower: [OnceLock<Tail>; MAX_BLOCK],
     faster: [OnceLock<Tail>; MAX_BLOCK],
 }
 
-/// What a block of a stage's samples comes to.
+/// The result of a block of one stage's samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Finding {
-    /// How much better "changed" explains them than "unchanged".
+    /// Likelihood of "changed" against "unchanged".
     pub evidence: Evidence,
-    /// The chance that an unchanged pull request shows as much on some stage, within 0..=1.
+    /// Probability that an unchanged pull request shows as much on any stage, 0 to 1.
     pub probability: f64,
-    /// The evidence at which that chance is [`ALPHA`].
+    /// The evidence at which that probability is [`ALPHA`].
     pub threshold: f64,
-    /// What chance does: where the tail begins, how it falls, how often this stage reaches it.
+    /// Tail of the null distribution: where it begins, its slope, and how often this stage reaches it.
     pub tail: (f64, f64, f64),
-    /// Stages of the family, decisions, and this stage's share: what the chance is multiplied by
-    /// and divided by.
+    /// Stages of the family, decisions, and this stage's share. The probability of one stage is
+    /// multiplied by the first two and divided by the third.
     pub tests: (usize, f64, f64),
 }
 
 impl Finding {
-    /// Rarer than what is allowed.
+    /// Whether the probability is below [`ALPHA`].
     #[must_use]
     pub fn is_rare(&self) -> bool {
         self.probability < ALPHA
     }
 }
 
-impl Family {
-    /// Of these columns of a model.
+impl HypothesisFamily {
+    /// The family of these columns of a model.
     #[must_use]
     pub fn new(model: &DurationModel, members: Vec<usize>) -> Self {
         let mut place = vec![None; model.stages()];
@@ -78,7 +78,7 @@ impl Family {
         }
         let deviations: Vec<f64> = members.iter().map(|column| model.deviation_of_mean(*column, 2)).collect();
         let of_one_decision = ALPHA / decisions(2);
-        let shares = if model.ablation().budget {
+        let shares = if model.ablation().allocation {
             shares(&deviations, of_one_decision)
         } else {
             vec![1.0; members.len()]
@@ -86,8 +86,8 @@ impl Family {
         Self { shares, members, place, slower: Default::default(), faster: Default::default() }
     }
 
-    /// Judges new deviations of a column, finite ones only; none for a column that is no member,
-    /// for no deviation, and for more than [`MAX_BLOCK`].
+    /// Judges new deviations of a column, all of them finite. None for a column outside the family,
+    /// without deviations, and for more than [`MAX_BLOCK`].
     #[must_use]
     pub fn judge(
         &self,
@@ -99,8 +99,7 @@ impl Family {
         self.judge_on(model, column, deviations, direction, 0.0)
     }
 
-    /// The same on machines that were slower or faster than usual by up to `machine`, as ln of a
-    /// factor.
+    /// The same on runners that differ from the usual one by up to `runner_speed`, ln of a factor.
     #[must_use]
     pub fn judge_on(
         &self,
@@ -108,14 +107,15 @@ impl Family {
         column: usize,
         deviations: &[f64],
         direction: Direction,
-        machine: f64,
+        runner_speed: f64,
     ) -> Option<Finding> {
         let place = (*self.place.get(column)?)?;
         let block = deviations.len();
         let tails = if direction == Direction::Slower { &self.slower } else { &self.faster };
-        let tail =
-            tails.get(block.checked_sub(1)?)?.get_or_init(|| model.chance(&self.members, block, direction));
-        let evidence = model.evidence_on(column, deviations, direction, machine);
+        let tail = tails
+            .get(block.checked_sub(1)?)?
+            .get_or_init(|| model.null_tail(&self.members, block, direction));
+        let evidence = model.evidence_on(column, deviations, direction, runner_speed);
         let (stages, decisions, share) = (self.members.len(), decisions(block), self.shares[place]);
         let tests = count(stages) * decisions / share;
         Some(Finding {
@@ -150,12 +150,12 @@ mod tests {
             clock_s: vec![0.001; 6],
             rare_state: vec![None; 6],
             ablation: Ablation::ALL,
-            witnesses: ReferenceStages::new(&[true; 6], &[None; 6], &within),
+            reference_stages: ReferenceStages::new(&[true; 6], &[None; 6], &within),
         })
     }
 
     #[test]
-    fn a_pull_request_of_four_pushes_is_decided_so_often() {
+    fn four_pushes_have_expected_decision_counts() {
         // One sample on each push, two from the second on; three at 2 x 4, four at 1 x 8.
         for (samples, times) in [(1, 4.0), (2, 3.0), (3, 8.0), (4, 8.0), (8, 8.0)] {
             assert!((decisions(samples) - times).abs() < f64::EPSILON, "{samples}");
@@ -163,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn chance_is_that_of_a_stage_times_the_tests_over_its_share() {
+    fn probability_is_corrected_for_tests_and_share() {
         let model = model();
-        let family = Family::new(&model, vec![1, 2, 4]);
+        let family = HypothesisFamily::new(&model, vec![1, 2, 4]);
         for (direction, sign) in [(Direction::Slower, 1.0), (Direction::Faster, -1.0)] {
             let samples = [0.35 * sign, 0.4 * sign];
             let found = family.judge(&model, 2, &samples, direction).expect("a member");
-            let tail = model.chance(&[1, 2, 4], 2, direction);
+            let tail = model.null_tail(&[1, 2, 4], 2, direction);
             let of_stage = tail.probability(1, found.evidence.ln_ratio);
             assert!((found.probability - of_stage * 3.0 * 3.0 / family.shares[1]).abs() < 1e-15);
             assert_eq!(found.is_rare(), found.evidence.ln_ratio > found.threshold, "{found:?}");
@@ -177,9 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn only_members_and_blocks_of_some_samples_are_judged() {
+    fn only_members_and_valid_blocks_are_judged() {
         let model = model();
-        let family = Family::new(&model, vec![1, 2, 4]);
+        let family = HypothesisFamily::new(&model, vec![1, 2, 4]);
         let judge = |column, n| family.judge(&model, column, &vec![0.1; n], Direction::Slower).is_some();
         assert!(judge(1, 1) && judge(4, MAX_BLOCK));
         assert!(!judge(0, 1) && !judge(99, 1) && !judge(1, 0) && !judge(1, MAX_BLOCK + 1));

@@ -1,53 +1,58 @@
-//! A slow machine is not a slow stage: how fast a run's machine was, measured on its other
-//! stages. Only leaves of the tree are witnesses, so that a parent and its child don't count
-//! twice; a job with enough of them speaks for its own machine. Knows logarithms of durations.
+//! Estimates the speed of each run's runner from reference stages, so that a slow runner is not taken
+//! for a slow stage. References are leaves of the tree, so that a parent and its child don't count
+//! twice. A job with enough of them has a speed of its own. It works on logarithms of durations.
 
 use crate::stats::matrix::{Matrix, medians};
 use crate::stats::robust::median_in_place;
 use crate::stats::student::{first_scales, robust_weight};
 
-/// A job with so many leaves is measured by itself: each job has its own machine.
+/// Leaves that a job needs for a speed of its own: each job has its own runner.
 const MIN_JOB: usize = 4;
-/// With fewer leaves outside of it, a stage that holds others is measured on its own parts too.
+/// With fewer leaves outside of it, a parent's speed is estimated from its own parts too.
 const MIN_OTHERS: usize = 3;
-/// Up to so many witnesses each is left out exactly; beyond, no single one moves the others'
-/// weights noticeably and its own part is subtracted.
+/// Up to this many references, each one is left out exactly. Above it, a single reference hardly
+/// changes the others' weights, and its own part is subtracted.
 const EXACT: usize = 15;
-/// Exposure is no divisor below this.
+/// Lower bound when dividing by exposure.
 const MIN_EXPOSURE: f64 = 0.15;
 /// Steps of the reweighted mean.
 const STEPS: usize = 4;
 
-/// Who tells whose machine's speed.
+/// The stages from which runner speed is estimated, by the stages that run on the same runner.
 #[derive(Debug, Clone)]
 pub struct ReferenceStages {
     scopes: Vec<Scope>,
 }
 
-/// What tells the machine's speed to a stage that holds nearly all witnesses.
+/// How the speed of a parent that contains nearly all references is estimated.
 #[derive(Clone, Copy)]
 enum Alone {
-    /// Its own parts: there is nothing else.
+    /// From its own parts: there is nothing else.
     OwnParts,
-    /// Nothing here; a wider scope does.
+    /// Not here, but in a wider scope.
     LeaveOut,
 }
 
-/// Witnesses of one machine and the stages that ran on it.
+/// References of one runner and the stages that ran on it.
 #[derive(Debug, Clone)]
 struct Scope {
     leaves: Vec<usize>,
-    /// Stages and the positions in `leaves` that are no independent witnesses for them.
+    /// Stages, each with the positions in `leaves` that are not independent of it.
     audience: Vec<(usize, Vec<usize>)>,
 }
 
 impl ReferenceStages {
-    /// One machine for the whole run, or one for each job, whichever leaves less of the past
-    /// unexplained; see [`Self::new`] for the arguments, `logs` is the table to fit.
+    /// One runner for the whole run, or one for each job: the choice that leaves less of the baseline
+    /// unexplained. `logs` is the table to fit; see [`Self::new`] for the other arguments.
     #[must_use]
-    pub fn choose(is_witness: &[bool], job: &[Option<usize>], within: &[Vec<usize>], logs: &Matrix) -> Self {
-        let shared = Self::new(is_witness, &vec![None; job.len()], within);
-        let apart = Self::new(is_witness, job, within);
+    pub fn choose(
+        is_reference: &[bool],
+        job: &[Option<usize>],
+        within: &[Vec<usize>],
+        logs: &Matrix,
+    ) -> Self {
+        let shared = Self::new(is_reference, &vec![None; job.len()], within);
+        let apart = Self::new(is_reference, job, within);
         if apart.scopes.len() == 1 {
             return shared;
         }
@@ -57,37 +62,37 @@ impl ReferenceStages {
         let scales = first_scales(&e, &floors);
         let exposure = vec![1.0; job.len()];
         let in_jobs: Vec<usize> = apart.scopes[1..].iter().flat_map(|scope| scope.leaves.clone()).collect();
-        let unexplained = |witnesses: &Self| -> f64 {
-            let left = e.minus(&witnesses.levels(&e, &exposure, &scales));
+        let unexplained = |references: &Self| -> f64 {
+            let left = e.minus(&references.levels(&e, &exposure, &scales));
             let scales = first_scales(&left, &floors);
             in_jobs.iter().map(|i| scales[*i].ln()).sum()
         };
         if unexplained(&apart) < unexplained(&shared) { apart } else { shared }
     }
 
-    /// `is_witness` and `job` by stage; `within` are the leaves that a stage is or holds.
+    /// `is_reference` and `job` are by stage. `within` has the leaves that a stage is or contains.
     #[must_use]
-    pub fn new(is_witness: &[bool], job: &[Option<usize>], within: &[Vec<usize>]) -> Self {
-        let all: Vec<usize> = (0..is_witness.len()).filter(|i| is_witness[*i]).collect();
+    pub fn new(is_reference: &[bool], job: &[Option<usize>], within: &[Vec<usize>]) -> Self {
+        let all: Vec<usize> = (0..is_reference.len()).filter(|i| is_reference[*i]).collect();
         let mut jobs: Vec<usize> = all.iter().filter_map(|i| job[*i]).collect();
         jobs.sort_unstable();
         jobs.dedup();
-        let mut scopes = vec![Scope::of(all.clone(), 0..is_witness.len(), within, Alone::OwnParts)];
+        let mut scopes = vec![Scope::of(all.clone(), 0..is_reference.len(), within, Alone::OwnParts)];
         for this in jobs {
             let leaves: Vec<usize> = all.iter().copied().filter(|i| job[*i] == Some(this)).collect();
             if leaves.len() < MIN_JOB || leaves.len() == all.len() {
                 continue;
             }
             let stages: Vec<usize> = (0..job.len()).filter(|i| job[*i] == Some(this)).collect();
-            // What holds nearly all of the job (the job itself) is told by the other jobs.
+            // A stage that contains nearly all of the job, as the job itself, uses the other jobs.
             scopes.push(Scope::of(leaves, stages.into_iter(), within, Alone::LeaveOut));
         }
         Self { scopes }
     }
 
-    /// The machines' levels as each stage sees them: for each run (row) and stage (column) the
-    /// robust mean over the *other* witnesses of e / b, with weights b² / s². `e` are
-    /// residuals with the machine still in them, `b` exposures, `s` scales. 0 where nobody tells.
+    /// The runner's speed for each run (row) and stage (column): the robust mean of e / b over the
+    /// *other* references, with weights b² / s². `e` are residuals that contain the runner's speed, `b`
+    /// exposures, `s` scales. 0 without references.
     #[must_use]
     pub fn levels(&self, e: &Matrix, b: &[f64], s: &[f64]) -> Matrix {
         let mut levels = Matrix::filled(e.rows(), e.columns(), 0.0);
@@ -100,8 +105,8 @@ impl ReferenceStages {
         levels
     }
 
-    /// Variance of the level that all witnesses together tell, by their own noise: what Student's
-    /// weights cost (1.3, about) over the total precision. 0 without witnesses.
+    /// Variance of the speed that is estimated from all references, by their own noise: the cost of
+    /// Student's weights (about 1.3) over the total precision. 0 without references.
     #[must_use]
     pub fn level_noise(&self, b: &[f64], s: &[f64]) -> f64 {
         let precision: f64 =
@@ -109,14 +114,14 @@ impl ReferenceStages {
         if precision > 0.0 { 1.3 / precision } else { 0.0 }
     }
 
-    /// The median over all witnesses of a number that each stage has.
+    /// The median over all references of a value that each stage has.
     #[must_use]
     pub fn median_of(&self, by_stage: &[f64]) -> Option<f64> {
         let mut values: Vec<f64> = self.scopes[0].leaves.iter().map(|leaf| by_stage[*leaf]).collect();
         median_in_place(&mut values)
     }
 
-    /// The level over all witnesses of one run: what is told of the machine.
+    /// The speed of one run, estimated from all references.
     #[must_use]
     pub fn level_of_run(&self, e: &[f64], b: &[f64], s: &[f64]) -> f64 {
         let mut row = Row::new(&self.scopes[0].leaves, b, s);
@@ -172,16 +177,15 @@ impl Scope {
     }
 }
 
-/// One run's witnesses, by position among the scope's leaves, in buffers that the next run uses
-/// again.
+/// One run's references, by position among the scope's leaves. The next run reuses the buffers.
 struct Row {
     /// Exposure, bounded from below.
     exposure: Vec<f64>,
     /// Inverse of the scale of `value`.
     precision: Vec<f64>,
-    /// e / b; 0 where it wasn't observed or doesn't count.
+    /// e / b; 0 where it is missing or excluded.
     value: Vec<f64>,
-    /// Weight before the values are looked at; 0 likewise.
+    /// Weight before the robust steps; 0 where it is missing or excluded.
     weight: Vec<f64>,
     /// Weight in the mean.
     final_weight: Vec<f64>,
@@ -214,7 +218,7 @@ impl Row {
         }
     }
 
-    /// The robust mean: from the median, a few steps of reweighting. 0 of nothing.
+    /// The robust mean: a few steps of reweighting from the median. 0 without values.
     fn mean(&mut self) -> f64 {
         self.observed.clear();
         let counting = self.value.iter().zip(&self.weight).filter(|(_, weight)| **weight > 0.0);
@@ -240,7 +244,7 @@ impl Row {
 mod tests {
     use super::*;
 
-    /// Leaves alone, all on one machine.
+    /// Leaves without parents, all on one runner.
     fn leaves(n: usize) -> ReferenceStages {
         let within: Vec<Vec<usize>> = (0..n).map(|i| vec![i]).collect();
         ReferenceStages::new(&vec![true; n], &vec![None; n], &within)
@@ -259,7 +263,7 @@ mod tests {
     // b = np.maximum(b, .15); x = e / b; w = (b / s)**2; m = np.median(x)
     // for _ in range(4): o = w * 5 / (4 + ((x - m) * b / s)**2); m = (o * x).sum() / o.sum()
     #[test]
-    fn each_stage_sees_what_the_others_say() {
+    fn stage_speed_is_estimated_from_other_stages() {
         let e = [0.1, 0.12, 0.08, 0.5, 0.11];
         let (b, s) = ([1.0, 0.5, 1.0, 1.0, 0.1], [0.05, 0.1, 0.05, 0.1, 0.2]);
         // m of all, and with np.delete(e, i), np.delete(b, i), np.delete(s, i)
@@ -279,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_witnesses_one_is_subtracted() {
+    fn own_part_is_subtracted_from_many_references() {
         // i = np.arange(20); e = .1 + .02 * (i * 7 % 5 - 2); e[3] = .9; b = np.where(i % 4 == 0, .5, 1); s = .05
         // k = i != 5; (o * x)[k].sum() / o[k].sum()
         let mut e: Vec<f64> = (0..20).map(|i| 0.1 + 0.02 * f64::from(i * 7 % 5 - 2)).collect();
@@ -290,16 +294,16 @@ mod tests {
     }
 
     #[test]
-    fn jobs_with_enough_leaves_tell_their_own_machine() {
+    fn jobs_with_enough_leaves_have_own_speed() {
         let job: Vec<Option<usize>> = (0..8).map(|i| Some(i / 4)).collect();
         let within: Vec<Vec<usize>> = (0..8).map(|i| vec![i]).collect();
-        let witnesses = ReferenceStages::new(&[true; 8], &job, &within);
+        let references = ReferenceStages::new(&[true; 8], &job, &within);
         let e = [0.3, 0.3, 0.3, 0.3, -0.2, -0.2, -0.2, -0.2];
-        agree(witnesses.levels(&row(&e), &[1.0; 8], &[0.05; 8]).row(0), &e);
+        agree(references.levels(&row(&e), &[1.0; 8], &[0.05; 8]).row(0), &e);
     }
 
     #[test]
-    fn nobody_tells_nothing() {
+    fn no_reference_means_speed_zero() {
         for n in [0, 1, 3, 30] {
             let missing = vec![f64::NAN; n];
             let (b, s) = (vec![1.0; n], vec![0.1; n]);

@@ -1,5 +1,5 @@
-//! Which stage is responsible for a lasting change: one that holds the deeper one that changed at
-//! the same place is explained by it.
+//! Finds the stage that is responsible for a lasting change: a change of a parent is explained by a
+//! change of a deeper stage at the same place.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,13 @@ use super::Located;
 use crate::gate::verdict::attribute::EXPLAINED_SHARE;
 use crate::model::stage::StageKey;
 
-/// Steps of a stage and of one that holds it are one when they are found this many runs apart or
-/// less: noise moves the place by a few runs.
+/// Steps of a stage and of its parent are the same change when they are found at most this many runs
+/// apart: noise moves the place by a few runs.
 const SAME_PLACE: usize = 5;
 
-/// Fills `explained_by` by the rule of `attribute.rs`: a change is its parts' when their changes
-/// at the same place and in the same direction make up most of its seconds. The deepest stage
-/// along the largest part is named.
+/// Fills `explained_by` by the rule of `attribute.rs`. Changes of the parts explain a change when they
+/// make up most of its seconds, at the same place and in the same direction. It names the deepest stage
+/// along the largest part.
 pub(super) fn explain(found: &mut [Located], parents: &HashMap<&StageKey, &StageKey>) {
     let mut by_stage: HashMap<&StageKey, Vec<usize>> = HashMap::new();
     for (i, located) in found.iter().enumerate() {
@@ -24,7 +24,7 @@ pub(super) fn explain(found: &mut [Located], parents: &HashMap<&StageKey, &Stage
             && a.at.abs_diff(b.at) <= SAME_PLACE
             && (a.change.ratio > 1.0) == (b.change.ratio > 1.0)
     };
-    // Of each change the nearest changes below it: (seconds, part).
+    // For each change the nearest changes below it: (seconds, part).
     let mut parts: Vec<Vec<(f64, usize)>> = vec![Vec::new(); found.len()];
     for (i, part) in found.iter().enumerate() {
         let mut at = parents.get(&part.change.stage).copied();

@@ -1,13 +1,11 @@
-//! What lastingly changed on a branch: steps and drift of each stage, between which commits, and
-//! which stage is responsible. Looks at residuals with the machine's speed already taken out;
-//! judges no pull request.
+//! Finds the lasting changes of a branch: steps and drift of each stage, their commits, and the
+//! responsible stage. It reads residuals without the runner's speed and judges no pull request.
 
 mod explain;
 mod segments;
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::gate::verdict::number_format;
 use crate::model::history::{
     AcceptedChange, ChangeKind, HistoryChange, HistoryRun, SeriesPoint, StageSeries,
 };
@@ -21,17 +19,17 @@ pub use segments::{Segment, newest_segment, segments};
 /// Smallest drift: a factor of 1.10, as a logarithm.
 const MIN_DRIFT: f64 = 0.095_310_179_804_324_87;
 
-/// How much of the stages' variance is slow wander, learned from all of them. [`segments`] of one
-/// stage takes it, because one stage's history is too short to tell.
+/// How much of the stages' variance is slow wander, estimated from all of them: the history of one
+/// stage is too short. [`segments`] takes it.
 #[must_use]
 pub fn slow_share(series: &[StageSeries]) -> SlowShare {
     let all: Vec<Vec<f64>> = series.iter().map(|s| residuals(&usable(&s.points, usize::MAX))).collect();
     SlowShare::pooled(all.iter().map(Vec::as_slice))
 }
 
-/// The lasting changes of all stages, newest first, then by their seconds. `runs` are the runs
-/// that the points' positions mean, oldest first. An accepted change divides its stage and what
-/// holds it, and is not told again.
+/// The lasting changes of all stages, newest first, then by their seconds. `runs` are oldest first;
+/// the points' positions are positions in it. An accepted change divides its stage and the stage's
+/// parents, and is not reported again.
 #[must_use]
 pub fn changes(
     series: &[StageSeries],
@@ -113,7 +111,7 @@ fn changes_of(
     found
 }
 
-/// Each stage's parent, where that one has a series and a shorter path, so that walking up ends.
+/// Each stage's parent, if it has a series. The parent's path is shorter, so that walking up ends.
 fn parents(series: &[StageSeries]) -> HashMap<&StageKey, &StageKey> {
     let depth: HashMap<&StageKey, usize> = series.iter().map(|s| (&s.key, s.path.len())).collect();
     let shorter = |s: &StageSeries, parent: &StageKey| depth.get(parent).is_some_and(|d| *d < s.path.len());
@@ -121,31 +119,6 @@ fn parents(series: &[StageSeries]) -> HashMap<&StageKey, &StageKey> {
         .iter()
         .filter_map(|s| s.parent.as_ref().filter(|parent| shorter(s, parent)).map(|parent| (&s.key, parent)))
         .collect()
-}
-
-impl HistoryChange {
-    /// The change in one sentence without its full stop, as plain text: names are as they were
-    /// sent, so what shows it escapes it.
-    #[must_use]
-    pub fn sentence(&self) -> String {
-        let name = match &self.path[..] {
-            [_, parts @ ..] if !parts.is_empty() => parts.join(" / "),
-            path => path.join(" / "),
-        };
-        let (factor, direction) =
-            if self.ratio < 1.0 { (1.0 / self.ratio, "faster") } else { (self.ratio, "slower") };
-        let (factor, seconds) = (number_format::ratio(factor), number_format::change(self.increase_s()));
-        let (from, to) = (self.from_sha.short(), self.to_sha.short());
-        let runs = number_format::counted(self.runs, "run");
-        match self.kind {
-            ChangeKind::Step => {
-                format!("{name} got {factor} {direction} ({seconds}) between {from} and {to}, {runs} ago")
-            }
-            ChangeKind::Drift => {
-                format!("{name} drifted {factor} {direction} ({seconds}) from {from} to {to}, over {runs}")
-            }
-        }
-    }
 }
 
 #[cfg(test)]

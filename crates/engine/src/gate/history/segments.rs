@@ -1,12 +1,12 @@
-//! One stage's history as stretches of one level: divided where its level was found to change and
-//! where a change was accepted.
+//! Divides one stage's history into segments of one level: at its confirmed steps, and where a
+//! change was accepted.
 
 use crate::model::history::SeriesPoint;
 use crate::stats::change_point::{Settings, change_points};
 use crate::stats::level_shift::SlowShare;
 use crate::stats::robust::median_of;
 
-/// Points to each side from which an accepted change's level is read.
+/// Points on each side from which the levels of an accepted change are read.
 const ACCEPTED_REACH: usize = 20;
 
 /// A stretch of a stage's history with one level.
@@ -14,8 +14,7 @@ const ACCEPTED_REACH: usize = 20;
 pub struct Segment {
     /// Position of its first run.
     pub first_run: usize,
-    /// What to add to its residuals so that they are at the level of the newest segment; 0 for
-    /// that one.
+    /// Added to its residuals, this brings them to the level of the newest segment, whose shift is 0.
     pub shift: f64,
 }
 
@@ -33,15 +32,14 @@ pub fn segments(points: &[SeriesPoint], slow: SlowShare, accepted_runs: &[usize]
         found.push(Segment { first_run: points[boundary.at].run, shift });
     }
     if let Some(newest) = found.last_mut() {
-        // What is left of the sum is rounding.
+        // The rest of the sum is a rounding error.
         newest.shift = 0.0;
     }
     found
 }
 
-/// Where the present level began, and by how much it differs from the one before: earlier
-/// samples moved by `shift` still teach the scatter, but not the level. None when the level never
-/// changed. With several changes, [`segments`] has the shift of each stretch.
+/// Where the present level began, with its difference from the level before as `shift`. None when
+/// the level never changed. With several changes, [`segments`] has the shift of each segment.
 #[must_use]
 pub fn newest_segment(points: &[SeriesPoint], slow: SlowShare, accepted_runs: &[usize]) -> Option<Segment> {
     match segments(points, slow, accepted_runs)[..] {

@@ -1,9 +1,9 @@
-//! Tests of a branch's history: which changes are told, in which words, and who is responsible.
+//! Tests of a branch's history: which changes are found, where, and which stage is responsible.
 
 use super::*;
 use crate::model::time::Timestamp;
 
-/// Commit `n` of the made-up branch, told by its first seven digits.
+/// Commit `n` of the simulated branch: its first seven digits are the number.
 fn run(n: usize) -> HistoryRun {
     let hour = i64::try_from(n).expect("a small number");
     HistoryRun {
@@ -16,7 +16,7 @@ fn runs(n: usize) -> Vec<HistoryRun> {
     (0..n).map(run).collect()
 }
 
-/// A stage of `usual_s` whose ln(ratio) at each run is `level`, and a little scatter of its own.
+/// A stage of `usual_s` whose ln(ratio) at each run is `level` plus a little scatter.
 fn stage(text: &str, usual_s: f64, runs: usize, level: impl Fn(usize) -> f64) -> StageSeries {
     const SAW: [f64; 5] = [0.0, 0.02, -0.01, 0.01, -0.02];
     let path: Vec<String> = text.split(" / ").map(str::to_owned).collect();
@@ -35,10 +35,21 @@ fn from(run: usize, factor: f64) -> impl Fn(usize) -> f64 {
     move |at| if at < run { 0.0 } else { factor.ln() }
 }
 
-/// The sentences, with the deeper stage that explains them.
-fn told(changes: &[HistoryChange]) -> Vec<String> {
-    let because = |c: &HistoryChange| c.explained_by.as_ref().map(|k| format!(" <- {}", &k.as_str()[3..]));
-    changes.iter().map(|c| c.sentence() + &because(c).unwrap_or_default()).collect()
+/// Stage, kind, ratio, seconds, commits and runs of each change in a line.
+fn lines(changes: &[HistoryChange]) -> Vec<String> {
+    let line = |c: &HistoryChange| {
+        format!(
+            "{} {:?} {:.2}x {:+.1} s {}..{} {}",
+            c.path.join(" / "),
+            c.kind,
+            c.ratio,
+            c.increase_s(),
+            c.from_sha.short(),
+            c.to_sha.short(),
+            c.runs
+        )
+    };
+    changes.iter().map(line).collect()
 }
 
 fn key(text: &str) -> StageKey {
@@ -46,19 +57,19 @@ fn key(text: &str) -> StageKey {
 }
 
 #[test]
-fn a_step_says_by_how_much_where_and_since_when() {
+fn step_has_size_commits_and_time() {
     let found = changes(&[stage("ci / build", 100.0, 100, from(65, 1.31))], &runs(100), &[]);
     // 100 * .31
-    assert_eq!(told(&found), ["build got 1.31x slower (+31.0 s) between 0000040 and 0000041, 34 runs ago"]);
+    assert_eq!(lines(&found), ["ci / build Step 1.31x +31.0 s 0000040..0000041 34"]);
     let change = &found[0];
     assert_eq!((change.kind, change.since), (ChangeKind::Step, run(65).started_at));
     assert!((change.before_s - 100.0).abs() < 1.1 && change.p < 1e-9, "{change:?}");
     let faster = changes(&[stage("ci", 100.0, 60, from(30, 0.5))], &runs(60), &[]);
-    assert_eq!(told(&faster), ["ci got 2.00x faster (-50.0 s) between 000001d and 000001e, 29 runs ago"]);
+    assert_eq!(lines(&faster), ["ci Step 0.50x -50.0 s 000001d..000001e 29"]);
 }
 
 #[test]
-fn a_step_is_one_from_its_fifth_run_on() {
+fn step_is_found_from_fifth_run_on() {
     for (newer, expected) in [(4, 0), (5, 1)] {
         let n = 60 + newer;
         assert_eq!(changes(&[stage("ci", 100.0, n, from(60, 1.5))], &runs(n), &[]).len(), expected);
@@ -66,28 +77,28 @@ fn a_step_is_one_from_its_fifth_run_on() {
 }
 
 #[test]
-fn many_small_steps_are_a_drift() {
+fn many_small_steps_are_drift() {
     let slope = |run: usize| 0.0012 * f64::from(u32::try_from(run).expect("a small number"));
     let found = changes(&[stage("ci / lint", 50.0, 100, slope)], &runs(100), &[]);
     // The medians of runs 80 to 99 and 0 to 19 lie 80 runs apart: exp(.0012 * 80)
-    assert_eq!(told(&found), ["lint drifted 1.10x slower (+5.1 s) from 0000000 to 0000063, over 99 runs"]);
+    assert_eq!(lines(&found), ["ci / lint Drift 1.10x +5.1 s 0000000..0000063 99"]);
     assert_eq!(changes(&[stage("ci / lint", 50.0, 60, slope)], &runs(60), &[]), []);
 }
 
 #[test]
-fn runs_without_the_stage_and_points_without_a_run_are_absent() {
+fn missing_runs_and_stray_points_are_ignored() {
     let mut build = stage("ci / build", 100.0, 100, from(50, 1.5));
     build.points.retain(|p| !(45..=55).contains(&p.run) && p.run % 3 != 0);
     build.points.push(SeriesPoint { run: 100, residual: 9.0 });
     build.points.push(SeriesPoint { run: 70, residual: f64::NAN });
     build.points.reverse();
     let found = changes(&[build], &runs(100), &[]);
-    assert_eq!(told(&found), ["build got 1.50x slower (+50.0 s) between 000002c and 0000038, 43 runs ago"]);
+    assert_eq!(lines(&found), ["ci / build Step 1.50x +50.0 s 000002c..0000038 43"]);
     assert_eq!(changes(&[stage("ci", 1.0, 50, from(25, 2.0))], &[], &[]), []);
 }
 
 #[test]
-fn the_deepest_stage_is_responsible() {
+fn deepest_stage_is_responsible() {
     let series = [
         stage("ci", 200.0, 100, from(61, 1.2)),
         stage("ci / test", 100.0, 100, from(60, 1.4)),
@@ -103,7 +114,7 @@ fn the_deepest_stage_is_responsible() {
 }
 
 #[test]
-fn a_change_stands_by_itself_unless_its_parts_make_up_most_of_it() {
+fn change_is_explained_when_parts_make_most() {
     for (why, part, explained) in [
         ("too small a part", stage("ci / a", 20.0, 100, from(60, 1.5)), false),
         ("another place", stage("ci / a", 80.0, 100, from(40, 1.5)), false),
@@ -118,7 +129,7 @@ fn a_change_stands_by_itself_unless_its_parts_make_up_most_of_it() {
 }
 
 #[test]
-fn an_accepted_change_is_not_told_again_for_its_stage_and_what_holds_it() {
+fn accepted_change_is_not_reported_again() {
     let series = [
         stage("ci", 200.0, 120, from(60, 1.2)),
         stage("ci / a", 80.0, 120, |at| from(60, 1.5)(at) + from(90, 1.3)(at)),
@@ -126,16 +137,16 @@ fn an_accepted_change_is_not_told_again_for_its_stage_and_what_holds_it() {
     ];
     let accepted = |n| AcceptedChange { stage: key("ci / a"), since: run(n).started_at };
     let found = changes(&series, &runs(120), &[accepted(60)]);
-    let told_of: Vec<(&str, usize)> =
+    let reported: Vec<(&str, usize)> =
         found.iter().map(|c| (c.path.last().expect("a name").as_str(), c.runs)).collect();
-    assert_eq!(told_of, [("a", 29), ("b", 59)]);
+    assert_eq!(reported, [("a", 29), ("b", 59)]);
     // Later than every run, or of an unknown stage: nothing to divide.
     let unknown = AcceptedChange { stage: key("ci / z"), since: run(60).started_at };
     assert_eq!(changes(&series, &runs(120), &[accepted(500), unknown]).len(), 4);
 }
 
 #[test]
-fn segments_say_how_to_bring_the_past_to_the_present_level() {
+fn segments_shift_past_to_present_level() {
     let slow = SlowShare::PRIOR;
     let series = stage("ci", 100.0, 120, |at| from(40, 1.2)(at) + from(80, 1.5)(at));
     let near = |found: &[Segment], expected: &[(usize, f64)]| {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::note::Note;
 use crate::model::run::MeasuredRun;
 use crate::model::stage::{StageError, StageSample};
 
@@ -61,8 +62,8 @@ fn overlay(earlier: &MeasuredRun, again: MeasuredRun, jobs: &BTreeSet<String>) -
     whole.run.attempt = again.run.attempt;
     whole.run.result = again.run.result;
     whole.run.notes.extend(again.run.notes);
-    let names: Vec<&str> = jobs.iter().map(String::as_str).take(5).collect();
-    whole.run.notes.push(format!("attempt {} ran {} again", whole.run.attempt, names.join(", ")));
+    let jobs = jobs.iter().take(5).cloned().collect();
+    whole.run.notes.push(Note::RanAgain { attempt: whole.run.attempt, jobs });
     whole
 }
 

@@ -3,7 +3,7 @@
 //! one stage.
 
 use super::stage_state::Queues;
-use crate::gate::verdict::number_format::counted;
+use crate::model::note::Note;
 use crate::model::span::{Span, SpanKind};
 use crate::model::stage::StageKind;
 use crate::model::trace::{Node, Trace};
@@ -20,15 +20,12 @@ const STAGE_KEYS: [&str; 2] = ["stage.name", "cicd.pipeline.task.name"];
 ///
 /// Linear in the spans, times a logarithm.
 #[must_use]
-pub(crate) fn place_operations(trace: Trace) -> (Trace, Option<String>) {
+pub(crate) fn place_operations(trace: Trace) -> (Trace, Option<Note>) {
     let moves = moves(&trace);
     if moves.is_empty() {
         return (trace, None);
     }
-    let note = format!(
-        "{} lay beside the stage in which they ran: placed below it by their times",
-        counted(moves.len(), "span")
-    );
+    let note = Note::MovedBelowStage { spans: moves.len() };
     (trace.moved(&moves), Some(note))
 }
 

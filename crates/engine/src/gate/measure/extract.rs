@@ -8,6 +8,7 @@ use super::propagation::errors_of;
 use super::stage_key::stage_name;
 use super::stage_state::{CacheReport, Queues};
 use super::waiting::waits;
+use crate::model::note::Note;
 use crate::model::run::RunResult;
 use crate::model::span::{Span, SpanKind};
 use crate::model::stage::{StageError, StageKey, StageKind, StageSample};
@@ -25,8 +26,8 @@ pub struct Extraction {
     pub stages: Vec<StageSample>,
     /// Each error once, at the deepest stage that had it.
     pub errors: Vec<StageError>,
-    /// Sentences about omitted data.
-    pub notes: Vec<String>,
+    /// Facts about omitted data.
+    pub notes: Vec<Note>,
 }
 
 /// The stages of a trace, and the stage of each span.
@@ -71,10 +72,7 @@ pub fn extract(trace: &Trace) -> Extraction {
     let placement = place(trace);
     let mut notes = Vec::new();
     if placement.left_out > 0 {
-        notes.push(format!(
-            "{} spans were too many or too deep: the stages nearest to the root were kept",
-            placement.left_out
-        ));
+        notes.push(Note::StagesLeftOut { spans: placement.left_out });
     }
     let found = errors_of(trace, |node| {
         let sample = &placement.samples[placement.stage_of[&node]];

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::stack_frame::own_frame;
 use super::template::{Numbers, template};
+use crate::model::note::Note;
 use crate::model::span::{Attributes, Span, SpanStatus};
 use crate::model::stage::{Frame, StageError, StageKey};
 use crate::model::trace::{Node, Trace};
@@ -25,8 +26,8 @@ const UNTYPED: &str = "error";
 pub(crate) struct FoundErrors {
     /// Each signature once, parents' stages first.
     pub errors: Vec<StageError>,
-    /// A sentence when errors were left out.
-    pub note: Option<String>,
+    /// Set when errors were left out.
+    pub note: Option<Note>,
 }
 
 /// Identity of an error without its frame: stage, type and templated message. It is 128 bits of SHA-256
@@ -91,8 +92,7 @@ pub(crate) fn errors_of(trace: &Trace, stage: impl Fn(Node) -> (StageKey, Vec<St
     kept.reverse();
     let mut seen = HashSet::new();
     kept.retain(|e: &StageError| seen.insert(e.signature.clone()));
-    let note =
-        (left_out > 0).then(|| format!("{left_out} errors beyond the first {MAX_ERRORS} were left out"));
+    let note = (left_out > 0).then_some(Note::ErrorsLeftOut { errors: left_out, kept: MAX_ERRORS });
     FoundErrors { errors: kept, note }
 }
 

@@ -1,17 +1,16 @@
-//! The rules that other tools judge a benchmark by, as they come out of the box: one value
-//! against a limit made of the last values. They know no machine, no floor and no family of
-//! stages. As a number above 1, "over the limit", so that a rule can be tuned by scaling it.
+//! The default rules of other benchmark tools: one value against a limit from the last values, without
+//! runner speed, floors or correction for multiple stages. The result is a strength, above 1 over the
+//! limit, so that a rule can be tuned by scaling it.
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::stats::count;
 
-/// Values of the past that a limit is made of.
+/// Past values from which a limit is calculated.
 pub const WINDOW: usize = 64;
 /// One-sided level of the t limit.
 const LEVEL: f64 = 0.99;
 
-/// A rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// Bencher's t-test threshold: the mean of the last 64 and the upper 99% prediction limit
@@ -24,10 +23,9 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Each of them.
     pub const ALL: [Self; 3] = [Self::TLimit99, Self::Percent25, Self::Ratio200];
 
-    /// The contract's word.
+    /// Key in the replay JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,13 +35,13 @@ impl Rule {
         }
     }
 
-    /// How far above its allowance a value is, in allowances: more than 1 is an alarm. None
-    /// when the past is too short for the rule.
+    /// The excess of a value as a multiple of the rule's allowance: more than 1 is an alarm. None when
+    /// the past is too short for the rule.
     #[must_use]
     pub fn strength(self, past: &Past, value: f64, student: &StudentLimits) -> Option<f64> {
         let over = |excess: f64, allowed: f64| match excess.partial_cmp(&0.0) {
             _ if allowed > 0.0 => excess / allowed,
-            // No allowance at all: anything above is too much.
+            // Without an allowance any excess is too much.
             Some(std::cmp::Ordering::Greater) => f64::INFINITY,
             _ => 0.0,
         };
@@ -59,18 +57,18 @@ impl Rule {
     }
 }
 
-/// The last values of one stage, at most [`WINDOW`].
+/// Statistics of the last values of one stage, at most [`WINDOW`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Past {
     size: usize,
     mean: f64,
-    /// Of the sample, with n - 1.
+    /// Sample standard deviation, with n - 1.
     deviation: f64,
     last: f64,
 }
 
 impl Past {
-    /// Of values oldest first; none of none.
+    /// From values oldest first; none without values.
     #[must_use]
     pub fn of(values: &[f64]) -> Option<Self> {
         let window = &values[values.len().saturating_sub(WINDOW)..];
@@ -83,12 +81,12 @@ impl Past {
     }
 }
 
-/// The quantiles of Student's t that the window can ask for, made once.
+/// The quantiles of Student's t that the window needs, calculated once.
 #[derive(Debug, Clone)]
 pub struct StudentLimits(Vec<f64>);
 
 impl StudentLimits {
-    /// For 1 to 63 degrees of freedom.
+    /// Quantiles for 1 to 63 degrees of freedom.
     #[must_use]
     pub fn new() -> Self {
         let quantile = |freedom: usize| {
@@ -97,7 +95,7 @@ impl StudentLimits {
         Self((1..WINDOW).map(quantile).collect())
     }
 
-    /// t(.99) with so many degrees of freedom; none with none.
+    /// t(.99) with this number of degrees of freedom; none outside of 1 to 63.
     #[must_use]
     pub fn quantile(&self, freedom: usize) -> Option<f64> {
         self.0.get(freedom.checked_sub(1)?).copied()
@@ -145,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_window_counts_and_ends_are_survived() {
+    fn only_window_counts_and_ends_are_survived() {
         let student = StudentLimits::new();
         let mut long = vec![1e6; 10];
         long.extend([5.0; WINDOW]);

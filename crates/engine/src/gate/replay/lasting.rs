@@ -1,5 +1,5 @@
-//! What lastingly changed on the replayed branch itself: steps and drifts of its stages, each with
-//! its commits. A slowdown that was merged is found here, however small each pull request made it.
+//! Finds the lasting changes of the replayed branch: steps and drifts of its stages, with their
+//! commits. This includes slowdowns that were merged in small parts.
 
 use super::Plan;
 use crate::gate::baseline::Baseline;
@@ -8,7 +8,7 @@ use crate::gate::history::changes;
 use crate::model::history::{HistoryChange, HistoryRun};
 
 impl Plan<'_> {
-    /// The lasting changes over the whole history, newest first, only those that no other explains.
+    /// The lasting changes over the whole history, newest first, without those that another explains.
     #[must_use]
     pub fn lasting_changes(&self) -> Vec<HistoryChange> {
         let history = Baseline::of_files(self.runs.clone());

@@ -1,9 +1,12 @@
-//! Back-testing: what the gate would have said on a pipeline's own history. Each run past the
-//! warm-up begins a made-up pull request of some consecutive runs, judged push by push against
-//! the runs before it, as the service would have. Reads nothing, knows no clock; chance is a seed.
+//! Back-tests the gate on a pipeline's own history. Each run past the warm-up begins a simulated pull
+//! request of consecutive runs. It is judged push by push against the runs before it, as the service
+//! would have done. The random choices come from a seed.
 //!
-//! `trial` is one such pull request, `inject` slows a stage of it, `incumbents` are the rules
-//! other tools use, `summary` adds up, `outlook` says what would be found today, `lasting` what changed for good.
+//! - `trial` judges one such pull request, and `inject` slows a stage of it.
+//! - `incumbents` has the rules of other tools.
+//! - `summary` aggregates the trials.
+//! - `outlook` finds the smallest slowdown that would be found today.
+//! - `lasting` finds the lasting changes of the branch.
 
 pub mod incumbents;
 mod inject;
@@ -24,21 +27,21 @@ use crate::model::policy::GatePolicy;
 use crate::model::run::{MeasuredRun, PipelineRun};
 use crate::model::stage::{StageKey, StageSample};
 
-/// Comparable runs before the first made-up pull request: fewer can't confirm anything.
+/// Comparable runs before the first simulated pull request: fewer can't confirm a finding.
 pub const WARM_UP: usize = MIN_TO_CONFIRM;
-/// How many times as long the slowed stage takes.
+/// Factors by which a stage is slowed.
 pub const SIZES: [f64; 5] = [1.1, 1.2, 1.3, 1.5, 2.0];
-/// Only stages that take at least so long, in the median, are slowed; seconds.
+/// Smallest median of a stage that is slowed, seconds.
 pub const MIN_SLOWED_S: f64 = 5.0;
 
-/// What is replayed.
+/// Parameters of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Runs in a made-up pull request, at least 1.
+    /// Runs in a simulated pull request, at least 1.
     pub commits: usize,
-    /// Chooses the stages that are slowed.
+    /// Seed for the choice of the slowed stages.
     pub seed: u64,
-    /// At most so many pull requests, spread evenly over the history.
+    /// Most pull requests, spread evenly over the history.
     pub limit: usize,
 }
 
@@ -50,18 +53,18 @@ impl Default for Settings {
 
 /// The history of one pipeline, ready to be replayed.
 pub struct Plan<'a> {
-    /// Oldest first, stages under their present names.
+    /// Oldest first, with the stages' present names.
     runs: Vec<MeasuredRun>,
     base_branch: Option<&'a str>,
     policy: &'a GatePolicy,
     settings: Settings,
-    /// Stages that hold others: no leaves.
+    /// Stages with children.
     holders: HashSet<StageKey>,
     student: StudentLimits,
 }
 
 impl<'a> Plan<'a> {
-    /// Of runs of one pipeline on the base branch, in any order. Their errors are not replayed.
+    /// The plan for runs of one pipeline on the base branch, in any order. Errors are not replayed.
     #[must_use]
     pub fn new(
         mut runs: Vec<MeasuredRun>,
@@ -79,32 +82,30 @@ impl<'a> Plan<'a> {
         Self { runs, base_branch, policy, settings, holders, student: StudentLimits::new() }
     }
 
-    /// What is replayed.
     #[must_use]
     pub fn settings(&self) -> Settings {
         self.settings
     }
 
-    /// How many runs the history has.
     #[must_use]
     pub fn runs(&self) -> usize {
         self.runs.len()
     }
 
-    /// Runs that would have to be added before there is anything to replay.
+    /// Runs that are missing for the first pull request; 0 when there are enough.
     #[must_use]
     pub fn missing_runs(&self) -> usize {
         (WARM_UP + self.settings.commits).saturating_sub(self.runs.len())
     }
 
-    /// How many pull requests of consecutive runs the history has past the warm-up.
+    /// Number of pull requests of consecutive runs in the history past the warm-up.
     #[must_use]
     pub fn possible(&self) -> usize {
         (self.runs.len() + 1).saturating_sub(WARM_UP + self.settings.commits)
     }
 
-    /// Where the pull requests begin that are replayed: all that are possible, or as many as the
-    /// limit allows, evenly spread.
+    /// Positions of the replayed pull requests: all that are possible, or as many as the limit allows,
+    /// evenly spread.
     #[must_use]
     pub fn positions(&self) -> Vec<usize> {
         let possible = self.possible();
@@ -112,15 +113,15 @@ impl<'a> Plan<'a> {
         (0..wanted).map(|i| WARM_UP + i * possible / wanted).collect()
     }
 
-    /// How many of so many replayed pull requests share no run: neighbours overlap, and a share
-    /// of them is known no better than this number allows.
+    /// How many of `replayed` pull requests share no run. Neighbours overlap, so this number limits the
+    /// precision of a share of them.
     #[must_use]
     pub fn independent(&self, replayed: usize) -> usize {
         replayed.min(self.possible().div_ceil(self.settings.commits))
     }
 
-    /// What a change that begins with `first` at the position `end` is held against: chosen as
-    /// the service does, of the runs before it alone.
+    /// The baseline of a change that begins with `first` at position `end`. Only runs before it are
+    /// considered, by the rules of the service.
     fn baseline_before(&self, end: usize, first: &PipelineRun) -> Baseline {
         let room = self.policy.baseline().runs.saturating_add(ROOM_FOR_OTHERS) as usize;
         let history = self.runs[end.saturating_sub(room)..end].to_vec();
@@ -132,7 +133,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Gives a sample the name that the policy's aliases say it has now.
+/// Renames a sample by the policy's aliases.
 fn rename(sample: &mut StageSample, policy: &GatePolicy) {
     let Some(path) = renamed(&sample.path, policy) else { return };
     sample.key = StageKey::from_path(&path);

@@ -1,5 +1,5 @@
-//! What the gate would find today: of each stage the smallest slowdown that two samples would
-//! confirm, asked of the comparison itself with a made-up change of otherwise usual durations.
+//! Finds the smallest slowdown of each stage that two samples would confirm today. It runs the real
+//! comparison on a simulated change with otherwise usual durations.
 
 use std::collections::HashMap;
 
@@ -15,35 +15,33 @@ use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::{StageKey, StageSample};
 use crate::stats::robust::median_of;
 
-/// Newest runs that say what is usual.
+/// Number of newest runs that determine the usual durations.
 const LATELY: usize = 20;
-/// Larger slowdowns are not asked about.
+/// Largest slowdown that is tried.
 pub const MAX_RATIO: f64 = 10.0;
-/// So many stages, the longest, are asked about: the work grows with the square of their number.
+/// Number of stages that are tried, the longest first: the work grows with its square.
 pub const MAX_STAGES: usize = 300;
-/// Steps on the way to [`MAX_RATIO`], equal as ratios.
+/// Steps up to [`MAX_RATIO`], equal as ratios.
 const STEPS: u32 = 16;
-/// Halvings of the step in which the answer lies: to about half a percent.
+/// Halvings of the step that contains the result, to about half a percent.
 const HALVINGS: u32 = 5;
 
-/// One stage as it is today.
+/// One stage against today's baseline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageOutlook {
-    /// Identity.
     pub key: StageKey,
-    /// For people.
     pub path: Vec<String>,
-    /// Median of today's baseline, seconds; of the whole history when it is not in that.
+    /// Median of today's baseline, seconds. Median of the whole history for a stage that is not in it.
     pub median_s: f64,
     /// Runs of the history that completed it.
     pub runs: usize,
-    /// The smallest ratio that would be confirmed; none when none up to [`MAX_RATIO`] is.
+    /// The smallest ratio that would be confirmed; none up to [`MAX_RATIO`].
     pub detectable_ratio: Option<f64>,
-    /// By how much longer that is than it usually takes of late, seconds.
+    /// The same as a difference from its recent usual duration, seconds.
     pub detectable_increase_s: Option<f64>,
 }
 
-/// Today's baseline, fitted, and a usual run.
+/// Today's fitted baseline and a usual run.
 pub struct Outlook<'a> {
     policy: &'a GatePolicy,
     fitted: FittedBaseline,
@@ -52,11 +50,11 @@ pub struct Outlook<'a> {
 }
 
 impl Plan<'_> {
-    /// What the next change would be held against; none without a run.
+    /// The baseline of the next change; none without runs.
     #[must_use]
     pub fn outlook(&self) -> Option<Outlook<'_>> {
         let mut next = self.runs.last()?.run.clone();
-        // Of no commit of the history, so that none is left out.
+        // Not a commit of the history, so that no run is left out.
         next.head_sha = "f".repeat(40).parse().ok()?;
         next.id = RunId("next".to_owned());
         next.result = RunResult::Success;
@@ -110,13 +108,13 @@ impl Plan<'_> {
 }
 
 impl Outlook<'_> {
-    /// How many stages there are.
+    /// Number of stages.
     #[must_use]
     pub fn stages(&self) -> usize {
         self.stages.len()
     }
 
-    /// One of them, by its place: the longest is the first.
+    /// The stage at a position; the longest is the first.
     #[must_use]
     pub fn stage(&self, place: usize) -> Option<StageOutlook> {
         let mut stage = self.stages.get(place)?.clone();
@@ -129,8 +127,8 @@ impl Outlook<'_> {
         Some(stage)
     }
 
-    /// The smallest ratio, to about half a percent, that as many samples as the policy asks for
-    /// would confirm. Searched upwards first: a model may take a very slow stage for something else.
+    /// The smallest ratio, to about half a percent, that the policy's number of samples would confirm.
+    /// The search goes upwards first, because the model may explain a very slow stage otherwise.
     fn detectable_ratio(&self, key: &StageKey) -> Option<f64> {
         let step = MAX_RATIO.powf(1.0 / f64::from(STEPS));
         let mut above =

@@ -1,6 +1,6 @@
-//! Many made-up pull requests added up: how many would have been alarmed about, how many slowed
-//! stages would have been found, by the gate and by the incumbents. The history is unlabelled:
-//! a slowdown that was real counts as an alarm, whoever raises it.
+//! Aggregates many simulated pull requests: the share with an alarm and the share of slowed stages that
+//! were found, for the gate and for the incumbents. The history is unlabelled: a real slowdown counts
+//! as an alarm, for every rule.
 
 use super::incumbents::Rule;
 use super::outlook::StageOutlook;
@@ -13,12 +13,12 @@ use crate::model::time::Timestamp;
 use crate::stats::count;
 use crate::stats::proportion::wilson;
 
-/// Two shares of pull requests, 0 to 1; none of none.
+/// Two shares of pull requests, 0 to 1; none without pull requests.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Rates {
-    /// At least one decision said suspect or regressed; of an incumbent, above the limit once.
+    /// With at least one suspect or regressed decision; for an incumbent, once above its limit.
     pub single: Option<f64>,
-    /// At least one said regressed; of an incumbent, above the limit at two pushes in a row.
+    /// With at least one regressed decision; for an incumbent, above its limit at two pushes in a row.
     pub confirmed: Option<f64>,
 }
 
@@ -35,81 +35,76 @@ impl Rates {
     }
 }
 
-/// How one rule did.
+/// Alarms and recall of one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Performance {
-    /// Of pull requests as they were.
+    /// On unchanged pull requests.
     pub alarms: Rates,
-    /// By size, as in [`SIZES`]: of those with one stage slowed, that stage found.
+    /// By size, as in [`SIZES`]: pull requests in which the slowed stage was found.
     pub recall: [Rates; SIZES.len()],
 }
 
-/// How an incumbent does when its limit is scaled until it confirms as rarely as the gate.
+/// An incumbent with its limit scaled until it confirms as rarely as the gate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Matched {
-    /// Which.
     pub rule: Rule,
-    /// What its allowance is multiplied by; infinite when no finite one is rare enough.
+    /// Factor on its allowance; infinite when no finite one is rare enough.
     pub scale: f64,
-    /// Share of pull requests that it then alarms about, confirmed.
+    /// Share of pull requests with a confirmed alarm.
     pub alarms: Option<f64>,
-    /// By size: the share it then finds, confirmed.
+    /// By size: share of slowed stages that it then finds, confirmed.
     pub recall: [Option<f64>; SIZES.len()],
 }
 
-/// A place in the history where a stage was confirmed to be slower: neighbouring pull requests
-/// with the same alarm are one.
+/// A place in the history where a stage was confirmed to be slower. Neighbouring pull requests with
+/// the same alarm are counted as one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     /// The strongest of the alarms.
     pub finding: Finding,
-    /// When the run began that confirmed it.
+    /// Start of the run that confirmed it.
     pub at: Timestamp,
-    /// That run.
     pub run: RunId,
-    /// Its commit.
     pub commit: CommitSha,
-    /// How many pull requests would have shown it.
+    /// Number of pull requests that would have shown it.
     pub pull_requests: usize,
 }
 
-/// A whole replay.
+/// The result of a replay.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replay {
-    /// What was asked for.
     pub settings: Settings,
     /// Runs in the history.
     pub runs: usize,
-    /// Made-up pull requests that it would give.
+    /// Pull requests that the history allows.
     pub possible: usize,
-    /// Those that were judged.
+    /// Pull requests that were judged.
     pub replayed: usize,
-    /// Those that could not be: their past, as the policy bounds it, was too short.
+    /// Pull requests that were not judged: too few runs before them, within the policy's limits.
     pub skipped: usize,
-    /// Runs that are missing before there is anything to replay; 0 when there is enough.
+    /// Runs that are missing for the first pull request; 0 when there are enough.
     pub missing_runs: usize,
-    /// Pull requests of which one stage was slowed.
+    /// Pull requests with a slowed stage.
     pub slowed: usize,
-    /// Pull requests that share no run: how well the shares are known.
+    /// Pull requests that share no run; they determine the precision of the shares.
     pub independent: usize,
     /// 95% interval of the gate's confirmed alarms.
     pub alarm_interval: (f64, f64),
-    /// The gate.
     pub ours: Performance,
-    /// The others, as they come.
+    /// With their default limits.
     pub incumbents: [(Rule, Performance); Rule::ALL.len()],
-    /// The others, tuned to the gate's confirmed alarms.
+    /// With limits tuned to the gate's confirmed alarms.
     pub matched: [Matched; Rule::ALL.len()],
-    /// Where the confirmed alarms were, the strongest first.
+    /// The confirmed alarms, the strongest first.
     pub changes: Vec<Change>,
-    /// What lastingly changed on the branch, newest first.
+    /// Lasting changes of the branch, newest first.
     pub history: Vec<HistoryChange>,
-    /// Each stage as it is today, the longest first.
+    /// Each stage against today's baseline, the longest first.
     pub stages: Vec<StageOutlook>,
 }
 
 impl Plan<'_> {
-    /// Adds up the trials of [`Plan::positions`], in any order.
+    /// Aggregates the trials of [`Plan::positions`], in any order.
     #[must_use]
     pub fn summary(&self, trials: &[Option<Trial>], stages: Vec<StageOutlook>) -> Replay {
         let judged: Vec<&Trial> = trials.iter().flatten().collect();
@@ -144,7 +139,7 @@ impl Plan<'_> {
         let mut found: Vec<(&StageKey, usize, &Finding)> =
             judged.iter().flat_map(|t| t.findings.iter().map(|f| (&f.key, t.position, f))).collect();
         found.sort_by_key(|(key, position, _)| (*key, *position));
-        // Of each change: the strongest finding, how many there are, and where the last one began.
+        // Each change: its strongest finding, the number of findings, and where the last one began.
         let mut groups: Vec<(&Finding, usize, usize)> = Vec::new();
         for (key, position, finding) in found {
             match groups.last_mut() {
@@ -184,7 +179,7 @@ fn by_rule<T>(of: impl Fn(usize, Rule) -> T) -> [T; Rule::ALL.len()] {
     std::array::from_fn(|at| of(at, Rule::ALL[at]))
 }
 
-/// How strongly a rule answered to the slowed stages of one size.
+/// Strengths of a rule on the slowed stages of one size.
 fn slowed_strengths(judged: &[&Trial], rule: usize, size: usize) -> impl Iterator<Item = Strength> {
     judged.iter().filter_map(move |t| Some(t.slowed.as_ref()?.incumbents[size][rule]))
 }

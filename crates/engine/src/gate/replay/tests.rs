@@ -1,4 +1,4 @@
-//! The replay on made-up pipelines: what is judged against what, what is slowed, how it adds up.
+//! Replays of simulated pipelines: baselines, slowed stages, aggregates.
 
 use super::incumbents::Rule;
 use super::inject::slowed;
@@ -8,7 +8,7 @@ use super::*;
 use crate::gate::tests::fixture::{Lcg, path, pipeline, run, stage};
 use crate::model::run::RunResult;
 
-/// So many runs of the fixture's pipeline.
+/// `n` runs of the fixture's pipeline.
 fn history(n: u32) -> Vec<MeasuredRun> {
     let mut rng = Lcg::new(11);
     (0..n).map(|i| pipeline(i, &mut rng, 1.0, &[])).collect()
@@ -23,7 +23,7 @@ fn key(text: &str) -> StageKey {
 }
 
 #[test]
-fn positions_begin_after_the_warm_up_and_are_spread_evenly() {
+fn positions_follow_warm_up_evenly() {
     let policy = GatePolicy::default();
     for (runs, commits, limit, expected, missing) in [
         (28, 4, 9, vec![], 1),
@@ -38,7 +38,7 @@ fn positions_begin_after_the_warm_up_and_are_spread_evenly() {
 }
 
 #[test]
-fn a_pull_request_sees_neither_its_own_runs_nor_later_ones() {
+fn pull_request_baseline_has_only_earlier_runs() {
     let policy = GatePolicy::default();
     let whole = Plan::new(history(60), Some("main"), &policy, Settings::default());
     let cut = Plan::new(history(44), Some("main"), &policy, Settings::default());
@@ -47,14 +47,14 @@ fn a_pull_request_sees_neither_its_own_runs_nor_later_ones() {
     assert_eq!(cut.trial(41), None, "too few runs follow");
     let baseline = whole.baseline_before(40, &whole.runs[40].run);
     assert_eq!((baseline.runs.len(), &baseline.runs[39].run.id), (40, &whole.runs[39].run.id));
-    // Fewer than 25 green runs: nothing could have been confirmed, and nothing is claimed.
+    // With fewer than 25 green runs nothing can be confirmed.
     let mut failed = history(60);
     failed[..20].iter_mut().for_each(|m| m.run.result = RunResult::Failure);
     assert_eq!(Plan::new(failed, Some("main"), &policy, Settings::default()).trial(40), None);
 }
 
 #[test]
-fn a_large_slowdown_is_found_in_its_stage_and_the_seed_chooses_which() {
+fn large_slowdown_is_found_in_seeded_stage() {
     let policy = GatePolicy::default();
     let slowed_by = |seed| {
         let plan = Plan::new(history(60), Some("main"), &policy, Settings { seed, ..Settings::default() });
@@ -75,7 +75,7 @@ fn a_large_slowdown_is_found_in_its_stage_and_the_seed_chooses_which() {
 }
 
 #[test]
-fn what_the_policy_ignores_is_neither_slowed_nor_told() {
+fn ignored_stages_are_not_slowed_or_flagged() {
     let policy = GatePolicy::from_yaml("stages: [{match: \"**\", ignore: true}]").expect("a policy");
     let plan = Plan::new(history(40), Some("main"), &policy, Settings::default());
     let trial = plan.trial(30).expect("a trial");
@@ -84,7 +84,7 @@ fn what_the_policy_ignores_is_neither_slowed_nor_told() {
 }
 
 #[test]
-fn old_names_are_replayed_under_their_new_ones() {
+fn old_names_are_replayed_as_new_ones() {
     let policy = GatePolicy::from_yaml("aliases: [{from: ci / old, to: ci / new}]").expect("a policy");
     let runs = vec![run(1, vec![stage("ci / old / a", 0.0, 5.0)])];
     let plan = Plan::new(runs, Some("main"), &policy, Settings::default());
@@ -93,7 +93,7 @@ fn old_names_are_replayed_under_their_new_ones() {
 }
 
 #[test]
-fn what_holds_a_slowed_stage_takes_as_much_longer() {
+fn parents_of_slowed_stage_take_longer_too() {
     let before = run(
         1,
         vec![
@@ -133,7 +133,7 @@ fn trial(position: usize, ours: (bool, bool), s: f64, findings: Vec<Finding>) ->
 }
 
 #[test]
-fn trials_add_up() {
+fn trials_are_aggregated() {
     let policy = GatePolicy::default();
     let plan = Plan::new(history(40), Some("main"), &policy, Settings::default());
     let finding = |push, ratio| Finding { key: key("ci"), path: path("ci"), push, ratio, increase_s: 9.0 };
@@ -169,7 +169,7 @@ fn trials_add_up() {
 }
 
 #[test]
-fn nothing_replayed_is_no_rate() {
+fn empty_replay_has_no_rates() {
     let policy = GatePolicy::default();
     let plan = Plan::new(Vec::new(), None, &policy, Settings::default());
     let replay = plan.summary(&[], Vec::new());
@@ -179,7 +179,7 @@ fn nothing_replayed_is_no_rate() {
 }
 
 #[test]
-fn the_outlook_has_the_longest_stage_first_and_says_from_where_on_it_is_found() {
+fn outlook_has_detectable_ratios_longest_stage_first() {
     let policy = GatePolicy::default();
     let plan = Plan::new(history(60), Some("main"), &policy, Settings::default());
     let outlook = plan.outlook().expect("runs");
@@ -190,7 +190,7 @@ fn the_outlook_has_the_longest_stage_first_and_says_from_where_on_it_is_found() 
     let ratio = unit.detectable_ratio.expect("8% of noise");
     assert!((1.1..2.0).contains(&ratio), "{ratio}");
     assert!((unit.detectable_increase_s.expect("seconds") / unit.median_s - (ratio - 1.0)).abs() < 0.1);
-    // A floor that nothing reaches.
+    // No slowdown reaches this floor.
     let deaf = GatePolicy::from_yaml("defaults: {min_ratio: 20, min_increase: 2s}").expect("a policy");
     let plan = Plan::new(history(60), Some("main"), &deaf, Settings::default());
     assert_eq!(plan.outlook().expect("runs").stage(0).expect("a stage").detectable_ratio, None);

@@ -1,5 +1,5 @@
-//! One made-up pull request: as it was, and with one stage slowed by each size; judged push by
-//! push by the gate and by the incumbents' rules. The baseline is fitted once for all of them.
+//! Replays one simulated pull request: unchanged, and with one stage slowed by each size. The gate and
+//! the incumbents' rules judge it push by push. The baseline is fitted once.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::{StageKey, StageSample};
 use crate::stats::robust::median_of;
 
-/// What the decisions of one pull request said, together.
+/// The decisions of one pull request, together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags {
     /// At some push a stage was suspect or regressed.
@@ -23,12 +23,12 @@ pub struct Flags {
     pub confirmed: bool,
 }
 
-/// How strongly a rule answered, in its limits.
+/// How far a rule was exceeded, in multiples of its limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Strength {
     /// The highest of all pushes.
     pub single: f64,
-    /// The highest that two pushes in a row had of one stage.
+    /// The highest value that one stage reached at two pushes in a row.
     pub confirmed: f64,
 }
 
@@ -39,7 +39,7 @@ impl Strength {
         Self { single: self.single.max(other.single), confirmed: self.confirmed.max(other.confirmed) }
     }
 
-    /// What the rule says when its limit is scaled.
+    /// The rule's decisions with a scaled limit.
     #[must_use]
     pub fn flags(self, scale: f64) -> Flags {
         Flags { single: self.single > scale, confirmed: self.confirmed > scale }
@@ -49,47 +49,44 @@ impl Strength {
 /// A confirmed alarm on one stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// The stage.
     pub key: StageKey,
-    /// For people.
     pub path: Vec<String>,
     /// Position in the history of the push that confirmed it.
     pub push: usize,
-    /// How many times as long as predicted.
+    /// Duration to prediction.
     pub ratio: f64,
-    /// By how much longer, seconds.
+    /// Duration minus prediction, seconds.
     pub increase_s: f64,
 }
 
 /// The same pull request with one stage slowed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slowed {
-    /// Which stage.
     pub key: StageKey,
-    /// By size, as in [`SIZES`]: what was said of that stage.
+    /// By size, as in [`SIZES`]: the gate's decisions on that stage.
     pub ours: [Flags; SIZES.len()],
-    /// By size: how strongly each rule answered to that stage.
+    /// By size: the strength of each rule on that stage.
     pub incumbents: [[Strength; Rule::ALL.len()]; SIZES.len()],
 }
 
-/// What became of one made-up pull request.
+/// The result of one simulated pull request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
     /// Position in the history of its first run.
     pub position: usize,
-    /// What the gate said of it as it was.
+    /// The gate's decisions on the unchanged pull request.
     pub ours: Flags,
     /// The gate's confirmed alarms, one for each stage.
     pub findings: Vec<Finding>,
-    /// How strongly each rule answered.
+    /// The strength of each rule.
     pub incumbents: [Strength; Rule::ALL.len()],
-    /// None when no stage was long enough to be slowed.
+    /// None when no stage is long enough to be slowed.
     pub slowed: Option<Slowed>,
 }
 
 impl Plan<'_> {
-    /// Replays the pull request that begins at a position. None when the past before it is too
-    /// short or there are too few runs after it. The same position always gives the same trial.
+    /// Replays the pull request that begins at a position. None when there are too few runs before or
+    /// after it. The same position always gives the same trial.
     #[must_use]
     pub fn trial(&self, position: usize) -> Option<Trial> {
         let pushes = self.runs.get(position..position + self.settings.commits)?;
@@ -121,7 +118,7 @@ impl Plan<'_> {
         compare(fitted, newest, &newest.last()?.run.repo, self.policy)
     }
 
-    /// Every decision on a pull request as it was.
+    /// Every decision on an unchanged pull request.
     fn decide(
         &self,
         fitted: &FittedBaseline,
@@ -132,7 +129,7 @@ impl Plan<'_> {
         for k in 1..=pushes.len() {
             let Some(comparison) = self.comparison(fitted, &pushes[..k]) else { continue };
             for stage in comparison.stages.iter().filter(|s| s.explained_by.is_none()) {
-                flags = flags.with(&stage.verdict);
+                flags = flags.with(stage.verdict);
                 if stage.verdict == StageVerdict::Regressed {
                     let new = Finding::of(stage, position + k - 1);
                     match findings.iter_mut().find(|f| f.key == new.key) {
@@ -146,23 +143,23 @@ impl Plan<'_> {
         (flags, findings)
     }
 
-    /// What is said of a stage that is slowed in every push.
+    /// The decisions on a stage that is slowed in every push.
     fn finds(&self, fitted: &FittedBaseline, pushes: &[MeasuredRun], key: &StageKey, size: f64) -> Flags {
         let slow: Vec<MeasuredRun> = pushes.iter().map(|run| slowed(run, key, size)).collect();
         let mut flags = Flags::default();
         for k in 1..=slow.len() {
             let comparison = self.comparison(fitted, &slow[..k]);
             let stage = comparison.iter().flat_map(|c| &c.stages).find(|s| s.key == *key);
-            flags = stage.map_or(flags, |stage| flags.with(&stage.verdict));
+            flags = stage.map_or(flags, |stage| flags.with(stage.verdict));
             if flags.confirmed {
-                break; // nothing later takes it back
+                break; // later pushes can't undo it
             }
         }
         flags
     }
 
-    /// The stage that is slowed, chosen by the seed among the leaves that every push completed
-    /// and that usually take long enough.
+    /// The stage to slow: the seed chooses it among the leaves that every push completed and that are
+    /// usually long enough.
     fn slowable<'r>(
         &self,
         first: &'r MeasuredRun,
@@ -178,14 +175,14 @@ impl Plan<'_> {
                 && seconds.iter().all(|push| push.contains_key(&sample.key))
         };
         let mut keys: Vec<&StageKey> = first.stages.iter().filter(fits).map(|s| &s.key).collect();
-        // Whatever order the rows were in.
+        // The result must not depend on the order of the rows.
         keys.sort_unstable();
-        let chance = mixed(self.settings.seed ^ mixed(position as u64));
-        let at = usize::try_from((u128::from(chance) * keys.len() as u128) >> 64).unwrap_or(0);
+        let random = mixed(self.settings.seed ^ mixed(position as u64));
+        let at = usize::try_from((u128::from(random) * keys.len() as u128) >> 64).unwrap_or(0);
         keys.get(at).copied()
     }
 
-    /// Each rule on one stage over the pushes, its durations multiplied.
+    /// The strength of each rule on one stage whose durations are multiplied by `size`.
     fn strengths(
         &self,
         past: &HashMap<&StageKey, Vec<f64>>,
@@ -210,9 +207,9 @@ impl Plan<'_> {
 }
 
 impl Flags {
-    fn with(self, verdict: &StageVerdict) -> Self {
-        let confirmed = *verdict == StageVerdict::Regressed;
-        let single = confirmed || *verdict == StageVerdict::Suspect;
+    fn with(self, verdict: StageVerdict) -> Self {
+        let confirmed = verdict == StageVerdict::Regressed;
+        let single = confirmed || verdict == StageVerdict::Suspect;
         Self { single: self.single || single, confirmed: self.confirmed || confirmed }
     }
 }
@@ -229,7 +226,7 @@ impl Finding {
     }
 }
 
-/// The stages that a run completed, seconds.
+/// Seconds of the stages that a run completed.
 fn durations(run: &MeasuredRun) -> HashMap<&StageKey, f64> {
     completed(run).map(|s| (&s.key, s.seconds())).collect()
 }
@@ -238,7 +235,7 @@ fn completed(run: &MeasuredRun) -> impl Iterator<Item = &StageSample> {
     run.stages.iter().filter(|s| s.result == RunResult::Success)
 }
 
-/// Of each stage the durations in the runs that completed it, in the runs' order, seconds.
+/// Durations by stage, in the order of the runs that completed it, seconds.
 pub(super) fn values_by_stage(runs: &[MeasuredRun]) -> HashMap<&StageKey, Vec<f64>> {
     let mut values: HashMap<&StageKey, Vec<f64>> = HashMap::new();
     for sample in runs.iter().flat_map(completed) {
@@ -256,8 +253,8 @@ fn stages_of(runs: &[MeasuredRun]) -> Vec<(&[String], &StageKey)> {
     stages
 }
 
-/// A number that looks like chance and is the same everywhere: the output function of
-/// `SplitMix64` (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
+/// A pseudorandom number that is the same on every platform: the output function of `SplitMix64`
+/// (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
 fn mixed(state: u64) -> u64 {
     let z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -12,7 +12,6 @@ mod usual;
 
 use std::collections::{HashMap, HashSet};
 
-pub use repeats::sentence;
 pub use usual::{BaselineStructure, UsualStage};
 
 use self::order::{Pair, moved};
@@ -20,9 +19,10 @@ use self::renames::{Added, Place, Removed, renames};
 use self::repeats::{is_unseen, repetition};
 use self::tree::{Stage, Tree};
 use crate::gate::verdict::attribute::flag;
-use crate::gate::verdict::number_format::counted;
 use crate::model::comparison::{RunComparison, StageVerdict};
+use crate::model::note::Note;
 use crate::model::policy::{Alias, GatePolicy};
+use crate::model::reason::StageFact;
 use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::{StageKey, StageKind, StageSample};
 use crate::model::structure::{Change, Side, StructuralChange};
@@ -44,23 +44,22 @@ pub fn add_changes(
     let runner = comparison.runner_factor.filter(|factor| factor.is_finite() && *factor > 0.0).unwrap_or(1.0);
     let mut found = changes(usual, newest, runner, policy);
     if found.len() > MAX_CHANGES {
-        let more = counted(found.len() - MAX_CHANGES, "more change");
-        comparison.notes.push(format!("the pipeline has {more} than are listed"));
+        comparison.notes.push(Note::MoreChanges { changes: found.len() - MAX_CHANGES });
         found.truncate(MAX_CHANGES);
     }
     let here: HashMap<&StageKey, &StageSample> = newest.stages.iter().map(|s| (&s.key, s)).collect();
     let renamed: HashMap<&StageKey, &str> = found.iter().filter_map(rename_of).collect();
     for stage in &mut comparison.stages {
         if let (StageVerdict::New, Some(old)) = (&stage.verdict, renamed.get(&stage.key)) {
-            stage.reason = format!("{}; it looks like {old} under a new name", stage.reason);
+            stage.reason.push(StageFact::Renamed { from: (*old).to_owned() });
         }
-        let flagged = flag(&stage.verdict) > 0 && usual.runs >= MIN_RUNS;
+        let flagged = flag(stage.verdict) > 0 && usual.runs >= MIN_RUNS;
         let usually = usual.find(&stage.key).and_then(|u| u.usual).filter(|_| flagged);
         if let (Some(usually), Some(sample)) = (usually, here.get(&stage.key)) {
             let min_ratio = policy.stage(&sample.path).floors.min_ratio;
             let repeated = repetition(&usually, sample, min_ratio, runner);
             if let Some(repeated) = repeated.filter(|r| f64::from(r.count) > r.usual_count) {
-                stage.reason = format!("{}; it {}", stage.reason, sentence(&repeated));
+                stage.reason.push(StageFact::Repeated(repeated));
             }
         }
     }

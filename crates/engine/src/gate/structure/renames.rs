@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use super::usual::{Usual, each_s, log_ratio};
-use crate::gate::verdict::number_format::duration;
 use crate::model::stage::StageSample;
+use crate::model::structure::RenameEvidence;
 use crate::stats::count;
 
 /// Up to this number of pairs under one parent, all are compared. With more, each stage is compared with
@@ -58,8 +58,7 @@ pub(super) struct Added<'a> {
 pub(super) struct Rename {
     pub removed: usize,
     pub added: usize,
-    /// The reasons, a few words each.
-    pub evidence: Vec<String>,
+    pub evidence: Vec<RenameEvidence>,
 }
 
 /// Two stages that may be the same work.
@@ -72,7 +71,7 @@ struct Scored {
     /// Enough for a proposal. A pair that would only be enough at the same place still makes another pair
     /// ambiguous, because parallel jobs begin in any order.
     is_enough: bool,
-    evidence: Vec<String>,
+    evidence: Vec<RenameEvidence>,
 }
 
 impl Scored {
@@ -182,24 +181,20 @@ fn resemblance(old: &Removed<'_>, new: &Added<'_>, names: impl Fn() -> f64, runn
         old.side.place.after == new.side.place.after || old.side.place.before == new.side.place.before;
     let mut evidence = Vec::new();
     if same_place {
-        evidence.push("at the same place".to_owned());
+        evidence.push(RenameEvidence::SamePlace);
     }
     if let Some(share) = parts.filter(|share| *share > 0.0) {
-        evidence.push(format!("{} of their parts have the same names", percent(share)));
+        evidence.push(RenameEvidence::SharedParts { share });
     }
     if takes_as_long {
-        evidence.push(format!("it takes {}, usually {}", duration(took), duration(usual.each_s)));
+        evidence.push(RenameEvidence::SameTime { took_s: took, usual_s: usual.each_s });
     }
     if names >= SIMILAR {
-        evidence.push(format!("the names are {} alike", percent(names)));
+        evidence.push(RenameEvidence::SimilarNames { similarity: names });
     }
     let time = if takes_as_long { 0.5 * (1.0 - 0.5 * off / limit) } else { 0.0 };
     let similarity = names + time + parts.unwrap_or(0.0);
     Some(Scored { removed: 0, added: 0, similarity, same_place, is_enough: enough(same_place), evidence })
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0}%", share * 100.0)
 }
 
 /// Jaccard's index of two sets of names: the share of common names. None when both are empty.

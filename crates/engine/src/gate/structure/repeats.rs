@@ -1,7 +1,6 @@
 //! Distinguishes more work from slower work, by how often a stage ran and how long one repetition took.
 
 use super::usual::{Usual, each_s, log_ratio};
-use crate::gate::verdict::number_format::{duration, number, ratio};
 use crate::model::run::RunResult;
 use crate::model::stage::StageSample;
 use crate::model::structure::{EachTime, Repetition};
@@ -44,52 +43,13 @@ pub(super) fn is_unseen(usual: &Usual, repetition: &Repetition) -> bool {
     repetition.count > usual.most || repetition.count < usual.least
 }
 
-/// Describes a repetition as the end of a sentence about its stage: `ran 9 times, usually 4; ...: more
-/// work, not slower work`.
-#[must_use]
-pub fn sentence(repetition: &Repetition) -> String {
-    let Repetition { count, usual_count, each_s, usual_each_s, each } = *repetition;
-    let counts = f64::from(count) / usual_count;
-    let times = log_ratio(each_s, usual_each_s).exp();
-    let is_the_same = (counts * times - 1.0).abs() < OTHER_COUNT;
-    let means = match (counts > 1.0, each) {
-        (true, EachTime::AsBefore) => "more work, not slower work",
-        (true, EachTime::Longer) => "more work, and slower work",
-        (true, EachTime::Shorter) if is_the_same => "the same work in more parts",
-        (true, EachTime::Shorter) => "more parts, and shorter ones",
-        (false, EachTime::AsBefore) => "less work, not faster work",
-        (false, EachTime::Longer) if is_the_same => "the same work in fewer parts",
-        (false, EachTime::Longer) => "fewer parts, and longer ones",
-        (false, EachTime::Shorter) => "less work, and faster work",
-    };
-    let usually = if (usual_count - usual_count.round()).abs() < 0.05 {
-        format!("{usual_count:.0}")
-    } else {
-        format!("{usual_count:.1}")
-    };
-    let often = match count {
-        1 => "once".to_owned(),
-        n => format!("{} times", number(n as usize)),
-    };
-    let time = match each {
-        EachTime::AsBefore => format!("{} each, as before", duration(each_s)),
-        _ => format!("{} each, usually {}", duration(each_s), duration(usual_each_s)),
-    };
-    format!(
-        "ran {often}, usually {usually}; {time} ({} the count, {} the time each, {} in all): {means}",
-        ratio(counts),
-        ratio(times),
-        ratio(counts * times)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gate::tests::fixture::stage;
 
     #[test]
-    fn more_work_is_not_slower_work() {
+    fn time_of_each_is_compared_apart() {
         let usual = Usual {
             runs: 40,
             count: 4.0,
@@ -100,37 +60,27 @@ mod tests {
             spread: 0.05,
             start_ns: 0.0,
         };
-        let described = |count: u32, each: f64, runner: f64| {
+        let of = |count: u32, each: f64, runner: f64| {
             let mut sample = stage("ci / shard", 0.0, each * f64::from(count));
             sample.count = count;
-            repetition(&usual, &sample, 1.1, runner).map(|r| (sentence(&r), is_unseen(&usual, &r)))
-        };
-        let ending = |count, each, runner| {
-            described(count, each, runner)
-                .map(|(text, _)| text.rsplit(": ").next().unwrap_or_default().to_owned())
+            repetition(&usual, &sample, 1.1, runner)
         };
         for (count, each, runner, expected) in [
             (4, 9.0, 1.0, None),
-            (9, 2.1, 1.0, Some("more work, not slower work")),
-            (9, 3.0, 1.0, Some("more work, and slower work")),
-            (9, 2.6, 1.3, Some("more work, not slower work")),
-            (9, 2.0, 1.3, Some("more work, not slower work")),
-            (8, 1.0, 1.0, Some("the same work in more parts")),
-            (8, 0.5, 1.0, Some("more parts, and shorter ones")),
-            (2, 2.0, 1.0, Some("less work, not faster work")),
-            (2, 4.0, 1.0, Some("the same work in fewer parts")),
-            (2, 8.0, 1.0, Some("fewer parts, and longer ones")),
-            (2, 1.0, 1.0, Some("less work, and faster work")),
+            (9, 2.1, 1.0, Some(EachTime::AsBefore)),
+            (9, 3.0, 1.0, Some(EachTime::Longer)),
+            (9, 2.6, 1.3, Some(EachTime::AsBefore)),
+            (9, 2.0, 1.3, Some(EachTime::AsBefore)),
+            (8, 1.0, 1.0, Some(EachTime::Shorter)),
+            (2, 2.0, 1.0, Some(EachTime::AsBefore)),
+            (2, 4.0, 1.0, Some(EachTime::Longer)),
         ] {
-            assert_eq!(ending(count, each, runner).as_deref(), expected, "{count} x {each} on {runner}");
+            let found = of(count, each, runner).map(|repetition| repetition.each);
+            assert_eq!(found, expected, "{count} x {each} on {runner}");
         }
-        let (text, unseen) = described(9, 2.1, 1.0).expect("another count");
-        assert!(unseen);
-        assert!(!described(5, 2.0, 1.0).expect("another count").1, "a run of the baseline had five");
-        assert_eq!(
-            text,
-            "ran 9 times, usually 4; 2.1 s each, as before (2.25x the count, 1.05x the time each, 2.36x in all): \
-             more work, not slower work"
-        );
+        let more = of(9, 2.1, 1.0).expect("another count");
+        assert!(is_unseen(&usual, &more));
+        assert!((more.count_ratio() - 2.25).abs() < 1e-12 && (more.time_ratio() - 1.05).abs() < 1e-9);
+        assert!(!is_unseen(&usual, &of(5, 2.0, 1.0).expect("another count")), "a baseline run had five");
     }
 }

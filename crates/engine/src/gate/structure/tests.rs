@@ -7,6 +7,7 @@ use crate::gate::baseline::Baseline;
 use crate::gate::duration_model::fit::{FittedBaseline, fit};
 use crate::gate::tests::fixture::{LEAVES, Lcg, lay_out, run, stage};
 use crate::gate::verdict::compare::compare;
+use crate::model::structure::{EachTime, RenameEvidence};
 
 fn policy(yaml: &str) -> GatePolicy {
     GatePolicy::from_yaml(yaml).expect("a policy")
@@ -159,15 +160,22 @@ fn rename_has_evidence_and_alias() {
     let Change::Renamed { evidence, alias, .. } = &comparison.structure[0].change else { panic!("renamed") };
     // 2 * |{li, in, nt}| / (3 + 7): lint, "lint all"
     assert_eq!(
-        evidence[..],
-        ["at the same place", "it takes 10.5 s, usually 10.2 s", "the names are 60% alike"]
+        evidence.iter().map(std::mem::discriminant).collect::<Vec<_>>(),
+        [
+            RenameEvidence::SamePlace,
+            RenameEvidence::SameTime { took_s: 0.0, usual_s: 0.0 },
+            RenameEvidence::SimilarNames { similarity: 0.0 }
+        ]
+        .each_ref()
+        .map(std::mem::discriminant)
     );
+    assert_eq!(evidence[2], RenameEvidence::SimilarNames { similarity: 0.6 });
     let alias = alias.as_ref().expect("names that a policy can express");
     let yaml = format!("aliases: [{{from: \"{}\", to: \"{}\"}}]", alias.from, alias.to);
     let kept = compared(BEFORE, &now, &yaml);
     assert_eq!(summary(&kept), [""; 0], "the alias resolves the rename");
     let new = comparison.stages.iter().find(|s| s.path.join(" / ") == "ci / lint-all").expect("is there");
-    assert!(new.reason.ends_with("it looks like lint under a new name"), "{}", new.reason);
+    assert_eq!(new.reason, [StageFact::NotInBaseline, StageFact::Renamed { from: "lint".into() }]);
     assert_eq!(alias_of("a / b", "c"), None, "a name with the separator in it");
 }
 
@@ -223,8 +231,11 @@ fn reason_of_flagged_stage_names_more_work() {
     let comparison = compare(&fitted, &candidate, &name, &policy("")).expect("has runs");
     let case = comparison.stages.iter().find(|s| s.path.join(" / ") == "ci / case").expect("is there");
     assert_eq!(case.verdict, StageVerdict::Regressed, "more work takes longer all the same");
-    assert!(case.reason.contains("; it ran 22 times, usually 10; 1.9 s each, as before"), "{}", case.reason);
-    assert!(case.reason.ends_with("more work, not slower work"), "{}", case.reason);
+    let [StageFact::Judged(_), StageFact::Repeated(repetition)] = &case.reason[..] else {
+        panic!("{case:?}")
+    };
+    assert_eq!((repetition.count, repetition.each), (22, EachTime::AsBefore));
+    assert!((repetition.usual_count - 10.0).abs() < 1e-12, "{repetition:?}");
 }
 
 #[test]
@@ -263,18 +274,18 @@ fn wait_for_runner_is_only_noted() {
     assert_eq!(comparison.verdict, crate::model::comparison::RunVerdict::Pass);
     let wait = comparison.stages.iter().find(|s| s.path.ends_with(&["queue-test".into()])).expect("is there");
     assert_eq!(wait.verdict.as_str(), "not_comparable");
-    assert_eq!(wait.reason, "waiting for a runner is not this change's doing");
+    assert_eq!(wait.reason, [StageFact::Waiting]);
     assert_eq!(
         (wait.candidate_s, wait.baseline_median_s, wait.baseline_samples),
         (Some(190.0), Some(12.0), 40)
     );
     assert_eq!(
         comparison.notes,
-        ["waiting for a runner took 3 min 10 s, usually 12.0 s (test / queue-test)"]
+        [Note::LongWait { stage: "test / queue-test".into(), took_s: 190.0, usual_s: 12.0, more: 0 }]
     );
     assert_eq!(summary(&comparison), [""; 0]);
     for (usual, now) in [(12.0, 41.0), (300.0, 500.0)] {
-        assert_eq!(queued(usual, now).notes, [""; 0], "{now} after {usual} is not reported");
+        assert_eq!(queued(usual, now).notes, [], "{now} after {usual} is not reported");
     }
 }
 
@@ -291,11 +302,7 @@ fn huge_numbers_of_stages_are_bounded() {
     let name = "acme/my-app".parse().expect("a name");
     let comparison = compare(&fitted, &[wide(90, "new")], &name, &policy("")).expect("has a run");
     assert_eq!(comparison.structure.len(), MAX_CHANGES);
-    assert!(
-        comparison.notes.iter().any(|n| n.contains("more changes than are listed")),
-        "{:?}",
-        comparison.notes
-    );
+    assert!(matches!(comparison.notes[..], [Note::MoreChanges { .. }]), "{:?}", comparison.notes);
     let mut reversed = wide(91, "old");
     for (at, stage) in reversed.stages.iter_mut().rev().enumerate() {
         stage.start_offset_ns = i64::try_from(at).expect("small") * 1_000_000_000;

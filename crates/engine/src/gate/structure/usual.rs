@@ -8,6 +8,7 @@ use crate::gate::baseline::columns::renamed;
 use crate::model::policy::GatePolicy;
 use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::{StageKey, StageKind, StageSample};
+use crate::model::structure::SHORTEST_S;
 use crate::stats::quantile::quantile;
 use crate::stats::robust::median_of;
 use crate::stats::sample::Sample;
@@ -16,8 +17,6 @@ use crate::stats::sample::Sample;
 const KEPT_RUNS: usize = 60;
 /// A stage can only be missing if half of the newest runs, up to this number, have it.
 const RECENT_RUNS: usize = 10;
-/// Shorter times count as equal, seconds.
-const SHORTEST_S: f64 = 0.001;
 
 /// The stages of the baseline's runs.
 #[derive(Debug, Clone, Default)]

@@ -1,5 +1,5 @@
-//! Spans, runs and whole pipelines for the tests of this module: small, deterministic, built
-//! from the same types as real ones. Compiled for tests alone.
+//! Spans, runs and whole pipelines for the tests of this module: small, deterministic, and built from
+//! the same types as real ones. Compiled for tests only.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::model::stage::{StageKey, StageKind, StageSample};
 use crate::model::time::Timestamp;
 use crate::model::trace::Trace;
 
-/// A span in the making: one second long, under nothing, unless told otherwise.
+/// Builds a span. The default is a root span of one second.
 pub(crate) struct SpanBuilder(Span);
 
 fn attribute_list(pairs: &[(&str, &str)]) -> Vec<(String, AttributeValue)> {
@@ -50,7 +50,7 @@ impl SpanBuilder {
         self
     }
 
-    /// From and to, in milliseconds.
+    /// Start and end, milliseconds.
     pub(crate) fn ms(mut self, from: i64, to: i64) -> Self {
         (self.0.start_ns, self.0.end_ns) = (from * 1_000_000, to * 1_000_000);
         self
@@ -93,7 +93,7 @@ impl SpanBuilder {
         self
     }
 
-    /// Of the exception that was added last.
+    /// Adds it to the exception that was added last.
     pub(crate) fn stack_trace(mut self, text: &str) -> Self {
         let event = self.0.events.last_mut().expect("an exception");
         event.attributes.0.extend(attribute_list(&[("exception.stacktrace", text)]));
@@ -113,11 +113,11 @@ pub(crate) fn path(text: &str) -> Vec<String> {
     text.split(" / ").map(str::to_owned).collect()
 }
 
-/// One stage that succeeded, from `start_s` on for `seconds`.
+/// One successful stage of `seconds` that begins at `start_s`.
 pub(crate) fn stage(text: &str, start_s: f64, seconds: f64) -> StageSample {
     let path = path(text);
     let nanos = |s: f64| {
-        #[expect(clippy::cast_possible_truncation, reason = "saturates, which is what the tests want")]
+        #[expect(clippy::cast_possible_truncation, reason = "saturates, as the tests need")]
         let nanos = (s * 1e9).round() as i64;
         nanos
     };
@@ -136,7 +136,7 @@ pub(crate) fn stage(text: &str, start_s: f64, seconds: f64) -> StageSample {
     }
 }
 
-/// A successful run on `main`, number `n` in time (one an hour), with these stages.
+/// The successful run number `n` on `main`, one an hour, with these stages.
 pub(crate) fn run(n: u32, stages: Vec<StageSample>) -> MeasuredRun {
     MeasuredRun {
         run: PipelineRun {
@@ -160,7 +160,7 @@ pub(crate) fn run(n: u32, stages: Vec<StageSample>) -> MeasuredRun {
     }
 }
 
-/// The leaves of a typical pipeline: checkout, build, test, deploy and what they do, seconds.
+/// The leaves of a typical pipeline with their seconds.
 pub(crate) const LEAVES: [(&str, f64); 8] = [
     ("checkout / git-clone", 12.0),
     ("checkout / code-validation", 4.0),
@@ -172,7 +172,7 @@ pub(crate) const LEAVES: [(&str, f64); 8] = [
     ("deploy / deployment", 30.0),
 ];
 
-/// A small linear congruential generator (Knuth's MMIX constants): the same numbers everywhere.
+/// A linear congruential generator with Knuth's MMIX constants: the same numbers on every platform.
 pub(crate) struct Lcg(u64);
 
 impl Lcg {
@@ -184,7 +184,7 @@ impl Lcg {
         rng
     }
 
-    /// In 0..1.
+    /// Uniform in 0..1.
     pub(crate) fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         f64::from(u32::try_from(self.0 >> 32).expect("32 bits")) / f64::from(u32::MAX)
@@ -196,8 +196,8 @@ impl Lcg {
     }
 }
 
-/// The pipeline, stages one after the other, each leaf's time noisy by 8% and all of them
-/// slower or faster with the runner (12%). `slow` names leaves and their factors.
+/// The pipeline with its stages in sequence. Each leaf's time has 8% of noise, and the runner's speed
+/// varies by 12%. `slow` has leaves with their factors.
 pub(crate) fn pipeline(n: u32, rng: &mut Lcg, runner: f64, slow: &[(&str, f64)]) -> MeasuredRun {
     let speed = runner * (0.12 * rng.normal()).exp();
     let seconds: Vec<f64> = LEAVES
@@ -210,7 +210,7 @@ pub(crate) fn pipeline(n: u32, rng: &mut Lcg, runner: f64, slow: &[(&str, f64)])
     run(n, lay_out(&seconds))
 }
 
-/// The tree over the leaves' seconds.
+/// The stages of leaves with these seconds.
 pub(crate) fn lay_out(seconds: &[f64]) -> Vec<StageSample> {
     let mut stages = vec![stage("ci", 0.0, seconds.iter().sum())];
     let mut at = 0.0;

@@ -1,5 +1,5 @@
-//! What holds of the decision whatever the data: order, units and strangers change nothing, and
-//! more of a slowdown never makes it less of one. Tests alone.
+//! Properties of the decision that hold for all data: order, units and unrelated stages change nothing,
+//! and a larger slowdown is never less severe.
 
 use proptest::prelude::*;
 
@@ -22,7 +22,7 @@ fn judged(past: Vec<MeasuredRun>, candidate: &[MeasuredRun]) -> RunComparison {
     compare(&fitted, candidate, &"acme/my-app".parse().expect("a name"), &policy).expect("has runs")
 }
 
-/// A baseline of so many runs and two runs of a change that slows `build-compile`.
+/// A baseline of `runs` runs, and two runs of a change that slows `build-compile`.
 fn history(seed: u64, runs: u32, slowdown: f64) -> (Vec<MeasuredRun>, Vec<MeasuredRun>) {
     let mut rng = Lcg::new(seed);
     let past = (0..runs).map(|n| pipeline(n, &mut rng, 1.0, &[])).collect();
@@ -30,12 +30,12 @@ fn history(seed: u64, runs: u32, slowdown: f64) -> (Vec<MeasuredRun>, Vec<Measur
     (past, (0..2).map(|n| pipeline(90 + n, &mut rng, 1.0, slow)).collect())
 }
 
-fn verdict<'a>(comparison: &'a RunComparison, end: &str) -> &'a StageVerdict {
+fn verdict(comparison: &RunComparison, end: &str) -> StageVerdict {
     let found = comparison.stages.iter().find(|s| s.path.join(" / ").ends_with(end));
-    &found.expect("the stage").verdict
+    found.expect("the stage").verdict
 }
 
-fn severity(verdict: &StageVerdict) -> u8 {
+fn severity(verdict: StageVerdict) -> u8 {
     match verdict {
         StageVerdict::Regressed => 2,
         StageVerdict::Suspect => 1,
@@ -50,7 +50,7 @@ fn shuffle<T>(list: &mut [T], rng: &mut Lcg) {
     }
 }
 
-/// Five leaves over 30 runs, and two runs that are slower by 30%, all times `unit`.
+/// Results for five leaves over 30 runs and two runs with a leaf 30% slower, in another `unit`.
 fn evidence_in(unit: f64, seed: u64) -> Vec<f64> {
     let mut rng = Lcg::new(seed);
     let mut row = || (0..5).map(|i| f64::from(3 + i) + 0.1 * rng.normal() + unit.ln()).collect::<Vec<f64>>();
@@ -58,9 +58,14 @@ fn evidence_in(unit: f64, seed: u64) -> Vec<f64> {
     (0..30).for_each(|run| logs.row_mut(run).copy_from_slice(&row()));
     let within: Vec<Vec<usize>> = (0..5).map(|i| vec![i]).collect();
     let (clock_s, rare_state) = (vec![0.001; 5], vec![None; 5]);
-    let witnesses = ReferenceStages::new(&[true; 5], &[None; 5], &within);
-    let model =
-        DurationModel::fit(&Observations { logs, clock_s, rare_state, witnesses, ablation: Ablation::ALL });
+    let reference_stages = ReferenceStages::new(&[true; 5], &[None; 5], &within);
+    let model = DurationModel::fit(&Observations {
+        logs,
+        clock_s,
+        rare_state,
+        reference_stages,
+        ablation: Ablation::ALL,
+    });
     let mut new = |_| {
         let mut logs = row();
         logs[2] += 0.3;
@@ -79,7 +84,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_order_changes_anything(seed in 0_u64..1000, slowdown in 1.0_f64..3.0) {
+    fn order_changes_nothing(seed in 0_u64..1000, slowdown in 1.0_f64..3.0) {
         let (mut past, mut candidate) = history(seed, 30, slowdown);
         let before = judged(past.clone(), &candidate);
         let mut rng = Lcg::new(seed + 1);
@@ -89,14 +94,14 @@ proptest! {
     }
 
     #[test]
-    fn the_unit_of_time_changes_nothing(seed in 0_u64..1000, unit in 0.5_f64..1000.0) {
+    fn unit_of_time_changes_nothing(seed in 0_u64..1000, unit in 0.5_f64..1000.0) {
         for (a, b) in evidence_in(1.0, seed).iter().zip(evidence_in(unit, seed)) {
             prop_assert!((a - b).abs() < 1e-9, "{} is not {}", a, b);
         }
     }
 
     #[test]
-    fn more_slowdown_is_never_less_of_one(seed in 0_u64..1000, less in 1.0_f64..4.0, more in 1.0_f64..100.0) {
+    fn larger_slowdown_is_never_less_severe(seed in 0_u64..1000, less in 1.0_f64..4.0, more in 1.0_f64..100.0) {
         let severity = |slowdown: f64| {
             let (past, candidate) = history(seed, 30, slowdown);
             severity(verdict(&judged(past, &candidate), "build-compile"))
@@ -106,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stranger_changes_no_far_verdict(seed in 0_u64..1000, seconds in 1.0_f64..100.0) {
+    fn unrelated_stage_changes_no_clear_verdict(seed in 0_u64..1000, seconds in 1.0_f64..100.0) {
         let (mut past, mut candidate) = history(seed, 30, 4.0);
         let before = judged(past.clone(), &candidate);
         let mut rng = Lcg::new(seed + 1);
@@ -115,11 +120,11 @@ proptest! {
         }
         let after = judged(past, &candidate);
         for comparison in [&before, &after] {
-            prop_assert_eq!(verdict(comparison, "build-compile"), &StageVerdict::Regressed);
+            prop_assert_eq!(verdict(comparison, "build-compile"), StageVerdict::Regressed);
         }
-        let far = before.stages.iter().filter(|s| s.verdict == StageVerdict::Pass && s.probability > Some(0.5));
-        for stage in far {
-            prop_assert_eq!(verdict(&after, &stage.path.join(" / ")), &StageVerdict::Pass);
+        let clear = before.stages.iter().filter(|s| s.verdict == StageVerdict::Pass && s.probability > Some(0.5));
+        for stage in clear {
+            prop_assert_eq!(verdict(&after, &stage.path.join(" / ")), StageVerdict::Pass);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The whole decision on realistic pipelines: what is slowed is found, what isn't is left
-//! alone, and no data makes it fail. Tests alone.
+//! The whole decision on realistic pipelines: slowed stages are found, unchanged ones are not, and no
+//! data makes it fail.
 
 use proptest::prelude::*;
 use statrs::distribution::{Binomial, DiscreteCDF};
@@ -8,11 +8,13 @@ use crate::gate::baseline::Baseline;
 use crate::gate::duration_model::fit::{FittedBaseline, fit};
 use crate::gate::duration_model::multiple_testing::ALPHA;
 use crate::gate::tests::fixture::{LEAVES, Lcg, lay_out, pipeline, run, stage};
-use crate::gate::verdict::aggregate::conclude;
+use crate::gate::verdict::aggregate::aggregate;
 use crate::gate::verdict::compare::compare;
 use crate::model::comparison::{RunComparison, RunVerdict, StageComparison, StageVerdict};
 use crate::model::environment::RunnerClass;
+use crate::model::note::Note;
 use crate::model::policy::GatePolicy;
+use crate::model::reason::{Confirmation, StageFact};
 use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::StageKey;
 use crate::stats::robust::median_of;
@@ -30,7 +32,7 @@ fn judged(fitted: &FittedBaseline, candidate: &[MeasuredRun], policy: &str) -> R
     compare(fitted, candidate, &"acme/my-app".parse().expect("a name"), &policy).expect("has runs")
 }
 
-/// The stage with a path that ends so; a whole path is found before a longer one.
+/// The first stage whose path ends with `end`.
 fn find<'a>(comparison: &'a RunComparison, end: &str) -> &'a StageComparison {
     comparison.stages.iter().find(|s| s.path.join(" / ").ends_with(end)).expect(end)
 }
@@ -38,7 +40,7 @@ fn find<'a>(comparison: &'a RunComparison, end: &str) -> &'a StageComparison {
 const SLOW: &[(&str, f64)] = &[("test-integration", 1.6)];
 
 #[test]
-fn a_confirmed_slowdown_is_one_finding_at_its_stage() {
+fn confirmed_slowdown_is_one_finding() {
     let mut rng = Lcg::new(1);
     let fitted = fitted(40, &mut rng);
     let candidate = [pipeline(90, &mut rng, 1.0, SLOW), pipeline(91, &mut rng, 1.0, SLOW)];
@@ -49,8 +51,9 @@ fn a_confirmed_slowdown_is_one_finding_at_its_stage() {
     assert_eq!((&culprit.verdict, culprit.samples, culprit.critical), (&StageVerdict::Regressed, 2, true));
     assert!((1.35..1.9).contains(&culprit.ratio.expect("judged")), "{culprit:?}");
     assert!(culprit.score > culprit.threshold);
-    assert!(culprit.reason.contains("the expected time (40 comparable runs)"), "{}", culprit.reason);
-    assert!(culprit.reason.contains("seen in 2 runs of this change"), "{}", culprit.reason);
+    let [StageFact::Judged(summary)] = &culprit.reason[..] else { panic!("{culprit:?}") };
+    assert_eq!((culprit.baseline_samples, summary.samples), (40, 2));
+    assert_eq!(summary.confirmation, Confirmation::Confirmed);
     assert_eq!((culprit.history_s.len(), culprit.history_candidates), (42, 2));
     assert_eq!(find(&comparison, "ci / test").explained_by.as_ref(), Some(&culprit.key));
     let findings =
@@ -59,7 +62,7 @@ fn a_confirmed_slowdown_is_one_finding_at_its_stage() {
 }
 
 #[test]
-fn everything_above_the_culprit_is_explained_by_it() {
+fn parents_are_explained_by_responsible_stage() {
     let mut rng = Lcg::new(11);
     let fitted = fitted(40, &mut rng);
     let slow: &[(&str, f64)] = &[("test-integration", 2.5)];
@@ -77,7 +80,7 @@ fn everything_above_the_culprit_is_explained_by_it() {
 }
 
 #[test]
-fn one_sample_is_a_suspicion_and_none_a_pass() {
+fn one_sample_is_suspect_until_next_normal() {
     let mut rng = Lcg::new(2);
     let fitted = fitted(40, &mut rng);
     let normal = |rng: &mut Lcg, n| pipeline(n, rng, 1.0, &[]);
@@ -89,7 +92,7 @@ fn one_sample_is_a_suspicion_and_none_a_pass() {
     assert_eq!(
         judged(&fitted, &answered, "").verdict,
         RunVerdict::Pass,
-        "a normal run answers the suspicion"
+        "a normal run contradicts the suspicion"
     );
     let three = "confirm: {samples: 3, rerun: false}";
     let twice = [pipeline(94, &mut rng, 1.0, SLOW), pipeline(95, &mut rng, 1.0, SLOW)];
@@ -97,7 +100,7 @@ fn one_sample_is_a_suspicion_and_none_a_pass() {
 }
 
 #[test]
-fn a_slow_runner_is_no_slow_stage() {
+fn slow_runner_makes_no_slow_stage() {
     let slow_everywhere = |seed: u64| {
         let fitted = fitted(40, &mut Lcg::new(seed));
         let mut rng = Lcg::new(100 + seed);
@@ -110,7 +113,7 @@ fn a_slow_runner_is_no_slow_stage() {
     };
     let comparisons: Vec<RunComparison> = (0..60).map(slow_everywhere).collect();
     let with = |verdict| comparisons.iter().filter(|c| c.verdict == verdict).count();
-    // One in forty may be confirmed by chance, a few more suspected.
+    // About one in forty may be confirmed by chance, and a few more suspect.
     assert!(with(RunVerdict::Regressed) <= 3, "{}", with(RunVerdict::Regressed));
     assert!(with(RunVerdict::Pass) >= 54, "{}", with(RunVerdict::Pass));
     let factor = median_of(comparisons.iter().filter_map(|c| c.runner_factor)).expect("has a baseline");
@@ -118,7 +121,7 @@ fn a_slow_runner_is_no_slow_stage() {
 }
 
 #[test]
-fn a_short_history_suspects_and_confirms_nothing() {
+fn short_history_suspects_without_confirming() {
     for (runs, expected) in [(24, StageVerdict::Suspect), (25, StageVerdict::Regressed)] {
         let mut rng = Lcg::new(5);
         let fitted = fitted(runs, &mut rng);
@@ -126,12 +129,12 @@ fn a_short_history_suspects_and_confirms_nothing() {
         let candidate = [pipeline(90, &mut rng, 1.0, slow), pipeline(91, &mut rng, 1.0, slow)];
         let comparison = judged(&fitted, &candidate, "");
         let culprit = find(&comparison, "test-integration");
-        assert_eq!(culprit.verdict, expected, "{runs} runs: {}", culprit.reason);
+        assert_eq!(culprit.verdict, expected, "{runs} runs: {:?}", culprit.reason);
     }
 }
 
 #[test]
-fn too_little_history_is_said_and_never_a_pass() {
+fn too_little_history_is_inconclusive_with_reason() {
     let mut rng = Lcg::new(4);
     for runs in [0, 5, 9] {
         let fitted = fitted(runs, &mut rng);
@@ -139,13 +142,15 @@ fn too_little_history_is_said_and_never_a_pass() {
         let comparison = judged(&fitted, &candidate, "");
         assert_eq!(comparison.verdict, RunVerdict::Inconclusive);
         let stage = find(&comparison, "test-integration");
-        let StageVerdict::Inconclusive(why) = &stage.verdict else { panic!("{stage:?}") };
-        assert!(why.starts_with(&format!("{runs} comparable run")), "{why}");
+        let [StageFact::ShortHistory { runs: counted, needed: 10, .. }] = stage.reason[..] else {
+            panic!("{stage:?}")
+        };
+        assert_eq!((stage.verdict, counted), (StageVerdict::Inconclusive, runs as usize));
         assert_eq!(stage.ratio.is_some(), runs > 0, "the ratio is shown all the same");
     }
 }
 
-/// Unchanged pull requests of two runs each: how many have a confirmed alarm, how many any.
+/// How many unchanged pull requests of two runs have a confirmed alarm, and how many have any.
 fn alarms(requests: u64, runs: u32) -> (usize, usize) {
     let mut counts = (0, 0);
     for seed in 0..requests {
@@ -161,11 +166,11 @@ fn alarms(requests: u64, runs: u32) -> (usize, usize) {
     counts
 }
 
-/// Nominal: the decisions of a pull request share `ALPHA`, and one on two samples together gets a
-/// third of it; so many alarms of independent pull requests are binomial. Measured: 0 of
-/// 200, where 0 to 7 are within the interval.
+/// Nominal: the decisions of a pull request share `ALPHA`, and one on two samples together gets a third
+/// of it. The number of alarms of independent pull requests is binomial. Measured: 0 of 200, where 0 to
+/// 7 are within the interval.
 #[test]
-fn unchanged_pull_requests_are_left_alone() {
+fn unchanged_pull_requests_rarely_alarm() {
     let (confirmed, any) = alarms(200, 40);
     let nominal = Binomial::new(ALPHA / 3.0, 200).expect("a chance");
     let interval = nominal.inverse_cdf(0.0005)..=nominal.inverse_cdf(0.9995);
@@ -174,7 +179,7 @@ fn unchanged_pull_requests_are_left_alone() {
 }
 
 #[test]
-fn an_improvement_is_told_when_confirmed() {
+fn improvement_is_reported_when_confirmed() {
     let mut rng = Lcg::new(6);
     let fitted = fitted(40, &mut rng);
     let fast: &[(&str, f64)] = &[("test-integration", 0.5)];
@@ -187,7 +192,7 @@ fn an_improvement_is_told_when_confirmed() {
 }
 
 #[test]
-fn order_of_stages_and_of_loading_changes_nothing() {
+fn order_of_stages_and_runs_changes_nothing() {
     let mut rng = Lcg::new(7);
     let mut past = baseline(40, &mut rng).runs;
     let mut candidate = vec![pipeline(90, &mut rng, 1.0, SLOW), pipeline(91, &mut rng, 1.0, SLOW)];
@@ -195,11 +200,11 @@ fn order_of_stages_and_of_loading_changes_nothing() {
     past.reverse();
     past.iter_mut().chain(&mut candidate).for_each(|r| r.stages.reverse());
     let after = judged(&fit(&Baseline::of_files(past), &GatePolicy::default()), &candidate, "");
-    let essence = |c: &RunComparison| -> Vec<(String, String, Option<String>, String)> {
+    let essence = |c: &RunComparison| -> Vec<(String, StageVerdict, Option<String>, String)> {
         let by = |s: &StageComparison| s.explained_by.as_ref().map(ToString::to_string);
         c.stages
             .iter()
-            .map(|s| (s.key.to_string(), s.verdict.as_str().to_owned(), by(s), s.reason.clone()))
+            .map(|s| (s.key.to_string(), s.verdict, by(s), format!("{:.3?} {:.3?}", s.ratio, s.reason)))
             .collect()
     };
     assert_eq!(essence(&before), essence(&after));
@@ -207,7 +212,7 @@ fn order_of_stages_and_of_loading_changes_nothing() {
 }
 
 #[test]
-fn more_slowdown_never_turns_back_into_a_pass() {
+fn larger_slowdown_never_passes_again() {
     for seed in 0..10 {
         let mut rng = Lcg::new(50 + seed);
         let fitted = fitted(40, &mut rng);
@@ -228,7 +233,7 @@ fn more_slowdown_never_turns_back_into_a_pass() {
 }
 
 #[test]
-fn what_is_not_comparable_says_why() {
+fn incomparable_stages_are_not_judged() {
     let mut rng = Lcg::new(8);
     let mut past = baseline(40, &mut rng).runs;
     let fitted_past = fit(&Baseline::of_files(past.clone()), &GatePolicy::default());
@@ -240,9 +245,9 @@ fn what_is_not_comparable_says_why() {
     }
     failing.stages.push(stage("ci / test / brand-new", 0.0, 50.0));
     let comparison = judged(&fitted_past, &[failing.clone()], "");
-    let word = |end: &str| find(&comparison, end).verdict.as_str();
+    let verdict = |end: &str| find(&comparison, end).verdict.as_str();
     assert_eq!(
-        [word("test-integration"), word("ci / deploy"), word("brand-new")],
+        [verdict("test-integration"), verdict("ci / deploy"), verdict("brand-new")],
         ["not_comparable", "not_comparable", "new"]
     );
     failing.run.result = RunResult::Success;
@@ -266,7 +271,7 @@ fn what_is_not_comparable_says_why() {
 }
 
 #[test]
-fn the_policy_ignores_budgets_and_raises_floors() {
+fn policy_sets_ignored_stages_budgets_and_floors() {
     let mut rng = Lcg::new(9);
     let fitted = fitted(40, &mut rng);
     let slow = [pipeline(90, &mut rng, 1.0, SLOW), pipeline(91, &mut rng, 1.0, SLOW)];
@@ -276,29 +281,28 @@ fn the_policy_ignores_budgets_and_raises_floors() {
         "stages: [{match: \"ci\", ignore: true}, {match: \"ci / test\", ignore: true}, {match: \"ci / test / **\", ignore: true}]",
     );
     assert_eq!(ignored.verdict, RunVerdict::Pass);
-    assert!(ignored.notes.iter().any(|n| n.contains("ignored by the policy")), "{:?}", ignored.notes);
+    assert!(matches!(ignored.notes[..], [Note::StagesIgnored { .. }]), "{:?}", ignored.notes);
     let floors = judged(&fitted, &slow, "defaults: {min_ratio: 3.0}");
     assert_eq!(floors.verdict, RunVerdict::Pass);
     let normal = [pipeline(92, &mut rng, 1.0, &[]), pipeline(93, &mut rng, 1.0, &[])];
     let budget = "stages: [{match: \"ci / build / build-compile\", budget: 10s}]";
     let over = judged(&fitted, &normal, budget);
     assert_eq!(over.verdict, RunVerdict::Regressed);
-    assert!(
-        over.stages[0].reason.contains("its budget is 10.0 s; seen in 2 runs"),
-        "{}",
-        over.stages[0].reason
-    );
+    let [StageFact::OverBudget { budget_s, samples, .. }] = over.stages[0].reason[..] else {
+        panic!("{:?}", over.stages[0].reason)
+    };
+    assert_eq!((budget_s, samples), (10.0, 2));
     assert_eq!(judged(&fitted, &normal[1..], budget).verdict, RunVerdict::Suspect);
-    let nobody_knows = judged(
+    let without_history = judged(
         &crate::gate::duration_model::fit::fit(&Baseline::default(), &GatePolicy::default()),
         &normal,
         budget,
     );
-    assert_eq!(nobody_knows.verdict, RunVerdict::Regressed, "a budget needs no history");
+    assert_eq!(without_history.verdict, RunVerdict::Regressed, "a budget needs no history");
 }
 
 #[test]
-fn equal_samples_neither_silence_nor_inflate() {
+fn equal_samples_neither_hide_nor_inflate() {
     let seconds: Vec<f64> = LEAVES.iter().map(|(_, s)| *s).collect();
     let past = (0..30).map(|n| run(n, lay_out(&seconds))).collect();
     let fitted = fit(&Baseline::of_files(past), &GatePolicy::default());
@@ -314,7 +318,7 @@ fn equal_samples_neither_silence_nor_inflate() {
 }
 
 #[test]
-fn the_largest_runs_take_a_moment_and_no_more() {
+fn largest_runs_are_judged_quickly() {
     // Work that grew with the square of the stages would be 10^11 steps here.
     let large = |n: u32| {
         let mut stages = vec![stage("ci", 0.0, 5_000.0)];
@@ -327,27 +331,27 @@ fn the_largest_runs_take_a_moment_and_no_more() {
 }
 
 #[test]
-fn pipelines_of_one_commit_are_joined() {
+fn pipelines_of_one_commit_are_aggregated() {
     let mut rng = Lcg::new(10);
     let fitted = fitted(40, &mut rng);
     let slow = judged(&fitted, &[pipeline(90, &mut rng, 1.0, SLOW), pipeline(91, &mut rng, 1.0, SLOW)], "");
     let empty = fit(&Baseline::default(), &GatePolicy::default());
     let mut other = run(92, vec![stage("docs", 0.0, 3.0)]);
-    other.run.notes.push("1 span was late".into());
+    other.run.notes.push(Note::TailSampled);
     let unknown = judged(&empty, &[other], "");
-    let joined = conclude(vec![unknown.clone(), slow.clone()]).expect("has some");
+    let joined = aggregate(vec![unknown.clone(), slow.clone()]).expect("has some");
     assert_eq!((joined.verdict, joined.baseline.runs), (RunVerdict::Regressed, 40));
     assert_eq!(joined.stages.len(), slow.stages.len() + 1);
     assert_eq!(joined.stages[0].key, slow.stages[0].key);
     assert_eq!(joined.wall_clock, slow.wall_clock);
-    assert_eq!(joined.notes, ["1 span was late"]);
-    assert_eq!(conclude(vec![]), None);
+    assert_eq!(joined.notes, [Note::TailSampled]);
+    assert_eq!(aggregate(vec![]), None);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
-    fn hostile_numbers_are_survived(
+    fn extreme_numbers_are_survived(
         past in prop::collection::vec(prop::collection::vec(prop_oneof![Just(0_i64), Just(1), Just(1_000_000_000), Just(i64::MAX), Just(1_000_000_000_000_000), any::<i64>()], 4), 0..30),
         now in prop::collection::vec(prop_oneof![Just(0_i64), Just(i64::MAX), any::<i64>()], 4),
     ) {
@@ -378,16 +382,16 @@ fn after_a_lasting_change(rng: &mut Lcg) -> Vec<MeasuredRun> {
 }
 
 #[test]
-fn a_lasting_change_of_the_base_branch_is_what_the_next_change_is_held_against() {
+fn baseline_follows_lasting_change_of_base_branch() {
     let verdict_at = |seed: u64, factor: f64| {
         let mut rng = Lcg::new(seed);
         let fitted = fit(&Baseline::of_files(after_a_lasting_change(&mut rng)), &GatePolicy::default());
         let slow: &[(&str, f64)] = &[("build-compile", factor)];
         let candidate = [pipeline(90, &mut rng, 1.0, slow), pipeline(91, &mut rng, 1.0, slow)];
-        find(&judged(&fitted, &candidate, ""), "build-compile").verdict.clone()
+        find(&judged(&fitted, &candidate, ""), "build-compile").verdict
     };
     let of_twenty =
         |factor, verdict| (0..20).filter(|seed| verdict_at(200 + seed, factor) == verdict).count();
-    assert!(of_twenty(1.5, StageVerdict::Regressed) <= 1, "no change against its present level");
+    assert!(of_twenty(1.5, StageVerdict::Regressed) <= 1, "unchanged against its present level");
     assert!(of_twenty(1.5 * 1.6, StageVerdict::Regressed) >= 17);
 }

@@ -1,4 +1,4 @@
-//! Machines such as no baseline saw, faster and slower: tests alone.
+//! Runners that are faster or slower than all of the baseline's.
 
 use crate::gate::baseline::Baseline;
 use crate::gate::duration_model::fit::fit;
@@ -9,11 +9,11 @@ use crate::model::policy::GatePolicy;
 use crate::model::run::MeasuredRun;
 
 #[test]
-fn a_machine_such_as_the_baseline_never_saw_is_no_slow_stage() {
+fn unseen_runner_makes_no_slow_stage() {
     let confirmed = |factor: f64| {
         let judged_on_it = |seed: u64| {
             let mut rng = Lcg::new(400 + seed);
-            // Machines that hardly vary teach nothing of how each stage follows them.
+            // Runners that hardly vary give no information about the stages' exposure.
             let mut steady = |n: u32, factor: f64| {
                 let speed = factor * (0.02 * rng.normal()).exp();
                 let seconds: Vec<f64> =
@@ -35,7 +35,7 @@ fn a_machine_such_as_the_baseline_never_saw_is_no_slow_stage() {
 }
 
 #[test]
-fn where_few_stages_testify_a_slow_one_makes_no_other_fast() {
+fn slow_stage_among_few_makes_none_fast() {
     let false_gains = |seed: u64| {
         let mut rng = Lcg::new(900 + seed);
         let mut three = |n: u32, slow: f64| {
@@ -55,8 +55,8 @@ fn where_few_stages_testify_a_slow_one_makes_no_other_fast() {
     assert_eq!(found, 0, "of 20 pull requests that made one stage slower and none faster");
 }
 
-/// A run of a workflow whose test cases are known: five steps, two of them `slow` with all of their
-/// thirty cases.
+/// A run of a workflow with five steps. Two of them have thirty test cases each, all slower by the
+/// factor `slow`.
 fn with_cases(n: u32, rng: &mut Lcg, slow: f64) -> MeasuredRun {
     let machine = (0.05 * rng.normal()).exp();
     let mut time = |usual: f64| usual * machine * (0.04 * rng.normal()).exp();
@@ -86,7 +86,7 @@ fn with_cases(n: u32, rng: &mut Lcg, slow: f64) -> MeasuredRun {
 }
 
 #[test]
-fn the_parts_of_steps_do_not_outvote_github_s_steps_about_the_machine() {
+fn parts_of_steps_do_not_set_runner_speed() {
     let found = |seed: u64| {
         let mut rng = Lcg::new(1_300 + seed);
         let past = (0..40).map(|n| with_cases(n, &mut rng, 1.0)).collect();

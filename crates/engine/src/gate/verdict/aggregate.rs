@@ -1,17 +1,17 @@
-//! From many verdicts to one: a run's from its stages and errors, a commit's from its
-//! pipelines, and the order in which findings are told. Judges no duration.
+//! Aggregates verdicts: a run's from its stages and errors, a commit's from its pipelines. It also
+//! orders the findings. It judges no duration.
 
 use super::attribute::flag;
 use super::errors::sort_errors;
 use crate::model::comparison::{ErrorVerdict, RunComparison, RunVerdict, StageComparison, StageVerdict};
 
-/// The worst of stages and errors. A stage that a deeper one explains adds nothing, nor does a
-/// finding that somebody decided about; an error counts as a regression only when errors gate.
-/// Where a job contradicts GitHub, what is slower counts and the rest says nothing.
+/// The worst verdict of stages and errors:
+/// - a stage that a deeper one explains does not count, nor does an accepted or muted finding;
+/// - an error counts as a regression only when errors gate;
+/// - where a job contradicts GitHub, slower stages count and the run can't pass.
 #[must_use]
 pub fn run_verdict(comparison: &RunComparison, errors_gate: bool) -> RunVerdict {
     let of_stage = |stage: &StageComparison| match stage.verdict {
-        // Somebody decided about it.
         StageVerdict::Regressed | StageVerdict::Suspect if stage.decision.is_some() => Some(RunVerdict::Pass),
         StageVerdict::Regressed if stage.explained_by.is_none() => Some(RunVerdict::Regressed),
         StageVerdict::Suspect if stage.explained_by.is_none() => Some(RunVerdict::Suspect),
@@ -19,7 +19,7 @@ pub fn run_verdict(comparison: &RunComparison, errors_gate: bool) -> RunVerdict 
         StageVerdict::Pass | StageVerdict::Regressed | StageVerdict::Suspect => Some(RunVerdict::Pass),
         _ => None,
     };
-    // Without any history every error is unseen: that says nothing of this change.
+    // Without history every error is unseen, which is not evidence against this change.
     let of_error = |verdict: ErrorVerdict, history: usize| match verdict {
         ErrorVerdict::New if errors_gate => Some(RunVerdict::Regressed),
         ErrorVerdict::New | ErrorVerdict::Suspect if history > 0 => Some(RunVerdict::Suspect),
@@ -28,13 +28,13 @@ pub fn run_verdict(comparison: &RunComparison, errors_gate: bool) -> RunVerdict 
     let stages = comparison.stages.iter().filter_map(of_stage).max();
     let open = comparison.errors.iter().filter(|error| error.decision.is_none());
     let errors = open.filter_map(|e| of_error(e.verdict, e.baseline_runs)).max();
-    // Nothing could be judged: that is not a pass.
+    // A run in which nothing could be judged does not pass.
     let least = if comparison.contradicts_github() { RunVerdict::Inconclusive } else { RunVerdict::Pass };
     stages.unwrap_or(RunVerdict::Inconclusive).max(errors.unwrap_or(RunVerdict::Pass)).max(least)
 }
 
-/// Findings first: regressed, suspect, those that a deeper one explains, improved, new and
-/// removed, then all others; findings on the critical path before others, each by path.
+/// Sorts findings first: regressed, suspect, findings that a deeper one explains, improved, new and
+/// removed, then all others. Within each, the critical path comes first, then the order of paths.
 pub fn sort_stages(stages: &mut [StageComparison]) {
     let rank = |stage: &StageComparison| match (&stage.verdict, &stage.explained_by) {
         (StageVerdict::Regressed, None) => 0,
@@ -44,16 +44,16 @@ pub fn sort_stages(stages: &mut [StageComparison]) {
         (StageVerdict::New | StageVerdict::Removed, _) => 4,
         _ => 5,
     };
-    let place = |stage: &StageComparison| (rank(stage), flag(&stage.verdict) > 0 && !stage.critical);
+    let place = |stage: &StageComparison| (rank(stage), flag(stage.verdict) > 0 && !stage.critical);
     stages.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.path.cmp(&b.path)));
 }
 
-/// One comparison of the pipelines of one commit. None of none. The verdict is the worst; an
-/// inconclusive pipeline beside one that passed stays visible in its stages. The summary and
-/// the runner are those of the pipeline with the largest baseline, the wall clock that of the
-/// longest: the one that people wait for.
+/// Joins the comparisons of one commit's pipelines; none without any. The verdict is the worst. An
+/// inconclusive pipeline beside a passed one stays visible in its stages. Summary and runner are those
+/// of the pipeline with the largest baseline. The wall clock is that of the longest pipeline, for which
+/// people wait.
 #[must_use]
-pub fn conclude(comparisons: Vec<RunComparison>) -> Option<RunComparison> {
+pub fn aggregate(comparisons: Vec<RunComparison>) -> Option<RunComparison> {
     let largest = comparisons.iter().rev().max_by_key(|c| c.baseline.runs)?;
     let longest = comparisons
         .iter()
@@ -89,10 +89,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::run::CONTRADICTED;
+    use crate::model::note::Note;
 
     #[test]
-    fn where_a_job_contradicts_github_nothing_passes_and_what_is_slower_counts() {
+    fn contradicting_job_prevents_pass_not_regression() {
         use RunVerdict::{Improved, Inconclusive, Pass, Regressed, Suspect};
         for (stage, alone, contradicted) in [
             ("pass", Pass, Inconclusive),
@@ -100,7 +100,7 @@ mod tests {
             ("suspect", Suspect, Suspect),
             ("regressed", Regressed, Regressed),
         ] {
-            let of = |notes: &[String]| -> RunComparison {
+            let of = |notes: &[Note]| -> RunComparison {
                 serde_json::from_value(json!({
                     "verdict": "pass", "repo": "acme/my-app", "head_sha": "a".repeat(40), "candidate_runs": 1,
                     "baseline": { "runs": 9, "from_sha": null, "to_sha": null, "excluded": [] }, "runner_factor": 1.0,
@@ -115,7 +115,7 @@ mod tests {
                 }))
                 .expect("a comparison")
             };
-            let note = format!("{CONTRADICTED} what job test sent");
+            let note = Note::ContradictsGitHub { job: "test".into(), spans: 3 };
             let verdicts = [&[][..], &[note]].map(|notes| run_verdict(&of(notes), true));
             assert_eq!(verdicts, [alone, contradicted], "{stage}");
         }

@@ -1,5 +1,5 @@
-//! Where a slowdown comes from: which flagged stage is explained by a deeper one, and which
-//! stages decided when the run ended. Changes no verdict.
+//! Attributes a slowdown: finds the flagged stages that a deeper one explains, and the stages that
+//! determined the end of the run. It changes no verdict.
 
 use std::collections::HashMap;
 
@@ -9,9 +9,9 @@ use crate::model::stage::{StageKey, StageSample};
 /// A stage whose flagged parts account for this share of its increase is not a finding itself.
 pub(crate) const EXPLAINED_SHARE: f64 = 0.6;
 
-/// How serious a flag is; 0 is none.
+/// Severity of a finding; 0 is none.
 #[must_use]
-pub fn flag(verdict: &StageVerdict) -> u8 {
+pub fn flag(verdict: StageVerdict) -> u8 {
     match verdict {
         StageVerdict::Regressed => 2,
         StageVerdict::Suspect => 1,
@@ -19,28 +19,28 @@ pub fn flag(verdict: &StageVerdict) -> u8 {
     }
 }
 
-/// Fills `explained_by`. A flagged stage is explained when flagged stages below it, at least as
-/// seriously flagged, together account for most of its increase; it then names the deepest
-/// stage along the largest part. `own_finding` says of each stage, in the same order, whether
-/// it stands by itself whatever its parts do (a budget).
+/// Fills `explained_by`. A flagged stage is explained when flagged stages below it, of at least the
+/// same severity, together account for most of its increase. It then names the deepest stage along the
+/// largest part. `own_finding` is by stage, in the same order: true for a finding that no part can
+/// explain, such as an exceeded budget.
 pub fn explain(stages: &mut [StageComparison], own_finding: &[bool]) {
     let place: HashMap<&StageKey, usize> = stages.iter().enumerate().map(|(i, s)| (&s.key, i)).collect();
     let parents: Vec<Option<usize>> = stages
         .iter()
         .map(|s| place.get(s.parent.as_ref()?).copied().filter(|p| stages[*p].path.len() < s.path.len()))
         .collect();
-    // For each stage its nearest flagged parts: (increase, part).
+    // By stage: its nearest flagged parts as (increase, part).
     let mut parts: Vec<Vec<(f64, usize)>> = vec![Vec::new(); stages.len()];
     for (i, stage) in stages.iter().enumerate() {
-        let (own, increase) = (flag(&stage.verdict), stage.increase_s.unwrap_or(0.0));
+        let (own, increase) = (flag(stage.verdict), stage.increase_s.unwrap_or(0.0));
         if own == 0 || increase <= 0.0 {
             continue;
         }
-        // What stands between is counted instead of what it holds.
+        // A flagged stage in between is counted instead of the stages below it.
         let mut between = 0;
         let mut at = parents[i];
         while let Some(above) = at {
-            let flagged = flag(&stages[above].verdict);
+            let flagged = flag(stages[above].verdict);
             if flagged > between && flagged <= own {
                 parts[above].push((increase, i));
             }
@@ -64,9 +64,9 @@ pub fn explain(stages: &mut [StageComparison], own_finding: &[bool]) {
     }
 }
 
-/// The stages that decided when a run ended, outermost first: in each stage the part that
-/// finished last, then what finished last before that one started, and so on. Work started by
-/// a message is nobody's wait.
+/// The stages that determined the end of a run, outermost first. In each stage this is the part that
+/// finished last, then the part that finished last before that one started, and so on. Work that a message
+/// started delays no other stage and is left out.
 #[must_use]
 pub fn critical_path(stages: &[StageSample]) -> Vec<StageKey> {
     let mut children: HashMap<&StageKey, Vec<&StageSample>> = HashMap::new();
@@ -79,7 +79,7 @@ pub fn critical_path(stages: &[StageSample]) -> Vec<StageKey> {
     let mut open: Vec<&StageSample> = stages.iter().filter(|s| s.parent.is_none()).take(1).collect();
     while let Some(stage) = open.pop() {
         path.push(stage.key.clone());
-        // Each stage's parts are taken once, so the walk ends whatever the parents say.
+        // Each stage's parts are taken once, so the walk ends for any parents.
         let mut inside = children.remove(&stage.key).unwrap_or_default();
         inside.sort_by(|a, b| (b.end_offset_ns, &a.key).cmp(&(a.end_offset_ns, &b.key)));
         let mut until = i64::MAX;
@@ -119,7 +119,7 @@ mod tests {
             critical: false,
             explained_by: None,
             decision: None,
-            reason: String::new(),
+            reason: Vec::new(),
             location: None,
             history_s: vec![],
             history_candidates: 0,
@@ -139,7 +139,7 @@ mod tests {
     use StageVerdict::{Pass, Regressed, Suspect};
 
     #[test]
-    fn the_deepest_stage_is_responsible() {
+    fn deepest_stage_is_responsible() {
         let by = explained(vec![
             ("ci", Regressed, 30.0),
             ("ci / test", Regressed, 31.0),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_between_that_passed_does_not_hide_it() {
+    fn passed_stage_between_hides_nothing() {
         let by = explained(vec![
             ("ci", Regressed, 30.0),
             ("ci / test", Pass, 29.0),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slowdown_spread_over_many_parts_is_the_parent_s_own() {
+    fn spread_slowdown_belongs_to_parent() {
         assert_eq!(
             explained(vec![("ci", Regressed, 30.0), ("ci / a", Regressed, 10.0), ("ci / b", Pass, 9.0)]),
             [None, None, None]
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn two_flagged_halves_explain_the_whole_and_the_larger_is_named() {
+    fn flagged_halves_explain_whole_and_larger_is_named() {
         let by = explained(vec![
             ("ci", Regressed, 30.0),
             ("ci / a", Regressed, 14.0),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspicion_never_explains_a_regression_away() {
+    fn suspicion_never_explains_regression() {
         let rows =
             |child| vec![("ci", Regressed, 30.0), ("ci / a", child, 30.0), ("ci / a / b", Regressed, 29.0)];
         assert_eq!(explained(rows(Suspect))[0].as_deref(), Some("ci / a / b"));
@@ -190,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_budget_stands_by_itself() {
+    fn exceeded_budget_is_not_explained() {
         let mut stages = vec![compared("ci", Regressed, 30.0), compared("ci / a", Regressed, 30.0)];
         explain(&mut stages, &[true, false]);
         assert_eq!(stages[0].explained_by, None);
     }
 
     #[test]
-    fn the_critical_path_walks_back_from_the_end() {
+    fn critical_path_walks_back_from_end() {
         let mut process = stage("ci / process", 0.0, 99.0);
         process.asynchronous = true;
         let stages = vec![
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_that_hold_each_other_do_not_trap_the_walk() {
+    fn circular_parents_do_not_trap_walk() {
         let mut a = stage("ci / a", 0.0, 1.0);
         a.parent = Some(StageKey::from_path(&path("ci / a")));
         let mut root = stage("ci", 0.0, 1.0);

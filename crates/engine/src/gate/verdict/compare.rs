@@ -1,5 +1,5 @@
-//! A candidate against a fitted baseline: every stage's and error's verdict, and the run's.
-//! Puts together what `judge`, `errors` and `attribute` say; reads and writes nothing.
+//! Compares a candidate with a fitted baseline: the verdict of every stage and error, and of the run.
+//! It joins the results of `judge`, `errors` and `attribute`.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,7 +7,6 @@ use super::aggregate::{run_verdict, sort_stages};
 use super::attribute::{critical_path, explain};
 use super::errors::judge_errors;
 use super::judge::{Judgement, Observed, judge};
-use super::number_format::counted;
 use super::queue::{long_waits, waiting};
 use crate::gate::baseline::columns::seconds;
 use crate::gate::duration_model::Deviations;
@@ -16,13 +15,15 @@ use crate::gate::duration_model::multiple_testing::MAX_SAMPLES;
 use crate::gate::structure;
 use crate::model::comparison::{RunComparison, RunVerdict, StageComparison, StageVerdict, WallClock};
 use crate::model::ids::RepoName;
+use crate::model::note::Note;
 use crate::model::policy::{GatePolicy, PolicyFacts};
+use crate::model::reason::StageFact;
 use crate::model::run::{MeasuredRun, RunResult};
 use crate::model::stage::{StageKey, StageKind, StageSample};
 use crate::stats::evidence::MAX_BLOCK;
 
-/// Judges the runs of one change, oldest first, all of one pipeline. The newest run says which
-/// stages there are; the older ones are further samples. None when there is no run.
+/// Judges the runs of one change, oldest first, all of one pipeline. The newest run determines the
+/// stages; older runs are further samples. None without runs.
 #[must_use]
 pub fn compare(
     fitted: &FittedBaseline,
@@ -36,13 +37,9 @@ pub fn compare(
         |run: &&MeasuredRun| fitted.runner.as_ref().is_none_or(|class| *class == run.run.runner);
     let comparable: Vec<&MeasuredRun> = candidate.iter().filter(same_runner).collect();
     if comparable.len() < candidate.len() {
-        let n = candidate.len() - comparable.len();
-        notes.push(format!(
-            "{} of this change used another kind of runner than the baseline",
-            counted(n, "run")
-        ));
+        notes.push(Note::OtherRunner { runs: candidate.len() - comparable.len() });
     }
-    let scene = Scene {
+    let context = ComparisonContext {
         fitted,
         policy,
         newest,
@@ -51,9 +48,9 @@ pub fn compare(
         samples: by_stage(&comparable),
         comparable: comparable.len(),
     };
-    let mut judged = scene.present_stages(&mut notes);
+    let mut judged = context.present_stages(&mut notes);
     notes.extend(long_waits(&newest.stages, &fitted.structure));
-    judged.extend(scene.absent_stages());
+    judged.extend(context.absent_stages());
     let (mut stages, own_finding): (Vec<StageComparison>, Vec<bool>) = judged.into_iter().unzip();
     explain(&mut stages, &own_finding);
     let critical = critical_path(&newest.stages);
@@ -63,15 +60,15 @@ pub fn compare(
     }
     sort_stages(&mut stages);
     let errors = judge_errors(&fitted.errors, &candidate.iter().collect::<Vec<_>>(), policy);
-    let runner_factor = scene.newest_runs.first().and_then(|block| block.first());
-    let runner_factor = runner_factor.filter(|_| scene.newest_is_comparable && fitted.model.stages() > 0);
+    let runner_factor = context.newest_runs.first().and_then(|block| block.first());
+    let runner_factor = runner_factor.filter(|_| context.newest_is_comparable && fitted.model.stages() > 0);
     let mut comparison = RunComparison {
         verdict: RunVerdict::Pass,
         repo: repo.clone(),
         head_sha: newest.run.head_sha.clone(),
         candidate_runs: candidate.len(),
         baseline: fitted.summary.clone(),
-        runner_factor: runner_factor.map(|run| run.machine.exp()),
+        runner_factor: runner_factor.map(|run| run.runner_speed.exp()),
         wall_clock: WallClock {
             candidate_s: seconds(newest.run.duration_ns),
             baseline_median_s: fitted.wall_median_s,
@@ -88,17 +85,17 @@ pub fn compare(
     Some(comparison)
 }
 
-/// Everything one comparison looks at.
-struct Scene<'a> {
+/// The inputs of one comparison.
+struct ComparisonContext<'a> {
     fitted: &'a FittedBaseline,
     policy: &'a GatePolicy,
     newest: &'a MeasuredRun,
     newest_is_comparable: bool,
-    /// By block size less one: the deviations of the newest comparable runs, oldest first.
+    /// By block size minus one: the deviations of the newest comparable runs, oldest first.
     newest_runs: Vec<Vec<Deviations>>,
-    /// How many runs of the change can be compared.
+    /// Number of comparable runs of the change.
     comparable: usize,
-    /// By stage: position among the comparable runs, and the sample.
+    /// By stage: positions among the comparable runs, with the samples.
     samples: BTreeMap<&'a StageKey, Vec<(usize, &'a StageSample)>>,
 }
 
@@ -112,16 +109,15 @@ fn by_stage<'a>(runs: &[&'a MeasuredRun]) -> BTreeMap<&'a StageKey, Vec<(usize, 
     samples
 }
 
-/// The newest runs of a change as one block each of 1, 2, … runs: each block begins where the
-/// baseline ends.
+/// The newest runs of a change as blocks of 1, 2, … runs. Each block follows the baseline directly.
 fn newest_runs(fitted: &FittedBaseline, runs: &[&MeasuredRun], policy: &GatePolicy) -> Vec<Vec<Deviations>> {
     let most = MAX_SAMPLES.max(policy.confirm().samples as usize).min(MAX_BLOCK).min(runs.len());
     (1..=most).map(|size| fitted.deviations(&runs[runs.len() - size..])).collect()
 }
 
-impl Scene<'_> {
-    /// Of the comparable run at `at`, counted from the oldest of `of`: by block size its
-    /// deviation in the block of the newest runs, where the block holds it.
+impl ComparisonContext<'_> {
+    /// The deviations of the comparable run at position `at` of `of`, by block size; NaN where the
+    /// block of the newest runs does not contain it.
     fn deviations(&self, at: usize, of: usize, column: Option<usize>) -> Vec<f64> {
         let from_the_end = of - at;
         let in_block = |block: &Vec<Deviations>| {
@@ -131,15 +127,18 @@ impl Scene<'_> {
         self.newest_runs.iter().map(|block| in_block(block).unwrap_or(f64::NAN)).collect()
     }
 
-    /// How many times slower than usual the machine of the comparable run at `at` was; 1 where
-    /// that isn't known.
+    /// How many times slower than usual the runner of the comparable run at `at` was; 1 where it is not
+    /// known.
     fn runner_factor(&self, at: usize) -> f64 {
         let largest = self.newest_runs.last();
         let place = largest.and_then(|block| (at + block.len()).checked_sub(self.comparable));
-        largest.zip(place).and_then(|(block, place)| block.get(place)).map_or(1.0, |run| run.machine.exp())
+        largest
+            .zip(place)
+            .and_then(|(block, place)| block.get(place))
+            .map_or(1.0, |run| run.runner_speed.exp())
     }
 
-    fn present_stages(&self, notes: &mut Vec<String>) -> Vec<(StageComparison, bool)> {
+    fn present_stages(&self, notes: &mut Vec<Note>) -> Vec<(StageComparison, bool)> {
         let mut ignored = 0;
         let mut judged = Vec::with_capacity(self.newest.stages.len());
         for stage in &self.newest.stages {
@@ -152,8 +151,7 @@ impl Scene<'_> {
             }
         }
         if ignored > 0 {
-            let are = if ignored == 1 { "is" } else { "are" };
-            notes.push(format!("{} {are} ignored by the policy", counted(ignored, "stage")));
+            notes.push(Note::StagesIgnored { stages: ignored });
         }
         judged
     }
@@ -176,10 +174,7 @@ impl Scene<'_> {
         let refused = if self.newest_is_comparable {
             incomplete(sample.result)
         } else {
-            Some(format!(
-                "it ran on another kind of runner ({}) than the baseline",
-                self.newest.run.runner.describe()
-            ))
+            Some(StageFact::OtherRunner { runner: self.newest.run.runner.clone() })
         };
         let mut comparison = blank(&sample.key, &sample.path, sample.parent.as_ref(), fitted);
         comparison.samples = observed.len();
@@ -187,8 +182,8 @@ impl Scene<'_> {
         comparison.history_s.extend(observed.iter().map(|s| s.seconds));
         comparison.candidate_s = Some(sample.seconds());
         if let Some(why) = refused {
-            comparison.reason.clone_from(&why);
-            comparison.verdict = StageVerdict::NotComparable(why);
+            comparison.reason.push(why);
+            comparison.verdict = StageVerdict::NotComparable;
             return (comparison, false);
         }
         let judgement = judge(self.fitted, fitted, &observed, self.policy, self.policy.stage(&sample.path));
@@ -205,11 +200,10 @@ impl Scene<'_> {
             let mut comparison = blank(key, &stage.path, stage.parent.as_ref(), Some(stage));
             if self.newest.run.result == RunResult::Success {
                 comparison.verdict = StageVerdict::Removed;
-                "in the baseline, not in this change".clone_into(&mut comparison.reason);
+                comparison.reason.push(StageFact::Absent);
             } else {
-                let why = "it was not reached: the run did not succeed".to_owned();
-                comparison.reason.clone_from(&why);
-                comparison.verdict = StageVerdict::NotComparable(why);
+                comparison.verdict = StageVerdict::NotComparable;
+                comparison.reason.push(StageFact::NotReached);
             }
             (comparison, false)
         };
@@ -217,7 +211,7 @@ impl Scene<'_> {
     }
 }
 
-/// A comparison in which nothing was judged yet.
+/// A comparison without a judgement.
 pub(crate) fn blank(
     key: &StageKey,
     path: &[String],
@@ -242,7 +236,7 @@ pub(crate) fn blank(
         critical: false,
         explained_by: None,
         decision: None,
-        reason: String::new(),
+        reason: Vec::new(),
         location: None,
         history_s: fitted.map(|f| f.history_s.clone()).unwrap_or_default(),
         history_candidates: 0,
@@ -262,14 +256,7 @@ fn apply(mut comparison: StageComparison, judgement: Judgement) -> StageComparis
     comparison
 }
 
-/// Why a stage's duration is not that of a complete one.
-fn incomplete(result: RunResult) -> Option<String> {
-    let why = match result {
-        RunResult::Success => return None,
-        RunResult::Failure | RunResult::Error => "it failed, and what fails stops early",
-        RunResult::Timeout => "it timed out",
-        RunResult::Cancellation => "it was cancelled",
-        RunResult::Skip => "it was skipped",
-    };
-    Some(why.to_owned())
+/// Why a stage's duration is not that of a successful stage.
+fn incomplete(result: RunResult) -> Option<StageFact> {
+    (result != RunResult::Success).then_some(StageFact::Incomplete { result })
 }

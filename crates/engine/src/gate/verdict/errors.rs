@@ -1,40 +1,40 @@
-//! Whether an error is new: its signature against those of the base branch, failed runs
-//! included. One sighting never proves anything, nor does the absence from a short history.
-//! The words for it are made here too; the numbers come from `stats::rate`.
+//! Judges whether an error is new: compares its signature with those of the base branch, including
+//! failed runs. One sighting is never enough, nor is absence from a short history.
+//! The probabilities come from `stats::rate`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::number_format::{counted, number};
 use crate::gate::baseline::Baseline;
 use crate::gate::baseline::columns::renamed;
 use crate::gate::measure::propagation::{placed, signature};
 use crate::model::comparison::{ErrorComparison, ErrorVerdict};
 use crate::model::policy::GatePolicy;
+use crate::model::reason::ErrorReason;
 use crate::model::run::MeasuredRun;
 use crate::model::stage::{Frame, StageError, StageKey};
 use crate::stats::rate::{Occurrences, holm, predicted_tail, unseen_chance};
 
-/// With fewer runs of history, "never seen" means little: such an error stays a suspicion.
+/// Runs of history that are needed to call an error new; with fewer it stays suspect.
 const MIN_HISTORY: usize = 10;
-/// In two candidate runs it is no accident of one.
+/// Candidate runs that confirm an error.
 const CONFIRMED: usize = 2;
-/// Far more often than before: how rarely chance may do that to any error of an unchanged change.
+/// Level of the test for "far more often than before", over all errors of a change.
 const RATE_ALPHA: f64 = 0.01;
-/// From this share of errors that occurred only once, a single new one is told to mean little.
+/// From this share of errors that occurred only once, a single sighting is weak evidence.
 const MANY_SEEN_ONCE: f64 = 0.05;
 
-/// In which base-branch runs each error was.
+/// The base-branch runs of each error.
 #[derive(Debug, Clone, Default)]
 pub struct ErrorHistory {
     runs: usize,
-    /// By whole identity: the runs, ascending. An error without a frame is under its signature.
+    /// Runs by full identity, ascending. The identity of an error without a frame is its signature.
     placed: HashMap<String, Vec<usize>>,
-    /// By signature, wherever in the repository it arose.
+    /// Runs by signature, from any place in the repository, ascending.
     anywhere: HashMap<String, Vec<usize>>,
 }
 
-/// What makes two errors one. It is made anew from what was stored: neither a stage's new name
-/// nor a better template makes all errors unknown.
+/// The identity of an error. It is computed again from the stored error, so that a stage's new name or
+/// a better template does not make all errors unknown.
 struct Identity {
     signature: String,
     placed: String,
@@ -50,7 +50,7 @@ impl Identity {
 }
 
 impl ErrorHistory {
-    /// Counts over all runs of a baseline, those that failed included.
+    /// The history of all runs of a baseline, including failed ones.
     #[must_use]
     pub fn of(baseline: &Baseline, policy: &GatePolicy) -> Self {
         let mut history = Self::default();
@@ -71,13 +71,13 @@ impl ErrorHistory {
         history
     }
 
-    /// How many runs were looked at.
+    /// Number of runs.
     #[must_use]
     pub fn runs(&self) -> usize {
         self.runs
     }
 
-    /// How many runs had this error. One without a frame may be the same as one with: not every
+    /// How many runs had this error. Errors with and without a frame may be the same: not every
     /// producer sends stack traces, and not every run kept them.
     fn runs_with(&self, identity: &Identity, frame: Option<&Frame>) -> usize {
         let of = |map: &HashMap<String, Vec<usize>>, key| map.get(key).cloned().unwrap_or_default();
@@ -87,7 +87,7 @@ impl ErrorHistory {
         runs.into_iter().collect::<HashSet<usize>>().len()
     }
 
-    /// The chance that an error of the base branch is one that nobody saw before.
+    /// Probability that the next error of the base branch was never seen before.
     fn unseen_chance(&self) -> Option<f64> {
         let once = self.placed.values().filter(|runs| runs.len() == 1).count();
         unseen_chance(once, self.placed.values().map(Vec::len).sum())
@@ -103,8 +103,8 @@ struct Sighting<'a> {
     last_run: usize,
 }
 
-/// Judges every error of the candidate's runs, oldest first. Errors that the policy ignores
-/// are left out. The most serious come first.
+/// Judges every error of the candidate's runs, which are oldest first. Errors that the policy ignores
+/// are left out. The most severe come first.
 #[must_use]
 pub fn judge_errors(
     history: &ErrorHistory,
@@ -121,14 +121,14 @@ pub fn judge_errors(
             history: history.runs,
         })
         .collect();
-    let chances = holm(&seen.iter().filter(|c| c.before > 0).map(Counts::chance).collect::<Vec<f64>>());
-    let mut chances = chances.into_iter();
+    let adjusted = holm(&seen.iter().filter(|c| c.before > 0).map(Counts::probability).collect::<Vec<f64>>());
+    let mut adjusted = adjusted.into_iter();
     let mut judged: Vec<ErrorComparison> = sightings
         .into_iter()
         .zip(seen)
         .map(|(Sighting { error, identity, .. }, counts)| {
-            let chance = if counts.before > 0 { chances.next() } else { None };
-            let (verdict, reason) = counts.judge(chance, history.unseen_chance());
+            let probability = if counts.before > 0 { adjusted.next() } else { None };
+            let (verdict, reason) = counts.judge(probability, history.unseen_chance());
             ErrorComparison {
                 stage: error.stage.clone(),
                 path: error.path.clone(),
@@ -139,7 +139,7 @@ pub fn judge_errors(
                 candidate_runs: counts.here,
                 baseline_runs_with: counts.before,
                 baseline_runs: counts.history,
-                reason,
+                reason: Some(reason),
                 decision: None,
                 location: error.frame.as_ref().and_then(Frame::location),
             }
@@ -149,7 +149,7 @@ pub fn judge_errors(
     judged
 }
 
-/// Each error that the newest head still has: what only earlier pushes had is mended.
+/// The errors of the newest commit. Errors that only earlier pushes had are fixed.
 fn sightings<'a>(candidate: &[&'a MeasuredRun], policy: &GatePolicy) -> Vec<Sighting<'a>> {
     let ignored =
         |e: &StageError| policy.errors().ignore.iter().any(|text| e.message.contains(text.as_str()));
@@ -173,8 +173,8 @@ fn sightings<'a>(candidate: &[&'a MeasuredRun], policy: &GatePolicy) -> Vec<Sigh
     found.into_iter().filter(|(key, _)| present.contains(key)).map(|(_, sighting)| sighting).collect()
 }
 
-/// How often one error was seen: in `here` runs of the candidate's `of`, in `before` runs of the
-/// base branch's `history`.
+/// How often one error was seen: in `here` of the candidate's `of` runs, and in `before` of the base
+/// branch's `history` runs.
 #[derive(Clone, Copy)]
 struct Counts {
     here: usize,
@@ -184,74 +184,49 @@ struct Counts {
 }
 
 impl Counts {
-    /// The probability of as many sightings here or more at the rate of before.
-    fn chance(&self) -> f64 {
+    /// Probability of at least as many sightings here at the rate of the base branch.
+    fn probability(&self) -> f64 {
         match (Occurrences::new(self.here, self.of), Occurrences::new(self.before, self.history)) {
             (Ok(now), Ok(before)) => predicted_tail(now, before),
             _ => 1.0,
         }
     }
 
-    /// The verdict and its reason. `chance` is adjusted for all errors that were asked.
-    fn judge(self, chance: Option<f64>, unseen_chance: Option<f64>) -> (ErrorVerdict, String) {
+    /// The verdict and its reason. `probability` is adjusted for all tested errors.
+    fn judge(self, probability: Option<f64>, unseen_chance: Option<f64>) -> (ErrorVerdict, ErrorReason) {
         let Self { here, of, before, history } = self;
         if before == 0 {
             return self.judge_unseen(unseen_chance);
         }
-        let seen = format!("in {} of {} of the base branch", number(before), counted(history, "run"));
-        match chance {
-            Some(p) if p <= RATE_ALPHA && here >= CONFIRMED => (
-                ErrorVerdict::Suspect,
-                format!(
-                    "{} of {} before, {} of {} here: far more often than chance ({})",
-                    number(before),
-                    counted(history, "run"),
-                    number(here),
-                    number(of),
-                    rarity(p)
-                ),
-            ),
+        match probability {
+            Some(probability) if probability <= RATE_ALPHA && here >= CONFIRMED => {
+                (ErrorVerdict::Suspect, ErrorReason::MoreOften { of, probability })
+            }
             // More than 20% of the runs.
-            _ if before * 5 > history => (ErrorVerdict::Known, format!("known: {seen}")),
-            _ => (ErrorVerdict::Flaky, format!("flaky: {seen}")),
+            _ if before * 5 > history => (ErrorVerdict::Known, ErrorReason::SeenBefore),
+            _ => (ErrorVerdict::Flaky, ErrorReason::SeenBefore),
         }
     }
 
-    fn judge_unseen(self, unseen_chance: Option<f64>) -> (ErrorVerdict, String) {
-        let here = format!("in {} of this change", counted(self.here, "run"));
+    fn judge_unseen(self, unseen_chance: Option<f64>) -> (ErrorVerdict, ErrorReason) {
         if self.history == 0 {
-            return (ErrorVerdict::Suspect, format!("{here}; no run of the base branch to compare with"));
+            return (ErrorVerdict::Suspect, ErrorReason::NoHistory);
         }
-        let never = format!("never in {} of the base branch, {here}", counted(self.history, "run"));
         if self.history < MIN_HISTORY {
-            let least = number(MIN_HISTORY);
-            return (ErrorVerdict::Suspect, format!("{never}; it takes {least} to call an error new"));
+            return (ErrorVerdict::Suspect, ErrorReason::ShortHistory { needed: MIN_HISTORY });
         }
         if self.here >= CONFIRMED {
-            return (ErrorVerdict::New, never);
+            return (ErrorVerdict::New, ErrorReason::Unseen);
         }
-        let caution = unseen_chance.filter(|p| *p >= MANY_SEEN_ONCE).map_or_else(String::new, |p| {
-            format!(
-                "; that alone means little: of the base branch's own errors, {:.0}% occurred only once",
-                p * 100.0
-            )
-        });
-        (ErrorVerdict::Suspect, never + &caution)
+        let reason = match unseen_chance.filter(|p| *p >= MANY_SEEN_ONCE) {
+            Some(share) => ErrorReason::OftenSeenOnce { share },
+            None => ErrorReason::Unseen,
+        };
+        (ErrorVerdict::Suspect, reason)
     }
 }
 
-/// `once in 7,400`: two digits, and no more than a million, which no model is good for.
-fn rarity(p: f64) -> String {
-    let times = if p > 0.0 { (1.0 / p).min(1e6) } else { 1e6 };
-    if times >= 1e6 {
-        return "less than once in a million".to_owned();
-    }
-    let unit = 10_f64.powf(times.log10().floor() - 1.0).max(1.0);
-    let rounded = format!("{:.0}", (times / unit).round() * unit);
-    format!("once in {}", rounded.parse().map_or(rounded, number))
-}
-
-/// New, then suspect, flaky, known; each by path.
+/// Sorts by verdict (new, suspect, flaky, known), then by path.
 pub fn sort_errors(errors: &mut [ErrorComparison]) {
     let rank = |verdict: ErrorVerdict| match verdict {
         ErrorVerdict::New => 0,

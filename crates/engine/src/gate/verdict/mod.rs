@@ -1,12 +1,10 @@
-//! From a fitted baseline and a candidate's runs to a verdict: compare stages and errors, name
-//! the responsible stage, aggregate pipelines, apply what people decided.
+//! Turns a fitted baseline and a candidate's runs into a verdict: compares stages and errors, names
+//! the responsible stage, aggregates pipelines, applies people's decisions. It words nothing.
 
 pub mod aggregate;
 pub mod attribute;
 pub mod compare;
 pub mod errors;
 mod judge;
-pub mod number_format;
 pub mod overrides;
 mod queue;
-mod sentence;

@@ -1,45 +1,45 @@
-//! What people decided about findings, laid over what the gate says: a finding that is covered by a
-//! decision stays visible and counts for nothing. What is materially worse than what was decided
-//! about is a finding again.
+//! Applies people's decisions to a comparison. A finding that a decision covers stays visible and does
+//! not count. A finding that is materially worse than the decided one counts again.
 
 use super::aggregate::run_verdict;
 use crate::model::comparison::{ErrorVerdict, RunComparison, StageComparison, StageVerdict};
 use crate::model::decision::{DecisionKind, Extent, StandingDecision};
+use crate::model::note::Note;
 use crate::model::policy::GatePolicy;
 use crate::model::stage::StageKey;
 
-/// A finding that somebody decides about.
+/// A finding to decide about.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subject {
-    /// The stage.
     pub stage: StageKey,
-    /// Of an error, its signature.
+    /// Only for an error.
     pub signature: Option<String>,
-    /// Of a stage, how much slower it got.
+    /// Only for a stage: how much slower it got.
     pub extent: Option<Extent>,
 }
 
-/// What a decision of this kind on a comparison is about. Accepted is what was confirmed; muted
-/// whatever is told. What a deeper stage explains, or was decided about before, is not asked again.
+/// The findings to which a decision of this kind applies: confirmed findings are accepted, confirmed
+/// and suspect ones are muted. Findings that a deeper stage explains or an earlier decision covers are
+/// left out.
 #[must_use]
 pub fn subjects(comparison: &RunComparison, kind: DecisionKind) -> Vec<Subject> {
-    let told = |verdict: &StageVerdict| match kind {
-        DecisionKind::Accepted => *verdict == StageVerdict::Regressed,
+    let is_subject = |verdict: StageVerdict| match kind {
+        DecisionKind::Accepted => verdict == StageVerdict::Regressed,
         DecisionKind::Muted => matches!(verdict, StageVerdict::Regressed | StageVerdict::Suspect),
     };
     let stages = comparison
         .stages
         .iter()
-        .filter(|stage| told(&stage.verdict) && stage.explained_by.is_none() && stage.decision.is_none())
+        .filter(|stage| is_subject(stage.verdict) && stage.explained_by.is_none() && stage.decision.is_none())
         .filter_map(|stage| {
             Some(Subject { stage: stage.key.clone(), signature: None, extent: Some(extent(stage)?) })
         });
-    let told = |verdict: ErrorVerdict| match kind {
+    let is_subject = |verdict: ErrorVerdict| match kind {
         DecisionKind::Accepted => verdict == ErrorVerdict::New,
         DecisionKind::Muted => matches!(verdict, ErrorVerdict::New | ErrorVerdict::Suspect),
     };
     let errors =
-        comparison.errors.iter().filter(|error| told(error.verdict) && error.decision.is_none()).map(
+        comparison.errors.iter().filter(|error| is_subject(error.verdict) && error.decision.is_none()).map(
             |error| Subject {
                 stage: error.stage.clone(),
                 signature: Some(error.signature.clone()),
@@ -49,7 +49,7 @@ pub fn subjects(comparison: &RunComparison, kind: DecisionKind) -> Vec<Subject> 
     stages.chain(errors).collect()
 }
 
-/// What a stage's finding comes to; none when there is no number to tell by.
+/// The size of a stage's finding; none without a finite number.
 fn extent(stage: &StageComparison) -> Option<Extent> {
     let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
     match (finite(stage.ratio), finite(stage.increase_s)) {
@@ -58,8 +58,8 @@ fn extent(stage: &StageComparison) -> Option<Extent> {
     }
 }
 
-/// Marks the findings that decisions cover, says where one no longer reaches, and makes the verdict
-/// anew. `decisions`: the newest first.
+/// Marks the findings that decisions cover, notes the findings that have outgrown one, and updates the
+/// verdict. `decisions` are newest first.
 pub fn apply(comparison: &mut RunComparison, decisions: &[StandingDecision], policy: &GatePolicy) {
     if decisions.is_empty() {
         return;
@@ -93,8 +93,8 @@ pub fn apply(comparison: &mut RunComparison, decisions: &[StandingDecision], pol
     comparison.verdict = run_verdict(comparison, policy.errors().gate);
 }
 
-/// Whether a decision of this extent covers a stage: it is not slower by the policy's own floors
-/// than what was decided about. What can't be held against it is not covered.
+/// Whether a decision of this extent covers a stage: the stage is not slower than the decided finding
+/// by more than the policy's floors. Extents of different kinds can't be compared and are not covered.
 fn reaches(stage: &StageComparison, decided: Option<Extent>, policy: &GatePolicy) -> bool {
     let floors = policy.stage(&stage.path).floors;
     let least_s = floors.min_increase.as_secs_f64();
@@ -110,20 +110,14 @@ fn reaches(stage: &StageComparison, decided: Option<Extent>, policy: &GatePolicy
     }
 }
 
-fn outgrown_note(stage: &StageComparison, standing: &StandingDecision) -> String {
-    let name = stage.path.last().map_or("a stage", String::as_str);
-    let words = |extent: Option<Extent>| match extent {
-        Some(Extent::Slower { ratio, .. }) => format!("{ratio:.2}x"),
-        Some(Extent::Took { seconds }) => format!("{seconds:.1} s"),
-        None => "an unknown extent".to_owned(),
-    };
-    format!(
-        "{name} was {} at {} by {}; at {} it is worse than that, and a finding again",
-        standing.decision.kind.as_str(),
-        words(standing.extent),
-        standing.decision.by,
-        words(extent(stage))
-    )
+fn outgrown_note(stage: &StageComparison, standing: &StandingDecision) -> Note {
+    Note::DecisionOutgrown {
+        stage: stage.path.last().cloned().unwrap_or_default(),
+        kind: standing.decision.kind,
+        by: standing.decision.by.clone(),
+        decided: standing.extent,
+        now: extent(stage),
+    }
 }
 
 #[cfg(test)]
@@ -157,7 +151,7 @@ mod tests {
             critical: false,
             explained_by: None,
             decision: None,
-            reason: String::new(),
+            reason: Vec::new(),
             location: None,
             history_s: Vec::new(),
             history_candidates: 0,
@@ -198,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_covered_finding_is_shown_and_counts_for_nothing() {
+    fn covered_finding_is_shown_without_counting() {
         for (now, covered, verdict) in [
             ((1.5, 50.0), true, RunVerdict::Pass),
             ((1.6, 60.0), true, RunVerdict::Pass), // not materially worse
@@ -209,12 +203,12 @@ mod tests {
             apply(&mut judged, &[accepted("a", 1.5, 50.0)], &GatePolicy::default());
             assert_eq!(judged.stages[0].decision.is_some(), covered, "{now:?}");
             assert_eq!((judged.verdict, judged.notes.is_empty()), (verdict, covered), "{now:?}");
-            assert_eq!(judged.stages[0].verdict, StageVerdict::Regressed, "what was measured stays");
+            assert_eq!(judged.stages[0].verdict, StageVerdict::Regressed, "the stage's own verdict stays");
         }
     }
 
     #[test]
-    fn a_budget_that_was_accepted_once_is_not_accepted_at_any_length() {
+    fn accepted_budget_covers_only_similar_length() {
         let took = |seconds: f64| {
             let mut stage = stage("a", StageVerdict::Regressed, 1.0, 0.0);
             (stage.ratio, stage.increase_s, stage.candidate_s) = (None, None, Some(seconds));
@@ -230,11 +224,11 @@ mod tests {
         }
         let mut with_a_past = comparison(vec![stage("a", StageVerdict::Regressed, 1.5, 50.0)]);
         apply(&mut with_a_past, &[standing], &GatePolicy::default());
-        assert_eq!(with_a_past.verdict, RunVerdict::Regressed, "seconds say nothing of a ratio");
+        assert_eq!(with_a_past.verdict, RunVerdict::Regressed, "seconds can't be compared with a ratio");
     }
 
     #[test]
-    fn a_decision_is_about_its_stage_alone() {
+    fn decision_covers_only_its_stage() {
         let findings = || {
             vec![stage("a", StageVerdict::Regressed, 1.5, 50.0), stage("b", StageVerdict::Suspect, 1.5, 50.0)]
         };

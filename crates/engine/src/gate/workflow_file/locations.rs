@@ -83,7 +83,7 @@ mod tests {
             candidate_runs: 1,
             baseline_runs_with: 0,
             baseline_runs: 1,
-            reason: String::new(),
+            reason: None,
             decision: None,
             location,
         }

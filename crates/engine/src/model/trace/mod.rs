@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use self::parents::Parents;
 use super::ids::TraceId;
+use super::note::{Note, Repair};
 use super::span::Span;
 
 pub use self::clock_skew::ClockShift;
@@ -41,40 +42,32 @@ const MIN_REPORTED_SHIFT_NS: u64 = 100_000_000;
 const MAX_REPORTED_SHIFTS: usize = 5;
 
 impl Repairs {
-    /// One sentence for each kind of correction.
+    /// One note for each kind of correction.
     #[must_use]
-    pub fn notes(&self) -> Vec<String> {
-        let spans = |n: usize| if n == 1 { "1 span".to_owned() } else { format!("{n} spans") };
+    pub fn notes(&self) -> Vec<Note> {
         let counted = [
-            (self.duplicates, "sent more than once with different contents: the most complete copy was kept"),
-            (self.reversed, "ended before beginning: taken as of zero length"),
-            (self.orphans, "named a parent that never came: placed under the root"),
-            (self.cycles, "formed a circle of parents: the circle was cut"),
-            (self.too_deep, "nested deeper than 64 levels: placed at that depth"),
-            (self.second_roots, "had no parent beside the root: placed under the root"),
+            (self.duplicates, Repair::Duplicate),
+            (self.reversed, Repair::Reversed),
+            (self.orphans, Repair::Orphan),
+            (self.cycles, Repair::Cycle),
+            (self.too_deep, Repair::TooDeep),
+            (self.second_roots, Repair::SecondRoot),
         ];
-        let counted =
-            counted.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", spans(n)));
+        let counted = counted
+            .into_iter()
+            .filter(|(spans, _)| *spans > 0)
+            .map(|(spans, repair)| Note::Repaired { repair, spans });
         counted.chain(self.shift_notes()).collect()
     }
 
-    fn shift_notes(&self) -> impl Iterator<Item = String> {
+    fn shift_notes(&self) -> impl Iterator<Item = Note> {
         let reported =
             self.shifted.iter().filter(|shift| shift.ahead_ns.unsigned_abs() >= MIN_REPORTED_SHIFT_NS);
-        let more = reported.clone().count().saturating_sub(MAX_REPORTED_SHIFTS);
-        let more = (more > 0).then(|| format!("the clocks of {more} more machines differed likewise"));
+        let producers = reported.clone().count().saturating_sub(MAX_REPORTED_SHIFTS);
+        let more = (producers > 0).then_some(Note::MoreClocksShifted { producers });
         reported
             .take(MAX_REPORTED_SHIFTS)
-            .map(|shift| {
-                let tenths = shift.ahead_ns.unsigned_abs() / 100_000_000;
-                let direction = if shift.ahead_ns > 0 { "ahead" } else { "behind" };
-                let machine = if shift.producer.is_empty() { "an unnamed machine" } else { &shift.producer };
-                format!(
-                    "the clock of {machine} was {}.{} s {direction}: its spans were shifted, their durations are unchanged",
-                    tenths / 10,
-                    tenths % 10
-                )
-            })
+            .map(|shift| Note::ClockShifted { producer: shift.producer.clone(), ahead_ns: shift.ahead_ns })
             .chain(more)
     }
 }

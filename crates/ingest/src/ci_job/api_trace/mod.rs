@@ -20,6 +20,7 @@ use self::conclusion::{Failure, result_of};
 use self::names::step_names;
 use super::ids::{job_span_id, queue_span_id, root_span_id, step_span_id, trace_id};
 use pacegate_engine::model::ids::{SpanId, TraceId};
+use pacegate_engine::model::note::Note;
 use pacegate_engine::model::run::RunResult;
 use pacegate_engine::model::span::{Resource, Span, SpanKind, SpanStatus};
 use pacegate_engine::model::time::Timestamp;
@@ -31,8 +32,8 @@ const SECOND_NS: i64 = 1_000_000_000;
 pub struct ActionsTrace {
     /// The root first.
     pub spans: Vec<Span>,
-    /// For the run's page: data that was left out.
-    pub notes: Vec<String>,
+    /// Data that was left out.
+    pub notes: Vec<Note>,
 }
 
 /// GitHub's answer lags behind its webhook. A request a little later gets all data.
@@ -62,19 +63,16 @@ pub fn trace_of(
     if let Err(missing) = check_complete(run, listed) {
         match completeness {
             Completeness::Required => return Err(missing),
-            Completeness::BestEffort => notes.push(format!("{missing}; the available part is measured")),
+            Completeness::BestEffort => notes.push(Note::ListingIncomplete { missing: missing.0 }),
         }
     }
     if listed.left_out > 0 {
-        let left_out = listed.left_out;
-        notes.push(format!("{left_out} jobs beyond the first {} were left out", listed.jobs.len()));
+        notes.push(Note::JobsLeftOut { jobs: listed.left_out, kept: listed.jobs.len() });
     }
     let began = time(run.run_started_at.as_deref()).or_else(|| time(Some(&run.created_at))).unwrap_or(0);
     let (mut jobs, carried_over) = own_jobs(run, listed, began);
     if carried_over > 0 {
-        notes.push(format!(
-            "{carried_over} of its jobs ran in an earlier attempt and are measured there, not here"
-        ));
+        notes.push(Note::JobsOfEarlierAttempt { jobs: carried_over });
     }
     jobs.sort_by_key(|times| (times.begins, times.job.id));
 

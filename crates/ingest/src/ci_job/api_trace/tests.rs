@@ -176,7 +176,7 @@ fn rerun_leaves_out_carried_over_jobs() {
         job(18, "test", (1_000, 1_005, 1_065), &[("Run x", "success", 1_005, 1_065)]),
     ];
     let traced = traced(&rerun, &list);
-    assert!(traced.notes[0].starts_with("1 of its jobs ran in an earlier attempt"), "{:?}", traced.notes);
+    assert_eq!(traced.notes, [Note::JobsOfEarlierAttempt { jobs: 1 }]);
     let paths: Vec<String> = stages(&rerun, &list).into_iter().map(|(path, ..)| path).collect();
     assert_eq!(paths, ["CI", "CI / test", "CI / test / queue-test", "CI / test / Run x"]);
     assert_eq!(traced.spans[0].trace_id, trace_id(29_679_449, 2), "a trace of its own");
@@ -214,7 +214,8 @@ fn incomplete_run_is_refused_unless_best_effort() {
         let missing = trace_of(&run, &jobs(&list), Completeness::Required).expect_err(part);
         assert!(missing.to_string().contains(part), "{missing}");
         let taken = trace_of(&run, &jobs(&list), Completeness::BestEffort).expect("the available part");
-        assert!(taken.notes[0].contains(part), "{:?}", taken.notes);
+        let Note::ListingIncomplete { missing } = &taken.notes[0] else { panic!("{:?}", taken.notes) };
+        assert!(missing.contains(part), "{missing}");
     }
     let nothing_ran = run(json!({ "conclusion": "startup_failure" }));
     assert_eq!(stages(&nothing_ran, &[]), [row("CI", 0, RunResult::Error)]);
@@ -262,7 +263,7 @@ fn failed_step_is_one_error() {
 fn jobs_beyond_the_limit_are_noted() {
     let listed = JobsOfAttempt { left_out: 12, ..jobs(&[job(7, "test", (0, 0, 5), &[])]) };
     let traced = trace_of(&run(json!({})), &listed, Completeness::Required).expect("complete");
-    assert_eq!(traced.notes, ["12 jobs beyond the first 1 were left out"]);
+    assert_eq!(traced.notes, [Note::JobsLeftOut { jobs: 12, kept: 1 }]);
 }
 
 #[test]

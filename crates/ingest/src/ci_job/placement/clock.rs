@@ -72,14 +72,3 @@ pub(crate) fn shift(span: &mut Span, by: i64) {
         event.time_ns = event.time_ns.saturating_add(by);
     }
 }
-
-/// A note on the run about a shifted clock.
-pub(crate) fn note(job: &str, shift: i64) -> String {
-    let tenths = shift.unsigned_abs() / 100_000_000;
-    let way = if shift > 0 { "behind" } else { "ahead" };
-    format!(
-        "the clock of the runner of job {job} was about {}.{} s {way}: its spans were shifted, durations are unchanged",
-        tenths / 10,
-        tenths % 10
-    )
-}

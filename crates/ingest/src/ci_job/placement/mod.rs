@@ -12,11 +12,10 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use self::api::{ApiJob, ApiTrace};
+use self::api::ApiTrace;
 use self::clock::Fit;
-use pacegate_engine::gate::verdict::number_format::counted;
 use pacegate_engine::model::ids::SpanId;
-use pacegate_engine::model::run::CONTRADICTED;
+use pacegate_engine::model::note::{JobSpanProblem, Note};
 use pacegate_engine::model::span::{AttributeValue, Span};
 
 /// Most spans that jobs add to one run.
@@ -52,9 +51,8 @@ pub enum JobClaim {
 pub struct Merged {
     /// The API's spans in their order, then the added spans.
     pub spans: Vec<Span>,
-    /// Notes for the run's page on data that was left out. A note begins with [`CONTRADICTED`] if sent
-    /// times contradict GitHub's.
-    pub notes: Vec<String>,
+    /// Data that was left out or shifted.
+    pub notes: Vec<Note>,
 }
 
 /// Adds sent spans to the API's spans. All must be spans of one trace.
@@ -158,12 +156,12 @@ impl Assignment {
             let shift = match clock::fit(job, &spans, recorded) {
                 Fit::Within(shift) => shift,
                 Fit::Contradiction => {
-                    notes.push(contradiction(job, spans.len()));
+                    notes.push(Note::ContradictsGitHub { job: job.name.clone(), spans: spans.len() });
                     continue;
                 }
             };
             if shift != 0 {
-                notes.push(clock::note(&job.name, shift));
+                notes.push(Note::JobClockShifted { job: job.name.clone(), behind_ns: shift });
                 for span in &mut spans {
                     clock::shift(span, shift);
                 }
@@ -174,23 +172,19 @@ impl Assignment {
             unplaced += placing::place(job, &mut spans, &mut job_level);
             facts.retain(|key, _| !disputed.contains(key));
             if !disputed.is_empty() {
-                let facts = counted(disputed.len(), "fact");
-                notes.push(format!("job {} sent different values for {facts}", job.name));
+                notes.push(Note::DisputedFacts { job: job.name.clone(), facts: disputed.len() });
             }
             api.add_facts(at, facts);
             added.extend(spans);
         }
-        for (count, why) in [
-            (self.without_job, "belong to no job of this run: left out"),
-            (self.protected, "reused the id of the run, a job or a step: left out"),
-            (over_limit, "exceeded the limit of one run: left out"),
-            (
-                unplaced,
-                "ran outside of all steps, and were too many, too early or named like a step: left out",
-            ),
+        for (spans, why) in [
+            (self.without_job, JobSpanProblem::NoJob),
+            (self.protected, JobSpanProblem::TakenId),
+            (over_limit, JobSpanProblem::TooMany),
+            (unplaced, JobSpanProblem::NoStep),
         ] {
-            if count > 0 {
-                notes.push(format!("{} that jobs sent {why}", counted(count, "span")));
+            if spans > 0 {
+                notes.push(Note::JobSpansLeftOut { why, spans });
             }
         }
         let mut spans = api.spans;
@@ -246,13 +240,4 @@ fn topmost(spans: &[Span], parents: &HashMap<SpanId, SpanId>) -> HashMap<SpanId,
 fn extent(spans: &[Span]) -> Option<(i64, i64)> {
     let first = spans.iter().map(|span| span.start_ns).min()?;
     Some((first, spans.iter().map(|span| span.end_ns.max(span.start_ns)).max()?))
-}
-
-fn contradiction(job: &ApiJob, spans: usize) -> String {
-    format!(
-        "{CONTRADICTED} the data of job {} ({}) lies outside of the job's time on GitHub; it was left out, and only \
-         GitHub's own times were judged",
-        job.name,
-        counted(spans, "span")
-    )
 }

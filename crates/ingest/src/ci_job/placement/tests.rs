@@ -6,6 +6,7 @@ use super::super::fixture::SpanBuilder;
 use super::*;
 use pacegate_engine::gate::measure::extract::extract;
 use pacegate_engine::gate::measure::stage_state::CACHE_KEYS;
+
 use pacegate_engine::model::span::{SpanKind, SpanStatus};
 use pacegate_engine::model::stage::StageSample;
 use pacegate_engine::model::trace::Trace;
@@ -100,7 +101,7 @@ fn span_is_placed_below_the_overlapping_step() {
         assert!(merged.notes.is_empty(), "{what}: {:?}", merged.notes);
         // Pages build the trace again from the stored raw trace.
         let trace = Trace::build(merged.spans).expect("a trace");
-        assert_eq!(trace.repairs().notes(), Vec::<String>::new(), "{what}");
+        assert_eq!(trace.repairs().notes(), Vec::<Note>::new(), "{what}");
     }
 }
 
@@ -117,7 +118,7 @@ fn job_is_found_by_runner_or_time() {
     ] {
         let merged = merge(api(), vec![JobSpans { job: claim.clone(), ..of_job(sent()) }]);
         assert_eq!(sent_paths(&merged).join("|"), expected, "{claim:?}");
-        let is_noted = merged.notes.iter().any(|note| note.contains("belong to no job"));
+        let is_noted = merged.notes == [Note::JobSpansLeftOut { why: JobSpanProblem::NoJob, spans: 1 }];
         assert_eq!(is_noted, expected.is_empty(), "{:?}", merged.notes);
     }
 }
@@ -141,7 +142,7 @@ fn clock_offset_is_corrected_and_impossible_times_refused() {
         let merged = merge(api(), vec![JobSpans { recorded, ..of_job(sent) }]);
         let begins = merged.spans.iter().find(|span| span.name == "a").map(|span| span.start_ns / SECOND);
         assert_eq!(begins, expected.ok(), "{what}: {:?}", merged.notes);
-        let contradicts = merged.notes.iter().any(|note| note.starts_with(CONTRADICTED));
+        let contradicts = merged.notes.iter().any(Note::contradicts_github);
         assert_eq!(contradicts, expected.is_err(), "{what}: {:?}", merged.notes);
     }
 }
@@ -160,8 +161,9 @@ fn sent_span_cannot_replace_one_of_github() {
         ])],
     );
     assert_eq!(sent_paths(&merged), ["CI / test / tests / queue-tests", "CI / test / tests / wait"]);
-    assert!(merged.notes.iter().any(|note| note.contains("reused the id")), "{:?}", merged.notes);
-    assert!(merged.notes.iter().any(|note| note.contains("named like a step")), "{:?}", merged.notes);
+    for why in [JobSpanProblem::TakenId, JobSpanProblem::NoStep] {
+        assert!(merged.notes.contains(&Note::JobSpansLeftOut { why, spans: 1 }), "{:?}", merged.notes);
+    }
     // In parallel to the last second of a wait, in a job without steps.
     let early = JobSpans {
         job: JobClaim::Unknown,
@@ -193,7 +195,7 @@ fn facts_become_attributes_of_the_job() {
         [Some("EPYC".to_owned()), None, Some("x".to_owned())],
         "disputed facts are dropped, GitHub's stay"
     );
-    assert!(merged.notes[0].contains("different values for 1 fact"), "{:?}", merged.notes);
+    assert_eq!(merged.notes, [Note::DisputedFacts { job: "test".into(), facts: 1 }]);
 }
 
 fn any_span() -> impl Strategy<Value = Span> {

@@ -1,4 +1,4 @@
-//! What is said of an error, by how often the base branch and the change had it.
+//! The verdict on an error, by how often the base branch and the change had it.
 
 use super::*;
 use crate::gate::tests::fixture::{path, run, stage};
@@ -30,7 +30,7 @@ fn verdicts(of_twenty: u32, candidate: &[MeasuredRun], policy: &str) -> Vec<(Err
 }
 
 #[test]
-fn novelty_needs_two_runs_and_a_history() {
+fn new_error_needs_two_runs_and_history() {
     let one = || with_error(90, "ci / unit", "port 80 busy");
     assert_eq!(verdicts(0, &[one()], ""), [(ErrorVerdict::Suspect, 1)]);
     assert_eq!(verdicts(0, &[one(), one()], ""), [(ErrorVerdict::New, 2)]);
@@ -39,12 +39,15 @@ fn novelty_needs_two_runs_and_a_history() {
     let short = ErrorHistory::default();
     let runs = [one(), one()];
     let judged = judge_errors(&short, &runs.iter().collect::<Vec<_>>(), &GatePolicy::default());
-    assert_eq!((judged[0].verdict, judged[0].seen().as_str()), (ErrorVerdict::Suspect, "0 of 0 runs"));
+    assert_eq!(
+        (judged[0].verdict, &judged[0].reason),
+        (ErrorVerdict::Suspect, &Some(ErrorReason::NoHistory))
+    );
 }
 
-/// A history of runs of which the first so many had the error, and as many had one each of
-/// their own; then what is said of the error in so many of the candidate's runs.
-fn reason(history: u32, with: u32, alone: u32, of_candidate: &[bool]) -> (ErrorVerdict, String) {
+/// The result for an error in the marked candidate runs. `with` of the `history` runs had it, and
+/// `alone` of them had a different error each.
+fn reason(history: u32, with: u32, alone: u32, of_candidate: &[bool]) -> (ErrorVerdict, ErrorReason) {
     let past = (0..history).map(|n| {
         let mut run = if n < with { with_error(n, "ci / unit", "port 1 busy") } else { run(n, vec![]) };
         if n < alone {
@@ -61,61 +64,35 @@ fn reason(history: u32, with: u32, alone: u32, of_candidate: &[bool]) -> (ErrorV
     let policy = GatePolicy::default();
     let judged =
         judge_errors(&ErrorHistory::of(&baseline, &policy), &candidate.iter().collect::<Vec<_>>(), &policy);
-    (judged[0].verdict, judged[0].reason.clone())
+    (judged[0].verdict, judged[0].reason.clone().expect("a reason"))
 }
 
 #[test]
-fn every_verdict_has_its_reason() {
+fn verdicts_have_reasons() {
+    use ErrorReason::{MoreOften, NoHistory, OftenSeenOnce, SeenBefore, ShortHistory, Unseen};
     use ErrorVerdict::{Flaky, Known, New, Suspect};
-    for (made, verdict, wanted) in [
-        (
-            reason(143, 0, 0, &[true]),
-            Suspect,
-            "never in 143 runs of the base branch, in 1 run of this change",
-        ),
-        (
-            reason(143, 0, 0, &[true, true]),
-            New,
-            "never in 143 runs of the base branch, in 2 runs of this change",
-        ),
-        (
-            reason(9, 0, 0, &[true, true]),
-            Suspect,
-            "never in 9 runs of the base branch, in 2 runs of this change; it takes 10 to call an error new",
-        ),
-        (
-            reason(0, 0, 0, &[true]),
-            Suspect,
-            "in 1 run of this change; no run of the base branch to compare with",
-        ),
-        // statistics of the base branch: 6 of 6 + 0 sightings occurred once
-        (
-            reason(143, 0, 6, &[true]),
-            Suspect,
-            "never in 143 runs of the base branch, in 1 run of this change; that alone means little: \
-             of the base branch's own errors, 100% occurred only once",
-        ),
-        (reason(143, 6, 0, &[true]), Flaky, "flaky: in 6 of 143 runs of the base branch"),
-        (reason(143, 60, 0, &[true, true]), Known, "known: in 60 of 143 runs of the base branch"),
-        // betabinom.pmf(range(3, 4), 3, 6.5, 137.5).sum() = 1 / 7357
-        (
-            reason(143, 6, 0, &[true, true, true]),
-            Suspect,
-            "6 of 143 runs before, 3 of 3 here: far more often than chance (once in 7,400)",
-        ),
+    for (made, verdict, expected) in [
+        (reason(143, 0, 0, &[true]), Suspect, Unseen),
+        (reason(143, 0, 0, &[true, true]), New, Unseen),
+        (reason(9, 0, 0, &[true, true]), Suspect, ShortHistory { needed: 10 }),
+        (reason(0, 0, 0, &[true]), Suspect, NoHistory),
+        // 6 of 6 + 0 sightings on the base branch occurred once
+        (reason(143, 0, 6, &[true]), Suspect, OftenSeenOnce { share: 1.0 }),
+        (reason(143, 6, 0, &[true]), Flaky, SeenBefore),
+        (reason(143, 60, 0, &[true, true]), Known, SeenBefore),
         // betabinom.pmf(range(2, 5), 4, 6.5, 137.5).sum() = 0.0128
-        (
-            reason(143, 6, 0, &[true, false, true, false, true][1..]),
-            Flaky,
-            "flaky: in 6 of 143 runs of the base branch",
-        ),
+        (reason(143, 6, 0, &[true, false, true, false, true][1..]), Flaky, SeenBefore),
     ] {
-        assert_eq!(made, (verdict, wanted.to_owned()));
+        assert_eq!(made, (verdict, expected));
     }
+    // betabinom.pmf(range(3, 4), 3, 6.5, 137.5).sum() = 1 / 7357
+    let (verdict, often) = reason(143, 6, 0, &[true, true, true]);
+    let MoreOften { of: 3, probability } = often else { panic!("{often:?}") };
+    assert_eq!((verdict, (1.0 / probability).round()), (Suspect, 7_357.0));
 }
 
 #[test]
-fn the_more_errors_are_asked_the_rarer_chance_has_to_be() {
+fn more_errors_need_smaller_probability() {
     // betabinom.pmf(range(2, 3), 2, 6.5, 137.5).sum() = 0.0023: under 0.01 alone, not with four others
     assert_eq!(reason(143, 6, 0, &[true, true]).0, ErrorVerdict::Suspect);
     let words = ["one", "two", "three", "four", "five"];
@@ -133,12 +110,12 @@ fn the_more_errors_are_asked_the_rarer_chance_has_to_be() {
 }
 
 #[test]
-fn a_frame_tells_errors_apart_and_its_absence_does_not() {
+fn frame_separates_errors_and_absence_does_not() {
     let frame = |path: &str| Some(Frame { path: path.into(), function: "f".into(), line: Some(3) });
     let at = |n: u32, frame: Option<Frame>| {
         let mut measured = with_error(n, "ci / unit", "port 80 busy");
         measured.errors[0].frame = frame;
-        // A row of before frames, or of an older template.
+        // As in a row without frames, or of an older template.
         measured.errors[0].signature = "stale".into();
         measured
     };
@@ -158,7 +135,7 @@ fn a_frame_tells_errors_apart_and_its_absence_does_not() {
 }
 
 #[test]
-fn what_the_newest_head_no_longer_shows_is_mended() {
+fn error_absent_from_newest_head_is_fixed() {
     let had = |n| with_error(n, "ci / unit", "port 80 busy");
     assert!(verdicts(0, &[had(90), had(91), run(92, vec![])], "").is_empty());
     let mut rerun = run(91, vec![]);
@@ -167,13 +144,13 @@ fn what_the_newest_head_no_longer_shows_is_mended() {
 }
 
 #[test]
-fn the_policy_s_ignored_messages_are_left_out() {
+fn ignored_messages_are_left_out() {
     let candidate = [with_error(90, "ci / unit", "connection reset by peer: 7")];
     assert!(verdicts(0, &candidate, "errors: {gate: true, ignore: [\"reset by peer\"]}").is_empty());
 }
 
 #[test]
-fn a_renamed_stage_keeps_its_errors() {
+fn renamed_stage_keeps_errors() {
     let candidate = [with_error(90, "ci / test", "port 2 busy"), with_error(91, "ci / test", "port 3 busy")];
     let policy = "aliases: [{from: \"ci / unit\", to: \"ci / test\"}]";
     assert_eq!(verdicts(20, &candidate, policy), [(ErrorVerdict::Known, 2)]);
