@@ -82,7 +82,7 @@ async fn message(
     let mut body = reader.finish(&mut reservation).await?;
     if body.len() - PREFIX != length {
         return Err(WebError::BadRequest(format!(
-            "the call has to hold one message: its prefix announces {length} bytes, the body has {}",
+            "the call has to hold one message: {length} bytes were announced, {} arrived",
             body.len() - PREFIX
         )));
     }
@@ -99,7 +99,7 @@ async fn message(
 /// Whether a message is compressed, and its length in bytes.
 fn prefix(read: &[u8]) -> Result<(bool, usize), WebError> {
     let [flag @ (0 | 1), a, b, c, d, ..] = *read else {
-        return Err(WebError::BadRequest("the call holds no gRPC message".to_owned()));
+        return Err(WebError::BadRequest("the call holds no message".to_owned()));
     };
     let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
     if length > BODY_LIMIT { Err(too_large()) } else { Ok((flag == 1, length)) }

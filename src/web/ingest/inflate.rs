@@ -54,8 +54,7 @@ pub(super) fn inflate(
     limit: usize,
     reserve: impl FnMut(usize) -> Result<(), WebError>,
 ) -> Result<Vec<u8>, WebError> {
-    let read =
-        |error: io::Error| WebError::BadRequest(format!("the body is not valid {}: {error}", coding.name()));
+    let read = |error: io::Error| WebError::BadRequest(format!("the body is not {}: {error}", coding.name()));
     match coding {
         Coding::Identity => bounded(body, limit, read, reserve),
         Coding::Gzip => bounded(Members::new(body), limit, read, reserve),
