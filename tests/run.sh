@@ -25,14 +25,15 @@ export PATH
 part format cargo fmt --check
 part "test data" make --no-print-directory test-data
 part "other lints" node tests/lint.mjs
+part language node tests/language.mjs
 part "the action" make --no-print-directory action
 part "action's lints" npm --prefix action run check --silent
 part "action's tests" npm --prefix action test --silent
 part "action's times" npm --prefix action run measure --silent
-part lints cargo clippy --locked --all-targets -- -D warnings
-part documentation env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
-part "build of tests" cargo test --locked --no-run
-part tests tests/postgres.sh cargo test --locked
+part lints cargo clippy --locked --workspace --all-targets -- -D warnings
+part documentation env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --lib
+part "build of tests" cargo test --locked --workspace --no-run
+part tests tests/postgres.sh cargo test --locked --workspace
 part licences cargo test --locked --test it -- licences::
 
 if [ -f target/tmp/duplicate-crates.txt ]; then
