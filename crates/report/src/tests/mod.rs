@@ -7,6 +7,7 @@ mod hostile;
 mod hostile_shown;
 mod machine;
 mod pages;
+mod pictures;
 mod structure;
 
 use super::*;
