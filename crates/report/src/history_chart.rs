@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::{escape, format};
 
-/// What is drawn. Durations are seconds.
+/// The content of the picture. Durations are seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct HistoryChart<'a> {
     pub title: &'a str,
@@ -17,7 +17,7 @@ pub struct HistoryChart<'a> {
     /// The same runs with the runner's speed left in. Each is a ring, joined to its dot if it has one.
     pub candidate_as_timed_s: &'a [f64],
     pub prediction: Option<Prediction>,
-    /// What the marks mean, beside the title.
+    /// The meaning of the marks, shown beside the title.
     pub legend: &'a str,
     /// A short text below the candidate's runs. May be empty.
     pub verdict: &'a str,

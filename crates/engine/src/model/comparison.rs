@@ -122,7 +122,7 @@ pub struct WallClock {
 }
 
 /// The numbers a verdict was calculated from, so that it can be calculated again by hand
-/// (`docs/statistics.md` does it once). Durations are ln seconds or ratios of such.
+/// (`docs/statistics-method.md` does it once). Durations are ln seconds or ratios of such.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Workings {
     /// Duration that was predicted on a usual machine, seconds.

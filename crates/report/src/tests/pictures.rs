@@ -15,7 +15,7 @@ use pacegate_engine::model::run::{Lineage, MeasuredRun, PipelineRun, RunResult};
 use pacegate_engine::model::stage::{StageKey, StageKind, StageSample};
 use pacegate_engine::model::time::Timestamp;
 
-use crate::format::ratio;
+use crate::format::{duration, once_in, ratio};
 use crate::history_chart::{HistoryChart, Prediction};
 
 const SEED: u64 = 7;
@@ -212,7 +212,8 @@ fn pictures_of_the_documents_are_current() {
     };
     keep("prediction.svg", &predicted.to_svg());
     let slowed_s: Vec<f64> = workings.deviations.iter().map(|d| workings.predicted_s * d.exp()).collect();
-    let verdict = format!("regressed: {}", ratio(stage.ratio.expect("a ratio")));
+    let ratio_slowed = ratio(stage.ratio.expect("a ratio"));
+    let verdict = format!("regressed: {ratio_slowed}");
     let judged = HistoryChart { candidate_s: &slowed_s, verdict: &verdict, is_slower: true, ..predicted };
     keep("verdict.svg", &judged.to_svg());
 
@@ -238,4 +239,24 @@ fn pictures_of_the_documents_are_current() {
         ..predicted
     };
     keep("slow-runner.svg", &slow_runner.to_svg());
+
+    // The figures that the page repeats.
+    let page = include_str!("../../../../docs/statistics.md");
+    let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    let base = as_timed(&story.baseline.runs);
+    let pull_request_s = as_timed(&slowed).into_iter().fold(0.0, f64::max);
+    let longer = base.iter().filter(|s| **s > pull_request_s).count();
+    let first = story.compare(&slowed[..1]);
+    for figure in [
+        format!("{longer} of {RUNS} runs"),
+        once_in(stage.probability.expect("a probability")),
+        format!("After the first of them alone the verdict was `{}`", drawn(&first).verdict.as_str()),
+        format!("takes {ratio_slowed} as long"),
+        format!("took {factor} as long"),
+        duration(band.expected_s),
+        duration(band.low_s),
+        duration(band.high_s),
+    ] {
+        assert!(page.contains(&figure), "docs/statistics.md does not have `{figure}`");
+    }
 }
