@@ -1,12 +1,12 @@
 //! One stage's history as a standalone SVG: a dot for each run, the prediction, the band in which
-//! its runs normally lie, and the verdict on the candidate's runs. It carries its own colours for
-//! light and dark pages.
+//! its runs normally lie, and the verdict on the candidate's runs. It carries its own background and
+//! colours for light and dark pages.
 
 use std::fmt::Write as _;
 
 use super::{escape, number_format};
 
-/// The content of a chart. Durations are seconds.
+/// The content of the picture. Durations are seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct HistoryChart<'a> {
     pub title: &'a str,
@@ -14,8 +14,12 @@ pub struct HistoryChart<'a> {
     pub baseline_s: &'a [f64],
     /// The change's runs, oldest first.
     pub candidate_s: &'a [f64],
+    /// The same runs with the runner's speed left in. Each is a ring, joined to its dot if it has one.
+    pub candidate_as_timed_s: &'a [f64],
     pub prediction: Option<Prediction>,
-    /// A short text beside the candidate's runs.
+    /// The meaning of the marks, shown beside the title.
+    pub legend: &'a str,
+    /// A short text below the candidate's runs. May be empty.
     pub verdict: &'a str,
     /// Whether the verdict is a slowdown: colours the candidate's runs.
     pub is_slower: bool,
@@ -31,26 +35,33 @@ pub struct Prediction {
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 280.0;
-const LEFT: f64 = 70.0;
+const LEFT: f64 = 88.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 40.0;
 /// Free columns between the baseline and the candidate.
 const GAP: usize = 2;
 const TICKS: f64 = 5.0;
+/// Of the candidate's dots and rings.
+const RADIUS: f64 = 4.5;
 
-const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1c1d21}.soft{fill:#62656e}\
+const STYLE: &str = ".paper{fill:#fff;stroke:#e3e3de}text{font:13px system-ui,sans-serif;fill:#1c1d21}.soft{fill:#62656e}\
 .title{font-size:15px;font-weight:600}.grid{stroke:#e3e3de}.band{fill:#4a7fc4;fill-opacity:.14}\
 .expected{stroke:#4a7fc4;stroke-width:1.5;stroke-dasharray:6 4}.past{fill:#8b98ad}.now{fill:#1f7a3d}\
 .slower{fill:#c4302b}text.slower{font-weight:600}text.now{font-weight:600}\
-@media (prefers-color-scheme:dark){text{fill:#e7e7e4}.soft{fill:#9b9fa9}.grid{stroke:#2e3138}\
+.timed{fill:none;stroke:#62656e;stroke-width:1.5}.removed{stroke:#62656e;stroke-dasharray:2 3}\
+@media (prefers-color-scheme:dark){.paper{fill:#16181d;stroke:#2e3138}\
+.timed,.removed{stroke:#9b9fa9}text{fill:#e7e7e4}.soft{fill:#9b9fa9}.grid{stroke:#2e3138}\
 .past{fill:#6b778c}.now{fill:#6fcf8b}.slower{fill:#ff7a70}}";
 
 impl HistoryChart<'_> {
     /// The picture, or empty text for fewer than two finite durations.
     #[must_use]
     pub fn to_svg(&self) -> String {
-        let runs = || self.baseline_s.iter().chain(self.candidate_s).copied().filter(|s| s.is_finite());
+        let runs = || {
+            let candidate = self.candidate_s.iter().chain(self.candidate_as_timed_s);
+            self.baseline_s.iter().chain(candidate).copied().filter(|s| s.is_finite())
+        };
         if runs().count() < 2 {
             return String::new();
         }
@@ -61,12 +72,17 @@ impl HistoryChart<'_> {
         let (floor, ceiling) =
             ((low / step - 0.25).floor().max(0.0) * step, (high / step + 0.25).ceil() * step);
         let y = |s: f64| TOP + (ceiling - s) / (ceiling - floor) * (HEIGHT - TOP - BOTTOM);
-        let columns = as_f64(self.baseline_s.len() + GAP + self.candidate_s.len());
+        let candidates = self.candidate_s.len().max(self.candidate_as_timed_s.len());
+        let columns = as_f64(self.baseline_s.len() + GAP + candidates);
         let x = |i: usize| LEFT + (as_f64(i) + 0.5) / columns * (WIDTH - LEFT - RIGHT);
 
         let mut svg = format!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><title>{title}</title><style>{STYLE}</style><text class="title" x="{LEFT}" y="24">{title}</text>"#,
+            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><title>{title}</title><style>{STYLE}</style><rect class="paper" x=".5" y=".5" width="{}" height="{}" rx="8"/><text class="title" x="{LEFT}" y="26">{title}</text><text class="soft" x="{}" y="26" text-anchor="end">{legend}</text>"#,
+            WIDTH - 1.0,
+            HEIGHT - 1.0,
+            WIDTH - RIGHT,
             title = escape::html(self.title),
+            legend = escape::html(self.legend),
         );
         let mut tick = floor;
         while tick <= ceiling + step / 2.0 {
@@ -93,6 +109,17 @@ impl HistoryChart<'_> {
                 y(expected_s),
             );
         }
+        let first = self.baseline_s.len() + GAP;
+        for (i, (timed, s)) in self.candidate_as_timed_s.iter().zip(self.candidate_s).enumerate() {
+            let (x, from, to) = (x(first + i), y(*timed), y(*s));
+            let from = from + (to - from).signum() * RADIUS;
+            if (to - from).is_finite() {
+                let _ = write!(
+                    svg,
+                    r#"<line class="removed" x1="{x:.1}" x2="{x:.1}" y1="{from:.1}" y2="{to:.1}"/>"#
+                );
+            }
+        }
         let mut dots = |values: &[f64], from: usize, class: &str, radius: f64| {
             for (i, s) in values.iter().enumerate().filter(|(_, s)| s.is_finite()) {
                 let (x, y) = (x(from + i), y(*s));
@@ -101,15 +128,19 @@ impl HistoryChart<'_> {
         };
         let class = if self.is_slower { "slower" } else { "now" };
         dots(self.baseline_s, 0, "past", 3.0);
-        dots(self.candidate_s, self.baseline_s.len() + GAP, class, 4.5);
-        let _ = write!(
-            svg,
-            r#"<text class="soft" x="{LEFT}" y="{foot}">{}, oldest first</text><text class="{class}" x="{:.1}" y="{foot}" text-anchor="end">{}</text></svg>"#,
-            number_format::count(self.baseline_s.len(), "baseline run", "baseline runs"),
-            WIDTH - RIGHT,
-            escape::html(self.verdict),
-            foot = HEIGHT - 14.0,
-        );
+        dots(self.candidate_as_timed_s, first, "timed", RADIUS);
+        dots(self.candidate_s, first, class, RADIUS);
+        let foot = HEIGHT - 14.0;
+        let runs = number_format::count(self.baseline_s.len(), "baseline run", "baseline runs");
+        let _ = write!(svg, r#"<text class="soft" x="{LEFT}" y="{foot}">{runs}, oldest first</text>"#);
+        if !self.verdict.is_empty() {
+            let (right, verdict) = (WIDTH - RIGHT, escape::html(self.verdict));
+            let _ = write!(
+                svg,
+                r#"<text class="{class}" x="{right}" y="{foot}" text-anchor="end">{verdict}</text>"#
+            );
+        }
+        svg.push_str("</svg>");
         svg
     }
 }
@@ -134,7 +165,9 @@ mod tests {
             title: "<b>tests</b>",
             baseline_s,
             candidate_s,
+            candidate_as_timed_s: &[],
             prediction: Some(Prediction { expected_s: 10.0, low_s: 8.0, high_s: 12.0 }),
+            legend: "band: 95%",
             verdict: "1.5x slower",
             is_slower: true,
         }
@@ -147,6 +180,17 @@ mod tests {
         assert_eq!(svg.matches(r#"<circle class="slower""#).count(), 2);
         assert!(svg.contains("&lt;b&gt;tests") && !svg.contains("<b>"), "{svg}");
         assert!(svg.contains("3 baseline runs, oldest first") && svg.contains("1.5x slower"));
+        assert!(svg.contains("band: 95%") && !svg.contains(r#"class="timed""#));
+    }
+
+    #[test]
+    fn runs_as_timed_are_rings_beside_their_dots() {
+        let mut slow_runner = chart(&[10.0, 11.0], &[10.0, 10.5]);
+        slow_runner.candidate_as_timed_s = &[15.0, f64::NAN];
+        let svg = slow_runner.to_svg();
+        assert_eq!(svg.matches(r#"<circle class="timed""#).count(), 1);
+        assert_eq!(svg.matches(r#"<line class="removed""#).count(), 1);
+        assert!(!svg.contains("NaN"), "{svg}");
     }
 
     #[test]

@@ -120,7 +120,7 @@ pub struct WallClock {
 }
 
 /// The numbers from which a verdict was calculated, so that it can be calculated again by hand.
-/// `docs/statistics.md` does it once. Durations are ln seconds, or ratios of such.
+/// `docs/statistics-method.md` does it once. Durations are ln seconds, or ratios of such.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Workings {
     /// Predicted duration on a usual runner, seconds.

@@ -7,6 +7,7 @@ mod decided;
 mod github;
 mod machine;
 mod pages;
+mod pictures;
 mod structure;
 
 use super::*;
