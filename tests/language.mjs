@@ -2,6 +2,7 @@
 // reader stop, the length of test names and of commit titles, the width of tables in documents.
 //   node tests/language.mjs                 everything
 //   node tests/language.mjs crates/engine   the files below a folder, or single files
+//   node tests/language.mjs --figures       lengths of names, sentences, files and functions
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -207,6 +208,40 @@ export function checkTitle(title) {
   return wrong;
 }
 
+/** Lines of each function of rustfmt's output: from `fn` to the brace at the same indentation. */
+export function functionLengths(text) {
+  const found = [];
+  const lines = text.split("\n");
+  lines.forEach((line, at) => {
+    const indentation = line.match(/^( *)(?:pub(?:\([^)]*\))? )?(?:const |async |unsafe )*fn /)?.[1];
+    if (indentation === undefined || line.endsWith(";")) return;
+    const end = lines.findIndex((other, index) => index >= at && other === `${indentation}}`);
+    found.push(end < 0 || /[{}] *}$/.test(line) ? 1 : end - at + 1);
+  });
+  return found;
+}
+
+function summary(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const mean = sorted.reduce((sum, value) => sum + value, 0) / sorted.length;
+  const median = sorted[Math.floor(sorted.length / 2)];
+  return `mean ${mean.toFixed(1)}, median ${median}, 90% within ${percentile90(sorted)}, longest ${sorted.at(-1)} (${sorted.length})`;
+}
+
+function figures(names) {
+  const texts = names.map((name) => [name, readFileSync(join(root, name), "utf8")]);
+  const rust = texts.filter(([name]) => isRust(name));
+  const production = rust.filter(([name]) => /^(src|crates)\//.test(name) && !/(^|\/)tests(\.rs$|\/)/.test(name));
+  console.log(`words of a test name    ${summary(texts.flatMap(([name, text]) => testNames(name, text)).map(([, parts]) => parts.length))}`);
+  console.log(`lines of a Rust file    ${summary(rust.map(([, text]) => text.split("\n").length - 1))}`);
+  console.log(`lines of a function     ${summary(production.flatMap(([, text]) => functionLengths(text)))}`);
+  console.log(`words of a comment's sentence  ${summary(rust.flatMap(([name, text]) => comments(name, text)).flatMap(([, prose]) => sentences(prose).map(words)))}`);
+  for (const [name, text] of texts.filter(([name]) => isDocument(name))) {
+    const prose = paragraphs(text.split("\n").map((line, index) => [index + 1, line]));
+    console.log(`${name.padEnd(32)} ${summary(prose.flatMap(([, part]) => sentences(part).map(words)))}`);
+  }
+}
+
 // The rules are held against made-up text first, so that a rule that can't fail is noticed.
 function selfTest() {
   assert.equal(check("a.rs", `// ${"word ".repeat(31)}.\n`).length, 1);
@@ -221,6 +256,7 @@ function selfTest() {
   assert.equal(check("a.md", `${"word ".repeat(40)}.\n`).length, 1);
   assert.deepEqual(check("a.md", `\`\`\`\n${"word ".repeat(40)}.\n\`\`\`\n`), []);
   assert.equal(check("a.sh", "#!/bin/sh\n# Whoever reads.\n").length, 1);
+  assert.deepEqual(functionLengths("fn a() {\n    b\n}\n\n    pub fn c(&self) {}\n"), [3, 1]);
   assert.equal(checkTitle("x".repeat(73)).length, 1);
   assert.equal(checkTitle("Merge branch 'x'").length, 0);
 }
@@ -237,7 +273,8 @@ function newTitles() {
 }
 
 selfTest();
-const only = process.argv.slice(2).map((name) => name.replace(/\/$/, ""));
+const wantsFigures = process.argv.includes("--figures");
+const only = process.argv.slice(2).filter((name) => name !== "--figures").map((name) => name.replace(/\/$/, ""));
 const wanted = (name) => only.length === 0 || only.some((part) => name === part || name.startsWith(`${part}/`));
 const names = git("ls-files", "--cached", "--others", "--exclude-standard")
   .filter((name) => isRust(name) || isScript(name) || isHashed(name) || isDocument(name))
@@ -245,19 +282,20 @@ const names = git("ls-files", "--cached", "--others", "--exclude-standard")
   .filter((name) => name !== "tests/language.mjs" && !name.startsWith("tests/samples/") && !name.startsWith("migrations/"))
   .filter(wanted);
 const wrong = [];
-for (const name of names) {
+if (wantsFigures) figures(names);
+for (const name of wantsFigures ? [] : names) {
   try {
     wrong.push(...check(name, readFileSync(join(root, name), "utf8")));
   } catch (error) {
     if (error.code !== "ENOENT") throw error;
   }
 }
-if (only.length === 0) wrong.push(...newTitles().flatMap(checkTitle));
+if (only.length === 0 && !wantsFigures) wrong.push(...newTitles().flatMap(checkTitle));
 if (names.length === 0) wrong.push("no file was found");
 if (wrong.length > 0) {
   console.error(wrong.join("\n"));
   console.error(`\n${wrong.length} places are not in plain language: see "House style" in CONTRIBUTING.md`);
   process.exitCode = 1;
-} else {
+} else if (!wantsFigures) {
   console.log(`${names.length} files are in plain language`);
 }
