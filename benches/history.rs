@@ -243,7 +243,7 @@ fn false_alarms() {
 type View = fn(&History) -> &[Vec<f64>];
 
 fn views() -> [(&'static str, View); 2] {
-    [("taken out", |h| &h.without_speed), ("left in", |h| &h.measured)]
+    [("removed", |h| &h.without_speed), ("left in", |h| &h.measured)]
 }
 
 fn found() {
@@ -284,7 +284,7 @@ fn found() {
 /// Distance of found steps from their true place.
 fn places() {
     table(
-        "How far off a found step is placed, 20 runs after it, slow wander 20%, speed taken out, percent",
+        "How far off a found step is placed, 20 runs after it, slow wander 20%, speed removed, percent",
         &["change", "0 runs", "at most 1", "at most 2", "at most 5"],
     );
     for (what, factor) in [("+10%", 1.1), ("+20%", 1.2), ("+50%", 1.5)] {
@@ -305,7 +305,7 @@ fn places() {
 /// Effect of window, p and correction: the choice behind `Settings::default`.
 fn tried() {
     table(
-        "What was tried: unchanged stages of 200 runs with a step, and +10% / +20% found 10 runs after it, percent, speed taken out",
+        "Variants: unchanged stages of 200 runs with a step, and +10% / +20% found 10 runs after it, percent, speed taken out",
         &[
             "window",
             "p",

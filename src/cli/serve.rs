@@ -44,7 +44,7 @@ pub(super) struct ServeArgs {
     pub work: WorkArgs,
     #[command(flatten)]
     pub web: WebArgs,
-    /// Serve only: `pacegate worker` processes run the background jobs
+    /// Serve only: `pacegate worker` processes run the background tasks
     #[arg(long, env = "PACEGATE_NO_WORKER")]
     pub no_worker: bool,
 }
@@ -60,7 +60,7 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), CliError> {
         tokio::select! {
             signal = &mut stopped => {
                 signal?;
-                tracing::info!("stopping: requests and background jobs in flight are finished first");
+                tracing::info!("stopping: requests and background tasks in flight are finished first");
                 service.stop().await;
                 tracing::info!("stopped");
                 return Ok(());
@@ -197,7 +197,7 @@ impl Service {
         Ok(Self { address, context, app_made, stop, listeners, forwarding, workers })
     }
 
-    /// Refuses new requests, answers those in flight and lets running background jobs end.
+    /// Refuses new requests, answers those in flight and lets running background tasks end.
     pub(super) async fn stop(mut self) {
         self.stop.cancel();
         let all = async { while self.listeners.join_next().await.is_some() {} };

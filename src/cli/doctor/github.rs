@@ -214,7 +214,7 @@ async fn installations(app: &App, api_url: &str, facts: &AppFacts, findings: &mu
     for installation in found.iter().take(CHECKED_INSTALLATIONS) {
         let account = installation.account();
         if installation.is_suspended() {
-            findings.note(&format!("{account}: suspended, its background jobs wait"));
+            findings.note(&format!("{account}: suspended, its background tasks wait"));
             continue;
         }
         match app.installation_access(InstallationId(installation.id)).await {
