@@ -219,7 +219,7 @@ impl Collection<'_> {
         let reason = if identity.head_sha.is_none() {
             Some("it names no commit: set vcs.ref.head.revision in OTEL_RESOURCE_ATTRIBUTES")
         } else if is_incomplete && !names_pipeline(&trace) {
-            Some("its root span never came, and no other span names the pipeline")
+            Some("its root span did not arrive, and no other span names the pipeline")
         } else {
             None
         };

@@ -186,7 +186,7 @@ async fn adversarial_fork_artifacts_are_refused_and_run_measured(database: Datab
     );
     let text = measured.to_string();
     assert!(
-        text.contains("What was sent contradicts GitHub")
+        text.contains("contradicts GitHub: it lies outside of the job's time")
             && !paths(&measured).iter().any(|p| p.contains("evil")),
         "{text}"
     );

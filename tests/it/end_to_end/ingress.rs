@@ -212,10 +212,10 @@ async fn odd_values_are_clamped_and_noted(database: Database) {
     let run = &runs["runs"][0];
     let notes = run["notes"].to_string();
     for part in [
-        "ended before beginning",
-        "circle of parents",
-        "no parent beside the root",
-        "never came",
+        "ended before the start",
+        "cycle of parents",
+        "had no parent, although",
+        "did not arrive",
         "64 levels",
     ] {
         assert!(notes.contains(part), "{part} in {notes}");

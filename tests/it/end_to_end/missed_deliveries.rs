@@ -1,4 +1,4 @@
-//! Deliveries that never came. The service asks GitHub to redeliver them, and reads from GitHub's
+//! Lost deliveries. The service asks GitHub to redeliver them, and reads from GitHub's
 //! lists what the events would have reported.
 
 use super::{Database, Fixture, PATIENCE, REPO, on_both};
