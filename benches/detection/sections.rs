@@ -49,7 +49,7 @@ pub(crate) fn bar(trials: usize) {
             "+30%",
             "+50%",
             "+100%",
-            "matched at 2%: nominal chance",
+            "matched at 2%: nominal probability",
             "matched at 2%: recall, +10% first",
         ],
     );
@@ -245,8 +245,9 @@ pub(crate) fn blocks(trials: usize) {
                 FACTORS.map(|factor| gate.first_confirmed(&runs.pushes(Some((stage, factor))), Some(stage)))
             });
             let by = |last: usize| {
-                let said = |push: Option<usize>| f64::from(u8::from(push.is_some_and(|push| push <= last)));
-                Score { alarm: said(alarm), found: first.map(|first| first.map(said)) }
+                let by_then =
+                    |push: Option<usize>| f64::from(u8::from(push.is_some_and(|push| push <= last)));
+                Score { alarm: by_then(alarm), found: first.map(|first| first.map(by_then)) }
             };
             (2..=PUSHES).map(by).collect()
         });

@@ -129,7 +129,7 @@ fn trace_settings(work: &WorkArgs) -> Result<TraceSettings, CliError> {
     Ok(TraceSettings {
         redactor,
         sampling: Arc::new(sampling),
-        kept_whole: work.traces_full,
+        full_retention: work.traces_full,
         link: work.trace_link.clone(),
     })
 }

@@ -113,16 +113,16 @@ fn permissions(facts: &AppFacts, settings: &str, findings: &mut Findings) {
         (enough, given.to_owned())
     };
     let before = findings.problems;
-    for asked in PERMISSIONS {
-        let (enough, given) = granted(asked.name, asked.level);
+    for needed in PERMISSIONS {
+        let (enough, given) = granted(needed.name, needed.level);
         if enough {
             continue;
         }
         let text = format!(
             "the App has {}:{given} but needs {}:{} {}; change it at {settings}, and accept it in each installation",
-            asked.name, asked.name, asked.level, asked.why
+            needed.name, needed.name, needed.level, needed.why
         );
-        if asked.dispensable { findings.note(&text) } else { findings.problem(&text) }
+        if needed.dispensable { findings.note(&text) } else { findings.problem(&text) }
     }
     for event in EVENTS {
         if !facts.events.iter().any(|e| e == event) {

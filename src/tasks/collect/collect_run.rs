@@ -287,7 +287,7 @@ impl Collection<'_> {
                 "a run names no branch (vcs.ref.head.name): it is measured, but it is not part of a baseline"
             );
         }
-        recorded.judge(work, &mut tx, repo, &collections.to_string()).await?;
+        recorded.evaluate_heads(work, &mut tx, repo, &collections.to_string()).await?;
         tx.commit().await?;
         Ok(merged)
     }

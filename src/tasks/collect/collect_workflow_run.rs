@@ -11,7 +11,7 @@ use super::collect_run::CollectRun;
 use super::job_spans::{AttemptFetcher, JobUploads};
 use super::recording::record;
 use super::workflow_run::{ApiRun, branch_of, measure_attempt};
-use crate::tasks::evaluate::evaluation::judge_again;
+use crate::tasks::evaluate::evaluation::evaluate_again;
 use crate::tasks::github_client::client;
 use crate::tasks::queue::missing_permission::allow_missing_permission;
 use crate::tasks::{Task, TaskError, WorkerContext};
@@ -122,7 +122,7 @@ async fn collect(work: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) 
     }
     let recorded = record(&mut tx, repo, &mut collected.measured, 1).await?;
     tx.record_trace(repo, &recorded.id, collected.kept_by.as_deref(), work.clock.now()).await?;
-    recorded.judge(work, &mut tx, repo, &content).await?;
+    recorded.evaluate_heads(work, &mut tx, repo, &content).await?;
     tx.mark_workflow_run_collected(repo, run_id, i64::from(attempt)).await?;
     tx.commit().await?;
     drop(held);
@@ -141,7 +141,7 @@ async fn pass_over(
     tracing::debug!(run = run.id, attempt, path = run.path, reason, "a workflow run is not measured");
     let mut tx = work.db.write().await?;
     tx.mark_workflow_run_collected(repo, run.id, i64::from(attempt)).await?;
-    judge_again(work, &mut tx, repo, &run.head_sha, format!("run {} {attempt} is not measured", run.id))
+    evaluate_again(work, &mut tx, repo, &run.head_sha, format!("run {} {attempt} is not measured", run.id))
         .await?;
     tx.commit().await?;
     Ok(())

@@ -16,7 +16,7 @@ use crate::web::AppState;
 use crate::web::access::{Sender, pushing_repository, token_of};
 use crate::web::error::WebError;
 use crate::web::ingest::admission::{MemoryReservation, RateKey};
-use crate::web::ingest::{Prepared, admit, commit, content_type, refused, whole_as_sent};
+use crate::web::ingest::{Prepared, admit, commit, content_type, read_compressed, refused};
 use pacegate_engine::model::ids::CommitSha;
 use pacegate_ingest::ci_job::archive::{ARCHIVE_BYTES, ArchiveError, Expected, JobArchive, Manifest};
 use pacegate_ingest::ci_job::ids;
@@ -70,7 +70,7 @@ async fn accept(
         return Err(WebError::NotGzip);
     }
     let reservation = admit(state, &uploader.sender)?;
-    let body = whole_as_sent(reservation, headers, body, ARCHIVE_BYTES).await;
+    let body = read_compressed(reservation, headers, body, ARCHIVE_BYTES).await;
     let (reservation, body) = body.map_err(|error| match error {
         WebError::TooLarge { .. } => ArchiveError::TooLarge { limit: ARCHIVE_BYTES as u64 }.into(),
         other => other,

@@ -1,4 +1,4 @@
-//! Reruns of suspicious jobs, if the policy wants them: once, and the second sample decides the
+//! Reruns of jobs with a suspicion, if the policy allows them: once, and the second sample decides the
 //! verdict.
 
 use super::actions::{PAST, add_history, ci, finish_run, install};
