@@ -271,7 +271,7 @@ pub(crate) struct WebArgs {
     /// Repositories whose pages anyone may read [default: all in local mode, public with an App]
     #[arg(long, env = "PACEGATE_PAGES")]
     pub pages: Option<PageAccess>,
-    /// Do not offer the page that makes a GitHub App, because local mode is wanted
+    /// Do not offer the page that creates a GitHub App, because local mode is wanted
     #[arg(long, env = "PACEGATE_NO_SETUP")]
     pub no_setup: bool,
     #[command(flatten)]

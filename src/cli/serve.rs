@@ -251,7 +251,7 @@ fn forward(args: &WebArgs, context: &WorkerContext) -> Result<Option<(Forwarder,
     started.map(Some).map_err(|e| CliError::Input(format!("PACEGATE_FORWARD_URL: TLS can't be set up: {e}")))
 }
 
-/// Offers the page that makes the App, and logs its address. Only operators read the log.
+/// Offers the page that creates the App, and logs its address. Only operators read the log.
 fn offer_setup(args: &GitHubArgs, database: &DatabaseUrl, context: &WorkerContext) -> Option<Setup> {
     let Some(file) = app_file(args, database) else {
         tracing::info!(
@@ -263,7 +263,7 @@ fn offer_setup(args: &GitHubArgs, database: &DatabaseUrl, context: &WorkerContex
     let address = context.public_url.as_deref().unwrap_or_default().trim_end_matches('/');
     tracing::info!(
         open = format!("{address}/setup?code={}", setup.code.expose_secret()),
-        "no GitHub App is configured, so nothing is posted; open the address to make one"
+        "no GitHub App is configured, so nothing is posted; open the address to create one"
     );
     Some(setup)
 }

@@ -40,11 +40,11 @@ pub(super) fn credentials_found(
             findings.note("no GitHub App is configured: local mode, nothing is posted");
             match app_file(&args.github, database) {
                 Some(path) => findings.note(&format!(
-                    "`serve` prints the address of a page that makes one, and saves it in {}. If a service \
+                    "`serve` prints the address of a page that creates one, and saves it in {}. If a service \
                      made one already, restart it or use the same PACEGATE_APP_FILE",
                     path.display()
                 )),
-                None => findings.note("set PACEGATE_APP_FILE to let `serve` offer a page that makes one"),
+                None => findings.note("set PACEGATE_APP_FILE to let `serve` offer a page that creates one"),
             }
             None
         }

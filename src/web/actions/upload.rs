@@ -80,7 +80,9 @@ async fn accept(
         let counted = tx.count_upload(grant, body.len()).await?;
         tx.commit().await?;
         if !counted {
-            let refusal = WebError::Forbidden("this grant, or its run, reached its limit of uploads");
+            let refusal = WebError::Forbidden(
+                "this grant, or its run, reached its limit of uploads; send fewer and larger uploads",
+            );
             return Err(log_refusal(&uploader, refusal));
         }
     }
@@ -200,7 +202,7 @@ fn run_source(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Res
 fn unusable_run(manifest: &Manifest) -> Option<&'static str> {
     if manifest.head_sha.parse::<CommitSha>().is_err() {
         return Some(
-            "the manifest's head_sha is not a commit (7 to 64 hexadecimal digits), so no run can be made of it",
+            "the manifest's head_sha is not a commit (7 to 64 hexadecimal digits), so the upload has no commit to be assigned to",
         );
     }
     (manifest.ended_at_unix_nano < manifest.started_at_unix_nano).then_some(
