@@ -62,7 +62,7 @@ fn history(rng: &mut Lcg, stages: usize, slow: f64) -> History {
     let scatter: Vec<f64> =
         (0..stages).map(|_| (0.06_f64.ln() + 0.5 * rng.normal()).exp().clamp(0.02, 0.25)).collect();
     let exposure: Vec<f64> = (0..stages).map(|_| if rng.uniform() < 0.7 { 1.0 } else { 0.2 }).collect();
-    let machine: Vec<f64> = (0..RUNS)
+    let runner: Vec<f64> = (0..RUNS)
         .map(|_| {
             let kind = match rng.uniform() {
                 u if u < 0.5 => 0.0,
@@ -76,7 +76,7 @@ fn history(rng: &mut Lcg, stages: usize, slow: f64) -> History {
     for stage in 0..stages {
         let slow = if slow <= DIFFERING { 0.6 * rng.uniform() } else { slow };
         let mut wander = rng.normal();
-        let series: Vec<f64> = machine
+        let series: Vec<f64> = runner
             .iter()
             .map(|speed| {
                 wander = 0.9 * wander + (1.0 - 0.81_f64).sqrt() * rng.normal();
@@ -212,7 +212,7 @@ fn histories(stages: usize, slow: f64) -> impl Iterator<Item = History> {
 fn false_alarms() {
     table(
         "Unchanged stages of 200 runs with a change, percent",
-        &["slow wander", "stages", "machine's speed", "a step", "a drift"],
+        &["slow wander", "stages", "runner's speed", "a step", "a drift"],
     );
     for (name, slow) in SLOW {
         for stages in [8, 40, STAGES] {
@@ -249,7 +249,7 @@ fn views() -> [(&'static str, View); 2] {
 fn found() {
     table(
         "Changed stages in which the change is found so many runs after it (a slope: after its end), percent",
-        &["slow wander", "machine's speed", "change", "5 runs", "10 runs", "20 runs"],
+        &["slow wander", "runner's speed", "change", "5 runs", "10 runs", "20 runs"],
     );
     let changes = [
         ("+5%", Change::Step(1.05)),

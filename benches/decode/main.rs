@@ -1,4 +1,4 @@
-//! The spans per second that one core decodes, cleans and serializes for storage, for each
+//! The spans per second that one core decodes, redacts and serializes for storage, for each
 //! protocol. `cargo bench --bench decode` prints them in processor time of one thread, so other
 //! load on the machine has little influence. It prints figures and checks none.
 //!

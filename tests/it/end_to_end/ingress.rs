@@ -288,7 +288,7 @@ async fn late_spans_join_the_same_run(database: Database) {
     for _ in 0..2 {
         fixture.push(&service, &json!({ "resourceSpans": [run.group(&late)] })).await;
     }
-    crate::time::eventually("the late stages", super::PATIENCE, || async {
+    crate::time::eventually("the late stages", super::DEADLINE, || async {
         (stages().await == before + late.len()).then_some(())
     })
     .await;
