@@ -1,5 +1,5 @@
-//! Authentication: the repository that a token stands for, and the repositories that a reader may
-//! see. Verifies no OIDC token and no webhook signature.
+//! Authentication: maps a token to its repository, and decides which repositories a reader may see.
+//! Verifies no OIDC token and no webhook signature.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Rows about GitHub: what it reported (deliveries, pull requests, workflow runs, files), what
+//! Rows about GitHub: its reports (deliveries, pull requests, workflow runs, files), what
 //! was written there (checks, comments), how far its data was read, and its rate limits.
 
 mod attempt_traces;
