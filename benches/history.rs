@@ -62,7 +62,7 @@ fn history(rng: &mut Lcg, stages: usize, slow: f64) -> History {
     let scatter: Vec<f64> =
         (0..stages).map(|_| (0.06_f64.ln() + 0.5 * rng.normal()).exp().clamp(0.02, 0.25)).collect();
     let exposure: Vec<f64> = (0..stages).map(|_| if rng.uniform() < 0.7 { 1.0 } else { 0.2 }).collect();
-    let machine: Vec<f64> = (0..RUNS)
+    let runner: Vec<f64> = (0..RUNS)
         .map(|_| {
             let kind = match rng.uniform() {
                 u if u < 0.5 => 0.0,
@@ -76,7 +76,7 @@ fn history(rng: &mut Lcg, stages: usize, slow: f64) -> History {
     for stage in 0..stages {
         let slow = if slow <= DIFFERING { 0.6 * rng.uniform() } else { slow };
         let mut wander = rng.normal();
-        let series: Vec<f64> = machine
+        let series: Vec<f64> = runner
             .iter()
             .map(|speed| {
                 wander = 0.9 * wander + (1.0 - 0.81_f64).sqrt() * rng.normal();
@@ -212,7 +212,7 @@ fn histories(stages: usize, slow: f64) -> impl Iterator<Item = History> {
 fn false_alarms() {
     table(
         "Unchanged stages of 200 runs with a change, percent",
-        &["slow wander", "stages", "machine's speed", "a step", "a drift"],
+        &["slow wander", "stages", "runner's speed", "a step", "a drift"],
     );
     for (name, slow) in SLOW {
         for stages in [8, 40, STAGES] {
@@ -243,13 +243,13 @@ fn false_alarms() {
 type View = fn(&History) -> &[Vec<f64>];
 
 fn views() -> [(&'static str, View); 2] {
-    [("taken out", |h| &h.without_speed), ("left in", |h| &h.measured)]
+    [("removed", |h| &h.without_speed), ("left in", |h| &h.measured)]
 }
 
 fn found() {
     table(
         "Changed stages in which the change is found so many runs after it (a slope: after its end), percent",
-        &["slow wander", "machine's speed", "change", "5 runs", "10 runs", "20 runs"],
+        &["slow wander", "runner's speed", "change", "5 runs", "10 runs", "20 runs"],
     );
     let changes = [
         ("+5%", Change::Step(1.05)),
@@ -284,7 +284,7 @@ fn found() {
 /// Distance of found steps from their true place.
 fn places() {
     table(
-        "How far off a found step is placed, 20 runs after it, slow wander 20%, speed taken out, percent",
+        "How far off a found step is placed, 20 runs after it, slow wander 20%, speed removed, percent",
         &["change", "0 runs", "at most 1", "at most 2", "at most 5"],
     );
     for (what, factor) in [("+10%", 1.1), ("+20%", 1.2), ("+50%", 1.5)] {
@@ -305,7 +305,7 @@ fn places() {
 /// Effect of window, p and correction: the choice behind `Settings::default`.
 fn tried() {
     table(
-        "What was tried: unchanged stages of 200 runs with a step, and +10% / +20% found 10 runs after it, percent, speed taken out",
+        "Variants: unchanged stages of 200 runs with a step, and +10% / +20% found 10 runs after it, percent, speed taken out",
         &[
             "window",
             "p",

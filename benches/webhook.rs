@@ -29,7 +29,7 @@ use crate::webhooks::{Delivery, delivery};
 
 const REPO: &str = "acme/my-app";
 /// The longest time from a delivery until its effect is visible.
-const PATIENCE: Duration = Duration::from_mins(5);
+const VISIBLE_WITHIN: Duration = Duration::from_mins(5);
 const A_SECOND: u32 = 500;
 const SECONDS: u32 = 20;
 const GITHUB_TAKES: Duration = Duration::from_millis(50);
@@ -86,7 +86,7 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
         fake.pull_request(REPO, pr.clone());
         send("pull_request", &webhooks::pull_request("opened", &repository, &pr)).await;
         let of_head = |check: &CheckRun| check.head_sha == head;
-        eventually("the check in progress", PATIENCE, || async {
+        eventually("the check in progress", VISIBLE_WITHIN, || async {
             fake.check_runs().iter().any(of_head).then_some(())
         })
         .await;
@@ -96,7 +96,7 @@ async fn measure(database: &str, configure: impl Fn(Builder) -> Builder) {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let begun = instant();
         send("workflow_run", &webhooks::workflow_run("completed", &repository, &run)).await;
-        eventually("the concluded check", PATIENCE, || async {
+        eventually("the concluded check", VISIBLE_WITHIN, || async {
             let concluded = |check: &CheckRun| of_head(check) && check.status == "completed";
             fake.check_runs().iter().any(concluded).then_some(())
         })
@@ -126,7 +126,7 @@ fn ci(id: u64, head: &str, started_at: i64) -> WorkflowRun {
 
 async fn wait_until_idle(client: &reqwest::Client, service: &Service, open: usize) {
     let (metrics, wanted) = (format!("{}/metrics", service.url()), format!("pacegate_open_jobs {open}\n"));
-    eventually("no job left", PATIENCE, || async {
+    eventually("no job left", VISIBLE_WITHIN, || async {
         let text = client.get(&metrics).send().await.ok()?.text().await.ok()?;
         text.contains(&wanted).then_some(())
     })

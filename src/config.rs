@@ -79,7 +79,7 @@ pub(crate) struct WorkArgs {
     /// How long a repository's data is kept after its installation ended
     #[arg(long, env = "PACEGATE_GRACE", default_value = "720h", value_parser = duration::parse)]
     pub grace: Duration,
-    /// How long a process keeps a background job without renewing its lease; the clocks of
+    /// How long a process keeps a background task without renewing its lease; the clocks of
     /// processes that share a database may differ by less
     #[arg(long, env = "PACEGATE_JOB_LEASE", default_value = "60s", value_parser = duration::parse)]
     pub job_lease: Duration,
@@ -92,7 +92,7 @@ pub(crate) struct WorkArgs {
     /// How often GitHub is asked for missed deliveries and for changed pull requests; 0s: never
     #[arg(long, env = "PACEGATE_RECONCILE_INTERVAL", default_value = "15m", value_parser = duration::parse)]
     pub reconcile_interval: Duration,
-    /// Background jobs that this process runs at once
+    /// Background tasks that this process runs at once
     #[arg(long, env = "PACEGATE_JOBS", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub jobs: u8,
     /// Branch whose runs are the baseline, where GitHub does not name it [default: main or master]
@@ -271,7 +271,7 @@ pub(crate) struct WebArgs {
     /// Repositories whose pages anyone may read [default: all in local mode, public with an App]
     #[arg(long, env = "PACEGATE_PAGES")]
     pub pages: Option<PageAccess>,
-    /// Do not offer the page that makes a GitHub App, because local mode is wanted
+    /// Do not offer the page that creates a GitHub App, because local mode is wanted
     #[arg(long, env = "PACEGATE_NO_SETUP")]
     pub no_setup: bool,
     #[command(flatten)]

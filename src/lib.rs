@@ -1,7 +1,7 @@
 //! Pacegate: a trace-based performance regression gate for CI pipelines.
 //!
-//! This crate is the application. The crates below it do the work, and their borders hold the
-//! layers: a crate can only use what its `Cargo.toml` lists.
+//! This crate is the application. Crate borders enforce the layers: a crate can only use what its
+//! `Cargo.toml` lists.
 //!
 //! | layer | where | contents |
 //! |---|---|---|
@@ -10,9 +10,9 @@
 //! | 2 | [`pacegate_store`], [`pacegate_ingest`], [`pacegate_github`] | databases, wire formats, GitHub's API |
 //! | 2 | [`pacegate_report`] | a comparison as Markdown, page, text and JSON |
 //! | 3 | `config`, `protocols`, [`metrics`] | settings, the table of protocols, counters |
-//! | 4 | [`tasks`] | background work |
-//! | 5 | `web` | HTTP, gRPC and UDP listeners; may push and run tasks |
-//! | 6 | [`cli`] | commands: the only place that wires everything together |
+//! | 3 | [`tasks`] | background work |
+//! | 4 | `web` | HTTP, gRPC and UDP listeners; may push and run tasks |
+//! | 5 | [`cli`] | commands: the only place that wires everything together |
 
 pub mod cli;
 mod config;

@@ -60,17 +60,17 @@ impl Default for Metrics {
             refused_requests.clone(),
         );
         let jobs = Family::default();
-        registry.register("job_attempts", "Attempts of background jobs", jobs.clone());
+        registry.register("job_attempts", "Attempts of background tasks", jobs.clone());
         let deliveries = Family::default();
         registry.register("deliveries", "Webhook deliveries", deliveries.clone());
         let comparisons = Family::default();
         registry.register("comparisons", "Comparisons made", comparisons.clone());
         let open_jobs = Gauge::default();
-        registry.register("open_jobs", "Background jobs that wait or run", open_jobs.clone());
+        registry.register("open_jobs", "Background tasks that wait or run", open_jobs.clone());
         let dead_jobs = Gauge::default();
         registry.register(
             "dead_jobs",
-            "Background jobs that failed for good and need an operator",
+            "Background tasks that failed for good and need an operator",
             dead_jobs.clone(),
         );
         let gauge = |registry: &mut Registry, name: &str, help: &str| {

@@ -1,5 +1,5 @@
 //! The protocols that bring spans, one row each. The flags, the variables, the listeners and the
-//! routes are made from these rows; a test holds the documents and the Dockerfile to them. Decodes
+//! routes are made from these rows; a test compares the documents and the Dockerfile with them. Decodes
 //! nothing and opens no port.
 
 use pacegate_ingest::Format;

@@ -1,5 +1,5 @@
-// Holds what a program can hold of plain language: the length of sentences, phrases that make a
-// reader stop, the length of test names and of commit titles, the width of tables in documents.
+// Checks plain language as far as a program can: the length of sentences, phrases that make a reader
+// stop, the length of test names and of commit titles, the width of tables in documents.
 //   node tests/language.mjs                 everything
 //   node tests/language.mjs crates/engine   the files below a folder, or single files
 //   node tests/language.mjs --figures       lengths of names, sentences, files and functions
@@ -242,7 +242,7 @@ function figures(names) {
   }
 }
 
-// The rules are held against made-up text first, so that a rule that can't fail is noticed.
+// Applies the rules to made-up text first, so that a rule that never fails is noticed.
 function selfTest() {
   assert.equal(check("a.rs", `// ${"word ".repeat(31)}.\n`).length, 1);
   assert.deepEqual(check("a.rs", "// Returns the newest run. Takes seconds.\n"), []);

@@ -1,4 +1,4 @@
-// Measures the machine's current speed: fixed integer work and a fixed walk through memory, up to
+// Measures the runner's current speed: fixed integer work and a fixed walk through memory, up to
 // five times each; the fastest round counts. Takes at most 200 ms and allocates 16 MiB.
 
 const ROUNDS = 5;

@@ -72,13 +72,13 @@ export function resourceAttributes(existing: string, facts: Facts): string {
     .map((pair) => pair.trim())
     .filter((pair) => pair !== "");
   const known = new Set(pairs.map((pair) => pair.split("=", 1)[0]?.trim()));
-  let room = FACTS_BYTES;
+  let left = FACTS_BYTES;
   for (const [key, value] of Object.entries(facts)) {
     if (known.has(key)) continue;
     const pair = `${key}=${encodeURIComponent(String(value).toWellFormed())}`;
-    room -= pair.length + 1;
-    // Facts about the machine come first. The manifest also has the matrix.
-    if (room < 0) break;
+    left -= pair.length + 1;
+    // Facts about the runner come first, so facts of the matrix are left out. The manifest has them too.
+    if (left < 0) break;
     pairs.push(pair);
   }
   return pairs.join(",");

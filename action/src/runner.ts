@@ -1,4 +1,4 @@
-// Collects facts about the job's machine, under OpenTelemetry's attribute names where they exist.
+// Collects facts about the job's runner, under OpenTelemetry's attribute names where they exist.
 // Leaves out unknown facts. Makes no network requests.
 
 import { availableParallelism, cpus, totalmem } from "node:os";

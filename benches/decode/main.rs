@@ -1,4 +1,4 @@
-//! The spans per second that one core decodes, cleans and serializes for storage, for each
+//! The spans per second that one core decodes, redacts and serializes for storage, for each
 //! protocol. `cargo bench --bench decode` prints them in processor time of one thread, so other
 //! load on the machine has little influence. It prints figures and checks none.
 //!
@@ -97,7 +97,7 @@ fn write_requests(folder: &Path, count: u64) {
             write(&mut protobuf, &body);
             write(&mut json, &encode_json(&spans).expect("JSON"));
         }
-        protobuf.flush().and_then(|()| json.flush()).expect("room on the disk");
+        protobuf.flush().and_then(|()| json.flush()).expect("free space on the disk");
         let bytes = bytes / usize::try_from(count.max(1)).expect("few");
         print_line(&format!("{} requests of {SPANS} spans, {}: {bytes} bytes a span", count, shape.name()));
     }
@@ -105,5 +105,5 @@ fn write_requests(folder: &Path, count: u64) {
 
 fn write(file: &mut impl Write, body: &[u8]) {
     let length = u32::try_from(body.len()).expect("a small request").to_be_bytes();
-    file.write_all(&length).and_then(|()| file.write_all(body)).expect("room on the disk");
+    file.write_all(&length).and_then(|()| file.write_all(body)).expect("free space on the disk");
 }

@@ -116,7 +116,7 @@ pub(crate) struct Setting {
     pub baseline: usize,
     pub stages: usize,
     /// Runners of a run; each has a contiguous part of the stages.
-    pub machines: usize,
+    pub runners: usize,
     /// The stages' paths contain the job, and so the runner.
     pub jobs_known: bool,
     /// Each sample states whether its cache missed.
@@ -129,7 +129,7 @@ impl Setting {
     pub(crate) const USUAL: Self = Self {
         baseline: 60,
         stages: 40,
-        machines: 1,
+        runners: 1,
         jobs_known: false,
         states_known: true,
         disturbance: Disturbance::HeavyTail,
@@ -147,7 +147,7 @@ pub(crate) struct History {
     /// By stage: the median on the fastest runner, seconds.
     pub median_s: Vec<f64>,
     /// By stage: its runner.
-    pub machine: Vec<usize>,
+    pub runner: Vec<usize>,
     /// ln seconds before rounding to the clock, run by run.
     ln_seconds: Vec<f64>,
     missed: Vec<bool>,
@@ -163,12 +163,12 @@ impl History {
             stages: setting.stages,
             baseline: setting.baseline,
             median_s: stages.iter().map(|stage| stage.ln_median.exp()).collect(),
-            machine: (0..setting.stages).map(|i| i * setting.machines / setting.stages).collect(),
+            runner: (0..setting.stages).map(|i| i * setting.runners / setting.stages).collect(),
             ln_seconds: Vec::with_capacity(runs * setting.stages),
             missed: Vec::with_capacity(runs * setting.stages),
         };
         for run in 0..runs {
-            let speed: Vec<f64> = (0..setting.machines).map(|_| machine(rng)).collect();
+            let speed: Vec<f64> = (0..setting.runners).map(|_| runner(rng)).collect();
             let lock_file_changed = rng.bernoulli(0.08);
             for (i, stage) in stages.iter().enumerate() {
                 if run > 0 {
@@ -183,8 +183,8 @@ impl History {
                     _ => 0.0,
                 };
                 let of_cache = if missed { stage.ln_miss_factor } else { 0.0 };
-                let of_machine = stage.exposure * speed[history.machine[i]];
-                history.ln_seconds.push(stage.ln_median + own + of_machine + of_cache + extra);
+                let of_runner = stage.exposure * speed[history.runner[i]];
+                history.ln_seconds.push(stage.ln_median + own + of_runner + of_cache + extra);
                 history.missed.push(missed);
             }
         }
@@ -228,7 +228,7 @@ impl Stage {
 }
 
 /// ln of the slowdown of a runner: one of three kinds, with a little scatter.
-fn machine(rng: &mut Rng) -> f64 {
+fn runner(rng: &mut Rng) -> f64 {
     let kind = match rng.uniform() {
         u if u < 0.5 => 0.0,
         u if u < 0.8 => 0.12,

@@ -37,7 +37,7 @@ pub(crate) struct Runs<'a> {
 impl<'a> Runs<'a> {
     pub(crate) fn new(history: &'a History, setting: &Setting) -> Self {
         let path = |i: usize| {
-            let job = setting.jobs_known.then(|| format!("job-{}", history.machine[i]));
+            let job = setting.jobs_known.then(|| format!("job-{}", history.runner[i]));
             ["ci".to_owned()].into_iter().chain(job).chain([format!("stage-{i:05}")]).collect()
         };
         let paths: Vec<Vec<String>> = (0..history.stages).map(path).collect();

@@ -17,7 +17,7 @@ const HEAD: [&str; 4] = ["history", "alarms % (95%)", RECALL, "the same, alarms 
 const RECALL: &str = "recall % at +10 / +20 / +30 / +50 / +100%";
 const USUAL: Setting = Setting::USUAL;
 const UNKNOWN: Setting = Setting { states_known: false, ..USUAL };
-const MACHINES: Setting = Setting { machines: 2, jobs_known: true, ..USUAL };
+const RUNNERS: Setting = Setting { runners: 2, jobs_known: true, ..USUAL };
 
 /// The seeds of one row of one section.
 fn row_of(section: u64, row: usize, number: usize) -> Trials {
@@ -49,7 +49,7 @@ pub(crate) fn bar(trials: usize) {
             "+30%",
             "+50%",
             "+100%",
-            "matched at 2%: nominal chance",
+            "matched at 2%: nominal probability",
             "matched at 2%: recall, +10% first",
         ],
     );
@@ -164,10 +164,10 @@ pub(crate) fn noise(trials: usize) {
     let kinds = Disturbance::ALL
         .into_iter()
         .flat_map(|(disturbance, name)| both(name, Setting { disturbance, ..USUAL }));
-    let machines = [(true, "known"), (false, "unknown")].into_iter().flat_map(|(jobs_known, jobs)| {
-        both(&format!("two machines, jobs {jobs}"), Setting { machines: 2, jobs_known, ..USUAL })
+    let runners = [(true, "known"), (false, "unknown")].into_iter().flat_map(|(jobs_known, jobs)| {
+        both(&format!("two runners, jobs {jobs}"), Setting { runners: 2, jobs_known, ..USUAL })
     });
-    grid(4, "Noise and disturbances, 40 stages, 60 runs", kinds.chain(machines).collect(), trials);
+    grid(4, "Noise and disturbances, 40 stages, 60 runs", kinds.chain(runners).collect(), trials);
 }
 
 /// The method without each of its parts.
@@ -191,7 +191,7 @@ pub(crate) fn ablation(trials: usize) {
     let settings = [
         ("states known", USUAL),
         ("states unknown", UNKNOWN),
-        ("two machines, jobs known", MACHINES),
+        ("two runners, jobs known", RUNNERS),
         ("level shift, recent", Setting { disturbance: Disturbance::RecentShift, ..USUAL }),
     ];
     for (row, (name, setting)) in settings.into_iter().enumerate() {
@@ -232,7 +232,7 @@ pub(crate) fn blocks(trials: usize) {
         ("40 stages, 25 runs, states known", Setting { baseline: 25, ..USUAL }),
         ("40 stages, 200 runs, states known", Setting { baseline: 200, ..USUAL }),
         ("100 stages, 60 runs, states known", Setting { stages: 100, ..USUAL }),
-        ("two machines, jobs known", MACHINES),
+        ("two runners, jobs known", RUNNERS),
         ("level shift, recent", Setting { disturbance: Disturbance::RecentShift, ..USUAL }),
     ];
     for (row, (name, setting)) in settings.into_iter().enumerate() {
@@ -245,8 +245,9 @@ pub(crate) fn blocks(trials: usize) {
                 FACTORS.map(|factor| gate.first_confirmed(&runs.pushes(Some((stage, factor))), Some(stage)))
             });
             let by = |last: usize| {
-                let said = |push: Option<usize>| f64::from(u8::from(push.is_some_and(|push| push <= last)));
-                Score { alarm: said(alarm), found: first.map(|first| first.map(said)) }
+                let by_then =
+                    |push: Option<usize>| f64::from(u8::from(push.is_some_and(|push| push <= last)));
+                Score { alarm: by_then(alarm), found: first.map(|first| first.map(by_then)) }
             };
             (2..=PUSHES).map(by).collect()
         });

@@ -32,7 +32,7 @@ pub(crate) enum ConfigError {
     #[error(transparent)]
     AppFile(#[from] AppFileError),
     #[error(
-        "{path} holds an App of the GitHub at {of}, but PACEGATE_GITHUB_API_URL is {configured}: change the variable, or move the file away and make another App"
+        "{path} holds an App of the GitHub at {of}, but PACEGATE_GITHUB_API_URL is {configured}: change the variable, or move the file away and create another App"
     )]
     OtherGitHub { path: String, of: String, configured: String },
 }

@@ -37,7 +37,7 @@ impl Addresses {
 }
 
 impl OpenPorts {
-    /// Opens what is configured.
+    /// Opens the configured ports, and the default ports that are free.
     pub(super) async fn open(args: &PortArgs, default_repo: Option<&RepoName>) -> Result<Self, CliError> {
         raise_file_limit();
         let mut open = Self::default();

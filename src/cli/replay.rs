@@ -51,7 +51,7 @@ pub(super) struct ReplayArgs {
     /// Policy file, as in .github/pacegate.yml
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Runs in a row that stand for one pull request
+    /// Runs in a row that form one simulated pull request
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
     commits: u16,
     /// Chooses the stages that are slowed

@@ -44,7 +44,7 @@ pub(super) struct ServeArgs {
     pub work: WorkArgs,
     #[command(flatten)]
     pub web: WebArgs,
-    /// Serve only: `pacegate worker` processes run the background jobs
+    /// Serve only: `pacegate worker` processes run the background tasks
     #[arg(long, env = "PACEGATE_NO_WORKER")]
     pub no_worker: bool,
 }
@@ -60,7 +60,7 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), CliError> {
         tokio::select! {
             signal = &mut stopped => {
                 signal?;
-                tracing::info!("stopping: requests and background jobs in flight are finished first");
+                tracing::info!("stopping: requests and background tasks in flight are finished first");
                 service.stop().await;
                 tracing::info!("stopped");
                 return Ok(());
@@ -129,7 +129,7 @@ fn trace_settings(work: &WorkArgs) -> Result<TraceSettings, CliError> {
     Ok(TraceSettings {
         redactor,
         sampling: Arc::new(sampling),
-        kept_whole: work.traces_full,
+        full_retention: work.traces_full,
         link: work.trace_link.clone(),
     })
 }
@@ -197,7 +197,7 @@ impl Service {
         Ok(Self { address, context, app_made, stop, listeners, forwarding, workers })
     }
 
-    /// Refuses new requests, answers those in flight and lets running background jobs end.
+    /// Refuses new requests, answers those in flight and lets running background tasks end.
     pub(super) async fn stop(mut self) {
         self.stop.cancel();
         let all = async { while self.listeners.join_next().await.is_some() {} };
@@ -251,7 +251,7 @@ fn forward(args: &WebArgs, context: &WorkerContext) -> Result<Option<(Forwarder,
     started.map(Some).map_err(|e| CliError::Input(format!("PACEGATE_FORWARD_URL: TLS can't be set up: {e}")))
 }
 
-/// Offers the page that makes the App, and logs its address. Only operators read the log.
+/// Offers the page that creates the App, and logs its address. Only operators read the log.
 fn offer_setup(args: &GitHubArgs, database: &DatabaseUrl, context: &WorkerContext) -> Option<Setup> {
     let Some(file) = app_file(args, database) else {
         tracing::info!(
@@ -263,7 +263,7 @@ fn offer_setup(args: &GitHubArgs, database: &DatabaseUrl, context: &WorkerContex
     let address = context.public_url.as_deref().unwrap_or_default().trim_end_matches('/');
     tracing::info!(
         open = format!("{address}/setup?code={}", setup.code.expose_secret()),
-        "no GitHub App is configured, so nothing is posted; open the address to make one"
+        "no GitHub App is configured, so nothing is posted; open the address to create one"
     );
     Some(setup)
 }

@@ -1,4 +1,4 @@
-//! `pacegate worker`: runs the background jobs of a service in a separate process. Opens no port.
+//! `pacegate worker`: runs the background tasks of a service in a separate process. Opens no port.
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ pub(super) async fn worker(args: WorkerArgs) -> Result<(), CliError> {
     let workers = tokio::spawn(run_tasks(context.clone(), usize::from(args.work.jobs), stop.clone()));
     tracing::info!(database = context.db.kind(), slots = args.work.jobs, "working");
     stop_signal().await?;
-    tracing::info!("stopping: background jobs in flight are finished first");
+    tracing::info!("stopping: background tasks in flight are finished first");
     stop.cancel();
     let _ended = workers.await;
     context.db.close().await;

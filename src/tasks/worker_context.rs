@@ -16,7 +16,7 @@ use pacegate_report::{Report, ReportContext};
 use pacegate_store::traces::TraceStore;
 use pacegate_store::{ComparisonRow, Db};
 
-/// How raw traces are cleaned, kept and linked.
+/// Settings for raw traces: redaction, retention, links.
 #[derive(Debug, Clone)]
 pub struct TraceSettings {
     /// Removes secrets from spans before anything else reads them.
@@ -24,7 +24,7 @@ pub struct TraceSettings {
     /// The policies that keep a trace beyond the first days.
     pub sampling: Arc<Sampling>,
     /// Every trace is kept this long.
-    pub kept_whole: Duration,
+    pub full_retention: Duration,
     /// Template for the address of a trace in another service.
     pub link: Option<TraceLink>,
 }
@@ -34,7 +34,7 @@ impl Default for TraceSettings {
         Self {
             redactor: Redactor::default(),
             sampling: Arc::default(),
-            kept_whole: Duration::from_hours(7 * 24),
+            full_retention: Duration::from_hours(7 * 24),
             link: None,
         }
     }

@@ -1,5 +1,5 @@
-//! Authentication: the repository that a token stands for, and the repositories that a reader may
-//! see. Verifies no OIDC token and no webhook signature.
+//! Authentication: maps a token to its repository, and decides which repositories a reader may see.
+//! Verifies no OIDC token and no webhook signature.
 
 use std::net::SocketAddr;
 
@@ -50,7 +50,7 @@ pub(super) async fn pushing_repository(
     if let Some(token) = token_of(headers) {
         let mut tx = state.context.db.read().await?;
         let id = tx.repository_of_token(&token).await?.ok_or(WebError::Unauthorized(
-            "this token is unknown or was revoked; `pacegate token create --repo OWNER/NAME` makes one",
+            "this token is unknown or was revoked; `pacegate token create --repo OWNER/NAME` creates one",
         ))?;
         let repository = tx
             .repository(id)
@@ -71,7 +71,7 @@ pub(super) async fn pushing_repository(
         _ => Err(WebError::Unauthorized(
             "a token is needed: send `Authorization: Bearer TOKEN` (OTEL_EXPORTER_OTLP_HEADERS), or the token as \
              password of the address (http://x:TOKEN@HOST); \
-             `pacegate token create --repo OWNER/NAME` makes one",
+             `pacegate token create --repo OWNER/NAME` creates one",
         )),
     }
 }

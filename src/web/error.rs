@@ -55,7 +55,7 @@ pub(super) enum WebError {
     NotGzip,
     #[error("this address does not support that method; docs/api.md lists the supported ones")]
     WrongMethod,
-    /// Says what the port is for.
+    /// The purpose of the port.
     #[error("there is nothing here: {0}")]
     WrongPort(&'static str),
     #[error("the service is overloaded; send this again in a moment")]

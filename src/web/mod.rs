@@ -1,5 +1,5 @@
 //! The web server: webhook, spans, pages and API on the main port, and the ports of each protocol.
-//! Handlers check permission and size, commit, and answer. They measure and judge nothing.
+//! Handlers check permission and size, commit, and answer. Measuring and comparing are background tasks.
 
 mod access;
 mod actions;

@@ -1,6 +1,5 @@
-//! The layers of `ARCHITECTURE.md`. Crate borders hold most of them: a crate can only use what
-//! its `Cargo.toml` lists. These tests hold what the lists contain, and the few rules inside a
-//! crate.
+//! The layers of `ARCHITECTURE.md`. Crate borders enforce most of them: a crate can only use
+//! what its `Cargo.toml` lists. These tests check the lists, and the few rules inside a crate.
 
 use std::path::{Path, PathBuf};
 

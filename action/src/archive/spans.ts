@@ -85,11 +85,11 @@ export function* split(request: ExportRequest): Generator<ExportRequest> {
   }
 }
 
-/** Moves at most `room` of a request's spans into the job's trace and removes the others. Returns the number of dropped spans. */
-export function moveToJobTrace(request: ExportRequest, job: Identity, room: number): number {
+/** Moves at most `limit` of a request's spans into the job's trace and removes the others. Returns the number of dropped spans. */
+export function moveToJobTrace(request: ExportRequest, job: Identity, limit: number): number {
   for (const { traceId: trace } of spansOf(request)) job.moved.add(trace);
   let dropped = 0;
-  let left = room;
+  let left = limit;
   const isKept = (span: SpanFields): boolean => {
     // The server creates the spans of the run and the job from GitHub's API.
     if (job.reserved.has(span.spanId)) return false;

@@ -48,8 +48,8 @@ impl Etags {
         }
         while inner.bytes > TOTAL_LIMIT {
             let Some(oldest) = inner.order.pop_front() else { break };
-            if let Some(gone) = inner.known.remove(&oldest) {
-                inner.bytes -= gone.body.len();
+            if let Some(evicted) = inner.known.remove(&oldest) {
+                inner.bytes -= evicted.body.len();
             }
         }
     }

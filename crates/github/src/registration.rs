@@ -64,25 +64,25 @@ impl Choices {
     /// The permissions to ask for, each name once.
     #[must_use]
     pub fn permissions(self) -> Vec<Permission> {
-        let mut asked: Vec<Permission> = PERMISSIONS
+        let mut requested: Vec<Permission> = PERMISSIONS
             .iter()
             .map(
                 |permission| if self.reruns && permission.name == RERUNS.name { RERUNS } else { *permission },
             )
             .collect();
         if self.merge_queues {
-            asked.push(MERGE_QUEUES.0);
+            requested.push(MERGE_QUEUES.0);
         }
-        asked
+        requested
     }
 
     #[must_use]
     pub fn events(self) -> Vec<&'static str> {
-        let mut asked = EVENTS.to_vec();
+        let mut requested = EVENTS.to_vec();
         if self.merge_queues {
-            asked.push(MERGE_QUEUES.1);
+            requested.push(MERGE_QUEUES.1);
         }
-        asked
+        requested
     }
 }
 
@@ -211,10 +211,10 @@ mod tests {
     }
 
     #[test]
-    fn only_chosen_options_are_asked_for() {
+    fn only_chosen_options_are_requested() {
         let levels = |choices: Choices| {
-            let asked = choices.permissions();
-            asked.iter().map(|p| format!("{}:{}", p.name, p.level)).collect::<Vec<_>>().join(" ")
+            let requested = choices.permissions();
+            requested.iter().map(|p| format!("{}:{}", p.name, p.level)).collect::<Vec<_>>().join(" ")
         };
         let usual = "metadata:read checks:write pull_requests:write actions:read contents:read";
         assert_eq!(levels(Choices::default()), usual);

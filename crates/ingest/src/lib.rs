@@ -1,5 +1,5 @@
 //! Reads spans from requests and files, removes secrets and bounds sizes. Nothing here knows the
-//! sender or the destination. Every limit is checked before memory is taken.
+//! sender or the destination. Every limit is checked before memory is allocated.
 
 mod bounded;
 pub mod ci_job;

@@ -1,5 +1,5 @@
 //! The one comment on a pull request: when it exists, and its text. Without findings no comment is
-//! created. Posting it, finding the earlier one and checking its author are done in the `github` crate.
+//! created. The `github` crate posts it, finds the earlier one and checks the author.
 
 use pacegate_engine::model::comparison::RunVerdict;
 use pacegate_engine::model::policy::{CommentRule, Mode};

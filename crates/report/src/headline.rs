@@ -1,5 +1,5 @@
-//! The sentence with the outcome, and the phrases that all media share. Escapes nothing: callers pass
-//! names in the form that their medium needs.
+//! The sentence with the outcome, and the phrases that all media share. Callers pass names that are
+//! escaped for their medium.
 
 use pacegate_engine::model::comparison::{
     BaselineSummary, ErrorComparison, ErrorVerdict, RunVerdict, StageComparison, StageVerdict,
@@ -24,7 +24,7 @@ pub fn parents(path: &[String]) -> Option<String> {
     }
 }
 
-/// A stage key without its version, which leaves the path.
+/// The path in a stage key: the key without its version.
 #[must_use]
 pub fn unversioned(key: &str) -> &str {
     key.strip_prefix(pacegate_engine::model::stage::StageKey::VERSION).unwrap_or(key)
@@ -33,13 +33,13 @@ pub fn unversioned(key: &str) -> &str {
 /// The certainty of a finding: `confirmed in 2 runs, by chance once in 4,000`, `seen once`.
 #[must_use]
 pub fn certainty(stage: &StageComparison) -> String {
-    let (seen, chance) = seen_and_chance(stage);
+    let (seen, chance) = seen_and_probability(stage);
     chance.map_or_else(|| seen.clone(), |chance| format!("{seen}, {chance}"))
 }
 
 /// The two parts of [`certainty`]. The second is missing if the probability is not small.
 #[must_use]
-pub fn seen_and_chance(stage: &StageComparison) -> (String, Option<String>) {
+pub fn seen_and_probability(stage: &StageComparison) -> (String, Option<String>) {
     let seen = match (stage.verdict, stage.samples) {
         (StageVerdict::Regressed | StageVerdict::Improved, 2..) => {
             format!("confirmed in {} runs", number_format::number(stage.samples))
@@ -84,8 +84,8 @@ pub fn suspicion(error: &ErrorComparison) -> Suspicion {
     }
 }
 
-/// The gate's reason: how often the error was seen in the change and in the baseline. Older stored
-/// comparisons have no reason; for them it is made from the counts.
+/// How often the error was seen in the change and in the baseline. Older stored comparisons have no
+/// reason; for them the text is made from the counts.
 #[must_use]
 pub fn error_reason(error: &ErrorComparison) -> String {
     sentence::error_reason(error).unwrap_or_else(|| {
@@ -286,7 +286,7 @@ fn quiet(report: &Report, name: fn(&str) -> String) -> String {
         RunVerdict::Inconclusive => {
             format!("Can't say yet: compared with {}", number_format::count(runs, "run", "runs"))
         }
-        // Only a stored comparison has one of these verdicts without a finding.
+        // Only an older stored comparison can have one of these verdicts without a finding.
         RunVerdict::Suspect => "A stage was slower, seen once".to_owned(),
         RunVerdict::Regressed => "Slower than usual".to_owned(),
     }

@@ -1,5 +1,5 @@
-//! Notes of runs and comparisons as sentences without a full stop. Names are as they were sent:
-//! callers escape the result for their medium.
+//! Notes of runs and comparisons as sentences without a full stop. Names are not escaped: callers escape
+//! the result for their medium.
 
 use pacegate_engine::model::decision::Extent;
 use pacegate_engine::model::note::{JobSpanProblem, Note, Repair, SpanPart};
@@ -9,7 +9,7 @@ use super::number_format::{counted, duration, number};
 
 /// The note as a sentence.
 #[must_use]
-#[expect(clippy::too_many_lines, reason = "one arm for each fact, and no fact is forgotten")]
+#[expect(clippy::too_many_lines, reason = "one arm for each fact")]
 pub fn sentence(note: &Note) -> String {
     match note {
         Note::Repaired { repair, spans } => repaired(*repair, *spans),
@@ -20,11 +20,11 @@ pub fn sentence(note: &Note) -> String {
             format!("the clock of {who} was {by} {way}: its spans were shifted, their durations are unchanged")
         }
         Note::MoreClocksShifted { producers } => {
-            format!("the clocks of {} differed likewise", counted(*producers, "more machine"))
+            format!("the clocks of {} were wrong too", counted(*producers, "more machine"))
         }
         Note::MovedBelowStage { spans } => {
             let spans = counted(*spans, "span");
-            format!("{spans} lay beside the stage in which they ran: placed below it by their times")
+            format!("{spans} did not name the stage in which they ran: placed below it by their times")
         }
         Note::StagesLeftOut { spans } => format!(
             "{} {} too many or too deep: the stages nearest to the root were kept",
@@ -45,7 +45,7 @@ pub fn sentence(note: &Note) -> String {
             .to_owned(),
         Note::PartsLeftOut { part, spans, left_out } => parts_left_out(*part, *spans, *left_out),
         Note::RootMissing => {
-            "its root span never came (the sender may have crashed): the run is incomplete".to_owned()
+            "its root span did not arrive (the sender may have crashed): the run is incomplete".to_owned()
         }
         Note::ClockAhead => {
             "its clock is ahead of this service's: its start was set to the time of receipt".to_owned()
@@ -62,7 +62,7 @@ pub fn sentence(note: &Note) -> String {
             were(*requests)
         ),
         Note::LinkedTracesLeftOut { traces, max_traces, max_spans } => format!(
-            "{} of this run {} left out: a run is made of at most {max_traces} traces with {max_spans} spans",
+            "{} of this run {} left out: a run has at most {max_traces} traces with {max_spans} spans",
             counted(*traces, "more linked trace"),
             were(*traces)
         ),
@@ -79,8 +79,8 @@ pub fn sentence(note: &Note) -> String {
         ),
         Note::RanAgain { attempt, jobs } => format!("attempt {attempt} ran {} again", jobs.join(", ")),
         Note::ContradictsGitHub { job, spans } => format!(
-            "What was sent contradicts GitHub: the data of job {job} ({}) lies outside of the job's time on GitHub; it \
-             was left out, and only GitHub's own times were judged",
+            "the data of job {job} ({}) contradicts GitHub: it lies outside of the job's time on GitHub; it was left out, \
+             and only GitHub's own times were judged",
             counted(*spans, "span")
         ),
         Note::JobClockShifted { job, behind_ns } => {
@@ -132,7 +132,7 @@ pub fn sentence(note: &Note) -> String {
             format!("the pipeline has {} than are listed", counted(*changes, "more change"))
         }
         Note::DecisionOutgrown { stage, kind, by, decided, now } => format!(
-            "{} was {} at {} by {by}; at {} it is worse than that, and a finding again",
+            "{} was {} at {} by {by}; at {} it is worse than that, so it is a finding again",
             if stage.is_empty() { "a stage" } else { stage },
             kind.as_str(),
             extent(*decided),
@@ -174,11 +174,11 @@ fn were(n: usize) -> &'static str {
 fn repaired(repair: Repair, spans: usize) -> String {
     let what = match repair {
         Repair::Duplicate => "sent more than once with different contents: the most complete copy was kept",
-        Repair::Reversed => "ended before beginning: taken as of zero length",
-        Repair::Orphan => "named a parent that never came: placed under the root",
-        Repair::Cycle => "formed a circle of parents: the circle was cut",
+        Repair::Reversed => "ended before the start: duration set to zero",
+        Repair::Orphan => "named a parent that did not arrive: placed below the root",
+        Repair::Cycle => "formed a cycle of parents: the cycle was cut",
         Repair::TooDeep => "nested deeper than 64 levels: placed at that depth",
-        Repair::SecondRoot => "had no parent beside the root: placed under the root",
+        Repair::SecondRoot => "had no parent, although another span is the root: placed below the root",
     };
     format!("{} {what}", counted(spans, "span"))
 }
@@ -234,7 +234,7 @@ mod tests {
         for (note, expected) in [
             (
                 Note::Repaired { repair: Repair::Reversed, spans: 1 },
-                "1 span ended before beginning: taken as of zero length",
+                "1 span ended before the start: duration set to zero",
             ),
             (
                 Note::ClockShifted { producer: "b".into(), ahead_ns: -3_090_000_000 },
@@ -261,7 +261,7 @@ mod tests {
                     decided: slower(1.5),
                     now: slower(1.75),
                 },
-                "unit was accepted at 1.50x by ada; at 1.75x it is worse than that, and a finding again",
+                "unit was accepted at 1.50x by ada; at 1.75x it is worse than that, so it is a finding again",
             ),
             (
                 Note::PipelineNotInBaseline { pipeline: "ci".into(), others: vec![] },

@@ -49,8 +49,8 @@ pub fn ratio(ratio: f64) -> String {
 /// Rarer probabilities are extrapolated, not observed.
 const RAREST: f64 = 100_000.0;
 
-/// A probability: `once in 4,000`, `less than once in 100,000`. Two digits: more would claim more
-/// precision than there is.
+/// A probability: `once in 4,000`, `less than once in 100,000`. Two digits, because
+/// the estimate is not more precise.
 #[must_use]
 pub fn once_in(probability: f64) -> String {
     let times = 1.0 / probability.clamp(f64::MIN_POSITIVE, 1.0);
@@ -123,7 +123,7 @@ pub fn or_dash(value: Option<f64>, show: fn(f64) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
 }
 
-/// The end of a text that is too wide, after a `…`: of a path, the end says more.
+/// The end of a text that is too wide, after a `…`. The end of a path is the more specific part.
 #[must_use]
 pub fn tail(text: &str, width: usize) -> String {
     let length = text.chars().count();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn chances_have_two_digits_and_an_end() {
+    fn probabilities_have_two_digits_and_a_limit() {
         for (probability, expected) in [
             (1.0, "once in 1"),
             (0.02, "once in 50"),

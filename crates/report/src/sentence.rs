@@ -1,5 +1,5 @@
-//! The facts behind a verdict as sentences without a full stop: how much, against what, how often
-//! it was seen, and how often chance would do the same. Names are as they were sent.
+//! The facts behind a verdict as sentences without a full stop: how much slower, against which baseline,
+//! in how many runs, and how often by chance. Names are not escaped.
 
 use pacegate_engine::model::comparison::{ErrorComparison, ErrorVerdict, StageComparison};
 use pacegate_engine::model::history::{ChangeKind, HistoryChange};
@@ -11,7 +11,7 @@ use pacegate_engine::model::structure::{EachTime, RenameEvidence, Repetition};
 
 use super::number_format::{change, counted, duration, number, once_in, ratio};
 
-/// A runner that is faster or slower by less than this is not mentioned.
+/// Differences of the runner's speed up to this share are not mentioned.
 const RUNNER: f64 = 0.05;
 
 /// Why a stage has its verdict; empty for a stage that was stored without a reason.
@@ -23,7 +23,7 @@ pub fn stage_reason(stage: &StageComparison) -> String {
 fn stage_fact(stage: &StageComparison, fact: &StageFact) -> String {
     match fact {
         StageFact::Judged(summary) => finding(stage, summary),
-        StageFact::NotInBaseline => "not in the baseline: it is judged once it has a history".to_owned(),
+        StageFact::NotInBaseline => "not in the baseline yet: it is judged when it has a history".to_owned(),
         StageFact::ShortHistory { runs, needed, is_large } => {
             let short = format!("{} so far, {needed} are needed", counted(*runs, "comparable run"));
             if *is_large {
@@ -33,11 +33,9 @@ fn stage_fact(stage: &StageComparison, fact: &StageFact) -> String {
                 short
             }
         }
-        StageFact::TooManyStages => {
-            "the pipeline has too many different stages for this one to be judged".to_owned()
-        }
+        StageFact::TooManyStages => "not judged: the pipeline has too many different stages".to_owned(),
         StageFact::RareCacheState => {
-            "its cache was in a state that the baseline has seen too seldom to compare with".to_owned()
+            "its cache was in a state that is too rare in the baseline to compare with".to_owned()
         }
         StageFact::OverBudget { took_s, budget_s, samples } => format!(
             "took {}, its budget is {}; seen in {}",
@@ -50,7 +48,7 @@ fn stage_fact(stage: &StageComparison, fact: &StageFact) -> String {
         }
         StageFact::Incomplete { result } => match result {
             RunResult::Success => "it succeeded",
-            RunResult::Failure | RunResult::Error => "it failed, and what fails stops early",
+            RunResult::Failure | RunResult::Error => "it failed, and a failed stage stops early",
             RunResult::Timeout => "it timed out",
             RunResult::Cancellation => "it was cancelled",
             RunResult::Skip => "it was skipped",
@@ -58,7 +56,7 @@ fn stage_fact(stage: &StageComparison, fact: &StageFact) -> String {
         .to_owned(),
         StageFact::Absent => "in the baseline, not in this change".to_owned(),
         StageFact::NotReached => "it was not reached: the run did not succeed".to_owned(),
-        StageFact::Waiting => "waiting for a runner is not this change's doing".to_owned(),
+        StageFact::Waiting => "waiting for a runner is not caused by this change".to_owned(),
         StageFact::Renamed { from } => format!("it looks like {from} under a new name"),
         StageFact::Repeated(repeated) => format!("it {}", repetition(repeated)),
         StageFact::Text(text) => text.clone(),
@@ -76,11 +74,11 @@ fn finding(stage: &StageComparison, summary: &FindingSummary) -> String {
     parts.push(seen(summary));
     let is_finding = summary.confirmation != Confirmation::Unchanged;
     if let Some(probability) = stage.probability.filter(|_| is_finding) {
-        parts.push(format!("chance would do this {} pull requests", once_in(probability)));
+        parts.push(format!("by chance {} pull requests", once_in(probability)));
     }
     parts.extend(summary.slow_mode.map(|slow| slow_mode(slow, is_finding)));
     let runner = if (summary.runner_factor - 1.0).abs() > RUNNER {
-        format!(" (the runner's own {} is taken out)", ratio(summary.runner_factor))
+        format!(" (corrected for a runner factor of {})", ratio(summary.runner_factor))
     } else {
         String::new()
     };
@@ -97,13 +95,13 @@ fn seen(summary: &FindingSummary) -> String {
         Confirmation::NeedsSamples(runs) => {
             format!("seen in {seen} so far, {} judged together may confirm it", counted(runs, "run"))
         }
-        Confirmation::Unchanged => "within what it usually does".to_owned(),
+        Confirmation::Unchanged => "within its usual range".to_owned(),
     }
 }
 
 fn slow_mode(slow: SlowModeSummary, is_finding: bool) -> String {
     let share = format!("{:.0}%", (100.0 * slow.share).max(1.0));
-    let end = if is_finding { ", which is allowed for" } else { ", as this one" };
+    let end = if is_finding { ", and the verdict accounts for that" } else { ", like this one" };
     format!("{share} of its runs are slow by {}{end}", change(slow.increase_s))
 }
 
@@ -131,7 +129,7 @@ pub fn error_reason(error: &ErrorComparison) -> Option<String> {
             format!("{never}; it takes {} to call an error new", number(*needed))
         }
         ErrorReason::OftenSeenOnce { share } => format!(
-            "{never}; that alone means little: of the base branch's own errors, {:.0}% occurred only once",
+            "{never}; that alone is weak evidence: of the base branch's own errors, {:.0}% occurred only once",
             share * 100.0
         ),
         ErrorReason::NoHistory => format!("{here}; no run of the base branch to compare with"),

@@ -105,12 +105,12 @@ fn bar(row: &Row<'_>, y: f64, marks: Marks<'_>, x: impl Fn(i64) -> f64) -> Strin
         std::iter::once(took.as_str()).chain(about.into_iter().flatten()).collect::<Vec<_>>().join(", ");
     let (from, to) = (x(stage.start_offset_ns), x(stage.end_offset_ns.max(stage.start_offset_ns)));
     let indent = 4.0 + as_f64(row.depth.min(DEEPEST_INDENT)) * INDENT;
-    let room = ((NAMES - indent) / 7.2).max(8.0);
+    let width = ((NAMES - indent) / 7.2).max(8.0);
     format!(
         r#"<g><title>{}{count}: {took_and_why}</title><text x="{indent:.0}" y="{:.1}">{}{count}</text><rect class="{class}" x="{from:.1}" y="{:.1}" width="{:.1}" height="14" rx="2"/><text class="took" x="{:.1}" y="{:.1}">{took}</text></g>"#,
         escape::html(&stage.path.join(" / ")),
         y + 15.0,
-        escape::html(&shortened(name, room, count.len())),
+        escape::html(&shortened(name, width, count.len())),
         y + 4.0,
         (to - from).max(1.5),
         to.max(from + 1.5) + 5.0,
@@ -120,13 +120,13 @@ fn bar(row: &Row<'_>, y: f64, marks: Marks<'_>, x: impl Fn(i64) -> f64) -> Strin
 
 /// Cuts a name to the width of its column, by the width of a typical letter.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 8 and 42")]
-fn shortened(name: &str, room: f64, taken: usize) -> String {
-    let room = (room as usize).saturating_sub(taken).max(4);
+fn shortened(name: &str, width: f64, taken: usize) -> String {
+    let limit = (width as usize).saturating_sub(taken).max(4);
     let name = escape::readable(name);
-    if name.chars().count() <= room {
+    if name.chars().count() <= limit {
         return name;
     }
-    name.chars().take(room - 1).chain(['…']).collect()
+    name.chars().take(limit - 1).chain(['…']).collect()
 }
 
 /// Parents before children, siblings by start. A stage whose parent is missing is a root. In a cycle of

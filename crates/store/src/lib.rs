@@ -1,5 +1,4 @@
-//! Everything that is kept: the two databases behind one set of functions, and the object store
-//! for raw traces. All SQL of Pacegate is in this crate. Each text runs on both databases, so it
+//! Storage: the two databases behind one set of functions, and the object store for raw traces. All SQL of Pacegate is in this crate. Each text runs on both databases, so it
 //! uses only what both understand.
 
 mod access;
@@ -41,7 +40,9 @@ const NOTIFIED_IN_TIME: Duration = Duration::from_mins(1);
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database refused or could not be reached.
-    #[error("the database could not do this; it may be down, full or locked by another program")]
+    #[error(
+        "the database operation failed; check that the database runs, has free space and is not locked by another program"
+    )]
     Database(#[from] sqlx::Error),
     /// A migration failed.
     #[error("the database's tables could not be brought up to date; was it written by a newer Pacegate?")]
@@ -53,7 +54,7 @@ pub enum StoreError {
     #[error("`{0}` does not name a store of raw traces: write file:FOLDER or s3://BUCKET/PREFIX")]
     TracesUrl(String),
     /// This version can't read the value of a row.
-    #[error("{what} in the database can't be read by this version")]
+    #[error("this version can't read {what} in the database: update Pacegate")]
     Unreadable {
         /// The column, as it is called in the error's text.
         what: &'static str,
@@ -61,7 +62,7 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The object store refused or could not be reached.
-    #[error("the store of raw traces could not do this; check PACEGATE_TRACES_URL and its permissions")]
+    #[error("the operation on the store of raw traces failed; check PACEGATE_TRACES_URL and its permissions")]
     Traces(#[from] object_store::Error),
 }
 

@@ -40,11 +40,11 @@ pub(super) fn credentials_found(
             findings.note("no GitHub App is configured: local mode, nothing is posted");
             match app_file(&args.github, database) {
                 Some(path) => findings.note(&format!(
-                    "`serve` prints the address of a page that makes one, and saves it in {}. If a service \
+                    "`serve` prints the address of a page that creates one, and saves it in {}. If a service \
                      made one already, restart it or use the same PACEGATE_APP_FILE",
                     path.display()
                 )),
-                None => findings.note("set PACEGATE_APP_FILE to let `serve` offer a page that makes one"),
+                None => findings.note("set PACEGATE_APP_FILE to let `serve` offer a page that creates one"),
             }
             None
         }
@@ -113,16 +113,16 @@ fn permissions(facts: &AppFacts, settings: &str, findings: &mut Findings) {
         (enough, given.to_owned())
     };
     let before = findings.problems;
-    for asked in PERMISSIONS {
-        let (enough, given) = granted(asked.name, asked.level);
+    for needed in PERMISSIONS {
+        let (enough, given) = granted(needed.name, needed.level);
         if enough {
             continue;
         }
         let text = format!(
             "the App has {}:{given} but needs {}:{} {}; change it at {settings}, and accept it in each installation",
-            asked.name, asked.name, asked.level, asked.why
+            needed.name, needed.name, needed.level, needed.why
         );
-        if asked.dispensable { findings.note(&text) } else { findings.problem(&text) }
+        if needed.dispensable { findings.note(&text) } else { findings.problem(&text) }
     }
     for event in EVENTS {
         if !facts.events.iter().any(|e| e == event) {
@@ -214,7 +214,7 @@ async fn installations(app: &App, api_url: &str, facts: &AppFacts, findings: &mu
     for installation in found.iter().take(CHECKED_INSTALLATIONS) {
         let account = installation.account();
         if installation.is_suspended() {
-            findings.note(&format!("{account}: suspended, its background jobs wait"));
+            findings.note(&format!("{account}: suspended, its background tasks wait"));
             continue;
         }
         match app.installation_access(InstallationId(installation.id)).await {

@@ -25,7 +25,7 @@ pub(super) struct DoctorArgs {
     github: GitHubArgs,
     #[command(flatten)]
     work: WorkArgs,
-    /// Gives every dead background job all its attempts again
+    /// Gives every dead background task all its attempts again
     #[arg(long = "revive-jobs")]
     revive_tasks: bool,
 }
@@ -97,14 +97,14 @@ async fn database(args: &DoctorArgs, findings: &mut Findings) {
         let mut tx = db.write().await?;
         if args.revive_tasks {
             let revived = tx.revive_dead_tasks(Clock::system().now()).await?;
-            findings.note(&format!("{revived} dead background jobs will be tried again"));
+            findings.note(&format!("{revived} dead background tasks will be tried again"));
         }
         let counts = tx.count_tasks().await?;
         let dead = tx.dead_tasks(5).await?;
         tx.commit().await?;
         if counts.dead > 0 {
             findings.problem(&format!(
-                "{} background jobs failed for good; --revive-jobs runs them again; the newest:",
+                "{} background tasks failed for good; --revive-jobs runs them again; the newest:",
                 counts.dead
             ));
             for task in dead {
@@ -112,7 +112,7 @@ async fn database(args: &DoctorArgs, findings: &mut Findings) {
                 findings.note(&format!("{} after {} attempts: {error}", task.kind, task.attempts));
             }
         } else {
-            findings.good(&format!("no background job failed for good; {} wait or run", counts.open));
+            findings.good(&format!("no background task failed for good; {} wait or run", counts.open));
         }
         Ok::<(), pacegate_store::StoreError>(())
     };

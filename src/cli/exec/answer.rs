@@ -31,7 +31,7 @@ pub(super) fn outcome(
     let is_temporary = matches!(status.as_u16(), 429 | 502 | 503 | 504);
     let advice = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            "; check PACEGATE_TOKEN (`pacegate token create --repo OWNER/NAME` makes one)"
+            "; check PACEGATE_TOKEN (`pacegate token create --repo OWNER/NAME` creates one)"
         }
         StatusCode::NOT_FOUND => "; check the address in PACEGATE_URL or OTEL_EXPORTER_OTLP_ENDPOINT",
         _ => "",

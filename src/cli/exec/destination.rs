@@ -166,7 +166,7 @@ impl Server {
             .map_err(|e| format!("the trace was not sent: {}", error_chain(&e)))
     }
 
-    /// Tries until the server accepts or refuses, at most five times.
+    /// Sends until the server accepts or refuses, at most five times.
     async fn send_with_retries(
         &self,
         client: &reqwest::Client,

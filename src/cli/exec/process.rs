@@ -99,7 +99,7 @@ pub(super) async fn run(command: &[OsString], environment: &[(&str, String)]) ->
                     && std::io::stdin().is_terminal();
                 if let Some(pid) = pid.filter(|_| !from_terminal) {
                     // Fails if the command has just ended.
-                    let _gone = kill(pid, signal);
+                    let _ended = kill(pid, signal);
                 }
             }
         }

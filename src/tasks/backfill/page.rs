@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::backfill_workflow::BackfillWorkflow;
 use crate::tasks::collect::recording::record;
 use crate::tasks::collect::workflow_run::{ApiRun, branch_of, measure_attempt};
-use crate::tasks::evaluate::evaluation::judge_again;
+use crate::tasks::evaluate::evaluation::evaluate_again;
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::policy::GatePolicy;
 use pacegate_engine::model::run::Lineage;
@@ -66,9 +66,9 @@ pub async fn read_page(
     let row = context.db.read().await?.backfill(repo, workflow_id).await?;
     let Some(row) = row.filter(|row| !row.is_done() && row.next_page == page) else { return Ok(None) };
     let listed = list(context, github, &row).await?;
-    let room = usize::try_from(row.wanted - row.collected).unwrap_or(0);
+    let missing_runs = usize::try_from(row.wanted - row.collected).unwrap_or(0);
     let (mut collected, mut new) = (0, 0);
-    for run in listed.workflow_runs.iter().filter(|run| is_baseline(run, &row)).take(room) {
+    for run in listed.workflow_runs.iter().filter(|run| is_baseline(run, &row)).take(missing_runs) {
         if context.db.read().await?.run_of_trace(repo, trace_id(run.id, run.run_attempt)).await?.is_some() {
             collected += 1;
             continue;
@@ -94,7 +94,7 @@ pub async fn read_page(
         return Ok(None);
     }
     if is_last || (row.collected < FIRST_VERDICT && after >= FIRST_VERDICT) {
-        judge_open_heads(context, &mut tx, &row, repository, after).await?;
+        evaluate_open_heads(context, &mut tx, &row, repository, after).await?;
     }
     if let (Then::PushNext(cause), false) = (then, is_last) {
         let next = BackfillWorkflow { repo, workflow_id, page: page + 1, cause: cause.to_owned() };
@@ -180,7 +180,7 @@ async fn collect(
 }
 
 /// Evaluates the heads of open pull requests again, with the longer history.
-async fn judge_open_heads(
+async fn evaluate_open_heads(
     context: &WorkerContext,
     tx: &mut Tx,
     row: &BackfillRow,
@@ -189,7 +189,7 @@ async fn judge_open_heads(
 ) -> Result<(), TaskError> {
     for head_sha in tx.open_heads(repository.id, HEADS).await? {
         let cause = format!("{collected} runs of the history of {}", row.workflow_id);
-        judge_again(context, tx, repository.id, &head_sha, cause).await?;
+        evaluate_again(context, tx, repository.id, &head_sha, cause).await?;
     }
     Ok(())
 }

@@ -62,8 +62,8 @@ impl Task for CollectRun {
     }
 }
 
-async fn collect_run(work: &WorkerContext, repo: RepoId, trace_id: TraceId) -> Result<(), TaskError> {
-    let mut tx = work.db.read().await?;
+async fn collect_run(context: &WorkerContext, repo: RepoId, trace_id: TraceId) -> Result<(), TaskError> {
+    let mut tx = context.db.read().await?;
     let (Some(open), Some(repository)) = (tx.open_trace(repo, trace_id).await?, tx.repository(repo).await?)
     else {
         return Ok(()); // swept, or the repository was removed
@@ -71,30 +71,30 @@ async fn collect_run(work: &WorkerContext, repo: RepoId, trace_id: TraceId) -> R
     if open.swept_at.is_some() || tx.is_collected(repo, trace_id).await? {
         return Ok(()); // collected with another trace, or by this task before a crash
     }
-    not_before(work, quiet_at(work, &open))?;
+    not_before(context, quiet_at(context, &open))?;
     if open.collections >= COLLECTIONS + JOBS {
         drop(tx);
-        return leave_out(work, repo, (trace_id, open)).await;
+        return leave_out(context, repo, (trace_id, open)).await;
     }
     if repository.installation.is_some()
-        && let Some(attempt) = attempt_of_trace(&mut tx, repo, trace_id, work.clock.now()).await?
+        && let Some(attempt) = attempt_of_trace(&mut tx, repo, trace_id, context.clock.now()).await?
     {
         // The trace belongs to a workflow run from GitHub's API, so it is not a run of its own.
         drop(tx);
-        return read_again(work, repo, attempt).await;
+        return read_again(context, repo, attempt).await;
     }
     if open.has_root == 0 && tx.run_of_trace(repo, trace_id).await?.is_some() {
         // The spans belong to the trace of a run that was measured from GitHub's API.
         drop(tx);
-        return pass_over(work, repo, (trace_id, open)).await;
+        return pass_over(context, repo, (trace_id, open)).await;
     }
     // Held until the run is written, because a few large traces at once would fill the memory.
     drop(tx);
-    let mut held = reserve_memory(work, open.bytes).await?;
-    let mut tx = work.db.read().await?;
+    let mut held = reserve_memory(context, open.bytes).await?;
+    let mut tx = context.db.read().await?;
     let batches = tx.span_batches(repo, trace_id).await?;
     drop(tx);
-    let sampling = work.trace_settings.sampling.clone();
+    let sampling = context.trace_settings.sampling.clone();
     let read = tokio::task::spawn_blocking({
         let sampling = sampling.clone();
         move || ReadTrace::alone(&batches, &sampling)
@@ -102,15 +102,15 @@ async fn collect_run(work: &WorkerContext, repo: RepoId, trace_id: TraceId) -> R
     let Some(alone) = read.await?? else { return Ok(()) };
     let own = (trace_id, open);
     if open.collections >= most_collections(alone.jobs) {
-        return leave_out(work, repo, own).await;
+        return leave_out(context, repo, own).await;
     }
-    let enough = quiet_at(work, &open).after(work.settle.saturating_mul(LINKED_WAIT));
-    let mut tx = work.db.read().await?;
+    let enough = quiet_at(context, &open).after(context.settle.saturating_mul(LINKED_WAIT));
+    let mut tx = context.db.read().await?;
     let group = Group::of(&mut tx, repo, own, &alone.statement).await?;
     if group.all().iter().any(|(_, member)| member.swept_at.is_some()) {
         // The spans of the run were deleted, so it cannot be rebuilt with the new ones.
         drop(tx);
-        return leave_out(work, repo, own).await;
+        return leave_out(context, repo, own).await;
     }
     let read = if group.members.len() == 1 && group.members[0].0 == trace_id {
         drop(tx);
@@ -118,11 +118,11 @@ async fn collect_run(work: &WorkerContext, repo: RepoId, trace_id: TraceId) -> R
     } else {
         drop(tx);
         drop(held);
-        held = reserve_memory(work, group.members.iter().map(|(_, member)| member.bytes).sum()).await?;
-        let mut tx = work.db.read().await?;
+        held = reserve_memory(context, group.members.iter().map(|(_, member)| member.bytes).sum()).await?;
+        let mut tx = context.db.read().await?;
         let mut batches = Vec::new();
         for (trace, member) in &group.members {
-            not_before(work, quiet_at(work, member).min(enough))?;
+            not_before(context, quiet_at(context, member).min(enough))?;
             batches.extend(tx.span_batches(repo, *trace).await?);
         }
         drop(tx);
@@ -131,8 +131,8 @@ async fn collect_run(work: &WorkerContext, repo: RepoId, trace_id: TraceId) -> R
     };
     let done = match read {
         Some(read) => {
-            let waited_enough = work.clock.now() >= enough;
-            Collection { work, repository: &repository, own, group, waited_enough }.finish(read).await
+            let waited_enough = context.clock.now() >= enough;
+            Collection { context, repository: &repository, own, group, waited_enough }.finish(read).await
         }
         None => Ok(()),
     };
@@ -145,12 +145,12 @@ fn most_collections(jobs: ManifestJobs) -> i64 {
     COLLECTIONS + i64::try_from(jobs.count.saturating_sub(1)).unwrap_or(JOBS).min(JOBS)
 }
 
-fn quiet_at(work: &WorkerContext, open: &OpenTrace) -> Timestamp {
-    Timestamp(open.last_at).after(work.settle)
+fn quiet_at(context: &WorkerContext, open: &OpenTrace) -> Timestamp {
+    Timestamp(open.last_at).after(context.settle)
 }
 
-fn not_before(work: &WorkerContext, time: Timestamp) -> Result<(), TaskError> {
-    let now = work.clock.now();
+fn not_before(context: &WorkerContext, time: Timestamp) -> Result<(), TaskError> {
+    let now = context.clock.now();
     if now < time { Err(TaskError::TooEarly(time.since(now))) } else { Ok(()) }
 }
 
@@ -200,7 +200,7 @@ impl ReadTrace {
 
 /// The collection of a group of traces as one run.
 struct Collection<'a> {
-    work: &'a WorkerContext,
+    context: &'a WorkerContext,
     repository: &'a RepositoryRow,
     /// The trace of this task.
     own: Member,
@@ -211,7 +211,7 @@ struct Collection<'a> {
 
 impl Collection<'_> {
     async fn finish(self, read: ReadTrace) -> Result<(), TaskError> {
-        let (work, repo) = (self.work, self.repository.id);
+        let (context, repo) = (self.context, self.repository.id);
         let ReadTrace { trace, identity, statement, kept_by, note, jobs } = read;
         let principal = trace.id();
         let is_incomplete =
@@ -219,19 +219,19 @@ impl Collection<'_> {
         let reason = if identity.head_sha.is_none() {
             Some("it names no commit: set vcs.ref.head.revision in OTEL_RESOURCE_ATTRIBUTES")
         } else if is_incomplete && !names_pipeline(&trace) {
-            Some("its root span never came, and no other span names the pipeline")
+            Some("its root span did not arrive, and no other span names the pipeline")
         } else {
             None
         };
         let (Some(head_sha), None) = (identity.head_sha.clone(), reason) else {
             tracing::warn!(repo = %self.repository.name, trace = %principal, reason, "a trace is not measured");
-            let mut tx = work.db.write().await?;
+            let mut tx = context.db.write().await?;
             self.mark(&mut tx, &statement).await?;
             tx.commit().await?;
             return Ok(());
         };
-        let now = work.clock.now();
-        let (id, lineage) = (RunId(work.rng.ulid(now)), identity.lineage());
+        let now = context.clock.now();
+        let (id, lineage) = (RunId(context.rng.ulid(now)), identity.lineage());
         let provenance = Provenance { id, repo: self.repository.name.clone(), head_sha, lineage };
         let (mut measured, raw) = tokio::task::spawn_blocking(move || {
             let raw = raw(trace.spans())?;
@@ -250,10 +250,10 @@ impl Collection<'_> {
             measured.run.notes.push(Note::ClockAhead);
         }
         // The raw trace must exist before a run refers to it.
-        work.traces.put(repo, principal, raw).await?;
+        context.traces.put(repo, principal, raw).await?;
         let merged = self.write(&mut measured, &statement, kept_by.as_deref()).await?;
         for part in merged {
-            work.traces.delete(repo, part).await?;
+            context.traces.delete(repo, part).await?;
         }
         Ok(())
     }
@@ -266,14 +266,14 @@ impl Collection<'_> {
         statement: &Statement,
         kept_by: Option<&str>,
     ) -> Result<Vec<TraceId>, TaskError> {
-        let (work, repo) = (self.work, self.repository.id);
-        let mut tx = work.db.write().await?;
+        let (context, repo) = (self.context, self.repository.id);
+        let mut tx = context.db.write().await?;
         // Without the lock, this run and a pull request or linked trace recorded at the same time could
         // miss each other.
         tx.lock_repository(repo).await?;
         let collections = self.mark(&mut tx, statement).await?;
         let recorded = record(&mut tx, repo, measured, collections).await?;
-        tx.record_trace(repo, &recorded.id, kept_by, work.clock.now()).await?;
+        tx.record_trace(repo, &recorded.id, kept_by, context.clock.now()).await?;
         let mut merged = Vec::new();
         for (part, _) in self.group.all().into_iter().filter(|(id, _)| Some(*id) != measured.run.trace_id) {
             if let Some(run) = tx.run_of_trace(repo, part).await? {
@@ -287,7 +287,7 @@ impl Collection<'_> {
                 "a run names no branch (vcs.ref.head.name): it is measured, but it is not part of a baseline"
             );
         }
-        recorded.judge(work, &mut tx, repo, &collections.to_string()).await?;
+        recorded.evaluate_heads(context, &mut tx, repo, &collections.to_string()).await?;
         tx.commit().await?;
         Ok(merged)
     }
@@ -312,24 +312,24 @@ impl Collection<'_> {
             collections = collections.saturating_add(times);
         }
         if let Some(of_run) = &statement.of_run {
-            tx.record_pipeline_trace(repo, of_run, &statement.linked, self.work.clock.now()).await?;
+            tx.record_pipeline_trace(repo, of_run, &statement.linked, self.context.clock.now()).await?;
         }
         Ok(collections)
     }
 }
 
 /// Marks spans as collected that are not part of any run.
-async fn pass_over(work: &WorkerContext, repo: RepoId, (trace, open): Member) -> Result<(), TaskError> {
-    let mut tx = work.db.write().await?;
+async fn pass_over(context: &WorkerContext, repo: RepoId, (trace, open): Member) -> Result<(), TaskError> {
+    let mut tx = context.db.write().await?;
     tx.mark_member_collected(repo, trace, open).await?.ok_or(TaskError::TooEarly(RETRY_DELAY))?;
     tx.commit().await?;
     Ok(())
 }
 
 /// Leaves late spans out, and adds a note to their run.
-async fn leave_out(work: &WorkerContext, repo: RepoId, own: Member) -> Result<(), TaskError> {
+async fn leave_out(context: &WorkerContext, repo: RepoId, own: Member) -> Result<(), TaskError> {
     tracing::warn!(repo = %repo.0, trace = %own.0, "late spans are no longer added to this run");
-    let mut tx = work.db.write().await?;
+    let mut tx = context.db.write().await?;
     tx.mark_member_collected(repo, own.0, own.1).await?.ok_or(TaskError::TooEarly(RETRY_DELAY))?;
     let mut traces = vec![own.0];
     if let Some(key) = tx.run_key_of(repo, own.0).await? {

@@ -11,7 +11,7 @@ use super::collect_run::CollectRun;
 use super::job_spans::{AttemptFetcher, JobUploads};
 use super::recording::record;
 use super::workflow_run::{ApiRun, branch_of, measure_attempt};
-use crate::tasks::evaluate::evaluation::judge_again;
+use crate::tasks::evaluate::evaluation::evaluate_again;
 use crate::tasks::github_client::client;
 use crate::tasks::queue::missing_permission::allow_missing_permission;
 use crate::tasks::{Task, TaskError, WorkerContext};
@@ -59,21 +59,23 @@ impl Task for CollectWorkflowRun {
     }
 }
 
-async fn collect(work: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) -> Result<(), TaskError> {
-    let Some((repository, actions)) = client(work, repo, Purpose::ReadActions).await? else { return Ok(()) };
+async fn collect(context: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) -> Result<(), TaskError> {
+    let Some((repository, actions)) = client(context, repo, Purpose::ReadActions).await? else {
+        return Ok(());
+    };
     let run = actions.workflow_run_attempt(run_id, attempt).await?;
     if repository.github_id.is_some_and(|id| id != run.repository.id) {
         tracing::warn!(repo = %repository.name, run = run_id, "GitHub answers for another repository of this name");
         return Ok(());
     }
     if !run.has_workflow_file() {
-        return pass_over(work, repo, &run, attempt, "its workflow is not a file of the repository").await;
+        return pass_over(context, repo, &run, attempt, "its workflow is not a file of the repository").await;
     }
     if run.awaits_approval() {
         return Ok(()); // a webhook delivery reports its end
     }
-    let may_retry =
-        Timestamp::parse_rfc3339(&run.updated_at).is_some_and(|t| work.clock.now() < t.after(RETRY_PERIOD));
+    let may_retry = Timestamp::parse_rfc3339(&run.updated_at)
+        .is_some_and(|t| context.clock.now() < t.after(RETRY_PERIOD));
     if !run.is_completed() {
         if may_retry {
             return Err(TaskError::TooEarly(RETRY_DELAY));
@@ -92,10 +94,10 @@ async fn collect(work: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) 
             return Err(TaskError::TooEarly(RETRY_DELAY));
         }
     };
-    let lineage = lineage(work, &repository, &api_run.run).await?;
+    let lineage = lineage(context, &repository, &api_run.run).await?;
     let head_sha = api_run.run.head_sha.clone();
     let fetcher = AttemptFetcher {
-        work,
+        context,
         repository: &repository,
         actions: &actions,
         run: &api_run.run,
@@ -105,24 +107,24 @@ async fn collect(work: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) 
     };
     let Some(uploads) = fetcher.fetch().await? else { return Ok(()) };
     let JobUploads { jobs, notes, batches_read, held } = uploads;
-    let mut collected = measure_attempt(work, &repository.name, api_run, jobs, lineage).await?;
+    let mut collected = measure_attempt(context, &repository.name, api_run, jobs, lineage).await?;
     collected.measured.run.notes.extend(notes);
     // Equal content gives an equal cause, so the head is not judged again for it.
     let content = hex::encode(&Sha256::digest(&collected.raw)[..8]);
     // The raw trace must exist before a run refers to it.
-    work.traces.put(repo, collected.trace, collected.raw).await?;
-    let mut tx = work.db.write().await?;
-    let now = work.clock.now();
+    context.traces.put(repo, collected.trace, collected.raw).await?;
+    let mut tx = context.db.write().await?;
+    let now = context.clock.now();
     let marked = tx.mark_api_trace_collected(repo, collected.trace, batches_read, now).await?;
     if marked.has_more {
         // Jobs sent more during the measurement. A later task adds it, so that a sender that never stops
         // cannot delay this run.
         let more = CollectRun { repo, trace: collected.trace, collections: marked.collections };
-        more.push(&mut tx, now.after(work.settle), &work.rng, now).await?;
+        more.push(&mut tx, now.after(context.settle), &context.rng, now).await?;
     }
     let recorded = record(&mut tx, repo, &mut collected.measured, 1).await?;
-    tx.record_trace(repo, &recorded.id, collected.kept_by.as_deref(), work.clock.now()).await?;
-    recorded.judge(work, &mut tx, repo, &content).await?;
+    tx.record_trace(repo, &recorded.id, collected.kept_by.as_deref(), context.clock.now()).await?;
+    recorded.evaluate_heads(context, &mut tx, repo, &content).await?;
     tx.mark_workflow_run_collected(repo, run_id, i64::from(attempt)).await?;
     tx.commit().await?;
     drop(held);
@@ -132,24 +134,30 @@ async fn collect(work: &WorkerContext, repo: RepoId, run_id: i64, attempt: u32) 
 
 /// Marks a run as collected without measuring it, so that no check waits for it.
 async fn pass_over(
-    work: &WorkerContext,
+    context: &WorkerContext,
     repo: RepoId,
     run: &WorkflowRun,
     attempt: u32,
     reason: &str,
 ) -> Result<(), TaskError> {
     tracing::debug!(run = run.id, attempt, path = run.path, reason, "a workflow run is not measured");
-    let mut tx = work.db.write().await?;
+    let mut tx = context.db.write().await?;
     tx.mark_workflow_run_collected(repo, run.id, i64::from(attempt)).await?;
-    judge_again(work, &mut tx, repo, &run.head_sha, format!("run {} {attempt} is not measured", run.id))
-        .await?;
+    evaluate_again(
+        context,
+        &mut tx,
+        repo,
+        &run.head_sha,
+        format!("run {} {attempt} is not measured", run.id),
+    )
+    .await?;
     tx.commit().await?;
     Ok(())
 }
 
 /// The line of development according to the run's event. Stored data on the commit can override it.
 async fn lineage(
-    work: &WorkerContext,
+    context: &WorkerContext,
     repository: &RepositoryRow,
     run: &WorkflowRun,
 ) -> Result<Lineage, TaskError> {
@@ -159,7 +167,7 @@ async fn lineage(
     if !matches!(run.event.as_str(), "pull_request" | "pull_request_target") {
         return Ok(Lineage::Unknown);
     }
-    let number = pull_request_of(work, repository, run).await?;
+    let number = pull_request_of(context, repository, run).await?;
     Ok(number.map_or(Lineage::Unknown, |number| Lineage::PullRequest { number }))
 }
 
@@ -168,11 +176,11 @@ async fn lineage(
 /// - the run's own list, if the base is this repository
 /// - for a fork, GitHub's list of open pull requests for the branch
 async fn pull_request_of(
-    work: &WorkerContext,
+    context: &WorkerContext,
     repository: &RepositoryRow,
     run: &WorkflowRun,
 ) -> Result<Option<PrNumber>, TaskError> {
-    let mut tx = work.db.read().await?;
+    let mut tx = context.db.read().await?;
     let stored = tx.pull_request_of_head(repository.id, &run.head_sha).await?;
     drop(tx);
     if let Some(stored) = stored {
@@ -184,7 +192,7 @@ async fn pull_request_of(
         return Ok(Some(PrNumber(named.number)));
     }
     let (Some(head), Some(branch)) = (&run.head_repository, &run.head_branch) else { return Ok(None) };
-    let Some((_, pulls)) = client(work, repository.id, Purpose::ReadPullRequests).await? else {
+    let Some((_, pulls)) = client(context, repository.id, Purpose::ReadPullRequests).await? else {
         return Ok(None);
     };
     let matches = |pull: &pacegate_github::pulls::PullRequest, sha: &CommitSha| {

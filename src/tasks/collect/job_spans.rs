@@ -46,7 +46,7 @@ pub(super) struct JobUploads {
 
 /// Fetches the data that the jobs of one attempt sent.
 pub(super) struct AttemptFetcher<'a> {
-    pub(super) work: &'a WorkerContext,
+    pub(super) context: &'a WorkerContext,
     pub(super) repository: &'a RepositoryRow,
     pub(super) actions: &'a RepoClient,
     pub(super) run: &'a WorkflowRun,
@@ -61,7 +61,7 @@ impl AttemptFetcher<'_> {
     /// Returns `None` if the attempt was collected before and its stored batches were deleted since.
     pub(super) async fn fetch(&self) -> Result<Option<JobUploads>, TaskError> {
         let trace = trace_id(self.run.id, self.attempt);
-        let mut tx = self.work.db.read().await?;
+        let mut tx = self.context.db.read().await?;
         let open = tx.open_trace(self.repository.id, trace).await?;
         let is_swept = open.is_some_and(|open| open.swept_at.is_some());
         if is_swept && tx.run_of_trace(self.repository.id, trace).await?.is_some() {
@@ -76,10 +76,10 @@ impl AttemptFetcher<'_> {
             return Ok(Some(uploads));
         }
         let bytes = pushed.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
-        uploads.held = Some(reserve_memory(self.work, bytes).await?);
+        uploads.held = Some(reserve_memory(self.context, bytes).await?);
         let mut jobs = BoundedJobs::default();
         if pushed > 0 {
-            let batches = self.work.db.read().await?.span_batches(self.repository.id, trace).await?;
+            let batches = self.context.db.read().await?.span_batches(self.repository.id, trace).await?;
             uploads.batches_read = i64::try_from(batches.len()).unwrap_or(i64::MAX);
             let read = tokio::task::spawn_blocking(move || StoredSpans::read(&batches)).await??;
             uploads.notes.extend(read.note);
@@ -156,10 +156,10 @@ impl AttemptFetcher<'_> {
             return Ok(true);
         }
         let head = self.run.head_repository.as_ref().map_or(0, |head| head.id);
-        let key = (head, day(self.work.clock.now()));
+        let key = (head, day(self.context.clock.now()));
         let bytes = i64::try_from(artifact.size_in_bytes).unwrap_or(i64::MAX);
         let artifact = SentArtifact { id: artifact.id, bytes };
-        let mut tx = self.work.db.write().await?;
+        let mut tx = self.context.db.write().await?;
         let is_left = tx.take_artifact_quota(self.repository.id, key, artifact, FORK_QUOTA).await?;
         tx.commit().await?;
         Ok(is_left)
@@ -287,15 +287,15 @@ pub(super) async fn attempt_of_trace(
 /// Requests that a collected attempt is collected again, because its jobs sent more. An attempt that is
 /// still running is collected at its end.
 pub(super) async fn read_again(
-    work: &WorkerContext,
+    context: &WorkerContext,
     repo: RepoId,
     (run_id, attempt): (i64, u32),
 ) -> Result<(), TaskError> {
-    let mut tx = work.db.write().await?;
+    let mut tx = context.db.write().await?;
     let row = tx.workflow_run(repo, run_id).await?;
     if row.is_some_and(|row| row.collected_attempt >= i64::from(attempt)) {
         let again = CollectWorkflowRun { repo, run_id, attempt };
-        again.push_again(&mut tx, &work.rng, work.clock.now()).await?;
+        again.push_again(&mut tx, &context.rng, context.clock.now()).await?;
         tx.commit().await?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Stores measured runs: the raw trace, the lineage as GitHub announced it, and all rows of a run in one
 //! transaction.
 
-use crate::tasks::evaluate::evaluation::judge_again;
+use crate::tasks::evaluate::evaluation::evaluate_again;
 use crate::tasks::{TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, RepoId, RunId};
 use pacegate_engine::model::run::{Lineage, MeasuredRun};
@@ -47,7 +47,7 @@ pub(in crate::tasks) async fn record(
 
 impl Recorded {
     /// Evaluates the heads of this run again.
-    pub(in crate::tasks) async fn judge(
+    pub(in crate::tasks) async fn evaluate_heads(
         &self,
         context: &WorkerContext,
         tx: &mut Tx,
@@ -55,7 +55,7 @@ impl Recorded {
         cause: &str,
     ) -> Result<(), TaskError> {
         for head_sha in &self.heads {
-            judge_again(context, tx, repo, head_sha, format!("run {} {cause}", self.id)).await?;
+            evaluate_again(context, tx, repo, head_sha, format!("run {} {cause}", self.id)).await?;
         }
         Ok(())
     }

@@ -19,11 +19,11 @@ const VALUES: usize = 4_000_000;
 
 /// Reserves memory for this many stored bytes, at most the whole limit. Waits until it is free.
 pub(super) async fn reserve_memory(
-    work: &WorkerContext,
+    context: &WorkerContext,
     bytes: i64,
 ) -> Result<OwnedSemaphorePermit, TaskError> {
     let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).saturating_add(1).min(COLLECTING_MIB);
-    let permit = work.collecting.clone().acquire_many_owned(mebibytes).await;
+    let permit = context.collecting.clone().acquire_many_owned(mebibytes).await;
     permit.map_err(|e| TaskError::Unreadable(Box::new(e)))
 }
 

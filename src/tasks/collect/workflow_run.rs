@@ -59,19 +59,19 @@ impl ApiRun {
 /// Measures an attempt and the spans that its jobs sent, on a blocking thread. The run's identity comes
 /// from GitHub's spans alone.
 pub(in crate::tasks) async fn measure_attempt(
-    work: &WorkerContext,
+    context: &WorkerContext,
     repo: &RepoName,
     api_run: ApiRun,
     sent: Vec<JobSpans>,
     lineage: Lineage,
 ) -> Result<Attempt, TaskError> {
     let provenance = Provenance {
-        id: RunId(work.rng.ulid(work.clock.now())),
+        id: RunId(context.rng.ulid(context.clock.now())),
         repo: repo.clone(),
         head_sha: api_run.run.head_sha,
         lineage,
     };
-    let settings = work.trace_settings.clone();
+    let settings = context.trace_settings.clone();
     tokio::task::spawn_blocking(move || {
         let ActionsTrace { spans, notes } = api_run.trace;
         let nothing = || TaskError::Unreadable("a workflow run without a span".into());

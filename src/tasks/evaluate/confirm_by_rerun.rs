@@ -1,5 +1,5 @@
-//! Confirms a suspected regression: reruns the job of the workflow run that showed it, if the policy asks
-//! for that. A head has one rerun, and a repository has a number of reruns a day. Failed reruns count too.
+//! Confirms a suspected regression: reruns the job of the workflow run that showed it, if the policy
+//! allows it. A head has one rerun, and a repository has a number of reruns a day. Failed reruns count too.
 //! The measurements arrive as another attempt of the run.
 
 use serde::{Deserialize, Serialize};
@@ -83,14 +83,14 @@ impl Task for ConfirmByRerun {
         }
         match rerun(context, repo, job_id).await {
             Ok(()) => {
-                tracing::info!(repo = %repository.name, head = %head_sha, job = suspicion.job, "a suspicious job is rerun");
+                tracing::info!(repo = %repository.name, head = %head_sha, job = suspicion.job, "a job is rerun to confirm a suspicion");
                 Ok(())
             }
             // Not granted, or GitHub does not allow a rerun any more: the suspicion stays unconfirmed.
             Err(TaskError::GitHub(GitHubError::Refused { status: 403 | 422, message, .. })) => {
                 tracing::warn!(
                     repo = %repository.name, head = %head_sha, message,
-                    "a suspicious job can't be run again; does the App have the permission `actions: write`?"
+                    "a job can't be rerun to confirm a suspicion; does the App have the permission `actions: write`?"
                 );
                 Ok(())
             }

@@ -1,4 +1,4 @@
-//! Evaluations of a head: how one begins, how it is repeated, and which runs its check awaits.
+//! Begins and repeats evaluations of a head, and finds the runs that its check awaits.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub(in crate::tasks) async fn begin(
     let announce = AnnounceCheck { repo, head_sha: head_sha.clone(), evaluation };
     announce.push(tx, now, &context.rng, now).await?;
     let cause = format!("{cause} {evaluation}");
-    judge_again(context, tx, repo, &head_sha, cause).await?;
+    evaluate_again(context, tx, repo, &head_sha, cause).await?;
     let timeout = ConcludeSilentCheck { repo, head_sha, evaluation };
     timeout.push(tx, now.after(context.check_timeout), &context.rng, now).await?;
     Ok(())
@@ -89,7 +89,7 @@ pub(in crate::tasks) async fn begin(
 
 /// Evaluates a head again, because one of its inputs changed. A second push with the same cause does
 /// nothing.
-pub(in crate::tasks) async fn judge_again(
+pub(in crate::tasks) async fn evaluate_again(
     context: &WorkerContext,
     tx: &mut Tx,
     repo: RepoId,

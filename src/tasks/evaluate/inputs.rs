@@ -59,7 +59,7 @@ pub(super) async fn gather(
         let Some(newest) = of_head.first().map(|m| m.run.clone()) else { continue };
         let mut candidate = of_head;
         if let Lineage::PullRequest { number } = newest.lineage {
-            // Earlier pushes of the same change are samples of it too. If GitHub announced the heads of
+            // Runs of earlier pushes of the same change are samples too. If GitHub announced the heads of
             // the pull request, runs of other commits are left out.
             let heads = match known {
                 Some(pr) => Some(tx.heads_of(repo, pr.number).await?),
@@ -93,7 +93,7 @@ async fn history(
     policy: &GatePolicy,
 ) -> Result<Vec<MeasuredRun>, TaskError> {
     let (repo, name) = (repository.id, &repository.name);
-    let limit = i64::from(policy.baseline().runs) + i64::from(baseline::ROOM_FOR_OTHERS);
+    let limit = i64::from(policy.baseline().runs) + i64::from(baseline::EXTRA_RUNS);
     let until = newest.started_at;
     let mut history = Vec::new();
     for branch in base_branch.map_or(vec!["main", "master"], |branch| vec![branch]) {

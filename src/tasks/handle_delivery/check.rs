@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Delivery;
 use crate::tasks::TaskError;
-use crate::tasks::evaluate::evaluation::{Target, begin, judge_again};
+use crate::tasks::evaluate::evaluation::{Target, begin, evaluate_again};
 use pacegate_engine::gate::verdict::overrides;
 use pacegate_engine::model::decision::{Decision, DecisionKind, StandingDecision};
 use pacegate_engine::model::ids::CommitSha;
@@ -121,7 +121,7 @@ pub(super) async fn pressed(delivery: Delivery<'_>, pressed: &Click) -> Result<(
         repo = %row.name, head = %pressed.head_sha, by = pressed.sender, decision = kind.as_str(),
         findings = subjects.len(), "a decision was recorded"
     );
-    judge_again(context, &mut tx, row.id, &pressed.head_sha, format!("delivery {}", delivery.id)).await?;
+    evaluate_again(context, &mut tx, row.id, &pressed.head_sha, format!("delivery {}", delivery.id)).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Delivery;
-use crate::tasks::evaluate::evaluation::{begin, judge_again};
+use crate::tasks::evaluate::evaluation::{begin, evaluate_again};
 use crate::tasks::publish::conclude_superseded_check::ConcludeSupersededCheck;
 use crate::tasks::{Task, TaskError, WorkerContext};
 use pacegate_engine::model::ids::{CommitSha, PrNumber, RepoId};
@@ -99,7 +99,7 @@ pub(in crate::tasks) async fn record(
             }
             // The base or state changed, the head moved back, or runs of an earlier push were added.
             if joined > 0 || before.is_some_and(|before| before != pull_request) {
-                judge_again(context, &mut tx, repo, &head_sha, cause.to_owned()).await?;
+                evaluate_again(context, &mut tx, repo, &head_sha, cause.to_owned()).await?;
             }
             for (old, evaluation) in tx.superseded_checks(repo, number, &head_sha).await? {
                 let conclude = ConcludeSupersededCheck { repo, head_sha: old, evaluation };

@@ -1,4 +1,4 @@
-//! Creates the pending check of a pull request's head as soon as the head is known.
+//! Creates the pending check of a pull request's head when the head becomes known.
 
 use serde::{Deserialize, Serialize};
 

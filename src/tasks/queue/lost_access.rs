@@ -1,5 +1,5 @@
 //! Handles refusals that may mean that the App lost access: asks GitHub whether the installation and
-//! the repository are still there. If they are gone, that is recorded and the task ends.
+//! the repository still exist. If not, that is recorded and the task ends.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub(in crate::tasks) async fn handle_lost_access(
         let mut tx = context.db.write().await?;
         tx.remove_installation(installation, now).await?;
         tx.commit().await?;
-        tracing::info!(installation = installation.0, "the installation is gone: its tasks end");
+        tracing::info!(installation = installation.0, "the installation was removed: its tasks end");
         return Ok(());
     };
     if found.is_suspended() {

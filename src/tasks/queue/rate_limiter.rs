@@ -1,6 +1,6 @@
 //! The rate limiter of calls to GitHub, shared by all processes through the database. A limit that
 //! GitHub reports to one process holds for all. Writes to one installation go one at a time, with a
-//! distance, and up to a number per hour. A long wait is refused; no transaction is held while waiting.
+//! pause between them, and up to a number per hour. A long wait is refused. No transaction is open during a wait.
 
 mod waits;
 
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::waits::{HOUR, WRITE_POLL, earliest, is_worth_recording, wait_for};
+use self::waits::{WRITE_POLL, WRITE_WINDOW, earliest, is_worth_recording, wait_for};
 use crate::tasks::error_chain;
 use pacegate_clock::{Clock, Randomness};
 use pacegate_engine::model::ids::InstallationId;
@@ -32,7 +32,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// second apart, and at most 80 a minute and 500 an hour of requests that create content.
 #[derive(Debug, Clone, Copy)]
 pub struct WriteLimits {
-    /// From the end of one write to the begin of the next.
+    /// From the end of one write to the start of the next.
     pub spacing: Duration,
     /// Writes in an hour.
     pub an_hour: u32,
@@ -112,7 +112,7 @@ impl DatabaseRateLimiter {
         let writes = match kind {
             CallKind::Read => (0, None),
             CallKind::Write => {
-                tx.github_writes_since(installation, now.before(HOUR)).await.map_err(unavailable)?
+                tx.github_writes_since(installation, now.before(WRITE_WINDOW)).await.map_err(unavailable)?
             }
         };
         drop(tx);
@@ -138,7 +138,7 @@ impl DatabaseRateLimiter {
         let row = tx.lock_github_rate_limit(installation, self.clock.now()).await?;
         // Read after the lock: waiting for the lock takes time too.
         let now = self.clock.now();
-        let writes = tx.github_writes_since(installation, now.before(HOUR)).await?;
+        let writes = tx.github_writes_since(installation, now.before(WRITE_WINDOW)).await?;
         if let Some(until) = earliest(&row, writes, CallKind::Write, self.limits, now) {
             return Ok(Err(until));
         }
@@ -146,7 +146,7 @@ impl DatabaseRateLimiter {
         let until = now.after(self.limits.call_timeout + LEASE_MARGIN);
         let period_us = i64::try_from(PERIOD.as_micros()).unwrap_or(i64::MAX);
         let period_at = Timestamp(now.0 - now.0.rem_euclid(period_us));
-        tx.begin_github_write(installation, &token, until, period_at, now.before(HOUR)).await?;
+        tx.begin_github_write(installation, &token, until, period_at, now.before(WRITE_WINDOW)).await?;
         tx.commit().await?;
         Ok(Ok(token))
     }
@@ -190,17 +190,17 @@ impl DatabaseRateLimiter {
         let row = tx.lock_github_rate_limit(installation, self.clock.now()).await?;
         let now = self.clock.now();
         let closed = result.wait.map(|limit| {
-            let (wait, unsaid) = wait_for(limit, row.unsaid_limits);
-            (now.after(wait + self.jitter(wait)), unsaid)
+            let (wait, limits) = wait_for(limit, row.unsaid_limits);
+            (now.after(wait + self.jitter(wait)), limits)
         });
         // No call of this hour is left: the next one would be refused.
         let spent = result.quota.filter(|quota| quota.remaining == 0 && quota.reset_at > now);
-        // Bounded by an hour: a wrong header must not close the installation for longer.
-        let latest = now.after(HOUR);
+        // Bounded to a little more than an hour: a wrong header must not close the installation for longer.
+        let latest = now.after(WRITE_WINDOW);
         let spent =
             spent.map(|quota| (quota.reset_at.after(Duration::from_secs(1)).min(latest), row.unsaid_limits));
-        if let Some((until, unsaid)) = closed.or(spent) {
-            tx.close_installation(installation, until, unsaid).await?;
+        if let Some((until, limits)) = closed.or(spent) {
+            tx.close_installation(installation, until, limits).await?;
         }
         if let Some(token) = lease {
             let next = now.after(self.limits.spacing);

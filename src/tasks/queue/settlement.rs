@@ -92,8 +92,8 @@ fn may_lag(error: &GitHubError) -> bool {
     matches!(error, GitHubError::NotFound { .. } | GitHubError::Refused { status: 422, .. })
 }
 
-/// 1, 2, 4 … seconds, at most five minutes, plus up to a quarter, so that tasks that failed together do
-/// not return together.
+/// 1, 2, 4 … seconds, at most five minutes. Up to a quarter of that, at most 15 seconds, is added, so that
+/// tasks that failed together do not return together.
 fn backoff(attempt: i64, rng: &Randomness) -> Duration {
     let doublings = u32::try_from((attempt - 1).clamp(0, 9)).unwrap_or(0);
     let delay = Duration::from_secs(1 << doublings).min(Duration::from_mins(5));

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::tasks::collect::collect_workflow_run::CollectWorkflowRun;
-use crate::tasks::evaluate::evaluation::judge_again;
+use crate::tasks::evaluate::evaluation::evaluate_again;
 use crate::tasks::handle_delivery::HandleDelivery;
 use crate::tasks::publish::announce_check::AnnounceCheck;
 use crate::tasks::publish::conclude_silent_check::ConcludeSilentCheck;
@@ -53,7 +53,7 @@ async fn resume_repository(
     // The comment of a concluded check may be missing.
     heads.extend(tx.open_heads(repo, HEADS).await?);
     for head_sha in &heads {
-        judge_again(context, tx, repo, head_sha, cause.to_owned()).await?;
+        evaluate_again(context, tx, repo, head_sha, cause.to_owned()).await?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ const STEP: i64 = 200;
 const STEPS: usize = 100;
 
 pub(super) async fn prune_raw_traces(context: &WorkerContext) -> Result<(), TaskError> {
-    let before = context.clock.now().before(context.trace_settings.kept_whole);
+    let before = context.clock.now().before(context.trace_settings.full_retention);
     let mut deleted = 0;
     for _ in 0..STEPS {
         let mut tx = context.db.write().await?;

@@ -13,7 +13,7 @@ use pacegate_engine::model::time::Timestamp;
 const COLLECTED_TRACES: Duration = Duration::from_hours(24);
 /// A trace may wait this long for its root span: pipelines with an approval need it.
 const ROOTLESS_TRACES: Duration = Duration::from_hours(7 * 24);
-/// GitHub redelivers for at most 7 days.
+/// GitHub redelivers for at most three days.
 const DELIVERIES: Duration = Duration::from_hours(8 * 24);
 /// Files at a commit are kept this long, because a head may be evaluated again for some days.
 const FILES: Duration = Duration::from_hours(8 * 24);

@@ -114,7 +114,9 @@ async fn grant(state: &AppState, job: &JobToken) -> Result<Grant, WebError> {
             return Err(WebError::Unauthorized("this token was exchanged before; ask GitHub for a new one"));
         }
         Granted::TooMany => {
-            return Err(WebError::Forbidden("this attempt of the run got more grants than it can have jobs"));
+            return Err(WebError::Forbidden(
+                "this attempt of the run got too many grants; request one grant for each job",
+            ));
         }
     };
     tx.commit().await?;

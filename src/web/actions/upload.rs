@@ -16,7 +16,7 @@ use crate::web::AppState;
 use crate::web::access::{Sender, pushing_repository, token_of};
 use crate::web::error::WebError;
 use crate::web::ingest::admission::{MemoryReservation, RateKey};
-use crate::web::ingest::{Prepared, admit, commit, content_type, refused, whole_as_sent};
+use crate::web::ingest::{Prepared, admit, commit, content_type, read_compressed, refused};
 use pacegate_engine::model::ids::CommitSha;
 use pacegate_ingest::ci_job::archive::{ARCHIVE_BYTES, ArchiveError, Expected, JobArchive, Manifest};
 use pacegate_ingest::ci_job::ids;
@@ -70,7 +70,7 @@ async fn accept(
         return Err(WebError::NotGzip);
     }
     let reservation = admit(state, &uploader.sender)?;
-    let body = whole_as_sent(reservation, headers, body, ARCHIVE_BYTES).await;
+    let body = read_compressed(reservation, headers, body, ARCHIVE_BYTES).await;
     let (reservation, body) = body.map_err(|error| match error {
         WebError::TooLarge { .. } => ArchiveError::TooLarge { limit: ARCHIVE_BYTES as u64 }.into(),
         other => other,
@@ -80,7 +80,9 @@ async fn accept(
         let counted = tx.count_upload(grant, body.len()).await?;
         tx.commit().await?;
         if !counted {
-            let refusal = WebError::Forbidden("this grant, or its run, reached its limit of uploads");
+            let refusal = WebError::Forbidden(
+                "this grant, or its run, reached its limit of uploads; send fewer and larger uploads",
+            );
             return Err(log_refusal(&uploader, refusal));
         }
     }
@@ -200,7 +202,7 @@ fn run_source(state: &AppState, uploader: &Uploader, manifest: &Manifest) -> Res
 fn unusable_run(manifest: &Manifest) -> Option<&'static str> {
     if manifest.head_sha.parse::<CommitSha>().is_err() {
         return Some(
-            "the manifest's head_sha is not a commit (7 to 64 hexadecimal digits), so no run can be made of it",
+            "the manifest's head_sha is not a commit (7 to 64 hexadecimal digits), so the upload has no commit to be assigned to",
         );
     }
     (manifest.ended_at_unix_nano < manifest.started_at_unix_nano).then_some(

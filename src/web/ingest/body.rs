@@ -101,7 +101,7 @@ pub(super) async fn inflated(
 }
 
 /// Reads and inflates an HTTP request's body.
-pub(super) async fn whole(
+pub(super) async fn read_inflated(
     state: &AppState,
     mut reservation: MemoryReservation,
     headers: &HeaderMap,
@@ -113,7 +113,7 @@ pub(super) async fn whole(
 }
 
 /// Reads a body up to `limit` bytes and does not inflate it.
-pub(in crate::web) async fn whole_as_sent(
+pub(in crate::web) async fn read_compressed(
     mut reservation: MemoryReservation,
     headers: &HeaderMap,
     body: Body,

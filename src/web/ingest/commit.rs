@@ -122,7 +122,7 @@ impl Committer {
                 Ok(results) => {
                     for (waiting, result) in group.into_iter().zip(results) {
                         // Fails if the sender has left; its spans are stored anyway.
-                        let _gone = waiting.answer.send(result);
+                        let _sender_left = waiting.answer.send(result);
                     }
                 }
                 Err(error) if group.len() == 1 => answer_all(group, error),
@@ -147,14 +147,14 @@ impl Committer {
         };
         let [waiting] = group;
         let result = done.and_then(|mut results| results.pop().unwrap_or(Err(WebError::Busy)));
-        let _gone = waiting.answer.send(result);
+        let _sender_left = waiting.answer.send(result);
     }
 }
 
 fn answer_all(group: Vec<Waiting>, error: WebError) {
     let mut error = Some(error);
     for waiting in group {
-        let _gone = waiting.answer.send(Err(error.take().unwrap_or(WebError::Busy)));
+        let _sender_left = waiting.answer.send(Err(error.take().unwrap_or(WebError::Busy)));
     }
 }
 
@@ -176,7 +176,7 @@ async fn store(
     group: &[Waiting],
 ) -> Result<Vec<Result<Rejected, WebError>>, WebError> {
     let now = context.clock.now();
-    let OpenTraces { refused, crowded } = check_open_traces(&mut tx, group).await?;
+    let OpenTraces { refused, low_priority } = check_open_traces(&mut tx, group).await?;
     let mut batches = Vec::new();
     let mut of_request = Vec::new();
     for (at, waiting) in group.iter().enumerate().filter(|(at, _)| !refused[*at]) {
@@ -205,7 +205,7 @@ async fn store(
             Some(open) if open.has_root == 1 => {
                 let (repo, trace, collections) = (batch.repo, batch.trace, open.collections);
                 let task = CollectRun { repo, trace, collections }.to_new_task(now.after(context.settle))?;
-                let priority = if crowded.contains(&repo) { Priority::Low } else { Priority::Usual };
+                let priority = if low_priority.contains(&repo) { Priority::Low } else { Priority::Usual };
                 tasks.push(NewTask { priority, ..task });
             }
             Some(_) => {}
@@ -228,12 +228,12 @@ struct OpenTraces {
     /// For each request of the group: whether it would exceed `OPEN_TRACES`.
     refused: Vec<bool>,
     /// Repositories with more than `MANY_OPEN_TRACES`.
-    crowded: Vec<RepoId>,
+    low_priority: Vec<RepoId>,
 }
 
 async fn check_open_traces(tx: &mut Tx, group: &[Waiting]) -> Result<OpenTraces, StoreError> {
     let mut refused = vec![false; group.len()];
-    let mut crowded = Vec::new();
+    let mut low_priority = Vec::new();
     let mut repos: Vec<RepoId> = group.iter().map(|waiting| waiting.repo).collect();
     repos.sort_unstable();
     repos.dedup();
@@ -245,7 +245,7 @@ async fn check_open_traces(tx: &mut Tx, group: &[Waiting]) -> Result<OpenTraces,
         // Counted once for each group: the time grows with the number of traces.
         let mut open = tx.count_open_traces(repo, OPEN_TRACES).await?;
         if open > MANY_OPEN_TRACES {
-            crowded.push(repo);
+            low_priority.push(repo);
         }
         if open.saturating_add(more.unwrap_or(i64::MAX)) <= OPEN_TRACES {
             continue;
@@ -266,7 +266,7 @@ async fn check_open_traces(tx: &mut Tx, group: &[Waiting]) -> Result<OpenTraces,
             }
         }
     }
-    Ok(OpenTraces { refused, crowded })
+    Ok(OpenTraces { refused, low_priority })
 }
 
 /// Why a trace accepts no more spans.

@@ -1,5 +1,5 @@
 //! The HTTP routes of every protocol: from the content type to the format, from the outcome to the
-//! protocol's own answer. The rows of `protocols` say which; nothing here knows a protocol by name.
+//! protocol's own answer. The rows of `protocols` define both; this file names no protocol.
 
 use std::net::SocketAddr;
 

@@ -18,7 +18,7 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 
 use self::admission::MemoryReservation;
-pub(super) use self::body::whole_as_sent;
+pub(super) use self::body::read_compressed;
 pub(super) use self::prepare::Prepared;
 use self::prepare::{Batch, prepare};
 use super::AppState;
@@ -91,7 +91,7 @@ async fn accept(
     // Before the body is read: a sender without permission must not fill the memory.
     let sender = pushing_repository(state, headers, peer).await?;
     let reservation = admit(state, &sender)?;
-    let (reservation, body) = body::whole(state, reservation, headers, body).await?;
+    let (reservation, body) = body::read_inflated(state, reservation, headers, body).await?;
     receive(state, &sender, reservation, ingress, format, body).await
 }
 

@@ -1,4 +1,4 @@
-//! The routes of a TCP port for spans. Another path answers what the port is for.
+//! The routes of a TCP port for spans. The answer to any other path names the purpose of the port.
 
 use axum::Router;
 use axum::http::HeaderMap;

@@ -18,7 +18,7 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Table {
     entries: HashMap<u64, Entry>,
-    /// Counts everything that begins or ends; stands for the time.
+    /// Number of starts and ends of connections and requests. It is a logical clock.
     events: u64,
 }
 

@@ -84,7 +84,9 @@ pub(super) async fn run(
             Some(kept) if kept.is_dropped || kept.trace.is_none() => RawTrace::Dropped,
             Some(kept) => match (kept.kept_by, kept.stored_at) {
                 (Some(by), _) => RawTrace::KeptBy(by),
-                (None, at) => RawTrace::Until(at.map(|at| at.after(state.context.trace_settings.kept_whole))),
+                (None, at) => {
+                    RawTrace::Until(at.map(|at| at.after(state.context.trace_settings.full_retention)))
+                }
             },
         };
         Ok(RunPage {

@@ -1,4 +1,4 @@
-//! `/setup`: makes the GitHub App by GitHub's manifest flow. It exists only while no App is
+//! `/setup`: creates the GitHub App by GitHub's manifest flow. It exists only while no App is
 //! configured, and needs the one-time code from the log. The peer's address proves nothing,
 //! because requests through a proxy on this machine look local too.
 
@@ -253,7 +253,7 @@ fn keep(
             refused(
                 state,
                 WebError::BadRequest(
-                    "GitHub made the App without a webhook secret; delete it and begin again".into(),
+                    "GitHub created the App without a webhook secret; delete it and begin again".into(),
                 ),
             )
         })?,
@@ -261,7 +261,7 @@ fn keep(
         client_secret: app.client_secret,
     };
     file.save(&setup.file).map_err(|error| refused(state, error.into()))?;
-    tracing::info!(app = file.slug, id = file.id, file = %setup.file.display(), "the App was made and saved");
+    tracing::info!(app = file.slug, id = file.id, file = %setup.file.display(), "the App was created and saved");
     let github = web_url(&setup.api_url);
     // Links lead only to the configured GitHub, even if its answer names another address.
     let page = if file.html_url.starts_with(&format!("{github}/")) {

@@ -11,7 +11,7 @@ use super::whole_jobs::{
     POLICY, RunKind, assert_no_dead_task, blamed, finish_run, finish_run_with_artifact, history, recorded,
 };
 use crate::end_to_end::actions::install;
-use crate::end_to_end::{Database, Fixture, PATIENCE, REPO, create_token, on_both};
+use crate::end_to_end::{DEADLINE, Database, Fixture, REPO, create_token, on_both};
 use crate::fake_github::actions::WorkflowRun;
 use crate::fake_github::oidc::{Issuer, REQUEST_TOKEN};
 use crate::service::{Service, WEBHOOK_SECRET};
@@ -119,7 +119,7 @@ async fn job_of_any_ci_sends_with_ingest_token(database: Database) {
     assert_eq!(post.warnings().len(), 1, "only the artifact is missing: {}", post.text());
     assert_unharmed(&runner, &artifacts);
     let client = reqwest::Client::new();
-    let run = eventually("the commit's run", PATIENCE, || async {
+    let run = eventually("the commit's run", DEADLINE, || async {
         let url = format!("{}/api/v1/repos/{REPO}/runs?sha={head}", service.url());
         let answer = client.get(url).bearer_auth(&token).send().await.expect("an answer");
         let body: Value = answer.json().await.expect("JSON");

@@ -9,7 +9,7 @@ use super::bundle::{assert_unharmed, exec, runner};
 use super::recording::{Recording, job_of, run_of, times};
 use super::runner::Job;
 use crate::end_to_end::actions::install;
-use crate::end_to_end::{Database, Fixture, HISTORY, PATIENCE, REPO, on_both};
+use crate::end_to_end::{DEADLINE, Database, Fixture, HISTORY, REPO, on_both};
 use crate::fake_github::actions::WorkflowRun;
 use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds};
@@ -190,7 +190,7 @@ pub(super) async fn assert_no_dead_task(fixture: &Fixture, service: &Service) {
 
 /// The stages of the only run of a commit, as paths.
 pub(super) async fn stages_of(fixture: &Fixture, service: &Service, head: &str) -> Vec<String> {
-    let id = eventually("the commit's run", PATIENCE, || async {
+    let id = eventually("the commit's run", DEADLINE, || async {
         let (_, body) = fixture.api(service, &format!("/runs?sha={head}")).await;
         body["runs"][0]["id"].as_str().map(str::to_owned)
     })

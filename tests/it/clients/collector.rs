@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::PATIENCE;
+use super::DEADLINE;
 use super::program::{Ports, Protocol};
 
 /// The protocols it receives, with the variables that its configuration reads the addresses from.
@@ -58,7 +58,7 @@ impl Collector {
                 }
             }
         });
-        let becomes_ready = tokio::time::timeout(PATIENCE, becomes_ready).await;
+        let becomes_ready = tokio::time::timeout(DEADLINE, becomes_ready).await;
         becomes_ready.expect("the Collector is ready in time").expect("the Collector did not end before");
         collector
     }

@@ -28,7 +28,7 @@ const HISTORY: &str = "30";
 /// Programs that run at once. Each is a process, some with a virtual machine.
 const AT_ONCE: usize = 3;
 /// The longest wait before the test fails. It measures nothing.
-const PATIENCE: Duration = Duration::from_mins(2);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// A service and a client of its API.
 struct Fixture {
@@ -139,7 +139,7 @@ impl Fixture {
 
     /// Waits for the run of a plan's line.
     async fn run(&self, program: &Program, line: &str) -> Value {
-        eventually(&format!("a run of {}", program.name), PATIENCE, || async {
+        eventually(&format!("a run of {}", program.name), DEADLINE, || async {
             let (_, body) = self.api(&format!("/runs?sha={}", revision(line))).await;
             body["runs"].get(0).cloned()
         })
@@ -148,7 +148,7 @@ impl Fixture {
 
     async fn verdict(&self, program: &Program, line: &str) -> Value {
         let path = format!("/commits/{}/verdict?wait=10s", revision(line));
-        eventually(&format!("the verdict on {}", program.name), PATIENCE, || async {
+        eventually(&format!("the verdict on {}", program.name), DEADLINE, || async {
             let (status, body) = self.api(&path).await;
             (status == 200).then_some(body)
         })

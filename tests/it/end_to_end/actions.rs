@@ -1,7 +1,7 @@
 //! Verdicts without any sent span. After the installation, the service reads GitHub's own workflow
 //! runs as the baseline, and judges the next pull request.
 
-use super::{Database, Fixture, PATIENCE, REPO, on_both};
+use super::{DEADLINE, Database, Fixture, REPO, on_both};
 use crate::fake_github::Side;
 use crate::fake_github::actions::WorkflowRun;
 use crate::service::{Service, WEBHOOK_SECRET};
@@ -145,7 +145,7 @@ async fn fork_run_joins_pull_request_once_jobs_complete(database: Database) {
     fixture.fake.workflow_run(REPO, run.clone());
     let payload = webhooks::workflow_run("completed", &fixture.repository, &run);
     fixture.deliver(&service, &delivery("workflow_run", &payload, WEBHOOK_SECRET)).await;
-    eventually("the request for the jobs", PATIENCE, || async {
+    eventually("the request for the jobs", DEADLINE, || async {
         (fixture.fake.count_of("actions/list-jobs-for-workflow-run-attempt") > 0).then_some(())
     })
     .await;

@@ -12,7 +12,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::actions::ci;
-use super::{Database, Fixture, PATIENCE, REPO, on_both};
+use super::{DEADLINE, Database, Fixture, REPO, on_both};
 use crate::fake_github::actions::WorkflowRun;
 use crate::fake_github::state::PullRequest;
 use crate::service::{Service, WEBHOOK_SECRET};
@@ -81,7 +81,7 @@ async fn ends(fixture: &Fixture, service: &Service, run: &WorkflowRun) {
 
 /// Waits until the only run has a stage, and returns the run.
 async fn run_with(fixture: &Fixture, service: &Service, stage: &str) -> Value {
-    eventually(&format!("a run with {stage}"), PATIENCE, || async {
+    eventually(&format!("a run with {stage}"), DEADLINE, || async {
         let (_, listed) = fixture.api(service, "/runs").await;
         let runs = listed["runs"].as_array().expect("runs").clone();
         assert!(runs.len() <= 1, "one run: {runs:?}");
@@ -186,7 +186,7 @@ async fn adversarial_fork_artifacts_are_refused_and_run_measured(database: Datab
     );
     let text = measured.to_string();
     assert!(
-        text.contains("What was sent contradicts GitHub")
+        text.contains("contradicts GitHub: it lies outside of the job's time")
             && !paths(&measured).iter().any(|p| p.contains("evil")),
         "{text}"
     );

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Database, Fixture, PATIENCE, REPO, on_both};
+use super::{DEADLINE, Database, Fixture, REPO, on_both};
 use crate::fake_github::state::{CheckRun, PullRequest};
 use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds, rfc3339};
@@ -41,7 +41,7 @@ pub(super) async fn press(fixture: &Fixture, service: &Service, check: &CheckRun
 }
 
 pub(super) async fn wait_for_conclusion(fixture: &Fixture, head: &str, conclusion: &str) -> CheckRun {
-    eventually(&format!("a check that is {conclusion}"), PATIENCE, || async {
+    eventually(&format!("a check that is {conclusion}"), DEADLINE, || async {
         fixture.checks(head).into_iter().next_back().filter(|c| c.conclusion.as_deref() == Some(conclusion))
     })
     .await
@@ -154,7 +154,7 @@ async fn check_reevaluates_on_button_and_suite_request(database: Database) {
     press(&fixture, &service, &check, "reevaluate", "ada").await;
     let completed = |count| {
         let (fixture, head) = (&fixture, &head);
-        eventually("the next check run", PATIENCE, move || async move {
+        eventually("the next check run", DEADLINE, move || async move {
             let checks = fixture.checks(head);
             let all = checks.len() == count && checks.iter().all(|check| check.status == "completed");
             all.then_some(())

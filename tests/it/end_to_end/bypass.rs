@@ -2,7 +2,7 @@
 //! makes a verdict milder.
 
 use super::actions::{PAST, add_history, ci, finish_run, install};
-use super::{Database, Fixture, PATIENCE, REPO, on_both};
+use super::{DEADLINE, Database, Fixture, REPO, on_both};
 use crate::fake_github::state::PullRequest;
 use crate::service::WEBHOOK_SECRET;
 use crate::time::{eventually, now_seconds};
@@ -29,7 +29,7 @@ async fn second_pull_request_with_same_head_keeps_verdict(database: Database) {
     fixture.deliver(&service, &delivery("pull_request", &opened, WEBHOOK_SECRET)).await;
     let again = webhooks::check_suite_rerequested(&fixture.repository, &second);
     fixture.deliver(&service, &delivery("check_suite", &again, WEBHOOK_SECRET)).await;
-    let newest = eventually("the next evaluation", PATIENCE, || async {
+    let newest = eventually("the next evaluation", DEADLINE, || async {
         fixture.checks(&second).into_iter().nth(1).filter(|check| check.status == "completed")
     })
     .await;

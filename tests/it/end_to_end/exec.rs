@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Database, Fixture, PATIENCE, on_both};
+use super::{DEADLINE, Database, Fixture, on_both};
 use crate::service::run_cli;
 use crate::time::eventually;
 
@@ -146,7 +146,7 @@ async fn signal_reaches_command_and_exit_code_is_kept() {
         .stdin(Stdio::null())
         .spawn()
         .expect("the binary runs");
-    eventually("the command to begin", PATIENCE, || async { ready.exists().then_some(()) }).await;
+    eventually("the command to begin", DEADLINE, || async { ready.exists().then_some(()) }).await;
     let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status();
     assert!(kill.expect("a shell").success());
     assert_eq!(child.wait().expect("a child").code(), Some(7));

@@ -1,7 +1,7 @@
 //! A GitHub that limits, fails and stops answering. Every check still ends, and no installation is
 //! written to while GitHub asked to wait.
 
-use super::{Database, Fixture, PATIENCE, REPO, on_both};
+use super::{DEADLINE, Database, Fixture, REPO, on_both};
 use crate::fake_github::storm::StormParameters;
 use crate::fake_github::{Fault, Matcher, Side};
 use crate::time::eventually;
@@ -43,7 +43,7 @@ async fn fault_at_any_call_leaves_one_check(database: Database) {
         fixture.push(&service, &Fixture::slowed(number, &head, 10)).await;
         fixture.deliver(&service, &fixture.pull_request("opened", number, &head)).await;
         fixture.concluded(&head).await;
-        eventually("the comment", PATIENCE, || async {
+        eventually("the comment", DEADLINE, || async {
             fixture.fake.comments(REPO, number).first().map(|_| ())
         })
         .await;
@@ -65,7 +65,7 @@ async fn no_write_while_github_asks_to_wait() {
     fixture.fake.fault(Matcher::on("PATCH", "/check-runs/"), Fault::SecondaryLimit);
     fixture.push(&service, &Fixture::slowed(1, &head, 10)).await;
     fixture.deliver(&service, &fixture.pull_request("opened", 1, &head)).await;
-    let warning = eventually("the task to be postponed", PATIENCE, || async {
+    let warning = eventually("the task to be postponed", DEADLINE, || async {
         service.log().into_iter().find(|line| line.contains("publish_comparison") && line.contains("put off"))
     })
     .await;
@@ -95,7 +95,7 @@ async fn outage_ends_with_every_check_concluded(database: Database) {
         fixture.deliver(&service, &fixture.pull_request("opened", number, head)).await;
     }
     let calls = fixture.fake.requests().len();
-    eventually("calls that fail", PATIENCE, || async {
+    eventually("calls that fail", DEADLINE, || async {
         (fixture.fake.requests().len() >= calls + 8).then_some(())
     })
     .await;
@@ -103,7 +103,7 @@ async fn outage_ends_with_every_check_concluded(database: Database) {
     fixture.fake.set_storm(None);
     for (number, head) in (1..).zip(&heads) {
         fixture.concluded(head).await;
-        eventually("the comment", PATIENCE, || async {
+        eventually("the comment", DEADLINE, || async {
             fixture.fake.comments(REPO, number).first().map(|_| ())
         })
         .await;

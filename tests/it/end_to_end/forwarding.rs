@@ -4,7 +4,7 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::{Database, Fixture, PATIENCE, on_both};
+use super::{DEADLINE, Database, Fixture, on_both};
 use crate::endpoint::{Behaviour, Endpoint};
 use crate::pipeline::{Run, text};
 use crate::service::{Builder, Service};
@@ -22,7 +22,7 @@ fn forwarding(fixture: &Fixture, endpoint: &Endpoint) -> Builder {
 async fn wait_for_outcome(fixture: &Fixture, service: &Service, outcome: &str, spans: usize) {
     let wanted =
         format!("pacegate_forwarded_spans_total{{kind=\"otlp_http\",outcome=\"{outcome}\"}} {spans}\n");
-    eventually(&wanted, PATIENCE, || async {
+    eventually(&wanted, DEADLINE, || async {
         let metrics = fixture.client.get(format!("{}/metrics", service.url())).send().await.ok()?;
         metrics.text().await.ok()?.contains(&wanted).then_some(())
     })
@@ -110,7 +110,7 @@ async fn refused_spans_are_dropped_busy_endpoint_is_retried(database: Database) 
     assert_eq!(endpoint.request_count(), 1, "a refusal is not sent again");
     endpoint.set(Behaviour::Answers(StatusCode::SERVICE_UNAVAILABLE));
     fixture.push(&service, &run(2).request()).await;
-    eventually("a second attempt", PATIENCE, || async { (endpoint.request_count() >= 3).then_some(()) })
+    eventually("a second attempt", DEADLINE, || async { (endpoint.request_count() >= 3).then_some(()) })
         .await;
     fixture.push(&service, &run(3).request()).await;
     endpoint.set(Behaviour::Accepts);
@@ -141,7 +141,7 @@ async fn graceful_stop_forwards_waiting_spans(database: Database) {
     let endpoint = Endpoint::start(Behaviour::Answers(StatusCode::SERVICE_UNAVAILABLE)).await;
     let service = forwarding(&fixture, &endpoint).start().await;
     fixture.push(&service, &run(1).request()).await;
-    eventually("an attempt", PATIENCE, || async { (endpoint.request_count() > 0).then_some(()) }).await;
+    eventually("an attempt", DEADLINE, || async { (endpoint.request_count() > 0).then_some(()) }).await;
     fixture.push(&service, &run(2).request()).await;
     endpoint.set(Behaviour::Accepts);
     service.terminate().await;

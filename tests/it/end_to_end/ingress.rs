@@ -212,10 +212,10 @@ async fn odd_values_are_clamped_and_noted(database: Database) {
     let run = &runs["runs"][0];
     let notes = run["notes"].to_string();
     for part in [
-        "ended before beginning",
-        "circle of parents",
-        "no parent beside the root",
-        "never came",
+        "ended before the start",
+        "cycle of parents",
+        "had no parent, although",
+        "did not arrive",
         "64 levels",
     ] {
         assert!(notes.contains(part), "{part} in {notes}");
@@ -288,7 +288,7 @@ async fn late_spans_join_the_same_run(database: Database) {
     for _ in 0..2 {
         fixture.push(&service, &json!({ "resourceSpans": [run.group(&late)] })).await;
     }
-    crate::time::eventually("the late stages", super::PATIENCE, || async {
+    crate::time::eventually("the late stages", super::DEADLINE, || async {
         (stages().await == before + late.len()).then_some(())
     })
     .await;

@@ -1,7 +1,7 @@
 //! SIGKILL in every step of publishing: after a restart GitHub shows the same as without the kill.
 //! A graceful stop loses no request that was answered.
 
-use super::{Database, Fixture, PATIENCE, REPO, on_both};
+use super::{DEADLINE, Database, Fixture, REPO, on_both};
 use crate::fake_github::Side;
 use crate::time::eventually;
 use crate::webhooks::sha;
@@ -40,7 +40,7 @@ async fn kill_at_any_publishing_step_changes_no_result(database: Database) {
             let first = sha(&format!("before {number}"));
             fixture.push(&service, &Fixture::slowed(number, &first, 20)).await;
             fixture.deliver(&service, &fixture.pull_request(action, number, &first)).await;
-            eventually("the first comment", PATIENCE, || async {
+            eventually("the first comment", DEADLINE, || async {
                 fixture.fake.comments(REPO, number).first().map(|_| ())
             })
             .await;
@@ -61,7 +61,7 @@ async fn kill_at_any_publishing_step_changes_no_result(database: Database) {
             service = fixture.builder.start().await;
         }
         let check = fixture.concluded(&head).await;
-        let comment = eventually("the comment", PATIENCE, || async {
+        let comment = eventually("the comment", DEADLINE, || async {
             fixture.fake.comments(REPO, number).first().cloned()
         })
         .await;
@@ -116,7 +116,7 @@ async fn graceful_stop_loses_no_answered_request(database: Database) {
     }
     assert!(accepted >= 8, "{accepted} requests were answered");
     let service = fixture.builder.start().await;
-    eventually("every answered run", PATIENCE, || async {
+    eventually("every answered run", DEADLINE, || async {
         let text =
             fixture.client.get(format!("{}/metrics", service.url())).send().await.ok()?.text().await.ok()?;
         text.contains("pacegate_open_jobs 0\n").then_some(())

@@ -16,7 +16,7 @@ async fn two_slowed_pushes_yield_confirmed_regression(database: Database) {
 
     let first = sha("first push");
     fixture.deliver(&service, &fixture.pull_request("opened", 7, &first)).await;
-    crate::time::eventually("the check in progress", super::PATIENCE, || async {
+    crate::time::eventually("the check in progress", super::DEADLINE, || async {
         fixture.checks(&first).first().map(|check| assert_eq!(check.status, "in_progress"))
     })
     .await;
@@ -172,7 +172,7 @@ async fn rerequest_starts_a_new_evaluation(database: Database) {
     let again = delivery("check_run", &again, WEBHOOK_SECRET);
     fixture.deliver(&service, &again).await;
     fixture.deliver(&service, &again).await;
-    crate::time::eventually("the second check run", super::PATIENCE, || async {
+    crate::time::eventually("the second check run", super::DEADLINE, || async {
         let checks = fixture.checks(&head);
         (checks.len() == 2 && checks.iter().all(|check| check.status == "completed")).then_some(())
     })

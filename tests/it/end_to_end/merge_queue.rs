@@ -2,7 +2,7 @@
 //! baseline.
 
 use super::buttons::{press, regressed, wait_for_conclusion};
-use super::{Database, Fixture, HISTORY, PATIENCE, REPO, on_both};
+use super::{DEADLINE, Database, Fixture, HISTORY, REPO, on_both};
 use crate::pipeline::Run;
 use crate::service::WEBHOOK_SECRET;
 use crate::time::{eventually, now_seconds};
@@ -27,7 +27,7 @@ async fn group_is_judged_and_becomes_baseline(database: Database) {
     fixture.deliver(&service, &delivery("push", &merged, WEBHOOK_SECRET)).await;
     let destroyed = webhooks::merge_group("destroyed", &fixture.repository, &group, &base);
     fixture.deliver(&service, &delivery("merge_group", &destroyed, WEBHOOK_SECRET)).await;
-    eventually("the group's run on main", PATIENCE, || async {
+    eventually("the group's run on main", DEADLINE, || async {
         let (_, runs) = fixture.api(&service, &format!("/runs?sha={group}")).await;
         (runs["runs"][0]["lineage"]["name"] == "main").then_some(())
     })
@@ -63,7 +63,7 @@ async fn acceptance_in_pull_request_applies_to_its_group(database: Database) {
     assert_eq!(check.conclusion.as_deref(), Some("success"), "{:?} {:?}", check.title, check.summary);
     // A decision on the group's own check has no effect: the check belongs to no pull request.
     press(&fixture, &service, &check, "accept", "ada").await;
-    eventually("the log line about it", PATIENCE, || async {
+    eventually("the log line about it", DEADLINE, || async {
         service.log().iter().any(|line| line.contains("only a pull request's change")).then_some(())
     })
     .await;

@@ -1,7 +1,7 @@
-//! Deliveries that never came. The service asks GitHub to redeliver them, and reads from GitHub's
+//! Lost deliveries. The service asks GitHub to redeliver them, and reads from GitHub's
 //! lists what the events would have reported.
 
-use super::{Database, Fixture, PATIENCE, REPO, on_both};
+use super::{DEADLINE, Database, Fixture, REPO, on_both};
 use crate::fake_github::state::PullRequest;
 use crate::service::Service;
 use crate::time::{eventually, now_seconds};
@@ -37,16 +37,16 @@ async fn missed_delivery_is_requested_again_once(database: Database) {
     service.terminate().await;
 
     let service = start(&mut fixture).await;
-    eventually("the request to send it again", PATIENCE, || async {
+    eventually("the request to send it again", DEADLINE, || async {
         (!fixture.fake.redelivery_requests().is_empty()).then_some(())
     })
     .await;
     // GitHub redelivers with the same guid.
     fixture.deliver(&service, &lost).await;
     fixture.fake.add_delivery_attempt(&lost.id, "pull_request", now_seconds(), 202);
-    eventually("its check", PATIENCE, || async { fixture.checks(&head).first().map(|_| ()) }).await;
+    eventually("its check", DEADLINE, || async { fixture.checks(&head).first().map(|_| ()) }).await;
     let sweeps = fixture.fake.count_of("apps/list-webhook-deliveries");
-    eventually("two more sweeps", PATIENCE, || async {
+    eventually("two more sweeps", DEADLINE, || async {
         (fixture.fake.count_of("apps/list-webhook-deliveries") >= sweeps + 2).then_some(())
     })
     .await;
@@ -62,7 +62,7 @@ async fn pull_requests_without_delivery_are_found(database: Database) {
     fixture.push_history(&service).await;
     let known = sha("told");
     fixture.deliver(&service, &fixture.pull_request("opened", 1, &known)).await;
-    eventually("its check", PATIENCE, || async { fixture.checks(&known).first().map(|_| ()) }).await;
+    eventually("its check", DEADLINE, || async { fixture.checks(&known).first().map(|_| ()) }).await;
     // Pushed, opened and closed without any delivery.
     let (moved, opened) = (sha("moved on"), sha("opened unheard"));
     fixture.push(&service, &Fixture::slowed(1, &moved, 10)).await;
@@ -71,13 +71,13 @@ async fn pull_requests_without_delivery_are_found(database: Database) {
     fixture.fake.pull_request(REPO, PullRequest::new(2, REPO, &opened));
     for (number, head) in [(1, &moved), (2, &opened)] {
         fixture.concluded(head).await;
-        eventually("the comment", PATIENCE, || async {
+        eventually("the comment", DEADLINE, || async {
             fixture.fake.comments(REPO, number).first().map(|_| ())
         })
         .await;
     }
     fixture.fake.pull_request(REPO, PullRequest { open: false, ..PullRequest::new(2, REPO, &opened) });
-    eventually("the closed pull request to be read", PATIENCE, || async {
+    eventually("the closed pull request to be read", DEADLINE, || async {
         let asked = |r: &crate::fake_github::state::Recorded| r.path.ends_with("/pulls/2");
         let calls = fixture.fake.requests().iter().filter(|r| asked(r)).count();
         (calls >= 2).then_some(())
@@ -86,7 +86,7 @@ async fn pull_requests_without_delivery_are_found(database: Database) {
     // An unchanged state costs one list request that does not count against the limit, and nothing
     // else.
     let calls = fixture.fake.requests().len();
-    eventually("a list that did not change", PATIENCE, || async {
+    eventually("a list that did not change", DEADLINE, || async {
         let later = fixture.fake.requests().split_off(calls);
         let lists: Vec<_> = later.iter().filter(|r| r.path.ends_with("/pulls")).collect();
         (lists.len() >= 3 && lists.last()?.status == Some(304)).then_some(())

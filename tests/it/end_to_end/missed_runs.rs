@@ -2,7 +2,7 @@
 //! an installation without the permission to read runs.
 
 use super::actions::{PAST, add_history, ci, install};
-use super::{Database, Fixture, PATIENCE, REPO, on_both};
+use super::{DEADLINE, Database, Fixture, REPO, on_both};
 use crate::fake_github::Side;
 use crate::fake_github::actions::WorkflowRun;
 use crate::fake_github::state::PullRequest;
@@ -46,7 +46,7 @@ async fn pull_request_open_at_installation_gets_verdict(database: Database) {
     fixture.fake.workflow_run(REPO, finished_run(3_001, &head, 40));
     let service = fixture.builder.start().await;
     install(&fixture, &service).await;
-    eventually("the verdict with all of the history", PATIENCE, || async {
+    eventually("the verdict with all of the history", DEADLINE, || async {
         let title = fixture.checks(&head).first()?.title.clone()?;
         let (_, verdict) = fixture.api(&service, &format!("/commits/{head}/verdict")).await;
         (title.contains("npm test") && verdict["baseline"]["runs"] == PAST).then_some(())
@@ -76,7 +76,7 @@ async fn runs_with_missed_end_are_found(database: Database) {
             fixture.fake.workflow_run(REPO, in_progress(&run));
             deliver_run_event(&fixture, &service, "in_progress", &run).await;
         }
-        eventually("its check", PATIENCE, || async { fixture.checks(head).first().map(|_| ()) }).await;
+        eventually("its check", DEADLINE, || async { fixture.checks(head).first().map(|_| ()) }).await;
         assert_eq!(fixture.checks(head)[0].conclusion, None);
         fixture.fake.workflow_run(REPO, run);
         fixture.concluded(head).await;
@@ -85,14 +85,14 @@ async fn runs_with_missed_end_are_found(database: Database) {
     }
     // No check waits any more, so no requests follow.
     let lists = fixture.fake.requests().len();
-    eventually("two more rounds", PATIENCE, || async {
+    eventually("two more rounds", DEADLINE, || async {
         let later = fixture.fake.requests().split_off(lists);
         (later.iter().filter(|r| r.path.ends_with("/pulls")).count() >= 3).then_some(())
     })
     .await;
     let asked = (run_list_requests(&fixture, &begun), run_list_requests(&fixture, &unheard));
     let pulls = fixture.fake.requests().len();
-    eventually("another round", PATIENCE, || async {
+    eventually("another round", DEADLINE, || async {
         let later = fixture.fake.requests().split_off(pulls);
         (later.iter().filter(|r| r.path.ends_with("/pulls")).count() >= 2).then_some(())
     })
@@ -112,7 +112,7 @@ async fn check_waits_for_a_run_without_delivery(database: Database) {
     fixture.fake.workflow_run(REPO, in_progress(&run));
     fixture.push(&service, &Fixture::slowed(7, &head, 10)).await;
     fixture.deliver(&service, &fixture.pull_request("opened", 7, &head)).await;
-    eventually("the check to wait for the run", PATIENCE, || async {
+    eventually("the check to wait for the run", DEADLINE, || async {
         let check = fixture.checks(&head).first()?.clone();
         assert_eq!(check.conclusion, None, "{:?}", check.title);
         check.title?.contains("CI").then_some(())
@@ -127,7 +127,7 @@ async fn check_waits_for_a_run_without_delivery(database: Database) {
     // After the conclusion, later spans change the check without requests for runs.
     let asked = run_list_requests(&fixture, &head);
     fixture.push(&service, &Fixture::slowed(7, &head, 5)).await;
-    eventually("the check with the second trace", PATIENCE, || async {
+    eventually("the check with the second trace", DEADLINE, || async {
         (fixture.checks(&head)[0].writes > first.writes).then_some(())
     })
     .await;

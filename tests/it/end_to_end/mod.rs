@@ -44,7 +44,7 @@ use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, Delivery, delivery};
 
 /// The longest wait before a test fails. It measures nothing.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 /// Runs of main before the pull request.
 pub(crate) const HISTORY: u32 = 30;
 pub(crate) const REPO: &str = "acme/my-app";
@@ -154,7 +154,7 @@ impl Fixture {
 
     /// Waits until at least `count` runs are stored.
     pub(crate) async fn wait_for_runs(&self, service: &Service, count: usize) {
-        eventually(&format!("{count} runs"), PATIENCE, || async {
+        eventually(&format!("{count} runs"), DEADLINE, || async {
             let (_, body) = self.api(service, "/runs").await;
             (body["runs"].as_array().map_or(0, Vec::len) >= count).then_some(())
         })
@@ -180,7 +180,7 @@ impl Fixture {
 
     /// Waits until a head has a concluded check run, and returns it.
     pub(crate) async fn concluded(&self, sha: &str) -> CheckRun {
-        eventually("a concluded check", PATIENCE, || async {
+        eventually("a concluded check", DEADLINE, || async {
             self.checks(sha).into_iter().find(|check| check.status == "completed")
         })
         .await
@@ -189,7 +189,7 @@ impl Fixture {
     /// Waits until no task is due. `open` tasks that are not due yet may remain.
     pub(crate) async fn wait_until_idle(&self, service: &Service, open: usize) {
         let wanted = format!("pacegate_open_jobs {open}\n");
-        eventually("no task left", PATIENCE, || async {
+        eventually("no task left", DEADLINE, || async {
             let text =
                 self.client.get(format!("{}/metrics", service.url())).send().await.ok()?.text().await.ok()?;
             assert!(text.contains("pacegate_dead_jobs 0\n"), "a task is dead:\n{text}");

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Database, HISTORY, PATIENCE, REPO, create_token, on_both};
+use super::{DEADLINE, Database, HISTORY, REPO, create_token, on_both};
 use crate::pipeline::{Run, history, text};
 use crate::service::Service;
 use crate::time::{eventually, now_seconds};
@@ -33,7 +33,7 @@ async fn local_mode_shows_what_would_be_posted(database: Database) {
     let (first, second) = (sha("local first"), sha("local second"));
     let adversarial = "<script>alert(1)</script>";
     for (head, minutes) in [(&first, 30), (&second, 10)] {
-        eventually("the runs before", PATIENCE, || async {
+        eventually("the runs before", DEADLINE, || async {
             (get(&format!("/{REPO}")).await.1.matches("/runs/").count() >= HISTORY as usize).then_some(())
         })
         .await;

@@ -1,8 +1,8 @@
-//! Reruns of suspicious jobs, if the policy wants them: once, and the second sample decides the
+//! Reruns of jobs with a suspicion, if the policy allows them: once, and the second sample decides the
 //! verdict.
 
 use super::actions::{PAST, add_history, ci, finish_run, install};
-use super::{Database, Fixture, PATIENCE, REPO, on_both};
+use super::{DEADLINE, Database, Fixture, REPO, on_both};
 use crate::fake_github::state::permissions;
 use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::{eventually, now_seconds};
@@ -31,7 +31,7 @@ async fn suspicious_job_reruns_once_and_decides_verdict(database: Database) {
     });
     let service = fixture.builder.start().await;
     let head = suspected(&fixture, &service, "mode: gate\nconfirm: {rerun: true}\n").await;
-    eventually("the rerun", PATIENCE, || async { (!fixture.fake.reruns().is_empty()).then_some(()) }).await;
+    eventually("the rerun", DEADLINE, || async { (!fixture.fake.reruns().is_empty()).then_some(()) }).await;
     // The second job of the run is `test`.
     assert_eq!(fixture.fake.reruns(), [300_102]);
 
@@ -42,7 +42,7 @@ async fn suspicious_job_reruns_once_and_decides_verdict(database: Database) {
     fixture.fake.workflow_run(REPO, again.clone());
     let payload = webhooks::workflow_run("completed", &fixture.repository, &again);
     fixture.deliver(&service, &delivery("workflow_run", &payload, WEBHOOK_SECRET)).await;
-    let check = eventually("the verdict", PATIENCE, || async {
+    let check = eventually("the verdict", DEADLINE, || async {
         fixture.checks(&head).into_iter().find(|check| check.conclusion.as_deref() == Some("failure"))
     })
     .await;
@@ -75,7 +75,7 @@ async fn no_rerun_beyond_policy_or_without_permission(database: Database) {
     fixture.deliver(&service, &fixture.pull_request("opened", 8, &head)).await;
     finish_run(&fixture, &service, 3_002, &head, 10, 40).await;
     fixture.concluded(&head).await;
-    eventually("the log line about it", PATIENCE, || async {
+    eventually("the log line about it", DEADLINE, || async {
         service.log().iter().any(|line| line.contains("can't be run again")).then_some(())
     })
     .await;

@@ -1,7 +1,7 @@
 //! Raw traces that no policy keeps are deleted after the first days. Both sides of a reported
 //! comparison stay. For all other runs everything but the trace stays.
 
-use super::{Database, Fixture, HISTORY, PATIENCE, on_both};
+use super::{DEADLINE, Database, Fixture, HISTORY, on_both};
 use crate::time::eventually;
 use crate::webhooks::sha;
 
@@ -35,7 +35,7 @@ async fn reported_comparison_keeps_both_sides_after_cleanup(database: Database) 
         }
         kept
     };
-    let runs = eventually("the sweep", PATIENCE, || async {
+    let runs = eventually("the sweep", DEADLINE, || async {
         let runs = of_runs().await;
         let dropped = runs.iter().filter(|(_, _, trace)| trace["kept"] == false).count();
         (dropped == HISTORY as usize - 1).then_some(runs)

@@ -7,7 +7,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use tempfile::TempDir;
 
-use super::PATIENCE;
+use super::DEADLINE;
 use crate::fake_github::app::WEBHOOK_SECRET;
 use crate::fake_github::state::{Installation, Repository};
 use crate::fake_github::{FakeGitHub, Fault, Matcher};
@@ -122,7 +122,7 @@ async fn setup_from_empty_folder_ends_with_green_doctor() {
     operator.fake.repository(99, repository.clone());
     let created =
         delivery("installation", &webhooks::installation("created", 99, &[&repository]), WEBHOOK_SECRET);
-    eventually("the service to take deliveries", PATIENCE, || async {
+    eventually("the service to take deliveries", DEADLINE, || async {
         let answer = created.to(&operator.browser, &service.url()).send().await.ok()?;
         (answer.status() == 202).then_some(())
     })
@@ -184,7 +184,7 @@ async fn setup_refuses_wrong_codes_browsers_and_states() {
     assert_eq!(operator.come_back(&back, &cookie).await.0, 502);
     assert_eq!(operator.come_back(&back, &cookie).await.0, 200);
     assert_eq!(operator.fake.count_of("apps/create-from-manifest"), 2);
-    eventually("the first state to become invalid", PATIENCE, || async {
+    eventually("the first state to become invalid", DEADLINE, || async {
         let answer = operator.browser.get(&back).header("cookie", &cookie).send().await.ok()?;
         (answer.status() == 404).then_some(())
     })

@@ -18,7 +18,7 @@ const PULL_REQUESTS: u64 = 60;
 const HEADS: u64 = 200;
 const DELIVERIES: usize = 2000;
 /// The longest wait before the test fails. The test ends long before.
-const PATIENCE: Duration = Duration::from_mins(3);
+const DEADLINE: Duration = Duration::from_mins(3);
 /// Repositories, each with an installation of its own.
 const REPOSITORIES: [&str; 4] = [REPO, "acme-2/my-app", "acme-3/my-app", "acme-4/my-app"];
 
@@ -152,7 +152,7 @@ async fn storm_ends_with_one_concluded_check_per_head(database: Database) {
     let (before, after) = deliveries.split_at(DELIVERIES / 2);
     send_from_many(&fixture, &service, before).await;
     // In the middle: some checks exist, most do not yet.
-    eventually("the first checks", PATIENCE, || async {
+    eventually("the first checks", DEADLINE, || async {
         (fixture.fake.check_runs().len() >= 40).then_some(())
     })
     .await;
@@ -168,14 +168,14 @@ async fn storm_ends_with_one_concluded_check_per_head(database: Database) {
     send_from_many(&fixture, &service, after).await;
 
     let wanted = usize::try_from(HEADS).expect("small");
-    eventually("every check to be concluded", PATIENCE, || async {
+    eventually("every check to be concluded", DEADLINE, || async {
         let concluded = fixture.fake.check_runs().iter().filter(|check| check.status == "completed").count();
         (concluded >= wanted).then_some(())
     })
     .await;
     let met = fixture.fake.set_storm(None);
     assert!(met.len() == 5 && met.values().sum::<usize>() > 50, "the storm caused too few faults: {met:?}");
-    eventually("no task left", PATIENCE, || async {
+    eventually("no task left", DEADLINE, || async {
         let url = format!("{}/metrics", service.url());
         let text = fixture.client.get(url).send().await.ok()?.text().await.ok()?;
         assert!(text.contains("pacegate_dead_jobs 0\n"), "a task is dead:\n{text}");

@@ -14,7 +14,7 @@ use super::{Outcome, Store, at, repo_name, sha, store_test};
 use crate::time::eventually;
 
 const DAY: i64 = 24 * 3_600;
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 fn run_id(n: u8) -> RunId {
     RunId(format!("r{n}"))
@@ -116,7 +116,7 @@ store_test!(sweep_continues_and_drops_unkept_traces, async |store: &Store| -> Ou
     let stop = CancellationToken::new();
     let running = tokio::spawn(run_tasks(bench.work.clone(), 1, stop.clone()));
     let left = async |n| Ok::<_, StoreError>(bench.work.traces.get(repo, trace(n)).await?.is_some());
-    eventually("the sweep", PATIENCE, || async {
+    eventually("the sweep", DEADLINE, || async {
         let gone = kept(store, repo, 1).await.ok()?.is_dropped && kept(store, repo, 5).await.ok()?.is_dropped;
         (gone && !left(5).await.ok()?).then_some(())
     })

@@ -1,5 +1,5 @@
 //! The result of a comparison: verdicts, and the numbers and facts that they rest on. `gate/`
-//! makes it, the store keeps it, `report/` words and shows it. It contains no sentence.
+//! computes it, the store keeps it, `report/` formats it. It contains no text for readers.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use super::structure::StructuralChange;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageVerdict {
-    /// No change that evidence and floors together support.
+    /// No change with enough evidence that also exceeds the policy's floors.
     Pass,
     /// Slower in too few samples, or against too short a baseline. Never blocks.
     Suspect,
@@ -197,7 +197,7 @@ pub struct StageComparison {
     /// A decision that covers this finding, which then does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
-    /// The facts on which the verdict rests, in the order in which they are worded.
+    /// The facts on which the verdict rests, in the order in which they are shown.
     #[serde(deserialize_with = "stage_facts")]
     pub reason: Vec<StageFact>,
     pub location: Option<Location>,
@@ -283,7 +283,7 @@ pub struct RunComparison {
     /// How many runs of the change were judged together.
     pub candidate_runs: usize,
     pub baseline: BaselineSummary,
-    /// How many times slower than usual the runner was; none without a baseline.
+    /// Runner speed: how many times as long as usual everything took; none without a baseline.
     pub runner_factor: Option<f64>,
     pub wall_clock: WallClock,
     /// Every stage: findings first, then by path.
@@ -300,7 +300,7 @@ pub struct RunComparison {
 }
 
 impl RunComparison {
-    /// Whether a job of the newest run sent what can't be true by GitHub's own times.
+    /// Whether the data of a job of the newest run contradicts GitHub's own times.
     #[must_use]
     pub fn contradicts_github(&self) -> bool {
         self.notes.iter().any(Note::contradicts_github)

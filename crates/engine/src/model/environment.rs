@@ -1,9 +1,9 @@
-//! The class of machine a run used. Durations are compared within one class only. The machine's name
-//! is not part of it, because every hosted runner gets a new one.
+//! The class of runner that a run used. Durations are compared within one class only. The runner's name
+//! is not part of it, because every hosted runner has a new name.
 
 use serde::{Deserialize, Serialize};
 
-/// The kind of machine a run used, as far as its spans name it.
+/// The kind of runner that a run used, as far as its spans name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct RunnerClass {
     /// `os.type`, such as `linux`.

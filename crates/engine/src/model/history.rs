@@ -52,7 +52,7 @@ pub struct AcceptedChange {
 pub enum ChangeKind {
     /// From one run to the next.
     Step,
-    /// Little by little.
+    /// Slowly, over many runs.
     Drift,
 }
 

@@ -1,4 +1,4 @@
-//! Notes on a run or a comparison, besides durations and verdicts, as facts. `report` words them. Every
+//! Notes on a run or a comparison, besides durations and verdicts, as facts. `report` formats them. Every
 //! note has a variant here: no other text is stored.
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ const STORED_CONTRADICTION: &str = "What was sent contradicts GitHub:";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Note {
-    /// Spans of a trace were put right.
+    /// Invalid spans of a trace were corrected.
     Repaired {
         repair: Repair,
         spans: usize,
@@ -76,7 +76,7 @@ pub enum Note {
         jobs: usize,
         kept: usize,
     },
-    /// Jobs that this attempt took over from an earlier one.
+    /// Jobs that ran in an earlier attempt only.
     JobsOfEarlierAttempt {
         jobs: usize,
     },
@@ -125,7 +125,7 @@ pub enum Note {
     ArtifactsUnreadable {
         problem: String,
     },
-    /// Further notes on what jobs sent.
+    /// Further notes on the data of jobs.
     MoreJobNotes {
         notes: usize,
     },
@@ -139,7 +139,7 @@ pub enum Note {
         stage: String,
         took_s: f64,
         usual_s: f64,
-        /// Further waits that were.
+        /// Number of further unusually long waits.
         more: usize,
     },
     StagesIgnored {
@@ -149,7 +149,7 @@ pub enum Note {
     MoreChanges {
         changes: usize,
     },
-    /// A stage is materially slower than what was accepted or muted.
+    /// A stage is materially slower than the slowdown that was accepted or muted.
     DecisionOutgrown {
         /// Empty when it has no name.
         stage: String,
@@ -158,7 +158,7 @@ pub enum Note {
         decided: Option<Extent>,
         now: Option<Extent>,
     },
-    /// The base commit was not measured; the newest comparable run stands in for it.
+    /// The base commit was not measured; the newest comparable run is used instead.
     BaseCommitUnmeasured {
         base: CommitSha,
         newest: CommitSha,
@@ -179,7 +179,7 @@ pub enum Note {
         pipeline: String,
         others: Vec<String>,
     },
-    /// A note that a version without facts stored.
+    /// Text that version 0.1.0 stored.
     #[serde(untagged)]
     Text(String),
 }
@@ -225,7 +225,7 @@ pub enum JobSpanProblem {
 }
 
 impl Note {
-    /// Whether a job of the newest run sent what can't be true by GitHub's own times.
+    /// Whether the data of a job of the newest run contradicts GitHub's own times.
     #[must_use]
     pub fn contradicts_github(&self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! Why a stage, an error or a run of the history was treated as it was, as facts. `report` words
+//! Why a stage, an error or a run of the history was treated as it was, as facts. `report` formats
 //! them. The numbers that a comparison has anyway are not repeated here.
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -47,7 +47,7 @@ pub enum StageFact {
     Renamed { from: String },
     /// It ran more often than usual.
     Repeated(Repetition),
-    /// A reason that a version without facts stored.
+    /// Text that version 0.1.0 stored.
     #[serde(untagged)]
     Text(String),
 }
@@ -58,7 +58,7 @@ pub struct FindingSummary {
     /// Samples that were judged together.
     pub samples: usize,
     pub confirmation: Confirmation,
-    /// How many times slower than usual the runner was, which the ratio leaves out.
+    /// Runner speed: how many times as long as usual everything took. The ratio is corrected for it.
     pub runner_factor: f64,
     /// The stage's rare slow mode, where it matters to the verdict.
     pub slow_mode: Option<SlowModeSummary>,
@@ -107,7 +107,7 @@ pub enum ErrorReason {
     OftenSeenOnce { share: f64 },
     /// There is no baseline.
     NoHistory,
-    /// A reason that a version without facts stored.
+    /// Text that version 0.1.0 stored.
     #[serde(untagged)]
     Text(String),
 }
@@ -118,7 +118,7 @@ pub enum ErrorReason {
 pub enum ExclusionReason {
     /// It is not a first attempt.
     Rerun,
-    /// The policy takes this many runs, and there are newer ones.
+    /// It is older than the newest runs that the policy allows.
     BeyondNewest {
         runs: usize,
     },
@@ -141,7 +141,7 @@ pub enum ExclusionReason {
     },
     Skipped,
     TimedOut,
-    /// A reason that a version without facts stored.
+    /// Text that version 0.1.0 stored.
     #[serde(untagged)]
     Text(String),
 }

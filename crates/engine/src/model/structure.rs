@@ -62,7 +62,7 @@ pub enum Change {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum RenameEvidence {
-    /// They stand at the same place among their siblings.
+    /// They have the same place among their siblings.
     SamePlace,
     /// Share of their parts' names that both have, 0 to 1.
     SharedParts { share: f64 },
@@ -70,7 +70,7 @@ pub enum RenameEvidence {
     SameTime { took_s: f64, usual_s: f64 },
     /// Similarity of their names, 0 to 1.
     SimilarNames { similarity: f64 },
-    /// A reason that a version without facts stored.
+    /// Text that version 0.1.0 stored.
     #[serde(untagged)]
     Text(String),
 }

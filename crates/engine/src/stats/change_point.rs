@@ -139,9 +139,9 @@ impl Search<'_> {
     /// The candidate with the largest p above the limit, else that with the smallest shift below
     /// the limit.
     fn weakest(&self, points: &[ChangePoint]) -> Option<usize> {
-        let chance = (0..points.len()).filter(|i| points[*i].p >= self.settings.max_p);
+        let insignificant = (0..points.len()).filter(|i| points[*i].p >= self.settings.max_p);
         let small = (0..points.len()).filter(|i| points[*i].shift().abs() < self.settings.min_shift);
-        chance
+        insignificant
             .max_by(|a, b| points[*a].p.total_cmp(&points[*b].p))
             .or_else(|| small.min_by(|a, b| points[*a].shift().abs().total_cmp(&points[*b].shift().abs())))
     }
@@ -162,13 +162,13 @@ impl Search<'_> {
         // The move may have left one side too short.
         let short = left.len().min(right.len()) < self.settings.min_points;
         // Where a slope fits better than a step, the series drifts and has no change point.
-        let chance = short || by_line(part) > by_step(part, left.len());
+        let insignificant = short || by_line(part) > by_step(part, left.len());
         let level = |part: &[f64]| median_of(part.iter().copied()).unwrap_or(0.0);
         ChangePoint {
             at,
             before: level(&self.series[from..at]),
             after: level(&self.series[at..to]),
-            p: if chance { 1.0 } else { p_value(left, right, 0, self.slow) },
+            p: if insignificant { 1.0 } else { p_value(left, right, 0, self.slow) },
         }
     }
 }

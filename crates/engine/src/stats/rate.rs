@@ -83,7 +83,7 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 /// Good-Turing's estimate of the probability that the next observation is of a new kind (Good 1953,
 /// Biometrika 40): the share of the observations whose kind was seen once. None without observations.
 #[must_use]
-pub fn unseen_chance(kinds_seen_once: usize, observations: usize) -> Option<f64> {
+pub fn unseen_probability(kinds_seen_once: usize, observations: usize) -> Option<f64> {
     (observations > 0).then(|| (count(kinds_seen_once) / count(observations)).min(1.0))
 }
 
@@ -143,9 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn unseen_chance_is_share_seen_once() {
-        assert_eq!(unseen_chance(0, 0), None);
-        assert_eq!(unseen_chance(13, 100), Some(0.13));
-        assert_eq!((unseen_chance(0, 9), unseen_chance(9, 3)), (Some(0.0), Some(1.0)));
+    fn unseen_probability_is_share_seen_once() {
+        assert_eq!(unseen_probability(0, 0), None);
+        assert_eq!(unseen_probability(13, 100), Some(0.13));
+        assert_eq!((unseen_probability(0, 9), unseen_probability(9, 3)), (Some(0.0), Some(1.0)));
     }
 }

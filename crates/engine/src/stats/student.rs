@@ -156,8 +156,8 @@ pub fn shrink(scales: &[f64], observed: &[f64], degrees: Degrees) -> Shrunk {
     let centre = median_in_place(&mut ln_variance.clone()).unwrap_or(0.0);
     let mut away: Vec<f64> = ln_variance.iter().map(|l| (l - centre).abs()).collect();
     let spread = MAD_TO_DEVIATION * median_in_place(&mut away).unwrap_or(0.0);
-    let by_chance = median_in_place(&mut sampling.clone()).unwrap_or(0.0);
-    let real = (spread * spread - by_chance).max(LEAST_SPREAD);
+    let from_sampling = median_in_place(&mut sampling.clone()).unwrap_or(0.0);
+    let real = (spread * spread - from_sampling).max(LEAST_SPREAD);
     let share = |v: &f64| real / (real + v);
     let towards = |(l, v): (&f64, &f64)| (0.5 * (centre + share(v) * (l - centre))).exp();
     Shrunk {

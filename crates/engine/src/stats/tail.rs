@@ -111,8 +111,8 @@ mod tests {
         }
         let tail = Tail::learn(&x, 2, 4.0);
         for series in [0, 1] {
-            let chance = tail.probability(series, 12.0);
-            assert!((chance - 0.005_135_416_429_861_182_5).abs() < 1e-15, "{chance}");
+            let probability = tail.probability(series, 12.0);
+            assert!((probability - 0.005_135_416_429_861_182_5).abs() < 1e-15, "{probability}");
             assert!((tail.probability(series, 9.25) - 1.0).abs() < 1e-15, "not known below the tail");
         }
     }
@@ -137,8 +137,8 @@ mod tests {
             let tail = Tail::learn(&Matrix::filled(blocks, series, 0.0), 2, 4.0);
             // 0.05 at the start 0, and the slope 4/5 of Student's t
             for at in 0..series {
-                let chance = tail.probability(at, 5.0);
-                assert!((0.0..0.05 * (-3.9_f64).exp()).contains(&chance), "{chance}");
+                let probability = tail.probability(at, 5.0);
+                assert!((0.0..0.05 * (-3.9_f64).exp()).contains(&probability), "{probability}");
             }
         }
     }

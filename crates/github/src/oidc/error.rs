@@ -40,7 +40,7 @@ pub enum OidcError {
     Claim { claim: &'static str },
     /// In runs of this event, others than the commit's authors may choose the code.
     #[error(
-        "jobs of the event {event} get no grant, because strangers may choose what they run; their artifact is collected all the same"
+        "jobs of the event {event} get no grant, because anyone can choose the code that they run; their artifact is still collected"
     )]
     Event {
         /// GitHub's name of the event, or `of an unknown name`.

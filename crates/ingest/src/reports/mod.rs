@@ -35,7 +35,7 @@ pub enum ReportError {
     #[error("it is not {format}: {reason}")]
     Malformed { format: &'static str, reason: String },
     /// Has a known format, but no test or step.
-    #[error("it is {format} and holds nothing that was timed")]
+    #[error("it is {format}, but holds no duration")]
     Nothing { format: &'static str },
     #[error("it begins like gzip but can't be inflated: {0}")]
     Gzip(String),

@@ -106,10 +106,10 @@ pub(super) fn read(text: &str) -> Result<Sampling, PolicyError> {
     };
     let file: File = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let formatter = serde_saphyr::UserMessageFormatter;
-        let said = formatter.format_message(error.without_snippet()).chars().take(500).collect();
+        let text = formatter.format_message(error.without_snippet()).chars().take(500).collect();
         let mistake =
             error.location().map_or(Mistake { line: 1, column: 1, text: String::new() }, |at| placed(at, ""));
-        PolicyError { mistakes: vec![Mistake { text: said, ..mistake }] }
+        PolicyError { mistakes: vec![Mistake { text, ..mistake }] }
     })?;
     if file.policies.len() > MAX_POLICIES {
         return Err(whole(format!("policies: at most {MAX_POLICIES} are allowed")));

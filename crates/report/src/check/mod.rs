@@ -170,7 +170,7 @@ fn evidence(stage: &StageComparison) -> String {
     }
     facts.push(format!("{}, against {} of the baseline", certainty(stage), samples(stage.baseline_samples)));
     if let (Some(score), Some(threshold)) = (stage.score, stage.threshold) {
-        facts.push(format!("evidence {score:.1}, at least {threshold:.1} is needed"));
+        facts.push(format!("evidence {score:.1}, a finding needs {threshold:.1}"));
     }
     if stage.critical {
         facts.push("on the critical path: it makes the pipeline end later".to_owned());

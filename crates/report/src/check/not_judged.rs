@@ -90,7 +90,7 @@ impl NotJudged {
             ),
             Self::Superseded { by } => {
                 format!(
-                    "The pull request has a newer commit, `{}`. The check of that commit has the verdict.",
+                    "The pull request has a newer commit, `{}`. The verdict is on the check of that commit.",
                     by.short()
                 )
             }

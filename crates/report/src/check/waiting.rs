@@ -1,5 +1,5 @@
-//! The check before there is a verdict: the workflow runs that it waits for, those that it has read,
-//! the next step and the time limit. Decides nothing: tasks know the runs and end the waiting.
+//! The check before there is a verdict: the workflow runs that it waits for, those that were read, the
+//! next step and the time limit. Tasks pass the runs and conclude the check.
 
 use crate::{escape, number_format};
 use pacegate_engine::model::ids::CommitSha;
@@ -90,7 +90,7 @@ impl Waiting {
                 number_format::count(read, "workflow run", "workflow runs")
             );
         }
-        // Cut, so that a title shows the beginnings of two long names.
+        // Long names are cut, so that two of them fit into a title.
         let names = self.runs.iter().take(NAMED).map(|run| escape::plain_within(&run.name, 60));
         let mut names: Vec<String> = names.collect();
         if self.runs.len() > NAMED {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use pacegate_engine::model::comparison::{Location, StageComparison, StageVerdict};
 
 use super::super::chart::bars;
-use super::super::headline::{leaf, outcome, parents, seen_and_chance, unversioned};
+use super::super::headline::{leaf, outcome, parents, seen_and_probability, unversioned};
 use super::super::sentence::stage_reason;
 use super::super::{Report, escape, number_format};
 use super::{Limits, VISIBLE, further_errors, paragraphs, rest, with_rest};
@@ -25,7 +25,7 @@ pub fn findings_table(report: &Report, which: Range<usize>) -> String {
 fn finding_row(stage: &StageComparison) -> String {
     let seconds = |value| unbroken(&number_format::or_dash(value, number_format::duration));
     let (before, now) = (seconds(stage.baseline_median_s), seconds(stage.candidate_s));
-    let sure = match seen_and_chance(stage) {
+    let sure = match seen_and_probability(stage) {
         (seen, Some(chance)) => format!("{seen}<br><sub>{chance}</sub>"),
         (seen, None) => seen,
     };

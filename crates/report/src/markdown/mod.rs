@@ -1,5 +1,5 @@
-//! Markdown blocks for the comment and the check, and their maximum size. Each block gets its limit and
-//! states the number of entries that it leaves out. Untrusted names and sentences pass
+//! Markdown blocks for the comment and the check, and their maximum size. Each block has a limit and
+//! states how many entries it leaves out. Untrusted names and sentences pass
 //! [`super::escape`].
 
 mod decided;

@@ -77,7 +77,7 @@ macro_rules! rendered {
             /// The page as HTML.
             ///
             /// # Errors
-            /// Only what the template engine's writer reports; a `String` reports nothing.
+            /// None in practice: the template engine's signature has an error, but writing to a `String` can't fail.
             pub fn render(&self) -> Result<String, askama::Error> {
                 Template::render(self)
             }

@@ -60,7 +60,7 @@ fn sensitivity(replay: &Replay) -> Option<String> {
         ),
         None => format!(
             "- Few slowdowns are found here: {} of stages that take twice as long. The stages are few or noisy, or each \
-             runs on a machine of its own. More runs of the base branch and more pushes help.",
+             has its own runner. More runs of the base branch and more pushes help.",
             percent(Some(found(SIZES.len() - 1)))
         ),
     })

@@ -20,21 +20,18 @@ fn reason(facts: Vec<StageFact>) -> String {
 #[test]
 fn finding_says_how_much_and_how_sure() {
     for (confirmation, expected) in [
-        (
-            Confirmation::Confirmed,
-            "seen in 2 runs of this change; chance would do this once in 500 pull requests",
-        ),
+        (Confirmation::Confirmed, "seen in 2 runs of this change; by chance once in 500 pull requests"),
         (
             Confirmation::NeedsHistory(25),
-            "seen in 2 runs; 25 comparable runs are needed to confirm it; chance would do this once in 500 pull \
+            "seen in 2 runs; 25 comparable runs are needed to confirm it; by chance once in 500 pull \
              requests",
         ),
         (
             Confirmation::NeedsSamples(2),
-            "seen in 2 runs so far, 2 runs judged together may confirm it; chance would do this once in 500 pull \
+            "seen in 2 runs so far, 2 runs judged together may confirm it; by chance once in 500 pull \
              requests",
         ),
-        (Confirmation::Unchanged, "within what it usually does"),
+        (Confirmation::Unchanged, "within its usual range"),
     ] {
         let made = reason(vec![StageFact::Judged(summary(confirmation))]);
         assert_eq!(made, format!("1.50x the expected time (60 comparable runs), +30.0 s; {expected}"));
@@ -52,9 +49,9 @@ fn slow_mode_and_runner_are_named() {
         })])
     };
     let passed = of(Confirmation::Unchanged);
-    assert!(passed.contains("18% of its runs are slow by +1 min 00 s, as this one"), "{passed}");
-    assert!(passed.ends_with("(the runner's own 1.20x is taken out)"), "{passed}");
-    assert!(of(Confirmation::Confirmed).contains("which is allowed for"));
+    assert!(passed.contains("18% of its runs are slow by +1 min 00 s, like this one"), "{passed}");
+    assert!(passed.ends_with("(corrected for a runner factor of 1.20x)"), "{passed}");
+    assert!(of(Confirmation::Confirmed).contains("and the verdict accounts for that"));
 }
 
 #[test]
@@ -65,7 +62,7 @@ fn facts_are_joined_in_their_order() {
         (vec![StageFact::Text("as it was stored".into())], "as it was stored"),
         (
             vec![StageFact::NotInBaseline, StageFact::Renamed { from: "lint".into() }],
-            "not in the baseline: it is judged once it has a history; it looks like lint under a new name",
+            "not in the baseline yet: it is judged when it has a history; it looks like lint under a new name",
         ),
         (
             vec![StageFact::ShortHistory { runs: 9, needed: 10, is_large: true }],
@@ -112,7 +109,7 @@ fn error_reasons_have_their_counts() {
         ),
         (
             of(Suspect, 1, 0, 143, OftenSeenOnce { share: 1.0 }),
-            "never in 143 runs of the base branch, in 1 run of this change; that alone means little: of the base \
+            "never in 143 runs of the base branch, in 1 run of this change; that alone is weak evidence: of the base \
              branch's own errors, 100% occurred only once",
         ),
         (of(Flaky, 1, 6, 143, SeenBefore), "flaky: in 6 of 143 runs of the base branch"),
@@ -129,7 +126,7 @@ fn error_reasons_have_their_counts() {
 }
 
 #[test]
-fn repetition_tells_more_work_from_slower_work() {
+fn repetition_separates_more_work_from_slower() {
     use EachTime::{AsBefore, Longer, Shorter};
 
     let of = |count, each_s, each| {

@@ -146,7 +146,7 @@ fn check_with_adversarial_names() {
     - 20.7 s before, 33.1 s now
     - 1.60x (+12.4 s), corrected for runner speed
     - confirmed in 2 runs, by chance once in 500, against 60 runs of the baseline
-    - evidence 7.1, at least 4.2 is needed
+    - evidence 7.1, a finding needs 4.2
     - on the critical path: it makes the pipeline end later
     - <code>&#64;◦octocat &#35;◦1 &lt;&#33;-- &#124; &#96;x&#96; &#91;y&#93;(http&#58;◦//e.example)</code> line 3
 

@@ -43,7 +43,7 @@ fn check_lists_findings() {
     - 20.7 s before, 33.1 s now
     - 1.60x (+12.4 s), corrected for runner speed
     - confirmed in 2 runs, by chance once in 500, against 60 runs of the baseline
-    - evidence 7.1, at least 4.2 is needed
+    - evidence 7.1, a finding needs 4.2
     - on the critical path: it makes the pipeline end later
     - `.github/workflows/ci.yml` line 41
 
@@ -53,7 +53,7 @@ fn check_lists_findings() {
     - 31.0 s before, 40.3 s now
     - 1.30x (+9.3 s), corrected for runner speed
     - seen once, by chance once in 500, against 60 runs of the baseline
-    - evidence 7.1, at least 4.2 is needed
+    - evidence 7.1, a finding needs 4.2
 
     ### `build`: faster
 
@@ -61,7 +61,7 @@ fn check_lists_findings() {
     - 40.0 s before, 32.0 s now
     - 0.80x (-8.0 s), corrected for runner speed
     - confirmed in 2 runs, by chance once in 500, against 60 runs of the baseline
-    - evidence 7.1, at least 4.2 is needed
+    - evidence 7.1, a finding needs 4.2
 
     ### All stages
 
@@ -216,7 +216,7 @@ fn not_judged_check_says_what_to_do() {
     This blocks nothing. Re-run the check, or push again, for another try.
     ---
     Superseded by 2222222 []
-    The pull request has a newer commit, `2222222`. The check of that commit has the verdict.
+    The pull request has a newer commit, `2222222`. The verdict is on the check of that commit.
 
     This blocks nothing.
     "#);

@@ -192,7 +192,7 @@ fn pictures_of_the_documents_are_current() {
     assert!(inside * 10 >= corrected.len() * 9, "the band holds {inside} of {} runs", corrected.len());
 
     let history = HistoryChart {
-        title: "integration, as timed",
+        title: "integration, measured times",
         baseline_s: &as_timed(&story.baseline.runs),
         candidate_s: &[],
         candidate_as_timed_s: &as_timed(&slowed),
@@ -234,7 +234,7 @@ fn pictures_of_the_documents_are_current() {
         title: "integration on slow runners",
         candidate_s: &slow_s,
         candidate_as_timed_s: &as_timed(&slow),
-        legend: "rings: as timed, dots: runner speed removed",
+        legend: "rings: measured, dots: runner speed removed",
         verdict: &verdict,
         ..predicted
     };

@@ -41,7 +41,7 @@ impl Tx {
         }))
     }
 
-    /// Deletes deliveries that were received before a time. GitHub redelivers for at most 7 days.
+    /// Deletes deliveries that were received before a time. GitHub redelivers for at most three days.
     pub async fn sweep_deliveries(&mut self, before: Timestamp) -> Result<u64, StoreError> {
         Ok(on_db!(self, conn => {
             sqlx::query("DELETE FROM deliveries WHERE received_at < $1")

@@ -1,4 +1,4 @@
-//! The heads of merge queues: each wants a check as a pull request does, and has no comment.
+//! The heads of merge queues: each needs a check, like a pull request, and has no comment.
 
 use crate::{StoreError, Tx, on_db};
 use pacegate_engine::model::ids::{CommitSha, RepoId};

@@ -1,5 +1,5 @@
-//! Rows about GitHub: what it reported (deliveries, pull requests, workflow runs, files), what
-//! was written there (checks, comments), and how far and how fast it may be read.
+//! Rows about GitHub: its reports (deliveries, pull requests, workflow runs, files), what
+//! was written there (checks, comments), how far its data was read, and its rate limits.
 
 mod attempt_traces;
 mod backfills;

@@ -56,7 +56,7 @@ impl Tx {
         trace_of: TraceOfAttempt,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let is_news = on_db!(self, conn => {
+        let changed = on_db!(self, conn => {
             sqlx::query(
                 "INSERT INTO workflow_runs (repo_id, github_run_id, attempt, workflow_id, name, path, event, head_sha,
                     progress, updated_at, traced_attempt) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $3)
@@ -80,7 +80,7 @@ impl Tx {
             .await?
             .rows_affected()
         }) > 0;
-        if is_news {
+        if changed {
             self.record_attempt_traces(repo, (row.github_run_id, row.attempt), trace_of).await?;
         }
         Ok(())

@@ -42,10 +42,10 @@ pub struct NewTask {
 /// Which of the tasks that are due goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Priority {
-    /// In the order of their time.
+    /// By due time.
     #[default]
     Usual,
-    /// After all usual ones: for tasks that come in masses.
+    /// After all tasks of usual priority: for tasks that are pushed in large numbers.
     Low,
 }
 

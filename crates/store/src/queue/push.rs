@@ -1,5 +1,5 @@
 //! Pushes tasks as part of the transaction that made them necessary, and notifies the workers.
-//! Running them is for `claim.rs` and `settle.rs`.
+//! `claim.rs` and `settle.rs` run them.
 
 use std::time::Duration;
 

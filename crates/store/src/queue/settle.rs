@@ -1,5 +1,5 @@
-//! How attempts end: settlements, tasks that a stopping process gives back, tasks whose process
-//! ended, and the counts and lists of what is left.
+//! Ends attempts: settlements, tasks that a stopping process releases, tasks whose process ended. Also
+//! counts and lists tasks.
 
 use super::state::{TaskState, state};
 use super::{Attempt, ClaimedTask, DeadTask, LeaseToken, Settlement, TaskCounts};
@@ -109,7 +109,7 @@ impl Tx {
         Ok(extended == 1)
     }
 
-    /// Gives back every task that this process holds, as if it had never taken them. They are due
+    /// Releases every task that this process holds, as if it had not been claimed. They are due
     /// at once and keep their order of age, so no later task of their serial key passes them.
     pub async fn release_tasks(&mut self, token: &LeaseToken, now: Timestamp) -> Result<u64, StoreError> {
         Ok(on_db!(self, conn => {

@@ -1,5 +1,5 @@
 //! Tasks that run again or sooner: dead tasks are revived, ended tasks are reopened, and waiting
-//! tasks become due because what they waited for is there.
+//! tasks become due early because their condition is met.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How much a sender may upload within a day.
+//! Daily quotas of senders.
 
 mod artifact_quota;
 

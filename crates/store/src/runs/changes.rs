@@ -81,7 +81,7 @@ impl Tx {
     }
 
     /// Deletes a run that is a part of another run. Comparisons that were made from it keep their
-    /// content and refer to the whole run.
+    /// content and refer to the joint run.
     pub async fn merge_run(&mut self, repo: RepoId, part: &RunId, whole: &RunId) -> Result<(), StoreError> {
         on_db!(self, conn => {
             sqlx::query("UPDATE comparisons SET run_id = $1 WHERE repo_id = $2 AND run_id = $3")

@@ -1,4 +1,4 @@
-//! Pipeline runs, one row for each collected trace, with what was measured in them and concluded
+//! Pipeline runs, one row for each collected trace, with their measurements and the verdicts
 //! from them. Nothing is judged here.
 
 mod changes;

@@ -46,12 +46,12 @@ impl Tx {
     pub async fn record_pipeline_trace(
         &mut self,
         repo: RepoId,
-        said: &PipelineTrace,
+        pipeline_trace: &PipelineTrace,
         linked: &[TraceId],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let trace = said.trace.to_string();
-        let (branch, pull_request) = match &said.lineage {
+        let trace = pipeline_trace.trace.to_string();
+        let (branch, pull_request) = match &pipeline_trace.lineage {
             Lineage::Branch { name } => (Some(name.as_str()), None),
             Lineage::PullRequest { number } => (None, Some(number.0)),
             Lineage::Unknown => (None, None),
@@ -68,11 +68,11 @@ impl Tx {
             )
             .bind(repo.0)
             .bind(&trace)
-            .bind(&said.run_key)
-            .bind(said.head_sha.as_ref().map(CommitSha::as_str))
+            .bind(&pipeline_trace.run_key)
+            .bind(pipeline_trace.head_sha.as_ref().map(CommitSha::as_str))
             .bind(branch)
             .bind(pull_request)
-            .bind(said.started_ns)
+            .bind(pipeline_trace.started_ns)
             .bind(now.0)
             .execute(&mut *conn)
             .await?;
@@ -125,7 +125,7 @@ impl Tx {
         });
         let read = rows.into_iter().map(|row| {
             let head_sha = row.head_sha.map(|sha| sha.parse());
-            let said = PipelineTrace {
+            let pipeline_trace = PipelineTrace {
                 trace: trace_id(&row.trace_id)?,
                 run_key: row.run_key,
                 head_sha: head_sha.transpose().map_err(|e| StoreError::unreadable("a trace's commit", e))?,
@@ -136,7 +136,7 @@ impl Tx {
                 },
                 started_ns: row.started_ns,
             };
-            Ok((said, row.open))
+            Ok((pipeline_trace, row.open))
         });
         read.collect()
     }

@@ -1,5 +1,5 @@
-//! How long a call to GitHub has to wait, by what is stored of its installation. Pure: the time is a
-//! parameter.
+//! Calculates how long a call to GitHub has to wait, from the stored state of its installation. Pure:
+//! the time is a parameter.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use pacegate_store::RateLimitRow;
 
 /// Interval at which a write looks whether the write of another process has ended.
 pub(super) const WRITE_POLL: Duration = Duration::from_millis(50);
-/// An hour, and the period that may have begun before it.
-pub(super) const HOUR: Duration = Duration::from_mins(65);
-/// Longest wait after rate limits that name no wait.
-const LONGEST_UNSAID: Duration = Duration::from_hours(1);
+/// Writes of this time are counted: an hour, and the period that may have begun before it.
+pub(super) const WRITE_WINDOW: Duration = Duration::from_mins(65);
+/// Longest wait after a rate limit without a wait of its own.
+const LONGEST_DEFAULT_WAIT: Duration = Duration::from_hours(1);
 /// A stored wait that is longer is ignored. Hints of GitHub are accepted up to a day.
 const LONGEST_WAIT: Duration = Duration::from_hours(25);
 /// A stored write lease that is longer is ignored, also if the configured timeout of a call is longer.
@@ -46,17 +46,17 @@ pub(super) fn earliest(
     if next > now && next <= now.after(limits.spacing) {
         return Some(next);
     }
-    (writes >= i64::from(limits.an_hour)).then(|| oldest.unwrap_or(now).after(HOUR))
+    (writes >= i64::from(limits.an_hour)).then(|| oldest.unwrap_or(now).after(WRITE_WINDOW))
 }
 
 /// The wait that a rate limit asks for, and the new number of consecutive limits that named no wait.
 /// Those double the wait, up to an hour.
-pub(super) fn wait_for(limit: RequestedWait, unsaid_before: i64) -> (Duration, i64) {
+pub(super) fn wait_for(limit: RequestedWait, limits_before: i64) -> (Duration, i64) {
     match limit {
-        RequestedWait::For(wait) => (wait, unsaid_before),
+        RequestedWait::For(wait) => (wait, limits_before),
         RequestedWait::Unspecified => {
-            let doublings = u32::try_from(unsaid_before.clamp(0, 10)).unwrap_or(0);
-            ((DEFAULT_WAIT * (1 << doublings)).min(LONGEST_UNSAID), unsaid_before.saturating_add(1))
+            let doublings = u32::try_from(limits_before.clamp(0, 10)).unwrap_or(0);
+            ((DEFAULT_WAIT * (1 << doublings)).min(LONGEST_DEFAULT_WAIT), limits_before.saturating_add(1))
         }
     }
 }

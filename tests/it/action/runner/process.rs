@@ -1,5 +1,5 @@
 //! A step's process. It has its own process group, its output is read while it runs, and it is cut
-//! off as a runner does it. A test never waits longer than `PATIENCE`.
+//! off as a runner does it. A test never waits longer than `DEADLINE`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 /// A process that has not ended by now counts as hung.
-const PATIENCE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// The time between one signal and the next, harder one. A runner waits 7.5 seconds and 2.5.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long the output may stay open after the process has ended. A runner waits 5 seconds.
@@ -70,7 +70,7 @@ impl Process {
     /// before.
     pub(super) fn until(&mut self, marker: &str, mut line: impl FnMut(&str)) -> bool {
         loop {
-            match self.events.recv_timeout(PATIENCE).expect("a step that prints or ends") {
+            match self.events.recv_timeout(DEADLINE).expect("a step that prints or ends") {
                 Event::Line(text) => {
                     line(&text);
                     if text.contains(marker) {
@@ -89,7 +89,7 @@ impl Process {
     /// Passes on the remaining lines and waits for the end.
     pub(super) fn end(mut self, mut line: impl FnMut(&str)) -> End {
         while !self.ended || self.open_pipes > 0 {
-            let patience = if self.ended { OPEN_OUTPUT } else { PATIENCE };
+            let patience = if self.ended { OPEN_OUTPUT } else { DEADLINE };
             match self.events.recv_timeout(patience) {
                 Ok(Event::Line(text)) => line(&text),
                 Ok(Event::EndOfPipe) => self.open_pipes -= 1,
@@ -97,7 +97,7 @@ impl Process {
                 Err(RecvTimeoutError::Timeout) if self.ended => break,
                 Err(error) => {
                     self.signal(Signal::SIGKILL);
-                    panic!("a step did not end in {PATIENCE:?}: {error}");
+                    panic!("a step did not end in {DEADLINE:?}: {error}");
                 }
             }
         }

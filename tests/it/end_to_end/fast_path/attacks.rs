@@ -5,7 +5,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use pacegate_ingest::ci_job::ids;
 use serde_json::{Value, json};
 
-use super::super::PATIENCE;
+use super::super::DEADLINE;
 use super::{Database, FastPath, JOB, PUBLIC_URL, REPO, RUN, body, gzip, manifest, on_both, test_case};
 use crate::fake_github::keys;
 use crate::fake_github::oidc::signed;
@@ -17,7 +17,7 @@ use crate::webhooks::{self, delivery, sha};
 /// Waits for `count` log lines with one of these texts. Log lines arrive through a pipe.
 async fn wait_for_log_lines(service: &Service, what: &[&str], count: usize) {
     let lines = || service.log().iter().filter(|line| what.iter().any(|what| line.contains(what))).count();
-    eventually("a line for each refusal", PATIENCE, || async { (lines() >= count).then_some(()) }).await;
+    eventually("a line for each refusal", DEADLINE, || async { (lines() >= count).then_some(()) }).await;
     assert_eq!(lines(), count);
 }
 
@@ -84,7 +84,7 @@ async fn forged_or_misused_token_gets_no_grant(database: Database) {
     path.fixture.fake.pull_request(REPO, pr.clone());
     let opened = webhooks::pull_request("opened", &path.fixture.repository, &pr);
     path.fixture.deliver(&service, &delivery("pull_request", &opened, WEBHOOK_SECRET)).await;
-    eventually("its check", PATIENCE, || async {
+    eventually("its check", DEADLINE, || async {
         (!path.fixture.checks(&pr.head_sha).is_empty()).then_some(())
     })
     .await;

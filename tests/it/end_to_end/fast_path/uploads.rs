@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::{
     Database, FastPath, Fixture, JOB, PUBLIC_URL, REPO, RUN, body, gzip, manifest, on_both, test_case,
 };
-use crate::end_to_end::PATIENCE;
+use crate::end_to_end::DEADLINE;
 use crate::fake_github::actions::WorkflowRun;
 use crate::fake_github::state::Repository;
 use crate::service::{Service, WEBHOOK_SECRET};
@@ -123,7 +123,7 @@ async fn manifest_describes_run_when_no_app_does(database: Database) {
     });
     let (status, taken) = path.upload(&service, &token, body(&manifest(over, &failed), &failed)).await;
     assert_eq!(status, 202, "{taken}");
-    let whole = eventually("the run of both jobs", PATIENCE, || async {
+    let whole = eventually("the run of both jobs", DEADLINE, || async {
         let run = run_of(&path.fixture, &service).await;
         (run["run"]["result"] == "failure").then_some(run)
     });

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::super::{Database, Fixture, HISTORY, PATIENCE, REPO, create_token, on_both};
+use super::super::{DEADLINE, Database, Fixture, HISTORY, REPO, create_token, on_both};
 use super::CLOSED;
 use crate::fake_github::state::{Installation, PullRequest};
 use crate::service::Service;
@@ -101,11 +101,11 @@ async fn everything_is_deleted_after_grace_period(database: Database) {
 
     let service = fixture.builder.clone().env("PACEGATE_GRACE", "0s").start().await;
     let request = Fixture::slowed(7, &head, 5);
-    eventually("the token to be unknown", PATIENCE, || async {
+    eventually("the token to be unknown", DEADLINE, || async {
         (fixture.post_spans(&service, &request).await.status() == 401).then_some(())
     })
     .await;
-    eventually("the last row to be gone", PATIENCE, || async {
+    eventually("the last row to be gone", DEADLINE, || async {
         let said = "was deleted after its grace period";
         service.log().iter().any(|line| line.contains(said)).then_some(())
     })

@@ -8,7 +8,7 @@ mod workflows;
 
 use serde_json::Value;
 
-use super::{Fixture, PATIENCE};
+use super::{DEADLINE, Fixture};
 use crate::fake_github::state::{PullRequest, Repository};
 use crate::service::{Service, WEBHOOK_SECRET};
 use crate::time::eventually;
@@ -43,7 +43,7 @@ impl Fixture {
 
     /// Waits until a head has a check run.
     async fn wait_for_check(&self, sha: &str) {
-        eventually("a check in progress", PATIENCE, || async { self.checks(sha).first().map(|_| ()) }).await;
+        eventually("a check in progress", DEADLINE, || async { self.checks(sha).first().map(|_| ()) }).await;
     }
 
     /// The status of a page and its `location`, with or without a token.
@@ -60,7 +60,7 @@ impl Fixture {
 
     /// Waits until a page has this status without a token.
     async fn page_becomes(&self, service: &Service, path: &str, status: u16) {
-        eventually(&format!("{path} to be {status}"), PATIENCE, || async {
+        eventually(&format!("{path} to be {status}"), DEADLINE, || async {
             (self.page(service, path, None).await.0 == status).then_some(())
         })
         .await;

@@ -2,7 +2,7 @@
 //! reopened, or it comes from a fork.
 
 use super::super::actions::{PAST, add_history, ci, install};
-use super::super::{Database, Fixture, HISTORY, PATIENCE, REPO, on_both};
+use super::super::{DEADLINE, Database, Fixture, HISTORY, REPO, on_both};
 use crate::fake_github::state::PullRequest;
 use crate::time::{eventually, now_seconds};
 use crate::webhooks::{self, sha};
@@ -28,7 +28,7 @@ async fn deleted_base_ends_check_next_base_judges_again(database: Database) {
     let mut edited = webhooks::pull_request("opened", &fixture.repository, &pr);
     edited["action"] = "edited".into();
     fixture.deliver_event(&service, "pull_request", &edited).await;
-    eventually("the check on main's history", PATIENCE, || async {
+    eventually("the check on main's history", DEADLINE, || async {
         let title = fixture.concluded(&head).await.title?;
         title.contains("integration-tests").then_some(())
     })
@@ -93,7 +93,7 @@ async fn reopened_pull_request_reports_runs_measured_while_closed(database: Data
     assert_eq!(fixture.fake.comments(REPO, 7).len(), 0);
     pr.open = true;
     fixture.deliver_pull_request_event(&service, "reopened", &pr).await;
-    eventually("the comment", PATIENCE, || async { fixture.fake.comments(REPO, 7).first().map(|_| ()) })
+    eventually("the comment", DEADLINE, || async { fixture.fake.comments(REPO, 7).first().map(|_| ()) })
         .await;
     fixture.wait_until_idle(&service, 1).await;
     let (_, runs) = fixture.api(&service, &format!("/runs?sha={head}")).await;

@@ -1,7 +1,7 @@
 //! The check of a head with several workflow runs: two workflows, and a run with a rerun job.
 
 use super::super::actions::{PAST, add_history, ci, install};
-use super::super::{Database, Fixture, PATIENCE, REPO, on_both};
+use super::super::{DEADLINE, Database, Fixture, REPO, on_both};
 use crate::fake_github::actions::WorkflowRun;
 use crate::fake_github::state::PullRequest;
 use crate::service::Service;
@@ -37,7 +37,7 @@ async fn deliver_run_event(fixture: &Fixture, service: &Service, action: &str, r
 }
 
 async fn title_becomes(fixture: &Fixture, head: &str, title: &str) {
-    eventually(title, PATIENCE, || async {
+    eventually(title, DEADLINE, || async {
         (fixture.checks(head).first()?.title.as_deref() == Some(title)).then_some(())
     })
     .await;
@@ -119,7 +119,7 @@ async fn rerun_job_joins_its_run_not_the_baseline(database: Database) {
         .await;
     fixture.wait_until_idle(&service, 1).await;
     deliver_run_event(&fixture, &service, "completed", &second).await;
-    eventually("both attempts", PATIENCE, || async {
+    eventually("both attempts", DEADLINE, || async {
         let (_, runs) = fixture.api(&service, &format!("/runs?sha={head}")).await;
         (runs["runs"].as_array()?.len() == 2).then_some(())
     })

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::encode::otlp;
 use super::grpc::{Client, EXPORT, frame};
-use super::{Fixture, PATIENCE, REPO, gzip, memory, metric, sent, zstd};
+use super::{DEADLINE, Fixture, REPO, gzip, memory, metric, sent, zstd};
 use crate::end_to_end::{Database, on_both};
 use crate::pipeline::Run;
 use crate::service::Service;
@@ -132,7 +132,7 @@ async fn datagram_flood_is_dropped_and_counted() {
             sent += u64::from(socket.send_to(&garbage, &address).is_ok());
         }
         others_are_served(&fixture, &service, name).await;
-        eventually("the datagrams to be refused", PATIENCE, || async {
+        eventually("the datagrams to be refused", DEADLINE, || async {
             (refused("malformed").await > 0).then_some(())
         })
         .await;

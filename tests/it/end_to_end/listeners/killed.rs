@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::encode::{otlp, zipkin_v2};
 use super::grpc::{Client, EXPORT, frame};
-use super::{Fixture, PATIENCE, REPO};
+use super::{DEADLINE, Fixture, REPO};
 use crate::end_to_end::{Database, on_both};
 use crate::pipeline::Run;
 use crate::time::{eventually, now_seconds};
@@ -46,7 +46,7 @@ async fn answered_spans_survive_ten_kills_under_load(database: Database) {
                 call.is_some_and(|answer| answer.code == Some(0))
             })),
         ];
-        eventually("answers to every client", PATIENCE, || async {
+        eventually("answers to every client", DEADLINE, || async {
             let answered = answered.lock().expect("no panic inside");
             answered.iter().all(|heads| heads.len() >= ANSWERED).then_some(())
         })
@@ -60,7 +60,7 @@ async fn answered_spans_survive_ten_kills_under_load(database: Database) {
     let service = fixture.builder.start().await;
     let spans = Run::of_main("", 0).spans().len();
     for head in &all {
-        let id = eventually("the run of an answered request", PATIENCE, || async {
+        let id = eventually("the run of an answered request", DEADLINE, || async {
             let (_, runs) = fixture.api(&service, &format!("/runs?sha={head}")).await;
             runs["runs"][0]["id"].as_str().map(str::to_owned)
         })

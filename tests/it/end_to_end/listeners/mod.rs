@@ -15,7 +15,7 @@ use std::io::Write;
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 
-use super::{Fixture, PATIENCE, REPO};
+use super::{DEADLINE, Fixture, REPO};
 use crate::service::Service;
 use crate::time::eventually;
 
@@ -59,7 +59,7 @@ async fn stages(
         let url = format!("{}/api/v1/repos/{repo}/runs{path}", service.url());
         sent(fixture.client.get(url).bearer_auth(token)).await.json().await.expect("JSON")
     };
-    let id = eventually("the run", PATIENCE, || async {
+    let id = eventually("the run", DEADLINE, || async {
         let runs = get(format!("?sha={sha}")).await;
         runs["runs"][0]["id"].as_str().map(str::to_owned)
     })

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::grpc::{Client, EXPORT, POST_SPANS};
 use super::{Fixture, REPO, metric, sent};
-use crate::end_to_end::{Database, PATIENCE, create_token, on_both};
+use crate::end_to_end::{DEADLINE, Database, create_token, on_both};
 use crate::service::Service;
 use crate::time::eventually;
 
@@ -134,7 +134,7 @@ async fn datagram_recordings_yield_the_same_pipeline(database: Database) {
         let before = counted().await;
         socket.send_to(&recording(name), service.port(port)).await.expect("sent");
         // A datagram has no answer. It has arrived when it is counted.
-        eventually(name, PATIENCE, || async { (counted().await == before + spans).then_some(()) }).await;
+        eventually(name, DEADLINE, || async { (counted().await == before + spans).then_some(()) }).await;
     }
     fixture.wait_until_idle(&service, 0).await;
     assert_eq!(stages(&fixture, &service).await.len(), 1, "Python's names a commit");

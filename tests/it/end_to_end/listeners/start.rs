@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use serde_json::json;
 
-use super::{Fixture, PATIENCE, REPO, sent};
+use super::{DEADLINE, Fixture, REPO, sent};
 use crate::end_to_end::Database;
 use crate::pipeline::Run;
 use crate::service::Service;
@@ -111,7 +111,7 @@ async fn stop_answers_in_flight_requests_on_every_port() {
     assert_eq!(held.status(), 200);
     let pid = service.pid();
     service.terminate().await;
-    eventually("the process to be gone", PATIENCE, || async {
+    eventually("the process to be gone", DEADLINE, || async {
         (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(())
     })
     .await;

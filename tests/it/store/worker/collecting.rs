@@ -77,7 +77,7 @@ store_test!(growing_trace_is_waited_for, async |store: &Store| -> Outcome {
     bench.push(repo, vec![span(trace(1), 4, 1, "deploy")]).await?;
     // The task is due, but the trace is not quiet: the task is postponed.
     bench.pass(seconds(10));
-    eventually("the task to be postponed", PATIENCE, || async {
+    eventually("the task to be postponed", DEADLINE, || async {
         (bench.ended("collect_run", "postponed") == 1).then_some(())
     })
     .await;
@@ -145,7 +145,7 @@ store_test!(zero_bytes_in_spans_are_accepted, async |store: &Store| -> Outcome {
     }];
     bench.push(repo, spans).await?;
     bench.pass(SETTLE);
-    eventually("a run", PATIENCE, || async {
+    eventually("a run", DEADLINE, || async {
         assert_eq!(bench.ended("collect_run", "retried"), 0, "the database refused it");
         (bench.ended("collect_run", "done") == 1).then_some(())
     })

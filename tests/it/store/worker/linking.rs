@@ -218,7 +218,7 @@ store_test!(busy_linked_trace_does_not_delay_run, async |store: &Store| -> Outco
     }
     bench.push(repo, vec![span(trace(1), 9, 1, "late")]).await?;
     let noise = AtomicU8::new(0);
-    eventually("the late span", PATIENCE, || async {
+    eventually("the late span", DEADLINE, || async {
         // It continues for as long as the run waits for it.
         let id = 10 + noise.load(Ordering::SeqCst);
         if id < u8::MAX {
@@ -232,7 +232,7 @@ store_test!(busy_linked_trace_does_not_delay_run, async |store: &Store| -> Outco
         samples.iter().any(|sample| sample.path.ends_with(&["late".to_owned()])).then_some(())
     })
     .await;
-    eventually("all to be collected", PATIENCE, || async {
+    eventually("all to be collected", DEADLINE, || async {
         bench.pass(SETTLE);
         let mut tx = store.read().await.ok()?;
         (tx.count_tasks().await.ok()?.open == 0).then_some(())
@@ -258,7 +258,7 @@ store_test!(sixty_linked_traces_are_one_run_of_fifty, async |store: &Store| -> O
     bench.pass(SETTLE);
     let worker = Loop::start(bench.work.clone(), 4);
     // Collections that conflict are tried again a moment later.
-    eventually("one run", PATIENCE, || async {
+    eventually("one run", DEADLINE, || async {
         bench.pass(seconds(1));
         let open = store.read().await.ok()?.count_tasks().await.ok()?.open;
         (open == 0).then_some(())
@@ -287,7 +287,7 @@ store_test!(trace_without_root_becomes_incomplete_run, async |store: &Store| -> 
     // Longer than a check waits. A worker begins with the sweep.
     bench.pass(Duration::from_hours(2));
     let worker = Loop::start(bench.work.clone(), 4);
-    eventually("the incomplete run", PATIENCE, || async {
+    eventually("the incomplete run", DEADLINE, || async {
         (bench.ended("collect_run", "done") == 1).then_some(())
     })
     .await;
@@ -315,7 +315,7 @@ store_test!(spans_of_known_run_make_no_run, async |store: &Store| -> Outcome {
     bench.push(repo, whole(trace(1)).split_off(1)).await?;
     bench.pass(Duration::from_hours(2));
     let worker = Loop::start(bench.work.clone(), 4);
-    eventually("the collection", PATIENCE, || async {
+    eventually("the collection", DEADLINE, || async {
         (bench.ended("collect_run", "done") == 1).then_some(())
     })
     .await;

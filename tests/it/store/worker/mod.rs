@@ -34,7 +34,7 @@ use crate::time::eventually;
 /// The time for which a trace has to be quiet in these tests.
 const SETTLE: Duration = Duration::from_secs(30);
 /// The time after which a test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The context of a worker, with a clock that only the test moves.
 pub(super) struct Bench {
@@ -113,7 +113,7 @@ impl Bench {
     /// Waits until no task is open.
     async fn drained(&self) -> Outcome {
         let db = &self.work.db;
-        eventually("the queue to be empty", PATIENCE, || async {
+        eventually("the queue to be empty", DEADLINE, || async {
             let counted = async { db.read().await?.count_tasks().await };
             let counts = counted.await.expect("the database answers");
             assert_eq!(counts.dead, 0, "nothing was given up");

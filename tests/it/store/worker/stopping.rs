@@ -54,7 +54,7 @@ store_test!(stop_finishes_only_the_running_task, async |store: &Store| -> Outcom
     let worker = Loop::start(bench.work.clone(), 1);
     *gate.the_loop.lock().expect("no panic inside") = Some(worker.running.id());
     // Each part of the loop asks once when it begins: the claim, the sweep, the leases.
-    eventually("the loop to be under way", PATIENCE, || async {
+    eventually("the loop to be under way", DEADLINE, || async {
         (gate.asked.lock().expect("no panic inside").len() >= 3).then_some(())
     })
     .await;
@@ -62,7 +62,7 @@ store_test!(stop_finishes_only_the_running_task, async |store: &Store| -> Outcom
     bench.push(repo, whole(trace(2))).await?;
     gate.closed.store(true, Ordering::SeqCst);
     bench.pass(SETTLE);
-    tokio::time::timeout(PATIENCE, gate.held.notified()).await.expect("a task that runs");
+    tokio::time::timeout(DEADLINE, gate.held.notified()).await.expect("a task that runs");
     worker.stop.cancel();
     gate.open();
     worker.stop().await;
@@ -121,7 +121,7 @@ store_test!(unreadable_task_is_dead_and_listed, async |store: &Store| -> Outcome
     let mut tx = store.write().await?;
     assert!(tx.push_task(&unknown, &store.rng, at(0)).await?);
     tx.commit().await?;
-    let dead = eventually("the task to be dead", PATIENCE, || async {
+    let dead = eventually("the task to be dead", DEADLINE, || async {
         let found = async { store.read().await?.dead_tasks(1).await };
         found.await.expect("the database answers").pop()
     })

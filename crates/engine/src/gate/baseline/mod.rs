@@ -13,12 +13,13 @@ use crate::model::reason::ExclusionReason;
 use crate::model::run::{Lineage, MeasuredRun, PipelineRun, RunResult};
 use crate::model::time::Timestamp;
 
-/// Runs of a pull request that are judged together: its newest pushes and their reruns.
+/// Newest runs of a pull request, with reruns, that are compared. Durations are judged by at most the
+/// newest `MAX_SAMPLES` of them, errors by all.
 pub const CANDIDATE_RUNS: usize = 8;
 
-/// Runs of the base branch that are read beyond the policy's number, because some turn out not to
-/// be comparable: failed runs, reruns.
-pub const ROOM_FOR_OTHERS: u32 = 100;
+/// Runs of the base branch that are read in addition to the policy's number, because some are not
+/// comparable: failed runs, reruns.
+pub const EXTRA_RUNS: u32 = 100;
 
 #[derive(Debug, Clone, Default)]
 pub struct Baseline {
@@ -56,8 +57,8 @@ impl Baseline {
         newest_first().find(|run| Some(&run.head_sha) == base_sha).or_else(|| newest_first().next())
     }
 
-    /// The note when the commit into which a change is to be merged was not measured: the newest
-    /// comparable run before the change stands in for it.
+    /// The note that the base commit of a change was not measured. The newest comparable run before
+    /// the change is used instead.
     #[must_use]
     pub fn stand_in(&self, base_sha: &CommitSha) -> Option<Note> {
         let newest = self.runs.last()?;

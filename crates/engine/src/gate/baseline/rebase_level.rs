@@ -1,6 +1,6 @@
 //! Brings a baseline with lasting changes to the stages' present level: samples from before a
-//! lasting change, found or accepted, are moved by its size. Such samples still count for the
-//! stage's scatter, and no longer for its level.
+//! lasting change, found or accepted, are moved by its size. They contribute to the stage's
+//! scatter, but not to its level.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
 //! Allocates the allowed false alarms to the stages. Stages on which a relevant slowdown is obvious
 //! or undetectable get less, stages in between get more. It reads a stage's noise only, never a
-//! candidate, so that the shares add up to what is allowed.
+//! candidate, so that the shares add up to the allowed probability.
 
 use statrs::function::erf::erfc;
 

@@ -228,21 +228,21 @@ fn observe(
     let is_reference: Vec<bool> = modelled.iter().map(is_reference).collect();
     let mut within: Vec<Vec<usize>> = vec![Vec::new(); modelled.len()];
     for (at, i) in modelled.iter().enumerate() {
-        // The time of a step contains its parts: the step is not an independent reference for them.
+        // A step's time contains its parts, so the step is not an independent reference for them.
         let mut step = (by_steps && columns.list[*i].is_part_of_step()).then_some(*i);
-        while let Some(holder) = step.and_then(|i| columns.parent_of(i)) {
-            step = Some(holder);
-            if let Some(holder) = place[holder].filter(|holder| is_reference[*holder]) {
-                within[at].push(holder);
+        while let Some(ancestor) = step.and_then(|i| columns.parent_of(i)) {
+            step = Some(ancestor);
+            if let Some(ancestor) = place[ancestor].filter(|ancestor| is_reference[*ancestor]) {
+                within[at].push(ancestor);
             }
         }
         let mut up = is_reference[at].then_some(*i);
         // A parent's path is shorter than its child's, so the walk ends.
-        while let Some(holder) = up {
-            if let Some(holder) = place[holder] {
-                within[holder].push(at);
+        while let Some(ancestor) = up {
+            if let Some(ancestor) = place[ancestor] {
+                within[ancestor].push(at);
             }
-            up = columns.parent_of(holder);
+            up = columns.parent_of(ancestor);
         }
     }
     let jobs = if ablation.jobs { jobs(columns, modelled) } else { vec![None; modelled.len()] };

@@ -19,7 +19,7 @@ use crate::stats::matrix::Matrix;
 use crate::stats::student::Degrees;
 use crate::stats::tail::Tail;
 
-/// The table to fit, and what is known about it.
+/// The table to fit, with the clocks and cache states of its stages.
 #[derive(Debug, Clone)]
 pub struct Observations {
     /// ln seconds, runs (oldest first) by stages.

@@ -20,7 +20,7 @@ pub const MAX_SAMPLES: usize = 4;
 
 /// Factor on the probability of one decision: how often a pull request of four pushes is judged by
 /// this number of samples; for 3 and 4 samples four and eight times that. Two samples are the first
-/// that can confirm a finding, so they get most of what is allowed. Longer blocks then add almost
+/// that can confirm a finding, so they get most of the allowed false alarms. Longer blocks then add almost
 /// nothing to the false alarms (`cargo bench --bench detection`).
 fn decisions(samples: usize) -> f64 {
     match samples {

@@ -38,7 +38,7 @@ enum Alone {
 struct Scope {
     leaves: Vec<usize>,
     /// Stages, each with the positions in `leaves` that are not independent of it.
-    audience: Vec<(usize, Vec<usize>)>,
+    stages: Vec<(usize, Vec<usize>)>,
 }
 
 impl ReferenceStages {
@@ -137,7 +137,7 @@ impl Scope {
         within: &[Vec<usize>],
         alone: Alone,
     ) -> Self {
-        let audience = stages
+        let stages = stages
             .filter_map(|stage| {
                 let mut own: Vec<usize> =
                     within[stage].iter().filter_map(|leaf| leaves.binary_search(leaf).ok()).collect();
@@ -152,12 +152,12 @@ impl Scope {
                 Some((stage, own))
             })
             .collect();
-        Self { leaves, audience }
+        Self { leaves, stages }
     }
 
     fn levels_of_run(&self, e: &[f64], row: &mut Row, levels: &mut [f64]) {
         if self.leaves.len() <= EXACT {
-            for (stage, excluded) in &self.audience {
+            for (stage, excluded) in &self.stages {
                 row.read(&self.leaves, excluded, e);
                 levels[*stage] = row.mean();
             }
@@ -166,7 +166,7 @@ impl Scope {
         row.read(&self.leaves, &[], e);
         let over_all = row.mean();
         let total: f64 = row.final_weight.iter().sum();
-        for (stage, excluded) in &self.audience {
+        for (stage, excluded) in &self.stages {
             let (mut weight, mut product) = (total, total * over_all);
             for at in excluded {
                 weight -= row.final_weight[*at];

@@ -32,7 +32,7 @@ pub fn segments(points: &[SeriesPoint], slow: SlowShare, accepted_runs: &[usize]
         found.push(Segment { first_run: points[boundary.at].run, shift });
     }
     if let Some(newest) = found.last_mut() {
-        // The rest of the sum is a rounding error.
+        // The exact sum is zero; the rest is a rounding error.
         newest.shift = 0.0;
     }
     found

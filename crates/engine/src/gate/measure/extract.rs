@@ -43,7 +43,7 @@ struct Placement {
 
 impl Placement {
     /// Whether one more stage of this name fits under another.
-    fn has_room(&self, above: usize, name: &str) -> bool {
+    fn fits(&self, above: usize, name: &str) -> bool {
         let key = self.samples[above].key.as_str().len() + name.len();
         self.samples.len() < MAX_STAGES && self.key_bytes + key < MAX_KEY_BYTES
     }
@@ -120,7 +120,7 @@ fn place(trace: &Trace) -> Placement {
                 merge(&mut placement.samples[stage], &other, by_message);
                 stage
             }
-            None if !parent_dropped && placement.has_room(above, &name) => {
+            None if !parent_dropped && placement.fits(above, &name) => {
                 let above_stage = &placement.samples[above];
                 let mut path = above_stage.path.clone();
                 path.push(name.clone());

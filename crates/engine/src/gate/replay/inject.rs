@@ -13,7 +13,7 @@ pub(super) fn slowed(run: &MeasuredRun, stage: &StageKey, ratio: f64) -> Measure
     #[expect(clippy::cast_possible_truncation, reason = "saturates, and stages are shorter")]
     let extra_ns = (run.stages[target].seconds() * (ratio - 1.0) * 1e9).round() as i64;
     let mut at = Some(target);
-    // Bounded, because the parents of a stored run might form a circle.
+    // Bounded, because the parents of a stored run might form a cycle.
     for _ in 0..run.stages.len() {
         let Some(i) = at else { break };
         let sample = &mut run.stages[i];

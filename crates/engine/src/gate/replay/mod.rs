@@ -21,7 +21,7 @@ use std::collections::HashSet;
 
 use self::incumbents::StudentLimits;
 use crate::gate::baseline::columns::renamed;
-use crate::gate::baseline::{Baseline, ROOM_FOR_OTHERS, choose};
+use crate::gate::baseline::{Baseline, EXTRA_RUNS, choose};
 use crate::gate::duration_model::fit::MIN_TO_CONFIRM;
 use crate::model::policy::GatePolicy;
 use crate::model::run::{MeasuredRun, PipelineRun};
@@ -59,7 +59,7 @@ pub struct Plan<'a> {
     policy: &'a GatePolicy,
     settings: Settings,
     /// Stages with children.
-    holders: HashSet<StageKey>,
+    parents: HashSet<StageKey>,
     student: StudentLimits,
 }
 
@@ -77,9 +77,9 @@ impl<'a> Plan<'a> {
             measured.errors.clear();
             measured.stages.iter_mut().for_each(|sample| rename(sample, policy));
         }
-        let holders = runs.iter().flat_map(|m| &m.stages).filter_map(|s| s.parent.clone()).collect();
+        let parents = runs.iter().flat_map(|m| &m.stages).filter_map(|s| s.parent.clone()).collect();
         let settings = Settings { commits: settings.commits.max(1), ..settings };
-        Self { runs, base_branch, policy, settings, holders, student: StudentLimits::new() }
+        Self { runs, base_branch, policy, settings, parents, student: StudentLimits::new() }
     }
 
     #[must_use]
@@ -123,13 +123,13 @@ impl<'a> Plan<'a> {
     /// The baseline of a change that begins with `first` at position `end`. Only runs before it are
     /// considered, by the rules of the service.
     fn baseline_before(&self, end: usize, first: &PipelineRun) -> Baseline {
-        let room = self.policy.baseline().runs.saturating_add(ROOM_FOR_OTHERS) as usize;
-        let history = self.runs[end.saturating_sub(room)..end].to_vec();
+        let limit = self.policy.baseline().runs.saturating_add(EXTRA_RUNS) as usize;
+        let history = self.runs[end.saturating_sub(limit)..end].to_vec();
         choose(history, first, self.base_branch, self.policy, first.started_at)
     }
 
     fn is_leaf(&self, sample: &StageSample) -> bool {
-        !self.holders.contains(&sample.key)
+        !self.parents.contains(&sample.key)
     }
 }
 

@@ -108,7 +108,7 @@ fn parents_of_slowed_stage_take_longer_too() {
     assert_eq!(seconds, [35.0, 25.0, 15.0, 10.0]);
     assert_eq!(after.run.duration_ns, 35_000_000_000);
     assert_eq!(slowed(&before, &key("elsewhere"), 2.0), before);
-    // A parent that the run does not hold ends the way up; a circle does too.
+    // The walk up ends at a parent that the run does not have, and in a cycle.
     let mut odd = run(1, vec![stage("x", 0.0, 1.0), stage("x / y", 0.0, 1.0)]);
     odd.stages[0].parent = Some(key("x / y"));
     let grown = slowed(&odd, &key("x / y"), 2.0);

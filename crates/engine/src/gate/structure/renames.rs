@@ -12,8 +12,9 @@ use crate::stats::count;
 /// [`WINDOW`] of the others on each side of its place.
 const ALL_PAIRS: usize = 1_024;
 const WINDOW: usize = 8;
-/// Smallest similarity of names that is evidence. From the second value on, only time is needed besides.
+/// Smallest similarity of names that is evidence.
 const SIMILAR: f64 = 0.5;
+/// From this similarity on, a similar time is enough further evidence.
 const VERY_SIMILAR: f64 = 0.7;
 /// Smallest share of common parts of the same work.
 const SAME_PARTS: f64 = 0.6;
@@ -81,8 +82,8 @@ impl Scored {
 }
 
 /// Pairs the stages of one parent. Both lists are in the order of their beginning. A pair that is not
-/// clearly better than another pair with one of its stages is not proposed. `runner` is the machine's
-/// slowdown against the usual.
+/// clearly better than another pair with one of its stages is not proposed. `runner` is the
+/// runner's slowdown: 1 is the usual speed.
 #[must_use]
 pub(super) fn renames(removed: &[Removed<'_>], added: &[Added<'_>], runner: f64) -> Vec<Rename> {
     let removed_bigrams: Vec<Vec<[char; 2]>> = removed.iter().map(|g| bigrams(g.side.name)).collect();

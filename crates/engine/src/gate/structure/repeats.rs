@@ -10,8 +10,8 @@ const OTHER_COUNT: f64 = 0.1;
 
 /// A stage's repetitions, when their number is unusual.
 /// - `min_ratio` is the smallest reported ratio of durations.
-/// - `runner` is the factor of the machine's speed. The time of one repetition is as before if it is so
-///   with or without this factor, because not every stage follows the machine's speed.
+/// - `runner` is the factor of the runner's speed. The time of one repetition counts as unchanged if it
+///   is similar with or without this factor, because not every stage follows the runner's speed.
 #[must_use]
 pub(super) fn repetition(
     usual: &Usual,

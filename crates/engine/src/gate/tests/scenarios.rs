@@ -172,7 +172,7 @@ fn alarms(requests: u64, runs: u32) -> (usize, usize) {
 #[test]
 fn unchanged_pull_requests_rarely_alarm() {
     let (confirmed, any) = alarms(200, 40);
-    let nominal = Binomial::new(ALPHA / 3.0, 200).expect("a chance");
+    let nominal = Binomial::new(ALPHA / 3.0, 200).expect("a probability");
     let interval = nominal.inverse_cdf(0.0005)..=nominal.inverse_cdf(0.9995);
     assert!(interval.contains(&(confirmed as u64)), "{confirmed} of 200, nominally {interval:?}");
     assert!(any <= 30, "{any} of 200");

@@ -39,9 +39,10 @@ fn slow_stage_among_few_makes_none_fast() {
     let false_gains = |seed: u64| {
         let mut rng = Lcg::new(900 + seed);
         let mut three = |n: u32, slow: f64| {
-            let machine = (0.05 * rng.normal()).exp();
+            let runner_speed = (0.05 * rng.normal()).exp();
             let usual = [30.0 * slow, 60.0, 40.0];
-            let seconds: Vec<f64> = usual.iter().map(|s| s * machine * (0.04 * rng.normal()).exp()).collect();
+            let seconds: Vec<f64> =
+                usual.iter().map(|s| s * runner_speed * (0.04 * rng.normal()).exp()).collect();
             run(n, lay_out(&seconds))
         };
         let past = (0..30).map(|n| three(n, 1.0)).collect();
@@ -58,8 +59,8 @@ fn slow_stage_among_few_makes_none_fast() {
 /// A run of a workflow with five steps. Two of them have thirty test cases each, all slower by the
 /// factor `slow`.
 fn with_cases(n: u32, rng: &mut Lcg, slow: f64) -> MeasuredRun {
-    let machine = (0.05 * rng.normal()).exp();
-    let mut time = |usual: f64| usual * machine * (0.04 * rng.normal()).exp();
+    let runner_speed = (0.05 * rng.normal()).exp();
+    let mut time = |usual: f64| usual * runner_speed * (0.04 * rng.normal()).exp();
     let (mut stages, mut at) = (Vec::new(), 0.0);
     for (step, usual, has_cases) in [
         ("checkout", 5.0, false),

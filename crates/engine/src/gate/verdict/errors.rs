@@ -1,5 +1,5 @@
 //! Judges whether an error is new: compares its signature with those of the base branch, including
-//! failed runs. One sighting is never enough, nor is absence from a short history.
+//! failed runs. One occurrence is never enough, nor is absence from a short history.
 //! The probabilities come from `stats::rate`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -12,7 +12,7 @@ use crate::model::policy::GatePolicy;
 use crate::model::reason::ErrorReason;
 use crate::model::run::MeasuredRun;
 use crate::model::stage::{Frame, StageError, StageKey};
-use crate::stats::rate::{Occurrences, holm, predicted_tail, unseen_chance};
+use crate::stats::rate::{Occurrences, holm, predicted_tail, unseen_probability};
 
 /// Runs of history that are needed to call an error new; with fewer it stays suspect.
 const MIN_HISTORY: usize = 10;
@@ -88,9 +88,9 @@ impl ErrorHistory {
     }
 
     /// Probability that the next error of the base branch was never seen before.
-    fn unseen_chance(&self) -> Option<f64> {
+    fn unseen_probability(&self) -> Option<f64> {
         let once = self.placed.values().filter(|runs| runs.len() == 1).count();
-        unseen_chance(once, self.placed.values().map(Vec::len).sum())
+        unseen_probability(once, self.placed.values().map(Vec::len).sum())
     }
 }
 
@@ -128,7 +128,7 @@ pub fn judge_errors(
         .zip(seen)
         .map(|(Sighting { error, identity, .. }, counts)| {
             let probability = if counts.before > 0 { adjusted.next() } else { None };
-            let (verdict, reason) = counts.judge(probability, history.unseen_chance());
+            let (verdict, reason) = counts.judge(probability, history.unseen_probability());
             ErrorComparison {
                 stage: error.stage.clone(),
                 path: error.path.clone(),
@@ -193,10 +193,10 @@ impl Counts {
     }
 
     /// The verdict and its reason. `probability` is adjusted for all tested errors.
-    fn judge(self, probability: Option<f64>, unseen_chance: Option<f64>) -> (ErrorVerdict, ErrorReason) {
+    fn judge(self, probability: Option<f64>, unseen_probability: Option<f64>) -> (ErrorVerdict, ErrorReason) {
         let Self { here, of, before, history } = self;
         if before == 0 {
-            return self.judge_unseen(unseen_chance);
+            return self.judge_unseen(unseen_probability);
         }
         match probability {
             Some(probability) if probability <= RATE_ALPHA && here >= CONFIRMED => {
@@ -208,7 +208,7 @@ impl Counts {
         }
     }
 
-    fn judge_unseen(self, unseen_chance: Option<f64>) -> (ErrorVerdict, ErrorReason) {
+    fn judge_unseen(self, unseen_probability: Option<f64>) -> (ErrorVerdict, ErrorReason) {
         if self.history == 0 {
             return (ErrorVerdict::Suspect, ErrorReason::NoHistory);
         }
@@ -218,7 +218,7 @@ impl Counts {
         if self.here >= CONFIRMED {
             return (ErrorVerdict::New, ErrorReason::Unseen);
         }
-        let reason = match unseen_chance.filter(|p| *p >= MANY_SEEN_ONCE) {
+        let reason = match unseen_probability.filter(|p| *p >= MANY_SEEN_ONCE) {
             Some(share) => ErrorReason::OftenSeenOnce { share },
             None => ErrorReason::Unseen,
         };

@@ -60,7 +60,7 @@ pub(crate) fn judge(
         None => too_short(0, None, samples),
     };
     if let Some(budget) = rule.budget {
-        hold_to_budget(&mut judgement, samples, budget, confirm);
+        apply_budget(&mut judgement, samples, budget, confirm);
     }
     judgement
 }
@@ -290,7 +290,7 @@ fn slow_mode(
 }
 
 /// A stage over its budget is a finding of its own, with the same number of samples to confirm it.
-fn hold_to_budget(judgement: &mut Judgement, samples: &[Observed], budget: Duration, confirm: usize) {
+fn apply_budget(judgement: &mut Judgement, samples: &[Observed], budget: Duration, confirm: usize) {
     let limit = budget.as_secs_f64();
     let over: Vec<f64> = samples.iter().rev().map(|s| s.seconds).take_while(|s| *s > limit).collect();
     let Some(took) = median_of(over.iter().copied()) else { return };
@@ -308,7 +308,7 @@ fn hold_to_budget(judgement: &mut Judgement, samples: &[Observed], budget: Durat
     }
     if !flagged {
         judgement.candidate_s = took;
-        // It is not slower than before, so it has no ratio.
+        // The budget is not a comparison with the baseline, so there is no ratio.
         (judgement.ratio, judgement.increase_s) = (None, None);
     }
     judgement.over_budget = true;

@@ -1,5 +1,5 @@
 //! Turns a fitted baseline and a candidate's runs into a verdict: compares stages and errors, names
-//! the responsible stage, aggregates pipelines, applies people's decisions. It words nothing.
+//! the responsible stage, aggregates pipelines, applies people's decisions. It formats no text.
 
 pub mod aggregate;
 pub mod attribute;

@@ -1,5 +1,5 @@
-//! Applies people's decisions to a comparison. A finding that a decision covers stays visible and does
-//! not count. A finding that is materially worse than the decided one counts again.
+//! Applies people's decisions to a comparison. A finding that a decision covers stays visible, but does
+//! not affect the verdict. A finding that is materially worse than the decided one counts again.
 
 use super::aggregate::run_verdict;
 use crate::model::comparison::{ErrorVerdict, RunComparison, StageComparison, StageVerdict};

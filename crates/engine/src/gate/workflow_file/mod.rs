@@ -1,6 +1,6 @@
 //! Finds the lines of jobs and steps in a workflow file of GitHub Actions, by the names that GitHub
-//! shows. It does not validate workflows: it may read a file that GitHub refuses. A file that is not a
-//! workflow has no lines.
+//! shows. It does not validate workflows, so it may accept a file that GitHub refuses. A file that is not
+//! a workflow is an error.
 
 pub mod locations;
 mod names;

@@ -6,7 +6,7 @@ use crate::gate::measure::stage_key::stable_name;
 
 /// GitHub's API cuts longer names, characters.
 const CUT: usize = 100;
-/// More of a name in a file is never shown, characters.
+/// Only the first characters of a name in a file are used.
 const MAX_CHARS: usize = 300;
 
 /// A name in a workflow file.

@@ -1,5 +1,5 @@
-//! The facts about its policy that a comparison stores, so that check, page and JSON agree even after
-//! the file changed. The report's sentences are in `report/`.
+//! The facts about its policy that a comparison stores, so that check, page and JSON agree even if
+//! the file changes later. The report's sentences are in `report/`.
 
 use serde::{Deserialize, Serialize};
 

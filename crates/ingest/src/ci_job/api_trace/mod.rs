@@ -1,7 +1,6 @@
 //! The trace of a workflow run from GitHub's API data: the run, its jobs, each job's wait for a
 //! runner, and the steps. Pure, and independent of the order of the listed jobs.
-//! Refuses to measure times that mean nothing: skipped, cancelled and carried-over work is marked
-//! or left out.
+//! Skipped, cancelled and carried-over work has no meaningful times, so it is marked or left out.
 //!
 //! GitHub's times are whole seconds. Steps are shifted by nanoseconds so that steps that share a
 //! second keep their order.

@@ -1,5 +1,5 @@
 //! Reads one job's archive from the companion action: a manifest, spans and reports. It is the zip
-//! of an artifact or the body of an upload. The input may be hostile: limits hold while it is read,
+//! of an artifact or the body of an upload. The input is not trusted: limits apply while it is read,
 //! digests must match the manifest, and the manifest is a claim until it is compared with GitHub.
 //! Does not redact the spans.
 
