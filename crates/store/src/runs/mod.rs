@@ -1,5 +1,5 @@
-//! Pipeline runs, one row for each collected trace, with their measurements and the verdicts
-//! from them. Nothing is judged here.
+//! Pipeline runs, one row for each collected trace, with their measurements. Also the comparisons,
+//! decisions and errors that belong to runs. Nothing is judged here.
 
 mod changes;
 mod comparisons;
