@@ -9,7 +9,7 @@ use crate::tasks::worker_context::COLLECTING_MIB;
 use crate::tasks::{TaskError, WorkerContext};
 use pacegate_engine::model::note::Note;
 use pacegate_engine::model::span::{Resource, Span};
-use pacegate_ingest::ci_job::manifest_run::{JobRecord, stored_record};
+use pacegate_ingest::ci_job::manifest_run::{JobRecord, RecordError, stored_record};
 use pacegate_ingest::{IngestError, Limits, otlp, span_batch};
 use pacegate_store::StoredBatch;
 
@@ -58,13 +58,28 @@ impl StoredSpans {
                 }
                 Err(error) => return Err(TaskError::Unreadable(Box::new(error))),
             };
-            left = left.saturating_sub(decoded.spans.iter().map(Span::values).sum());
-            read.records.extend(JobRecord::take_legacy(&mut decoded.spans));
-            if let Some(manifest) = &batch.manifest {
-                let record = stored_record(manifest, !decoded.spans.is_empty());
-                read.records.extend(record.map_err(|e| TaskError::Unreadable(Box::new(e)))?);
-            }
+            let sent: usize = decoded.spans.iter().map(Span::values).sum();
+            let manifest = batch.manifest.as_deref();
+            let stated =
+                manifest.map(|m| stored_record(m, !decoded.spans.is_empty(), left.saturating_sub(sent)));
+            let stated = match stated.transpose() {
+                Ok(stated) => stated.flatten(),
+                Err(RecordError::Otlp(IngestError::TooManyValues { .. })) => {
+                    left_out += 1;
+                    continue;
+                }
+                Err(error) => return Err(TaskError::Unreadable(Box::new(error))),
+            };
+            left = left.saturating_sub(sent);
             resources.share(&mut decoded.spans);
+            match stated {
+                Some(mut record) => {
+                    left = left.saturating_sub(record.values());
+                    resources.share(record.spans_mut());
+                    read.records.push(record);
+                }
+                None => read.records.extend(JobRecord::take_legacy(&mut decoded.spans)),
+            }
             read.spans.extend(decoded.spans);
         }
         let (requests, of) = (left_out, batches.len());
@@ -81,7 +96,7 @@ struct Resources(Vec<Arc<Resource>>);
 const RESOURCES: usize = 64;
 
 impl Resources {
-    fn share(&mut self, spans: &mut [Span]) {
+    fn share<'a>(&mut self, spans: impl IntoIterator<Item = &'a mut Span>) {
         let mut last: Option<(Arc<Resource>, Arc<Resource>)> = None;
         for span in spans {
             if let Some((from, to)) = &last
@@ -103,6 +118,9 @@ impl Resources {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pacegate_ingest::ci_job::archive::JobArchive;
+    use pacegate_ingest::ci_job::upload::{JobUpload, RunSource};
+    use pacegate_ingest::redact::Redactor;
     use pacegate_ingest::span_batch::compress;
 
     /// A batch with one span that has this many attributes.
@@ -116,6 +134,40 @@ mod tests {
         let decoded = otlp::decode(request.as_bytes(), Limits::default()).expect("a request");
         let body = compress(&otlp::encode_protobuf(&decoded.spans)).into_vec();
         StoredBatch { body, manifest: None }
+    }
+
+    /// A batch of a job that sent only a manifest with this many facts about its runner.
+    fn silent_job(facts: usize) -> StoredBatch {
+        let runner: serde_json::Map<_, _> = (0..facts).map(|n| (format!("os.{n}"), true.into())).collect();
+        let manifest = serde_json::json!({
+            "schema": 1, "repository": "acme/app", "repository_id": "7", "run_id": "5", "run_attempt": 1,
+            "job": "test", "head_sha": "e83c516", "trace_id": "1".repeat(32), "job_span_id": "2".repeat(16),
+            "started_at_unix_nano": "1000", "ended_at_unix_nano": "9000", "runner": runner, "files": [],
+        });
+        let manifest = serde_json::from_value(manifest).expect("a manifest");
+        let archive = JobArchive { manifest, spans: Vec::new(), notes: Vec::new() };
+        let repository = "acme/app".parse().expect("a name");
+        let upload = JobUpload::new(archive, &repository, RunSource::Manifest, &Redactor::default());
+        let manifest = compress(&upload.record.expect("a record").to_otlp()).into_vec();
+        StoredBatch { body: compress(&[]).into_vec(), manifest: Some(manifest) }
+    }
+
+    #[test]
+    fn manifests_count_towards_the_bound_and_share_resources() {
+        let batches = [silent_job(20), silent_job(20), silent_job(20)];
+        let all = StoredSpans::within(&batches, 1_000).expect("readable");
+        assert_eq!((all.records.len(), all.note), (3, None));
+        let mut records = all.records;
+        let resources: Vec<_> =
+            records.iter_mut().flat_map(JobRecord::spans_mut).map(|span| span.resource.clone()).collect();
+        assert!(resources.iter().all(|resource| Arc::ptr_eq(resource, &resources[0])));
+        let some = StoredSpans::within(&batches, 70).expect("readable");
+        assert_eq!(some.records.len(), 2);
+        assert!(
+            matches!(some.note, Some(Note::RequestsLeftOut { requests: 1, of: 3, .. })),
+            "{:?}",
+            some.note
+        );
     }
 
     #[test]

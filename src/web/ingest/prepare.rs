@@ -87,7 +87,10 @@ impl Prepared {
         if !spans.is_empty() || record.is_some() {
             // Where GitHub's API describes the run, the upload does not decide its commit.
             let head_sha = manifest.head_sha.parse().ok().filter(|_| record.is_some());
-            let facts = (manifest.trace_id, spans.len(), record.is_some(), head_sha);
+            // The run and the job count too, so that an upload without spans is bounded and, when its
+            // trace is full, rejected with a reason.
+            let stored = spans.len() + if record.is_some() { JobRecord::SPANS } else { 0 };
+            let facts = (manifest.trace_id, stored, record.is_some(), head_sha);
             // Two concatenated protobuf messages are one message with the fields of both.
             let with_record = [plain.as_slice(), record.as_deref().unwrap_or_default()].concat();
             batches.push(Batch {
@@ -189,4 +192,29 @@ pub(super) fn prepare(
     });
     let outcome = Outcome { rejected: rejected.count, message: rejected.message().or(warning) };
     Ok(Prepared { batches, accepted, bytes, outcome })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pacegate_ingest::ci_job::archive::JobArchive;
+    use pacegate_ingest::ci_job::upload::RunSource;
+
+    #[test]
+    fn upload_without_spans_counts_its_run_and_job() {
+        let manifest: Manifest = serde_json::from_value(serde_json::json!({
+            "schema": 1, "repository": "acme/app", "repository_id": "7", "run_id": "5", "run_attempt": 1,
+            "job": "test", "head_sha": "e83c516", "trace_id": "1".repeat(32), "job_span_id": "2".repeat(16),
+            "started_at_unix_nano": "1000", "ended_at_unix_nano": "9000", "files": [],
+        }))
+        .expect("a manifest");
+        let repository = "acme/app".parse().expect("a name");
+        for (source, batches) in [(RunSource::Manifest, vec![2]), (RunSource::Api(None), Vec::new())] {
+            let archive = JobArchive { manifest: manifest.clone(), spans: Vec::new(), notes: Vec::new() };
+            let upload = JobUpload::new(archive, &repository, source, &Redactor::default());
+            let prepared = Prepared::of_job(&upload, &manifest, false).expect("an upload");
+            assert_eq!(prepared.accepted, 0);
+            assert_eq!(prepared.batches.iter().map(|batch| batch.spans).collect::<Vec<_>>(), batches);
+        }
+    }
 }

@@ -23,6 +23,12 @@ use crate::{IngestError, Limits, otlp, span_batch};
 const RUN_RESULT: &str = "cicd.pipeline.result";
 /// Version 0.1.0 stored the two spans among the job's own spans and marked them with this attribute.
 const LEGACY_MARK: &str = "pacegate.manifest";
+/// The mark of the run's span.
+const LEGACY_RUN: &str = "run";
+/// The mark of the span of a job that sent spans.
+const LEGACY_JOB: &str = "job";
+/// The mark of the span of a job that sent no spans.
+const LEGACY_SILENT_JOB: &str = "silent job";
 
 /// One job's manifest as two spans.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +58,9 @@ impl ManifestJobs {
 }
 
 impl JobRecord {
+    /// Spans of a record.
+    pub const SPANS: usize = 2;
+
     /// `sent` are the spans of this job, `run_span` is the id of the run's span.
     #[must_use]
     pub(super) fn new(manifest: &Manifest, repository: &RepoName, run_span: SpanId, sent: &[Span]) -> Self {
@@ -75,28 +84,51 @@ impl JobRecord {
         otlp::encode_protobuf(&[self.run.clone(), self.job.clone()])
     }
 
+    /// Attributes of the two spans and of their resource.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        self.run.values() + self.job.values() + self.run.resource.attributes.values()
+    }
+
+    /// The two spans.
+    pub fn spans_mut(&mut self) -> [&mut Span; 2] {
+        [&mut self.run, &mut self.job]
+    }
+
     /// Reverses [`Self::to_otlp`]. `None` if the run or the job is missing.
-    fn from_otlp(bytes: &[u8], sent_spans: bool) -> Result<Option<Self>, IngestError> {
-        let spans = otlp::decode_protobuf(bytes, Limits::default())?.spans;
+    fn from_otlp(bytes: &[u8], sent_spans: bool, values: usize) -> Result<Option<Self>, IngestError> {
+        let limits = Limits { values, ..Limits::default() };
+        let spans = otlp::decode_protobuf(bytes, limits)?.spans;
         let (mut runs, mut jobs): (Vec<Span>, Vec<Span>) =
             spans.into_iter().partition(|span| span.parent_span_id.is_none());
         Ok(runs.pop().zip(jobs.pop()).map(|(run, job)| Self { run, job, sent_spans }))
     }
 
-    /// Removes the two marked spans from a batch that version 0.1.0 stored, and returns them.
+    /// Removes the two marked spans from a batch that version 0.1.0 stored, and returns them. They
+    /// were the last of the batch, and only the run had no parent.
     pub fn take_legacy(spans: &mut Vec<Span>) -> Option<Self> {
-        let marked = |span: &Span| span.attributes.get(LEGACY_MARK).is_some();
-        if spans.iter().filter(|span| marked(span)).count() != 2 {
-            return None;
-        }
-        let (mut stated, sent): (Vec<Span>, Vec<Span>) = std::mem::take(spans).into_iter().partition(marked);
-        *spans = sent;
-        for span in &mut stated {
+        let mark = |span: &Span| span.attributes.text(LEGACY_MARK);
+        let run_at = spans
+            .iter()
+            .rposition(|span| span.parent_span_id.is_none() && mark(span).as_deref() == Some(LEGACY_RUN))?;
+        let run = Some(spans[run_at].span_id);
+        let job_at = spans.iter().rposition(|span| {
+            span.parent_span_id == run
+                && matches!(mark(span).as_deref(), Some(LEGACY_JOB | LEGACY_SILENT_JOB))
+        })?;
+        let sent_spans = mark(&spans[job_at]).as_deref() == Some(LEGACY_JOB);
+        let mut take = |at: usize| {
+            let mut span = spans.remove(at);
             span.attributes.0.retain(|(key, _)| key != LEGACY_MARK);
-        }
-        stated.sort_by_key(|span| span.parent_span_id.is_some());
-        let job = stated.pop()?;
-        Some(Self { run: stated.pop()?, job, sent_spans: !spans.is_empty() })
+            span
+        };
+        let (run, job) = if run_at < job_at {
+            let job = take(job_at);
+            (take(run_at), job)
+        } else {
+            (take(run_at), take(job_at))
+        };
+        Some(Self { run, job, sent_spans })
     }
 }
 
@@ -111,7 +143,10 @@ pub fn add_stated(mut spans: Vec<Span>, records: Vec<JobRecord>) -> (Vec<Span>, 
     for JobRecord { run, job, sent_spans } in records {
         *silent.entry(id(&job)).or_insert(true) &= !sent_spans;
         runs.entry(id(&run)).and_modify(|stated| stated.add(&run)).or_insert_with(|| StatedRun::of(&run));
-        spans.push(job);
+        // A manifest can give its job the id of the run. The run's own span counts.
+        if !ids.contains(&id(&job)) {
+            spans.push(job);
+        }
     }
     spans.extend(runs.into_values().map(StatedRun::into_span));
     let jobs = ManifestJobs { count: silent.len(), silent: silent.values().filter(|s| **s).count() };
@@ -242,9 +277,13 @@ fn job_name(manifest: &Manifest) -> String {
 /// Reads a stored record: compressed [`JobRecord::to_otlp`]. `None` if the run or the job is missing.
 ///
 /// # Errors
-/// [`RecordError`] for damaged bytes.
-pub fn stored_record(stored: &[u8], sent_spans: bool) -> Result<Option<JobRecord>, RecordError> {
-    Ok(JobRecord::from_otlp(&span_batch::plain(stored)?, sent_spans)?)
+/// [`RecordError`] for damaged bytes, and for a record with more than this many values.
+pub fn stored_record(
+    stored: &[u8],
+    sent_spans: bool,
+    values: usize,
+) -> Result<Option<JobRecord>, RecordError> {
+    Ok(JobRecord::from_otlp(&span_batch::plain(stored)?, sent_spans, values)?)
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -77,6 +77,21 @@ fn one_job_uploaded_twice_counts_once() {
 }
 
 #[test]
+fn job_with_run_id_does_not_replace_run() {
+    let mut colliding = stating(1, (100, 200), None, true);
+    colliding
+        .run
+        .attributes
+        .0
+        .push(("cicd.pipeline.name".to_owned(), AttributeValue::String("CI".to_owned())));
+    let (spans, jobs) = add_stated(Vec::new(), vec![colliding.clone(), stating(2, (150, 250), None, true)]);
+    assert_eq!(jobs.count, 2);
+    let trace = Trace::build(spans).expect("a trace");
+    assert_eq!((trace.spans().len(), trace.repairs().notes()), (2, Vec::new()));
+    assert_eq!(trace.span(trace.root()).text(&["cicd.pipeline.name"]).as_deref(), Some("CI"));
+}
+
+#[test]
 fn manifest_becomes_run_and_job() {
     let JobRecord { run, job, sent_spans } = record(&[]);
     assert_eq!((run.parent_span_id, job.parent_span_id), (None, Some(run.span_id)));
@@ -118,23 +133,49 @@ fn stored_record_is_redacted_and_read_back() {
     let record = record(&[SpanBuilder::new(3, "sent").build()]).redacted(&Redactor::default());
     assert_eq!(record.run.text(&["api.key"]).as_deref(), Some("[redacted]"));
     let stored = span_batch::compress(&record.to_otlp());
-    assert_eq!(stored_record(&stored, true).expect("readable"), Some(record));
-    assert!(stored_record(b"not OTLP", true).is_err());
-    assert_eq!(stored_record(b"", true).expect("readable"), None);
+    assert_eq!(stored_record(&stored, true, usize::MAX).expect("readable"), Some(record.clone()));
+    assert!(matches!(
+        stored_record(&stored, true, record.values() - 1),
+        Err(RecordError::Otlp(IngestError::TooManyValues { .. }))
+    ));
+    assert!(stored_record(b"not OTLP", true, usize::MAX).is_err());
+    assert_eq!(stored_record(b"", true, usize::MAX).expect("readable"), None);
+}
+
+/// A run and a job as version 0.1.0 stored them.
+fn marked(run_mark: &str, job_mark: &str) -> Vec<Span> {
+    let JobRecord { mut run, mut job, .. } = record(&[]);
+    let mark = |text: &str| (LEGACY_MARK.to_owned(), AttributeValue::String(text.to_owned()));
+    run.attributes.0.push(mark(run_mark));
+    job.attributes.0.push(mark(job_mark));
+    vec![run, job]
 }
 
 #[test]
 fn legacy_batch_yields_its_record() {
-    let JobRecord { mut run, mut job, .. } = record(&[]);
-    let (plain_run, plain_job) = (run.clone(), job.clone());
-    let mark = |text: &str| (LEGACY_MARK.to_owned(), AttributeValue::String(text.to_owned()));
-    run.attributes.0.push(mark("run"));
-    job.attributes.0.push(mark("silent job"));
-    let mut batch = vec![run, job];
-    let expected = JobRecord { run: plain_run, job: plain_job, sent_spans: false };
-    assert_eq!(JobRecord::take_legacy(&mut batch), Some(expected));
-    assert!(batch.is_empty());
-    let mut unmarked = vec![SpanBuilder::new(3, "sent").build()];
-    assert_eq!(JobRecord::take_legacy(&mut unmarked), None);
-    assert_eq!(unmarked.len(), 1);
+    for (job_mark, sent_spans) in [("silent job", false), ("job", true)] {
+        let mut batch = marked("run", job_mark);
+        let expected = JobRecord { sent_spans, ..record(&[]) };
+        assert_eq!(JobRecord::take_legacy(&mut batch), Some(expected));
+        assert!(batch.is_empty());
+    }
+}
+
+#[test]
+fn marked_sent_spans_make_no_record() {
+    let sent = |id: u32| SpanBuilder::new(id, "sent").parent(9).attributes(&[(LEGACY_MARK, "job")]).build();
+    let unmarked = vec![SpanBuilder::new(3, "sent").build()];
+    let same_mark = marked("job", "job");
+    let [mut orphan_run, orphan_job]: [Span; 2] = marked("run", "job").try_into().expect("two");
+    orphan_run.span_id = SpanId::from_bytes(&[3; 8]).expect("not zero");
+    for spans in [unmarked, vec![sent(3), sent(4)], same_mark, vec![orphan_run, orphan_job]] {
+        let mut left = spans.clone();
+        assert_eq!(JobRecord::take_legacy(&mut left), None);
+        assert_eq!(left, spans);
+    }
+    // A job of version 0.1.0 that sent marked spans itself.
+    let mut batch = vec![sent(3), sent(4)];
+    batch.extend(marked("run", "job"));
+    assert_eq!(JobRecord::take_legacy(&mut batch), Some(JobRecord { sent_spans: true, ..record(&[]) }));
+    assert_eq!(batch, [sent(3), sent(4)]);
 }
