@@ -39,7 +39,7 @@ pub struct Visible {
     pub errors: usize,
 }
 
-/// Limits to try in this order. The last ones always fit [`SIZE_BUDGET`], even if every name has the
+/// Limits to try in this order. The last ones always fit `SIZE_BUDGET`, even if every name has the
 /// maximum length and consists of characters that need escaping.
 const STEPS: [Limits; 4] = [
     Limits { findings: 20, errors: 20, stages: 500, sentences: 50 },
@@ -48,7 +48,7 @@ const STEPS: [Limits; 4] = [
     Limits { findings: 6, errors: 3, stages: 0, sentences: 2 },
 ];
 
-/// The rendering with the most entries that fits [`SIZE_BUDGET`].
+/// The rendering with the most entries that fits `SIZE_BUDGET`.
 #[must_use]
 pub fn fitted(render: impl Fn(&Limits) -> String) -> String {
     STEPS
