@@ -76,7 +76,7 @@ async fn no_rerun_beyond_policy_or_without_permission(database: Database) {
     finish_run(&fixture, &service, 3_002, &head, 10, 40).await;
     fixture.concluded(&head).await;
     eventually("the log line about it", DEADLINE, || async {
-        service.log().iter().any(|line| line.contains("can't be run again")).then_some(())
+        service.log().iter().any(|line| line.contains("can't be rerun")).then_some(())
     })
     .await;
     fixture.wait_until_idle(&service, 2).await;
