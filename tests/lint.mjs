@@ -4,7 +4,7 @@
 // - the action's sources: the opening comment and the length
 
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -82,6 +82,15 @@ const release = read("Makefile").match(/^release:.*\n\t(.+)$/m)?.[1];
 const built = [...dockerfile.matchAll(/cargo build[^\\\n]*/g)].map(([command]) => command.trim());
 if (release === undefined || built.length === 0 || built.some((command) => command !== release)) {
   wrong.push(`Dockerfile: builds with \`${built.join("` and `")}\`, but the Makefile's release is \`${release}\``);
+}
+
+// A document that names a file of this repository must spell it right.
+const documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "tests/samples/README.md", ...files("docs", /\.md$/)];
+for (const name of documents) {
+  for (const [, path] of read(name).matchAll(/`((?:src|crates|tests|benches|migrations|templates)\/[\w./-]+\.(?:rs|mjs|sh|sql|html|py|txt))`/g)) {
+    // Capitals stand for a name that the reader chooses.
+    if (!/[A-Z]{3}/.test(path) && !existsSync(join(root, path))) wrong.push(`${name}: there is no file ${path}`);
+  }
 }
 
 const sources = [...files("action/src", /\.ts$/), ...files("action/test", /\.ts$/), "action/build.mjs"];
