@@ -92,9 +92,10 @@ impl Prepared {
             let stored = spans.len() + if record.is_some() { JobRecord::SPANS } else { 0 };
             let facts = (manifest.trace_id, stored, record.is_some(), head_sha);
             // Two concatenated protobuf messages are one message with the fields of both.
-            let with_record = [plain.as_slice(), record.as_deref().unwrap_or_default()].concat();
+            let forwarded =
+                forwards.then(|| [plain.as_slice(), record.as_deref().unwrap_or_default()].concat().into());
             batches.push(Batch {
-                forwarded: forwards.then(|| with_record.into()),
+                forwarded,
                 manifest: record.map(|record| span_batch::compress(&record)),
                 bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
                 ..Batch::new(plain, facts, false)
